@@ -1,0 +1,36 @@
+"""Metalearn the loss function of a PyTorch classifier, compare it fairly, and use it in one line."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from lossmith.errors import InputError
+from lossmith.losses import Criterion, Loss, baikal, cross_entropy, focal, gce, load, mae, mse, poly, save, taylor
+
+if TYPE_CHECKING:
+    from lossmith.study import Study
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Criterion",
+    "InputError",
+    "Loss",
+    "Study",
+    "baikal",
+    "cross_entropy",
+    "focal",
+    "gce",
+    "load",
+    "mae",
+    "mse",
+    "poly",
+    "save",
+    "taylor",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load ``Study`` on first use: it needs SciPy, which takes longer to import than the losses."""
+    if name == "Study":
+        return import_module("lossmith.study").Study
+    raise AttributeError(f"module 'lossmith' has no attribute {name!r}")

@@ -1,0 +1,138 @@
+"""A loss as a drop-in for ``torch.nn.CrossEntropyLoss``."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lossmith.errors import InputError
+from lossmith.losses import powers
+from lossmith.losses.loss import Loss, smooth_labels
+from lossmith.losses.samples import sample_values
+
+
+class Criterion(nn.Module):
+    """Any loss behind the call of ``torch.nn.CrossEntropyLoss``; with ``cross_entropy()`` the two are equal.
+
+    ``L_n = −Σ_k w_k φ(h_k, y_k)``, h = softmax(logits). Half precision is computed in float32; value and gradients are
+    finite at every finite logit; it can be differentiated twice and compiled. The state dictionary carries the loss, so
+    a restored criterion is the saved one; one saved by ``nn.CrossEntropyLoss`` loads as well and leaves the loss alone.
+
+    Args:
+        loss: One loss (not a population).
+        weight: A weight ``[K]`` for each class; as in PyTorch, with class indices the mean divides by their sum.
+        ignore_index: Samples with this class index count for nothing.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+        label_smoothing: α in [0, 1]; labels y become ``(1−α) y + α/K``.
+
+    Shapes: logits ``(K,)``, ``(N, K)`` or ``(N, K, d1, …)``; targets are class indices (the same without K) or class
+    probabilities (the same shape as the logits).
+
+    Raises:
+        InputError: on an argument out of range, a population, or logits of another number of classes than the loss is
+            made for.
+
+    Example:
+        >>> import torch, lossmith
+        >>> criterion = lossmith.Criterion(lossmith.cross_entropy(), label_smoothing=0.1)
+        >>> criterion(torch.zeros(2, 4), torch.tensor([0, 3]))
+        tensor(1.3863)
+    """
+
+    weight: Tensor | None
+
+    def __init__(
+        self,
+        loss: Loss,
+        weight: Tensor | None = None,
+        ignore_index: int = -100,
+        reduction: str = "mean",
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if not isinstance(loss, Loss):
+            raise InputError(
+                f"Criterion takes a lossmith.Loss, not {type(loss).__name__}; load a file with lossmith.load"
+            )
+        if reduction not in ("mean", "sum", "none"):
+            raise InputError(f"reduction is {reduction!r}; it must be 'mean', 'sum' or 'none'")
+        if not 0 <= label_smoothing <= 1:
+            raise InputError(f"label_smoothing is {label_smoothing}; it must lie between 0 and 1")
+        self._set_loss(loss)
+        self.ignore_index = ignore_index
+        self.reduction = reduction
+        self.label_smoothing = label_smoothing
+        self.register_buffer("weight", weight)
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """The loss of a batch; shapes as for ``torch.nn.CrossEntropyLoss``."""
+        if logits.ndim == 0:
+            raise InputError("logits must have a class dimension: (K,), (N, K) or (N, K, d1, …)")
+        dim = 0 if logits.ndim == 1 else 1
+        classes = logits.shape[dim]
+        self.loss.check_classes(classes)
+        indices = self._checked(logits, targets, dim)
+        x = powers.log_outputs(logits, dim)
+        terms = smooth_labels(self._terms, self.label_smoothing, classes) if self.label_smoothing else self._terms
+        weight = self.weight
+        spread = None if weight is None else weight.to(x.dtype).reshape(-1, *(1,) * (logits.ndim - dim - 1))
+        count: Tensor | int
+        if indices:
+            targets = targets.long()
+            kept = targets != self.ignore_index
+            known = torch.where(kept, targets, 0)
+            values = torch.where(kept, sample_values(terms, x, known, dim, spread), 0.0)
+            count = kept.sum() if weight is None else (weight.to(x.dtype)[known] * kept).sum()
+        else:
+            values = sample_values(terms, x, targets, dim, spread)
+            count = values.numel()
+        if self.reduction != "none":
+            values = values.sum()
+        if self.reduction == "mean":
+            values = values / count
+        return values if torch.is_autocast_enabled(logits.device.type) else values.to(logits.dtype)
+
+    def _checked(self, logits: Tensor, targets: Tensor, dim: int) -> bool:
+        if self.weight is not None and self.weight.shape != (logits.shape[dim],):
+            raise InputError(
+                f"weight has shape {tuple(self.weight.shape)}; it must hold one number for each of the "
+                f"{logits.shape[dim]} classes"
+            )
+        if targets.shape == logits.shape:
+            if not targets.is_floating_point():
+                raise InputError(
+                    "targets of the logits' shape are class probabilities and must be floating point, "
+                    f"not {targets.dtype}"
+                )
+            if self.ignore_index >= 0:
+                raise InputError("ignore_index does not apply to class probabilities; leave it at its default")
+            return False
+        if targets.is_floating_point() or targets.shape != logits.shape[:dim] + logits.shape[dim + 1 :]:
+            raise InputError(
+                f"targets of shape {tuple(targets.shape)} and {targets.dtype} do not fit logits of shape "
+                f"{tuple(logits.shape)}: give class indices without the class dimension, or probabilities of the "
+                "same shape"
+            )
+        return True
+
+    def _set_loss(self, loss: Loss) -> None:
+        if loss.shape:
+            raise InputError("Criterion takes one loss, not a population; index the member that you want")
+        self.loss = loss
+        self._terms = list(zip(loss.terms, loss.coefficients.tolist(), strict=True))
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """The loss as JSON, for ``state_dict``."""
+        return self.loss.to_json()
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Take the loss of a state dictionary."""
+        self._set_loss(Loss.from_json(state))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        state_dict.setdefault(prefix + "_extra_state", self.get_extra_state())
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+    def extra_repr(self) -> str:
+        """Formula and settings."""
+        return f"{self.loss!r}, reduction={self.reduction!r}, label_smoothing={self.label_smoothing:g}"

@@ -1,0 +1,122 @@
+"""The losses that the paper names, and the baselines it is compared with."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from lossmith.errors import InputError
+from lossmith.losses.loss import Loss
+from lossmith.losses.samples import Term
+
+
+def cross_entropy() -> Loss:
+    """Cross-entropy, ``φ = y log h`` (equation 7); its value is ``torch.nn.CrossEntropyLoss``'s."""
+    return _loss("cross-entropy", {(0, 1, 1): 1.0})
+
+
+def mse() -> Loss:
+    """Mean squared error of the softmax output (the Brier score), ``φ = −(y − h)²`` (equations 4–6)."""
+    return _loss("MSE", {(0, 2, 0): -1.0, (1, 1, 0): 2.0, (2, 0, 0): -1.0})
+
+
+def baikal() -> Loss:
+    """Baikal loss, ``φ = log h − y/h`` (equations 8–9; Gonzalez & Miikkulainen, 2020)."""
+    return _loss("Baikal", {(0, 0, 1): 1.0, (-1, 1, 0): -1.0})
+
+
+def mae() -> Loss:
+    """Mean absolute error up to a factor 2, ``φ = y (h − 1)`` (Ghosh et al., 2017)."""
+    return _loss("MAE", {(1, 1, 0): 1.0, (0, 1, 0): -1.0})
+
+
+def poly(epsilon: float = 1.0) -> Loss:
+    """PolyLoss-1, ``φ = y log h + ε y (h − 1)`` (Leng et al., 2022).
+
+    Raises:
+        InputError: if ε is not a finite number.
+    """
+    if not math.isfinite(epsilon):
+        raise InputError(f"PolyLoss takes a finite ε, not {epsilon}")
+    return _loss(f"PolyLoss {epsilon:g}", {(0, 1, 1): 1.0, (1, 1, 0): float(epsilon), (0, 1, 0): -float(epsilon)})
+
+
+def gce(q: float = 0.7) -> Loss:
+    """Generalised cross-entropy, ``φ = y (h^q − 1)/q`` (Zhang & Sabuncu, 2018); q → 0 is cross-entropy, q = 1 MAE.
+
+    Raises:
+        InputError: if q is outside (0, 1].
+    """
+    if not 0 < q <= 1:
+        raise InputError(f"generalised cross-entropy takes q in (0, 1], not {q}; for q = 0 take cross_entropy()")
+    return _loss(f"GCE {q:g}", {(q, 1, 0): 1 / q, (0, 1, 0): -1 / q})
+
+
+def focal(focusing: int = 2) -> Loss:
+    """Focal loss with an integer focusing parameter, ``φ = y (1 − h)^focusing log h`` (Lin et al., 2017).
+
+    Raises:
+        InputError: if the focusing parameter is not a whole number from 0 to 56, where its coefficients are exact. The
+            binomial sum loses digits as it grows: in float32 use up to 12.
+    """
+    if isinstance(focusing, bool) or focusing not in range(57):
+        raise InputError(f"focal loss takes a whole focusing parameter from 0 to 56, not {focusing}")
+    power = int(focusing)
+    return _loss(f"focal {power}", {(m, 1, 1): float((-1) ** m * math.comb(power, m)) for m in range(power + 1)})
+
+
+def taylor_length(order: int) -> int:
+    """Length of λ at a Taylor order: the two centres, and one number for each term (8 at order 3)."""
+    return 2 + order * (order + 1) // 2
+
+
+def taylor(lam: Sequence[float] | Sequence[Sequence[float]] | ArrayLike | Tensor, order: int = 3) -> Loss:
+    """Taylor polynomial loss of TaylorGLO (equations 10–12), one or a population.
+
+    ``φ = Σ λ_m (h − λ1)^i (y − λ0)^j`` over i ≥ 1, j ≥ 0, i + j ≤ order, in the order of (j, i); no factorials. At
+    order 3: ``λ2 u + λ3 u² + λ4 u³ + λ5 u v + λ6 u² v + λ7 u v²`` with u = h − λ1 and v = y − λ0.
+
+    Args:
+        lam: ``[D]`` for one loss or ``[*P, D]``; D is 8 at order 3, 5 at order 2, 12 at order 4.
+        order: The highest total power, 2 to 100.
+
+    Raises:
+        InputError: if the order is not a whole number from 2 to 100, the length is not the order's, or a number is not
+            finite.
+
+    Example:
+        >>> taylor([0, 0, 0, -1, 0, 2, 0, 0]).formula()
+        '−h² + 2 h y'
+    """
+    if isinstance(order, bool) or order not in range(2, 101):
+        raise InputError(f"a Taylor loss takes a whole order from 2 to 100, not {order}")
+    order = int(order)
+    try:
+        rows = torch.as_tensor(
+            lam if isinstance(lam, Tensor) else np.asarray(lam, dtype=np.float64), dtype=torch.float64
+        )
+    except (TypeError, ValueError, OverflowError):
+        raise InputError("λ must be numbers: a list, array or tensor of equal rows") from None
+    length = taylor_length(order)
+    if rows.ndim == 0 or rows.shape[-1] != length:
+        found = rows.shape[-1] if rows.ndim else 1
+        raise InputError(f"λ has {found} numbers, a Taylor loss of order {order} takes {length}")
+    if not bool(rows.isfinite().all()):
+        raise InputError("λ has a number that is not finite")
+    y_centre, h_centre = rows[..., 0], rows[..., 1]
+    powers = [(i, j) for j in range(order) for i in range(1, order - j + 1)]
+    total: dict[Term, Tensor] = {}
+    for weight, (i, j) in zip(rows[..., 2:].unbind(-1), powers, strict=True):
+        for a in range(i + 1):
+            for b in range(j + 1):
+                share = math.comb(i, a) * (-h_centre) ** (i - a) * math.comb(j, b) * (-y_centre) ** (j - b)
+                term = Term(float(a), b, 0)
+                total[term] = total.get(term, torch.zeros_like(weight)) + weight * share
+    return Loss(tuple(total), torch.stack(list(total.values()), -1), None, f"Taylor order {order}")
+
+
+def _loss(name: str, phi: dict[tuple[float, int, int], float]) -> Loss:
+    return Loss(tuple(Term(*term) for term in phi), torch.tensor(list(phi.values()), dtype=torch.float64), None, name)

@@ -1,0 +1,51 @@
+"""The functions of the output that losses are sums of, as functions of ``x = log h``.
+
+``power(x, i, l) = h^i (log h)^l`` with ``h = e^x ∈ (0, 1]`` and ``l ∈ {0, 1}``. A negative ``i`` has no bound as h → 0
+(Baikal's 1/h), so there the function goes on along its tangent in x once ``h^i`` has reached ``e^40``: value and slope
+stay finite at every finite logit in float32, agree with each other, and the slope keeps pushing.
+"""
+
+import torch
+from torch import Tensor
+
+LARGEST_EXPONENT = 40.0
+LOWEST_LOG = -1e18
+
+
+def log_outputs(logits: Tensor, dim: int = -1) -> Tensor:
+    """Log of the softmax output, ``[…, K]`` along ``dim``; half precision is computed in float32.
+
+    A logit of −∞ (a masked class) counts as a log output of −1e18, so that terms it does not act in stay finite.
+    """
+    if logits.dtype in (torch.float16, torch.bfloat16):
+        logits = logits.float()
+    return torch.log_softmax(logits, dim).clamp(min=LOWEST_LOG)
+
+
+def power(x: Tensor, exponent: float, log: int) -> Tensor:
+    """``h^i (log h)^l`` at ``x = log h``, continued along its tangent where h^i would exceed e^40."""
+    if exponent >= 0:
+        return _power(x, exponent, log)
+    start = x.clamp(min=LARGEST_EXPONENT / exponent)
+    return _power(start, exponent, log) + _slope(start, exponent, log) * (x - start)
+
+
+def slope(x: Tensor, exponent: float, log: int) -> Tensor:
+    """Derivative of :func:`power` with respect to x: ``i h^i (log h)^l + l h^i``."""
+    if exponent < 0:
+        x = x.clamp(min=LARGEST_EXPONENT / exponent)
+    return _slope(x, exponent, log)
+
+
+def _power(x: Tensor, exponent: float, log: int) -> Tensor:
+    if exponent == 0:
+        return x if log else torch.ones_like(x)
+    value = torch.exp(x if exponent == 1 else exponent * x)
+    return value * x if log else value
+
+
+def _slope(x: Tensor, exponent: float, log: int) -> Tensor:
+    if exponent == 0:
+        return torch.ones_like(x) if log else torch.zeros_like(x)
+    value = torch.exp(x if exponent == 1 else exponent * x)
+    return value * (exponent * x + 1) if log else value * exponent

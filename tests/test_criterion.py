@@ -1,0 +1,700 @@
+"""`Criterion` is `torch.nn.CrossEntropyLoss` in every setting, and any other loss behind the same call."""
+
+import copy
+import itertools
+import math
+import shutil
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lossmith import Criterion, InputError, Loss, baikal, cross_entropy, focal, gce, mae, mse, poly, taylor
+from lossmith.losses import Term
+
+CLASSES = 5
+SHAPES = [(CLASSES,), (4, CLASSES), (3, CLASSES, 6), (2, CLASSES, 3, 2)]
+REDUCTIONS = ["mean", "sum", "none"]
+MNIST = [-10.9408, 7.5216, 8.2896, 0.2415, 7.8726, 8.9666, 2.0184, 7.0513]
+SERIES = [0.5, 0.5, 1, -1, 4 / 3, 2, -2, 0]
+
+
+def random_taylor(order: int) -> Loss:
+    length = {2: 5, 3: 8, 4: 12, 5: 17}[order]
+    return taylor(1.2 * torch.randn(length, generator=torch.Generator().manual_seed(order), dtype=torch.float64), order)
+
+
+LOSSES = [
+    cross_entropy(),
+    mse(),
+    baikal(),
+    mae(),
+    poly(2),
+    poly(-0.5),
+    gce(0.05),
+    gce(0.7),
+    gce(1),
+    *(focal(focusing) for focusing in range(5)),
+    *(random_taylor(order) for order in (2, 3, 4, 5)),
+    taylor(SERIES),
+    taylor(MNIST),
+    cross_entropy() + 0.5 * mae(),
+    -3 * mse(),
+    cross_entropy().smoothed(0.1, CLASSES),
+    baikal().smoothed(0.2, CLASSES),
+    random_taylor(5).smoothed(0.25, CLASSES),
+    cross_entropy().smoothed(0.1, CLASSES).smoothed(0.3, CLASSES) + mae().smoothed(0.2, CLASSES),
+    Loss((Term(-2, 1, 1), Term(0.5, 2, 1), Term(1, 0, 0), Term(0, 0, 0)), torch.tensor([0.5, -3.0, 2.0, 7.0])),
+]
+every_loss = pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
+every_shape = pytest.mark.parametrize("shape", SHAPES, ids=str)
+every_reduction = pytest.mark.parametrize("reduction", REDUCTIONS)
+every_label = pytest.mark.parametrize("labels", ["indices", "probabilities"])
+
+
+def class_dim(shape: tuple[int, ...]) -> int:
+    return 0 if len(shape) == 1 else 1
+
+
+def batch(
+    shape: tuple[int, ...], labels: str = "indices", dtype: torch.dtype = torch.float64, seed: int = 0
+) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    dim = class_dim(shape)
+    logits = (1.5 * torch.randn(shape, generator=generator, dtype=torch.float64)).to(dtype)
+    if labels == "probabilities":
+        return logits, torch.randn(shape, generator=generator, dtype=torch.float64).softmax(dim).to(dtype)
+    return logits, torch.randint(shape[dim], shape[:dim] + shape[dim + 1 :], generator=generator)
+
+
+def class_weights(classes: int = CLASSES, dtype: torch.dtype = torch.float64) -> Tensor:
+    return (0.3 + torch.rand(classes, generator=torch.Generator().manual_seed(9), dtype=torch.float64)).to(dtype)
+
+
+def value_and_gradients(
+    criterion: Callable[..., Tensor], logits: Tensor, targets: Tensor
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The value, and its gradients by the logits and by class probabilities, under a fixed cotangent."""
+    f = logits.detach().clone().requires_grad_()
+    y = targets.detach().clone().requires_grad_() if targets.is_floating_point() else targets
+    value = criterion(f, y)
+    cotangent = torch.linspace(0.5, 1.5, value.numel(), dtype=value.dtype).reshape(value.shape)
+    gradients = torch.autograd.grad(value, [f, y] if y.requires_grad else [f], cotangent)
+    return value.detach(), gradients[0], gradients[1] if y.requires_grad else None
+
+
+def assert_equals_pytorch(logits: Tensor, targets: Tensor, **settings: Any) -> None:
+    """Value, dtype, shape and gradients; NaN where PyTorch has NaN."""
+    ours = value_and_gradients(Criterion(cross_entropy(), **settings), logits, targets)
+    theirs = value_and_gradients(nn.CrossEntropyLoss(**settings), logits, targets)
+    eps = torch.finfo(logits.dtype).eps
+    for found, expected in zip(ours, theirs, strict=True):
+        if expected is None:
+            assert found is None
+        else:
+            torch.testing.assert_close(found, expected, rtol=8 * eps, atol=16 * eps, equal_nan=True)
+
+
+def smoothed_targets(targets: Tensor, shape: tuple[int, ...], alpha: float) -> Tensor:
+    if targets.is_floating_point():
+        y = targets
+    else:
+        y = nn.functional.one_hot(targets, shape[class_dim(shape)]).double().movedim(-1, class_dim(shape))
+    return (1 - alpha) * y + alpha / shape[class_dim(shape)]
+
+
+# Cross-entropy is PyTorch's.
+
+
+@every_shape
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
+@every_reduction
+@pytest.mark.parametrize("weighted", [False, True], ids=["", "weight"])
+@pytest.mark.parametrize("ignore", [-100, 2, -1])
+def test_cross_entropy_equals_pytorch_on_indices(
+    shape: tuple[int, ...], dtype: torch.dtype, smoothing: float, reduction: str, weighted: bool, ignore: int
+) -> None:
+    logits, targets = batch(shape, dtype=dtype)
+    if ignore < 0 and targets.ndim:
+        targets[0] = ignore
+    weight = class_weights(dtype=dtype) if weighted else None
+    assert_equals_pytorch(
+        logits, targets, weight=weight, ignore_index=ignore, reduction=reduction, label_smoothing=smoothing
+    )
+
+
+@every_shape
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
+@every_reduction
+@pytest.mark.parametrize("weighted", [False, True], ids=["", "weight"])
+def test_cross_entropy_equals_pytorch_on_probabilities(
+    shape: tuple[int, ...], dtype: torch.dtype, smoothing: float, reduction: str, weighted: bool
+) -> None:
+    logits, targets = batch(shape, "probabilities", dtype)
+    weight = class_weights(dtype=dtype) if weighted else None
+    assert_equals_pytorch(logits, targets, weight=weight, reduction=reduction, label_smoothing=smoothing)
+
+
+@every_reduction
+@pytest.mark.parametrize("weighted", [False, True], ids=["", "weight"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("shape", SHAPES[1:], ids=str)
+def test_a_batch_of_ignored_samples(shape: tuple[int, ...], reduction: str, weighted: bool, smoothing: float) -> None:
+    """The mean over nothing is NaN, as PyTorch's is, and its gradient 0."""
+    logits, targets = batch(shape)
+    settings: dict[str, Any] = {"reduction": reduction, "label_smoothing": smoothing, "ignore_index": 3}
+    settings["weight"] = class_weights() if weighted else None
+    targets = torch.full_like(targets, 3)
+    assert_equals_pytorch(logits, targets, **settings)
+    value, gradient, _ = value_and_gradients(Criterion(cross_entropy(), **settings), logits, targets)
+    assert bool(value.isnan().all() if reduction == "mean" else (value == 0).all())
+    assert torch.equal(gradient, torch.zeros_like(gradient))
+
+
+@pytest.mark.parametrize("shape", [(0, CLASSES), (0, CLASSES, 3), (2, CLASSES, 0)], ids=str)
+@every_reduction
+@every_label
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("weighted", [False, True], ids=["", "weight"])
+def test_an_empty_batch(shape: tuple[int, ...], reduction: str, labels: str, smoothing: float, weighted: bool) -> None:
+    logits, targets = batch(shape, labels)
+    weight = class_weights() if weighted else None
+    assert_equals_pytorch(logits, targets, weight=weight, reduction=reduction, label_smoothing=smoothing)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@every_reduction
+@every_label
+@pytest.mark.parametrize("weighted", [False, True], ids=["", "weight"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_half_types_come_back_as_pytorch_gives_them(
+    dtype: torch.dtype, reduction: str, labels: str, weighted: bool, smoothing: float
+) -> None:
+    """Computed in float32 and rounded once: at least as near the exact result as PyTorch's own."""
+    logits, targets = batch((6, CLASSES), labels, dtype)
+    weight = class_weights(dtype=dtype) if weighted else None
+    settings: dict[str, Any] = {"reduction": reduction, "label_smoothing": smoothing}
+    ours = value_and_gradients(Criterion(cross_entropy(), weight, **settings), logits, targets)
+    theirs = value_and_gradients(nn.CrossEntropyLoss(weight, **settings), logits, targets)
+    y = targets.double() if targets.is_floating_point() else targets
+    weight = None if weight is None else weight.double()
+    exact = value_and_gradients(nn.CrossEntropyLoss(weight, **settings), logits.double(), y)
+    for found, other, best in zip(ours, theirs, exact, strict=True):
+        if best is None:
+            assert found is None
+            continue
+        assert other is not None
+        assert found is not None
+        assert (found.dtype, found.shape) == (other.dtype, other.shape)
+        torch.testing.assert_close(found.double(), best, rtol=torch.finfo(dtype).eps, atol=torch.finfo(dtype).eps / 4)
+
+
+@every_loss
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_half_precision_is_computed_in_float32(loss: Loss, dtype: torch.dtype) -> None:
+    logits, targets = batch((6, CLASSES), dtype=dtype)
+    criterion = Criterion(loss, reduction="none")
+    value, gradient, _ = value_and_gradients(criterion, logits, targets)
+    exact, exact_gradient, _ = value_and_gradients(criterion, logits.float(), targets)
+    torch.testing.assert_close(value, exact.to(dtype), rtol=torch.finfo(dtype).eps, atol=0)
+    scale = exact_gradient.abs().max().item()
+    torch.testing.assert_close(gradient.float(), exact_gradient, rtol=0, atol=torch.finfo(dtype).eps * scale)
+
+
+@pytest.mark.parametrize("ignore", [-100, 3, 156, 255])
+def test_bytes_as_class_indices(ignore: int) -> None:
+    """Class 156 of a byte is not −100."""
+    logits, _ = batch((256, 256), dtype=torch.float32)
+    targets = torch.arange(256).to(torch.uint8)
+    assert_equals_pytorch(logits, targets, ignore_index=ignore, reduction="none")
+    assert_equals_pytorch(logits, targets, ignore_index=ignore, weight=class_weights(256, torch.float32))
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int16, torch.int8, torch.uint8], ids=str)
+def test_every_integer_type_holds_class_indices(dtype: torch.dtype) -> None:
+    logits, targets = batch((4, CLASSES))
+    assert torch.equal(Criterion(mse())(logits, targets.to(dtype)), Criterion(mse())(logits, targets))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64], ids=str)
+@every_reduction
+@every_label
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_under_autocast(dtype: torch.dtype, reduction: str, labels: str, smoothing: float) -> None:
+    logits, targets = batch((4, CLASSES), labels, dtype)
+    ours = Criterion(cross_entropy(), reduction=reduction, label_smoothing=smoothing)
+    theirs = nn.CrossEntropyLoss(reduction=reduction, label_smoothing=smoothing)
+    with torch.autocast("cpu", torch.bfloat16):
+        found, expected = (value_and_gradients(criterion, logits, targets) for criterion in (ours, theirs))
+    for mine, reference in zip(found, expected, strict=True):
+        assert (mine is None) == (reference is None)
+        if mine is not None:
+            torch.testing.assert_close(mine, reference)
+
+
+def test_a_network_trains_under_autocast() -> None:
+    torch.manual_seed(0)
+    network = nn.Linear(7, CLASSES)
+    inputs, (_, targets) = torch.randn(4, 7), batch((4, CLASSES))
+    gradients = []
+    for criterion in (Criterion(cross_entropy()), nn.CrossEntropyLoss()):
+        network.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = network(inputs)
+            value = criterion(logits, targets)
+        assert logits.dtype == torch.bfloat16
+        assert value.dtype == torch.float32
+        value.backward()
+        assert network.weight.grad is not None
+        gradients.append(network.weight.grad.clone())
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@every_reduction
+@pytest.mark.parametrize("weighted", [False, True], ids=["", "weight"])
+def test_masked_classes(dtype: torch.dtype, reduction: str, weighted: bool) -> None:
+    """A logit of −∞ on a class that is not the target."""
+    logits, targets = batch((6, CLASSES), dtype=dtype)
+    logits.scatter_(1, ((targets + 1) % CLASSES)[:, None], -math.inf)
+    assert_equals_pytorch(logits, targets, reduction=reduction, weight=class_weights(dtype=dtype) if weighted else None)
+    y = nn.functional.one_hot(targets, CLASSES).to(dtype)
+    criterion = Criterion(cross_entropy(), class_weights(dtype=dtype) if weighted else None, reduction="sum")
+    hard, soft = value_and_gradients(criterion, logits, targets), value_and_gradients(criterion, logits, y)
+    torch.testing.assert_close(soft[:2], hard[:2])
+
+
+@pytest.mark.parametrize("size", [1e4, 1e17])
+@every_reduction
+@every_label
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_huge_logits(size: float, reduction: str, labels: str, smoothing: float) -> None:
+    logits = torch.tensor([[size, 0, 0, 0, 0], [-size, 0, 0, 0, 0], [0, -size, -size, size, 1]])
+    targets = torch.tensor([0, 0, 1])
+    y = targets if labels == "indices" else smoothed_targets(targets, (3, CLASSES), 0.3).float()
+    assert_equals_pytorch(logits, y, reduction=reduction, label_smoothing=smoothing)
+
+
+# Any loss behind the same call.
+
+
+@every_loss
+@every_shape
+@every_label
+@pytest.mark.parametrize(("weighted", "smoothing"), [(False, 0.0), (True, 0.0), (True, 0.2)])
+def test_any_loss_is_the_weighted_sum_of_phi(
+    loss: Loss, shape: tuple[int, ...], labels: str, weighted: bool, smoothing: float
+) -> None:
+    """``L = −Σ_k w_k φ_k``, gradient ``−(g_j − h_j Σ_k g_k)`` with ``g_k = w_k h_k γ_k`` (theory.md §1)."""
+    logits, targets = batch(shape, labels)
+    dim = class_dim(shape)
+    weight = class_weights() if weighted else None
+    criterion = Criterion(loss, weight, reduction="none", label_smoothing=smoothing)
+    f = logits.clone().requires_grad_()
+    value = criterion(f, targets)
+    (gradient,) = torch.autograd.grad(value.sum(), f)
+    h, y = logits.softmax(dim), smoothed_targets(targets, shape, smoothing)
+    w = torch.ones(CLASSES).double() if weight is None else weight
+    spread = w.reshape(-1, *(1,) * (len(shape) - dim - 1))
+    expected = -(spread * loss.phi(h, y)).sum(dim)
+    scale = loss.coefficients.abs().sum().item() * 1e-12 / h.min().item()
+    torch.testing.assert_close(value, expected, rtol=1e-12, atol=scale)
+    g = spread * h * loss.gamma(h, y)
+    torch.testing.assert_close(gradient, h * g.sum(dim, keepdim=True) - g, rtol=1e-12, atol=scale)
+    total = Criterion(loss, weight, reduction="sum", label_smoothing=smoothing)(logits, targets)
+    torch.testing.assert_close(total, expected.sum())
+    mean = Criterion(loss, weight, label_smoothing=smoothing)(logits, targets)
+    count = w[targets].sum() if labels == "indices" else max(expected.numel(), 1)
+    torch.testing.assert_close(mean, expected.sum() / count)
+
+
+@every_loss
+@every_label
+def test_criterion_and_loss_agree(loss: Loss, labels: str) -> None:
+    logits, targets = batch((6, CLASSES), labels)
+    value, gradient, _ = value_and_gradients(Criterion(loss, reduction="none"), logits, targets)
+    torch.testing.assert_close(value, loss.value(logits, targets))
+    cotangent = torch.linspace(0.5, 1.5, 6, dtype=torch.float64)[:, None]
+    torch.testing.assert_close(gradient, cotangent * loss.logit_gradient(logits, targets))
+
+
+@every_loss
+@every_reduction
+def test_ignored_samples_count_for_nothing(loss: Loss, reduction: str) -> None:
+    logits, targets = batch((6, CLASSES))
+    kept = torch.tensor([0, 2, 5])
+    masked = torch.full_like(targets, -100).index_copy(0, kept, targets[kept])
+    for weight in (None, class_weights()):
+        criterion = Criterion(loss, weight, reduction=reduction)
+        value, gradient, _ = value_and_gradients(criterion, logits, masked)
+        assert gradient[[1, 3, 4]].abs().max() == 0
+        alone = criterion(logits[kept], targets[kept])
+        torch.testing.assert_close(value[kept] if reduction == "none" else value, alone)
+        worse = logits.index_fill(0, torch.tensor([1, 3, 4]), 1e4)
+        torch.testing.assert_close(criterion(worse, masked), value, rtol=0, atol=0)
+
+
+@every_loss
+@every_label
+def test_label_smoothing_of_the_criterion_and_of_the_loss_are_the_same(loss: Loss, labels: str) -> None:
+    logits, targets = batch((6, CLASSES), labels)
+    one = value_and_gradients(Criterion(loss, label_smoothing=0.15), logits, targets)
+    other = value_and_gradients(Criterion(loss.smoothed(0.15, CLASSES)), logits, targets)
+    torch.testing.assert_close(one, other)
+
+
+@every_loss
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@every_label
+@pytest.mark.parametrize("weighted", [False, True], ids=["", "weight"])
+def test_extreme_logits_give_finite_values_and_gradients(
+    loss: Loss, dtype: torch.dtype, labels: str, weighted: bool
+) -> None:
+    first = torch.eye(CLASSES)[0]
+    rows = [s * r for s in (1e4, -1e4) for r in (first, 1 - first, first - torch.eye(CLASSES)[1], torch.ones(CLASSES))]
+    logits, targets = torch.stack(rows).to(dtype), torch.zeros(len(rows), dtype=torch.long)
+    y = targets if labels == "indices" else smoothed_targets(targets, (len(rows), CLASSES), 0.3).to(dtype)
+    weight = class_weights(dtype=dtype) if weighted else None
+    for reduction, smoothing in itertools.product(REDUCTIONS, (0.0, 0.1)):
+        criterion = Criterion(loss, weight, reduction=reduction, label_smoothing=smoothing)
+        for found in value_and_gradients(criterion, logits, y):
+            assert found is None or bool(found.isfinite().all())
+
+
+def test_a_huge_constant_costs_no_accuracy_in_float32() -> None:
+    """c1 = 1951 of the published MNIST loss, without class weights (with them it acts)."""
+    logits, targets = batch((100, CLASSES))
+    loss = taylor(MNIST)
+    exact = loss.logit_gradient(logits.float().double(), targets)
+    f = logits.float().requires_grad_()
+    (gradient,) = torch.autograd.grad(Criterion(loss, reduction="sum")(f, targets), f)
+    assert (gradient.double() - exact).abs().max() < 1e-6 * exact.abs().max()
+
+
+def test_a_constant_in_gamma_acts_through_class_weights_only() -> None:
+    logits, targets = batch((6, CLASSES))
+    loss = mse()
+    shifted = loss + Loss((Term(1, 0, 0),), torch.tensor([10.0]))
+    plain, other = (value_and_gradients(Criterion(x), logits, targets)[1] for x in (loss, shifted))
+    torch.testing.assert_close(plain, other)
+    plain, other = (value_and_gradients(Criterion(x, class_weights()), logits, targets)[1] for x in (loss, shifted))
+    assert (plain - other).abs().max() > 0.1 * plain.abs().max()
+
+
+# Derivatives.
+
+
+@every_loss
+@every_label
+def test_gradcheck_and_gradgradcheck(loss: Loss, labels: str) -> None:
+    """By the logits and by class probabilities, with weights, smoothing, an ignored sample and a further dimension."""
+    logits, targets = batch((1, CLASSES, 2), labels)
+    inputs = [logits.requires_grad_()]
+    if labels == "indices":
+        targets[0, 1] = -100
+    else:
+        inputs.append(targets.requires_grad_())
+    scaled = loss * (1 / loss.coefficients.abs().max().item())
+    for settings in ({}, {"weight": class_weights(), "label_smoothing": 0.1}):
+        criterion = Criterion(scaled, **settings)  # type: ignore[arg-type]
+
+        def function(f: Tensor, y: Tensor = targets, criterion: Criterion = criterion) -> Tensor:
+            result: Tensor = criterion(f, y)
+            return result
+
+        assert torch.autograd.gradcheck(function, inputs)
+        assert torch.autograd.gradgradcheck(function, inputs)
+
+
+@pytest.mark.parametrize("loss", [baikal(), gce(0.5), cross_entropy()], ids=lambda loss: loss.name)
+def test_second_derivatives_are_finite_beyond_the_floor(loss: Loss) -> None:
+    logits = torch.tensor([[-1e4, 0.0, 0.0], [1e4, 0.0, 0.0]], requires_grad=True)
+    value = Criterion(loss)(logits, torch.tensor([0, 0]))
+    (gradient,) = torch.autograd.grad(value, logits, create_graph=True)
+    (second,) = torch.autograd.grad((gradient * torch.tensor([1.0, 2, 3])).sum(), logits)
+    assert bool(second.isfinite().all())
+
+
+@every_loss
+def test_function_transforms(loss: Loss) -> None:
+    """Per-sample gradients by ``torch.func``, as the population way of training uses them."""
+    logits, targets = batch((4, CLASSES))
+    each = torch.func.vmap(torch.func.grad(Criterion(loss)))(logits, targets)
+    torch.testing.assert_close(each, loss.logit_gradient(logits, targets))
+
+
+@pytest.mark.parametrize(
+    ("loss", "settings", "labels"),
+    [
+        (cross_entropy(), {}, "indices"),
+        (taylor(SERIES), {"weight": True, "label_smoothing": 0.1, "ignore_index": 1, "reduction": "none"}, "indices"),
+        (baikal(), {"reduction": "sum"}, "probabilities"),
+        (focal(2) + gce(0.5), {"weight": True, "label_smoothing": 0.1}, "probabilities"),
+    ],
+    ids=["cross-entropy", "Taylor", "Baikal", "focal + GCE"],
+)
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+def test_compiled_is_eager(
+    loss: Loss, settings: dict[str, Any], labels: str, backend: str, fresh_compiler: None
+) -> None:
+    if settings.get("weight"):
+        settings = {**settings, "weight": class_weights(dtype=torch.float32)}
+    criterion = Criterion(loss, **settings)
+    compiled = torch.compile(criterion, fullgraph=True, backend=backend)
+    shape = (3, CLASSES, 2) if settings else (4, CLASSES)
+    logits, targets = batch(shape, labels, torch.float32)
+    torch.testing.assert_close(
+        value_and_gradients(compiled, logits, targets), value_and_gradients(criterion, logits, targets)
+    )
+
+
+@pytest.mark.skipif(not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="torch.compile needs a C++ compiler")
+# torch 2.13 imports its own deprecated torch.jit with the C++ back end.
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+def test_compiled_by_inductor_is_eager(fresh_compiler: None) -> None:
+    loss = cross_entropy().smoothed(0.1, CLASSES) + 0.3 * random_taylor(3) + 0.1 * baikal()
+    criterion = Criterion(loss, ignore_index=1)
+    logits, targets = batch((8, CLASSES), dtype=torch.float32)
+    # Without vector instructions: to find out which the compiler knows takes most of the time.
+    compiled = torch.compile(criterion, fullgraph=True, options={"cpp.vec_isa_ok": False})
+    torch.testing.assert_close(
+        value_and_gradients(compiled, logits, targets), value_and_gradients(criterion, logits, targets)
+    )
+
+
+@pytest.fixture
+def fresh_compiler() -> Iterator[None]:
+    """What one test compiled does not count towards the recompilations of another."""
+    torch.compiler.reset()
+    yield
+    torch.compiler.reset()
+
+
+# A module among modules.
+
+
+class Trained(nn.Module):
+    """A network that holds its own criterion."""
+
+    def __init__(self, loss: Loss, weight: Tensor | None = None) -> None:
+        super().__init__()
+        self.network = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, CLASSES))
+        self.criterion = Criterion(loss, weight)
+
+    def forward(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        value: Tensor = self.criterion(self.network(inputs), targets)
+        return value
+
+
+@every_loss
+def test_deepcopy(loss: Loss) -> None:
+    criterion = Criterion(loss, class_weights(), 2, "sum", 0.1)
+    twin = copy.deepcopy(criterion)
+    logits, targets = batch((4, CLASSES))
+    assert twin.loss == loss
+    assert torch.equal(twin(logits, targets), criterion(logits, targets))
+    assert twin.weight is not None
+    twin.weight.zero_()
+    assert criterion.weight is not None
+    assert criterion.weight.min() > 0
+
+
+@every_loss
+def test_state_dict_restores_the_loss(loss: Loss, tmp_path: Path) -> None:
+    """Through a file without pickled code, into a criterion that was made for another loss."""
+    source = Criterion(loss, class_weights())
+    torch.save(source.state_dict(), tmp_path / "state.pt")
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    restored = Criterion(mae(), torch.ones(CLASSES).double())
+    assert repr(restored.load_state_dict(state)) == "<All keys matched successfully>"
+    logits, targets = batch((4, CLASSES))
+    assert restored.loss == loss
+    assert restored.loss.name == loss.name
+    assert torch.equal(restored(logits, targets), source(logits, targets))
+    assert source.state_dict().keys() == {"weight", "_extra_state"}
+    assert Criterion(loss).state_dict().keys() == {"_extra_state"}
+
+
+@pytest.mark.parametrize("assign", [False, True])
+def test_state_dict_of_pytorchs_cross_entropy_leaves_the_loss(assign: bool) -> None:
+    weight = class_weights()
+    criterion = Criterion(baikal(), torch.ones(CLASSES).double())
+    state = nn.CrossEntropyLoss(weight).state_dict()
+    criterion.load_state_dict(state, strict=True, assign=assign)
+    assert state.keys() == {"weight"}
+    assert criterion.loss == baikal()
+    assert criterion.weight is not None
+    assert torch.equal(criterion.weight, weight)
+    unweighted = Criterion(baikal())
+    unweighted.load_state_dict(nn.CrossEntropyLoss().state_dict(), strict=True)
+    assert unweighted.loss == baikal()
+    with pytest.raises(RuntimeError, match="weight"):
+        unweighted.load_state_dict(nn.CrossEntropyLoss(weight).state_dict(), strict=True)
+
+
+def test_inside_a_parent() -> None:
+    torch.manual_seed(1)
+    source, target = Trained(taylor(MNIST), class_weights(dtype=torch.float32)), Trained(mse(), torch.ones(CLASSES))
+    assert "criterion._extra_state" in source.state_dict()
+    target.load_state_dict(source.state_dict())
+    inputs, targets = torch.randn(4, 3), torch.randint(CLASSES, (4,))
+    assert torch.equal(target(inputs, targets), source(inputs, targets))
+    assert target.criterion.loss == taylor(MNIST)
+    # From a checkpoint of the time when the parent held PyTorch's criterion.
+    older = {key: value for key, value in source.state_dict().items() if key != "criterion._extra_state"}
+    kept = Trained(focal(2), torch.ones(CLASSES))
+    kept.load_state_dict(older, strict=True)
+    assert kept.criterion.loss == focal(2)
+    assert "criterion._extra_state" not in older
+    source(inputs, targets).backward()
+    assert all(parameter.grad is not None for parameter in source.parameters())
+    assert [name for name, _ in source.named_parameters() if "criterion" in name] == []
+
+
+def test_inside_a_sequential_and_a_dictionary() -> None:
+    parent = nn.ModuleDict({"one": nn.Sequential(nn.Linear(2, 3)), "criterion": Criterion(gce(0.5))})
+    twin = copy.deepcopy(parent)
+    twin["criterion"].load_state_dict(Criterion(mse()).state_dict())
+    twin.load_state_dict(parent.state_dict())
+    restored = twin["criterion"]
+    assert isinstance(restored, Criterion)
+    assert restored.loss == gce(0.5)
+
+
+def test_a_restored_loss_keeps_its_number_of_classes() -> None:
+    criterion = Criterion(mse())
+    criterion.load_state_dict(Criterion(cross_entropy().smoothed(0.1, CLASSES)).state_dict())
+    with pytest.raises(InputError, match="made for 5 classes and was called with 4"):
+        criterion(torch.zeros(2, 4), torch.tensor([0, 1]))
+
+
+def test_moving_a_criterion() -> None:
+    criterion = Criterion(baikal(), class_weights())
+    logits, targets = batch((4, CLASSES), dtype=torch.float32)
+    before = criterion(logits, targets)
+    criterion.float()
+    assert criterion.weight is not None
+    assert criterion.weight.dtype == torch.float32
+    assert criterion.loss == baikal()
+    assert torch.equal(criterion(logits, targets), before)
+    criterion.train().eval().requires_grad_(True)
+    assert torch.equal(criterion(logits, targets), before)
+    assert list(criterion.parameters()) == []
+
+
+def test_it_can_be_pickled_whole(tmp_path: Path) -> None:
+    criterion = Criterion(taylor(MNIST), class_weights(), label_smoothing=0.1)
+    torch.save(criterion, tmp_path / "criterion.pt")
+    twin = torch.load(tmp_path / "criterion.pt", weights_only=False)
+    logits, targets = batch((4, CLASSES))
+    assert torch.equal(twin(logits, targets), criterion(logits, targets))
+
+
+def test_it_prints_its_formula_and_settings() -> None:
+    assert repr(Criterion(cross_entropy(), reduction="sum", label_smoothing=0.1)) == (
+        "Criterion(Loss('cross-entropy', φ = y log h), reduction='sum', label_smoothing=0.1)"
+    )
+
+
+def test_inputs_are_left_alone_and_nothing_warns() -> None:
+    criterion = Criterion(taylor(MNIST), class_weights(), ignore_index=2, label_smoothing=0.1)
+    logits, targets = batch((3, CLASSES, 6))
+    kept = logits.clone(), targets.clone()
+    state = torch.get_rng_state()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        first, second = criterion(logits, targets), criterion(logits, targets)
+    assert torch.equal(first, second)
+    assert torch.equal(logits, kept[0])
+    assert torch.equal(targets, kept[1])
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+# Errors.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"loss": "cross-entropy"}, "takes a lossmith.Loss, not str"),
+        ({"loss": nn.CrossEntropyLoss()}, "not CrossEntropyLoss"),
+        ({"loss": cross_entropy}, "not function"),
+        ({"loss": Loss.stack([mse(), baikal()])}, "takes one loss, not a population"),
+        ({"loss": mse(), "reduction": "average"}, "reduction is 'average'"),
+        ({"loss": mse(), "reduction": None}, "reduction is None"),
+        ({"loss": mse(), "label_smoothing": -0.1}, "label_smoothing is -0.1"),
+        ({"loss": mse(), "label_smoothing": 1.1}, "label_smoothing is 1.1"),
+        ({"loss": mse(), "label_smoothing": math.nan}, "label_smoothing is nan"),
+    ],
+)
+def test_bad_arguments_are_sentences(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message) as error:
+        Criterion(**arguments)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("logits", "targets", "settings", "message"),
+    [
+        ((4, 5), torch.zeros(3, dtype=torch.long), {}, r"targets of shape \(3,\)"),
+        ((4, 5), torch.zeros(4), {}, r"targets of shape \(4,\) and torch.float32"),
+        ((4, 5), torch.zeros(4, 5, dtype=torch.long), {}, "must be floating point, not torch.int64"),
+        ((4, 5), torch.zeros(4, 6), {}, r"targets of shape \(4, 6\)"),
+        ((4, 5), torch.zeros(4, 1, dtype=torch.long), {}, r"targets of shape \(4, 1\)"),
+        ((4, 5), torch.tensor(0), {}, r"targets of shape \(\)"),
+        ((5,), torch.zeros(1, dtype=torch.long), {}, r"targets of shape \(1,\)"),
+        ((3, 5, 2), torch.zeros(3, dtype=torch.long), {}, r"logits of shape \(3, 5, 2\)"),
+        ((3, 5, 2), torch.zeros(3, 5, dtype=torch.long), {}, r"logits of shape \(3, 5, 2\)"),
+        ((), torch.tensor(0), {}, "class dimension"),
+        ((4, 5), torch.zeros(4, 5), {"ignore_index": 0}, "ignore_index does not apply to class probabilities"),
+        ((4, 5), torch.zeros(4, dtype=torch.long), {"weight": torch.ones(4)}, r"weight has shape \(4,\).*5 classes"),
+        ((4, 5), torch.zeros(4, 5), {"weight": torch.ones(4)}, r"weight has shape \(4,\).*5 classes"),
+        ((4, 5), torch.zeros(4, 5), {"weight": torch.ones(1)}, r"weight has shape \(1,\).*5 classes"),
+        ((4, 5), torch.zeros(4, 5), {"weight": torch.ones(1, 5)}, r"weight has shape \(1, 5\).*5 classes"),
+    ],
+)
+def test_bad_shapes_are_sentences(
+    logits: tuple[int, ...], targets: Tensor, settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message) as error:
+        Criterion(mse(), **settings)(torch.zeros(logits), targets)
+    assert "\n" not in str(error.value)
+
+
+@every_label
+def test_another_number_of_classes_is_refused(labels: str) -> None:
+    criterion = Criterion(cross_entropy().smoothed(0.1, 10))
+    with pytest.raises(InputError, match="made for 10 classes and was called with 5"):
+        criterion(*batch((4, CLASSES), labels))
+
+
+@pytest.mark.parametrize("index", [CLASSES, -1])
+def test_a_class_that_there_is_not_is_an_error(index: int) -> None:
+    with pytest.raises((IndexError, RuntimeError), match="out of bounds"):
+        Criterion(mse())(torch.zeros(2, CLASSES), torch.tensor([0, index]))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"coefficients": ["x"]}, '"coefficients" of the loss file'),
+        ({"version": 2}, "version 2"),
+        ({"format": "pickle"}, "not a loss file"),
+        ({"coefficients": [[1.0], [2.0]]}, "not a population"),
+        ({"terms": [[0, 1, 1], [1, 1, 0]], "coefficients": [[1.0, 1.0], [2.0, 2.0]]}, "not a population"),
+    ],
+)
+def test_a_state_dict_with_a_broken_loss_is_refused(change: dict[str, Any], message: str) -> None:
+    criterion = Criterion(mse())
+    state = {"_extra_state": {**cross_entropy().to_json(), **change}}
+    with pytest.raises(InputError, match=message):
+        criterion.load_state_dict(state)
+    assert criterion.loss == mse()
+    logits, targets = batch((4, CLASSES))
+    torch.testing.assert_close(criterion(logits, targets), mse().value(logits, targets).mean())

@@ -1,0 +1,24 @@
+"""`import lossmith` is light: what is heavy loads on first use."""
+
+import subprocess
+import sys
+
+HEAVY = {"cmaes", "matplotlib", "pydantic", "rich", "scipy", "sklearn", "sqlite3", "sympy", "tyro"}
+
+
+def loaded_by(statement: str) -> set[str]:
+    """The top-level modules in memory after the statement, in a fresh interpreter."""
+    program = f"import sys; {statement}; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    return set(
+        subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
+    )
+
+
+def test_import_lossmith_loads_torch_and_nothing_heavy() -> None:
+    with_lossmith = loaded_by("import lossmith")
+    assert {"lossmith", "torch"} <= with_lossmith
+    assert HEAVY & (with_lossmith - loaded_by("import torch")) == set()
+
+
+def test_a_heavy_module_would_be_seen() -> None:
+    assert "cmaes" in loaded_by("import torch, cmaes") - loaded_by("import torch")

@@ -1,0 +1,141 @@
+"""From whatever shape and type samples come in to the ones that the package uses, or a sentence that says why not.
+
+Every function takes ``what``, the name by which the user knows the array.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lossmith.errors import InputError
+
+CHANNELS = (1, 3, 4)
+
+
+def tensor_from_numpy(array: NDArray[Any], what: str) -> Tensor:
+    """A tensor with the array's values: uint8 and int64 as they are, every other real type as float32 or float64.
+
+    Raises:
+        InputError: If the array holds anything but real numbers.
+    """
+    if array.dtype.kind not in "buif":
+        raise InputError(
+            f"{what} holds values of type {array.dtype}, but has to hold numbers: convert it before saving"
+        )
+    if array.dtype == np.uint8:
+        return torch.from_numpy(np.array(array, order="C"))
+    wide = array.dtype.kind == "f" and array.dtype.itemsize > 4
+    number_type = np.float64 if wide else np.float32 if array.dtype.kind in "bf" else np.int64
+    return torch.from_numpy(np.array(array, dtype=number_type, order="C"))
+
+
+def channels_first(images: Tensor) -> Tensor:
+    """``[N,H,W,C]`` → ``[N,C,H,W]`` where ``C`` is 1, 3 or 4 and dimension 1 is none of these; else unchanged."""
+    if images.ndim == 4 and images.shape[3] in CHANNELS and images.shape[1] not in CHANNELS:
+        return images.movedim(3, 1).contiguous()
+    return images
+
+
+def prepared_inputs(inputs: Tensor, what: str) -> Tensor:
+    """Inputs as the networks take them: ``[N,F]`` or ``[N,C,H,W]``, uint8 or float32, contiguous.
+
+    Args:
+        inputs: ``[N,F]``, ``[N,H,W]`` (one channel) or ``[N,C,H,W]``, real.
+        what: The name by which the user knows them.
+
+    Raises:
+        InputError: If they have another number of dimensions, are empty, complex, or not all finite in float32.
+    """
+    if inputs.ndim not in (2, 3, 4):
+        raise InputError(
+            f"{what} has shape {list(inputs.shape)}, but has to be [N, features], [N, height, width] "
+            "or [N, channels, height, width]: reshape it"
+        )
+    if inputs.numel() == 0:
+        raise InputError(f"{what} is empty (shape {list(inputs.shape)}): give at least a few samples of each class")
+    if inputs.is_complex():
+        raise InputError(f"{what} holds complex numbers, but has to be real: give real and imaginary part as features")
+    prepared = inputs.detach() if inputs.dtype == torch.uint8 else inputs.detach().to(torch.float32)
+    if prepared.dtype == torch.float32 and not all(
+        bool(block.isfinite().all()) for block in torch.split(prepared, 4096)
+    ):
+        raise InputError(f"{what} holds NaN or infinite values in float32: remove or replace these before saving")
+    return (prepared.unsqueeze(1) if prepared.ndim == 3 else prepared).contiguous()
+
+
+def prepared_targets(targets: Tensor, what: str) -> Tensor:
+    """Labels as int64 ``[N]``.
+
+    Args:
+        targets: ``[N]`` or ``[N,1]``; integers, or floats with integral values.
+        what: The name by which the user knows them.
+
+    Raises:
+        InputError: If they have another shape or are not integral.
+    """
+    if targets.ndim == 2 and targets.shape[1] == 1:
+        targets = targets[:, 0]
+    if targets.ndim != 1:
+        raise InputError(
+            f"{what} has shape {list(targets.shape)}, but has to be [N] with one class index for each sample: "
+            "take argmax(1) of one-hot labels"
+        )
+    if targets.is_complex() or (targets.is_floating_point() and not torch.equal(targets, targets.round())):
+        raise InputError(f"{what} holds values that are no integers (or NaN): give class indices 0, 1, …, K-1")
+    if targets.is_floating_point() and targets.isinf().any():
+        raise InputError(f"{what} holds infinite values: give class indices 0, 1, …, K-1")
+    return targets.detach().to(torch.int64).contiguous()
+
+
+def check_pair(inputs: Tensor, targets: Tensor, inputs_name: str, targets_name: str) -> None:
+    """Raise InputError unless there is one label for each input."""
+    if len(inputs) != len(targets):
+        raise InputError(
+            f"{inputs_name} has {len(inputs)} samples but {targets_name} has {len(targets)} labels: "
+            "give one label for each sample"
+        )
+
+
+def check_classes(targets: Tensor, what: str) -> None:
+    """Raise InputError unless the labels ``[N]`` are 0…K−1 without a gap and there are two classes at least."""
+    present = np.unique(targets.cpu().numpy())
+    if len(present) < 2:
+        raise InputError(f"{what} holds one class only (label {int(present[0])}): give samples of two classes or more")
+    low, high = int(present[0]), int(present[-1])
+    if low == 0 and high == len(present) - 1:
+        return
+    remedy = "relabel the classes as 0, 1, …, K-1 (numpy.unique(y, return_inverse=True) does it)"
+    if low < 0:
+        raise InputError(f"{what} holds the label {low}, but labels are 0, 1, …, K-1 without a gap: {remedy}")
+    first_gap = next((n for n, label in enumerate(present.tolist()) if n != label))
+    raise InputError(
+        f"{what} holds labels from {low} to {high} but never {first_gap}, and labels are 0, 1, …, K-1 without a gap: "
+        f"{remedy}"
+    )
+
+
+def check_test(inputs: Tensor, test_inputs: Tensor, inputs_name: str, test_name: str) -> None:
+    """Raise InputError unless test inputs have the shape and type of the training inputs."""
+    if inputs.shape[1:] != test_inputs.shape[1:]:
+        raise InputError(
+            f"{test_name} has samples of shape {list(test_inputs.shape[1:])} but {inputs_name} of shape "
+            f"{list(inputs.shape[1:])}: give both in the same shape"
+        )
+    if inputs.dtype != test_inputs.dtype:
+        raise InputError(
+            f"one of {inputs_name} and {test_name} is uint8 and the other is not, so that their scales would differ: "
+            "give both in the same type and scale"
+        )
+
+
+def check_test_targets(test_targets: Tensor, classes: int, what: str) -> None:
+    """Raise InputError unless all test labels ``[N]`` are in 0…K−1, ``classes`` being K."""
+    outside = test_targets[(test_targets < 0) | (test_targets >= classes)]
+    if len(outside):
+        raise InputError(
+            f"{what} holds the label {int(outside[0])}, but the training labels are 0…{classes - 1}: "
+            "remove these samples or give training samples of that class too"
+        )

@@ -1,0 +1,193 @@
+"""The parts that data is split into: training and validation for the search, test for final comparisons only."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lossmith.data.settings import DataSettings
+from lossmith.data.source import Source
+from lossmith.errors import InputError
+from lossmith.seeds import generator
+
+TEST_SHARE = 0.25
+VALIDATION_SHARE = 0.2
+VALIDATION_LIMIT = 5000
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Samples of one part.
+
+    Attributes:
+        inputs: ``[N, *input_shape]``, uint8 or float32.
+        targets: ``[N]``, int64.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def to(self, device: torch.device | str) -> "Part":
+        """The same samples on another device."""
+        return Part(self.inputs.to(device), self.targets.to(device))
+
+
+@dataclass(frozen=True, eq=False)
+class SearchParts:
+    """What a search may see: training and validation samples, and no test sample.
+
+    Attributes:
+        train: Training part.
+        validation: Validation part.
+        classes: Number of classes K.
+        input_shape: ``(C, H, W)`` or ``(F,)``.
+    """
+
+    train: Part
+    validation: Part
+    classes: int
+    input_shape: tuple[int, ...]
+
+
+class _Indices(NamedTuple):
+    """Rows of each part; ``test`` counts in the source's own test arrays where it has these."""
+
+    train: Tensor
+    validation: Tensor
+    test: Tensor
+
+
+def search_parts(source: Source, settings: DataSettings) -> SearchParts:
+    """Training and validation part, with label noise where the settings ask for it.
+
+    Args:
+        source: All samples; its test samples are left out.
+        settings: Sizes, seeds and label noise; ``settings.data`` is not read.
+
+    Raises:
+        InputError: If the source has too few samples for the sizes asked for, or too few of one class.
+    """
+    indices = _split(source, settings)
+    return SearchParts(
+        train=_noisy_part(source, indices.train, settings, "train"),
+        validation=_noisy_part(source, indices.validation, settings, "validation"),
+        classes=source.classes,
+        input_shape=source.input_shape,
+    )
+
+
+def test_part(source: Source, settings: DataSettings) -> Part:
+    """The test part, with clean labels; for final comparisons only.
+
+    It is the source's own test samples (a stratified subset of ``test_size`` of these, if that is given), or else
+    a stratified part of all samples. It depends on ``test_size`` and ``split_seed`` and on nothing else.
+
+    Raises:
+        InputError: As :func:`search_parts`.
+    """
+    test = _split(source, settings).test
+    if source.test_inputs is None or source.test_targets is None:
+        return Part(source.inputs[test], source.targets[test])
+    if settings.test_size is None:
+        return Part(source.test_inputs, source.test_targets)
+    return Part(source.test_inputs[test], source.test_targets[test])
+
+
+test_part.__test__ = False  # type: ignore[attr-defined]
+
+
+def stratified_order(targets: Tensor, *seed: int | str) -> Tensor:
+    """A random order of the samples in which every beginning and every end has each class in proportion.
+
+    Within class ``c`` the order is random, and sample ``r`` of its ``n_c`` gets the place ``(r + ½) / n_c``: Webster's
+    method of apportionment. So a shorter beginning is a subset of a longer one, and what one end takes does not
+    depend on what the other takes.
+
+    Args:
+        targets: Labels ``[N]``, int64.
+        seed: What the order is for, as in :func:`lossmith.seeds.derive`.
+
+    Returns:
+        Indices ``[N]``, a permutation.
+    """
+    targets, random = targets.cpu(), generator(*seed)
+    order = torch.randperm(len(targets), generator=random)
+    class_order = torch.randperm(int(targets.max()) + 1, generator=random)
+    labels, grouped = class_order[targets[order]].sort(stable=True)
+    counts = labels.bincount()
+    rank = torch.arange(len(labels)) - (counts.cumsum(0) - counts)[labels]
+    place = (rank.to(torch.float64) + 0.5) / counts[labels]
+    return order[grouped[place.sort(stable=True).indices]]
+
+
+def noisy_labels(targets: Tensor, share: float, classes: int, *seed: int | str) -> Tensor:
+    """A copy of the labels ``[N]`` in which ``round(share · N)`` are drawn again, uniformly from all ``classes``."""
+    random = generator(*seed)
+    count = round(share * len(targets))
+    chosen = torch.randperm(len(targets), generator=random)[:count]
+    drawn = torch.randint(classes, (count,), generator=random)
+    return targets.index_put((chosen.to(targets.device),), drawn.to(targets.device))
+
+
+def _noisy_part(source: Source, rows: Tensor, settings: DataSettings, name: str) -> Part:
+    seed = (settings.noise_seed, "label noise", name)
+    clean = source.targets[rows]
+    return Part(source.inputs[rows], noisy_labels(clean, settings.label_noise, source.classes, *seed))
+
+
+def _split(source: Source, settings: DataSettings) -> _Indices:
+    own_test = source.test_targets is not None
+    _check_class_sizes(source, parts=2 if own_test else 3)
+    pool = source.targets if source.test_targets is None else source.test_targets
+    limit = len(pool) if own_test else len(pool) - 1
+    size = settings.test_size or (len(pool) if own_test else max(1, round(TEST_SHARE * len(pool))))
+    if size > limit:
+        samples = "test samples" if own_test else "samples"
+        raise InputError(f"test_size is {size}, but {source.name} has {len(pool)} {samples}: give {limit} at most")
+    order = stratified_order(pool, settings.split_seed, "split", "test")
+    rest = torch.arange(len(source.targets)) if own_test else order[size:].sort().values
+    train_size, validation_size = _sizes(len(rest), settings, source.name)
+    shuffled = rest[stratified_order(source.targets.cpu()[rest], settings.split_seed, "split", "train")]
+    indices = _Indices(shuffled[:train_size], shuffled[len(shuffled) - validation_size :], order[:size])
+    _check_training_classes(source, indices.train)
+    return indices
+
+
+def _sizes(available: int, settings: DataSettings, name: str) -> tuple[int, int]:
+    """Training and validation size out of the samples that the test part leaves."""
+    train, validation = settings.train_size, settings.validation_size
+    if validation is None:
+        left = available - train if train is not None else round(VALIDATION_SHARE * available)
+        validation = max(1, min(VALIDATION_LIMIT, left))
+    if train is None:
+        train = max(1, available - validation)
+    if train + validation > available:
+        raise InputError(
+            f"train_size {train} and validation_size {validation} ask for {train + validation} samples, but {name} has "
+            f"{available} besides the test part: give smaller sizes"
+        )
+    return train, validation
+
+
+def _check_class_sizes(source: Source, parts: int) -> None:
+    counts = source.targets.bincount()
+    rarest = int(counts.argmin())
+    if counts[rarest] < parts:
+        names = "training, validation and test" if parts == 3 else "training and validation"
+        raise InputError(
+            f"class {rarest} of {source.name} has {int(counts[rarest])} samples, too few to be split into {names}: "
+            f"give at least {parts} of each class"
+        )
+
+
+def _check_training_classes(source: Source, rows: Tensor) -> None:
+    absent = (source.targets.cpu()[rows].bincount(minlength=source.classes) == 0).nonzero().flatten().tolist()
+    if absent:
+        raise InputError(
+            f"class {absent[0]} of {source.name} has too few samples to be split with {len(rows)} training samples, "
+            "since none of it would be among these: give a larger train_size or more samples of that class"
+        )

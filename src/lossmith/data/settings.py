@@ -1,0 +1,37 @@
+"""What the user chooses about the data."""
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+
+
+class DataSettings(BaseModel):
+    """Which data, how large each part is, and how many labels are replaced at random.
+
+    Equal settings and an equal source give equal parts on every machine. ``label_noise`` and ``noise_seed`` never
+    change which samples a part holds, and ``train_size`` and ``validation_size`` never change the test part.
+    A smaller ``train_size`` gives a subset of the larger one's samples.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+
+    data: str = "digits"
+    """Data to learn: "digits", or the path of an .npz file with x_train, y_train and, if wanted, x_test, y_test."""
+
+    train_size: PositiveInt | None = None
+    """Number of training samples (default: all that the validation and test parts leave)."""
+
+    validation_size: PositiveInt | None = None
+    """Number of validation samples, at most 5000 by default: all that train_size leaves, or else 20 % of what the
+    test part leaves."""
+
+    test_size: PositiveInt | None = None
+    """Number of test samples (default: the file's own test arrays, or else 25 % of all samples)."""
+
+    label_noise: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Share of the training and validation labels, at least 0 and less than 1, replaced by a class drawn uniformly
+    from all classes (so that some stay as they were); the test labels stay clean."""
+
+    split_seed: int = 0
+    """Seed of the split into training, validation and test samples."""
+
+    noise_seed: int = 0
+    """Seed of the label noise."""

@@ -1,0 +1,226 @@
+"""Where samples come from: scikit-learn's digits, an .npz file, tensors, or a PyTorch dataset."""
+
+import hashlib
+from collections.abc import Sized
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from lossmith.data.arrays import (
+    channels_first,
+    check_classes,
+    check_pair,
+    check_test,
+    check_test_targets,
+    prepared_inputs,
+    prepared_targets,
+    tensor_from_numpy,
+)
+from lossmith.data.npz import read_npz
+from lossmith.errors import InputError
+
+
+class _Names(NamedTuple):
+    """What the user calls the four arrays."""
+
+    inputs: str
+    targets: str
+    test_inputs: str
+    test_targets: str
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """All samples, with clean labels, before any split. Made by :func:`open_source` or by a classmethod, which check.
+
+    Attributes:
+        name: For people; what identifies the data is ``digest``.
+        inputs: ``[N, *input_shape]``, uint8 or float32; images are ``[N,C,H,W]``, feature vectors ``[N,F]``.
+        targets: ``[N]``, int64, in 0…K−1.
+        test_inputs: The source's own test inputs, ``[M, *input_shape]``, if it has any.
+        test_targets: Their labels, ``[M]``, int64.
+    """
+
+    name: str
+    inputs: Tensor
+    targets: Tensor
+    test_inputs: Tensor | None = None
+    test_targets: Tensor | None = None
+
+    @cached_property
+    def classes(self) -> int:
+        """Number of classes K."""
+        return int(self.targets.max()) + 1
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input: ``(C, H, W)`` or ``(F,)``."""
+        return tuple(self.inputs.shape[1:])
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 (hex) of type, shape and bytes of all arrays; the same wherever and under whatever name they lie."""
+        digest = hashlib.sha256()
+        for role in ("inputs", "targets", "test_inputs", "test_targets"):
+            tensor: Tensor | None = getattr(self, role)
+            if tensor is not None:
+                array = tensor.cpu().contiguous().numpy()
+                little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+                digest.update(f"{role}:{tensor.dtype}:{list(tensor.shape)}:".encode())
+                digest.update(little.reshape(-1).view(np.uint8).data)
+        return digest.hexdigest()
+
+    @classmethod
+    def from_tensors(
+        cls,
+        inputs: Tensor,
+        targets: Tensor,
+        test_inputs: Tensor | None = None,
+        test_targets: Tensor | None = None,
+        name: str = "tensors",
+    ) -> Self:
+        """Source of tensors in memory.
+
+        Args:
+            inputs: ``[N,F]``, ``[N,H,W]`` or ``[N,C,H,W]``; uint8 stays uint8, any other real type becomes float32.
+            targets: ``[N]`` or ``[N,1]``, class indices 0…K−1.
+            test_inputs: Like ``inputs``, for the final comparison only.
+            test_targets: Like ``targets``.
+            name: What to call the data.
+
+        Raises:
+            InputError: If shapes, types, lengths or labels cannot be used.
+        """
+        names = _Names("inputs", "targets", "test_inputs", "test_targets")
+        return cls._checked(name, names, inputs, targets, test_inputs, test_targets)
+
+    @classmethod
+    def from_dataset(cls, dataset: Dataset[Any], test: Dataset[Any] | None = None, name: str = "dataset") -> Self:
+        """Source of a map-style dataset, read once and stacked in memory.
+
+        Random augmentation belongs to the training recipe and not into this dataset. Items are pairs of an input (a
+        tensor ``[F]``, ``[H,W]`` or ``[C,H,W]``; a NumPy array or a PIL image, ``[H,W,C]`` too) and a class index.
+
+        Args:
+            dataset: Training and validation samples (and test samples, if ``test`` is not given).
+            test: The test samples, for the final comparison only.
+            name: What to call the data.
+
+        Raises:
+            InputError: If it is not map-style, an item is no such pair, inputs differ in shape or type, or anything
+                of :meth:`from_tensors`.
+        """
+        inputs, targets = _stacked(dataset, "the dataset")
+        test_inputs, test_targets = _stacked(test, "the test dataset") if test is not None else (None, None)
+        names = _Names(*(f"{a} of the {b}" for b in ("dataset", "test dataset") for a in ("inputs", "targets")))
+        return cls._checked(name, names, inputs, targets, test_inputs, test_targets)
+
+    @classmethod
+    def _checked(
+        cls,
+        name: str,
+        names: _Names,
+        inputs: Tensor,
+        targets: Tensor,
+        test_inputs: Tensor | None,
+        test_targets: Tensor | None,
+    ) -> Self:
+        if (test_inputs is None) != (test_targets is None):
+            given, absent = names[2:] if test_targets is None else (names.test_targets, names.test_inputs)
+            raise InputError(f"there is {given} without {absent}: give both of them or neither")
+        inputs, targets = prepared_inputs(inputs, names.inputs), prepared_targets(targets, names.targets)
+        check_pair(inputs, targets, names.inputs, names.targets)
+        check_classes(targets, names.targets)
+        if test_inputs is None or test_targets is None:
+            return cls(name, inputs, targets)
+        test_inputs = prepared_inputs(test_inputs, names.test_inputs)
+        test_targets = prepared_targets(test_targets, names.test_targets)
+        check_pair(test_inputs, test_targets, names.test_inputs, names.test_targets)
+        check_test(inputs, test_inputs, names.inputs, names.test_inputs)
+        check_test_targets(test_targets, int(targets.max()) + 1, names.test_targets)
+        return cls(name, inputs, targets, test_inputs, test_targets)
+
+
+def open_source(data: str | Source) -> Source:
+    """The source that a name stands for.
+
+    Args:
+        data: ``"digits"`` (scikit-learn's 1797 handwritten digits, uint8 0…16, ``[N,1,8,8]``, 10 classes), the path
+            of an .npz file with ``x_train``, ``y_train`` and, if wanted, ``x_test``, ``y_test``, or a source, which
+            is returned. In a file, ``[N,H,W,C]`` with 1, 3 or 4 channels is recognised and turned round.
+
+    Raises:
+        InputError: If there is no such data or it cannot be used.
+    """
+    if isinstance(data, Source):
+        return data
+    if data == "digits":
+        return _digits()
+    try:
+        path = Path(data).expanduser()
+        unknown = not data or not (path.exists() or path.suffix == ".npz" or len(path.parts) > 1)
+    except (OSError, RuntimeError, ValueError):
+        unknown = True
+    if unknown:
+        raise InputError(f"unknown data {data!r}: give digits or the path of an .npz file")
+    arrays = read_npz(path)
+    names = {name: f"{name} in {path}" for name in ("x_train", "y_train", "x_test", "y_test")}
+    tensors = {name: tensor_from_numpy(array, names[name]) for name, array in arrays.items()}
+    return Source._checked(
+        path.name,
+        _Names(*names.values()),
+        channels_first(tensors["x_train"]),
+        tensors["y_train"],
+        channels_first(tensors["x_test"]) if "x_test" in tensors else None,
+        tensors.get("y_test"),
+    )
+
+
+def _digits() -> Source:
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    inputs = torch.from_numpy(np.asarray(digits.images, dtype=np.uint8))
+    return Source.from_tensors(inputs, torch.from_numpy(np.asarray(digits.target, dtype=np.int64)), name="digits")
+
+
+def _stacked(dataset: Dataset[Any], what: str) -> tuple[Tensor, Tensor]:
+    if not isinstance(dataset, Sized) or not hasattr(type(dataset), "__getitem__"):
+        raise InputError(f"{what} has no length or no items by index: give a map-style torch.utils.data.Dataset")
+    if len(dataset) == 0:
+        raise InputError(f"{what} is empty: give at least a few samples of each class")
+    inputs: list[Tensor] = []
+    targets: list[Tensor] = []
+    for index in range(len(dataset)):
+        item: Any = dataset[index]
+        if not isinstance(item, tuple | list) or len(item) != 2:
+            raise InputError(f"item {index} of {what} is no pair: give (input, class index) for each sample")
+        sample, target = (_tensor(value, f"item {index} of {what}") for value in item)
+        if inputs and (sample.shape != inputs[0].shape or sample.dtype != inputs[0].dtype):
+            raise InputError(
+                f"item {index} of {what} has shape {list(sample.shape)} and type {sample.dtype}, but item 0 has "
+                f"{list(inputs[0].shape)} and {inputs[0].dtype}: resize and convert all inputs alike"
+            )
+        if target.numel() != 1:
+            raise InputError(f"item {index} of {what} has {target.numel()} labels: give one class index")
+        inputs.append(sample)
+        targets.append(target.reshape(()).to(torch.float64))
+    return torch.stack(inputs), torch.stack(targets)
+
+
+def _tensor(value: Any, what: str) -> Tensor:
+    """A tensor as it is; a number, NumPy array or PIL image as a tensor, images with the channels first."""
+    if isinstance(value, Tensor):
+        return value.detach().cpu()
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise InputError(f"{what} holds a list of uneven lengths: give tensors, arrays or images") from None
+    tensor = tensor_from_numpy(array, what)
+    return channels_first(tensor[None])[0] if tensor.ndim == 3 else tensor

@@ -1,0 +1,114 @@
+"""From settings to a function that builds networks, and the check that they fit the data."""
+
+import copy
+from collections.abc import Callable
+from itertools import chain
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from lossmith.errors import InputError
+from lossmith.nets.bodies import cnn, mlp
+from lossmith.nets.normalise import Normalise
+from lossmith.nets.own import describe, own_body
+from lossmith.nets.settings import ModelSettings
+
+NetworkFactory = Callable[[], nn.Module]
+
+_CHECKED_SAMPLES = 4
+
+
+def network_factory(settings: ModelSettings, train_inputs: Tensor, classes: int) -> NetworkFactory:
+    """A function that builds a network with fresh initial weights at each call.
+
+    The network is ``nn.Sequential(Normalise, body)``. Initial weights come from PyTorch's global generator, which the
+    caller seeds under ``torch.random.fork_rng``.
+
+    Args:
+        settings: Which network.
+        train_inputs: The training part's inputs, ``[N,C,H,W]`` or ``[N,F]``; they give the statistics and the shape.
+        classes: Number of classes K.
+
+    Raises:
+        InputError: If there is no such network or it does not fit the shape of the data; the function that is returned
+            raises it if the user's own function fails.
+    """
+    body = _body_factory(settings, tuple(train_inputs.shape[1:]), classes)
+    normalise = Normalise.fit(train_inputs)
+
+    def build() -> nn.Module:
+        return nn.Sequential(copy.deepcopy(normalise), body())
+
+    return build
+
+
+def _body_factory(settings: ModelSettings, input_shape: tuple[int, ...], classes: int) -> NetworkFactory:
+    if settings.model not in ("mlp", "cnn"):
+        return own_body(settings.model, input_shape, classes)
+    built_in = mlp if settings.model == "mlp" else cnn
+    with torch.device("meta"):
+        built_in(input_shape, classes, settings.hidden)
+    return lambda: built_in(input_shape, classes, settings.hidden)
+
+
+def check_network(factory: NetworkFactory, inputs_sample: Tensor, classes: int) -> None:
+    """Build the network and run a few samples through it, in evaluation and in training mode.
+
+    The global generators are left as they were.
+
+    Args:
+        factory: Builds the network.
+        inputs_sample: ``[N, *input_shape]``, N ≥ 1, of which a few are used.
+        classes: Number of classes K.
+
+    Raises:
+        InputError: If the network is no ``nn.Module``, has nothing to train or lazy layers, shares its weights with
+            the one built before, raises, or does not return floating numbers of shape ``[N,K]``.
+    """
+    devices = [inputs_sample.get_device()] if inputs_sample.is_cuda else []
+    with torch.random.fork_rng(devices=devices), torch.no_grad():
+        network = _trainable(factory())
+        weights = {id(parameter) for parameter in network.parameters()}
+        if any(id(parameter) in weights for parameter in _trainable(factory()).parameters()):
+            raise InputError(
+                "the model gives the same network at each call, but each training needs its own: build a new one "
+                "inside the function"
+            )
+        device = next(network.parameters()).device
+        samples = torch.cat([inputs_sample[:_CHECKED_SAMPLES]] * 2)[:_CHECKED_SAMPLES].to(device)
+        for training in (False, True):
+            _check_output(network.train(training), samples, classes)
+
+
+def _trainable(network: object) -> nn.Module:
+    if not isinstance(network, nn.Module):
+        raise InputError(f"the model gives an object of type {type(network).__name__}: let it give a torch.nn.Module")
+    if any(is_lazy(tensor) for tensor in chain(network.parameters(), network.buffers())):
+        raise InputError("the model has lazy layers, whose sizes are not known yet: give their sizes in numbers")
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise InputError("the model has no parameters to train: let at least one require gradients")
+    return network
+
+
+def _check_output(network: nn.Module, samples: Tensor, classes: int) -> None:
+    mode = "training" if network.training else "evaluation"
+    try:
+        outputs = network(samples)
+    except Exception as error:
+        raise InputError(
+            f"the model does not take inputs of shape {list(samples.shape)} in {mode} mode ({describe(error)}): "
+            "make it fit the data"
+        ) from error
+    if not isinstance(outputs, Tensor):
+        raise InputError(
+            f"the model returns an object of type {type(outputs).__name__} in {mode} mode: let it return one tensor of "
+            "logits"
+        )
+    if outputs.shape != (len(samples), classes):
+        raise InputError(
+            f"the model returns shape {list(outputs.shape)} in {mode} mode for {len(samples)} samples of {classes} "
+            f"classes: let it return [{len(samples)}, {classes}], one logit for each class"
+        )
+    if not outputs.is_floating_point():
+        raise InputError(f"the model returns {outputs.dtype} in {mode} mode: let it return floating logits")

@@ -289,8 +289,8 @@ class Loss:
         soft = targets.is_floating_point()
         if soft and targets.shape[-2:] != x.shape[-2:]:
             raise InputError(
-                f"targets of shape {tuple(targets.shape)} and {targets.dtype} do not fit logits of shape {tuple(x.shape)}: "
-                "give class indices as whole numbers, or probabilities of each class"
+                f"targets of shape {tuple(targets.shape)} and {targets.dtype} do not fit logits of shape "
+                f"{tuple(x.shape)}: give class indices as whole numbers, or probabilities of each class"
             )
         leading = targets.shape[: -2 if soft else -1]
         return x.expand(*torch.broadcast_shapes(self.shape, x.shape[:-2], leading), *x.shape[-2:])

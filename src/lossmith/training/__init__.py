@@ -1,0 +1,7 @@
+"""Training of networks, one by one or a population at once."""
+
+from lossmith.training.networks import Networks, Task
+from lossmith.training.recipe import Recipe
+from lossmith.training.trainer import Choice, Trained, Way, accuracy, choose_way, repeated, train
+
+__all__ = ["Choice", "Networks", "Recipe", "Task", "Trained", "Way", "accuracy", "choose_way", "repeated", "train"]

@@ -1,0 +1,146 @@
+"""Trained networks of a population, and what a training needs to know to make them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from lossmith.nets import Normalise
+from lossmith.training.randomness import seeded
+
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is trained on what.
+
+    Args:
+        factory: Builds one network, its initial weights drawn from PyTorch's global generator.
+        inputs: Training inputs ``[N, …]`` on the device that trains.
+        targets: Class indices ``[N]`` or class probabilities ``[N, K]`` on the same device.
+        classes: K.
+    """
+
+    factory: Callable[[], nn.Module]
+    inputs: Tensor
+    targets: Tensor
+    classes: int
+
+    @property
+    def device(self) -> torch.device:
+        """Where the data lies and the networks are trained."""
+        return self.inputs.device
+
+    def build(self, seed: int) -> nn.Module:
+        """A network with the initial weights of a training seed."""
+        with seeded(torch.device("cpu"), seed, "weights"):
+            return self.factory().to(self.device)
+
+
+@dataclass(frozen=True)
+class Networks:
+    """P networks of one architecture: stacked parameters and buffers, each ``[P, …]``.
+
+    Args:
+        base: One network of the architecture; its own parameters are never used.
+        parameters: Stacked parameters by name.
+        buffers: Stacked buffers by name, less the shared ones.
+        vectorised: Whether :meth:`logits` runs all networks in one program or one after another.
+    """
+
+    base: nn.Module
+    parameters: State
+    buffers: State
+    vectorised: bool = True
+
+    def __len__(self) -> int:
+        """P."""
+        return len(next(iter(self.parameters.values())))
+
+    def logits(self, inputs: Tensor, batch: int = 1024) -> Tensor:
+        """Logits ``[P, N, K]`` in evaluation mode, in batches of at most ``batch`` samples."""
+        self.base.eval()
+        shared = shared_buffers(self.base)
+        rows = max(1, min(batch, 2**13 // len(self))) if self.vectorised else batch
+
+        def call(parameters: State, buffers: State, x: Tensor) -> Tensor:
+            result: Tensor = functional_call(self.base, {**parameters, **buffers, **shared}, (x,))
+            return result
+
+        with torch.no_grad():
+            parts = []
+            for x in inputs.split(rows):
+                if self.vectorised:
+                    dim = input_dim(self.parameters)
+                    spread = x if dim is None else x.expand(len(self), *x.shape)
+                    parts.append(vmap(call, in_dims=(0, 0, dim))(self.parameters, self.buffers, spread))
+                else:
+                    members = range(len(self))
+                    parts.append(torch.stack([call(*self._state(member), x) for member in members]))
+            return torch.cat(parts, 1)
+
+    def member(self, index: int) -> nn.Module:
+        """One network as an ordinary module with its own parameters and buffers, in evaluation mode."""
+        network = copy.deepcopy(self.base)
+        parameters, buffers = self._state(index)
+        own = {**parameters, **buffers}
+        with torch.no_grad():
+            for name, value in (*network.named_parameters(), *network.named_buffers()):
+                value.copy_(own.get(name, value))
+        return network.eval()
+
+    def finite(self) -> Tensor:
+        """Whether all parameters and buffers of each network are finite numbers, ``[P]``."""
+        states = [value for value in (*self.parameters.values(), *self.buffers.values()) if value.is_floating_point()]
+        return torch.stack([value.reshape(len(value), -1).isfinite().all(1) for value in states]).all(0)
+
+    def _state(self, index: int) -> tuple[State, State]:
+        return (
+            {name: value[index] for name, value in self.parameters.items()},
+            {name: value[index] for name, value in self.buffers.items()},
+        )
+
+    @staticmethod
+    def gather(parts: list[Networks], order: list[int]) -> Networks:
+        """The networks of several populations one after another, then brought into ``order``."""
+        first = parts[0]
+
+        def joined(states: list[State]) -> State:
+            return {name: torch.cat([state[name] for state in states])[order] for name in states[0]}
+
+        parameters = joined([part.parameters for part in parts])
+        buffers = joined([part.buffers for part in parts])
+        return Networks(first.base, parameters, buffers, first.vectorised)
+
+
+def input_dim(parameters: State) -> int | None:
+    """How inputs that all members share enter the vectorised forward pass: as they are (None), or expanded (0).
+
+    A convolution of shared inputs with stacked weights is one large convolution; a matrix product of stacked inputs
+    with stacked weights needs no copies.
+    """
+    return None if any(value.ndim > 3 for value in parameters.values()) else 0
+
+
+def shared_buffers(network: nn.Module) -> State:
+    """Buffers that every member has in common: those of the normalisation of the inputs."""
+    return {
+        f"{prefix}.{name}" if prefix else name: buffer
+        for prefix, module in network.named_modules()
+        if isinstance(module, Normalise)
+        for name, buffer in module.named_buffers(recurse=False)
+    }
+
+
+def own_state(network: nn.Module) -> tuple[State, State]:
+    """Parameters and buffers of one network, detached copies, less the shared buffers."""
+    shared = shared_buffers(network)
+    parameters = {name: value.detach().clone() for name, value in network.named_parameters()}
+    buffers = {name: value.detach().clone() for name, value in network.named_buffers() if name not in shared}
+    return parameters, buffers

@@ -1,0 +1,97 @@
+"""All networks of a population trained in one program."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.func import functional_call, vmap
+
+from lossmith.losses import GradientRule, Loss
+from lossmith.training.networks import Networks, State, Task, input_dim, own_state, shared_buffers
+from lossmith.training.randomness import batch_order, compiled_like_eager
+from lossmith.training.recipe import Recipe, build_optimizer
+
+
+class PopulationRun:
+    """The training of P networks with P losses, a batch at a time: the same steps as P plain runs.
+
+    The forward pass is vectorised over the stacked parameters, the logit gradient of all members is computed in closed
+    form, and one ordinary optimiser steps the stack. Every operation acts on each member alone, so a member that
+    diverges leaves the others as they are.
+
+    Args:
+        task: What is trained on what.
+        losses: A population ``[P]``.
+        seeds: One seed a member; equal seeds mean equal initial weights and batches.
+        recipe: The recipe of all.
+        compiled: Whether ``torch.compile`` is applied to the forward pass.
+    """
+
+    def __init__(self, task: Task, losses: Loss, seeds: Sequence[int], recipe: Recipe, compiled: bool = False) -> None:
+        self.task, self.recipe = task, recipe
+        self.distinct = list(dict.fromkeys(seeds))
+        place = torch.tensor([self.distinct.index(seed) for seed in seeds])
+        starts = [task.build(seed) for seed in self.distinct]
+        self.base = starts[0].train()
+        self.shared = shared_buffers(self.base)
+        states = [own_state(network) for network in starts]
+        self.parameters = {
+            name: torch.stack([parameters[name] for parameters, _ in states])[place].requires_grad_(
+                trained.requires_grad
+            )
+            for name, trained in self.base.named_parameters()
+        }
+        self.buffers = {name: torch.stack([buffers[name] for _, buffers in states])[place] for name in states[0][1]}
+        self.optimizer = build_optimizer(recipe, [value for value in self.parameters.values() if value.requires_grad])
+        self.place = place.to(task.device)
+        self.losses = losses
+        self.rule: GradientRule | None = None
+        self.input_dim = input_dim(self.parameters) if len(self.distinct) == 1 else 0
+        forward = vmap(self._call, in_dims=(0, 0, self.input_dim), randomness="same")
+        self.forward: Callable[[State, State, Tensor], Tensor] = compiled_like_eager(forward) if compiled else forward
+        self.done = 0
+
+    def step(self) -> None:
+        """Train on the next batch."""
+        recipe, samples = self.recipe, len(self.task.inputs)
+        epoch, position = divmod(self.done, recipe.steps_per_epoch(samples))
+        if position == 0:
+            orders = torch.stack([batch_order(seed, epoch, samples) for seed in self.distinct]).to(self.task.device)
+            self.order = orders[0] if len(self.distinct) == 1 else orders[self.place]
+        batch = self.order[..., position * recipe.batch_size : (position + 1) * recipe.batch_size]
+        inputs, targets = self.task.inputs[batch], self.task.targets[batch]
+        if self.input_dim == 0 and batch.ndim == 1:
+            inputs = inputs.expand(len(self.place), *inputs.shape)
+        for group in self.optimizer.param_groups:
+            group["lr"] = recipe.rate(self.done, recipe.total_steps(samples))
+        self.optimizer.zero_grad()
+        self.base.train()
+        logits = self.forward(self.parameters, self.buffers, inputs)
+        if self.rule is None:
+            self.rule = self.losses.gradient_rule(logits)
+        logits.backward(self.rule(logits.detach(), targets) / batch.shape[-1])
+        if recipe.clip is not None:
+            clip_each(list(self.parameters.values()), recipe.clip)
+        self.optimizer.step()
+        self.done += 1
+
+    def networks(self) -> Networks:
+        """The networks as they are now."""
+        return Networks(
+            self.base,
+            {name: value.detach().clone() for name, value in self.parameters.items()},
+            {name: value.clone() for name, value in self.buffers.items()},
+        )
+
+    def _call(self, parameters: State, buffers: State, x: Tensor) -> Tensor:
+        result: Tensor = functional_call(self.base, {**parameters, **buffers, **self.shared}, (x,))
+        return result
+
+
+def clip_each(stacked: Sequence[Tensor], limit: float) -> None:
+    """Scale each member's gradient down to the norm ``limit``, as ``clip_grad_norm_`` does for one network."""
+    gradients = [value.grad for value in stacked if value.grad is not None]
+    norms = torch.stack([gradient.reshape(len(gradient), -1).norm(dim=1) for gradient in gradients]).norm(dim=0)
+    factor = (limit / (norms + 1e-6)).clamp(max=1.0)
+    for gradient in gradients:
+        gradient.mul_(factor.reshape(-1, *(1,) * (gradient.ndim - 1)))

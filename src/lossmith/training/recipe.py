@@ -1,0 +1,85 @@
+"""How a network is trained: optimiser, length, batches and schedule."""
+
+import math
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+
+class Recipe(BaseModel):
+    """A training recipe, the same for every member of a population."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """SGD with momentum, or AdamW."""
+    lr: float = Field(0.05, gt=0, allow_inf_nan=False)
+    """Learning rate (the highest one of the schedule)."""
+    momentum: float = Field(0.9, ge=0, lt=1)
+    """Momentum of SGD; β1 of AdamW."""
+    weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False)
+    """Weight decay: added to the gradient with SGD, decoupled with AdamW."""
+    epochs: int = Field(10, ge=1)
+    """Passes over the training data."""
+    steps: int | None = Field(None, ge=1)
+    """Number of batches, instead of epochs."""
+    batch_size: int = Field(50, ge=1)
+    """Samples in a batch; the incomplete batch at the end of an epoch is left out."""
+    schedule: Literal["constant", "step", "cosine", "one-cycle"] = "constant"
+    """Learning rate over time: constant, lowered at milestones, a half cosine to 0, or warm-up and a half cosine."""
+    milestones: Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(strict=False)] = (0.5, 0.75)
+    """Where the step schedule lowers the learning rate, as shares of the training."""
+    decay: float = Field(0.1, gt=0, lt=1)
+    """Factor of the step schedule at each milestone."""
+    clip: float | None = Field(None, gt=0, allow_inf_nan=False)
+    """Largest norm of a network's whole gradient; longer ones are scaled down."""
+
+    def steps_per_epoch(self, samples: int) -> int:
+        """Batches in one pass over ``samples``."""
+        return max(1, samples // self.batch_size)
+
+    def total_steps(self, samples: int) -> int:
+        """Batches of the whole training."""
+        return self.steps if self.steps is not None else self.epochs * self.steps_per_epoch(samples)
+
+    def rate(self, step: int, total: int) -> float:
+        """Learning rate of batch ``step`` = 0 … total−1; the schedules are those of ``torch.optim.lr_scheduler``."""
+        match self.schedule:
+            case "constant":
+                return self.lr
+            case "step":
+                return self.lr * self.decay ** sum(step >= round(share * total) for share in self.milestones)
+            case "cosine":
+                return self.lr * (1 + math.cos(math.pi * step / total)) / 2
+            case "one-cycle":
+                return self.lr * _one_cycle(step, total)
+
+
+WARM_UP, START, END = 0.3, 1 / 25, 1 / 25e4
+
+
+def _one_cycle(step: int, total: int) -> float:
+    peak = WARM_UP * total - 1
+    if step <= peak:
+        return _anneal(START, 1.0, step / peak if peak > 0 else 1.0)
+    return _anneal(1.0, END, (step - peak) / max(total - 1 - peak, 1e-9))
+
+
+def _anneal(start: float, end: float, share: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * min(share, 1.0))) / 2
+
+
+def build_optimizer(recipe: Recipe, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
+    """The ordinary PyTorch optimiser of a recipe, fused where PyTorch offers it."""
+    leaves = list(parameters)
+    fused: dict[str, Any] = {"fused": True} if all(leaf.dtype.is_floating_point for leaf in leaves) else {}
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(
+            leaves, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, **fused
+        )
+    return torch.optim.AdamW(
+        leaves, lr=recipe.lr, betas=(recipe.momentum, 0.999), weight_decay=recipe.weight_decay, **fused
+    )

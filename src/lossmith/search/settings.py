@@ -1,0 +1,45 @@
+"""What the user chooses about the search."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Invariant = Literal["none", "published", "exact"]
+
+
+class SearchSettings(BaseModel):
+    """Where the search looks, how long, and which candidates it never trains."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+
+    space: Literal["residual", "canonical", "taylor", "smoothed-mae"] = "residual"
+    """Coordinates of the search: "residual" (smoothed cross-entropy plus a polynomial), "canonical" (gain and shape of
+    a third-order Taylor loss), "taylor" (the λ of TaylorGLO), or "smoothed-mae" (the baseline label smoothing + MAE,
+    with its two strengths)."""
+
+    order: int = Field(default=3, ge=2, le=8)
+    """Order of the "taylor" space."""
+
+    gain: Literal["free", "fixed"] = "free"
+    """Whether the "canonical" space searches the gain or keeps it at 1, without the effect of a learning rate."""
+
+    population: int = Field(default=20, ge=2)
+    """Candidates in a generation."""
+
+    generations: int = Field(default=25, ge=1)
+    """Generations of the search; an ended study can be given more."""
+
+    sigma: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """First step size of CMA-ES (default: 0.5 residual, 0.6 canonical, 1.2 taylor, 1 smoothed-mae)."""
+
+    lr_adapt: bool = False
+    """Let CMA-ES adapt its learning rate to the noise of the fitness."""
+
+    invariant: Invariant = "exact"
+    """Which form of the trainability invariant keeps a candidate from being trained; both are recorded."""
+
+    untrainable: Literal["worst", "redraw"] = "worst"
+    """What a candidate that the invariant rejects becomes: the worst of its generation, or drawn again."""
+
+    seed: int = 0
+    """Seed of the search: of its candidates, and of the initial weights and batches they are trained with."""

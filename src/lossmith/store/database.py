@@ -1,0 +1,236 @@
+"""One SQLite file for a study: every candidate, finalist and run, in whole transactions."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from lossmith.errors import InputError
+
+SCHEMA_VERSION = 1
+WAIT_SECONDS = 3.0
+
+SCHEMA = """
+CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE candidate (
+    generation INTEGER NOT NULL,
+    member     INTEGER NOT NULL,
+    theta      TEXT NOT NULL,     -- JSON list of D numbers
+    status     TEXT NOT NULL CHECK (status IN ('ok', 'untrainable', 'diverged')),
+    fitness    REAL,              -- NULL where there is none
+    scores     TEXT NOT NULL,     -- JSON list: the fitness of each training
+    exact      INTEGER NOT NULL,  -- 1 if the exact invariant holds
+    published  INTEGER NOT NULL,  -- 1 if the published invariant holds
+    redrawn    INTEGER NOT NULL,  -- draws that the invariant rejected before this one
+    seconds    REAL NOT NULL,
+    PRIMARY KEY (generation, member)
+) STRICT;
+CREATE TABLE finalist (
+    stage   TEXT NOT NULL,        -- 'smoothing' (tuning of label smoothing) or 'final'
+    rank    INTEGER NOT NULL,
+    name    TEXT NOT NULL,
+    origin  TEXT NOT NULL,        -- JSON: where the loss comes from
+    loss    TEXT NOT NULL,        -- JSON loss
+    status  TEXT NOT NULL,
+    mean    REAL,
+    scores  TEXT NOT NULL,        -- JSON list: one for each fresh seed
+    seconds REAL NOT NULL,
+    PRIMARY KEY (stage, rank)
+) STRICT;
+CREATE TABLE run (
+    comparison TEXT NOT NULL,     -- digest of what is compared on what
+    chunk      TEXT NOT NULL,     -- part of the comparison that was trained together
+    result     TEXT NOT NULL,     -- JSON: raw figures of every training
+    seconds    REAL NOT NULL,
+    PRIMARY KEY (comparison, chunk)
+) STRICT;
+"""
+INSERT_CANDIDATE = """INSERT INTO candidate VALUES
+(:generation, :member, :theta, :status, :fitness, :scores, :exact, :published, :redrawn, :seconds)"""
+INSERT_FINALIST = """INSERT INTO finalist VALUES
+(:stage, :rank, :name, :origin, :loss, :status, :mean, :scores, :seconds)"""
+
+
+class Store:
+    """The database ``study.db`` of a study directory, held by one process at a time.
+
+    Args:
+        directory: The study's directory; it must exist.
+        readonly: Only look at an existing study, also while another process works on it.
+
+    Raises:
+        InputError: if another process works on the study, the database is locked, damaged, of another schema version,
+            or the disk is full. Every method raises it as well.
+    """
+
+    def __init__(self, directory: Path, readonly: bool = False) -> None:
+        self.path = directory / "study.db"
+        if readonly and not self.path.exists():
+            raise InputError(f"{directory} holds no study: there is no study.db in it; make one with lossmith evolve")
+        self._lock = None if readonly else _locked(directory / "study.lock")
+        address = f"{self.path.absolute().as_uri()}?mode={'ro' if readonly else 'rwc'}"
+        try:
+            with self._clear_errors():
+                self._connection = sqlite3.connect(address, timeout=WAIT_SECONDS, isolation_level=None, uri=True)
+                self._prepare()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the database and let go of the study."""
+        if hasattr(self, "_connection"):
+            self._connection.close()
+        if self._lock is not None:
+            self._lock.close()
+
+    def __enter__(self) -> Store:
+        """The store itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+    def setting(self, name: str) -> Any:
+        """A stored JSON value, or None."""
+        rows = self.rows("SELECT value FROM setting WHERE name = ?", name)
+        return self._json(rows[0]["value"]) if rows else None
+
+    def set(self, name: str, value: Any) -> None:
+        """Store a JSON value in a transaction of its own."""
+        self.write([("INSERT OR REPLACE INTO setting VALUES (?, ?)", (name, json.dumps(value)))])
+
+    def candidates(self, generation: int | None = None) -> list[dict[str, Any]]:
+        """Stored candidates as rows with ``theta`` and ``scores`` decoded, by generation and member."""
+        query = "SELECT * FROM candidate WHERE ?1 IS NULL OR generation = ?1 ORDER BY generation, member"
+        rows = self.rows(query, generation)
+        return [self._decoded(row, "theta", "scores") for row in rows]
+
+    def add_candidates(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Store candidates in one transaction."""
+        self.write((INSERT_CANDIDATE, _encoded(row)) for row in rows)
+
+    def finalists(self, stage: str) -> list[dict[str, Any]]:
+        """Stored finalists of a stage, decoded."""
+        rows = self.rows("SELECT * FROM finalist WHERE stage = ? ORDER BY rank", stage)
+        return [self._decoded(row, "origin", "loss", "scores") for row in rows]
+
+    def add_finalists(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Store finalists in one transaction."""
+        self.write((INSERT_FINALIST, _encoded(row)) for row in rows)
+
+    def set_and_forget_finalists(self, name: str, value: Any) -> None:
+        """Store a JSON value and remove the finalists, because the search goes on, in one transaction."""
+        statement = ("INSERT OR REPLACE INTO setting VALUES (?, ?)", (name, json.dumps(value)))
+        self.write([statement, ("DELETE FROM finalist", ())])
+
+    def run(self, comparison: str, chunk: str) -> Any:
+        """Stored raw figures of a chunk of a comparison, or None."""
+        rows = self.rows("SELECT result FROM run WHERE comparison = ? AND chunk = ?", comparison, chunk)
+        return self._json(rows[0]["result"]) if rows else None
+
+    def add_run(self, comparison: str, chunk: str, result: Any, seconds: float) -> None:
+        """Store the raw figures of a chunk of a comparison."""
+        values = (comparison, chunk, json.dumps(result), seconds)
+        self.write([("INSERT INTO run VALUES (?, ?, ?, ?)", values)])
+
+    def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
+        """The rows of a query."""
+        with self._clear_errors():
+            cursor = self._connection.execute(query, values)
+            names = [column[0] for column in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in cursor]
+
+    def write(self, statements: Iterable[tuple[str, tuple[Any, ...] | dict[str, Any]]]) -> None:
+        """Run statements in one transaction: all of them or none."""
+        with self._clear_errors():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                for statement, values in statements:
+                    self._connection.execute(statement, values)
+                self._connection.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def _prepare(self) -> None:
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        (tables,) = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if version == 0 and tables == 0 and self._lock is not None:
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            script = f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+            self._connection.executescript(script)
+        elif version != SCHEMA_VERSION:
+            raise InputError(
+                f"{self.path} has schema version {version}, this program reads version {SCHEMA_VERSION}: "
+                "use the version of lossmith that made it, or another directory"
+            )
+        if self._lock is not None:
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+        (state,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
+        if state != "ok":
+            problem = state.splitlines()[-1]
+            raise InputError(f"{self.path} is damaged ({problem}); restore a copy or start in another directory")
+
+    def _decoded(self, row: dict[str, Any], *encoded: str) -> dict[str, Any]:
+        return {name: self._json(value) if name in encoded else value for name, value in row.items()}
+
+    def _json(self, text: str) -> Any:
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError):
+            raise InputError(
+                f"{self.path} is damaged (a value is not JSON); restore a copy or start in another directory"
+            ) from None
+
+    @contextlib.contextmanager
+    def _clear_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            text = str(error)
+            if "locked" in text or "busy" in text:
+                raise InputError(f"{self.path} is locked by another program; close it there and try again") from None
+            if self._lock is not None and ("full" in text or "disk I/O" in text):
+                raise InputError(
+                    f"{self.path} cannot be written ({text}); make room on the disk and run the same command again, "
+                    "nothing stored is lost"
+                ) from None
+            if "readonly" in text or "unable to open" in text:
+                raise InputError(f"{self.path} cannot be opened for writing ({text}); check its permissions") from None
+            raise InputError(
+                f"{self.path} cannot be used ({text}); restore a copy or start in another directory"
+            ) from None
+        except sqlite3.DatabaseError as error:
+            raise InputError(
+                f"{self.path} is damaged ({error}); restore a copy or start in another directory"
+            ) from None
+
+
+def _encoded(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row with its lists and objects as JSON."""
+    return {name: json.dumps(value) if isinstance(value, list | dict) else value for name, value in row.items()}
+
+
+def _locked(path: Path) -> Any:
+    try:
+        file = path.open("a")
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be opened ({error.strerror}); check the directory and its permissions"
+        ) from None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise InputError(
+            f"another process (of this machine) works on the study in {path.parent}; wait for it or stop it"
+        ) from None
+    return file

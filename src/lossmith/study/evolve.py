@@ -1,0 +1,405 @@
+"""The whole of a study: search, finalists, winner."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lossmith.data import Source, open_source, search_parts
+from lossmith.errors import InputError
+from lossmith.losses import Loss, cross_entropy, save
+from lossmith.nets import check_network, network_factory
+from lossmith.seeds import derive
+from lossmith.study.settings import EvolveSettings, with_data
+from lossmith.study.study import Result, Study
+from lossmith.training import Choice, Task, Trained, Way, accuracy, choose_way, repeated, train
+
+Objective = Callable[[Trained, Tensor, Tensor], Tensor]
+SMOOTHINGS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+TELL_SECONDS = 0.3
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a study stands; given to the caller after every chunk.
+
+    Args:
+        phase: ``"search"``, ``"smoothing"`` (tuning label smoothing for the finalists), ``"final"`` (training the
+            finalists again) or ``"done"``.
+        done: Share of the phase, 0 to 1.
+        generation: Generations completed.
+        generations: Generations in all.
+        best: Highest fitness so far, or None.
+        mean: Mean fitness of the last stored generation, or None.
+        untrainable: Candidates that the invariant has rejected.
+        diverged: Candidates that have diverged.
+        candidates: Candidates stored.
+        trainings: Networks trained for the search, in this process and before.
+    """
+
+    phase: str
+    done: float
+    generation: int
+    generations: int
+    best: float | None
+    mean: float | None
+    candidates: int
+    untrainable: int
+    diverged: int
+    trainings: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a study ends with.
+
+    Args:
+        loss: The winner.
+        classes: Number of classes of the data.
+        provenance: Where it came from, as in ``best.json``.
+        seconds: Time of each part of the work in this process.
+    """
+
+    loss: Loss
+    classes: int
+    provenance: dict[str, Any]
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def validation_accuracy(trained: Trained, inputs: Tensor, targets: Tensor) -> Tensor:
+    """The default objective: accuracy ``[P]`` of each network on the validation part."""
+    return accuracy(trained.networks.logits(inputs), targets)
+
+
+def evolve(
+    directory: str | os.PathLike[str],
+    settings: EvolveSettings,
+    source: Source | None = None,
+    *,
+    objective: Objective = validation_accuracy,
+    report: Callable[[Progress], None] | None = None,
+) -> Outcome:
+    """Search a loss for a network on data, train the finalists again, and write the winner to ``best.json``.
+
+    Run again on the same directory, it goes on where it stopped; an ended study is left as it is.
+
+    Args:
+        directory: The study's directory.
+        settings: Everything that decides the outcome.
+        source: The data, if it is not what ``settings.data.data`` names.
+        objective: Fitness ``[P]`` (higher is better) of trained networks on validation inputs and targets.
+        report: Called with the progress.
+
+    Raises:
+        InputError: if an input cannot be used, with the directory left as it was.
+    """
+    if source is not None:
+        settings = with_data(settings, source.name)
+    job = Job.open(settings, source)
+    document = {**settings.model_dump(mode="json"), "digest": job.digest}
+    started = time.perf_counter()
+    with Study(directory, job.classes, settings.search, document=document) as study:
+        work = _Work(study, job, settings, objective, report or (lambda _: None))
+        work.search()
+        loss, provenance = work.finish()
+        return Outcome(loss, job.classes, provenance, {**work.seconds, "all": time.perf_counter() - started})
+
+
+@dataclass(frozen=True)
+class Job:
+    """The data and network of a study, on the device that trains."""
+
+    task: Task
+    validation: tuple[Tensor, Tensor]
+    digest: str
+
+    @property
+    def classes(self) -> int:
+        """K."""
+        return self.task.classes
+
+    @staticmethod
+    def open(settings: EvolveSettings, source: Source | None = None) -> Job:
+        """Load the data, build the network's factory and check that the two fit."""
+        source = open_source(source if source is not None else settings.data.data)
+        device = checked_device(settings.run.device)
+        parts = search_parts(source, settings.data)
+        factory = network_factory(settings.model, parts.train.inputs, parts.classes)
+        check_network(factory, parts.train.inputs, parts.classes)
+        train_part, validation = parts.train.to(device), parts.validation.to(device)
+        task = Task(factory, train_part.inputs, train_part.targets, parts.classes)
+        return Job(task, (validation.inputs, validation.targets), source.digest)
+
+
+def checked_device(name: str) -> torch.device:
+    """The device of a name.
+
+    Raises:
+        InputError: if PyTorch does not know it or this machine does not have it.
+    """
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).split("\n")[0].rstrip(".")
+        raise InputError(
+            f"the device {name!r} cannot be used ({reason}); take cpu, or a device that PyTorch finds"
+        ) from None
+    return device
+
+
+class _Work:
+    """The work of one process on a study."""
+
+    def __init__(
+        self,
+        study: Study,
+        job: Job,
+        settings: EvolveSettings,
+        objective: Objective,
+        report: Callable[[Progress], None],
+    ) -> None:
+        self.study, self.job, self.settings = study, job, settings
+        self.objective, self.report = objective, report
+        self.seed = settings.search.seed
+        self.log = TrainingLog(study.directory / "training.log")
+        self.told = 0.0
+        self.seconds = {"measuring": 0.0, "training": 0.0}
+
+    def search(self) -> None:
+        """Train what is missing, chunk by chunk; the chunks of a generation do not depend on what is stored of it."""
+        study, replicates = self.study, self.settings.run.replicates
+        while not study.finished:
+            generation, chunks = study.generation, self._chunks(study.trainable(), replicates)
+            seeds = [derive(self.seed, "search", generation, replicate) for replicate in range(replicates)]
+            waiting = {candidate.member for candidate in study.pending()}
+            for number, chunk in enumerate(chunks):
+                if chunk[0].member in waiting:
+                    self._tell("search", (generation + number / len(chunks)) / study.search.generations)
+                    label = {"generation": generation, "members": [candidate.member for candidate in chunk]}
+                    with self.log.chunk("search", label):
+                        tick = self._ticker("search", generation, number, len(chunks), study.search.generations)
+                        scores, diverged, seconds = self._train([candidate.loss for candidate in chunk], seeds, tick)
+                        study.record(
+                            Result(
+                                candidate,
+                                None if lost else float(np.mean(row)),
+                                "diverged" if lost else "ok",
+                                tuple(row),
+                                seconds / len(chunk),
+                            )
+                            for candidate, row, lost in zip(chunk, scores, diverged, strict=True)
+                        )
+        self._tell("search", 1.0)
+
+    def finish(self) -> tuple[Loss, dict[str, Any]]:
+        """Tune label smoothing, train the finalists with fresh seeds, and write the winner."""
+        seeds = self.settings.run.finalist_seeds
+        smoothed = [
+            Entry(f"label smoothing {alpha:g}", {"kind": "label smoothing", "alpha": alpha}, self._smoothed(alpha))
+            for alpha in SMOOTHINGS
+        ]
+        smoothings = self._tried("smoothing", smoothed, (seeds + 1) // 2)
+        entries = [
+            Entry(
+                f"candidate {candidate.generation}.{candidate.member}",
+                {
+                    "kind": "candidate",
+                    "generation": candidate.generation,
+                    "member": candidate.member,
+                    "theta": candidate.theta,
+                },
+                candidate.loss,
+            )
+            for candidate in self.study.top(self.settings.run.finalists)
+        ]
+        entries.append(Entry("mean of the search", {"kind": "mean", "theta": self.study.mean_theta}, self.study.mean))
+        entries.append(Entry("cross-entropy", {"kind": "cross-entropy"}, cross_entropy()))
+        if any(row["mean"] is not None for row in smoothings):
+            tuned = self._winner(smoothings)
+            entries.append(Entry(tuned["name"], tuned["origin"], Loss.from_json(tuned["loss"])))
+        finalists = self._tried("final", entries, seeds)
+        winner = self._winner(finalists)
+        loss = replace(
+            Loss.from_json(winner["loss"]), name="evolved" if "theta" in winner["origin"] else winner["name"]
+        )
+        provenance = self._provenance(winner, finalists)
+        save(loss, self.study.directory / "best.json", provenance=provenance)
+        self._tell("done", 1.0)
+        return loss, provenance
+
+    def way(self) -> Way:
+        """The way of training: as set, or as measured when the study began."""
+        chosen = self.settings.run.training
+        if chosen != "auto":
+            return chosen
+        stored = self.study.store.setting("way")
+        if stored is None:
+            started = time.perf_counter()
+            choice = self._choice()
+            stored = {"way": choice.way, "seconds": choice.seconds}
+            self.study.store.set("way", stored)
+            self.seconds["measuring"] += time.perf_counter() - started
+        way: Way = stored["way"]
+        return way
+
+    def _choice(self) -> Choice:
+        task, recipe, replicates = self.job.task, self.settings.recipe, self.settings.run.replicates
+        count = min(self.settings.search.population, max(1, self.settings.run.chunk // replicates))
+        losses = Loss.stack([cross_entropy()] * count)
+        seeds = [derive(self.seed, "measuring", replicate) for replicate in range(replicates)]
+        batches = recipe.total_steps(len(task.inputs)) * self.settings.search.generations
+        return choose_way(task, repeated(losses, replicates), seeds * count, recipe, batches)
+
+    def _tried(self, stage: str, entries: Sequence[Entry], count: int) -> list[dict[str, Any]]:
+        seeds = [derive(self.seed, stage, number) for number in range(count)]
+        stored = {row["rank"] for row in self.study.store.finalists(stage)}
+        chunks = self._chunks(list(enumerate(entries)), count)
+        for number, chunk in enumerate(chunks):
+            if chunk[0][0] not in stored:
+                self._tell(stage, number / len(chunks))
+                with self.log.chunk(stage, {"ranks": [rank for rank, _ in chunk]}):
+                    tick = self._ticker(stage, 0, number, len(chunks), 1)
+                    scores, diverged, seconds = self._train([entry.loss for _, entry in chunk], seeds, tick)
+                    self.study.store.add_finalists(
+                        {
+                            "stage": stage,
+                            "rank": rank,
+                            "name": entry.name,
+                            "origin": entry.origin,
+                            "loss": entry.loss.to_json(),
+                            "status": "diverged" if lost else "ok",
+                            "mean": None if lost else float(np.mean(row)),
+                            "scores": row,
+                            "seconds": seconds / len(chunk),
+                        }
+                        for (rank, entry), row, lost in zip(chunk, scores, diverged, strict=True)
+                    )
+        return self.study.store.finalists(stage)
+
+    def _winner(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        sound = [row for row in rows if row["mean"] is not None]
+        if not sound:
+            raise InputError(
+                f"every finalist diverged with lr = {self.settings.recipe.lr:g}; begin another study with a lower lr"
+            )
+        return max(sound, key=lambda row: row["mean"])
+
+    def _train(
+        self, losses: Sequence[Loss], seeds: Sequence[int], tick: Callable[[float], None]
+    ) -> tuple[list[list[float]], list[bool], float]:
+        """Scores of each loss with each seed, whether one of its networks diverged, and the seconds of all."""
+        way, started = self.way(), time.perf_counter()
+        population = repeated(Loss.stack(losses), len(seeds))
+        trained = train(self.job.task, population, list(seeds) * len(losses), self.settings.recipe, way, tick=tick)
+        scores = torch.as_tensor(self.objective(trained, *self.job.validation), dtype=torch.float64).cpu()
+        if scores.shape != (len(losses) * len(seeds),):
+            raise InputError(
+                f"the objective gave a shape of {tuple(scores.shape)}; it must give one number for each network"
+            )
+        lost = (trained.diverged.cpu() | ~scores.isfinite()).reshape(len(losses), -1).any(1)
+        rows = torch.where(scores.isfinite(), scores, 0.0).reshape(len(losses), -1)
+        seconds = time.perf_counter() - started
+        self.seconds["training"] += seconds
+        return rows.tolist(), lost.tolist(), seconds
+
+    def _chunks(self, items: list[Item], replicates: int) -> list[list[Item]]:
+        size = 1 if self.way().startswith("plain") else max(1, self.settings.run.chunk // replicates)
+        return [items[start : start + size] for start in range(0, len(items), size)]
+
+    def _smoothed(self, alpha: float) -> Loss:
+        return cross_entropy().smoothed(alpha, self.job.classes)
+
+    def _ticker(self, phase: str, done: int, chunk: int, chunks: int, total: int) -> Callable[[float], None]:
+        """Reports the progress within a chunk, at most a few times a second."""
+
+        def tick(share: float) -> None:
+            if time.perf_counter() - self.told > TELL_SECONDS:
+                self._tell(phase, (done + (chunk + share) / chunks) / total)
+
+        return tick
+
+    def _tell(self, phase: str, done: float) -> None:
+        self.told = time.perf_counter()
+        self.report(Progress(phase, done, self.study.generation, self.study.search.generations, **self.study.counts()))
+
+    def _provenance(self, winner: dict[str, Any], finalists: list[dict[str, Any]]) -> dict[str, Any]:
+        counts = self.study.counts()
+        settings = self.settings.model_dump(mode="json")
+        settings["data"]["data"] = Path(settings["data"]["data"]).name
+        return {
+            "origin": winner["origin"],
+            "validation": spread(winner["scores"]),
+            "finalists": [{"name": row["name"], "status": row["status"], **spread(row["scores"])} for row in finalists],
+            "candidates": {name: counts[name] for name in ("candidates", "untrainable", "diverged", "trainings")},
+            "invariant": self.study.verdicts(),
+            "digest": self.job.digest,
+            "settings": settings,
+            "training": self.way(),
+            "versions": {"lossmith": version("lossmith"), "torch": torch.__version__},
+        }
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A finalist: its name, where it comes from, its loss."""
+
+    name: str
+    origin: dict[str, Any]
+    loss: Loss
+
+
+class TrainingLog:
+    """Lines of JSON that say which chunk was begun and which was stored, so that nobody has to trust the resume."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @contextmanager
+    def chunk(self, stage: str, label: dict[str, Any]) -> Iterator[None]:
+        """Say that a chunk begins and, after the block, that it is stored."""
+        self._write({"event": "begun", "stage": stage, **label})
+        yield
+        self._write({"event": "stored", "stage": stage, **label})
+
+    def _write(self, line: dict[str, Any]) -> None:
+        stamped = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **line}
+        content = (json.dumps(stamped) + "\n").encode()
+        try:
+            _append(content, self.path)
+        except OSError as error:
+            raise InputError(
+                f"{self.path} cannot be written: {error.strerror}; make room and run the same command again"
+            ) from None
+
+
+def _append(content: bytes, path: Path) -> None:
+    """Add to a file, all or nothing."""
+    with path.open("ab", buffering=0) as file:
+        size = file.tell()
+        if file.write(content) < len(content):
+            file.truncate(size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def spread(scores: Sequence[float]) -> dict[str, Any]:
+    """Mean, sample standard deviation and number of some scores."""
+    return {
+        "mean": float(np.mean(scores)),
+        "std": float(np.std(scores, ddof=1)) if len(scores) > 1 else None,
+        "n": len(scores),
+    }

@@ -1,0 +1,124 @@
+"""The settings of a whole study, and the TOML file that they live in."""
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lossmith.data import DataSettings
+from lossmith.errors import InputError
+from lossmith.losses.files import write_whole
+from lossmith.nets import ModelSettings
+from lossmith.search import SearchSettings
+from lossmith.training import Recipe
+
+Settings = TypeVar("Settings", bound=BaseModel)
+
+
+class RunSettings(BaseModel):
+    """How candidates are trained and the winner is chosen."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+
+    training: Literal["auto", "plain", "population"] = "auto"
+    """One network after another, all in one program, or whichever a short measurement finds faster."""
+
+    replicates: int = Field(default=1, ge=1)
+    """Networks trained for each candidate, with seeds of their own; the fitness is their mean."""
+
+    finalists: int = Field(default=5, ge=1)
+    """The best candidates that are trained again, beside the search's mean, cross-entropy and tuned label smoothing."""
+
+    finalist_seeds: int = Field(default=10, ge=2)
+    """Fresh seeds that each finalist is trained with; the best mean wins."""
+
+    chunk: int = Field(default=256, ge=1)
+    """Most networks trained in one program; what a killed run can lose."""
+
+    device: str = "cpu"
+    """Where networks are trained: "cpu", "cuda", or "cuda:1"."""
+
+
+class EvolveSettings(BaseModel):
+    """Everything that decides the outcome of a study."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: DataSettings = DataSettings()
+    model: ModelSettings = ModelSettings()
+    recipe: Recipe = Recipe()
+    search: SearchSettings = SearchSettings()
+    run: RunSettings = RunSettings()
+
+
+def with_data(settings: EvolveSettings, place: str) -> EvolveSettings:
+    """The same settings with the data at another place."""
+    return settings.model_copy(update={"data": settings.data.model_copy(update={"data": place})})
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The document of a TOML file.
+
+    Raises:
+        InputError: if there is no such file, or it is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}; give the path of a study file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"{path} is not a TOML file: {error}") from None
+
+
+def write_toml(document: dict[str, Any], path: Path) -> None:
+    """Write a TOML file that appears whole or not at all; values that are None are left out.
+
+    Raises:
+        InputError: if the file cannot be written.
+    """
+    write_whole(tomli_w.dumps(_without_none(document)).encode(), path)
+
+
+def validated(model: type[Settings], document: dict[str, Any], source: str) -> Settings:
+    """Settings from a document.
+
+    Raises:
+        InputError: one sentence that names the key and what is wrong with it.
+    """
+    try:
+        return model.model_validate_json(json.dumps(document, default=lambda value: [str(value)]))
+    except ValidationError as error:
+        raise InputError(f"{source}: {first_problem(error)}") from None
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first problem of a validation, as a sentence that names the key."""
+    problem = error.errors()[0]
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"there is no setting {key!r}; remove it or mend its name"
+    given = problem["input"]
+    shown = f" (it is {given!r})" if isinstance(given, str | int | float | bool | list) else ""
+    message = problem["msg"][:1].lower() + problem["msg"][1:]
+    return f"the setting {key!r} is wrong{shown}: {message}"
+
+
+def differences(wanted: dict[str, Any], stored: dict[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:
+    """Settings in which two documents differ: (dotted key, wanted, stored)."""
+    found: list[tuple[str, Any, Any]] = []
+    for key in dict.fromkeys((*wanted, *stored)):
+        ours, theirs = wanted.get(key), stored.get(key)
+        if isinstance(ours, dict) and isinstance(theirs, dict):
+            found += differences(ours, theirs, f"{prefix}{key}.")
+        elif ours != theirs:
+            found.append((f"{prefix}{key}", ours, theirs))
+    return found
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_none(part) for key, part in value.items() if part is not None}
+    return list(value) if isinstance(value, tuple) else value

@@ -1,6 +1,11 @@
 # `make demo` and `make test` set up .venv by themselves and do everything; `make help` lists the rest.
 
-PYTHON ?= python3
+# The first of these that is Python 3.11 or newer; name another by `make PYTHON=...`.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+  $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done || true)
+ifeq ($(strip $(PYTHON)),)
+override PYTHON := python3
+endif
 # Asked for the CPU build of torch on a machine without a GPU; empty: never asked.
 TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 

@@ -273,10 +273,10 @@ class TestOwn:
             ("untrainable", r"no parameters to train: let"),
             (
                 "mismatched",
-                r"does not take inputs of shape \[4, 4\] in evaluation mode \(RuntimeError: .*: make it fit",
+                r"does not take inputs of shape \[6, 4\] in evaluation mode \(RuntimeError: .*: make it fit",
             ),
             ("Torn", r"in training mode \(RuntimeError: first line\): make it fit"),
-            ("Wide", r"returns shape \[4, 2\] in evaluation mode for 4 samples of 3 classes: let it return \[4, 3\]"),
+            ("Wide", r"returns shape \[6, 2\] in evaluation mode for 6 samples of 3 classes: let it return \[6, 3\]"),
             ("Whole", r"returns torch\.int64 in evaluation mode: let it return floating logits"),
             ("Several", r"returns an object of type tuple in evaluation mode: let it return one tensor"),
         ],

@@ -15,8 +15,9 @@ class Criterion(nn.Module):
     """Any loss behind the call of ``torch.nn.CrossEntropyLoss``; with ``cross_entropy()`` the two are equal.
 
     ``L_n = −Σ_k w_k φ(h_k, y_k)``, h = softmax(logits). Half precision is computed in float32; value and gradients are
-    finite at every finite logit; it can be differentiated twice and compiled. The state dictionary carries the loss, so
-    a restored criterion is the saved one; one saved by ``nn.CrossEntropyLoss`` loads as well and leaves the loss alone.
+    finite at every finite logit (a float16 result, whose range ends at 65504, may overflow); it can be differentiated
+    twice and compiled. The state dictionary carries the loss, so a restored criterion is the saved one; one saved by
+    ``nn.CrossEntropyLoss`` loads as well and leaves the loss alone.
 
     Args:
         loss: One loss (not a population).

@@ -120,12 +120,12 @@ class _SlopeSum:
     """``Σ c · d(h^i (log h)^l)/d log h`` over some terms: a constant, a polynomial in h by Horner's rule, the rest."""
 
     def __init__(self, terms: Iterable[Weighted]) -> None:
-        self._constant: Any = 0.0
+        self._constant: Tensor | None = None
         self._polynomial: dict[int, Tensor] = {}
         self._others: list[Weighted] = []
         for term, c in terms:
             if term.h == 0:
-                self._constant = self._constant + c * term.log
+                self._constant = c * term.log if self._constant is None else self._constant + c * term.log
             elif term.log == 0 and term.h == int(term.h) and 0 < term.h <= 8:
                 power = int(term.h)
                 self._polynomial[power] = self._polynomial.get(power, 0) + c * power
@@ -134,7 +134,7 @@ class _SlopeSum:
         self.needs_log = bool(self._others)
 
     def __call__(self, x: Tensor, h: Tensor) -> Tensor:
-        total = torch.as_tensor(self._constant, dtype=h.dtype, device=h.device)
+        total = h.new_zeros(()) if self._constant is None else self._constant
         if self._polynomial:
             zero = torch.zeros_like(total)
             degree = max(self._polynomial)

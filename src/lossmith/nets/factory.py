@@ -16,8 +16,6 @@ from lossmith.nets.settings import ModelSettings
 
 NetworkFactory = Callable[[], nn.Module]
 
-_CHECKED_SAMPLES = 4
-
 
 def network_factory(settings: ModelSettings, train_inputs: Tensor, classes: int) -> NetworkFactory:
     """A function that builds a network with fresh initial weights at each call.
@@ -76,7 +74,9 @@ def check_network(factory: NetworkFactory, inputs_sample: Tensor, classes: int) 
                 "inside the function"
             )
         device = next(network.parameters()).device
-        samples = torch.cat([inputs_sample[:_CHECKED_SAMPLES]] * 2)[:_CHECKED_SAMPLES].to(device)
+        samples = (
+            torch.cat([inputs_sample, inputs_sample]).to(device) if len(inputs_sample) < 2 else inputs_sample.to(device)
+        )
         for training in (False, True):
             _check_output(network.train(training), samples, classes)
 

@@ -25,7 +25,7 @@ from lossmith.nets import check_network, network_factory
 from lossmith.seeds import derive
 from lossmith.study.settings import EvolveSettings, with_data
 from lossmith.study.study import Result, Study
-from lossmith.training import Choice, Task, Trained, Way, accuracy, choose_way, repeated, train
+from lossmith.training import Choice, Task, Trained, Way, accuracy, available, choose_way, repeated, train
 
 Objective = Callable[[Trained, Tensor, Tensor], Tensor]
 SMOOTHINGS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -114,6 +114,7 @@ def evolve(
     started = time.perf_counter()
     with Study(directory, job.classes, settings.search, document=document) as study:
         work = _Work(study, job, settings, objective, report or (lambda _: None))
+        work.versions()
         work.search()
         loss, provenance = work.finish()
         return Outcome(loss, job.classes, provenance, {**work.seconds, "all": time.perf_counter() - started})
@@ -139,7 +140,7 @@ class Job:
         device = checked_device(settings.run.device)
         parts = search_parts(source, settings.data)
         factory = network_factory(settings.model, parts.train.inputs, parts.classes)
-        check_network(factory, parts.train.inputs, parts.classes)
+        check_network(factory, parts.train.inputs[: settings.recipe.batch_size], parts.classes)
         train_part, validation = parts.train.to(device), parts.validation.to(device)
         task = Task(factory, train_part.inputs, train_part.targets, parts.classes)
         return Job(task, (validation.inputs, validation.targets), source.digest)
@@ -242,6 +243,14 @@ class _Work:
         self._tell("done", 1.0)
         return loss, provenance
 
+    def versions(self) -> dict[str, str]:
+        """The versions that the study began with."""
+        stored: dict[str, str] | None = self.study.store.setting("versions")
+        if stored is None:
+            stored = {"lossmith": version("lossmith"), "torch": torch.__version__}
+            self.study.store.set("versions", stored)
+        return stored
+
     def way(self) -> Way:
         """The way of training: as set, or as measured when the study began."""
         chosen = self.settings.run.training
@@ -254,15 +263,15 @@ class _Work:
             stored = {"way": choice.way, "seconds": choice.seconds}
             self.study.store.set("way", stored)
             self.seconds["measuring"] += time.perf_counter() - started
-        way: Way = stored["way"]
-        return way
+        return available(stored["way"], self.job.task.device)
 
     def _choice(self) -> Choice:
         task, recipe, replicates = self.job.task, self.settings.recipe, self.settings.run.replicates
         count = min(self.settings.search.population, max(1, self.settings.run.chunk // replicates))
         losses = Loss.stack([cross_entropy()] * count)
         seeds = [derive(self.seed, "measuring", replicate) for replicate in range(replicates)]
-        batches = recipe.total_steps(len(task.inputs)) * self.settings.search.generations
+        chunks = -(-self.settings.search.population // count)
+        batches = recipe.total_steps(len(task.inputs)) * self.settings.search.generations * chunks
         return choose_way(task, repeated(losses, replicates), seeds * count, recipe, batches)
 
     def _tried(self, stage: str, entries: Sequence[Entry], count: int) -> list[dict[str, Any]]:
@@ -350,7 +359,7 @@ class _Work:
             "digest": self.job.digest,
             "settings": settings,
             "training": self.way(),
-            "versions": {"lossmith": version("lossmith"), "torch": torch.__version__},
+            "versions": self.versions(),
         }
 
 

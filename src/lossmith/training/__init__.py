@@ -2,6 +2,18 @@
 
 from lossmith.training.networks import Networks, Task
 from lossmith.training.recipe import Recipe
-from lossmith.training.trainer import Choice, Trained, Way, accuracy, choose_way, repeated, train
+from lossmith.training.trainer import Choice, Trained, Way, accuracy, available, choose_way, repeated, train
 
-__all__ = ["Choice", "Networks", "Recipe", "Task", "Trained", "Way", "accuracy", "choose_way", "repeated", "train"]
+__all__ = [
+    "Choice",
+    "Networks",
+    "Recipe",
+    "Task",
+    "Trained",
+    "Way",
+    "accuracy",
+    "available",
+    "choose_way",
+    "repeated",
+    "train",
+]

@@ -36,13 +36,14 @@ class PopulationRun:
         self.shared = shared_buffers(self.base)
         states = [own_state(network) for network in starts]
         self.parameters = {
-            name: torch.stack([parameters[name] for parameters, _ in states])[place].requires_grad_(
+            name: _laid_out(torch.stack([parameters[name] for parameters, _ in states])[place]).requires_grad_(
                 trained.requires_grad
             )
             for name, trained in self.base.named_parameters()
         }
         self.buffers = {name: torch.stack([buffers[name] for _, buffers in states])[place] for name in states[0][1]}
-        self.optimizer = build_optimizer(recipe, [value for value in self.parameters.values() if value.requires_grad])
+        self.leaves = [value for value in self.parameters.values() if value.requires_grad]
+        self.optimizer = build_optimizer(recipe, self.leaves)
         self.place = place.to(task.device)
         self.losses = losses
         self.rule: GradientRule | None = None
@@ -64,14 +65,18 @@ class PopulationRun:
             inputs = inputs.expand(len(self.place), *inputs.shape)
         for group in self.optimizer.param_groups:
             group["lr"] = recipe.rate(self.done, recipe.total_steps(samples))
-        self.optimizer.zero_grad()
         self.base.train()
         logits = self.forward(self.parameters, self.buffers, inputs)
         if self.rule is None:
             self.rule = self.losses.gradient_rule(logits)
-        logits.backward(self.rule(logits.detach(), targets) / batch.shape[-1])
+        slope = self.rule(logits.detach(), targets) / batch.shape[-1]
+        # Not `backward`, which would copy each gradient into place.
+        for leaf, gradient in zip(
+            self.leaves, torch.autograd.grad(logits, self.leaves, slope, allow_unused=True), strict=True
+        ):
+            leaf.grad = gradient
         if recipe.clip is not None:
-            clip_each(list(self.parameters.values()), recipe.clip)
+            clip_each(self.leaves, recipe.clip)
         self.optimizer.step()
         self.done += 1
 
@@ -86,6 +91,11 @@ class PopulationRun:
     def _call(self, parameters: State, buffers: State, x: Tensor) -> Tensor:
         result: Tensor = functional_call(self.base, {**parameters, **buffers, **self.shared}, (x,))
         return result
+
+
+def _laid_out(stacked: Tensor) -> Tensor:
+    """Weights of linear layers ``[P, out, in]``, laid out in memory as their gradient comes."""
+    return stacked.mT.contiguous().mT if stacked.ndim == 3 else stacked
 
 
 def clip_each(stacked: Sequence[Tensor], limit: float) -> None:

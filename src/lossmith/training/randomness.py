@@ -14,7 +14,10 @@ def seeded(device: torch.device, *path: int | str) -> Iterator[None]:
     """Run a block with the global generators seeded for one purpose; afterwards they are as they were."""
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(derive(*path))
+        torch.default_generator.manual_seed(derive(*path))
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(derive(*path))
         yield
 
 

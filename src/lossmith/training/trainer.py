@@ -190,6 +190,13 @@ def measure(task: Task, losses: Loss, seeds: Sequence[int], recipe: Recipe, way:
     return total * len(runs) if plain else total
 
 
+def available(way: Way, device: torch.device) -> Way:
+    """The way itself, or without compiling where this machine has no compiler."""
+    if has_compiler(device):
+        return way
+    return "plain" if way.startswith("plain") else "population"
+
+
 def has_compiler(device: torch.device) -> bool:
     """Whether ``torch.compile`` finds what it needs on this machine."""
     if device.type == "cpu":

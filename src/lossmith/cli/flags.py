@@ -1,0 +1,103 @@
+"""Flags made from settings: same names, defaults and help, checked by the settings themselves."""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from types import NoneType
+from typing import Annotated, Any, TypeVar, get_args
+
+import tyro
+from pydantic import BaseModel
+
+from lossmith.errors import InputError
+from lossmith.study import EvolveSettings
+from lossmith.study.settings import read_toml, validated, with_data
+
+Command = TypeVar("Command")
+OptionalDirectory = Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")]
+OptionalNumber = Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")]
+Switch = Annotated[bool, tyro.conf.arg(help_behavior_hint="")]
+
+
+@functools.cache
+def flags(model: type[BaseModel], only: tuple[str, ...] = ()) -> Any:
+    """A dataclass with a flag for each setting of a model, without its checks, so that all errors read alike.
+
+    Args:
+        model: The settings.
+        only: Names of the settings that get flags, "part" or "part.name"; all, if there are none.
+    """
+    fields: list[tuple[str, Any, Any]] = []
+    for name, info in model.model_fields.items():
+        inner = tuple(wanted.partition(".")[2] for wanted in only if wanted.startswith(f"{name}."))
+        if only and name not in only and not inner:
+            continue
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            nested = flags(info.annotation, inner)
+            fields.append(
+                (name, Annotated[nested, tyro.conf.OmitArgPrefixes], dataclasses.field(default_factory=nested))
+            )
+        else:
+            shown: dict[str, Any] = {"help": " ".join((info.description or "").split())}
+            if NoneType in get_args(info.annotation):
+                kind = get_args(info.annotation)[0]
+                shown |= {"metavar": getattr(kind, "__origin__", kind).__name__.upper(), "help_behavior_hint": ""}
+            elif info.annotation is bool:
+                shown |= {"help_behavior_hint": ""}
+            hint = Annotated[info.annotation, tyro.conf.arg(**shown)]  # type: ignore[name-defined]
+            fields.append((name, hint, dataclasses.field(default=info.default)))
+    made = dataclasses.make_dataclass(model.__name__, fields, frozen=True)
+    made.__doc__ = (model.__doc__ or "").split("\n")[0]
+    return made
+
+
+def filled(made: Any, document: dict[str, Any]) -> Any:
+    """Flags whose defaults are the values of a document."""
+    values = {}
+    for field in dataclasses.fields(made):
+        if field.name in document:
+            value = document[field.name]
+            if isinstance(value, dict):
+                value = filled(type(getattr(made(), field.name)), value)
+            values[field.name] = tuple(value) if isinstance(value, list) else value
+    return made(**values)
+
+
+def parse(command: type[Command], arguments: Sequence[str], name: str, default: Command | None = None) -> Command:
+    """The command of some arguments; wrong ones end the process with exit code 2, ``--help`` with 0."""
+    return tyro.cli(
+        command,
+        args=list(arguments),
+        prog=f"lossmith {name}",
+        default=tyro.MISSING_NONPROP if default is None else default,
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+
+
+def document_of(parsed: Any) -> dict[str, Any]:
+    """The document of parsed flags, without what is None."""
+    return {
+        name: document_of(value) if dataclasses.is_dataclass(value) else value
+        for name, value in ((field.name, getattr(parsed, field.name)) for field in dataclasses.fields(parsed))
+        if value is not None
+    }
+
+
+def settings_document(path: Path) -> dict[str, Any]:
+    """What a study file asks for.
+
+    Raises:
+        InputError: if it cannot be read, or names something that is not a setting.
+    """
+    document = read_toml(path)
+    document.pop("digest", None)
+    if "classes" in document:
+        raise InputError(f"{path} belongs to a study that is trained from Python (ask and tell); go on with it there")
+    return validated(EvolveSettings, document, str(path)).model_dump(mode="json")
+
+
+def at_absolute_place(settings: EvolveSettings) -> EvolveSettings:
+    """The same settings with the path of a data file made absolute, so that a study goes on from anywhere."""
+    place = settings.data.data
+    return settings if place == "digits" else with_data(settings, str(Path(place).absolute()))

@@ -1,0 +1,6 @@
+"""What a loss is worth: comparisons that return rows; drawing and storing them happens elsewhere."""
+
+from lossmith.evaluation.baselines import Axis, Family, baselines, fixed, learning_rates
+from lossmith.evaluation.compare import Comparison, Pair, Plan, Row, compare
+
+__all__ = ["Axis", "Comparison", "Family", "Pair", "Plan", "Row", "baselines", "compare", "fixed", "learning_rates"]

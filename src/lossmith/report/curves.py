@@ -1,0 +1,82 @@
+"""What the pictures show, as data."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lossmith.losses import Loss
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class History:
+    """Fitness by generation; NaN where a generation has no candidate with a fitness.
+
+    Args:
+        generations: ``[G]``, from 1.
+        best: Highest fitness of each generation.
+        mean: Mean fitness.
+        low: Lower quartile.
+        high: Upper quartile.
+        lines: Name and mean fitness of the finalists that are drawn as lines.
+    """
+
+    generations: Array
+    best: Array
+    mean: Array
+    low: Array
+    high: Array
+    lines: list[tuple[str, float]]
+
+
+def search_history(candidates: Sequence[Mapping[str, Any]], finalists: Sequence[Mapping[str, Any]]) -> History:
+    """The history of a search from its stored candidates and finalists."""
+    count = 1 + max((row["generation"] for row in candidates), default=-1)
+    best, mean, low, high = (np.full(count, np.nan) for _ in range(4))
+    for generation in range(count):
+        known = [row["fitness"] for row in candidates if row["generation"] == generation and row["fitness"] is not None]
+        if known:
+            best[generation], mean[generation] = np.max(known), np.mean(known)
+            low[generation], high[generation] = np.quantile(known, [0.25, 0.75])
+    plain = ("cross-entropy", "label smoothing")
+    lines = [
+        (row["name"], row["mean"]) for row in finalists if row["mean"] is not None and row["name"].startswith(plain)
+    ]
+    evolved = [row["mean"] for row in finalists if row["mean"] is not None and not row["name"].startswith(plain)]
+    if evolved:
+        lines.append(("best finalist, fresh seeds", max(evolved)))
+    return History(np.arange(1.0, count + 1), best, mean, low, high, lines)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A loss where the outputs of the classes that are not the target are equal.
+
+    Args:
+        name: The loss.
+        output: Target output h_T, ``[N]``.
+        value: Loss less its value at h_T = 1/n.
+        gradient: ``∂L/∂f_T``, the gradient with respect to the target's logit.
+    """
+
+    name: str
+    output: Array
+    value: Array
+    gradient: Array
+
+
+def loss_shape(loss: Loss, classes: int, points: int = 400) -> Shape:
+    """A loss and its gradient against the target output."""
+    target = torch.linspace(0.002, 0.998, points, dtype=torch.float64)
+    target = torch.cat([torch.tensor([1 / classes], dtype=torch.float64), target])
+    logits = torch.zeros(len(target), classes, dtype=torch.float64)
+    logits[:, 0] = torch.log(target * (classes - 1) / (1 - target))
+    labels = torch.zeros(len(target), dtype=torch.long)
+    value = loss.value(logits, labels)
+    gradient = loss.logit_gradient(logits, labels)[:, 0]
+    return Shape(loss.name, target[1:].numpy(), (value[1:] - value[0]).numpy(), gradient[1:].numpy())

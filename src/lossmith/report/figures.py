@@ -1,0 +1,144 @@
+"""The pictures: matplotlib figures of data that was computed before."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from lossmith.errors import InputError
+from lossmith.evaluation import Comparison
+from lossmith.losses.files import write_whole
+from lossmith.report.curves import History, Shape
+
+EVOLVED, PLAIN, OTHER = "#c8401e", "#3b4a5a", "#2a7f9e"
+LINES = (PLAIN, OTHER, EVOLVED)
+LABEL_HEIGHT = 0.05
+STYLE: Any = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "figure.facecolor": "white",
+    "legend.frameon": False,
+    "svg.hashsalt": "lossmith",
+}
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG or SVG (by the ending), whole or not at all; its folder is made if it is not there.
+
+    Raises:
+        InputError: if the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{path.parent} cannot be made: {error.strerror}; make room or remove what is in the way"
+        ) from None
+    kind = path.suffix.lstrip(".")
+    content = io.BytesIO()
+    metadata = {"Date": None} if kind == "svg" else None
+    with _styled():
+        figure.savefig(content, format=kind, dpi=150, bbox_inches="tight", metadata=metadata)
+    write_whole(content.getvalue(), path)
+
+
+def plot_history(history: History) -> Figure:
+    """Best and mean fitness of each generation, its spread, and the finalists' means as lines."""
+    with _styled():
+        figure = Figure(figsize=(7.2, 4.2))
+        axes = figure.subplots()
+        band: dict[str, Any] = {"color": PLAIN, "alpha": 0.15, "lw": 0, "label": "middle half of the generation"}
+        axes.fill_between(history.generations, history.low, history.high, **band)
+        axes.plot(history.generations, history.mean, color=PLAIN, lw=1.6, label="mean of the generation")
+        axes.plot(
+            history.generations, history.best, color=EVOLVED, lw=1.8, marker="o", ms=3.5, label="best of the generation"
+        )
+        lines = list(zip(history.lines, LINES, strict=False))
+        for (_, value), color in lines:
+            axes.axhline(value, color=color, lw=1.1, ls="--")
+        low, high = axes.get_ylim()
+        axes.set_ylim(low, high)
+        heights = _apart([(value - low) / (high - low) for (_, value), _ in lines], LABEL_HEIGHT)
+        for ((name, value), color), height in zip(lines, heights, strict=True):
+            label = f"{name}: {value:.3f}"
+            axes.annotate(label, (1.01, height), xycoords="axes fraction", color=color, fontsize=9, va="center")
+        axes.set(title="Search", xlabel="generation", ylabel="fitness on validation data")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3, fontsize=9)
+        return figure
+
+
+def plot_losses(shapes: Sequence[Shape]) -> Figure:
+    """Losses and their gradients against the output of the target class, the last one in the accent colour."""
+    with _styled():
+        figure = Figure(figsize=(9.6, 4.0), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        colors = [*LINES[: len(shapes) - 1], EVOLVED]
+        for shape, color in zip(shapes, colors, strict=True):
+            left.plot(shape.output, shape.value, color=color, lw=2, label=shape.name)
+            right.plot(shape.output, shape.gradient, color=color, lw=2, label=shape.name)
+        right.axhline(0, color="grey", lw=0.8)
+        left.set(title="Loss", xlabel="output of the target class", ylabel="loss, less its value at equal outputs")
+        right.set(
+            title="Gradient", xlabel="output of the target class", ylabel="∂L / ∂(target logit); below 0 it pulls up"
+        )
+        _clip(left, [shape.value for shape in shapes])
+        left.legend(fontsize=9)
+        return figure
+
+
+def plot_comparison(comparison: Comparison) -> Figure:
+    """Test accuracy of every network of a comparison, a row for each loss, with mean and standard deviation."""
+    rows = sorted(comparison.rows, key=lambda row: row.mean("test"))
+    rng = np.random.default_rng(0)
+    with _styled():
+        figure = Figure(figsize=(7.6, 0.9 + 0.42 * len(rows)))
+        axes = figure.subplots()
+        for height, row in enumerate(rows):
+            color = PLAIN if row.baseline else EVOLVED
+            values = np.array(row.column("test")) * 100
+            axes.scatter(values, height + rng.uniform(-0.16, 0.16, len(values)), s=9, color=color, alpha=0.35, lw=0)
+            axes.errorbar(values.mean(), height, xerr=values.std(ddof=1), color=color, fmt="o", ms=6, capsize=3, lw=1.6)
+        labels = [f"{row.name} ({row.strengths})" if row.strengths else row.name for row in rows]
+        axes.set_yticks(range(len(rows)), labels)
+        for label, row in zip(axes.get_yticklabels(), rows, strict=True):
+            label.set_color(PLAIN if row.baseline else EVOLVED)
+        centre = [row.mean("test") * 100 for row in rows]
+        spread = max(row.std("test") * 100 for row in rows[1:] or rows)
+        left_edge = max(0.0, min(min(centre[1:] or centre) - 4 * spread, centre[0] - spread))
+        axes.set_xlim(left=left_edge)
+        axes.set(
+            xlabel=f"test accuracy, % (each dot is one of {len(rows[0].runs)} networks)", title="Every loss tuned alike"
+        )
+        axes.grid(axis="x", color="0.9")
+        axes.set_axisbelow(True)
+        return figure
+
+
+def _apart(heights: Sequence[float], gap: float) -> list[float]:
+    """Heights at which labels can be read: in the same order, moved up until they are ``gap`` apart."""
+    moved = [0.0] * len(heights)
+    below = float("-inf")
+    for place in sorted(range(len(heights)), key=heights.__getitem__):
+        moved[place] = below = max(heights[place], below + gap)
+    return moved
+
+
+def _clip(axes: Axes, curves: Sequence[Any]) -> None:
+    low = min(float(np.min(curve)) for curve in curves)
+    high = max(float(np.quantile(curve, 0.99)) for curve in curves)
+    axes.set_ylim(low - 0.05 * (high - low), high)
+
+
+def _styled() -> Any:
+    return mpl.rc_context(STYLE)

@@ -1,0 +1,255 @@
+"""A comparison on the data, network and recipe of a study, kept in its database."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from lossmith.data import Source, open_source, test_part
+from lossmith.errors import InputError
+from lossmith.evaluation import Comparison, Family, Plan, baselines, compare, fixed
+from lossmith.losses import Loss, Term, cross_entropy
+from lossmith.losses.files import read_json, write_json
+from lossmith.seeds import derive
+from lossmith.store import Store
+from lossmith.study.evolve import Job, Progress, evolve
+from lossmith.study.settings import EvolveSettings, differences, read_toml, validated, with_data
+from lossmith.training import Way, available, choose_way, repeated
+
+Report = Callable[[str, float], None]
+RIVAL = "label smoothing + MAE, searched"
+
+
+class CompareSettings(BaseModel):
+    """How losses are compared."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+
+    seeds: int = Field(default=10, ge=2)
+    """Networks trained for each tuned loss in the final comparison."""
+
+    tuning_seeds: int = Field(default=2, ge=1)
+    """Networks trained for each setting that tuning tries."""
+
+    tuning_finalists: int = Field(default=5, ge=1)
+    """The best settings of each loss, which are trained again with fresh seeds before one is chosen."""
+
+    tuning_finalist_seeds: int = Field(default=10, ge=1)
+    """Fresh seeds that each of those is trained with."""
+
+    tuning_epochs: int | None = Field(default=None, ge=1)
+    """Epochs of a tuning run, from which the best number is read (default: twice the recipe's)."""
+
+    rival: bool = True
+    """Whether label smoothing + MAE gets a search of its own with as many trainings as the evolved loss had;
+    --no-rival leaves that search out."""
+
+    comparison_seed: int = 0
+    """Seed of the comparison's initial weights and batches."""
+
+
+def provenance(path: Path) -> dict[str, Any] | None:
+    """Where the loss of a file comes from, if the file says so.
+
+    Raises:
+        InputError: if the file cannot be read, or says it in a way that cannot be understood.
+    """
+    found = read_json(path).get("provenance")
+    if found is None:
+        return None
+    if not isinstance(found, dict) or not isinstance(found.get("digest"), str) or "settings" not in found:
+        raise InputError(f'{path}: "provenance" is damaged; take the best.json that lossmith evolve wrote')
+    return found
+
+
+def settings_of(paths: Sequence[Path]) -> tuple[EvolveSettings, str] | None:
+    """Settings and data digest that the losses of some files were evolved with; None if no file says.
+
+    The place of the data comes from the ``study.toml`` beside the file, since a loss file holds no path.
+
+    Raises:
+        InputError: if two files disagree, so that no fair comparison of them is possible.
+    """
+    found: list[tuple[Path, EvolveSettings, str]] = []
+    for path in paths:
+        origin = provenance(path)
+        if origin is not None:
+            settings = validated(EvolveSettings, origin["settings"], f'"settings" of {path}')
+            file = path.parent / "study.toml"
+            data = read_toml(file).get("data") if file.exists() else None
+            if isinstance(data, dict) and isinstance(data.get("data"), str):
+                settings = with_data(settings, data["data"])
+            found.append((path, settings, origin["digest"]))
+    for path, settings, digest in found[1:]:
+        changes = conflicts(settings, found[0][1])
+        if changes or digest != found[0][2]:
+            key = changes[0][0] if changes else "data"
+            raise InputError(
+                f"{path} and {found[0][0]} were evolved with different settings ({key}); compare them one at a time"
+            )
+    return (found[0][1], found[0][2]) if found else None
+
+
+def conflicts(wanted: EvolveSettings, kept: EvolveSettings) -> list[tuple[str, Any, Any]]:
+    """What a comparison must not change: data (but for its place), model and recipe."""
+    parts = ("data", "model", "recipe")
+    changes = differences(
+        wanted.model_dump(mode="json", include=set(parts)), kept.model_dump(mode="json", include=set(parts))
+    )
+    return [change for change in changes if change[0] != "data.data"]
+
+
+def compare_losses(
+    losses: Mapping[str, Loss],
+    settings: EvolveSettings,
+    directory: Path,
+    options: CompareSettings | None = None,
+    *,
+    digest: str | None = None,
+    source: Source | None = None,
+    report: Report = lambda *_: None,
+) -> Comparison:
+    """Compare losses with every tuned baseline, and keep the raw runs in ``directory``.
+
+    The database ``study.db`` there keeps each part as it is done, so a comparison that was stopped goes on; the whole
+    is written to ``comparison.json``. The test part is loaded after all tuning is done.
+
+    Args:
+        losses: The losses to be compared, by name.
+        settings: Data, model and recipe; ``search`` and ``run`` as they were in the search, for the rival.
+        directory: A study's directory, or any other.
+        options: How.
+        digest: What the data's digest must be, if the losses were evolved on known data.
+        source: The data, if it is not what ``settings.data.data`` names.
+        report: Called with the phase and the share of it that is done.
+
+    Raises:
+        InputError: if the data is not that of the digest, a loss is a population, made for another number of classes
+            or called as a baseline is, or an input cannot be used.
+    """
+    options = options or CompareSettings()
+    source = open_source(source if source is not None else settings.data.data)
+    if digest is not None and source.digest != digest:
+        raise InputError(
+            f"the data {source.name!r} is not the data that the loss was evolved on; give that with --data, "
+            "so that no test sample was in the search"
+        )
+    job = Job.open(settings, source)
+    rivals = baselines()
+    _check(losses, {RIVAL, *(family.name for family in rivals)}, job.classes)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{directory} cannot be made: {error.strerror}; give another directory for the raw runs"
+        ) from None
+    with Store(directory) as store:
+        if options.rival:
+            rivals.append(_rival(settings, source, directory, report))
+        families = [*rivals, *(fixed(name, loss) for name, loss in losses.items())]
+        plan = _plan(job, settings, options, store)
+        key = _digest(job.digest, settings, plan)
+        result = compare(
+            job.task,
+            job.validation,
+            lambda: _test(source, settings, job),
+            families,
+            plan,
+            recall=lambda chunk: store.run(key, chunk),
+            keep=lambda chunk, rows, seconds: store.add_run(key, chunk, rows, seconds),
+            report=report,
+        )
+    document = {
+        "settings": _portable(settings),
+        "options": options.model_dump(mode="json"),
+        "digest": job.digest,
+        **result.to_json(),
+    }
+    write_json(document, directory / "comparison.json")
+    return result
+
+
+def _check(losses: Mapping[str, Loss], taken: set[str], classes: int) -> None:
+    for name, loss in losses.items():
+        if loss.shape:
+            raise InputError(f"the loss {name!r} is a population; save the one member that is to be compared")
+        if name in taken:
+            raise InputError(f"a baseline of the comparison is called {name!r}, too; give your loss a name of its own")
+        loss.check_classes(classes)
+
+
+def _rival(settings: EvolveSettings, source: Source, directory: Path, report: Report) -> Family:
+    search = settings.search.model_copy(update={"space": "smoothed-mae", "sigma": None})
+
+    def tell(progress: Progress) -> None:
+        report(f"searching {RIVAL.split(',')[0]}", progress.done if progress.phase == "search" else 1.0)
+
+    place = settings.data.data
+    outcome = evolve(
+        directory / "rival", with_data(settings.model_copy(update={"search": search}), place), source, report=tell
+    )
+    found = dict(zip(outcome.loss.terms, outcome.loss.coefficients.tolist(), strict=True))
+    alpha, weight = 1 - found.get(Term(0, 1, 1), 0.0), found.get(Term(1, 1, 0), 0.0)
+    return fixed(RIVAL, outcome.loss, baseline=True, text=f"α = {alpha:.3g}, weight = {weight:.3g}")
+
+
+def _plan(job: Job, settings: EvolveSettings, options: CompareSettings, store: Store) -> Plan:
+    epochs = options.tuning_epochs or 2 * _epochs(settings, job)
+    way: Way | None = None if settings.run.training == "auto" else settings.run.training
+    if way is None:
+        stored = store.setting("way")
+        if stored is None:
+            count = min(settings.run.chunk, 40)
+            population = repeated(Loss.stack([cross_entropy()]), count)
+            seeds = [derive(options.comparison_seed, "measuring", number) for number in range(count)]
+            choice = choose_way(
+                job.task, population, seeds, settings.recipe, settings.recipe.total_steps(len(job.task.inputs))
+            )
+            stored = {"way": choice.way, "seconds": choice.seconds}
+            store.set("way", stored)
+        way = available(stored["way"], job.task.device)
+    return Plan(
+        recipe=settings.recipe,
+        way=way,
+        seeds=options.seeds,
+        tuning_seeds=options.tuning_seeds,
+        finalists=options.tuning_finalists,
+        finalist_seeds=options.tuning_finalist_seeds,
+        epochs=epochs,
+        seed=options.comparison_seed,
+        chunk=settings.run.chunk,
+    )
+
+
+def _epochs(settings: EvolveSettings, job: Job) -> int:
+    samples = len(job.task.inputs)
+    return max(1, -(-settings.recipe.total_steps(samples) // settings.recipe.steps_per_epoch(samples)))
+
+
+def _test(source: Source, settings: EvolveSettings, job: Job) -> tuple[Tensor, Tensor]:
+    part = test_part(source, settings.data).to(job.task.device)
+    return part.inputs, part.targets
+
+
+def _portable(settings: EvolveSettings) -> dict[str, Any]:
+    document = settings.model_dump(mode="json")
+    document["data"]["data"] = Path(settings.data.data).name
+    return document
+
+
+def _digest(data: str, settings: EvolveSettings, plan: Plan) -> str:
+    document = {
+        "data": data,
+        "split": settings.data.model_dump(mode="json", exclude={"data"}),
+        "model": settings.model.model_dump(mode="json"),
+        "recipe": plan.recipe.model_dump(mode="json"),
+        "way": plan.way,
+        "device": settings.run.device,
+    }
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,956 @@
+"""The command line: what a user types, reads, and is told when something is wrong."""
+
+import importlib
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pydantic import BaseModel
+
+from lossmith.cli import COMMANDS, main
+from lossmith.cli.compare import Compare
+from lossmith.cli.console import WIDTH, SearchProgress
+from lossmith.cli.evolve import Evolve
+from lossmith.cli.flags import parse
+from lossmith.cli.show import Show
+from lossmith.data import DataSettings
+from lossmith.evaluation import Family, fixed
+from lossmith.losses import Loss, cross_entropy, load, mae, mse, save
+from lossmith.nets import ModelSettings
+from lossmith.search import SearchSettings
+from lossmith.store import Store
+from lossmith.study import CompareSettings, Progress, RunSettings, Study
+from lossmith.training import Recipe
+
+comparison: Any = importlib.import_module("lossmith.study.comparison")
+CLASSES = 3
+TINY = [
+    *("--train-size", "60", "--hidden", "4", "--epochs", "1", "--batch-size", "30", "--population", "4"),
+    *("--generations", "1", "--finalists", "1", "--finalist-seeds", "2", "--training", "population"),
+]
+FRESH = ["--tuning-finalists", "1", "--tuning-finalist-seeds", "1"]
+QUICK = ["--seeds", "2", "--tuning-seeds", "1", "--tuning-epochs", "1", *FRESH, "--no-rival"]
+LOSSMITH = [sys.executable, "-c", "from lossmith.cli import main; main()"]
+
+
+def clouds(test_seed: int = 1) -> dict[str, Any]:
+    """Three classes, 120 flat samples of 5 features, and 45 test samples."""
+    arrays: dict[str, Any] = {}
+    for part, count, seed in (("train", 120, 0), ("test", 45, test_seed)):
+        rng, labels = np.random.default_rng(seed), np.arange(count) % CLASSES
+        arrays[f"x_{part}"] = (rng.normal(0, 1, (count, 5)) + 2 * np.eye(CLASSES, 5)[labels]).astype(np.float32)
+        arrays[f"y_{part}"] = labels
+    return arrays
+
+
+def write_npz(path: Path, arrays: dict[str, Any]) -> Path:
+    np.savez(path, allow_pickle=True, **arrays)
+    return path
+
+
+def files(directory: Path) -> dict[str, bytes]:
+    """All files below a directory, less SQLite's own beside a database, with what is in them."""
+    found = (path for path in directory.rglob("*") if path.is_file() and path.suffix not in (".db-shm", ".db-wal"))
+    return {str(path.relative_to(directory)): path.read_bytes() for path in found}
+
+
+class Run:
+    """Runs a command in this process; ``code``, ``out`` and ``err`` are those of the last one."""
+
+    def __init__(self, capfd: pytest.CaptureFixture[str]) -> None:
+        self.capfd = capfd
+
+    def __call__(self, *arguments: str | Path, code: int = 0) -> str:
+        self.capfd.readouterr()
+        self.code: Any = 0
+        try:
+            main([str(argument) for argument in arguments])
+        except SystemExit as end:
+            self.code = end.code
+        self.out, self.err = self.capfd.readouterr()
+        assert self.code == code, self.err
+        return self.out
+
+    def refused(self, *arguments: str | Path) -> str:
+        """The one sentence that a bad input gets."""
+        self(*arguments, code=2)
+        assert self.out == ""
+        lines = self.err.splitlines()
+        assert len(lines) == 1, self.err
+        assert lines[0].startswith("lossmith: ")
+        assert self.err.endswith("\n")
+        return lines[0]
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str]) -> Iterator[Run]:
+    threads = torch.get_num_threads()
+    yield Run(capfd)
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test in a directory of its own, on what is no terminal."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("COLUMNS", "FORCE_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two baselines instead of all, since a test trains them all."""
+    families = [Family("cross-entropy", (), lambda *_: cross_entropy()), fixed("MSE", mse(), baseline=True)]
+    monkeypatch.setattr(comparison, "baselines", lambda: list(families))
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Data and a study on it that has ended, to be copied."""
+    directory = tmp_path_factory.mktemp("made")
+    data = write_npz(directory / "clouds.npz", clouds())
+    main(["evolve", "--out", str(directory / "study"), "--data", str(data), "--quiet", *TINY])
+    return directory
+
+
+@pytest.fixture
+def data(made: Path) -> Path:
+    return made / "clouds.npz"
+
+
+@pytest.fixture
+def study(made: Path, tmp_path: Path) -> Path:
+    """A study that has ended, as ``study`` in the current directory."""
+    shutil.copytree(made / "study", tmp_path / "study")
+    return Path("study")
+
+
+def candidates(directory: Path) -> int:
+    with Store(directory, readonly=True) as store:
+        return len(store.candidates())
+
+
+class TestOverview:
+    def test_no_arguments(self, run: Run) -> None:
+        assert run(code=2) == run("--help") == run("-h")
+        for command, what in COMMANDS.items():
+            assert command in run.out
+            assert what in run.out
+
+    def test_version(self, run: Run) -> None:
+        assert re.fullmatch(r"lossmith \d+\.\d+\.\d+\n", run("--version"))
+
+    def test_unknown_command(self, run: Run) -> None:
+        sentence = run.refused("evovle")
+        assert "'evovle'" in sentence
+        assert "evolve, compare, show" in sentence
+
+    @pytest.mark.parametrize("arguments", [["--help"], ["show", "study", "--json"], ["show", "study"]])
+    def test_what_reads_the_output_has_ended(
+        self, run: Run, study: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+    ) -> None:
+        """As in ``lossmith show study | head -1``: no complaint, also where the output is written at the end only."""
+        reading, writing = os.pipe()
+        os.close(reading)
+        with os.fdopen(writing, "w") as pipe:
+            monkeypatch.setattr(sys, "stdout", pipe)
+            run(*arguments, code=1)
+            monkeypatch.undo()
+        assert run.err == ""
+
+    def test_console_script(self, tmp_path: Path) -> None:
+        """The script itself, outside of the source tree."""
+        script = Path(sys.executable).with_name("lossmith")
+        result = subprocess.run(
+            [script, "show", "nowhere"], capture_output=True, text=True, cwd=tmp_path, check=False, timeout=60
+        )
+        assert (result.returncode, result.stdout) == (2, "")
+        assert result.stderr.startswith("lossmith: nowhere holds no study")
+        assert result.stderr.count("\n") == 1
+
+
+def settings_of(*models: type[BaseModel]) -> set[str]:
+    return {f"--{name.replace('_', '-')}" for model in models for name in model.model_fields}
+
+
+FLAGS = {
+    "evolve": {"--out", "--threads", "--svg", "--quiet", "--json"}
+    | settings_of(DataSettings, ModelSettings, Recipe, SearchSettings, RunSettings),
+    "compare": {"--out", "--threads", "--svg", "--quiet", "--json", "--training", "--chunk", "--device", "--no-rival"}
+    | (settings_of(DataSettings, ModelSettings, Recipe, CompareSettings) - {"--rival"}),
+    "show": {"--json"},
+}
+
+
+class TestHelp:
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_every_flag_is_there_and_described(self, run: Run, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+        monkeypatch.setenv("COLUMNS", "80")
+        text = run(command, "--help")
+        assert f"usage: lossmith {command}" in text
+        inside = "\n".join(line.strip("│╭╰╮╯ ─") for line in text.partition("╭")[2].splitlines())
+        parts = re.split(r"^(--[a-z-]+)", inside, flags=re.MULTILINE)
+        described = {flag: " ".join(words.split()) for flag, words in zip(parts[1::2], parts[2::2], strict=True)}
+        assert described.keys() == FLAGS[command]
+        for flag, words in described.items():
+            assert len(re.findall(r"[a-z]{2,}", words)) >= 3, f"{flag} is hardly described: {words!r}"
+
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_nothing_of_the_program_shows_through(self, run: Run, command: str) -> None:
+        text = run(command, "--help")
+        for word in ("None", "ANNOTATED", "settings.", "options options", "dataclass", "Optional"):
+            assert word not in text
+
+    @pytest.mark.parametrize(("command", "kind"), [("evolve", Evolve), ("compare", Compare), ("show", Show)])
+    def test_examples_can_be_typed(self, run: Run, command: str, kind: type) -> None:
+        lines = [*run(command, "--help").splitlines(), *run("--help").splitlines()]
+        examples = [shlex.split(line.removeprefix("example:")) for line in lines if f" lossmith {command} " in line]
+        examples = [words for words in examples if words[:2] == ["lossmith", command] and "--help" not in words]
+        assert examples
+        for words in examples:
+            assert isinstance(parse(kind, words[2:], command), kind)
+
+    @pytest.mark.parametrize(
+        ("arguments", "shown"),
+        [
+            (["evolve", "--populaton", "3"], "--population"),
+            (["evolve", "--population", "many"], "--population"),
+            (["evolve", "--population"], "--population"),
+            (["evolve", "--space", "everywhere"], "residual"),
+            (["compare", "a.json", "--seeds", "2.5"], "--seeds"),
+            (["show"], "DIR"),
+            (["show", "a", "b"], "b"),
+        ],
+    )
+    def test_flags_that_cannot_be_read(self, run: Run, arguments: list[str], shown: str) -> None:
+        assert run(*arguments, code=2) == ""
+        assert shown in run.err
+        assert f"lossmith {arguments[0]} --help" in run.err
+        assert "Traceback" not in run.err
+        assert list(Path().iterdir()) == []
+
+
+class TestEvolve:
+    def test_a_first_run(self, run: Run, data: Path) -> None:
+        out = run("evolve", "--out", "study", "--data", data, *TINY)
+        assert {path.name for path in Path("study").iterdir() if path.suffix not in (".db-shm", ".db-wal")} == {
+            *("study.toml", "study.db", "study.lock", "best.json", "training.log", "figures")
+        }
+        assert {path.name for path in Path("study/figures").iterdir()} == {"history.png", "loss.png"}
+        for text in ("Finalists", "cross-entropy", "The winner", "study/figures/history.png"):
+            assert text in out
+        assert "lossmith compare study/best.json" in out
+        assert 'lossmith.load("study/best.json")' in out
+        assert "generation 1/1" in run.err
+        for word in ("best", "mean", "untrainable", "diverged"):
+            assert word in run.err
+        assert candidates(Path("study")) == 4
+
+    def test_quiet(self, run: Run, data: Path, study: Path) -> None:
+        assert run("evolve", "--out", "new", "--data", data, "--quiet", *TINY) == run.err == ""
+        assert run("evolve", "--out", study, "--quiet", "--svg") == run.err == ""
+
+    def test_json(self, run: Run, study: Path) -> None:
+        document = json.loads(run("evolve", "--out", study, "--json"))
+        assert run.err == ""
+        assert document["best"] == "study/best.json"
+        assert document["provenance"] == json.loads((study / "best.json").read_text())["provenance"]
+        assert document["seconds"]["all"] > 0
+
+    def test_flags_that_are_not_given_come_from_the_directory(self, run: Run, study: Path) -> None:
+        before = files(study)
+        run("evolve", "--out", study)
+        after = files(study)
+        assert {name for name in after if after[name] != before.get(name)} <= {"study.db"}
+        run("evolve", "--out", study, "--lr", "0.05", "--hidden", "4")
+
+    @pytest.mark.parametrize(
+        ("flags", "key", "kept"),
+        [
+            (["--lr", "0.1"], "recipe.lr", "0.05"),
+            (["--hidden", "4", "5"], "model.hidden", "[4]"),
+            (["--seed", "1"], "search.seed", "0"),
+            (["--label-noise", "0.5"], "data.label_noise", "0.0"),
+            (["--replicates", "2"], "run.replicates", "1"),
+            (["--space", "taylor"], "search.space", "'residual'"),
+        ],
+    )
+    def test_a_flag_that_conflicts(self, run: Run, study: Path, flags: list[str], key: str, kept: str) -> None:
+        before = files(study)
+        sentence = run.refused("evolve", "--out", study, *flags)
+        assert f"{key} = {kept}" in sentence
+        assert files(study) == before
+
+    def test_a_longer_search(self, run: Run, study: Path) -> None:
+        run("evolve", "--out", study, "--generations", "3", "--quiet")
+        assert candidates(study) == 12
+        assert tomllib.loads((study / "study.toml").read_text())["search"]["generations"] == 3
+        assert "3 generations already" in run.refused("evolve", "--out", study, "--generations", "2")
+
+    def test_a_study_file(self, run: Run, data: Path) -> None:
+        Path("job.toml").write_text(
+            f'[data]\ndata = "{data}"\ntrain_size = 60\n[model]\nhidden = [4]\n[recipe]\nepochs = 1\nbatch_size = 30\n'
+            '[search]\npopulation = 4\ngenerations = 1\n[run]\nfinalists = 1\nfinalist_seeds = 2\ntraining = "plain"\n'
+        )
+        run("evolve", "job.toml", "--seed", "3", "--quiet")
+        kept = tomllib.loads(Path("job/study.toml").read_text())
+        assert (kept["search"]["seed"], kept["run"]["training"], kept["data"]["train_size"]) == (3, "plain", 60)
+        assert "search.seed" in run.refused("evolve", "job.toml", "--out", "job")
+        run("evolve", "job/study.toml", "--generations", "2", "--quiet")
+        assert candidates(Path("job")) == 8
+        run("evolve", "job.toml", "--out", "other", "--quiet")
+        assert candidates(Path("other")) == 4
+
+    def test_goes_on_from_another_place(self, run: Run, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        shutil.copy(data, "clouds.npz")
+        run("evolve", "--out", "study", "--data", "clouds.npz", "--quiet", *TINY)
+        Path("sub").mkdir()
+        monkeypatch.chdir("sub")
+        run("evolve", "--out", "../study", "--generations", "2", "--quiet")
+        assert candidates(Path("../study")) == 8
+
+    def test_svg(self, run: Run, study: Path) -> None:
+        out = run("evolve", "--out", study, "--svg")
+        pictures = {path.name for path in (study / "figures").iterdir()}
+        assert pictures == {"history.png", "loss.png", "history.svg", "loss.svg"}
+        assert all(f"study/figures/{name}" in out for name in pictures)
+
+    def test_threads(self, run: Run, study: Path) -> None:
+        run("evolve", "--out", study, "--threads", "2", "--quiet")
+        assert torch.get_num_threads() == 2
+
+    def test_own_model(self, run: Run, data: Path) -> None:
+        Path("mynet_cli.py").write_text(
+            "from torch import nn\n\n\ndef small(shape, classes):\n    return nn.Linear(shape[0], classes)\n"
+        )
+        run("evolve", "--out", "study", "--data", data, "--model", "mynet_cli:small", "--quiet", *TINY)
+        assert load("study/best.json").classes in (None, CLASSES)
+
+    def test_names_with_brackets_are_shown_as_they_are(self, run: Run, study: Path) -> None:
+        study.rename("[red]x")
+        out = run("evolve", "--out", "[red]x")
+        assert "lossmith compare [red]x/best.json" in out
+        assert "Study [red]x: ended" in run("show", "[red]x")
+
+    def test_the_reader_is_told_of_noisy_validation_labels(self, run: Run, data: Path, study: Path) -> None:
+        noisy = run("evolve", "--out", "noisy", "--data", data, "--label-noise", "0.4", *TINY)
+        assert "validation labels, too, 40% are replaced at random" in noisy
+        assert "replaced" not in run("evolve", "--out", study)
+
+    def test_progress_fits_on_a_terminal(
+        self, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("TTY_COMPATIBLE", "1")
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.setenv("COLUMNS", "80")
+        for phase in ("search", "final"):
+            with SearchProgress(quiet=False) as progress:
+                progress.report(Progress(phase, 0.5, 100, 200, 0.99231, 0.5, 12345, 1234, 123, 999999))
+        shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capfd.readouterr().err).replace("\r", "\n")
+        assert "generation 100/200  best 0.9923  mean 0.5000  untrainable 1234  diverged 123" in shown
+        assert "training the finalists again" in shown
+        assert re.search(r"left -?[0-9:-]+$", shown, re.MULTILINE)
+        assert "…" not in shown
+        assert max(len(line.rstrip()) for line in shown.splitlines()) <= 80
+
+
+@pytest.mark.usefixtures("few")
+class TestCompare:
+    def test_settings_are_those_of_the_search(self, run: Run, study: Path) -> None:
+        out = run("compare", study / "best.json", *QUICK)
+        document = json.loads((study / "comparison.json").read_text())
+        kept = json.loads((study / "best.json").read_text())["provenance"]
+        assert document["settings"] == kept["settings"]
+        assert document["digest"] == kept["digest"]
+        for text in ("evolved", "MSE", "lr = ", "Holm", "Best baseline", "study/comparison.json", "Settings tried: "):
+            assert text in out
+        assert (study / "figures" / "comparison.png").exists()
+        assert "tuning" in run.err
+        assert "fresh seeds" in run.err
+        assert document["options"]["tuning_finalists"] == document["options"]["tuning_finalist_seeds"] == 1
+
+    def test_flags_that_say_the_same_are_accepted(self, run: Run, study: Path, data: Path) -> None:
+        same: list[str | Path] = [
+            "--data",
+            data,
+            "--model",
+            "mlp",
+            "--hidden",
+            "4",
+            "--lr",
+            "0.05",
+            "--train-size",
+            "60",
+        ]
+        run("compare", study / "best.json", *QUICK, *same, "--label-noise", "0", "--quiet")
+
+    @pytest.mark.parametrize(
+        ("flags", "key"),
+        [
+            (["--lr", "0.1"], "recipe.lr"),
+            (["--epochs", "2"], "recipe.epochs"),
+            (["--batch-size", "20"], "recipe.batch_size"),
+            (["--optimizer", "adamw"], "recipe.optimizer"),
+            (["--train-size", "50"], "data.train_size"),
+            (["--validation-size", "20"], "data.validation_size"),
+            (["--test-size", "20"], "data.test_size"),
+            (["--label-noise", "0.1"], "data.label_noise"),
+            (["--split-seed", "1"], "data.split_seed"),
+            (["--noise-seed", "1"], "data.noise_seed"),
+            (["--model", "cnn"], "model.model"),
+            (["--hidden", "5"], "model.hidden"),
+        ],
+    )
+    def test_a_flag_that_conflicts(self, run: Run, study: Path, flags: list[str], key: str) -> None:
+        before = files(study)
+        sentence = run.refused("compare", study / "best.json", *QUICK, *flags)
+        assert sentence.startswith(f"lossmith: study/best.json was evolved with {key} = ")
+        assert files(study) == before
+
+    def test_device_and_way_of_training_can_be_chosen(self, run: Run, study: Path) -> None:
+        run("compare", study / "best.json", *QUICK, "--training", "plain", "--device", "cpu", "--chunk", "7", "--quiet")
+
+    def test_other_data_is_refused(self, run: Run, study: Path) -> None:
+        other = write_npz(Path("other.npz"), clouds(test_seed=9))
+        before = files(study)
+        assert "not the data that the loss was evolved on" in run.refused(
+            "compare", study / "best.json", *QUICK, "--data", other
+        )
+        assert files(study) == before
+
+    def test_the_same_data_at_another_place(self, run: Run, study: Path, data: Path) -> None:
+        shutil.copy(data, "copy.npz")
+        run("compare", study / "best.json", *QUICK, "--data", "copy.npz", "--quiet")
+
+    def test_a_best_json_away_from_its_study(self, run: Run, study: Path, data: Path) -> None:
+        Path("apart").mkdir()
+        shutil.copy(study / "best.json", "apart/best.json")
+        assert "clouds.npz" in run.refused("compare", "apart/best.json", *QUICK)
+        run("compare", "apart/best.json", *QUICK, "--data", data, "--quiet")
+        assert Path("apart/comparison.json").exists()
+
+    def test_a_loss_from_nowhere(self, run: Run, data: Path) -> None:
+        save(mae() + 0.5 * mse(), "mine.json")
+        flags: list[str | Path] = [
+            "--data",
+            data,
+            "--train-size",
+            "60",
+            "--hidden",
+            "4",
+            "--epochs",
+            "1",
+            "--training",
+            "population",
+        ]
+        run("compare", "mine.json", "--out", "out", *flags, *QUICK, "--quiet")
+        document = json.loads(Path("out/comparison.json").read_text())
+        assert document["settings"]["data"]["train_size"] == 60
+        assert [row["name"] for row in document["rows"] if not row["baseline"]] == ["MAE + 0.5 MSE"]
+
+    @pytest.mark.parametrize("out", [None, "out"])
+    def test_raw_runs_of_a_loss_from_nowhere(self, run: Run, data: Path, out: str | None) -> None:
+        """Below the current directory under its name, not beside the file, unless --out says where."""
+        Path("losses").mkdir()
+        save(mae() + 0.5 * mse(), "losses/mine.json")
+        flags: list[str | Path] = ["--data", data, "--train-size", "60", "--hidden", "4", "--training", "population"]
+        flags += ["--epochs", "1", *([] if out is None else ["--out", out])]
+        printed = run("compare", "losses/mine.json", *flags, *QUICK)
+        place = Path(out or "mine-comparison")
+        assert f"Raw runs:  {place}/comparison.json" in printed
+        assert (place / "comparison.json").exists()
+        assert (place / "study.db").exists()
+        assert [path.name for path in Path("losses").iterdir()] == ["mine.json"]
+        assert not Path("mine-comparison").exists() or out is None
+        told = "losses/mine.json does not say what it was evolved on: see to it that no test sample was in its search."
+        assert run.err.splitlines()[0] == told
+        for flag in ("--quiet", "--json"):
+            run("compare", "losses/mine.json", *flags, *QUICK, flag)
+            assert run.err == ""
+
+    def test_losses_of_one_name_are_called_as_their_files(self, run: Run, study: Path) -> None:
+        save(mae(), "a.json")
+        save(mae() + mse(), "b.json")
+        for name in ("a.json", "b.json"):
+            Path(name).write_text(json.dumps({**json.loads(Path(name).read_text()), "name": "evolved"}))
+        run("compare", study / "best.json", "a.json", "b.json", *QUICK, "--quiet")
+        rows = json.loads((study / "comparison.json").read_text())["rows"]
+        assert {row["name"] for row in rows if not row["baseline"]} == {"study/best.json", "a.json", "b.json"}
+
+    @pytest.mark.parametrize("loss", [cross_entropy(), mse()])
+    def test_a_winner_called_as_a_baseline_is(self, run: Run, study: Path, loss: Loss) -> None:
+        """As where cross-entropy itself is the best finalist."""
+        document = json.loads((study / "best.json").read_text())
+        (study / "best.json").write_text(json.dumps({**document, **loss.to_json()}))
+        run("compare", study / "best.json", *QUICK, "--quiet")
+        rows = json.loads((study / "comparison.json").read_text())["rows"]
+        assert [row["name"] for row in rows if not row["baseline"]] == ["study/best.json"]
+
+    def test_json(self, run: Run, study: Path) -> None:
+        document = json.loads(run("compare", study / "best.json", *QUICK, "--json"))
+        assert run.err == ""
+        kept = json.loads((study / "comparison.json").read_text())
+        assert document == {name: kept[name] for name in ("rows", "pairs", "best_baseline")}
+
+    def test_quiet_and_svg(self, run: Run, study: Path) -> None:
+        assert run("compare", study / "best.json", *QUICK, "--quiet", "--svg") == run.err == ""
+        assert (study / "figures" / "comparison.svg").exists()
+
+    @pytest.mark.parametrize("columns", [80, 100, 132, 200])
+    def test_tables_fit_on_a_terminal(
+        self, run: Run, study: Path, monkeypatch: pytest.MonkeyPatch, columns: int
+    ) -> None:
+        monkeypatch.setenv("TTY_COMPATIBLE", "1")
+        monkeypatch.setenv("COLUMNS", str(columns))
+        out = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", run("compare", study / "best.json", *QUICK))
+        assert max(len(line) for line in out.splitlines()) <= columns
+        assert "…" not in out
+        assert ("Calibration" in out.split()) == (columns < WIDTH)
+        numbers = [line for line in out.splitlines() if "│" in line]
+        assert any(re.search(r"0\.\d{4} ± 0\.\d{4}", line) for line in numbers)
+        assert any(re.search(r"\[[-+]\d\.\d{4}, [-+]\d\.\d{4}\]", line) for line in numbers)
+        assert any(re.search(r"\d\.\d{3} → \d\.\d{3}", line) for line in numbers)
+
+    @pytest.mark.parametrize("columns", [80, 132])
+    def test_tables_of_several_losses(
+        self, run: Run, study: Path, monkeypatch: pytest.MonkeyPatch, columns: int
+    ) -> None:
+        """A table of tests for each loss; a long name is broken into lines, a number never."""
+        monkeypatch.setenv("COLUMNS", str(columns))
+        monkeypatch.setenv("TTY_COMPATIBLE", "1")
+        long = Path("a-directory-with-quite-a-long-name") / "and-another-one-below-it" / "mine.json"
+        long.parent.mkdir(parents=True)
+        shutil.copy(study / "best.json", long)
+        out = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", run("compare", study / "best.json", long, *QUICK))
+        assert max(len(line) for line in out.splitlines()) <= columns
+        assert len(re.findall(r"\[[-+]\d\.\d{4}, [-+]\d\.\d{4}\]", out)) == 3 + 2 * 2
+        assert len(re.findall("less this", out)) == 2
+
+    def test_a_diverged_loss_is_shown(self, run: Run, data: Path) -> None:
+        save(1e30 * mse(), "wild.json")
+        flags: list[str | Path] = [
+            "--data",
+            data,
+            "--train-size",
+            "60",
+            "--hidden",
+            "4",
+            "--epochs",
+            "1",
+            "--training",
+            "population",
+        ]
+        out = run("compare", "wild.json", "--out", "out", *flags, *QUICK)
+        assert "– → –" in out
+        assert "0.0000 ± 0.0000" in out
+
+    def test_interrupted(self, run: Run, study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def stopped(*_: Any, **__: Any) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(importlib.import_module("lossmith.cli.compare"), "compare_losses", stopped)
+        run("compare", study / "best.json", code=130)
+        assert run.err.endswith("lossmith: stopped. What is stored is kept; go on with the same command\n")
+
+
+def test_the_whole_way_from_digits_to_the_table(run: Run) -> None:
+    """Every baseline, the rival, and the flags of the issue."""
+    small = [argument if argument != "60" else "100" for argument in TINY]
+    run("evolve", "--out", "study", "--data", "digits", "--model", "mlp", "--quiet", *small)
+    flags = [argument for argument in QUICK if argument != "--no-rival"]
+    out = run("compare", "study/best.json", "--data", "digits", "--model", "mlp", *flags)
+    document = json.loads(Path("study/comparison.json").read_text())
+    assert len(document["rows"]) == 12
+    assert len(document["pairs"]) == 11 + 10
+    assert "searching label smoothing + MAE" in run.err
+    for row in document["rows"]:
+        assert row["name"].split()[0] in out
+        assert len(row["runs"]) == 2
+    assert "α = " in next(row["strengths"] for row in document["rows"] if row["name"].endswith("searched"))
+    assert "best baseline" in run("show", "study")
+
+
+class TestShow:
+    def test_no_study(self, run: Run) -> None:
+        assert "nowhere holds no study" in run.refused("show", "nowhere")
+        Path("empty").mkdir()
+        assert "empty holds no study" in run.refused("show", "empty")
+        Path("file").write_text("")
+        assert "file holds no study" in run.refused("show", "file")
+        assert list(Path("empty").iterdir()) == []
+
+    def test_ended(self, run: Run, study: Path) -> None:
+        before = files(study)
+        out = run("show", study)
+        for text in ("Study study: ended", "population 4", "hidden [4]", "epochs 1", "Finalists", "winner: Loss("):
+            assert text in out
+        assert re.search(r"candidates: \d ok", out)
+        assert "comparison" not in out
+        assert run.err == ""
+        assert files(study) == before
+
+    def test_json(self, run: Run, study: Path) -> None:
+        document = json.loads(run("show", study, "--json"))
+        assert document["state"] == "ended"
+        assert document["settings"]["search"]["population"] == 4
+        assert sum(document["candidates"].values()) == 4
+        assert {row["name"] for row in document["finalists"]} >= {"cross-entropy", "mean of the search"}
+        assert document["comparison"] is None
+        assert 0 <= document["best"] <= 1
+
+    def test_with_a_comparison(self, run: Run, study: Path, few: None) -> None:
+        run("compare", study / "best.json", *QUICK, "--quiet")
+        out = run("show", study)
+        assert re.search(r"comparison: test accuracy: evolved 0\.\d{4}, best baseline \(.*\) 0\.\d{4}\n", out)
+        run("evolve", "--out", study, "--generations", "2", "--quiet")
+        assert ("the winner is not in it" in run("show", study)) == (
+            load(study / "best.json").to_json()
+            not in [row["loss"] for row in json.loads((study / "comparison.json").read_text())["rows"]]
+        )
+
+    def test_a_study_that_goes_on(self, run: Run, study: Path) -> None:
+        """Made longer and stopped: the winner of the shorter search is not the winner of this one."""
+        document = {**json.loads(_setting(study)), "search": {**json.loads(_setting(study))["search"]}}
+        document["search"]["generations"] = 4
+        with Study(study, CLASSES, SearchSettings(**document["search"]), document=document) as going:
+            for _ in range(3):
+                candidate = going.ask()
+                if candidate is not None:
+                    going.tell(candidate, 0.5)
+            out = run("show", study)
+        assert "Study study: in generation 2 of 4" in out
+        assert "winner" not in out
+        assert "Finalists" not in out
+
+    def test_a_search_by_ask_and_tell(self, run: Run) -> None:
+        with Study("mine", 10, population=3, generations=2) as study:
+            assert "in generation 1 of 2" in run("show", "mine")
+            assert "candidates: none" in run.out
+            while (candidate := study.ask()) is not None:
+                study.tell(candidate, 0.1 * candidate.member)
+        out = run("show", "mine")
+        assert "Study mine: all 2 generations are done" in out
+        assert "best fitness of a candidate: 0.2000" in out
+        assert json.loads(run("show", "mine", "--json"))["settings"]["classes"] == 10
+        assert "trained from Python" in run.refused("evolve", "--out", "mine")
+
+    def test_comparisons_only(self, run: Run, data: Path, few: None) -> None:
+        save(mae() + mse(), "mine.json")
+        flags: list[str | Path] = ["--data", data, "--train-size", "60", "--hidden", "4", "--training", "population"]
+        run("compare", "mine.json", "--out", "out", *flags, *QUICK, "--quiet")
+        out = run("show", "out")
+        assert "Study out: no search, only comparisons" in out
+        assert "MAE + MSE 0." in out
+
+    @pytest.mark.parametrize("text", ["{", "[]", '{"rows": [{"name": "a", "runs": []}]}', '{"rows": 3}'])
+    def test_a_damaged_comparison(self, run: Run, study: Path, text: str) -> None:
+        (study / "comparison.json").write_text(text)
+        assert "comparison.json" in run.refused("show", study)
+
+
+def _setting(study: Path) -> str:
+    with sqlite3.connect(study / "study.db") as connection:
+        (text,) = connection.execute("SELECT value FROM setting WHERE name = 'settings'").fetchone()
+    connection.close()
+    return str(text)
+
+
+# Bad input: the arguments of a command that must be refused, made where the test runs.
+
+
+def with_arrays(**changed: Any) -> Callable[[Path], list[str]]:
+    def make(made: Path) -> list[str]:
+        arrays = {name: value for name, value in {**clouds(), **changed}.items() if value is not None}
+        write_npz(Path("bad.npz"), arrays)
+        return ["evolve", "--out", "new", "--data", "bad.npz", *TINY]
+
+    return make
+
+
+def with_flags(*flags: str) -> Callable[[Path], list[str]]:
+    return lambda made: ["evolve", "--out", "new", "--data", str(made / "clouds.npz"), *TINY, *flags]
+
+
+def with_model(code: str, model: str) -> Callable[[Path], list[str]]:
+    def make(made: Path) -> list[str]:
+        Path(f"{model.partition(':')[0]}.py").write_text(f"import torch\nfrom torch import nn\n\n{code}\n")
+        return with_flags("--model", model)(made)
+
+    return make
+
+
+def with_study_file(text: str) -> Callable[[Path], list[str]]:
+    def make(made: Path) -> list[str]:
+        Path("job.toml").write_text(text)
+        return ["evolve", "job.toml", "--out", "new"]
+
+    return make
+
+
+def with_loss_file(content: str | bytes) -> Callable[[Path], list[str]]:
+    def make(made: Path) -> list[str]:
+        Path("mine.json").write_bytes(content if isinstance(content, bytes) else content.encode())
+        return ["compare", "mine.json", "--out", "new", "--data", str(made / "clouds.npz"), "--quiet"]
+
+    return make
+
+
+def loss_file(**changed: Any) -> str:
+    return json.dumps({**mse().to_json(), **changed})
+
+
+LABELS = np.arange(120) % CLASSES
+BAD: dict[str, tuple[Callable[[Path], list[str]], str]] = {
+    "no directory": (lambda _: ["evolve"], "--out DIR"),
+    "no such data": (lambda _: ["evolve", "--out", "new", "--data", "no.npz"], "no file .*no.npz"),
+    "unknown data": (lambda _: ["evolve", "--out", "new", "--data", "mnist"], "mnist"),
+    "no arrays": (with_arrays(x_train=None), "no array x_train"),
+    "nothing in it": (with_arrays(x_train=None, y_train=None, x_test=None, y_test=None), "no array x_train"),
+    "objects": (with_arrays(y_train=np.array([{}] * 120)), "Python objects"),
+    "NaN": (with_arrays(x_train=np.full((120, 5), np.nan)), "NaN"),
+    "text": (with_arrays(y_train=np.array(["a"] * 120)), "y_train"),
+    "one class": (with_arrays(y_train=np.zeros(120, int)), "one class"),
+    "labels from 1": (with_arrays(y_train=LABELS + 1, y_test=None, x_test=None), "0, 1, …, K-1"),
+    "labels with a gap": (with_arrays(y_train=LABELS * 2), "0, 1, …, K-1"),
+    "unknown test label": (with_arrays(y_test=np.full(45, 3)), "label 3"),
+    "fewer labels": (with_arrays(y_train=LABELS[:-1]), "119 labels"),
+    "other test shape": (with_arrays(x_test=np.zeros((45, 4), np.float32)), "shape"),
+    "test without labels": (with_arrays(y_test=None), "without y_test"),
+    "flat data for the cnn": (with_flags("--model", "cnn"), "cnn"),
+    "too many training samples": (with_flags("--train-size", "5000"), "train_size"),
+    "label noise of 1": (with_flags("--label-noise", "1"), "data.label_noise"),
+    "population of 1": (with_flags("--population", "1"), "search.population"),
+    "lr of 0": (with_flags("--lr", "0"), "recipe.lr"),
+    "lr that is no number": (with_flags("--lr", "nan"), "recipe.lr"),
+    "hidden of 0": (with_flags("--hidden", "0"), "model.hidden"),
+    "no threads": (with_flags("--threads", "0"), "--threads"),
+    "unknown device": (with_flags("--device", "nonsense"), "'nonsense'"),
+    "a device that is not there": (with_flags("--device", "cuda:99"), "cuda:99"),
+    "no such model": (with_flags("--model", "resnet"), "resnet"),
+    "no such module": (with_flags("--model", "no_such_module:net"), "no_such_module"),
+    "no such function": (with_model("x = 1", "cli_bad_1:net"), "no function net"),
+    "a module that raises": (with_model("raise ValueError('a\\nb')", "cli_bad_2:net"), "ValueError: a"),
+    "a function that raises": (
+        with_model("def net(shape, classes):\n    raise ValueError('a\\nb')", "cli_bad_3:net"),
+        "ValueError: a",
+    ),
+    "wrong output shape": (
+        with_model("def net(shape, classes):\n    return nn.Linear(shape[0], classes + 1)", "cli_bad_4:net"),
+        r"shape \[30, 4\]",
+    ),
+    "no network": (with_model("def net(shape, classes):\n    return 3", "cli_bad_5:net"), "int"),
+    "no study file": (lambda _: ["evolve", "no.toml", "--out", "new"], "no.toml cannot be read"),
+    "no TOML": (with_study_file("[data"), "job.toml is not a TOML file"),
+    "unknown part": (with_study_file("[daat]\nx = 1"), "'daat'"),
+    "unknown key": (with_study_file("[data]\ntrain_sizes = 3"), "'data.train_sizes'"),
+    "wrong type": (with_study_file('[data]\ntrain_size = "many"'), "'data.train_size'.*'many'"),
+    "text for a number": (with_study_file('[recipe]\nlr = "0.1"'), "'recipe.lr'"),
+    "number for a switch": (with_study_file("[search]\nlr_adapt = 1"), "'search.lr_adapt'"),
+    "a value for a part": (with_study_file("data = 3"), "'data'"),
+    "no loss": (lambda _: ["compare"], "no loss is given"),
+    "no such loss": (lambda _: ["compare", "no.json"], "no.json cannot be read"),
+    "loss not JSON": (with_loss_file("{"), "mine.json is not a JSON file"),
+    "loss not text": (with_loss_file(bytes(range(128, 256))), "mine.json"),
+    "loss of another kind": (with_loss_file("[1, 2]"), "not a loss file"),
+    "loss without terms": (with_loss_file(json.dumps({"format": "lossmith.loss", "version": 1})), '"terms"'),
+    "loss with a number too few": (with_loss_file(loss_file(coefficients=[1.0])), "coefficients"),
+    "loss with NaN": (with_loss_file(loss_file(coefficients=[1.0, float("nan"), 1.0])), "finite|numbers"),
+    "loss for other classes": (with_loss_file(loss_file(classes=7)), "7 classes"),
+    "a population": (with_loss_file(json.dumps(Loss.stack([mse(), mae()]).to_json())), "population"),
+    "damaged provenance": (with_loss_file(loss_file(provenance={"digest": "0"})), "provenance"),
+    "no tuning finalist": (
+        lambda made: [*with_loss_file(loss_file())(made), "--tuning-finalists", "0"],
+        "tuning_finalists",
+    ),
+    "no fresh seed of tuning": (
+        lambda made: [*with_loss_file(loss_file())(made), "--tuning-finalist-seeds", "0"],
+        "tuning_finalist_seeds",
+    ),
+    "one seed": (lambda made: [*with_loss_file(loss_file())(made), "--seeds", "1"], "seeds"),
+}
+
+
+class TestBadInput:
+    @pytest.mark.parametrize("name", BAD)
+    def test_one_sentence_and_nothing_left_behind(self, run: Run, made: Path, tmp_path: Path, name: str) -> None:
+        make, match = BAD[name]
+        arguments = make(made)
+        before = files(tmp_path)
+        assert re.search(match, run.refused(*arguments)), run.err
+        left = {name: content for name, content in files(tmp_path).items() if "__pycache__" not in name}
+        assert left == before
+        assert not Path("new").exists()
+
+    @pytest.mark.parametrize("command", ["evolve", "compare"])
+    def test_a_directory_that_is_a_file(self, run: Run, made: Path, command: str) -> None:
+        Path("new").write_text("in the way")
+        arguments = with_flags()(made) if command == "evolve" else with_loss_file(loss_file(name="mine"))(made)
+        assert "new cannot be made" in run.refused(*arguments)
+        assert Path("new").read_text() == "in the way"
+
+    def test_a_study_directory_for_a_study_file(self, run: Run, study: Path) -> None:
+        assert "--out study" in run.refused("evolve", study)
+
+    @pytest.mark.parametrize(
+        "content", [b"SQLite format 3\0" + bytes(4000), b"not a database at all" * 300], ids=["zero", "text"]
+    )
+    @pytest.mark.parametrize("command", ["evolve", "compare", "show"])
+    def test_a_damaged_database(self, run: Run, study: Path, content: bytes, command: str) -> None:
+        (study / "study.db").write_bytes(content)
+        before = files(study)
+        arguments = {"evolve": ["evolve", "--out"], "compare": ["compare"], "show": ["show"]}[command]
+        place = study / "best.json" if command == "compare" else study
+        assert "study.db" in run.refused(*arguments, place)
+        assert files(study) == before
+
+    def test_an_empty_database(self, run: Run, study: Path) -> None:
+        """As after a start that was killed at once: nothing to show, and the study begins."""
+        (study / "study.db").write_bytes(b"")
+        assert "study.db" in run.refused("show", study)
+        run("evolve", "--out", study, "--quiet")
+        assert candidates(study) == 4
+
+    def test_a_page_of_the_database_is_damaged(self, run: Run, study: Path) -> None:
+        content = bytearray((study / "study.db").read_bytes())
+        content[4096:] = b"\xff" * (len(content) - 4096)
+        (study / "study.db").write_bytes(content)
+        for words in (f"evolve --out {study}", f"show {study}", f"compare {study}/best.json"):
+            assert "study.db" in run.refused(*words.split())
+
+    def test_a_database_of_another_version(self, run: Run, study: Path) -> None:
+        with sqlite3.connect(study / "study.db") as connection:
+            connection.execute("PRAGMA user_version = 99")
+        connection.close()
+        for words in (f"evolve --out {study}", f"show {study}", f"compare {study}/best.json"):
+            assert "version 99" in run.refused(*words.split())
+
+    @pytest.mark.parametrize("command", ["evolve", "compare"])
+    def test_a_locked_database(
+        self, run: Run, study: Path, monkeypatch: pytest.MonkeyPatch, command: str, few: None
+    ) -> None:
+        monkeypatch.setattr(importlib.import_module("lossmith.store.database"), "WAIT_SECONDS", 0.05)
+        arguments: list[str | Path] = (
+            ["evolve", "--out", study, "--generations", "2"]
+            if command == "evolve"
+            else ["compare", study / "best.json", *QUICK]
+        )
+        connection = sqlite3.connect(study / "study.db", isolation_level=None)
+        connection.execute("BEGIN EXCLUSIVE")
+        before = files(study)
+        try:
+            assert "locked by another program" in run.refused(*arguments, "--quiet")
+            after = files(study)
+            assert {name for name in after if after[name] != before.get(name)} <= {"study.toml"}
+            assert not (study / "rival").exists()
+        finally:
+            connection.close()
+        run(*arguments, "--quiet")
+
+    @pytest.mark.parametrize("command", ["evolve", "compare"])
+    def test_a_study_that_another_process_works_on(self, run: Run, study: Path, command: str) -> None:
+        arguments: list[str | Path] = (
+            ["evolve", "--out", study] if command == "evolve" else ["compare", study / "best.json"]
+        )
+        with Store(study):
+            assert "another process" in run.refused(*arguments)
+            assert "ended" in run("show", study)
+
+    def test_a_study_file_that_was_changed(self, run: Run, study: Path) -> None:
+        text = (study / "study.toml").read_text()
+        (study / "study.toml").write_text(text.replace("lr = 0.05", "lr = 0.06"))
+        assert "recipe.lr" in run.refused("evolve", "--out", study)
+
+    @pytest.mark.parametrize("command", ["evolve", "compare"])
+    def test_no_place_for_the_pictures(self, run: Run, study: Path, command: str, few: None) -> None:
+        shutil.rmtree(study / "figures")
+        (study / "figures").write_text("in the way")
+        arguments: list[str | Path] = (
+            ["evolve", "--out", study] if command == "evolve" else ["compare", study / "best.json", *QUICK]
+        )
+        assert "figures cannot be made" in run.refused(*arguments, "--quiet")
+
+    def test_a_full_disk(self, study: Path, tmp_path: Path) -> None:
+        """A limit on the size of a file does what a full disk does; with room again, the study goes on."""
+        command = [*LOSSMITH, "evolve", "--out", str(study), "--generations", "40", "--quiet"]
+        limit = f"ulimit -f {((study / 'study.db').stat().st_size + 8192) // 1024}; "
+        result = subprocess.run(
+            ["bash", "-c", limit + shlex.join(command)], capture_output=True, text=True, check=False, timeout=60
+        )
+        assert (result.returncode, result.stdout) == (2, ""), result.stderr
+        assert result.stderr.startswith("lossmith: ")
+        assert result.stderr.count("\n") == 1
+        stored = candidates(study)
+        assert 4 <= stored < 160
+        with Store(study):
+            assert candidates(study) == stored
+
+
+class TestInterrupt:
+    def test_a_search_is_stopped_and_goes_on(self, run: Run, data: Path) -> None:
+        """The signal comes when the first generation is told on standard error."""
+        arguments = list(TINY)
+        arguments[arguments.index("--generations") + 1] = "5000"
+        with subprocess.Popen(
+            [*LOSSMITH, "evolve", "--out", "study", "--data", str(data), *arguments],
+            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        ) as process:
+            assert process.stderr is not None
+            lines = []
+            for line in process.stderr:
+                lines.append(line)
+                if line.startswith("generation 2/5000"):
+                    process.send_signal(signal.SIGINT)
+                    break
+            out, rest = process.communicate(timeout=60)
+        assert process.returncode == 130, (lines, rest)
+        assert out == ""
+        assert "Traceback" not in rest
+        assert rest.splitlines()[-1] == (
+            "lossmith: stopped. What is stored is kept; go on with: lossmith evolve --out study"
+        )
+        stored = candidates(Path("study"))
+        assert stored >= 8
+        assert f"in generation {stored // 4 + 1} of 5000" in run("show", "study")
+        assert not Path("study/best.json").exists()
+        more = stored // 4 + 2
+        run("evolve", "--out", "study", "--generations", str(more), "--quiet")
+        assert candidates(Path("study")) == 4 * more
+        log = [json.loads(line) for line in Path("study/training.log").read_text().splitlines()]
+        done = [line["generation"] for line in log if line["stage"] == "search" and line["event"] == "stored"]
+        assert len(set(done)) == len(done)
+        # The signal can come when a generation is stored and not yet logged.
+        assert set(range(more)) - set(done) <= {stored // 4 - 1}
+
+    def test_in_this_process(self, run: Run, study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def stopped(*_: Any, **__: Any) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(importlib.import_module("lossmith.cli.evolve"), "evolve", stopped)
+        run("evolve", "--out", study, code=130)
+        assert run.err.endswith("go on with: lossmith evolve --out study\n")
+        assert run.out == ""
+
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_outside_of_the_work(self, run: Run, study: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+        def stopped(*_: Any, **__: Any) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(importlib.import_module(f"lossmith.cli.{command}"), "parse", stopped)
+        run(command, study, code=130)
+        assert run.err == "\nlossmith: stopped. Nothing stored is lost.\n"

@@ -1,0 +1,492 @@
+"""Comparisons on the data of a study: what is taken from where, what is refused, what is kept."""
+
+import importlib
+import json
+import sqlite3
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from lossmith.data import Source, open_source, search_parts
+from lossmith.data import test_part as part_for_tests
+from lossmith.errors import InputError
+from lossmith.evaluation import Comparison, Family, Plan, fixed
+from lossmith.losses import Loss, cross_entropy, load, mae, mse, save, taylor
+from lossmith.store import Store
+from lossmith.study import CompareSettings, EvolveSettings, compare_losses, evolve
+from lossmith.study.comparison import RIVAL, conflicts, provenance, settings_of
+from lossmith.study.settings import validated, with_data
+
+comparison: Any = importlib.import_module("lossmith.study.comparison")
+evaluation: Any = importlib.import_module("lossmith.evaluation.compare")
+searching: Any = importlib.import_module("lossmith.study.evolve")
+
+CLASSES = 3
+OPTIONS = CompareSettings(
+    seeds=2, tuning_seeds=1, tuning_finalists=1, tuning_finalist_seeds=1, tuning_epochs=1, rival=False
+)
+RIVALRY = OPTIONS.model_copy(update={"rival": True})
+BASELINES = [Family("cross-entropy", (), lambda *_: cross_entropy()), fixed("MSE", mse(), baseline=True)]
+
+
+def write_npz(path: Path, seed: int = 0, test_seed: int = 1, **changed: Any) -> Path:
+    """Clouds of three classes, 120 samples of 5 features; every sample occurs once."""
+    arrays: dict[str, Any] = {}
+    for part, count, number in (("train", 120, seed), ("test", 45, test_seed)):
+        rng, labels = np.random.default_rng(number), np.arange(count) % CLASSES
+        arrays[f"x_{part}"] = (rng.normal(0, 1, (count, 5)) + 2 * np.eye(CLASSES, 5)[labels]).astype(np.float32)
+        arrays[f"y_{part}"] = labels
+    np.savez(
+        path, allow_pickle=True, **{name: value for name, value in (arrays | changed).items() if value is not None}
+    )
+    return path
+
+
+def tiny(place: str | Path, /, **parts: Mapping[str, Any]) -> EvolveSettings:
+    """A search of four candidates, each trained for an epoch of two batches."""
+    document: dict[str, Any] = {
+        "data": {"data": str(place), "train_size": 60},
+        "model": {"hidden": [4]},
+        "recipe": {"epochs": 1, "batch_size": 30},
+        "search": {"population": 4, "generations": 1},
+        "run": {"training": "population", "finalists": 1, "finalist_seeds": 2},
+    }
+    for name, values in parts.items():
+        document[name] = {**document[name], **values}
+    return validated(EvolveSettings, document, "the test")
+
+
+@pytest.fixture
+def npz(tmp_path: Path) -> Path:
+    return write_npz(tmp_path / "clouds.npz")
+
+
+@pytest.fixture
+def study(tmp_path: Path, npz: Path) -> Path:
+    """A study that has ended."""
+    evolve(tmp_path / "study", tiny(npz))
+    return tmp_path / "study"
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two baselines instead of all, since a test trains them all."""
+    monkeypatch.setattr(comparison, "baselines", lambda: list(BASELINES))
+
+
+class Spy:
+    """Counts the calls of a function and can stop one of them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> None:
+        self.inner: Callable[..., Any] = getattr(module, name)
+        self.calls = 0
+        self.stop_at: int | None = None
+        monkeypatch.setattr(module, name, self)
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        if self.calls == self.stop_at:
+            raise KeyboardInterrupt
+        self.calls += 1
+        return self.inner(*arguments, **named)
+
+
+def files(directory: Path) -> dict[str, bytes]:
+    """All files below a directory, with what is in them."""
+    return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+class TestSettingsOfLosses:
+    def test_taken_from_the_file_and_the_place_of_the_data_from_the_study(self, study: Path, npz: Path) -> None:
+        found = settings_of([study / "best.json"])
+        assert found == (tiny(npz), open_source(str(npz)).digest)
+
+    def test_without_the_study_only_the_name_of_the_data_is_known(self, study: Path, npz: Path, tmp_path: Path) -> None:
+        moved = tmp_path / "moved.json"
+        moved.write_bytes((study / "best.json").read_bytes())
+        found = settings_of([moved])
+        assert found == (tiny("clouds.npz"), open_source(str(npz)).digest)
+
+    def test_a_loss_from_nowhere(self, tmp_path: Path, study: Path) -> None:
+        save(mse(), tmp_path / "mse.json")
+        assert provenance(tmp_path / "mse.json") is None
+        assert settings_of([tmp_path / "mse.json"]) is None
+        assert settings_of([tmp_path / "mse.json", study / "best.json"]) == settings_of([study / "best.json"])
+
+    def test_two_studies_that_agree(self, study: Path, npz: Path, tmp_path: Path) -> None:
+        evolve(tmp_path / "other", tiny(npz, search={"seed": 7}))
+        assert settings_of([study / "best.json", tmp_path / "other" / "best.json"]) is not None
+
+    @pytest.mark.parametrize(
+        ("changed", "key"),
+        [
+            ({"recipe": {"lr": 0.1}}, "recipe.lr"),
+            ({"data": {"split_seed": 1}}, "data.split_seed"),
+            ({"model": {"hidden": [5]}}, "model.hidden"),
+        ],
+    )
+    def test_two_studies_that_differ(
+        self, study: Path, npz: Path, tmp_path: Path, changed: dict[str, Any], key: str
+    ) -> None:
+        evolve(tmp_path / "other", tiny(npz, **changed))
+        with pytest.raises(InputError, match=key):
+            settings_of([study / "best.json", tmp_path / "other" / "best.json"])
+
+    def test_two_studies_on_other_data(self, study: Path, tmp_path: Path) -> None:
+        evolve(tmp_path / "other", tiny(write_npz(tmp_path / "others.npz", seed=5)))
+        with pytest.raises(InputError, match=r"\(data\)"):
+            settings_of([study / "best.json", tmp_path / "other" / "best.json"])
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda known: [],
+            lambda known: {**known, "digest": 3},
+            lambda known: {name: value for name, value in known.items() if name != "digest"},
+            lambda known: {name: value for name, value in known.items() if name != "settings"},
+            lambda known: {**known, "settings": {"recipe": {"lr": "fast"}}},
+            lambda known: {**known, "settings": 3},
+        ],
+    )
+    def test_damaged_provenance(self, study: Path, change: Callable[[Any], Any]) -> None:
+        document = json.loads((study / "best.json").read_text())
+        (study / "best.json").write_text(json.dumps({**document, "provenance": change(document["provenance"])}))
+        with pytest.raises(InputError, match=r"best\.json"):
+            settings_of([study / "best.json"])
+
+    @pytest.mark.parametrize("text", ['data = "digits"', "data.data = 3", ""])
+    def test_a_study_file_that_does_not_say_where_the_data_is(self, study: Path, text: str) -> None:
+        (study / "study.toml").write_text(text)
+        found = settings_of([study / "best.json"])
+        assert found is not None
+        assert found[0].data.data == "clouds.npz"
+
+    def test_conflicts(self, npz: Path) -> None:
+        kept = tiny(npz)
+        allowed = tiny("elsewhere.npz", search={"seed": 3}, run={"device": "cuda", "training": "plain", "chunk": 3})
+        assert conflicts(allowed, kept) == []
+        wanted = tiny(npz, data={"label_noise": 0.5}, recipe={"lr": 0.2})
+        assert conflicts(wanted, kept) == [("data.label_noise", 0.5, 0.0), ("recipe.lr", 0.2, 0.05)]
+
+
+class TestRefusals:
+    """Nothing is trained and nothing is left behind."""
+
+    @pytest.fixture(autouse=True)
+    def untrained(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def train(*_: Any, **__: Any) -> None:
+            raise AssertionError("something was trained")
+
+        for module in (evaluation, searching):
+            monkeypatch.setattr(module, "train", train)
+
+    def refuse(self, tmp_path: Path, npz: Path, match: str, losses: dict[str, Loss], **named: Any) -> None:
+        before = files(tmp_path)
+        with pytest.raises(InputError, match=match):
+            compare_losses(losses, tiny(npz), tmp_path / "out", RIVALRY, **named)
+        assert files(tmp_path) == before
+        assert not (tmp_path / "out").exists()
+
+    def test_other_data_than_in_the_search(self, tmp_path: Path, npz: Path) -> None:
+        self.refuse(tmp_path, npz, "not the data that the loss was evolved on", {"mine": mae()}, digest="0" * 64)
+
+    def test_a_loss_for_another_number_of_classes(self, tmp_path: Path, npz: Path) -> None:
+        self.refuse(tmp_path, npz, "made for 7 classes", {"mine": cross_entropy().smoothed(0.1, 7)})
+
+    def test_a_population(self, tmp_path: Path, npz: Path) -> None:
+        self.refuse(tmp_path, npz, "'mine' is a population", {"mine": Loss.stack([mae(), mse()])})
+
+    @pytest.mark.parametrize("name", ["cross-entropy", "label smoothing + MAE", RIVAL])
+    def test_the_name_of_a_baseline(self, tmp_path: Path, npz: Path, name: str) -> None:
+        self.refuse(tmp_path, npz, "give your loss a name of its own", {name: mae()})
+
+    def test_a_lambda_of_the_wrong_length(self) -> None:
+        with pytest.raises(InputError, match="λ has 7 numbers, a Taylor loss of order 3 takes 8"):
+            taylor([0.0] * 7)
+
+    def test_a_directory_that_cannot_be_made(self, tmp_path: Path, npz: Path) -> None:
+        (tmp_path / "out").write_text("in the way")
+        with pytest.raises(InputError, match="out cannot be made: File exists"):
+            compare_losses({"mine": mae()}, tiny(npz), tmp_path / "out", RIVALRY)
+        assert (tmp_path / "out").read_text() == "in the way"
+
+    def test_a_study_that_another_process_works_on(self, tmp_path: Path, npz: Path) -> None:
+        (tmp_path / "out").mkdir()
+        with Store(tmp_path / "out"):
+            before = set(files(tmp_path))
+            with pytest.raises(InputError, match="another process"):
+                compare_losses({"mine": mae()}, tiny(npz), tmp_path / "out", RIVALRY)
+            assert set(files(tmp_path)) == before
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"seeds": 1},
+            {"tuning_seeds": 0},
+            {"tuning_finalists": 0},
+            {"tuning_finalist_seeds": 0},
+            {"tuning_epochs": 0},
+            {"rival": "yes"},
+            {"sede": 3},
+        ],
+    )
+    def test_options_out_of_range(self, wrong: dict[str, Any]) -> None:
+        with pytest.raises(InputError, match=next(iter(wrong))):
+            validated(CompareSettings, wrong, "the options")
+
+
+@pytest.mark.usefixtures("few")
+class TestCompareLosses:
+    def test_what_is_kept(self, study: Path, npz: Path) -> None:
+        loss = load(study / "best.json")
+        digest = open_source(str(npz)).digest
+        result = compare_losses({"evolved": loss}, tiny(npz), study, OPTIONS, digest=digest)
+        document = json.loads((study / "comparison.json").read_text())
+        assert document == {
+            "settings": tiny("clouds.npz").model_dump(mode="json"),
+            "options": OPTIONS.model_dump(mode="json"),
+            "digest": digest,
+            **json.loads(json.dumps(result.to_json())),
+        }
+        assert {row.name for row in result.rows} == {"cross-entropy", "MSE", "evolved"}
+        assert [row.name for row in result.rows if not row.baseline] == ["evolved"]
+        assert all(len(row.runs) == 2 for row in result.rows)
+        with sqlite3.connect(study / "study.db") as connection:
+            rows = [json.loads(text) for (text,) in connection.execute("SELECT result FROM run")]
+        connection.close()
+        raw = {json.dumps(run) for row in rows for part in row for run in part if isinstance(run, dict)}
+        assert {json.dumps(run) for row in document["rows"] for run in row["runs"]} == raw
+
+    def test_a_second_run_trains_nothing_and_gives_the_same(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, npz: Path
+    ) -> None:
+        first = compare_losses({"mine": mae()}, tiny(npz), tmp_path / "out", RIVALRY)
+        before = (tmp_path / "out" / "comparison.json").read_bytes()
+        spies = [Spy(monkeypatch, module, "train") for module in (evaluation, searching)]
+        second = compare_losses({"mine": mae()}, tiny(npz), tmp_path / "out", RIVALRY)
+        assert [spy.calls for spy in spies] == [0, 0]
+        assert second.to_json() == first.to_json()
+        assert (tmp_path / "out" / "comparison.json").read_bytes() == before
+
+    def test_a_run_that_was_stopped_goes_on(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, npz: Path) -> None:
+        settings = tiny(npz, run={"chunk": 2})
+        spy = Spy(monkeypatch, evaluation, "train")
+        whole = compare_losses({"mine": mae()}, settings, tmp_path / "whole", OPTIONS)
+        trainings = spy.calls
+        for stop in (0, trainings // 3, trainings - 1):
+            directory = tmp_path / str(stop)
+            spy.calls, spy.stop_at = 0, stop
+            with pytest.raises(KeyboardInterrupt):
+                compare_losses({"mine": mae()}, settings, directory, OPTIONS)
+            assert not (directory / "comparison.json").exists()
+            spy.stop_at = None
+            again = compare_losses({"mine": mae()}, settings, directory, OPTIONS)
+            assert spy.calls == trainings
+            assert again.to_json() == whole.to_json()
+            assert (directory / "comparison.json").read_bytes() == (tmp_path / "whole" / "comparison.json").read_bytes()
+
+    def test_the_test_part_is_loaded_once_after_all_tuning(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, npz: Path
+    ) -> None:
+        events: list[str] = []
+
+        def part(*arguments: Any) -> Any:
+            events.append("test part")
+            return part_for_tests(*arguments)
+
+        def train(task: Any, *arguments: Any, **named: Any) -> Any:
+            events.append("final" if "stop" in named else "tuning")
+            return inner(task, *arguments, **named)
+
+        inner = evaluation.train
+        monkeypatch.setattr(comparison, "test_part", part)
+        monkeypatch.setattr(evaluation, "train", train)
+        compare_losses({"mine": mae()}, tiny(npz), tmp_path / "out", OPTIONS)
+        assert [name for place, name in enumerate(events) if [name] != events[place - 1 : place]] == [
+            "tuning",
+            "test part",
+            "final",
+        ]
+        assert events.count("test part") == 1
+
+    def test_labels_of_the_test_part_are_clean(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, npz: Path
+    ) -> None:
+        seen: list[Tensor] = []
+
+        def accuracy(logits: Tensor, targets: Tensor) -> Tensor:
+            seen.append(targets)
+            return torch.as_tensor(inner(logits, targets))
+
+        inner = evaluation.accuracy
+        monkeypatch.setattr(evaluation, "accuracy", accuracy)
+        compare_losses({"mine": mae()}, tiny(npz, data={"label_noise": 0.9}), tmp_path / "out", OPTIONS)
+        clean = torch.arange(45) % CLASSES
+        assert any(torch.equal(targets, clean) for targets in seen)
+        assert {len(targets) for targets in seen} == {45, 60}
+
+    def test_the_rival_has_the_budget_of_the_search(self, tmp_path: Path, npz: Path) -> None:
+        settings = tiny(npz, search={"population": 3, "generations": 2, "sigma": 0.3, "seed": 5}, run={"replicates": 2})
+        told: list[tuple[str, float]] = []
+        result = compare_losses(
+            {"mine": mae()}, settings, tmp_path / "out", RIVALRY, report=lambda *state: told.append(state)
+        )
+        row = result.row(RIVAL)
+        assert row.baseline
+        with Store(tmp_path / "out" / "rival", readonly=True) as store:
+            candidates, kept = store.candidates(), store.setting("settings")
+        assert len(candidates) == 6
+        assert all(len(candidate["scores"]) == 2 for candidate in candidates)
+        assert all(len(candidate["theta"]) == 2 for candidate in candidates)
+        assert (kept["search"]["space"], kept["search"]["sigma"], kept["search"]["seed"]) == ("smoothed-mae", None, 5)
+        best = load(tmp_path / "out" / "rival" / "best.json")
+        assert Loss.from_json(row.loss) == best
+        alpha, weight = (float(part.split(" = ")[1]) for part in row.strengths.split(", "))
+        expected = cross_entropy().smoothed(alpha, CLASSES) + weight * mae()
+        logits, targets = torch.randn(20, CLASSES), torch.arange(20) % CLASSES
+        torch.testing.assert_close(
+            best.logit_gradient(logits, targets), expected.logit_gradient(logits, targets), rtol=0.02, atol=0.02
+        )
+        assert told[0][0] == "searching label smoothing + MAE"
+
+    def test_a_source_in_memory(self, tmp_path: Path, npz: Path) -> None:
+        known = open_source(str(npz))
+        source = Source.from_tensors(
+            known.inputs, known.targets, known.test_inputs, known.test_targets, name="my clouds"
+        )
+        result = compare_losses({"mine": mae()}, tiny("nowhere"), tmp_path / "a", OPTIONS, source=source)
+        other = compare_losses({"mine": mae()}, tiny(npz), tmp_path / "b", OPTIONS, digest=source.digest)
+        assert result.to_json() == other.to_json()
+
+    def test_other_data_settings_are_another_comparison(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, npz: Path
+    ) -> None:
+        spy = Spy(monkeypatch, evaluation, "train")
+        compare_losses({"mine": mae()}, tiny(npz), tmp_path / "out", OPTIONS)
+        for number, changed in enumerate([{"data": {"split_seed": 1}}, {"recipe": {"momentum": 0.5}}]):
+            calls = []
+            for directory in ("out", f"fresh {number}"):
+                spy.calls = 0
+                compare_losses({"mine": mae()}, tiny(npz, **changed), tmp_path / directory, OPTIONS)
+                calls.append(spy.calls)
+            assert calls[0] == calls[1] > 0
+
+    def test_other_fresh_seeds_leave_the_tuning(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, npz: Path
+    ) -> None:
+        """More finalists and seeds are trained; the settings that were tried already are not tried again."""
+        compare_losses({"mine": mae()}, tiny(npz), tmp_path / "out", OPTIONS)
+        phases: list[str] = []
+        spy = Spy(monkeypatch, evaluation, "train")
+        more = OPTIONS.model_copy(update={"tuning_finalists": 2, "tuning_finalist_seeds": 2})
+        result = compare_losses(
+            {"mine": mae()}, tiny(npz), tmp_path / "out", more, report=lambda phase, _: phases.append(phase)
+        )
+        assert "the best settings, fresh seeds" in phases
+        assert 0 < spy.calls <= 2 * len(result.rows) + len(result.rows)
+        assert all(row.tried >= 5 for row in result.rows)
+        whole = compare_losses({"mine": mae()}, tiny(npz), tmp_path / "whole", more)
+        assert result.to_json() == whole.to_json()
+
+    def test_the_plan_is_that_of_the_options(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, npz: Path) -> None:
+        plans: list[Plan] = []
+
+        def stopped(*arguments: Any, **_: Any) -> Comparison:
+            plans.append(arguments[4])
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(comparison, "compare", stopped)
+        options = CompareSettings(
+            seeds=3,
+            tuning_seeds=4,
+            tuning_finalists=6,
+            tuning_finalist_seeds=7,
+            tuning_epochs=8,
+            rival=False,
+            comparison_seed=9,
+        )
+        for wanted in (options, CompareSettings(rival=False)):
+            with pytest.raises(KeyboardInterrupt):
+                compare_losses({"mine": mae()}, tiny(npz, run={"chunk": 5}), tmp_path / "out", wanted)
+        recipe = tiny(npz).recipe
+        assert plans[0] == Plan(recipe, "population", 3, 4, 6, 7, epochs=8, seed=9, chunk=5)
+        assert plans[1] == Plan(recipe, "population", seeds=10, epochs=2, chunk=5)
+
+    def test_the_measured_way_of_training_is_kept(self, tmp_path: Path, npz: Path) -> None:
+        settings = tiny(npz, run={"training": "auto"})
+        compare_losses({"mine": mae()}, settings, tmp_path / "out", OPTIONS)
+        with Store(tmp_path / "out") as store:
+            way = store.setting("way")
+            assert way["way"] in ("plain", "population")
+            assert set(way["seconds"]) == {"plain", "population"}
+
+    @pytest.mark.parametrize(
+        ("recipe", "epochs"),
+        [({"epochs": 3}, 6), ({"steps": 5, "epochs": 1}, 6), ({"steps": 1, "epochs": 9}, 2), ({"epochs": 1}, 2)],
+    )
+    def test_tuning_runs_are_twice_as_long_as_the_recipe(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, npz: Path, recipe: dict[str, Any], epochs: int
+    ) -> None:
+        plans: list[Any] = []
+
+        def stopped(*arguments: Any, **_: Any) -> Comparison:
+            plans.append(arguments[4])
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(comparison, "compare", stopped)
+        options = OPTIONS.model_copy(update={"tuning_epochs": None})
+        with pytest.raises(KeyboardInterrupt):
+            compare_losses({"mine": mae()}, tiny(npz, recipe=recipe), tmp_path / "out", options)
+        assert plans[0].epochs == epochs
+
+
+class TestNoTestSampleInTheSearch:
+    def test_other_test_samples_change_nothing_of_the_search(self, tmp_path: Path) -> None:
+        documents = []
+        for number in (1, 2):
+            place = write_npz(tmp_path / "clouds.npz", test_seed=number)
+            evolve(tmp_path / str(number), tiny(place))
+            documents.append(json.loads((tmp_path / str(number) / "best.json").read_text()))
+        digests = [document["provenance"].pop("digest") for document in documents]
+        assert digests[0] != digests[1]
+        assert documents[0] == documents[1]
+
+    @pytest.mark.parametrize("own", [True, False])
+    def test_what_is_trained_and_judged_is_disjoint_from_the_test_part(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, own: bool
+    ) -> None:
+        changed: dict[str, Any] = {} if own else {"x_test": None, "y_test": None}
+        settings = tiny(write_npz(tmp_path / "clouds.npz", **changed), data={"train_size": 50})
+        seen: list[Tensor] = []
+
+        def train(task: Any, *arguments: Any, **named: Any) -> Any:
+            seen.append(task.inputs)
+            return inner(task, *arguments, **named)
+
+        def objective(trained: Any, inputs: Tensor, targets: Tensor) -> Tensor:
+            seen.append(inputs)
+            return searching.validation_accuracy(trained, inputs, targets)  # type: ignore[no-any-return]
+
+        inner = searching.train
+        monkeypatch.setattr(searching, "train", train)
+        evolve(tmp_path / "study", settings, objective=objective)
+        source = open_source(settings.data.data)
+        held_out = {tuple(row.tolist()) for row in part_for_tests(source, settings.data).inputs}
+        used = {tuple(row.tolist()) for inputs in seen for row in inputs}
+        parts = search_parts(source, settings.data)
+        assert len(held_out) == (45 if own else 30)
+        assert len(used) == len(parts.train) + len(parts.validation)
+        assert used.isdisjoint(held_out)
+
+    def test_the_same_content_elsewhere_is_the_same_data(self, study: Path, tmp_path: Path, few: None) -> None:
+        known = settings_of([study / "best.json"])
+        assert known is not None
+        copy = write_npz(tmp_path / "copy.npz")
+        result = compare_losses(
+            {"evolved": load(study / "best.json")}, with_data(known[0], str(copy)), study, OPTIONS, digest=known[1]
+        )
+        assert result.row("evolved").runs

@@ -1,0 +1,90 @@
+"""How much faster a population trains in one program than one network after another, and how near the machine's rate.
+
+    python benchmarks/population.py [--threads 2]
+
+Each line is one network at one population size. Both ways are measured in turn in this one run, several times, and
+the median of the ratios is printed with their range. "of matmul" is the share of the rate of a large float32 matrix
+product, measured between them, that the floating-point operations of the training (forward, backward) reach: plain,
+population. "auto/best" is the speed of the way that `auto` chooses against the better one.
+"""
+
+import argparse
+import statistics
+import time
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from lossmith.data import DataSettings, open_source, search_parts
+from lossmith.nets import ModelSettings, network_factory
+from lossmith.search import residual
+from lossmith.seeds import generator
+from lossmith.training import Recipe, Task, choose_way
+from lossmith.training.trainer import measure
+
+ROUNDS = 5
+
+
+def matmul_rate(size: int = 2048) -> float:
+    """Floating-point operations a second of a square matrix product."""
+    a, b = torch.randn(size, size), torch.randn(size, size)
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        a @ b
+        times.append(time.perf_counter() - start)
+    return 2 * size**3 / min(times)
+
+
+def operations(task: Task, recipe: Recipe) -> int:
+    """Floating-point operations of one batch of one network: forward and backward."""
+    network = task.build(0).train()
+    with FlopCounterMode(display=False) as counter:
+        network(task.inputs[: recipe.batch_size]).sum().backward()
+    return int(counter.get_total_flops())
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--populations", type=int, nargs="+", default=[20, 40, 80])
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    parts = search_parts(open_source("digits"), DataSettings(train_size=800))
+    recipe = Recipe(batch_size=50)
+    print(f"torch {torch.__version__}, {given.threads} threads, digits, batch {recipe.batch_size}, SGD, momentum")
+    titles = (
+        f"{'plain, ms':>12}{'population, ms':>16}{'ratio (range)':>20}{'of matmul':>16}{'auto':>14}{'auto/best':>11}"
+    )
+    print(f"{'network':10}{'P':>5}{titles}")
+    for model in ("mlp", "cnn"):
+        factory = network_factory(ModelSettings(model=model), parts.train.inputs, parts.classes)
+        task = Task(factory, parts.train.inputs, parts.train.targets, parts.classes)
+        work = operations(task, recipe)
+        for size in given.populations:
+            points = torch.randn(size, 5, generator=generator("benchmark"), dtype=torch.float64) * 0.3
+            losses, seeds = residual(points, parts.classes), [0] * size
+            plain, population, rates = [], [], []
+            for _ in range(ROUNDS):
+                rates.append(matmul_rate())
+                plain.append(measure(task, losses, seeds, recipe, "plain", budget=0.5))
+                population.append(measure(task, losses, seeds, recipe, "population", budget=0.5))
+            ratios = [one / other for one, other in zip(plain, population, strict=True)]
+            shares = [
+                statistics.median(work * size / t / rate for t, rate in zip(times, rates, strict=True))
+                for times in (plain, population)
+            ]
+            choice = choose_way(task, losses, seeds, recipe, batches=500)
+            medians = {"plain": statistics.median(plain), "population": statistics.median(population)}
+            kept = min(medians.values()) / medians[choice.way]
+            ratio = f"{statistics.median(ratios):.1f} ({min(ratios):.1f}–{max(ratios):.1f})"
+            print(
+                f"{model:10}{size:5}{medians['plain'] * 1e3:12.2f}{medians['population'] * 1e3:16.2f}{ratio:>20}"
+                f"{f'{shares[0]:.1%}, {shares[1]:.1%}':>16}{choice.way:>14}{kept:11.2f}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

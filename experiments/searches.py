@@ -1,0 +1,146 @@
+"""Several searches of one job, each with a comparison of its own: search seed, split and label noise all change.
+
+    python experiments/searches.py experiments/noisy-digits.toml results/noisy-digits --searches 5 --seeds 30
+
+Every search is told, whoever wins. ``results/NAME/K`` keeps the settings, the winner, every raw run and the pictures of
+search K; ``results/NAME/summary.md`` and ``summary.json`` say what came out. Stopped and run again, it goes on: the
+databases lie in ``--work``, outside of the results.
+"""
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from scipy import stats
+
+from lossmith.cli.evolve import draw
+from lossmith.cli.flags import settings_document
+from lossmith.evaluation import Comparison
+from lossmith.evaluation.statistics import welch
+from lossmith.report import plot_comparison, save_figure
+from lossmith.study import CompareSettings, EvolveSettings, compare_losses, evolve
+from lossmith.study.settings import validated
+
+
+def one(file: Path, number: int, work: Path, target: Path, seeds: int) -> dict[str, Any]:
+    """One search and its comparison."""
+    document = settings_document(file)
+    document["data"] |= {"split_seed": number, "noise_seed": number}
+    document["search"] |= {"seed": number}
+    settings = validated(EvolveSettings, document, str(file))
+    folder = work / str(number)
+    ended = folder / "row.json"
+    asked = {"document": document, "seeds": seeds, "torch": torch.__version__}
+    if ended.exists():
+        stored: dict[str, Any] = json.loads(ended.read_text(encoding="utf-8"))
+        if stored["asked"] != asked:
+            raise SystemExit(f"{folder} holds another job; choose another --work")
+        earlier: dict[str, Any] = stored["row"]
+        return earlier
+    outcome = evolve(folder, settings)
+    options = CompareSettings(seeds=seeds, comparison_seed=number)
+    name = "evolved"
+    comparison = compare_losses({name: outcome.loss}, settings, folder, options)
+    draw(folder, outcome, ("png",))
+    save_figure(plot_comparison(comparison), folder / "figures" / "comparison.png")
+    target.mkdir(parents=True, exist_ok=True)
+    for kept in ("study.toml", "best.json", "comparison.json"):
+        shutil.copy(folder / kept, target / kept)
+    shutil.copytree(folder / "figures", target, dirs_exist_ok=True)
+    row = {"search": number, **judged(comparison, name)}
+    ended.write_text(json.dumps({"asked": asked, "row": row}), encoding="utf-8")
+    return row
+
+
+def judged(comparison: Comparison, name: str) -> dict[str, Any]:
+    """The evolved loss against the baselines of one search."""
+    ours, best = comparison.row(name), comparison.row(comparison.best_baseline)
+    by_test = sorted(comparison.rows, key=lambda row: row.mean("test"), reverse=True)
+    strongest = next(row for row in by_test if row.baseline)
+    pairs = [pair for pair in comparison.pairs if pair.first == name]
+    return {
+        "evolved": ours.mean("test"),
+        "evolved_sd": ours.std("test"),
+        "networks": len(ours.runs),
+        "rank": 1 + by_test.index(ours),
+        "losses": len(by_test),
+        "best_baseline": best.name,
+        "best_baseline_test": best.mean("test"),
+        "strongest_on_test": strongest.name,
+        "strongest_on_test_test": strongest.mean("test"),
+        "p_strongest": welch(ours.column("test"), strongest.column("test")).p,
+        "largest_holm_p": max(pair.holm for pair in pairs),
+        "cross_entropy": comparison.row("cross-entropy").mean("test"),
+    }
+
+
+def summary(rows: list[dict[str, Any]], file: Path, target: Path) -> str:
+    """The searches as a Markdown page."""
+    lines = [
+        f"# {target.name}: {len(rows)} searches of {file}",
+        "",
+        f"Made by `python experiments/searches.py {file} {target} "
+        f"--searches {len(rows)} --seeds {rows[0]['networks']} --threads {torch.get_num_threads()}`,",
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads. Search seed, split and label noise change from",
+        "search to search. Test accuracy; every loss tuned alike on validation data. Each search is here.",
+        "",
+        "| search | evolved ± sd | rank | cross-entropy | best baseline on validation | best baseline on test | "
+        "p against that | largest Holm p |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| [{row['search']}]({row['search']}/comparison.png) | {row['evolved']:.4f} ± {row['evolved_sd']:.4f} "
+        f"| {row['rank']} of {row['losses']} | {row['cross_entropy']:.4f} "
+        f"| {row['best_baseline']} {row['best_baseline_test']:.4f} "
+        f"| {row['strongest_on_test']} {row['strongest_on_test_test']:.4f} | {row['p_strongest']:.1g} "
+        f"| {row['largest_holm_p']:.1g} |"
+        for row in rows
+    ]
+    lines += [
+        "",
+        "p against the best baseline on test: one-tailed Welch; its unit is a network of one search, and since that",
+        "baseline is picked on test data, it is the hardest test of the row. Largest Holm p: over all tests of the",
+        "evolved loss against a baseline, corrected for every test of the comparison.",
+        "The searches share the data set, so their test parts overlap and they are not independent of each other.",
+    ]
+    if len(rows) > 1:
+        ours = [row["evolved"] for row in rows]
+        for name, key in (("cross-entropy", "cross_entropy"), ("the best baseline on test", "strongest_on_test_test")):
+            other = [row[key] for row in rows]
+            gap = sum(a - b for a, b in zip(ours, other, strict=True)) / len(rows)
+            p = stats.ttest_rel(ours, other, alternative="greater").pvalue
+            lines += [
+                "",
+                f"Over searches (n = {len(rows)}, paired t-test, one-tailed): {gap:+.4f} against {name}, p = {p:.2g}.",
+            ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Run what is missing and write the summary."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("file", type=Path, help="study file of the job")
+    parser.add_argument("target", type=Path, help="directory of the results")
+    parser.add_argument("--searches", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=30, help="networks of each loss in the final comparison")
+    parser.add_argument("--work", type=Path, default=Path("experiments/work"), help="directory of the databases")
+    parser.add_argument("--only", type=int, nargs="*", help="make these searches, and no summary")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    rows = []
+    for number in given.only or range(given.searches):
+        row = one(given.file, number, given.work / given.target.name, given.target / str(number), given.seeds)
+        rows.append(row)
+        print(json.dumps(row), flush=True)
+    if given.only:
+        return
+    (given.target / "summary.json").write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    (given.target / "summary.md").write_text(summary(rows, given.file, given.target), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

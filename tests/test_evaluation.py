@@ -193,7 +193,8 @@ def baseline(name: str) -> Family:
 
 def some_logits(samples: int, classes: int, seed: int = 5, scale: float = 2.0) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn(samples, classes, dtype=torch.float64, generator=generator) * scale, torch.arange(samples) % classes
+    logits = torch.randn(samples, classes, dtype=torch.float64, generator=generator) * scale
+    return logits, torch.arange(samples) % classes
 
 
 class TestBaselines:
@@ -440,11 +441,12 @@ class FakeTraining:
             tick(0.5)
         if monitor is not None:
             assert monitor[0] is VALIDATION[0]
-            assert stop is None
+            assert stop is not None
+            assert stop == recipe.epochs or self.events[-1] == "again"
             tried = self.settings if self.events[-1] == "tuning" else self.again
             tried += list(dict.fromkeys((a.kind, a.strength, a.rate, recipe.epochs) for a in networks))
             curves = [
-                [0.0 if a.kind in self.diverging else self.landscape(replace(a, epoch=e + 1)) for e in range(a.epoch)]
+                [0.0 if a.kind in self.diverging else self.landscape(replace(a, epoch=e + 1)) for e in range(stop)]
                 for a in networks
             ]
             return FakeTrained(FakeNetworks([], []), torch.tensor(curves, dtype=torch.float64))
@@ -492,11 +494,12 @@ def compared(
 
 def rugged(number: int) -> Landscape:
     """Any value anywhere, the same for all seeds; rising in the epochs in half of all places."""
+    longest = float(EPOCHS * 2**module.LONGEST)
 
     def landscape(at: At) -> float:
         place = random.Random(f"{number} {at.kind} {at.strength} {at.rate}")
         height, slope = place.random(), place.uniform(-0.5, 0.5)
-        return (height + slope * at.epoch / (EPOCHS * 2**module.LONGEST) + 0.5) / 2
+        return (height + slope * at.epoch / longest + 0.5) / 2
 
     return landscape
 
@@ -929,7 +932,9 @@ def test_a_real_comparison() -> None:
     inputs = torch.randn(240, 4, generator=generator) + 1.5 * nn.functional.one_hot(targets, 4)
     task = Task(lambda: nn.Linear(4, 3), inputs[:60], targets[:60], 3)
     validation, test = (inputs[60:120], targets[60:120]), (inputs[120:], targets[120:])
-    plan = Plan(Recipe(lr=0.05, batch_size=20), "population", seeds=3, tuning_seeds=1, epochs=2, finalists=1, finalist_seeds=2)
+    plan = Plan(
+        Recipe(lr=0.05, batch_size=20), "population", seeds=3, tuning_seeds=1, epochs=2, finalists=1, finalist_seeds=2
+    )
     families = [
         Family("cross-entropy", (), lambda *_: cross_entropy()),
         fixed("MSE", mse(), baseline=True),

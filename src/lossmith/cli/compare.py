@@ -95,10 +95,6 @@ def run(arguments: Sequence[str]) -> None:
         )
     set_threads(given.threads)
     directory = given.out or (first.losses[0].parent if known else Path(f"{first.losses[0].stem}-comparison"))
-    if not known and not (given.quiet or given.json):
-        sys.stderr.write(
-            f"{first.losses[0]} does not say what it was evolved on: see to it that no test sample was in its search.\n"
-        )
     try:
         with CompareProgress(quiet=given.quiet or given.json) as progress:
             comparison = compare_losses(
@@ -113,6 +109,11 @@ def run(arguments: Sequence[str]) -> None:
         sys.stdout.write(json.dumps(comparison.to_json(), indent=2) + "\n")
     elif not given.quiet:
         print_comparison(comparison, settings.data.label_noise)
+        if not known:
+            sys.stdout.write(
+                f"\nNote:      {first.losses[0]} does not say what it was evolved on; see to it that no test sample "
+                "was in its search\n"
+            )
         sys.stdout.write(f"\nRaw runs:  {directory / 'comparison.json'}\nPicture:   {pictures[0]}\n")
 
 

@@ -243,7 +243,8 @@ class _Work:
             wanted = [setting for family in families for setting in self._beyond(family)] or self._missing()
             number += 1
         best = [setting for family in families for setting in self._ranked(family)[: self.plan.finalists]]
-        self.fresh = self._measured(best, "tuning again", self.plan.finalist_seeds, "the best settings, fresh seeds")
+        seeds, phase = self.plan.finalist_seeds, "the best settings, fresh seeds"
+        self.fresh = self._measured(best, "tuning again", seeds, phase, self._stop)
         return [self._tuned(family) for family in families]
 
     def judge(self, tuned: Sequence[Tuned], test: Callable[[], Samples]) -> list[Row]:
@@ -311,9 +312,17 @@ class _Work:
         return sum(setting.family == family.name for setting in self.curves)
 
     def _measured(
-        self, settings: Sequence[Setting], purpose: str, count: int, phase: str
+        self,
+        settings: Sequence[Setting],
+        purpose: str,
+        count: int,
+        phase: str,
+        until: Callable[[Setting], int] | None = None,
     ) -> dict[Setting, list[float]]:
-        """Mean validation accuracy after each epoch, over ``count`` seeds of a purpose, of each setting."""
+        """Mean validation accuracy after each epoch, over ``count`` seeds of a purpose, of each setting.
+
+        ``until`` names the last epoch that is needed of a setting; without it, all are.
+        """
         plan = self.plan
         found: dict[Setting, list[float]] = {}
         seeds = [derive(plan.seed, "comparison", purpose, number) for number in range(count)]
@@ -324,11 +333,11 @@ class _Work:
         for (rate, doubled), members in groups.items():
             epochs = plan.epochs * 2**doubled
             recipe = self._recipe(self.rates.value(rate), epochs)
-            for chunk in _batches(members, max(1, plan.chunk // len(seeds))):
+            for chunk in _batches(sorted(members, key=until) if until else members, max(1, plan.chunk // len(seeds))):
                 losses = [self._loss(setting) for setting in chunk]
-                key = json.dumps(
-                    {"tuning": [loss.to_json() for loss in losses], "lr": recipe.lr, "epochs": epochs, "seeds": seeds}
-                )
+                stop = max(until(setting) for setting in chunk) if until else epochs
+                labels = {"lr": recipe.lr, "epochs": epochs, "stop": stop, "seeds": seeds}
+                key = json.dumps({"tuning": [loss.to_json() for loss in losses], **labels})
                 curves = self.recall(key)
                 if curves is None:
                     started, before = time.perf_counter(), done
@@ -340,6 +349,7 @@ class _Work:
                         recipe,
                         plan.way,
                         self.validation,
+                        stop=stop,
                         tick=lambda part, b=before, s=share: self.report(phase, (b + s * part) / total),  # type: ignore[misc]
                     )
                     assert trained.curve is not None

@@ -2,24 +2,46 @@
 
 from lossmith.losses.criterion import Criterion
 from lossmith.losses.files import load, save
+from lossmith.losses.lookup import NAMES, find, find_all
 from lossmith.losses.loss import Loss
-from lossmith.losses.named import baikal, cross_entropy, focal, gce, mae, mse, poly, taylor, taylor_length
+from lossmith.losses.named import (
+    baikal,
+    cross_entropy,
+    focal,
+    gce,
+    mae,
+    mse,
+    poly,
+    polynomial,
+    taylor,
+    taylor_length,
+    taylor_order,
+)
+from lossmith.losses.published import allcnnc, mnist, taylor_cross_entropy
 from lossmith.losses.samples import GradientRule, Term
 
 __all__ = [
+    "NAMES",
     "Criterion",
     "GradientRule",
     "Loss",
     "Term",
+    "allcnnc",
     "baikal",
     "cross_entropy",
+    "find",
+    "find_all",
     "focal",
     "gce",
     "load",
     "mae",
+    "mnist",
     "mse",
     "poly",
+    "polynomial",
     "save",
     "taylor",
+    "taylor_cross_entropy",
     "taylor_length",
+    "taylor_order",
 ]

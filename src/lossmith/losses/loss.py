@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from lossmith.errors import InputError
-from lossmith.losses import powers
-from lossmith.losses.samples import GradientRule, Term, Weighted, sample_values
+from lossmith.losses import powers, text
+from lossmith.losses.samples import INERT, GradientRule, Term, Weighted, sample_values
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +77,23 @@ class Loss:
         """The learning rule ``γ(h, y) = ∂φ/∂h``, elementwise, shaped as :meth:`phi`; h = 0 is taken as tiny."""
         h = h.clamp(min=torch.finfo(h.dtype).tiny)
         return self._at_outputs(powers.slope, h, y) / h
+
+    def slope(self, h: Tensor, y: Tensor) -> Tensor:
+        """``g = h γ(h, y) = ∂φ/∂log h``, elementwise, shaped as :meth:`phi`: the part of it that reaches the logits."""
+        return self._at_outputs(powers.slope, h, y)
+
+    def rule(self) -> dict[Term, Tensor]:
+        """The learning rule ``γ = Σ c h^i y^j (log h)^l`` term by term: a coefficient ``[*P]`` for each."""
+        parts: list[tuple[Term, Tensor]] = []
+        for (i, j, log), c in zip(self.terms, self.coefficients.unbind(-1), strict=True):
+            parts += [(Term(i - 1, j, log), i * c), (Term(i - 1, j, 0), log * c)]
+        total = _collected(parts, self.shape, self.classes, self.name)
+        return dict(zip(total.terms, total.coefficients.unbind(-1), strict=True))
+
+    def acting(self) -> Loss:
+        """The same loss without what never acts: constants and c1, which reach no gradient (the outputs sum to 1)."""
+        kept = [k for k, (i, _, log) in enumerate(self.terms) if (i, log) != (0, 0) and self.terms[k] != INERT]
+        return replace(self, terms=tuple(self.terms[k] for k in kept), coefficients=self.coefficients[..., kept])
 
     def value(self, logits: Tensor, targets: Tensor) -> Tensor:
         """The loss of each sample, ``[*P, N]``.
@@ -265,19 +282,13 @@ class Loss:
         """φ as a line of text, for one loss."""
         if self.shape:
             raise InputError("a population has no single formula; index one member")
-        parts = []
-        for (i, j, log), c in sorted(_nonzero(self).items(), key=lambda item: (-item[0].log, item[0].y, item[0].h)):
-            factors = [_symbol("h", i), _symbol("y", j), "log h" if log else ""]
-            product = " ".join(factor for factor in factors if factor)
-            number = f"{abs(c.item()):.{digits}g}"
-            body = product if number == "1" and product else f"{number} {product}".strip()
-            parts.append((" − " if c < 0 else " + ") + body)
-        text = "".join(parts)
-        return (
-            text.removeprefix(" + ").replace(" − ", "−", 1)
-            if text.startswith(" − ")
-            else text.removeprefix(" + ") or "0"
-        )
+        return text.formula({term: c.item() for term, c in _nonzero(self).items()}, digits)
+
+    def gamma_formula(self, digits: int = 4) -> str:
+        """The learning rule γ as a line of text, for one loss."""
+        if self.shape:
+            raise InputError("a population has no single learning rule; index one member")
+        return text.formula({term: c.item() for term, c in self.rule().items()}, digits)
 
     def __repr__(self) -> str:
         """Name, population shape or formula."""
@@ -372,12 +383,3 @@ def _is_term(term: Any) -> bool:
         and all(isinstance(number, int | float) and not isinstance(number, bool) for number in term)
         and all(isinstance(number, int) for number in term[1:])
     )
-
-
-def _symbol(name: str, exponent: float) -> str:
-    if exponent == 0:
-        return ""
-    raised = "".join("⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".index(digit)] for digit in str(int(exponent)))
-    if exponent != int(exponent):
-        return f"{name}^{exponent:g}"
-    return name if exponent == 1 else name + raised

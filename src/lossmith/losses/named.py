@@ -12,6 +12,8 @@ from lossmith.errors import InputError
 from lossmith.losses.loss import Loss
 from lossmith.losses.samples import Term
 
+Number = float | Tensor
+
 
 def cross_entropy() -> Loss:
     """Cross-entropy, ``φ = y log h`` (equation 7); its value is ``torch.nn.CrossEntropyLoss``'s."""
@@ -71,6 +73,54 @@ def focal(focusing: int = 2) -> Loss:
 def taylor_length(order: int) -> int:
     """Length of λ at a Taylor order: the two centres, and one number for each term (8 at order 3)."""
     return 2 + order * (order + 1) // 2
+
+
+def taylor_order(length: int) -> int:
+    """Order of a Taylor loss whose λ has so many numbers.
+
+    Raises:
+        InputError: if no order has that length.
+    """
+    orders = {taylor_length(order): order for order in range(2, 101)}
+    if length not in orders:
+        known = ", ".join(f"{taylor_length(order)} (order {order})" for order in range(2, 6))
+        raise InputError(f"λ has {length} number{'s' * (length != 1)}; a Taylor loss takes {known} and so on")
+    return orders[length]
+
+
+def polynomial(
+    c1: Number = 0.0,
+    ch: Number = 0.0,
+    chh: Number = 0.0,
+    chy: Number = 0.0,
+    cy: Number = 0.0,
+    cyy: Number = 0.0,
+    name: str = "polynomial",
+) -> Loss:
+    """The loss with ``γ = c1 + ch h + chh h² + chy h y + cy y + cyy y²`` (equation 12), one or a population.
+
+    Args:
+        c1: And all the others: numbers, or tensors that broadcast to ``[*P]``.
+        name: What tables and figures call it.
+
+    Example:
+        >>> polynomial(ch=-2, cy=2).formula()
+        '−h² + 2 h y'
+    """
+    phi = {
+        Term(1, 0, 0): (c1, 1),
+        Term(2, 0, 0): (ch, 2),
+        Term(3, 0, 0): (chh, 3),
+        Term(2, 1, 0): (chy, 2),
+        Term(1, 1, 0): (cy, 1),
+        Term(1, 2, 0): (cyy, 1),
+    }
+    values = [torch.as_tensor(c, dtype=torch.float64) / divisor for c, divisor in phi.values()]
+    used = [(term, c) for term, c in zip(phi, values, strict=True) if bool((c != 0).any())]
+    shape = torch.broadcast_shapes(*(c.shape for c in values))
+    columns = [c.expand(shape) for _, c in used]
+    rows = torch.stack(columns, -1) if columns else torch.zeros(*shape, 0, dtype=torch.float64)
+    return Loss(tuple(term for term, _ in used), rows, None, name)
 
 
 def taylor(lam: Sequence[float] | Sequence[Sequence[float]] | ArrayLike | Tensor, order: int = 3) -> Loss:

@@ -1,13 +1,14 @@
 """The coordinates that a search looks in, and the loss that each point stands for."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from lossmith.losses import Loss, Term, taylor, taylor_length
+from lossmith.losses import Loss, Term, polynomial, taylor, taylor_length
 from lossmith.search.settings import SearchSettings
+from lossmith.theory import Canonical, from_canonical
 
 LARGEST_LOG_GAIN = 30.0
 
@@ -72,7 +73,7 @@ def residual(theta: Tensor, classes: int) -> Loss:
 
 
 def canonical(theta: Tensor, classes: int) -> Loss:
-    """Third-order losses by their gain and shape : ``x = (log gain, ch/m, chh/m, chy/m)``.
+    """Third-order losses by their gain and shape: ``x = (log gain, ch/m, chh/m, chy/m)``.
 
     The null-epoch margin ``m = n e^{x0}`` is positive at every point, so all of them are trainable at the null epoch.
 
@@ -80,16 +81,9 @@ def canonical(theta: Tensor, classes: int) -> Loss:
         theta: ``[*P, 4]``.
         classes: n.
     """
-    n = classes
-    x0, x1, x2, x3 = theta.double().unbind(-1)
-    m = n * x0.clamp(-LARGEST_LOG_GAIN, LARGEST_LOG_GAIN).exp()
-    phi: dict[tuple[float, int, int], Tensor] = {
-        (2, 0, 0): m * x1 / 2,
-        (3, 0, 0): m * x2 / 3,
-        (2, 1, 0): m * x3 / 2,
-        (1, 1, 0): m - m * x3 / n,
-    }
-    return _loss(phi, n, "canonical")
+    x0, *shape = theta.double().unbind(-1)
+    point = Canonical(x0.clamp(-LARGEST_LOG_GAIN, LARGEST_LOG_GAIN), *shape)
+    return replace(polynomial(*from_canonical(point, classes), name="canonical"), classes=classes)
 
 
 def smoothed_mae(theta: Tensor, classes: int) -> Loss:

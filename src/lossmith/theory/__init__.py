@@ -1,5 +1,59 @@
-"""What a loss does, computed from its learning rule."""
+"""What a loss does, computed from its learning rule: batched over populations, float64 in, float64 out.
 
-from lossmith.theory.invariant import gain, is_trainable, margin, null_epoch
+Formulas and their derivations are in ``docs/theory.md``; ``docs/paper.md`` lists every equation of the paper with the
+function that computes it. ``lossmith.theory.symbolic`` derives them with SymPy.
+"""
 
-__all__ = ["gain", "is_trainable", "margin", "null_epoch"]
+from lossmith.theory.attraction import Zone, attraction, logit_steps, sign_changes, symmetric_gamma, zones
+from lossmith.theory.coefficients import (
+    Acting,
+    Canonical,
+    Coefficients,
+    acting,
+    acting_pair,
+    canonical,
+    coefficients,
+    from_acting,
+    from_canonical,
+    from_coefficients,
+    to_lambda,
+)
+from lossmith.theory.invariant import Form, gain, is_trainable, margin, null_epoch
+from lossmith.theory.outputs import entropy_change, output_change, symmetric_outputs
+from lossmith.theory.smoothing import Smoothing, recognise, unsmoothed
+from lossmith.theory.zero_error import REGIMES, ZeroError, regime, zero_error
+
+__all__ = [
+    "REGIMES",
+    "Acting",
+    "Canonical",
+    "Coefficients",
+    "Form",
+    "Smoothing",
+    "ZeroError",
+    "Zone",
+    "acting",
+    "acting_pair",
+    "attraction",
+    "canonical",
+    "coefficients",
+    "entropy_change",
+    "from_acting",
+    "from_canonical",
+    "from_coefficients",
+    "gain",
+    "is_trainable",
+    "logit_steps",
+    "margin",
+    "null_epoch",
+    "output_change",
+    "recognise",
+    "regime",
+    "sign_changes",
+    "symmetric_gamma",
+    "symmetric_outputs",
+    "to_lambda",
+    "unsmoothed",
+    "zero_error",
+    "zones",
+]

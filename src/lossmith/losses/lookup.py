@@ -1,0 +1,129 @@
+"""Losses by what a user types: a name with its parameter, λ, or a file."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lossmith.errors import InputError
+from lossmith.losses.files import load
+from lossmith.losses.loss import Loss
+from lossmith.losses.named import baikal, cross_entropy, focal, gce, mae, mse, poly, taylor, taylor_order
+from lossmith.losses.published import allcnnc, mnist, taylor_cross_entropy
+
+
+@dataclass(frozen=True)
+class Named:
+    """A loss that is known by name.
+
+    Args:
+        build: The loss for a parameter and a number of classes.
+        parameter: Its default parameter; None if it takes none.
+        symbol: What the parameter is called.
+    """
+
+    build: Callable[[float, int], Loss]
+    parameter: float | None = None
+    symbol: str = ""
+
+
+def _smoothed(alpha: float, classes: int) -> Loss:
+    if not 0 <= alpha < 1:
+        raise InputError(f"label smoothing takes α in [0, 1), not {alpha:g}")
+    return cross_entropy().smoothed(alpha, classes)
+
+
+def _focal(focusing: float, _: int) -> Loss:
+    return focal(int(focusing) if focusing.is_integer() else focusing)  # type: ignore[arg-type]
+
+
+NAMES = {
+    "cross-entropy": Named(lambda *_: cross_entropy()),
+    "mse": Named(lambda *_: mse()),
+    "baikal": Named(lambda *_: baikal()),
+    "mae": Named(lambda *_: mae()),
+    "poly": Named(lambda epsilon, _: poly(epsilon), 1.0, "ε"),
+    "focal": Named(_focal, 2.0, "focusing"),
+    "gce": Named(lambda q, _: gce(q), 0.7, "q"),
+    "label-smoothing": Named(_smoothed, 0.1, "α"),
+    "taylor-ce": Named(lambda *_: taylor_cross_entropy()),
+    "paper/allcnnc": Named(lambda *_: allcnnc()),
+    "paper/mnist": Named(lambda *_: mnist()),
+}
+
+
+def find(text: str, classes: int) -> Loss:
+    """The loss that a text stands for: a name, λ, or a loss file, in this order.
+
+    Names are the keys of ``NAMES``, with a parameter after a colon where there is one (``focal:2``). λ is a list of
+    numbers (``"0, 0, 0, -1, 0, 2, 0, 0"``, with or without brackets), whose length says the order.
+
+    Args:
+        text: What the user typed.
+        classes: n, which label smoothing depends on.
+
+    Raises:
+        InputError: if it is none of them, or the loss is a population or made for another number of classes.
+
+    Example:
+        >>> find("label-smoothing:0.1", classes=10).formula()
+        '0.01 log h + 0.9 y log h'
+    """
+    if classes < 2:
+        raise InputError(f"a classifier has at least 2 classes, not {classes}")
+    name, colon, parameter = text.partition(":")
+    if name in NAMES:
+        return _named(name, parameter if colon else None, classes)
+    numbers = _numbers(text)
+    if numbers is not None:
+        return taylor(numbers, taylor_order(len(numbers)))
+    path = Path(text)
+    if not path.exists() and path.suffix != ".json":
+        raise InputError(f"there is no loss {text!r}; give a loss file, λ, or one of {', '.join(NAMES)}")
+    loss = load(path)
+    if loss.shape:
+        raise InputError(f"{text} holds a population; save the one member that you want")
+    loss.check_classes(classes)
+    return loss
+
+
+def find_all(texts: Sequence[str], classes: int) -> list[Loss]:
+    """Several losses; those that share a name are called by their text.
+
+    Raises:
+        InputError: as :func:`find`, or if the same text stands twice.
+    """
+    repeated = next((text for text in texts if list(texts).count(text) > 1), None)
+    if repeated is not None:
+        raise InputError(f"the loss {repeated} is given twice; leave one out")
+    losses = [find(text, classes) for text in texts]
+    names = [loss.name for loss in losses]
+    return [
+        loss if names.count(loss.name) == 1 else replace(loss, name=text)
+        for text, loss in zip(texts, losses, strict=True)
+    ]
+
+
+def _named(name: str, parameter: str | None, classes: int) -> Loss:
+    entry = NAMES[name]
+    if parameter is None:
+        return entry.build(entry.parameter or 0.0, classes)
+    if entry.parameter is None:
+        raise InputError(f"the loss {name} takes no parameter; leave ':{parameter}' out")
+    try:
+        value = float(parameter)
+    except ValueError:
+        raise InputError(
+            f"the parameter {entry.symbol} of {name} is {parameter!r}, not a number; "
+            f"write for example {name}:{entry.parameter:g}"
+        ) from None
+    return entry.build(value, classes)
+
+
+def _numbers(text: str) -> list[float] | None:
+    """Numbers that are separated by commas or spaces, in brackets or not; None for any other text."""
+    words = re.sub(r"^\s*[\[(]|[\])]\s*$", "", text).replace(",", " ").split()
+    try:
+        return [float(word) for word in words] or None
+    except ValueError:
+        return None

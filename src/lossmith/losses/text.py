@@ -1,0 +1,32 @@
+"""Losses as a line of text."""
+
+from collections.abc import Mapping
+
+from lossmith.losses.samples import Term
+
+
+def formula(coefficients: Mapping[Term, float], digits: int = 4) -> str:
+    """A sum of terms ``c h^i y^j (log h)^l`` as text; terms whose coefficient is 0 are left out."""
+    parts = []
+    ordered = sorted(coefficients.items(), key=lambda item: (-item[0].log, item[0].y, item[0].h))
+    for (i, j, log), c in ordered:
+        if c == 0:
+            continue
+        factors = [_symbol("h", i), _symbol("y", j), "log h" if log else ""]
+        product = " ".join(factor for factor in factors if factor)
+        number = f"{abs(c):.{digits}g}"
+        body = product if number == "1" and product else f"{number} {product}".strip()
+        parts.append((" − " if c < 0 else " + ") + body)
+    text = "".join(parts)
+    if text.startswith(" − "):
+        return text.removeprefix(" ").replace("− ", "−", 1)
+    return text.removeprefix(" + ") or "0"
+
+
+def _symbol(name: str, exponent: float) -> str:
+    if exponent == 0:
+        return ""
+    if exponent != int(exponent):
+        return f"{name}^{exponent:g}"
+    raised = "".join("⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".index(digit)] for digit in str(int(exponent)))
+    return name if exponent == 1 else name + raised

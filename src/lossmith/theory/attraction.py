@@ -1,0 +1,192 @@
+"""Attraction towards zero training error (theorem 2, figures 1 and 3), exact and as published.
+
+The target output is ``h_T = 1 − ε`` and the n − 1 others are equal, ``ε/(n−1)``; the logits are free parameters that
+take one step of unit length.
+"""
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lossmith.errors import InputError
+from lossmith.losses import Loss
+from lossmith.theory.checks import Numbers, check_classes, checked_epsilon
+from lossmith.theory.invariant import Form
+
+# The scan for sign changes: logit(ε) from −SCAN to SCAN. Beyond it 1 − ε has too few digits left to tell a sign.
+SCAN = 20.0
+POINTS = 4001
+NOISE = 1e-14
+
+
+class Zone(NamedTuple):
+    """An interval of ε in which attraction has one sign: 1 attracts, −1 repels, 0 has no effect."""
+
+    low: float
+    high: float
+    sign: int
+
+
+def symmetric_gamma(loss: Loss, epsilon: Numbers, classes: int) -> tuple[Tensor, Tensor]:
+    """Learning rule at symmetric outputs: (γ of the non-targets, γ of the target), each ``[*P, *E]``.
+
+    With ``ε = 1 − 1/n`` it is the null epoch, with ε → 0 zero training error (equations 14–15; 31–34 for Baikal).
+
+    Args:
+        loss: One or a population ``[*P]``.
+        epsilon: ``[*E]``, in (0, 1).
+        classes: n.
+
+    Raises:
+        InputError: if ε is outside (0, 1), n < 2, or the loss is made for another number of classes.
+    """
+    other, target = _outputs(loss, epsilon, classes)
+    return loss.gamma(other, torch.zeros_like(other)), loss.gamma(target, torch.ones_like(target))
+
+
+def logit_steps(loss: Loss, epsilon: Numbers, classes: int, form: Form = "exact") -> tuple[Tensor, Tensor]:
+    """Steps of the logits under one update: (B of the non-targets, A of the target), each ``[*P, *E]``.
+
+    ``A = ε(1−ε)(γ_T − γ_¬T)``; exact ``B = −A/(n−1)``. As published (equation 17)
+    ``B = [ε(ε−1)γ_T(n−1) + εγ_¬T(ε(n−3)+n−1)]/(n−1)²``, where the sign of the term ``(n−2)γ_¬T ε²/(n−1)²`` was lost
+    between equations 54 and 56: ``2(n−2)γ_¬T ε²/(n−1)²`` too much.
+
+    Raises:
+        InputError: as :func:`symmetric_gamma`, or if the form is unknown.
+    """
+    if form not in ("exact", "published"):
+        raise InputError(f"attraction has the forms 'exact' and 'published', not {form!r}")
+    other, target = _outputs(loss, epsilon, classes)
+    distance, share = 1 - target, classes - 1
+    # c1 cancels between the two; left out, it cannot enter through rounding either.
+    acting = loss.acting()
+    up = acting.slope(target, torch.ones_like(target))
+    down = acting.slope(other, torch.zeros_like(other))
+    a = distance * up - (share * target) * down
+    b = -a / share
+    if form == "published":
+        full = loss.slope(other, torch.zeros_like(other))
+        b = b + 2 * (classes - 2) / share * distance * full
+    return b, a
+
+
+def attraction(loss: Loss, epsilon: Numbers, classes: int, form: Form = "exact") -> Tensor:
+    """Change of the target output under one step, ``[*P, *E]``: above 0 it attracts, below it repels (theorem 2).
+
+    ``strength = ε(ε−1)(e^A − e^B) / ((ε−1)e^A − εe^B)`` with the steps A and B of :func:`logit_steps`. The exact form
+    is the change of a softmax output, its sign that of γ_T − γ_¬T, and c1 has no effect on it; the published form has
+    none of the three.
+
+    Args:
+        loss: One or a population ``[*P]``.
+        epsilon: Deviation from zero error, ``[*E]``, in (0, 1).
+        classes: n.
+        form: ``"exact"`` or ``"published"``.
+
+    Raises:
+        InputError: as :func:`logit_steps`.
+
+    Example:
+        >>> from lossmith import baikal
+        >>> attraction(baikal(), [0.5, 0.9], classes=10).sign()
+        tensor([-1.,  1.], dtype=torch.float64)
+    """
+    b, a = logit_steps(loss, epsilon, classes, form)
+    return strength(checked_epsilon(epsilon), a - b)
+
+
+def strength(epsilon: Tensor, step: Tensor) -> Tensor:
+    """``sigmoid(logit(1−ε) + step) − (1−ε)`` with its relative accuracy kept, for steps of any size.
+
+    Args:
+        epsilon: In (0, 1).
+        step: A − B, the step of the target's logit relative to the others; broadcasts with ε.
+    """
+    target = 1 - epsilon
+    decay = torch.exp(-step.abs())
+    change = -epsilon * target * torch.expm1(-step.abs())
+    return torch.where(step > 0, change / (target + epsilon * decay), -change / (epsilon + target * decay))
+
+
+def sign_changes(loss: Loss, classes: int, form: Form = "exact") -> list[float]:
+    """Every ε in (0, 1) at which attraction changes its sign, ascending, for one loss.
+
+    A scan over 4001 values of logit(ε), pairs of roots between two of them found by a finer scan where the curve
+    comes near 0, then bisection to the last digit.
+
+    Raises:
+        InputError: as :func:`logit_steps`, or for a population.
+
+    Example:
+        >>> from lossmith import baikal
+        >>> sign_changes(baikal(), classes=4)  # while h_T > 1/√n it repels
+        [0.5]
+    """
+    return [zone.low for zone in zones(loss, classes, form)[1:]]
+
+
+def zones(loss: Loss, classes: int, form: Form = "exact") -> list[Zone]:
+    """Intervals of ε, from 0 to 1, in which one loss attracts, repels, or has no effect.
+
+    Raises:
+        InputError: as :func:`sign_changes`.
+    """
+    if loss.shape:
+        raise InputError("the zones of attraction are those of one loss; index a member of the population")
+    logit_steps(loss, 0.5, classes, form)
+    x = _with_near_misses(loss, torch.linspace(-SCAN, SCAN, POINTS, dtype=torch.float64), classes, form)
+    sign = _sign(loss, x, classes, form)
+    known = sign.nonzero().flatten()
+    if len(known) == 0:
+        return [Zone(0.0, 1.0, 0)]
+    x, sign = x[known], sign[known]
+    before = (sign[1:] != sign[:-1]).nonzero().flatten()
+    low, high, first = x[before], x[before + 1], sign[before]
+    for _ in range(80):
+        middle = (low + high) / 2
+        same = _sign(loss, middle, classes, form) == first
+        low, high = torch.where(same, middle, low), torch.where(same, high, middle)
+    edges = [0.0, *torch.sigmoid((low + high) / 2).tolist(), 1.0]
+    signs = [int(sign[0]), *sign[before + 1].long().tolist()]
+    return [Zone(*edge, s) for edge, s in zip(pairwise(edges), signs, strict=True)]
+
+
+def _outputs(loss: Loss, epsilon: Numbers, classes: int) -> tuple[Tensor, Tensor]:
+    """Outputs of the non-targets and of the target, broadcast with the population: ``[1, …, *E]``."""
+    check_classes(loss, classes)
+    values = checked_epsilon(epsilon).to(loss.coefficients.device)
+    values = values.reshape((1,) * len(loss.shape) + values.shape)
+    return values / (classes - 1), 1 - values
+
+
+def _relative(loss: Loss, x: Tensor, classes: int, form: Form) -> Tensor:
+    """``A − B`` at logit(ε) = x, relative to the size of the terms that it is a sum of; 0 where that is rounding."""
+    epsilon = torch.sigmoid(x)
+    b, a = logit_steps(loss, epsilon, classes, form)
+    kept = loss.acting() if form == "exact" else loss
+    single = Loss(kept.terms, torch.diag(kept.coefficients))
+    target, other = 1 - epsilon[None], epsilon[None] / (classes - 1)
+    up = single.slope(target, torch.ones_like(target)).abs().sum(0)
+    down = single.slope(other, torch.zeros_like(other)).abs().sum(0)
+    size = epsilon * up + (classes - 1 - (classes - 3) * epsilon) * down
+    return torch.where((a - b).abs() > NOISE * size, (a - b) / size, 0.0)
+
+
+def _sign(loss: Loss, x: Tensor, classes: int, form: Form) -> Tensor:
+    return torch.sign(_relative(loss, x, classes, form))
+
+
+def _with_near_misses(loss: Loss, x: Tensor, classes: int, form: Form) -> Tensor:
+    """The scan with finer points where the curve comes near 0 and turns back: two roots may lie between two points."""
+    found = [x]
+    size = _relative(loss, x, classes, form).abs()
+    lowest = ((size[1:-1] <= size[:-2]) & (size[1:-1] <= size[2:])).nonzero().flatten() + 1
+    centre, width = x[lowest], x[1] - x[0]
+    for _ in range(4):
+        near = centre[:, None] + torch.linspace(-1, 1, 41, dtype=x.dtype) * width
+        best = _relative(loss, near.flatten(), classes, form).reshape(near.shape).abs().argmin(1)
+        found.append(near.flatten())
+        centre, width = near.gather(1, best[:, None])[:, 0], width / 20
+    return torch.cat(found).unique()

@@ -68,6 +68,17 @@ class Odd(nn.Module):
         return cast(Tensor, self.scale * self.last(x))
 
 
+class Product(nn.Module):
+    """A linear layer as ``x @ W``, with the weights the other way round than ``nn.Linear`` has them."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(0.3 * torch.randn(inputs, outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ self.weight
+
+
 class Noise(nn.Module):
     """Gaussian noise in training, a random operation other than dropout."""
 
@@ -130,6 +141,7 @@ BODIES: dict[str, Body] = {
         nn.Linear(8, CLASSES),
     ],
     "odd": lambda: [Odd()],
+    "products": lambda: [nn.Flatten(), Product(16, 8), nn.Tanh(), Product(8, CLASSES)],
 }
 RECIPES = {
     "SGD": Recipe(lr=0.05, weight_decay=0.01, epochs=3, batch_size=12),

@@ -74,7 +74,7 @@ class PopulationRun:
         for leaf, gradient in zip(
             self.leaves, torch.autograd.grad(logits, self.leaves, slope, allow_unused=True), strict=True
         ):
-            leaf.grad = gradient
+            leaf.grad = gradient if gradient is None else _laid_out_like(leaf, gradient)
         if recipe.clip is not None:
             clip_each(self.leaves, recipe.clip)
         self.optimizer.step()
@@ -96,6 +96,11 @@ class PopulationRun:
 def _laid_out(stacked: Tensor) -> Tensor:
     """Weights of linear layers ``[P, out, in]``, laid out in memory as their gradient comes."""
     return stacked.mT.contiguous().mT if stacked.ndim == 3 else stacked
+
+
+def _laid_out_like(leaf: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient in the memory layout of its leaf: fused optimisers read both in one order and do not check."""
+    return gradient if gradient.stride() == leaf.stride() else torch.empty_like(leaf).copy_(gradient)
 
 
 def clip_each(stacked: Sequence[Tensor], limit: float) -> None:

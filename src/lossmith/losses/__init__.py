@@ -2,7 +2,7 @@
 
 from lossmith.losses.criterion import Criterion
 from lossmith.losses.files import load, save
-from lossmith.losses.lookup import NAMES, find, find_all
+from lossmith.losses.lookup import NAMES, common_classes, find, find_all
 from lossmith.losses.loss import Loss
 from lossmith.losses.named import (
     baikal,
@@ -19,6 +19,7 @@ from lossmith.losses.named import (
 )
 from lossmith.losses.published import allcnnc, mnist, taylor_cross_entropy
 from lossmith.losses.samples import GradientRule, Term
+from lossmith.losses.typeset import latex
 
 __all__ = [
     "NAMES",
@@ -28,11 +29,13 @@ __all__ = [
     "Term",
     "allcnnc",
     "baikal",
+    "common_classes",
     "cross_entropy",
     "find",
     "find_all",
     "focal",
     "gce",
+    "latex",
     "load",
     "mae",
     "mnist",

@@ -78,7 +78,9 @@ def find(text: str, classes: int) -> Loss:
     if numbers is not None:
         return taylor(numbers, taylor_order(len(numbers)))
     path = Path(text)
-    if not path.exists() and path.suffix != ".json":
+    if text and path.is_dir():
+        raise InputError(f"{text} is a directory, not a loss; name the best.json in it")
+    if not text or (not path.exists() and path.suffix != ".json"):
         raise InputError(f"there is no loss {text!r}; give a loss file, λ, or one of {', '.join(NAMES)}")
     loss = load(path)
     if loss.shape:
@@ -102,6 +104,25 @@ def find_all(texts: Sequence[str], classes: int) -> list[Loss]:
         loss if names.count(loss.name) == 1 else replace(loss, name=text)
         for text, loss in zip(texts, losses, strict=True)
     ]
+
+
+def common_classes(texts: Sequence[str]) -> int | None:
+    """The number of classes that the loss files among some texts are made for; None if they fit any.
+
+    Raises:
+        InputError: if a file cannot be read, or two are made for different numbers.
+    """
+    first: tuple[str, int] | None = None
+    for text in texts:
+        if text.partition(":")[0] in NAMES or not Path(text).is_file():
+            continue
+        classes = load(text).classes
+        if first is not None and classes not in (None, first[1]):
+            raise InputError(
+                f"{first[0]} is made for {first[1]} classes and {text} for {classes}; take losses of the same number"
+            )
+        first = first or (None if classes is None else (text, classes))
+    return None if first is None else first[1]
 
 
 def _named(name: str, parameter: str | None, classes: int) -> Loss:

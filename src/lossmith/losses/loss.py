@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from reprlib import repr as brief
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -155,8 +156,8 @@ class Loss:
         if not isinstance(other, Loss):
             return NotImplemented
         try:
-            shape = torch.broadcast_shapes(self.shape, other.shape)
-        except RuntimeError:
+            shape = np.broadcast_shapes(self.shape, other.shape)
+        except ValueError:
             raise InputError(
                 f"populations {list(self.shape)} and {list(other.shape)} differ in size and cannot be added"
             ) from None
@@ -304,7 +305,7 @@ class Loss:
                 f"{tuple(x.shape)}: give class indices as whole numbers, or probabilities of each class"
             )
         leading = targets.shape[: -2 if soft else -1]
-        return x.expand(*torch.broadcast_shapes(self.shape, x.shape[:-2], leading), *x.shape[-2:])
+        return x.expand(*np.broadcast_shapes(self.shape, x.shape[:-2], leading), *x.shape[-2:])
 
     def _at_outputs(self, basis: Callable[[Tensor, float, int], Tensor], h: Tensor, y: Tensor) -> Tensor:
         x = h.log().clamp(min=powers.LOWEST_LOG)

@@ -117,7 +117,7 @@ def polynomial(
     }
     values = [torch.as_tensor(c, dtype=torch.float64) / divisor for c, divisor in phi.values()]
     used = [(term, c) for term, c in zip(phi, values, strict=True) if bool((c != 0).any())]
-    shape = torch.broadcast_shapes(*(c.shape for c in values))
+    shape = np.broadcast_shapes(*(c.shape for c in values))
     columns = [c.expand(shape) for _, c in used]
     rows = torch.stack(columns, -1) if columns else torch.zeros(*shape, 0, dtype=torch.float64)
     return Loss(tuple(term for term, _ in used), rows, None, name)

@@ -12,8 +12,8 @@ CROSS_ENTROPY_SERIES = (0.5, 0.5, 1.0, -1.0, 4 / 3, 2.0, -2.0, 0.0)
 def allcnnc() -> Loss:
     """The loss evolved for AllCNN-C on CIFAR-10, by its coefficients; λ0 and λ1 were not published.
 
-    The coefficients give a, b and c of §4.1 exactly and equation 30 to 1e-4. Equations 28–29 print other digits in
-    places, which contradict those two.
+    The coefficients give a, b and c of §4.1 exactly and equation 30 to 1e-4. Equations 28–29 print 130.264 for −ch in
+    places, which fits a, b and c as well; the first number of equation 30 decides.
     """
     return polynomial(-373.917, -129.254, -11.2188, -2.216, -0.674, 2.1203, name="TaylorGLO (AllCNN-C)")
 

@@ -18,16 +18,19 @@ from lossmith.theory.coefficients import (
     from_coefficients,
     to_lambda,
 )
-from lossmith.theory.invariant import Form, gain, is_trainable, margin, null_epoch
+from lossmith.theory.explanation import EPSILONS, Explanation, explain
+from lossmith.theory.invariant import Form, bias_growth, gain, is_trainable, margin, null_epoch
 from lossmith.theory.outputs import entropy_change, output_change, symmetric_outputs
 from lossmith.theory.smoothing import Smoothing, recognise, unsmoothed
 from lossmith.theory.zero_error import REGIMES, ZeroError, regime, zero_error
 
 __all__ = [
+    "EPSILONS",
     "REGIMES",
     "Acting",
     "Canonical",
     "Coefficients",
+    "Explanation",
     "Form",
     "Smoothing",
     "ZeroError",
@@ -35,9 +38,11 @@ __all__ = [
     "acting",
     "acting_pair",
     "attraction",
+    "bias_growth",
     "canonical",
     "coefficients",
     "entropy_change",
+    "explain",
     "from_acting",
     "from_canonical",
     "from_coefficients",

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from lossmith.errors import InputError
@@ -52,6 +53,34 @@ def is_trainable(loss: Loss, classes: int, form: Form = "exact") -> Tensor:
         other, target = null_epoch(loss, classes)
         return target >= (classes - 1) * other
     raise InputError(f"the invariant has the forms 'exact' and 'published', not {form!r}")
+
+
+def bias_growth(loss: Loss, classes: int) -> Tensor:
+    """How fast outputs grow apart at the null epoch whatever the label, in units of the pull of the label, ``[*P]``.
+
+    With the label averaged over all classes, ``γ̄(h) = γ(h, 0) + (γ(h, 1) − γ(h, 0))/n``, a small difference δf of the
+    logits that all samples share moves by ``γ̄'(1/n)/n² δf`` in a step; the label's logit by ``(n−1)/n² m``. This is
+    ``γ̄'(1/n)/m``: −1 for cross-entropy and the mean squared error, −1/(1−α) with label smoothing,
+    ``(ch + 2 chh/n + chy/n)/m`` for third-order losses. Below 0 the null epoch is stable against a common bias; above
+    it the bias feeds itself, and where it does so faster than the labels are learned, every sample ends in one class.
+    So it tells which of the losses that :func:`is_trainable` passes do train (``results/invariant``). Of this program,
+    not of the paper. Where ``m ≤ 0`` it is NaN.
+
+    Raises:
+        InputError: as :func:`margin`.
+
+    Example:
+        >>> from lossmith import mse
+        >>> bias_growth(mse(), classes=10)
+        tensor(-1., dtype=torch.float64)
+    """
+    m = margin(loss, classes)
+    rule = loss.rule()
+    columns = torch.stack(list(rule.values()), -1) if rule else loss.coefficients[..., :0]
+    slope = Loss(tuple(rule), columns, loss.classes, loss.name)
+    h = loss.coefficients.new_full(loss.shape, 1 / classes)
+    free, tied = slope.gamma(h, 0 * h), labelled(slope).gamma(h, 0 * h + 1)
+    return torch.where(m > 0, (free + tied / classes) / m, torch.nan)
 
 
 def labelled(loss: Loss) -> Loss:

@@ -39,13 +39,13 @@ def output_change(loss: Loss, outputs: Tensor, targets: Tensor) -> Tensor:
     Example:
         >>> from lossmith import cross_entropy
         >>> output_change(cross_entropy(), torch.tensor([[0.5, 0.3, 0.2]]), torch.tensor([0]))
-        tensor([0.1845])
+        tensor([0.1811])
     """
     step, h = _step(loss, outputs, targets)
     if targets.is_floating_point():
-        return torch.sum(changes(h, step) * targets.to(h.dtype), -1)
+        return (changes(h, step) * targets.to(h.dtype)).sum(-1)
     index = targets.long().unsqueeze(-1).expand(*h.shape[:-1], 1)
-    return changes(h, step).gather(-1, index)[..., 0]
+    return changes(h, step).gather(-1, index).squeeze(-1)
 
 
 def entropy_change(loss: Loss, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -58,7 +58,8 @@ def entropy_change(loss: Loss, outputs: Tensor, targets: Tensor) -> Tensor:
     log_total = _log_total(h, step)
     new = h * torch.exp(step - log_total)
     moved = changes(h, step)
-    return -(torch.special.xlogy(moved, h) + new * (step - log_total)).sum(-1)
+    rise: Tensor = -(torch.xlogy(moved, h) + new * (step - log_total)).sum(-1)
+    return rise
 
 
 def changes(h: Tensor, step: Tensor) -> Tensor:
@@ -66,23 +67,32 @@ def changes(h: Tensor, step: Tensor) -> Tensor:
 
     ``h_j (e^{s_j} − Σ_k h_k e^{s_k}) / Σ_k h_k e^{s_k}``, with the largest step taken out first.
     """
-    largest = step.amax(-1, keepdim=True)
-    growth = torch.expm1(step - largest)
+    growth = torch.expm1(step - step.amax(-1, keepdim=True))
     mean = (h * growth).sum(-1, keepdim=True)
-    return h * (growth - mean) / (1 + mean)
+    total = (h * (growth + 1)).sum(-1, keepdim=True)
+    moved: Tensor = h * (growth - mean) / total
+    return moved
 
 
 def _log_total(h: Tensor, step: Tensor) -> Tensor:
+    """``log Σ_k h_k e^{s_k}``, ``[…, 1]``."""
     largest = step.amax(-1, keepdim=True)
-    return largest + torch.log1p((h * torch.expm1(step - largest)).sum(-1, keepdim=True))
+    growth = torch.expm1(step - largest)
+    mean, total = (h * growth).sum(-1, keepdim=True), (h * (growth + 1)).sum(-1, keepdim=True)
+    return largest + torch.where(mean > -0.5, torch.log1p(mean), torch.log(total))
 
 
 def _step(loss: Loss, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """The step of the logits, and the outputs expanded to its shape."""
+    """The step of the logits, and the outputs expanded to its shape.
+
+    An output of exactly 0 stays 0 whatever the step, so its step is replaced by the largest of the others.
+    """
     if outputs.ndim < 2 or not outputs.is_floating_point():
         raise InputError("outputs must be floating point numbers of shape [N, K]: the softmax of the logits")
     off = (outputs.sum(-1) - 1).abs()
     if not bool((outputs >= 0).all() and (off < 1e-3).all()):
         raise InputError("outputs must be probabilities, at least 0 and with the sum 1; take the softmax of the logits")
     step = -loss.logit_gradient(outputs.log(), targets)
-    return step, outputs.expand(step.shape)
+    h = outputs.expand(step.shape)
+    largest = step.masked_fill(h == 0, -torch.inf).amax(-1, keepdim=True)
+    return torch.where(h == 0, largest, step), h

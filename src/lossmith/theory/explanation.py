@@ -1,0 +1,174 @@
+"""Everything that the theory says of one loss, as data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lossmith.errors import InputError
+from lossmith.losses import Loss
+from lossmith.theory.attraction import Zone, attraction, zones
+from lossmith.theory.checks import checked_epsilon
+from lossmith.theory.coefficients import acting, acting_pair, canonical, coefficients
+from lossmith.theory.invariant import bias_growth, gain, is_trainable, margin, null_epoch
+from lossmith.theory.outputs import entropy_change, symmetric_outputs
+from lossmith.theory.smoothing import parts, recognise
+from lossmith.theory.zero_error import REGIMES, regime, zero_error
+
+EPSILONS = (0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What one loss does with n classes.
+
+    Args:
+        name: The loss.
+        classes: n.
+        phi: φ as text.
+        gamma: The learning rule γ as text.
+        coefficients: c1 … cyy of a third-order Taylor loss; None for others.
+        acting: The numbers among them that act with hard labels (four, or two for n = 2); None for others.
+        canonical: ``ch/m``, ``chh/m``, ``chy/m``; None for others, or where m ≤ 0.
+        idle: What of the loss is without effect, as text.
+        null_epoch: γ of the non-targets and of the target at h = 1/n.
+        margin: ``m = γ_T − γ_¬T`` there.
+        gain: ``m/n``, the first gradients in units of cross-entropy's.
+        bias_growth: How fast outputs grow apart there whatever the label, in units of m; NaN where m ≤ 0.
+        trainable: The invariant, exact and published.
+        zero_error: a, b, c at h = y.
+        regime: What they mean.
+        zones: Where it attracts and repels, exact and published.
+        strength: Strength of attraction, exact and published, and change of the entropy, at some ε.
+        smoothing: α and the formula of the loss without it, if the loss is a smoothed one.
+        cross_entropy_smoothing: α of the part with log h alone, if there is such a part.
+    """
+
+    name: str
+    classes: int
+    phi: str
+    gamma: str
+    coefficients: dict[str, float] | None
+    acting: dict[str, float] | None
+    canonical: dict[str, float] | None
+    idle: list[str]
+    null_epoch: dict[str, float]
+    margin: float
+    gain: float
+    bias_growth: float
+    trainable: dict[str, bool]
+    zero_error: dict[str, float]
+    regime: str
+    zones: dict[str, list[Zone]]
+    strength: dict[str, list[float]]
+    smoothing: dict[str, Any] | None
+    cross_entropy_smoothing: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as a JSON document; numbers without bound become the texts "inf" and "-inf"."""
+        document = asdict(self)
+        document["zones"] = {form: [zone._asdict() for zone in found] for form, found in self.zones.items()}
+        plain: dict[str, Any] = _finite(document)
+        return plain
+
+
+def explain(loss: Loss, classes: int, epsilon: Sequence[float] = EPSILONS) -> Explanation:
+    """Explain one loss by the theory.
+
+    Raises:
+        InputError: for a population, n < 2, an ε outside (0, 1), or a loss made for another number of classes.
+    """
+    if loss.shape:
+        raise InputError("one loss is explained at a time; index a member of the population")
+    values = checked_epsilon(list(epsilon))
+    outputs = symmetric_outputs(values, classes)
+    other, target = null_epoch(loss, classes)
+    return Explanation(
+        name=loss.name,
+        classes=classes,
+        phi=loss.formula(),
+        gamma=loss.gamma_formula(),
+        **_of_third_order(loss, classes),
+        idle=_idle(loss),
+        null_epoch={"non_target": other.item(), "target": target.item()},
+        margin=margin(loss, classes).item(),
+        gain=gain(loss, classes).item(),
+        bias_growth=bias_growth(loss, classes).item(),
+        trainable={
+            "exact": bool(is_trainable(loss, classes)),
+            "published": bool(is_trainable(loss, classes, "published")),
+        },
+        zero_error=_numbers(zero_error(loss)._asdict()),
+        regime=REGIMES[int(regime(loss))],
+        zones={"exact": zones(loss, classes), "published": zones(loss, classes, "published")},
+        strength={
+            "epsilon": values.tolist(),
+            "exact": attraction(loss, values, classes).tolist(),
+            "published": attraction(loss, values, classes, "published").tolist(),
+            "entropy": entropy_change(loss, outputs, torch.zeros(len(values), dtype=torch.long)).tolist(),
+        },
+        smoothing=_smoothing(loss, classes),
+        cross_entropy_smoothing=_cross_entropy_smoothing(loss, classes),
+    )
+
+
+def _of_third_order(loss: Loss, classes: int) -> dict[str, dict[str, float] | None]:
+    try:
+        c = coefficients(loss)
+    except InputError:
+        return {"coefficients": None, "acting": None, "canonical": None}
+    numbers = dict(zip(("p", "q"), acting_pair(c), strict=True)) if classes == 2 else acting(c)._asdict()
+    shape = _numbers(canonical(loss, classes)._asdict())
+    shape.pop("log_gain")
+    return {
+        "coefficients": _numbers(c._asdict()),
+        "acting": _numbers(numbers),
+        "canonical": None if math.isnan(shape["ch"]) else shape,
+    }
+
+
+def _idle(loss: Loss) -> list[str]:
+    """What never acts, and what acts only as a sum with hard labels."""
+    found = []
+    rule = {(term.h, term.y, term.log): c.item() for term, c in loss.rule().items()}
+    if (0, 0, 0) in rule:
+        found.append(f"c1 = {_text(rule[0, 0, 0])}")
+    if any((term.h, term.log) == (0, 0) and c != 0 for term, c in zip(loss.terms, loss.coefficients, strict=True)):
+        found.append("the terms of φ without h")
+    if (0, 1, 0) in rule and (0, 2, 0) in rule:
+        found.append(f"cy = {_text(rule[0, 1, 0])} and cyy = {_text(rule[0, 2, 0])} apart from their sum (hard labels)")
+    return found
+
+
+def _text(value: float) -> str:
+    return f"{value:.4g}".replace("-", "−", 1)
+
+
+def _smoothing(loss: Loss, classes: int) -> dict[str, Any] | None:
+    alpha, base = recognise(loss, classes)
+    return {"alpha": alpha.item(), "base": base.acting().formula()} if alpha > 0 else None
+
+
+def _cross_entropy_smoothing(loss: Loss, classes: int) -> float | None:
+    free, tied = parts(loss)
+    nothing = torch.zeros((), dtype=torch.float64)
+    kept, added = tied.get((0.0, 1), nothing).item(), free.get((0.0, 1), nothing).item()
+    total = kept + classes * added
+    return None if kept == 0 or total == 0 else classes * added / total
+
+
+def _numbers(named: dict[str, Tensor]) -> dict[str, float]:
+    return {name: value.item() for name, value in named.items()}
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_finite(part) for part in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

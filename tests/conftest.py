@@ -1,8 +1,12 @@
 """What every test gets: one thread, the same examples each time, and no trace in the user's home."""
 
+import importlib.util
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
 
 import hypothesis
 import pytest
@@ -33,3 +37,18 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """The home goes when the session ends."""
     if HOME in config.stash:
         shutil.rmtree(config.stash[HOME], ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def experiment() -> Callable[[str], ModuleType]:
+    """Loads a program of `experiments/` by its name."""
+
+    def loaded(name: str) -> ModuleType:
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / "experiments" / f"{name}.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return loaded

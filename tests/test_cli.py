@@ -21,18 +21,21 @@ import torch
 from pydantic import BaseModel
 
 from lossmith.cli import COMMANDS, main
+from lossmith.cli.arguments import parse
 from lossmith.cli.compare import Compare
 from lossmith.cli.console import WIDTH, SearchProgress
 from lossmith.cli.evolve import Evolve
-from lossmith.cli.flags import parse
+from lossmith.cli.explain import Explain
 from lossmith.cli.show import Show
+from lossmith.cli.trace import TraceLosses
 from lossmith.data import DataSettings
 from lossmith.evaluation import Family, fixed
-from lossmith.losses import Loss, cross_entropy, load, mae, mse, save
+from lossmith.losses import NAMES, Loss, cross_entropy, find, load, mae, mse, save, taylor
 from lossmith.nets import ModelSettings
 from lossmith.search import SearchSettings
 from lossmith.store import Store
 from lossmith.study import CompareSettings, Progress, RunSettings, Study
+from lossmith.theory import explain
 from lossmith.training import Recipe
 
 comparison: Any = importlib.import_module("lossmith.study.comparison")
@@ -156,7 +159,7 @@ class TestOverview:
     def test_unknown_command(self, run: Run) -> None:
         sentence = run.refused("evovle")
         assert "'evovle'" in sentence
-        assert "evolve, compare, show" in sentence
+        assert "evolve, compare, explain, trace, show" in sentence
 
     @pytest.mark.parametrize("arguments", [["--help"], ["show", "study", "--json"], ["show", "study"]])
     def test_what_reads_the_output_has_ended(
@@ -191,8 +194,20 @@ FLAGS = {
     | settings_of(DataSettings, ModelSettings, Recipe, SearchSettings, RunSettings),
     "compare": {"--out", "--threads", "--svg", "--quiet", "--json", "--training", "--chunk", "--device", "--no-rival"}
     | (settings_of(DataSettings, ModelSettings, Recipe, CompareSettings) - {"--rival"}),
+    "explain": {"--classes", "--epsilon", "--figure", "--figure3", "--latex", "--json"},
+    "trace": {"--out", "--samples", "--seed", "--threads", "--svg", "--quiet", "--json", "--training", "--device"}
+    | settings_of(DataSettings, ModelSettings, Recipe),
     "show": {"--json"},
 }
+
+
+KINDS = [
+    ("evolve", Evolve),
+    ("compare", Compare),
+    ("explain", Explain),
+    ("trace", TraceLosses),
+    ("show", Show),
+]
 
 
 class TestHelp:
@@ -202,7 +217,7 @@ class TestHelp:
         text = run(command, "--help")
         assert f"usage: lossmith {command}" in text
         inside = "\n".join(line.strip("│╭╰╮╯ ─") for line in text.partition("╭")[2].splitlines())
-        parts = re.split(r"^(--[a-z-]+)", inside, flags=re.MULTILINE)
+        parts = re.split(r"^(--[a-z0-9-]+)", inside, flags=re.MULTILINE)
         described = {flag: " ".join(words.split()) for flag, words in zip(parts[1::2], parts[2::2], strict=True)}
         assert described.keys() == FLAGS[command]
         for flag, words in described.items():
@@ -214,7 +229,7 @@ class TestHelp:
         for word in ("None", "ANNOTATED", "settings.", "options options", "dataclass", "Optional"):
             assert word not in text
 
-    @pytest.mark.parametrize(("command", "kind"), [("evolve", Evolve), ("compare", Compare), ("show", Show)])
+    @pytest.mark.parametrize(("command", "kind"), KINDS)
     def test_examples_can_be_typed(self, run: Run, command: str, kind: type) -> None:
         lines = [*run(command, "--help").splitlines(), *run("--help").splitlines()]
         examples = [shlex.split(line.removeprefix("example:")) for line in lines if f" lossmith {command} " in line]
@@ -231,6 +246,9 @@ class TestHelp:
             (["evolve", "--population"], "--population"),
             (["evolve", "--space", "everywhere"], "residual"),
             (["compare", "a.json", "--seeds", "2.5"], "--seeds"),
+            (["explain", "mse", "--classes", "ten"], "--classes"),
+            (["explain", "mse", "--epsilon", "half"], "--epsilon"),
+            (["trace", "mse", "--samples", "some"], "--samples"),
             (["show"], "DIR"),
             (["show", "a", "b"], "b"),
         ],
@@ -895,6 +913,178 @@ class TestBadInput:
         assert 4 <= stored < 160
         with Store(study):
             assert candidates(study) == stored
+
+
+class TestExplain:
+    @pytest.mark.parametrize("name", NAMES)
+    def test_every_named_loss(self, run: Run, name: str) -> None:
+        text = run("explain", name)
+        assert run.err == ""
+        for word in ("γ(h, y)", "label smoothing", "gain m/n", "invariant, exact", "regime", "as published", "ε 0"):
+            assert word in text
+        assert f"{find(name, 10).name}, n = 10" in text
+
+    def test_what_the_page_says(self, run: Run) -> None:
+        text = run("explain", "paper/mnist")
+        for words in ("c1 = 1951", "14.035 × the first", "cannot train", "repels below ε = 0.4692 (h_T = 0.5308)"):
+            assert words in text
+        text = run("explain", "label-smoothing:0.2", "mae", "--classes", "5")
+        assert "α = 0.2 of φ = y log h" in text
+        assert "cross-entropy smoothed" in text
+        assert "attracts at every ε" in text
+        assert "has no effect at every ε" in run("explain", "0,0,1,0,0")
+
+    def test_json(self, run: Run) -> None:
+        document = json.loads(run("explain", "focal:3", "baikal", "--classes", "2", "7", "--json"))
+        assert run.err == ""
+        assert document["pictures"] == []
+        wanted = [explain(find(name, n), n).to_json() for n in (2, 7) for name in ("focal:3", "baikal")]
+        assert document["losses"] == json.loads(json.dumps(wanted))
+
+    def test_several_numbers_of_classes_stand_side_by_side(self, run: Run) -> None:
+        text = run("explain", "baikal", "--classes", "4", "100")
+        assert "Baikal, n = 4" in text
+        assert "Baikal, n = 100" in text
+        assert "ε = 0.5 (h_T = 0.5)" in text
+        assert "ε = 0.9 (h_T = 0.1)" in text
+
+    @pytest.mark.parametrize("lam", ["-1,0,0,-1,0,2,0,0", "[-1, 0, 0, -1, 0, 2, 0, 0]", "-1 0 0 -1 0 2 0 0"])
+    def test_lambda_may_begin_with_a_minus(self, run: Run, lam: str) -> None:
+        document = json.loads(run("explain", lam, "--json"))
+        assert document["losses"][0]["phi"] == taylor([-1, 0, 0, -1, 0, 2, 0, 0]).formula()
+
+    def test_a_file_says_its_number_of_classes(self, run: Run, study: Path) -> None:
+        best = study / "best.json"
+        document = json.loads(run("explain", best, "mse", "--json"))
+        assert [page["classes"] for page in document["losses"]] == [CLASSES, CLASSES]
+        assert f"made for {CLASSES} classes" in run.refused("explain", best, "--classes", "9")
+
+    def test_pictures(self, run: Run) -> None:
+        text = run("explain", "mse", "paper/allcnnc", "--figure", "here/page.png", "--figure3", "three.svg")
+        assert "Picture: here/page.png" in text
+        assert Path("here/page.png").read_bytes().startswith(b"\x89PNG")
+        assert b"<svg" in Path("three.svg").read_bytes()
+        assert run("explain", "--figure3", "paper.pdf").strip() == "Picture: paper.pdf"
+        assert Path("paper.pdf").read_bytes().startswith(b"%PDF")
+        assert json.loads(run("explain", "--figure3", "again.png", "--json")) == {
+            "losses": [],
+            "pictures": ["again.png"],
+        }
+
+    def test_latex(self, run: Run) -> None:
+        text = run("explain", "mse", "paper/mnist", "--latex")
+        assert text.startswith("% MSE\n")
+        assert "gamma" in text
+        assert text.count("{") == text.count("}")
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            ([], "no loss is given; name a loss file, λ, or one of cross-entropy"),
+            (["entropy"], "there is no loss 'entropy'"),
+            (["1,2,3"], "λ has 3 numbers; a Taylor loss takes 5 (order 2), 8 (order 3)"),
+            (["nan,0,0,0,0,0,0,0"], "λ has a number that is not finite"),
+            (["mse", "--classes", "1"], "at least 2 classes, not 1"),
+            (["mse", "--classes", "5", "5"], "--classes names 5 twice"),
+            (["mse", "--epsilon", "0"], "ε = 0 is outside (0, 1)"),
+            (["mse", "--epsilon", "0.5", "1.5"], "ε = 1.5 is outside (0, 1)"),
+            (["mse", "--epsilon", "nan"], "ε = nan is outside (0, 1)"),
+            (["label-smoothing:1"], "α in [0, 1), not 1"),
+            (["label-smoothing:-0.5"], "α in [0, 1), not -0.5"),
+            (["focal:nan"], "whole focusing parameter"),
+            (["gce:2"], "q in (0, 1], not 2"),
+            (["mse", "mse"], "mse is given twice"),
+            (["mse", "--figure", "page.bmp"], "must end in .png, .svg, .pdf"),
+            (["--figure", "page.png", "--figure3", "three.png"], "--figure draws the losses that are given"),
+            (["."], ". is a directory"),
+            (["none.json"], "none.json cannot be read"),
+        ],
+    )
+    def test_bad_input(self, run: Run, arguments: list[str], words: str) -> None:
+        assert words in run.refused("explain", *arguments)
+        assert list(Path().iterdir()) == []
+
+    def test_a_picture_that_cannot_be_written(self, run: Run) -> None:
+        Path("file").write_text("")
+        assert "cannot be made" in run.refused("explain", "mse", "--figure", "file/page.png")
+
+    def test_it_loads_nothing_that_it_does_not_need(self) -> None:
+        """The page must be there at once: what takes long to import is left to the commands that need it."""
+        program = (
+            "import sys; from lossmith.cli import main; main(['explain', 'mse', 'paper/mnist']); "
+            "print({'cmaes', 'matplotlib', 'scipy', 'sklearn', 'lossmith.study'} & set(sys.modules))"
+        )
+        result = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+        assert result.stdout.splitlines()[-1] == "set()"
+
+
+class TestTrace:
+    TINY = ("--train-size", "60", "--hidden", "4", "--epochs", "3", "--batch-size", "30", "--training", "population")
+
+    def test_a_first_run(self, run: Run, data: Path) -> None:
+        out = run("trace", "cross-entropy", "paper/mnist", "--data", data, "--samples", "20", *self.TINY)
+        assert {path.name for path in Path("trace").iterdir()} == {"trace.json", "trace.npz", "figures"}
+        assert Path("trace/figures/trace.png").read_bytes().startswith(b"\x89PNG")
+        for words in ("Share of repelled samples", "TaylorGLO (MNIST)", "epoch 3", "accuracy", "trace/trace.npz"):
+            assert words in out
+        assert "training" in run.err
+        document = json.loads(Path("trace/trace.json").read_text())
+        assert [row["name"] for row in document["losses"]] == ["cross-entropy", "TaylorGLO (MNIST)"]
+        assert Loss.from_json(document["losses"][1]["loss"]) == find("paper/mnist", CLASSES)
+        assert document["settings"]["data"]["data"] == data.name
+        with np.load("trace/trace.npz", allow_pickle=False) as arrays:
+            assert arrays["losses"].tolist() == ["cross-entropy", "TaylorGLO (MNIST)"]
+            assert arrays["exact"].shape == arrays["published"].shape == arrays["vector"].shape == (2, 4, 20)
+            share = (arrays["exact"] < 0).mean(-1)
+            assert document["losses"][1]["repelled"]["exact"] == pytest.approx(share[1].tolist())
+
+    def test_the_same_again(self, run: Run, data: Path) -> None:
+        arguments = ["baikal", "mse", "--data", str(data), "--quiet", "--seed", "4", *self.TINY]
+        assert run("trace", *arguments, "--out", "one") == run("trace", *arguments, "--out", "two") == run.err == ""
+        assert files(Path("one")) == files(Path("two"))
+        run("trace", *arguments, "--out", "two", "--seed", "5")
+        assert files(Path("one")) != files(Path("two"))
+
+    def test_all_samples_and_svg(self, run: Run, data: Path) -> None:
+        run("trace", "mae", "--data", data, "--samples", "all", "--svg", "--quiet", *self.TINY, "--training", "auto")
+        assert {path.name for path in Path("trace/figures").iterdir()} == {"trace.png", "trace.svg"}
+        with np.load("trace/trace.npz", allow_pickle=False) as arrays:
+            assert arrays["exact"].shape == (1, 4, 60)
+
+    def test_a_winner_brings_its_settings(self, run: Run, study: Path) -> None:
+        document = json.loads(run("trace", "cross-entropy", study / "best.json", "--epochs", "2", "--json"))
+        assert run.err == ""
+        kept = json.loads((study / "best.json").read_text())["provenance"]["settings"]
+        assert document["settings"]["model"] == kept["model"]
+        assert document["settings"]["recipe"] == {**kept["recipe"], "epochs": 2}
+        assert len(document["losses"][0]["accuracy"]) == 3
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            ([], "no loss is given"),
+            (["mse", "--samples", "0"], "--samples is 0; give a number from 1, or all"),
+            (["mse", "--lr", "-1"], "'recipe.lr' is wrong"),
+            (["mse", "--data", "nowhere.npz"], "nowhere.npz"),
+            (["nothing"], "there is no loss 'nothing'"),
+            (["1,2"], "λ has 2 numbers"),
+            (["mse", "mse"], "given twice"),
+            (["mse", "--device", "nonsense"], "the device 'nonsense' cannot be used"),
+            (["mse", "--threads", "0"], "--threads is 0"),
+        ],
+    )
+    def test_bad_input(self, run: Run, arguments: list[str], words: str) -> None:
+        assert words in run.refused("trace", *arguments)
+        assert list(Path().iterdir()) == []
+
+    def test_a_loss_for_another_number_of_classes(self, run: Run, study: Path) -> None:
+        before = files(Path())
+        assert f"made for {CLASSES} classes" in run.refused("trace", study / "best.json", "--data", "digits")
+        assert files(Path()) == before
+
+    def test_a_place_that_cannot_be_written(self, run: Run, data: Path) -> None:
+        Path("file").write_text("")
+        assert "cannot be made" in run.refused("trace", "mse", "--data", data, "--out", "file/trace", *self.TINY)
 
 
 class TestInterrupt:

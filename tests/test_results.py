@@ -1,8 +1,8 @@
 """What the README claims stands in the kept results."""
 
-import importlib.util
 import json
 import statistics
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -15,21 +15,11 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 KEPT = sorted(path.parent for path in (ROOT / "results").glob("*/*/comparison.json"))
 
 
-def experiment(name: str) -> ModuleType:
-    """A program of `experiments/`."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "experiments" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_nothing_is_left_to_be_filled_in() -> None:
     assert "@@" not in README
 
 
-def test_the_tables_of_the_readme_are_those_of_the_results() -> None:
+def test_the_tables_of_the_readme_are_those_of_the_results(experiment: Callable[[str], ModuleType]) -> None:
     document = json.loads((ROOT / "results/noisy-digits/0/comparison.json").read_text(encoding="utf-8"))
     assert experiment("table").table(document) in README
 

@@ -10,6 +10,8 @@ from lossmith.errors import InputError
 COMMANDS = {
     "evolve": "search a loss for a network on data, and write the winner to DIR/best.json",
     "compare": "compare losses with every baseline, all of them tuned alike, on test data",
+    "explain": "say what the theory knows of any loss: how it starts, where it pulls and pushes",
+    "trace": "train with some losses and watch how each sample is pulled towards its label or pushed away",
     "show": "say where a study stands",
 }
 

@@ -9,17 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from lossmith.cli.console import CompareProgress, print_comparison, set_threads
-from lossmith.cli.flags import (
-    OptionalDirectory,
-    OptionalNumber,
-    Switch,
-    at_absolute_place,
-    document_of,
-    filled,
-    flags,
-    parse,
-)
+from lossmith.cli.arguments import OptionalDirectory, OptionalNumber, Switch, parse
+from lossmith.cli.console import CompareProgress, set_threads
+from lossmith.cli.flags import at_absolute_place, document_of, filled, flags
+from lossmith.cli.tables import print_comparison
 from lossmith.errors import InputError
 from lossmith.evaluation import baselines
 from lossmith.losses import Loss, load

@@ -1,23 +1,19 @@
-"""What the commands print: progress, tables, and what to do next."""
+"""The console: where results are printed, and progress."""
 
 from __future__ import annotations
 
-import functools
-import itertools
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
-from typing import Any, Self
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Self
 
 import torch
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 from rich.text import Text
 
 from lossmith.errors import InputError
-from lossmith.evaluation import Comparison, Pair, Row
-from lossmith.study import Outcome
-from lossmith.study import Progress as Standing
+
+if TYPE_CHECKING:
+    from lossmith.study import Progress as Standing
 
 PHASES = {
     "search": "search",
@@ -26,7 +22,6 @@ PHASES = {
     "done": "done",
 }
 WIDTH = 132
-LONGEST_WORD = len("cross-entropy")
 
 
 def output() -> Console:
@@ -120,130 +115,3 @@ class CompareProgress(Bar):
     def report(self, phase: str, done: float) -> None:
         """Show a phase."""
         self.show(phase, done, line=f"{phase} …")
-
-
-def conclude_search(directory: Path, outcome: Outcome, pictures: Sequence[Path]) -> None:
-    """Print the finalists and what to do with the winner."""
-    console = output()
-    console.print(finalists_table(outcome.provenance["finalists"]))
-    console.print(noise_text(outcome.provenance["settings"]["data"]["label_noise"]), end="")
-    console.print(f"\nThe winner: {outcome.loss!r}")
-    console.print(f"Pictures:   {', '.join(str(path) for path in pictures)}", soft_wrap=True)
-    console.print(f"Compare:    lossmith compare {directory / 'best.json'}", soft_wrap=True)
-    console.print(
-        f'Use it:     criterion = lossmith.Criterion(lossmith.load("{directory / "best.json"}"))', soft_wrap=True
-    )
-
-
-def noise_text(share: float) -> str:
-    """What a reader of validation figures must know where labels were replaced."""
-    return (
-        f"Of the validation labels, too, {share:.0%} are replaced at random; the test's are clean.\n" if share else ""
-    )
-
-
-def finalists_table(finalists: Sequence[dict[str, Any]]) -> Table:
-    """The finalists by their mean over fresh seeds."""
-    table = Table(title="Finalists, trained again with fresh seeds", title_justify="left")
-    table.add_column("loss")
-    table.add_column("validation fitness", justify="right")
-    table.add_column("n", justify="right")
-    for row in sorted(finalists, key=lambda row: (row["status"] != "ok", -row["mean"])):
-        spread = f" ± {row['std']:.4f}" if row["std"] is not None else ""
-        table.add_row(
-            row["name"], f"{row['mean']:.4f}{spread}" if row["status"] == "ok" else row["status"], str(row["n"])
-        )
-    return table
-
-
-def print_comparison(comparison: Comparison, label_noise: float) -> None:
-    """Print a comparison: what each loss is worth, and the tests; two wide tables, or narrow ones if there is no room.
-
-    Names and settings are broken into lines where they must be, numbers never.
-    """
-    console = output()
-    wide = console.width >= WIDTH
-    console.print(*worth_tables(comparison, wide), sep="\n")
-    console.print(
-        "Learning rate, strength and number of epochs of every loss are tuned on validation data; the rows are in the "
-        f"order of validation accuracy. Settings tried: {_tried(comparison)}. Mean ± standard deviation of "
-        f"{len(comparison.rows[0].runs)} networks. NLL and ECE: negative log likelihood and calibration error on test "
-        "data, before → after scaling by the temperature that is best on validation data.\n" + noise_text(label_noise)
-    )
-    console.print(*tests_tables(comparison, wide), sep="\n")
-    console.print(
-        "Difference of mean test accuracy with its 95 % interval, and one-tailed Welch p, Holm-corrected over all "
-        f"{len(comparison.pairs)} tests; the unit is a network. Best baseline on validation data: "
-        f"{comparison.best_baseline}."
-    )
-
-
-Column = tuple[str, Callable[[Row], str]]
-
-
-def worth_tables(comparison: Comparison, wide: bool) -> list[Table]:
-    """Settings, accuracy and calibration of each loss."""
-    accuracy: list[Column] = [
-        ("tuned to", setting_text),
-        ("validation", lambda row: f"{row.mean('validation'):.4f}"),
-        ("test", lambda row: f"{row.mean('test'):.4f} ± {row.std('test'):.4f}"),
-    ]
-    calibration: list[Column] = [
-        ("NLL", lambda row: f"{_known_mean(row, 'nll')} → {_known_mean(row, 'nll_scaled')}"),
-        ("ECE", lambda row: f"{_known_mean(row, 'ece')} → {_known_mean(row, 'ece_scaled')}"),
-    ]
-    if wide:
-        return [_table(comparison, "Test accuracy and calibration", [*accuracy, *calibration])]
-    return [_table(comparison, "Test accuracy", accuracy), _table(comparison, "Calibration", calibration)]
-
-
-def tests_tables(comparison: Comparison, wide: bool) -> list[Table]:
-    """Every test of the comparison: each loss against cross-entropy, and each given loss against every baseline."""
-    given = [row.name for row in comparison.rows if not row.baseline]
-    columns = [_tests("less cross-entropy", lambda name: comparison.pair(name, "cross-entropy"))]
-    columns += [_tests(f"{one} less this", functools.partial(comparison.pair, one)) for one in given]
-    if wide and len(given) == 1:
-        return [_table(comparison, "Tests", list(itertools.chain(*columns)))]
-    return [_table(comparison, "" if number else "Tests", pair) for number, pair in enumerate(columns)]
-
-
-def _tests(title: str, find: Callable[[str], Pair | None]) -> list[Column]:
-    def difference(row: Row) -> str:
-        pair = find(row.name)
-        if pair is None:
-            return ""
-        return f"{pair.result.difference:+.4f} [{pair.result.low:+.4f}, {pair.result.high:+.4f}]"
-
-    def p(row: Row) -> str:
-        pair = find(row.name)
-        return "" if pair is None else f"{pair.holm:.2g}"
-
-    return [(title, difference), ("p", p)]
-
-
-def _table(comparison: Comparison, title: str, columns: Sequence[Column]) -> Table:
-    table = Table(title=title or None, title_justify="left")
-    table.add_column("loss", min_width=LONGEST_WORD, overflow="fold")
-    for name, _ in columns:
-        number = name != "tuned to"
-        table.add_column(name, justify="right" if number else "left", no_wrap=number and "less this" not in name)
-    for row in comparison.rows:
-        table.add_row(row.name, *(cell(row) for _, cell in columns), style=None if row.baseline else "bold")
-    return table
-
-
-def _tried(comparison: Comparison) -> str:
-    baselines = [row.tried for row in comparison.rows if row.baseline]
-    given = [f"{row.tried} for {row.name}" for row in comparison.rows if not row.baseline]
-    return ", ".join([*given, f"{min(baselines)} to {max(baselines)} for a baseline"])
-
-
-def _known_mean(row: Row, name: str) -> str:
-    known = [value for value in row.column(name) if value is not None]
-    return f"{sum(known) / len(known):.3f}" if known else "–"
-
-
-def setting_text(row: Row) -> str:
-    """The tuned setting of a row."""
-    parts = [row.strengths] if row.strengths else []
-    return ", ".join([*parts, f"lr = {row.lr:.3g}", f"{row.stop} epoch" + "s" * (row.stop > 1)])

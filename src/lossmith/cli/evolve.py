@@ -9,18 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from lossmith.cli.console import SearchProgress, conclude_search, set_threads
-from lossmith.cli.flags import (
-    OptionalDirectory,
-    OptionalNumber,
-    Switch,
-    at_absolute_place,
-    document_of,
-    filled,
-    flags,
-    parse,
-    settings_document,
-)
+from lossmith.cli.arguments import OptionalDirectory, OptionalNumber, Switch, parse
+from lossmith.cli.console import SearchProgress, set_threads
+from lossmith.cli.flags import at_absolute_place, document_of, filled, flags, settings_document
+from lossmith.cli.tables import conclude_search
 from lossmith.errors import InputError
 from lossmith.losses import cross_entropy
 from lossmith.report import loss_shape, plot_history, plot_losses, save_figure, search_history

@@ -2,10 +2,9 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
 from pathlib import Path
 from types import NoneType
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, get_args
 
 import tyro
 from pydantic import BaseModel
@@ -13,11 +12,6 @@ from pydantic import BaseModel
 from lossmith.errors import InputError
 from lossmith.study import EvolveSettings
 from lossmith.study.settings import read_toml, validated, with_data
-
-Command = TypeVar("Command")
-OptionalDirectory = Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")]
-OptionalNumber = Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")]
-Switch = Annotated[bool, tyro.conf.arg(help_behavior_hint="")]
 
 
 @functools.cache
@@ -62,17 +56,6 @@ def filled(made: Any, document: dict[str, Any]) -> Any:
                 value = filled(type(getattr(made(), field.name)), value)
             values[field.name] = tuple(value) if isinstance(value, list) else value
     return made(**values)
-
-
-def parse(command: type[Command], arguments: Sequence[str], name: str, default: Command | None = None) -> Command:
-    """The command of some arguments; wrong ones end the process with exit code 2, ``--help`` with 0."""
-    return tyro.cli(
-        command,
-        args=list(arguments),
-        prog=f"lossmith {name}",
-        default=tyro.MISSING_NONPROP if default is None else default,
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )
 
 
 def document_of(parsed: Any) -> dict[str, Any]:

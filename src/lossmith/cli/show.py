@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 import tyro
 
-from lossmith.cli.console import finalists_table, output
-from lossmith.cli.flags import Switch, parse
+from lossmith.cli.arguments import Switch, parse
+from lossmith.cli.console import output
+from lossmith.cli.tables import finalists_table
 from lossmith.errors import InputError
 from lossmith.losses import Loss, load
 from lossmith.losses.files import read_json

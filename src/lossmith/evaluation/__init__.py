@@ -2,5 +2,20 @@
 
 from lossmith.evaluation.baselines import Axis, Family, baselines, fixed, learning_rates
 from lossmith.evaluation.compare import Comparison, Pair, Plan, Row, compare
+from lossmith.evaluation.trace import FORMS, Trace, trace
 
-__all__ = ["Axis", "Comparison", "Family", "Pair", "Plan", "Row", "baselines", "compare", "fixed", "learning_rates"]
+__all__ = [
+    "FORMS",
+    "Axis",
+    "Comparison",
+    "Family",
+    "Pair",
+    "Plan",
+    "Row",
+    "Trace",
+    "baselines",
+    "compare",
+    "fixed",
+    "learning_rates",
+    "trace",
+]

@@ -1,15 +1,32 @@
 """Tables and pictures of what was computed before."""
 
-from lossmith.report.curves import History, Shape, loss_shape, search_history
+from lossmith.report.curves import (
+    Attraction,
+    History,
+    Rule,
+    Shape,
+    attraction_curve,
+    loss_shape,
+    rule_curve,
+    search_history,
+)
 from lossmith.report.figures import plot_comparison, plot_history, plot_losses, save_figure
+from lossmith.report.theory import plot_explanation, plot_figure3, plot_trace
 
 __all__ = [
+    "Attraction",
     "History",
+    "Rule",
     "Shape",
+    "attraction_curve",
     "loss_shape",
     "plot_comparison",
+    "plot_explanation",
+    "plot_figure3",
     "plot_history",
     "plot_losses",
+    "plot_trace",
+    "rule_curve",
     "save_figure",
     "search_history",
 ]

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from lossmith.losses import Loss
+from lossmith.theory import attraction, sign_changes, symmetric_gamma
 
 Array = NDArray[np.float64]
 
@@ -80,3 +81,53 @@ def loss_shape(loss: Loss, classes: int, points: int = 400) -> Shape:
     value = loss.value(logits, labels)
     gradient = loss.logit_gradient(logits, labels)[:, 0]
     return Shape(loss.name, target[1:].numpy(), (value[1:] - value[0]).numpy(), gradient[1:].numpy())
+
+
+@dataclass(frozen=True)
+class Attraction:
+    """Attraction towards zero training error against the deviation from it, exact and published (figure 3).
+
+    Args:
+        name: The loss.
+        classes: n.
+        epsilon: ``[N]``, ascending.
+        exact: Strength, ``[N]``.
+        published: Strength, ``[N]``.
+        roots: Where the exact strength changes its sign.
+    """
+
+    name: str
+    classes: int
+    epsilon: Array
+    exact: Array
+    published: Array
+    roots: list[float]
+
+
+def attraction_curve(loss: Loss, classes: int, points: int = 999) -> Attraction:
+    """Attraction of one loss at evenly spaced ε in (0, 1)."""
+    epsilon = torch.linspace(0, 1, points + 2, dtype=torch.float64)[1:-1]
+    exact, published = (attraction(loss, epsilon, classes, form).numpy() for form in ("exact", "published"))
+    return Attraction(loss.name, classes, epsilon.numpy(), exact, published, sign_changes(loss, classes))
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The learning rule at symmetric outputs against the target's output.
+
+    Args:
+        name: The loss.
+        output: Target output h_T, ``[N]``.
+        difference: ``γ_T − γ_¬T``, which alone moves the target's logit, ``[N]``.
+    """
+
+    name: str
+    output: Array
+    difference: Array
+
+
+def rule_curve(loss: Loss, classes: int, points: int = 400) -> Rule:
+    """The learning rule of one loss, less c1, at evenly spaced target outputs."""
+    output = torch.linspace(0.002, 0.998, points, dtype=torch.float64)
+    other, target = symmetric_gamma(loss.acting(), 1 - output, classes)
+    return Rule(loss.name, output.numpy(), (target - other).numpy())

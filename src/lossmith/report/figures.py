@@ -19,6 +19,7 @@ from lossmith.report.curves import History, Shape
 EVOLVED, PLAIN, OTHER = "#c8401e", "#3b4a5a", "#2a7f9e"
 LINES = (PLAIN, OTHER, EVOLVED)
 LABEL_HEIGHT = 0.05
+KINDS = ("png", "svg", "pdf")
 STYLE: Any = {
     "font.size": 10,
     "axes.spines.top": False,
@@ -36,25 +37,37 @@ def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure as PNG or SVG (by the ending), whole or not at all; its folder is made if it is not there.
 
     Raises:
-        InputError: if the file cannot be written.
+        InputError: if the name has another ending, or the file cannot be written.
     """
+    kind = checked_kind(path)
     try:
         path.parent.mkdir(exist_ok=True)
     except OSError as error:
         raise InputError(
             f"{path.parent} cannot be made: {error.strerror}; make room or remove what is in the way"
         ) from None
-    kind = path.suffix.lstrip(".")
     content = io.BytesIO()
-    metadata = {"Date": None} if kind == "svg" else None
-    with _styled():
+    metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
+    with styled():
         figure.savefig(content, format=kind, dpi=150, bbox_inches="tight", metadata=metadata)
     write_whole(content.getvalue(), path)
 
 
+def checked_kind(path: Path) -> str:
+    """The kind of picture that a file name asks for.
+
+    Raises:
+        InputError: if it is not PNG, SVG or PDF.
+    """
+    kind = path.suffix.lstrip(".").lower()
+    if kind not in KINDS:
+        raise InputError(f"the picture {path} must end in {', '.join(f'.{known}' for known in KINDS)}; rename it")
+    return kind
+
+
 def plot_history(history: History) -> Figure:
     """Best and mean fitness of each generation, its spread, and the finalists' means as lines."""
-    with _styled():
+    with styled():
         figure = Figure(figsize=(7.2, 4.2))
         axes = figure.subplots()
         band: dict[str, Any] = {"color": PLAIN, "alpha": 0.15, "lw": 0, "label": "middle half of the generation"}
@@ -80,7 +93,7 @@ def plot_history(history: History) -> Figure:
 
 def plot_losses(shapes: Sequence[Shape]) -> Figure:
     """Losses and their gradients against the output of the target class, the last one in the accent colour."""
-    with _styled():
+    with styled():
         figure = Figure(figsize=(9.6, 4.0), layout="constrained")
         left, right = figure.subplots(1, 2)
         colors = [*LINES[: len(shapes) - 1], EVOLVED]
@@ -101,7 +114,7 @@ def plot_comparison(comparison: Comparison) -> Figure:
     """Test accuracy of every network of a comparison, a row for each loss, with mean and standard deviation."""
     rows = sorted(comparison.rows, key=lambda row: row.mean("test"))
     rng = np.random.default_rng(0)
-    with _styled():
+    with styled():
         figure = Figure(figsize=(7.6, 0.9 + 0.42 * len(rows)))
         axes = figure.subplots()
         for height, row in enumerate(rows):
@@ -140,5 +153,6 @@ def _clip(axes: Axes, curves: Sequence[Any]) -> None:
     axes.set_ylim(low - 0.05 * (high - low), high)
 
 
-def _styled() -> Any:
+def styled() -> Any:
+    """The look of every picture, as a context."""
     return mpl.rc_context(STYLE)

@@ -20,6 +20,7 @@ from lossmith.training.recipe import Recipe
 
 Way = Literal["plain", "population", "plain-compiled", "population-compiled"]
 Run = PlainRun | PopulationRun
+Observe = Callable[[list[int], int, Networks], None]
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ def train(
     monitor: tuple[Tensor, Tensor] | None = None,
     stop: int | None = None,
     tick: Callable[[float], None] | None = None,
+    observe: Observe | None = None,
 ) -> Trained:
     """Train one network for each member.
 
@@ -59,6 +61,8 @@ def train(
         monitor: Inputs and class indices on which accuracy is measured after each epoch.
         stop: End after this many epochs of the recipe (early stopping), its schedule unchanged.
         tick: Called after each epoch with the share of the work that is done.
+        observe: Called before the first batch (epoch 0) and after each epoch with the members that are trained
+            together, the epoch, and their networks as they are then.
 
     Raises:
         InputError: if there is not one seed for each member, the losses are made for another number of classes,
@@ -78,9 +82,13 @@ def train(
         curve: list[Tensor] = []
         with seeded(task.device, seeds[members[0]], "dropout"), _vectorisable():
             run = make()
+            if observe is not None:
+                observe(members, 0, run.networks())
             for step in range(1, length + 1):
                 run.step()
                 if step % per_epoch == 0 or step == length:
+                    if observe is not None:
+                        observe(members, -(-step // per_epoch), run.networks())
                     if monitor is not None:
                         curve.append(accuracy(run.networks().logits(monitor[0]), monitor[1]))
                     if tick is not None:

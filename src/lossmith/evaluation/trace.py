@@ -1,0 +1,127 @@
+"""Attraction of single samples during a real training (figure 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lossmith.losses import Loss
+from lossmith.seeds import generator
+from lossmith.theory import attraction, output_change
+from lossmith.training import Networks, Recipe, Task, Way, train
+
+FORMS = ("exact", "published", "vector")
+ROUNDING = 1e-12
+NEAREST_TO_ONE = 1 - 2.0**-53
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Strength of attraction of training samples before the training and after each epoch.
+
+    Shapes: ``P`` losses, ``E`` epochs and one before them, ``S`` samples an epoch.
+
+    Args:
+        samples: The training samples that were looked at, ``[E+1, S]``; the same for each loss.
+        output: Output of the target class h_T of each sample, ``[P, E+1, S]``.
+        exact: Strength by theorem 2, exact, with ``ε = 1 − h_T`` and equal outputs of the other classes.
+        published: The same as published.
+        vector: Strength of the actual output vector.
+        accuracy: Share of these samples that are classified as labelled, ``[P, E+1]``.
+
+    All strengths are the change of the target's output under one step of length 1; NaN where a network has diverged.
+    """
+
+    samples: NDArray[np.int64]
+    output: NDArray[np.float32]
+    exact: NDArray[np.float32]
+    published: NDArray[np.float32]
+    vector: NDArray[np.float32]
+    accuracy: NDArray[np.float64]
+
+    def strength(self, form: str) -> NDArray[np.float32]:
+        """The strengths of one form, ``[P, E+1, S]``."""
+        strengths: NDArray[np.float32] = getattr(self, form)
+        return strengths
+
+    def repelled(self, form: str) -> NDArray[np.float64]:
+        """Share of the samples that are pushed away from their label, ``[P, E+1]``; NaN where a network diverged.
+
+        Pushes below 1e-12 do not count: near zero error some losses (focal, MSE) are sums that cancel, and the sign of
+        so small a rest is rounding.
+        """
+        strength = self.strength(form)
+        share: NDArray[np.float64] = np.where(np.isnan(strength).any(-1), np.nan, (strength < -ROUNDING).mean(-1))
+        return share
+
+
+def trace(
+    task: Task,
+    losses: Loss,
+    seed: int,
+    recipe: Recipe,
+    way: Way = "population",
+    samples: int | None = 500,
+    tick: Callable[[float], None] | None = None,
+) -> Trace:
+    """Train one network for each loss, all from the same initial weights with the same batches, and watch samples.
+
+    Networks are looked at in evaluation mode.
+
+    Args:
+        task: What is trained on what; its targets are class indices.
+        losses: A population ``[P]``.
+        seed: Of initial weights, batches, dropout, and the choice of samples.
+        recipe: The recipe of all.
+        way: How they are trained.
+        samples: Training samples drawn in each epoch; None takes all of them every time.
+        tick: Called after each epoch with the share of the work that is done.
+
+    Raises:
+        InputError: if the losses are made for another number of classes, or the way cannot run the network.
+    """
+    total = len(task.inputs)
+    length = -(-recipe.total_steps(total) // recipe.steps_per_epoch(total))
+    size = total if samples is None else min(samples, total)
+    chosen = torch.stack([_drawn(seed, epoch, total, size) for epoch in range(length + 1)])
+    found = {name: torch.full((len(losses), length + 1, size), torch.nan) for name in ("output", *FORMS)}
+    accuracy = torch.full((len(losses), length + 1), torch.nan, dtype=torch.float64)
+
+    def observe(members: list[int], epoch: int, networks: Networks) -> None:
+        rows = chosen[epoch].to(task.device)
+        targets = task.targets[rows]
+        for member, logits in zip(members, networks.logits(task.inputs[rows]).double(), strict=True):
+            if bool(logits.isfinite().all()):
+                for name, values in _looked_at(losses[member], logits, targets).items():
+                    found[name][member, epoch] = values.float().cpu()
+                accuracy[member, epoch] = (logits.argmax(-1) == targets).double().mean().cpu()
+
+    train(task, losses, [seed] * len(losses), recipe, way, tick=tick, observe=observe)
+    return Trace(chosen.numpy(), **{name: values.numpy() for name, values in found.items()}, accuracy=accuracy.numpy())
+
+
+def _drawn(seed: int, epoch: int, total: int, size: int) -> Tensor:
+    if size == total:
+        return torch.arange(total)
+    return torch.randperm(total, generator=generator(seed, "trace", epoch))[:size]
+
+
+def _looked_at(loss: Loss, logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    """Target output and strengths of some samples, from finite float64 logits ``[S, K]``."""
+    outputs = torch.softmax(logits, -1)
+    target = outputs.gather(-1, targets[:, None]).squeeze(-1)
+    # Not 1 − h_T, which has no digits left for a sample that is nearly learned.
+    deviation = outputs.scatter(-1, targets[:, None], 0.0).sum(-1)
+    epsilon = deviation.clamp(torch.finfo(torch.float64).tiny, NEAREST_TO_ONE)
+    classes = logits.shape[-1]
+    return {
+        "output": target,
+        "exact": attraction(loss, epsilon, classes),
+        "published": attraction(loss, epsilon, classes, "published"),
+        "vector": output_change(loss, outputs, targets),
+    }

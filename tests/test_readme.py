@@ -1,4 +1,4 @@
-"""The code blocks of README.md do what they say, in the order in which they stand, in one empty directory.
+"""The code blocks of README.md and of docs/ do what they say, in their order, each page in one empty directory.
 
 Python blocks share one namespace. In shell blocks (``console``: the lines after ``$ ``; ``bash`` and ``sh``: every
 line) each command must succeed. `make demo` and `make test` are left out, since the tests are called by the latter.
@@ -21,7 +21,8 @@ from typing import Any
 
 import pytest
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+PAGES = ["README.md", "docs/theory.md"]
 SHELL = {"console", "bash", "sh", "shell"}
 LEFT_OUT = {"make demo", "make test"}
 FENCE = re.compile(r"(?P<indent> *)(?P<fence>`{3,}|~{3,})\s*(?P<language>[\w+-]*)")
@@ -87,7 +88,7 @@ def run_command(command: str, line: int) -> None:
     assert run.returncode == 0, f"line {line}: `{command}` ended with {run.returncode}\n{run.stdout}\n{run.stderr}"
 
 
-def run_all(markdown: str) -> list[Block]:
+def run_all(markdown: str, page: str = "README.md") -> list[Block]:
     """Run what a Markdown text shows, in the working directory, and return the blocks that did something."""
     ran: list[Block] = []
     namespace: dict[str, Any] = {"__name__": "__main__"}
@@ -99,8 +100,8 @@ def run_all(markdown: str) -> list[Block]:
         elif block.order == "file":
             Path(block.argument).write_text(block.text + "\n", encoding="utf-8")
         elif block.language == "python":
-            # The empty lines make a traceback show the line of the README.
-            exec(compile("\n" * (block.line - 1) + block.text, "README.md", "exec"), namespace)  # noqa: S102
+            # The empty lines make a traceback show the line of the page.
+            exec(compile("\n" * (block.line - 1) + block.text, page, "exec"), namespace)  # noqa: S102
         elif block.language in SHELL and commands(block):
             for command in commands(block):
                 run_command(command, block.line)
@@ -116,10 +117,11 @@ def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_readme_does_what_it_says() -> None:
-    ran = run_all(README.read_text(encoding="utf-8"))
-    assert any(block.language == "python" for block in ran), "no Python block of README.md was run"
-    assert any(block.language in SHELL for block in ran), "no shell block of README.md was run"
+@pytest.mark.parametrize("page", PAGES)
+def test_page_does_what_it_says(page: str) -> None:
+    ran = run_all((ROOT / page).read_text(encoding="utf-8"), page)
+    assert any(block.language == "python" for block in ran), f"no Python block of {page} was run"
+    assert any(block.language in SHELL for block in ran), f"no shell block of {page} was run"
 
 
 EXAMPLE = """\

@@ -1,6 +1,8 @@
 """What the README claims stands in the kept results."""
 
+import importlib
 import json
+import re
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -9,9 +11,15 @@ from types import ModuleType
 import pytest
 
 import lossmith
+import lossmith.theory
+from lossmith.theory import symbolic
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+THEORY = (ROOT / "docs" / "theory.md").read_text(encoding="utf-8")
+PAPER = (ROOT / "docs" / "paper.md").read_text(encoding="utf-8")
+CELLS = [[cell.strip() for cell in line.strip("|").split("|")] for line in PAPER.splitlines()]
+EQUATIONS = [row for row in CELLS if len(row) == 5 and row[0][:1].isdigit()]
 KEPT = sorted(path.parent for path in (ROOT / "results").glob("*/*/comparison.json"))
 
 
@@ -39,3 +47,74 @@ def test_a_kept_search_is_whole_and_its_summary_is_that_of_its_runs(folder: Path
     assert row["rank"] == 1 + sum(score > scores["evolved"] for score in scores.values())
     assert row["networks"] == len({run["seed"] for run in ours["runs"]}) >= 30
     assert lossmith.load(folder / "best.json").terms == lossmith.Loss.from_json(ours["loss"]).terms
+
+
+def test_the_tables_of_the_theory_page_are_those_of_the_results() -> None:
+    lines = (ROOT / "results/invariant/summary.md").read_text(encoding="utf-8").splitlines()
+    shown = [line for line in lines if re.match(r"\| (passes|rejects|up to 0|0 to 0.5|0.5 to 1|above 1) \|", line)]
+    assert len(shown) == 8
+    for line in shown:
+        assert line in THEORY
+
+
+def test_the_trace_is_what_the_pages_say() -> None:
+    clean, noisy = (
+        {row["name"]: row for row in json.loads((ROOT / f"results/trace/{name}/trace.json").read_text())["losses"]}
+        for name in ("clean", "noisy")
+    )
+    evolved, mnist = noisy["evolved"]["repelled"], clean["TaylorGLO (MNIST)"]
+    assert evolved["exact"][:2] == [0, 0]
+    assert [round(100 * pick(evolved["exact"][2:])) for pick in (min, max)] == [8, 33]
+    assert round(100 * evolved["published"][0]) == 38
+    assert set(mnist["repelled"]["published"]) == {1.0}
+    assert mnist["repelled"]["exact"][0] == 0
+    assert statistics.mean(mnist["repelled"]["exact"][1:]) == pytest.approx(0.5, abs=0.05)
+    assert mnist["accuracy"][-1] == 1
+    assert all(share == 0 for rows in (clean, noisy) for share in rows["cross-entropy"]["repelled"]["exact"])
+
+
+class TestPaperIndex:
+    """docs/paper.md names every equation once, and nothing that is not there."""
+
+    def test_every_equation_is_there(self) -> None:
+        found: list[int] = []
+        for row in EQUATIONS:
+            for part in row[0].split(", "):
+                first, _, last = part.partition("–")
+                found += range(int(first), int(last or first) + 1)
+        assert sorted(found) == list(range(1, 71))
+
+    @pytest.mark.parametrize("row", EQUATIONS, ids=lambda row: row[0])
+    def test_every_name_is_there(self, row: list[str]) -> None:
+        functions, derivations, tests = (re.findall(r"`([^`]+)`", cell) for cell in row[2:])
+        assert functions
+        for name in functions:
+            assert resolved(re.sub(r"[(\[].*", "", name), lossmith.theory) is not None
+        for name in derivations:
+            assert resolved(name, symbolic) is not None
+        assert tests
+        file = ""
+        for name in tests:
+            path, *inside = name.split("::")
+            if path.endswith(".py"):
+                file = (ROOT / "tests" / path).read_text(encoding="utf-8")
+            else:
+                inside = [path]
+            for part in inside:
+                assert re.search(rf"(class|def) {part}\b", file), name
+
+
+def resolved(name: str, default: ModuleType) -> object:
+    """What a dotted name stands for; one without a module is taken from ``default``."""
+    if not name.startswith("lossmith."):
+        return getattr(default, name)
+    parts = name.split(".")
+    for length in range(len(parts) - 1, 0, -1):
+        try:
+            found: object = importlib.import_module(".".join(parts[:length]))
+        except ModuleNotFoundError:
+            continue
+        for part in parts[length:]:
+            found = getattr(found, part)
+        return found
+    raise AssertionError(name)

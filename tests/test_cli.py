@@ -271,6 +271,7 @@ class TestEvolve:
         for text in ("Finalists", "cross-entropy", "The winner", "study/figures/history.png"):
             assert text in out
         assert "lossmith compare study/best.json" in out
+        assert "lossmith explain study/best.json cross-entropy" in out
         assert 'lossmith.load("study/best.json")' in out
         assert "generation 1/1" in run.err
         for word in ("best", "mean", "untrainable", "diverged"):

@@ -161,7 +161,8 @@ def _joined(numbers: dict[str, float] | None) -> str:
 
 
 def _number(value: float, digits: str = ".5g") -> str:
-    return format(value, digits).replace("-", "−", 1) if value < 0 else format(value, digits)
+    text = format(value, digits).replace("inf", "∞")
+    return text.replace("-", "−", 1) if value < 0 else text
 
 
 def _zones(form: str) -> Cell:

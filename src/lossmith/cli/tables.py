@@ -23,6 +23,7 @@ def conclude_search(directory: Path, outcome: Outcome, pictures: Sequence[Path])
     console.print(f"\nThe winner: {outcome.loss!r}")
     console.print(f"Pictures:   {', '.join(str(path) for path in pictures)}", soft_wrap=True)
     console.print(f"Compare:    lossmith compare {directory / 'best.json'}", soft_wrap=True)
+    console.print(f"Explain:    lossmith explain {directory / 'best.json'} cross-entropy", soft_wrap=True)
     console.print(
         f'Use it:     criterion = lossmith.Criterion(lossmith.load("{directory / "best.json"}"))', soft_wrap=True
     )

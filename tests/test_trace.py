@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from lossmith.errors import InputError
 from lossmith.evaluation import FORMS, Trace, trace
 from lossmith.losses import Loss, baikal, cross_entropy, mse, taylor
 from lossmith.nets import ModelSettings, network_factory
@@ -104,6 +105,15 @@ class TestTrace:
         found = trace(task(), LOSSES, 0, RECIPE.model_copy(update={"steps": 9}), way)
         assert found.samples.shape[0] == 4
         assert np.isfinite(found.exact).all()
+
+
+def test_errors() -> None:
+    job = task()
+    soft = Task(job.factory, job.inputs, torch.full((SAMPLES, CLASSES), 1 / CLASSES), CLASSES)
+    with pytest.raises(InputError, match="class indices instead of probabilities"):
+        trace(soft, LOSSES, 0, RECIPE)
+    with pytest.raises(InputError, match="made for 7 classes"):
+        trace(job, Loss.stack([cross_entropy().smoothed(0.1, 7)]), 0, RECIPE)
 
 
 def test_a_sample_that_is_learned_to_the_last_digit() -> None:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lossmith.errors import InputError
 from lossmith.losses import Loss
 from lossmith.seeds import generator
 from lossmith.theory import attraction, output_change
@@ -83,8 +84,12 @@ def trace(
         tick: Called after each epoch with the share of the work that is done.
 
     Raises:
-        InputError: if the losses are made for another number of classes, or the way cannot run the network.
+        InputError: if the targets are class probabilities, the losses are made for another number of classes, or the
+            way cannot run the network.
     """
+    if task.targets.is_floating_point():
+        raise InputError("a trace follows each sample's one label; give class indices instead of probabilities")
+    losses.check_classes(task.classes)
     total = len(task.inputs)
     length = -(-recipe.total_steps(total) // recipe.steps_per_epoch(total))
     size = total if samples is None else min(samples, total)

@@ -923,11 +923,11 @@ class TestExplain:
         assert run.err == ""
         for word in ("γ(h, y)", "label smoothing", "gain m/n", "invariant, exact", "regime", "as published", "ε 0"):
             assert word in text
-        assert f"{find(name, 10).name}, n = 10" in text
+        assert find(name, 10).name in text
 
     def test_what_the_page_says(self, run: Run) -> None:
         text = run("explain", "paper/mnist")
-        for words in ("c1 = 1951", "14.035 × the first", "cannot train", "repels below ε = 0.4692 (h_T = 0.5308)"):
+        for words in ("c1 = 1951", "14.035 × the first", "theorem 3 says", "repels below ε = 0.4692 (h_T = 0.5308)"):
             assert words in text
         text = run("explain", "label-smoothing:0.2", "mae", "--classes", "5")
         assert "α = 0.2 of φ = y log h" in text
@@ -944,8 +944,7 @@ class TestExplain:
 
     def test_several_numbers_of_classes_stand_side_by_side(self, run: Run) -> None:
         text = run("explain", "baikal", "--classes", "4", "100")
-        assert "Baikal, n = 4" in text
-        assert "Baikal, n = 100" in text
+        assert re.search(r"classes n +│ 4 +│ 100", text)
         assert "ε = 0.5 (h_T = 0.5)" in text
         assert "ε = 0.9 (h_T = 0.1)" in text
 
@@ -958,7 +957,7 @@ class TestExplain:
         best = study / "best.json"
         document = json.loads(run("explain", best, "mse", "--json"))
         assert [page["classes"] for page in document["losses"]] == [CLASSES, CLASSES]
-        assert f"made for {CLASSES} classes" in run.refused("explain", best, "--classes", "9")
+        assert f"made for {CLASSES} classes, not 9" in run.refused("explain", best, "--classes", "9")
 
     def test_pictures(self, run: Run) -> None:
         text = run("explain", "mse", "paper/allcnnc", "--figure", "here/page.png", "--figure3", "three.svg")
@@ -999,11 +998,52 @@ class TestExplain:
             (["--figure", "page.png", "--figure3", "three.png"], "--figure draws the losses that are given"),
             (["."], ". is a directory"),
             (["none.json"], "none.json cannot be read"),
+            (["mse", "--classes", "99999999999999999999"], "up to 1000000000 classes"),
+            (["mse", "--json", "--latex"], "--json and --latex"),
+            (["mse", "--figure", "a.png", "--figure3", "a.png"], "name the same file a.png"),
+            (["mse", "--figure", "a.png", "--figure3", "no/no/b.png"], "no is not there; make that first"),
+            (["1,2,3,4," * 80], "λ has 320 numbers"),
+            (["x" * 300], "there is no loss 'xxx"),
+            (
+                ["1e308,1e308,1e308,1e308,1e308,1e308,1e308,1e308"],
+                "so large that the coefficients of its loss overflow",
+            ),
+            (["0", "0", "0", "-1"], "put all numbers of a λ into one pair of quotes"),
+            (["poly:1e308", "--figure", "a.png"], "cannot be drawn"),
         ],
     )
     def test_bad_input(self, run: Run, arguments: list[str], words: str) -> None:
         assert words in run.refused("explain", *arguments)
         assert list(Path().iterdir()) == []
+
+    def test_losses_may_stand_after_the_numbers(self, run: Run) -> None:
+        wanted = run("explain", "mse", "baikal", "--classes", "3", "4", "--epsilon", "0.5", "--json")
+        assert run("explain", "--classes", "3", "4", "mse", "--epsilon", "0.5", "baikal", "--json") == wanted
+
+    def test_the_strip_shows_each_change_whatever_its_width(self, run: Run) -> None:
+        for losses in (["label-smoothing:0.01"], ["label-smoothing:0.01", "mse", "baikal", "mae", "paper/mnist"]):
+            assert "ε 0 ±++" in run("explain", *losses)
+        assert "−0" not in re.sub(r"−0\.|e−0", "", run("explain", "0,0,0,0,0"))
+
+    def test_a_loss_that_the_invariant_rejects_and_that_may_train(self, run: Run) -> None:
+        text = " ".join(run("explain", "0,0,0,-10,0,-6.2,30,0").replace("│", " ").split())
+        assert "m ≤ 0: the label is not pulled up at h = 1/n, but from h_T = 0.1053 on" in text
+        assert "theorem 3 lets it pass" in text
+
+    def test_many_classes_cost_no_more(self, run: Run) -> None:
+        document = json.loads(run("explain", "mse", "--classes", "1000000", "--figure", "a.png", "--json"))
+        assert document["losses"][0]["gain"] == pytest.approx(2e-6)
+
+    def test_names_are_no_mathematics(self, run: Run) -> None:
+        save(Loss(mse().terms, mse().coefficients, None, "$x^{$ " + "long " * 20), "odd.json")
+        run("explain", "odd.json", "--figure", "a.png", "--figure3", "b.png")
+
+    def test_a_console_of_another_encoding(self) -> None:
+        environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+        result = subprocess.run(
+            [*LOSSMITH, "explain", "mse"], capture_output=True, text=True, env=environment, check=True
+        )
+        assert "attracts at every ?" in result.stdout
 
     def test_a_picture_that_cannot_be_written(self, run: Run) -> None:
         Path("file").write_text("")
@@ -1085,7 +1125,28 @@ class TestTrace:
 
     def test_a_place_that_cannot_be_written(self, run: Run, data: Path) -> None:
         Path("file").write_text("")
-        assert "cannot be made" in run.refused("trace", "mse", "--data", data, "--out", "file/trace", *self.TINY)
+        assert "file is no directory" in run.refused("trace", "mse", "--data", data, "--out", "file/trace", *self.TINY)
+        Path("trace/figures/trace.png").mkdir(parents=True)
+        assert "trace.png is a directory" in run.refused("trace", "mse", "--data", data, *self.TINY)
+
+    def test_an_interrupt_leaves_nothing(self, run: Run, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def stopped(*_: Any, **__: Any) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(importlib.import_module("lossmith.cli.trace"), "trace", stopped)
+        run("trace", "mse", "--data", data, *self.TINY, code=130)
+        assert run.err.endswith("A trace is written at its end, so nothing was written.\n")
+        assert list(Path().iterdir()) == []
+
+    def test_winners_of_different_studies(self, run: Run, study: Path) -> None:
+        document = json.loads((study / "best.json").read_text())
+        document["provenance"]["settings"]["recipe"]["lr"] = 0.123
+        Path("other.json").write_text(json.dumps(document))
+        assert "recipe.lr" in run.refused("trace", study / "best.json", "other.json")
+
+    def test_samples_are_those_that_were_there(self, run: Run, data: Path) -> None:
+        document = json.loads(run("trace", "mse", "--data", data, "--samples", "1000", "--json", *self.TINY))
+        assert (document["samples"], document["training"], document["device"]) == (60, "population", "cpu")
 
 
 class TestInterrupt:

@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import mpmath
 import pytest
@@ -33,7 +34,6 @@ from lossmith.theory import (
     explain,
     from_acting,
     from_canonical,
-    from_coefficients,
     gain,
     is_trainable,
     logit_steps,
@@ -43,17 +43,27 @@ from lossmith.theory import (
     recognise,
     regime,
     sign_changes,
+    symmetric_entropy_change,
     symmetric_gamma,
     symmetric_outputs,
     to_lambda,
     unsmoothed,
     zero_error,
+    zero_error_limits,
     zones,
 )
 
 FORMS: tuple[Form, ...] = ("exact", "published")
 CLASSES = [2, 3, 10, 1000]
 NAMED = [find(name, 10) for name in NAMES]
+OTHERS = [
+    focal(5),
+    focal(10),
+    residual(torch.tensor([0.4, 0.7, -0.5, 0.3, -0.2], dtype=torch.float64), 10),
+    cross_entropy().smoothed(0.3, 10) + 4 * mae(),
+    0.3 * cross_entropy() + 0.7 * Loss((Term(1, 0, 1),), torch.ones(1)),
+]
+TWO_POLES = Loss((Term(0, 0, 1), Term(-1, 0, 0)), torch.tensor([1, 0.001]))
 ONE_ZERO = torch.zeros(1, dtype=torch.long)
 numbers = st.floats(-3, 3, allow_nan=False)
 lambdas = st.lists(numbers, min_size=8, max_size=8)
@@ -109,7 +119,7 @@ class TestCoefficients:
     def test_of_a_loss(self) -> None:
         assert [value.item() for value in coefficients(mse())] == [0, -2, 0, 0, 2, 0]
         assert [value.item() for value in coefficients(mae())] == [0, 0, 0, 0, 1, 0]
-        close(from_coefficients(coefficients(mnist())).acting().coefficients.sum(), mnist().acting().coefficients.sum())
+        close(polynomial(*coefficients(mnist())).acting().coefficients.sum(), mnist().acting().coefficients.sum())
         assert coefficients(taylor(random_lambda(6).reshape(2, 3, 8))).ch.shape == (2, 3)
 
     @pytest.mark.parametrize("loss", [cross_entropy(), baikal(), gce(0.7), focal(2), taylor([1.0] * 12, 4)])
@@ -124,9 +134,12 @@ class TestCoefficients:
             ([[1.0] * 9] * 2, "λ has 9 numbers"),
             (1.0, "λ has 1 number;"),
             ([math.nan] * 8, "not finite"),
+            ("abc", "λ must be numbers"),
+            ([[1.0], [2.0, 3.0]], "λ must be numbers"),
+            ([1e308] * 8, "overflow"),
         ],
     )
-    def test_bad_lambda(self, lam: list[float], message: str) -> None:
+    def test_bad_lambda(self, lam: Any, message: str) -> None:
         with pytest.raises(InputError, match=message):
             coefficients(lam)
 
@@ -143,11 +156,11 @@ class TestActingNumbers:
     @pytest.mark.parametrize("n", [3, 10])
     def test_four_numbers_make_the_gradient(self, n: int) -> None:
         c = coefficients(random_lambda(20))
-        bare = from_coefficients(from_acting(acting(c)))
+        bare = polynomial(*from_acting(acting(c)))
         logits, targets = random_logits(40, n), torch.arange(40) % n
         close(
             bare.logit_gradient(logits, targets),
-            from_coefficients(c).logit_gradient(logits, targets),
+            polynomial(*c).logit_gradient(logits, targets),
             rtol=1e-9,
             atol=1e-12,
         )
@@ -157,14 +170,14 @@ class TestActingNumbers:
         numbers = acting(coefficients(random_lambda(1)[0]))
         moved = numbers._replace(**{number: getattr(numbers, number) + 0.1})
         logits, targets = random_logits(10, 3), torch.arange(10) % 3
-        one, other = (from_coefficients(from_acting(a)).logit_gradient(logits, targets) for a in (numbers, moved))
+        one, other = (polynomial(*from_acting(a)).logit_gradient(logits, targets) for a in (numbers, moved))
         assert (one - other).abs().max() > 1e-3
 
     def test_two_numbers_act_for_two_classes(self) -> None:
         c = coefficients(random_lambda(30))
         p, q = acting_pair(c)
         epsilon = torch.linspace(0.01, 0.99, 9, dtype=torch.float64)
-        other, target = symmetric_gamma(from_coefficients(c), epsilon, 2)
+        other, target = symmetric_gamma(polynomial(*c), epsilon, 2)
         close(target - other, p[:, None] + q[:, None] * (1 - epsilon), atol=1e-12)
 
     def test_soft_labels_tell_cy_from_cyy(self) -> None:
@@ -201,7 +214,7 @@ class TestCanonical:
     def test_gain_is_a_learning_rate(self) -> None:
         x = Canonical(*random_lambda(4, 8)[:, 0])
         one, other = (
-            from_coefficients(from_canonical(x._replace(log_gain=torch.tensor(math.log(g), dtype=torch.float64)), 10))
+            polynomial(*from_canonical(x._replace(log_gain=torch.tensor(math.log(g), dtype=torch.float64)), 10))
             for g in (1.0, 3.0)
         )
         logits, targets = random_logits(10, 10), torch.arange(10)
@@ -245,6 +258,12 @@ class TestZeroError:
             (baikal(), (math.inf, -math.inf, 0), "competing"),
             (cross_entropy().smoothed(0.1, 10), (math.inf, -math.inf, 0), "competing"),
             (polynomial(), (0, 0, 0), "null"),
+            (Loss((Term(1, 0, 1),), torch.ones(1)), (-math.inf, math.inf, 0), "cross-entropy-like"),
+            (
+                Loss((Term(0, 0, 1), Term(-1, 0, 0)), torch.tensor([1, 0.001])),
+                (-math.inf, math.inf, 0),
+                "cross-entropy-like",
+            ),
         ],
         ids=lambda value: value.name if isinstance(value, Loss) else "",
     )
@@ -264,8 +283,18 @@ class TestZeroError:
         assert other.item() == pytest.approx(a.item(), abs=1e-10 * size)
         assert target.item() == pytest.approx((a + b + c).item(), abs=1e-10 * size)
 
+    def test_limits(self) -> None:
+        assert [value.item() for value in zero_error_limits(baikal())] == [math.inf, 2]
+        assert [value.item() for value in zero_error_limits(mnist())] == pytest.approx([1950.7736, 1807.7382])
+        mixed = Loss.stack([baikal(), mse(), -1 * baikal()])
+        assert [value.tolist() for value in zero_error_limits(mixed)] == [[math.inf, 0, -math.inf], [2, 0, -2]]
+
     def test_rounding_makes_no_regime(self) -> None:
         c = coefficients(mse())
+        away = taylor(to_lambda(c, 0.3, 0.7) + torch.tensor([0, 0, 0, 0, 1e-15, 0, 0, 0]))
+        assert (zero_error(away).b + zero_error(away).c) != 0
+        assert regime(away) == 0
+        assert [zone.sign for zone in zones(away, 10)] == [1]
         shifted = taylor(torch.stack([to_lambda(c, y, h) for y, h in itertools.product((0.3, -7.1), (0.7, 11.3))]))
         assert regime(shifted).tolist() == [0, 0, 0, 0]
 
@@ -284,8 +313,8 @@ class TestZeroError:
 
 
 def twin(loss: Loss, epsilon: float, n: int, form: Form) -> tuple[mpmath.mpf, mpmath.mpf]:
-    """Theorem 2 at 60 digits, and |γ_T| + |γ_¬T|."""
-    with mpmath.workdps(60):
+    """Theorem 2 at 250 digits, and |γ_T| + |γ_¬T|."""
+    with mpmath.workdps(250):
         e = mpmath.mpf(epsilon)
 
         def gamma(h: mpmath.mpf, y: int) -> mpmath.mpf:
@@ -318,14 +347,20 @@ class TestAttraction:
 
     @pytest.mark.parametrize("form", FORMS)
     @pytest.mark.parametrize("n", CLASSES)
-    @pytest.mark.parametrize("loss", NAMED, ids=lambda loss: loss.name)
+    @pytest.mark.parametrize("loss", [*NAMED, *OTHERS], ids=lambda loss: loss.name)
     def test_named_losses_against_the_twin(self, loss: Loss, n: int, form: Form) -> None:
         loss = Loss(loss.terms, loss.coefficients)
-        for epsilon in (1e-5, 0.01, 0.3, 0.5, 1 - 1 / n, 0.99, 1 - 1e-9):
+        for epsilon in (1e-9, 1e-5, 1e-3, 0.01, 0.1, 0.3, 0.5, 0.7, 1 - 1 / n, 0.99, 1 - 1e-9):
             wanted, size = twin(loss, epsilon, n, form)
-            # The focal loss is a binomial sum that cancels near h = 1.
-            size = max(float(size), 1e-5 if loss.terms == focal(2).terms else 0.0)
-            assert abs(attraction(loss, epsilon, n, form).item() - float(wanted)) <= 1e-10 * size, epsilon
+            assert abs(attraction(loss, epsilon, n, form).item() - float(wanted)) <= 1e-10 * float(size), epsilon
+
+    @pytest.mark.parametrize("focusing", [1, 2, 3, 5, 10, 20, 30])
+    def test_focal_loss_keeps_its_digits(self, focusing: int) -> None:
+        """Its terms alternate and cancel near h = 1; the sign stays right down to the smallest strength."""
+        for epsilon in (1e-6, 1e-4, 1e-3, 0.01, 0.1, 0.49, 0.51, 0.7, 0.99):
+            wanted, _ = twin(focal(focusing), epsilon, 10, "exact")
+            assert attraction(focal(focusing), epsilon, 10).item() == pytest.approx(float(wanted), rel=1e-10)
+        assert [zone.sign for zone in zones(focal(focusing), 10)] == [1]
 
     @pytest.mark.parametrize("form", FORMS)
     def test_formula_of_equation_17(self, form: Form) -> None:
@@ -412,6 +447,18 @@ class TestAttraction:
         close(attraction(losses, [0.2, 0.5], 10)[1, 2, 0], attraction(losses[1][2], 0.2, 10))
         assert attraction(mse(), 0.5, 10).dtype == torch.float64
 
+    @pytest.mark.parametrize("n", [2.5, math.nan, 10**20, True])
+    def test_no_number_of_classes(self, n: int) -> None:
+        for call in (margin, null_epoch, gain, bias_growth, canonical):
+            with pytest.raises(InputError, match="classes"):
+                call(mse(), n)
+
+    @pytest.mark.parametrize("call", [attraction, symmetric_gamma, logit_steps])
+    def test_no_numbers(self, call: Callable[..., object]) -> None:
+        for epsilon in ("x", None, [[0.1], [0.2, 0.3]]):
+            with pytest.raises(InputError, match="ε must be a number"):
+                call(mse(), epsilon, 10)
+
     @pytest.mark.parametrize("epsilon", [0.0, 1.0, -0.1, 1.5, math.nan, math.inf, [0.5, 2.0]])
     def test_epsilon_outside(self, epsilon: float) -> None:
         for call in (attraction, symmetric_gamma, logit_steps):
@@ -448,7 +495,7 @@ class TestSignChanges:
         assert sign_changes(loss, 10) == pytest.approx(exact, abs=1e-4)
         assert sign_changes(loss, 10, "published") == pytest.approx(published, abs=1e-4)
 
-    @pytest.mark.parametrize("alpha", [1e-3, 0.1, 0.9])
+    @pytest.mark.parametrize("alpha", [1e-30, 1e-10, 1e-3, 0.1, 0.9])
     def test_smoothed_cross_entropy_ends_at_the_smoothed_label(self, alpha: float) -> None:
         assert sign_changes(cross_entropy().smoothed(alpha, 10), 10) == pytest.approx([0.9 * alpha], rel=1e-9)
 
@@ -464,7 +511,7 @@ class TestSignChanges:
         t = lead * low * high + ch * s + scale * s * s
         c = Coefficients(*(torch.tensor(value, dtype=torch.float64) for value in (0, ch, scale, 0, t, 0)))
         assert difference(low, c, n) == pytest.approx(0, abs=1e-12 * scale)
-        found = [1 - root for root in reversed(sign_changes(from_coefficients(c), n))]
+        found = [1 - root for root in reversed(sign_changes(polynomial(*c), n))]
         # The nearer the roots, the flatter the curve between them, and the further rounding moves them.
         assert found == pytest.approx([low, high], abs=1e-9 + 1e-13 / gap)
 
@@ -547,6 +594,26 @@ class TestOutputs:
         assert output_change(loss, high, ONE_ZERO) > 0
         assert entropy_change(loss, high, ONE_ZERO) < 0
 
+    def test_entropy_for_any_number_of_classes(self) -> None:
+        epsilon = torch.tensor([1e-6, 0.1, 0.5, 0.9, 0.99], dtype=torch.float64)
+        for loss, n in itertools.product((cross_entropy(), baikal(), mnist(), 1e-3 * mse()), (2, 3, 10, 1000)):
+            wanted = entropy_change(loss, symmetric_outputs(epsilon, n), torch.zeros(5, dtype=torch.long))
+            close(symmetric_entropy_change(loss, epsilon, n), wanted, rtol=1e-8, atol=1e-13)
+        assert symmetric_entropy_change(taylor(random_lambda(3)), epsilon, 10).shape == (3, 5)
+
+    @pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+    def test_large_steps_stay_within_what_is_possible(self, kind: torch.dtype) -> None:
+        """A step of 1e17 takes the outputs from one corner to another; digits must not be lost on the way."""
+        for far in (10.0, 17.0, 20.0, 45.0, 120.0):
+            outputs = torch.softmax(torch.tensor([[far, 0.0, -1.0]], dtype=kind), -1)
+            found = entropy_change(baikal(), outputs, torch.tensor([1]))
+            before = torch.special.entr(outputs).sum()
+            # All of the target's output in the end, so no entropy is left; at 120 the target had none to grow from.
+            assert found.item() == pytest.approx(-before.item(), abs=1e-5)
+        soft = torch.tensor([[0.3, 0.2, 0.5]], dtype=torch.float64)
+        outputs = torch.tensor([[1.797e-11, 1 - 1.797e-11 - 1.2e-16, 1.2e-16]], dtype=torch.float64)
+        assert output_change(baikal(), outputs, soft).abs() <= 1
+
     def test_first_order(self) -> None:
         """A tiny step keeps its digits: the change is then h_T times the step less its mean."""
         outputs, targets = torch.softmax(random_logits(6, 5), -1), torch.arange(6) % 5
@@ -571,6 +638,22 @@ class TestOutputs:
         for call in (output_change, entropy_change):
             with pytest.raises(InputError, match="outputs must be"):
                 call(mse(), outputs, ONE_ZERO)
+
+    @pytest.mark.parametrize(
+        ("targets", "message"),
+        [
+            (torch.tensor([2]), "class indices from 0 to 1"),
+            (torch.tensor([-100]), "class indices from 0 to 1"),
+            (torch.tensor([[0.7, 0.7]]), "soft targets must be probabilities"),
+            (torch.tensor([[math.nan, 1.0]]), "soft targets must be probabilities"),
+            (torch.tensor([0, 1, 1]), "do not fit"),
+            ([0], "must be tensors"),
+        ],
+    )
+    def test_targets_that_do_not_fit(self, targets: Tensor, message: str) -> None:
+        outputs = torch.tensor([[0.5, 0.5], [0.4, 0.6]])
+        with pytest.raises(InputError, match=message):
+            output_change(mse(), outputs[: 1 if len(targets) < 3 else 2], targets)
 
     def test_symmetric_outputs(self) -> None:
         found = symmetric_outputs([0.3, 0.9], 4)
@@ -625,13 +708,27 @@ class TestSmoothing:
         wanted = factor * loss.logit_gradient(logits, targets)
         close(found.base.logit_gradient(logits, targets), wanted, rtol=1e-6, atol=1e-7 * factor)
 
+    def test_powers_of_y_are_the_label_with_hard_ones(self) -> None:
+        squared = taylor([0, 0, 0, -1, 0, 1, 0, 1]).smoothed(0.3, 10)
+        found = recognise(squared, 10)
+        logits, targets = random_logits(6, 10), torch.arange(6)
+        again = found.base.smoothed(found.alpha.item(), 10).logit_gradient(logits, targets)
+        close(again, squared.logit_gradient(logits, targets), rtol=1e-9, atol=1e-12)
+        rule = acting(coefficients(found.base))
+        assert rule.t / rule.ch == pytest.approx(-1)
+
     @pytest.mark.parametrize("loss", [cross_entropy(), mse(), baikal(), mae(), focal(1), -2 * gce(0.3)], ids=repr)
     def test_none_in_it(self, loss: Loss) -> None:
         assert recognise(loss, 10).alpha == 0
         assert recognise(loss, 10).base == loss
 
     @pytest.mark.parametrize(
-        "loss", [mnist(), allcnnc(), polynomial(), mae().smoothed(1.0, 10), mse() + cross_entropy()], ids=repr
+        "loss",
+        [
+            *(mnist(), allcnnc(), polynomial(), mae().smoothed(1.0, 10), mse() + cross_entropy()),
+            *(polynomial(ch=-2, cy=-2), polynomial(ch=2, cy=2)),
+        ],
+        ids=repr,
     )
     def test_not_recognised(self, loss: Loss) -> None:
         found = recognise(loss, 10)
@@ -708,7 +805,10 @@ class TestExplain:
         assert document["zones"]["exact"][0]["low"] == 0
 
     def test_numbers_without_bound_are_texts(self) -> None:
-        assert explain(baikal(), 10).to_json()["zero_error"] == {"a": "inf", "b": "-inf", "c": 0.0}
+        document = explain(baikal(), 10).to_json()
+        assert document["zero_error"] == {"a": "inf", "b": "-inf", "c": 0.0}
+        assert document["limits"] == {"non_target": "inf", "target": 2.0}
+        assert explain(-1 * mse(), 10).to_json()["bias_growth"] is None
 
     def test_what_is_idle(self) -> None:
         assert explain(cross_entropy(), 10).idle == []
@@ -757,7 +857,14 @@ class TestLookup:
             assert find(text, 10) == loss
 
     @pytest.mark.parametrize(
-        "text", ["0,0,0,-1,0,2,0,0", "[0, 0, 0, -1, 0, 2, 0, 0]", "(0 0 0 -1 0 2 0 0)", " 0 0 0 -1e0 0 2 0 0 "]
+        "text",
+        [
+            "0,0,0,-1,0,2,0,0",
+            "[0, 0, 0, -1, 0, 2, 0, 0]",
+            "(0 0 0 -1 0 2 0 0)",
+            " 0 0 0 -1e0 0 2 0 0 ",
+            "0 0 0 −1 0 2 0 0",
+        ],
     )
     def test_lambda(self, text: str) -> None:
         assert find(text, 10) == taylor([0, 0, 0, -1, 0, 2, 0, 0])
@@ -770,7 +877,7 @@ class TestLookup:
         assert find(str(tmp_path / "loss"), 10) == mse()
         assert common_classes([str(tmp_path / "loss"), "mse", "1,2,3,4,5"]) is None
         assert common_classes([str(tmp_path / "loss"), str(tmp_path / "seven.json")]) == 7
-        with pytest.raises(InputError, match="made for 7 classes"):
+        with pytest.raises(InputError, match="made for 7 classes, not 10"):
             find(str(tmp_path / "seven.json"), 10)
         with pytest.raises(InputError, match="holds a population"):
             find(str(tmp_path / "two.json"), 10)
@@ -783,6 +890,7 @@ class TestLookup:
         [
             ("crossentropy", "no loss 'crossentropy'; give a loss file, λ, or one of cross-entropy, mse"),
             ("", "no loss ''"),
+            ("5", "5 is one number, not a loss"),
             ("[]", "no loss"),
             ("none.json", "cannot be read: No such file"),
             ("mse:2", "mse takes no parameter"),

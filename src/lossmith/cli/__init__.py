@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from io import TextIOWrapper
 
 from lossmith.errors import InputError
 
@@ -18,6 +19,10 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; end the process with 2 for a bad input, with 130 when interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        # What a terminal or a pipe of another encoding cannot show becomes "?", and is no error.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         code = _run(list(sys.argv[1:] if arguments is None else arguments))
         sys.stdout.flush()

@@ -22,3 +22,34 @@ def parse(command: type[Command], arguments: Sequence[str], name: str, default: 
         default=tyro.MISSING_NONPROP if default is None else default,
         config=(tyro.conf.FlagCreatePairsOff,),
     )
+
+
+def values_last(arguments: Sequence[str], flags: Sequence[str]) -> list[str]:
+    """The arguments with the flags that take several numbers at the end, so that words after their numbers are kept.
+
+    ``--classes 2 10 mse`` becomes ``mse --classes 2 10``.
+    """
+    first: list[str] = []
+    last: list[str] = []
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
+        group = [word]
+        while word in flags and rest and _is_number(rest[0]):
+            group.append(rest.pop(0))
+        movable = len(group) > 1 or ("=" in word and word.partition("=")[0] in flags)
+        (last if movable else first).extend(group)
+    return [*first, *last]
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def bracketed(word: str) -> str:
+    """λ that begins with a minus sign, which would read as a flag, in brackets."""
+    return f"[{word}]" if word.startswith("-") and ("," in word or " " in word.strip()) else word

@@ -11,7 +11,7 @@ import tyro
 
 from lossmith.cli.arguments import OptionalDirectory, OptionalNumber, Switch, parse
 from lossmith.cli.console import CompareProgress, set_threads
-from lossmith.cli.flags import at_absolute_place, document_of, filled, flags
+from lossmith.cli.flags import document_of, filled, flags, merged
 from lossmith.cli.tables import print_comparison
 from lossmith.errors import InputError
 from lossmith.evaluation import baselines
@@ -75,9 +75,7 @@ def run(arguments: Sequence[str]) -> None:
     base = known[0] if known else EvolveSettings()
     default = Compare(settings=filled(flags(EvolveSettings, PARTS), base.model_dump(mode="json")))
     given = parse(Compare, arguments, "compare", default)
-    kept, wished = base.model_dump(mode="json"), document_of(given.settings)
-    document = {**kept, **wished, "run": {**kept["run"], **wished["run"]}}
-    settings = at_absolute_place(validated(EvolveSettings, document, "the command line"))
+    settings = merged(base, given.settings)
     options = validated(CompareSettings, document_of(given.options), "the command line")
     changes = conflicts(settings, base) if known else []
     if changes:

@@ -80,6 +80,13 @@ def settings_document(path: Path) -> dict[str, Any]:
     return validated(EvolveSettings, document, str(path)).model_dump(mode="json")
 
 
+def merged(base: EvolveSettings, given: Any) -> EvolveSettings:
+    """The settings of parsed flags, over those that they began with."""
+    kept, wished = base.model_dump(mode="json"), document_of(given)
+    document = {**kept, **wished, "run": {**kept["run"], **wished["run"]}}
+    return at_absolute_place(validated(EvolveSettings, document, "the command line"))
+
+
 def at_absolute_place(settings: EvolveSettings) -> EvolveSettings:
     """The same settings with the path of a data file made absolute, so that a study goes on from anywhere."""
     place = settings.data.data

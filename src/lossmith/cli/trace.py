@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,18 +15,17 @@ import torch
 import tyro
 from rich.table import Table
 
-from lossmith.cli.arguments import OptionalDirectory, OptionalNumber, Switch, parse
+from lossmith.cli.arguments import OptionalDirectory, OptionalNumber, Switch, bracketed, parse, values_last
 from lossmith.cli.console import Bar, output, set_threads
-from lossmith.cli.flags import at_absolute_place, document_of, filled, flags
+from lossmith.cli.flags import filled, flags, merged
 from lossmith.errors import InputError
 from lossmith.evaluation import FORMS, Trace, trace
-from lossmith.losses import NAMES, Loss, find_all
+from lossmith.losses import NAMES, Loss, find_all, loss_file
 from lossmith.losses.files import write_json, write_whole
-from lossmith.report import plot_trace, save_figure
+from lossmith.report import plot_trace, save_figures
 from lossmith.study import EvolveSettings
 from lossmith.study.comparison import settings_of
 from lossmith.study.evolve import Job
-from lossmith.study.settings import validated
 from lossmith.training import Way, choose_way
 
 PARTS = ("data", "model", "recipe", "run.training", "run.device")
@@ -39,9 +39,9 @@ else:
 class TraceLosses:
     """Train a network with each loss and watch how hard each training sample is pulled towards its label, or pushed.
 
-    All losses have the same initial weights and batches. A LOSS is a loss file, a name with its parameter
-    (cross-entropy, mse, baikal, mae, poly:1, focal:2, gce:0.7, label-smoothing:0.1, taylor-ce, paper/allcnnc,
-    paper/mnist), or λ in quotes. For a best.json, data, model and recipe are those of its search unless flags say
+    All losses have the same initial weights and batches. A LOSS is a loss file, a name (cross-entropy, mse, baikal,
+    mae, poly:1, focal:2, gce:0.7, label-smoothing:0.1, taylor-ce, paper/allcnnc, paper/mnist; the parameters shown are
+    the defaults), or a λ in quotes. For a best.json, data, model and recipe are those of its search unless flags say
     otherwise. Writes trace.json, trace.npz (every strength) and figures/trace.png.
 
     example:  lossmith trace cross-entropy study/best.json --out trace
@@ -70,54 +70,73 @@ class TraceLosses:
 
 def run(arguments: Sequence[str]) -> None:
     """Run the command."""
-    first = parse(TraceLosses, arguments, "trace")
+    words = values_last([bracketed(word) for word in arguments], ("--hidden", "--milestones"))
+    first = parse(TraceLosses, words, "trace")
     if not first.losses:
         raise InputError(f"no loss is given; name a loss file, λ, or one of {', '.join(NAMES)}")
     base = _settings_of(first.losses)
     default = TraceLosses(settings=filled(flags(EvolveSettings, PARTS), base.model_dump(mode="json")))
-    given = parse(TraceLosses, arguments, "trace", default)
-    kept, wished = base.model_dump(mode="json"), document_of(given.settings)
-    document = {**kept, **wished, "run": {**kept["run"], **wished["run"]}}
-    settings = at_absolute_place(validated(EvolveSettings, document, "the command line"))
+    given = parse(TraceLosses, words, "trace", default)
+    settings = merged(base, given.settings)
     if given.samples != "all" and given.samples < 1:
         raise InputError(f"--samples is {given.samples}; give a number from 1, or all")
     set_threads(given.threads)
     directory = given.out or Path("trace")
+    pictures = [directory / "figures" / f"trace.{kind}" for kind in (("png", "svg") if given.svg else ("png",))]
+    _check_places([directory / "trace.npz", directory / "trace.json", *pictures])
     job = Job.open(settings)
     losses = find_all(given.losses, job.classes)
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{directory} cannot be made: {error.strerror}; give another --out") from None
-    with Bar(quiet=given.quiet or given.json) as bar:
-        found = _trace(job, losses, settings, given, bar)
     names = [loss.name for loss in losses]
-    summary = _summary(found, losses, settings, given)
+    try:
+        with Bar(quiet=given.quiet or given.json) as bar:
+            found, way = _trace(job, losses, settings, given, bar)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("A trace is written at its end, so nothing was written.") from None
+    summary = _summary(found, losses, settings, given, way)
+    directory.mkdir(parents=True, exist_ok=True)
+    save_figures({path: plot_trace(found, names) for path in pictures})
     write_whole(_packed(found, names), directory / "trace.npz")
     write_json(summary, directory / "trace.json")
-    pictures = [directory / "figures" / f"trace.{kind}" for kind in (("png", "svg") if given.svg else ("png",))]
-    for path in pictures:
-        save_figure(plot_trace(found, names), path)
     if given.json:
         sys.stdout.write(json.dumps(summary, indent=2) + "\n")
     elif not given.quiet:
         console = output()
         console.print(_table(found, names))
         console.print(
-            "Share of the samples that a step pushes away from their label; exact and as published: theorem 2 with "
-            "ε = 1 − h_T; vector: the actual outputs. Accuracy on the same samples, by their labels as trained."
+            "Share of the samples that a step pushes away from their label by more than 1e-12; exact and as published: "
+            "theorem 2 with ε = 1 − h_T; vector: the actual outputs. Accuracy on the same samples, by their labels as "
+            "trained."
         )
         console.print(f"\nEvery strength: {directory / 'trace.npz'}\nPicture:        {pictures[0]}", soft_wrap=True)
 
 
+def _check_places(paths: Sequence[Path]) -> None:
+    """See before the training that the results can be written; nothing is made yet.
+
+    Raises:
+        InputError: if something is in the way of a file or its folder.
+    """
+    for path in paths:
+        if path.is_dir():
+            raise InputError(
+                f"{path} is a directory, but the trace needs a file there; remove it or give another --out"
+            )
+        above = next(folder for folder in path.parents if folder.exists())
+        if not above.is_dir():
+            raise InputError(f"{path.parent} cannot be made, since {above} is no directory; give another --out")
+        if not os.access(above, os.W_OK | os.X_OK):
+            raise InputError(f"{path.parent} cannot be written, since {above} is read-only; give another --out")
+
+
 def _settings_of(texts: Sequence[str]) -> EvolveSettings:
-    """Settings that the first best.json among the losses was evolved with, or the defaults."""
-    files = [Path(text) for text in texts if text.partition(":")[0] not in NAMES and Path(text).is_file()]
-    known = (settings_of([path]) for path in files)
-    return next((pair[0] for pair in known if pair is not None), EvolveSettings())
+    """Settings that the best.json files among the losses were evolved with, or the defaults."""
+    known = settings_of([file for file in map(loss_file, texts) if file is not None])
+    return EvolveSettings() if known is None else known[0]
 
 
-def _trace(job: Job, losses: Sequence[Loss], settings: EvolveSettings, given: TraceLosses, bar: Bar) -> Trace:
+def _trace(
+    job: Job, losses: Sequence[Loss], settings: EvolveSettings, given: TraceLosses, bar: Bar
+) -> tuple[Trace, Way]:
     population, recipe = Loss.stack(losses), settings.recipe
     way: Way | Literal["auto"] = settings.run.training
     if way == "auto":
@@ -127,9 +146,9 @@ def _trace(job: Job, losses: Sequence[Loss], settings: EvolveSettings, given: Tr
     def tick(share: float) -> None:
         bar.show("training", share, line=f"training, {int(4 * share) * 25} %")
 
-    bar.show("training", 0.0, line="training …")
+    tick(0.0)
     samples = None if given.samples == "all" else given.samples
-    return trace(job.task, population, given.seed, recipe, way, samples, tick)
+    return trace(job.task, population, given.seed, recipe, way, samples, tick), way
 
 
 def _packed(found: Trace, names: Sequence[str]) -> bytes:
@@ -140,13 +159,18 @@ def _packed(found: Trace, names: Sequence[str]) -> bytes:
     return file.getvalue()
 
 
-def _summary(found: Trace, losses: Sequence[Loss], settings: EvolveSettings, given: TraceLosses) -> dict[str, Any]:
+def _summary(
+    found: Trace, losses: Sequence[Loss], settings: EvolveSettings, given: TraceLosses, way: Way
+) -> dict[str, Any]:
     document = settings.model_dump(mode="json", include={"data": True, "model": True, "recipe": True})
     document["data"]["data"] = Path(settings.data.data).name
     return {
         "settings": document,
         "seed": given.seed,
-        "samples": given.samples,
+        "samples": found.samples.shape[1],
+        "training": way,
+        "device": settings.run.device,
+        "threads": torch.get_num_threads(),
         "versions": {"lossmith": version("lossmith"), "torch": torch.__version__},
         "losses": [
             {

@@ -84,11 +84,13 @@ def trace(
         tick: Called after each epoch with the share of the work that is done.
 
     Raises:
-        InputError: if the targets are class probabilities, the losses are made for another number of classes, or the
-            way cannot run the network.
+        InputError: if the targets are class probabilities, there is no sample to look at, the losses are made for
+            another number of classes, or the way cannot run the network.
     """
     if task.targets.is_floating_point():
         raise InputError("a trace follows each sample's one label; give class indices instead of probabilities")
+    if samples is not None and samples < 1:
+        raise InputError(f"a trace looks at 1 sample or more in each epoch, not {samples}")
     losses.check_classes(task.classes)
     total = len(task.inputs)
     length = -(-recipe.total_steps(total) // recipe.steps_per_epoch(total))

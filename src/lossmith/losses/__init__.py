@@ -2,7 +2,7 @@
 
 from lossmith.losses.criterion import Criterion
 from lossmith.losses.files import load, save
-from lossmith.losses.lookup import NAMES, common_classes, find, find_all
+from lossmith.losses.lookup import NAMES, common_classes, find, find_all, loss_file
 from lossmith.losses.loss import Loss
 from lossmith.losses.named import (
     baikal,
@@ -37,6 +37,7 @@ __all__ = [
     "gce",
     "latex",
     "load",
+    "loss_file",
     "mae",
     "mnist",
     "mse",

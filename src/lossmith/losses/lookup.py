@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from reprlib import repr as brief
 
 from lossmith.errors import InputError
 from lossmith.losses.files import load
@@ -76,17 +77,36 @@ def find(text: str, classes: int) -> Loss:
         return _named(name, parameter if colon else None, classes)
     numbers = _numbers(text)
     if numbers is not None:
+        if len(numbers) == 1:
+            raise InputError(f"{text} is one number, not a loss; put all numbers of a λ into one pair of quotes")
         return taylor(numbers, taylor_order(len(numbers)))
-    path = Path(text)
-    if text and path.is_dir():
-        raise InputError(f"{text} is a directory, not a loss; name the best.json in it")
-    if not text or (not path.exists() and path.suffix != ".json"):
-        raise InputError(f"there is no loss {text!r}; give a loss file, λ, or one of {', '.join(NAMES)}")
-    loss = load(path)
+    file = loss_file(text)
+    if file is None:
+        raise InputError(f"there is no loss {brief(text)}; give a loss file, λ, or one of {', '.join(NAMES)}")
+    loss = load(file)
     if loss.shape:
         raise InputError(f"{text} holds a population; save the one member that you want")
-    loss.check_classes(classes)
+    if loss.classes not in (None, classes):
+        raise InputError(f"{text} is made for {loss.classes} classes, not {classes}; take a loss for {classes} classes")
     return loss
+
+
+def loss_file(text: str) -> Path | None:
+    """The loss file that a text names, if it is no name and no λ: one that is there, or ends in .json.
+
+    Raises:
+        InputError: if it is a directory.
+    """
+    if text.partition(":")[0] in NAMES or _numbers(text) is not None or not text:
+        return None
+    path = Path(text)
+    try:
+        directory, there = path.is_dir(), path.exists()
+    except (OSError, ValueError):
+        return None  # A text that no file can be called.
+    if directory:
+        raise InputError(f"{text} is a directory, not a loss; name the best.json in it")
+    return path if there or path.suffix == ".json" else None
 
 
 def find_all(texts: Sequence[str], classes: int) -> list[Loss]:
@@ -95,10 +115,10 @@ def find_all(texts: Sequence[str], classes: int) -> list[Loss]:
     Raises:
         InputError: as :func:`find`, or if the same text stands twice.
     """
+    losses = [find(text, classes) for text in texts]
     repeated = next((text for text in texts if list(texts).count(text) > 1), None)
     if repeated is not None:
         raise InputError(f"the loss {repeated} is given twice; leave one out")
-    losses = [find(text, classes) for text in texts]
     names = [loss.name for loss in losses]
     return [
         loss if names.count(loss.name) == 1 else replace(loss, name=text)
@@ -112,16 +132,14 @@ def common_classes(texts: Sequence[str]) -> int | None:
     Raises:
         InputError: if a file cannot be read, or two are made for different numbers.
     """
-    first: tuple[str, int] | None = None
-    for text in texts:
-        if text.partition(":")[0] in NAMES or not Path(text).is_file():
-            continue
-        classes = load(text).classes
+    first: tuple[Path, int] | None = None
+    for file in filter(None, map(loss_file, texts)):
+        classes = load(file).classes
         if first is not None and classes not in (None, first[1]):
             raise InputError(
-                f"{first[0]} is made for {first[1]} classes and {text} for {classes}; take losses of the same number"
+                f"{first[0]} is made for {first[1]} classes and {file} for {classes}; take losses of the same number"
             )
-        first = first or (None if classes is None else (text, classes))
+        first = first or (None if classes is None else (file, classes))
     return None if first is None else first[1]
 
 
@@ -143,7 +161,7 @@ def _named(name: str, parameter: str | None, classes: int) -> Loss:
 
 def _numbers(text: str) -> list[float] | None:
     """Numbers that are separated by commas or spaces, in brackets or not; None for any other text."""
-    words = re.sub(r"^\s*[\[(]|[\])]\s*$", "", text).replace(",", " ").split()
+    words = re.sub(r"^\s*[\[(]|[\])]\s*$", "", text).replace("−", "-").replace(",", " ").split()
     try:
         return [float(word) for word in words] or None
     except ValueError:

@@ -305,6 +305,7 @@ class Loss:
                 f"{tuple(x.shape)}: give class indices as whole numbers, or probabilities of each class"
             )
         leading = targets.shape[: -2 if soft else -1]
+        # NumPy's: that of torch loads SymPy.
         return x.expand(*np.broadcast_shapes(self.shape, x.shape[:-2], leading), *x.shape[-2:])
 
     def _at_outputs(self, basis: Callable[[Tensor, float, int], Tensor], h: Tensor, y: Tensor) -> Tensor:

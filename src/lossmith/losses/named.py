@@ -117,6 +117,7 @@ def polynomial(
     }
     values = [torch.as_tensor(c, dtype=torch.float64) / divisor for c, divisor in phi.values()]
     used = [(term, c) for term, c in zip(phi, values, strict=True) if bool((c != 0).any())]
+    # NumPy's: that of torch loads SymPy.
     shape = np.broadcast_shapes(*(c.shape for c in values))
     columns = [c.expand(shape) for _, c in used]
     rows = torch.stack(columns, -1) if columns else torch.zeros(*shape, 0, dtype=torch.float64)
@@ -165,7 +166,10 @@ def taylor(lam: Sequence[float] | Sequence[Sequence[float]] | ArrayLike | Tensor
                 share = math.comb(i, a) * (-h_centre) ** (i - a) * math.comb(j, b) * (-y_centre) ** (j - b)
                 term = Term(float(a), b, 0)
                 total[term] = total.get(term, torch.zeros_like(weight)) + weight * share
-    return Loss(tuple(total), torch.stack(list(total.values()), -1), None, f"Taylor order {order}")
+    columns = torch.stack(list(total.values()), -1)
+    if not bool(columns.isfinite().all()):
+        raise InputError("λ has numbers so large that the coefficients of its loss overflow; give smaller ones")
+    return Loss(tuple(total), columns, None, f"Taylor order {order}")
 
 
 def _loss(name: str, phi: dict[tuple[float, int, int], float]) -> Loss:

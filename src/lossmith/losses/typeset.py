@@ -6,6 +6,7 @@ from typing import NamedTuple
 from lossmith.errors import InputError
 from lossmith.losses.loss import Loss
 from lossmith.losses.samples import Term
+from lossmith.losses.text import smallest
 
 
 class Latex(NamedTuple):
@@ -33,7 +34,7 @@ def latex(loss: Loss, digits: int = 4) -> Latex:
         raise InputError("a population has no single formula; index one member")
     terms = dict(zip(loss.terms, loss.coefficients.tolist(), strict=True))
     body = _sum(terms, "_k", digits)
-    simple = body == "0" or (body[0] != "-" and sum(c != 0 for c in terms.values()) == 1)
+    simple = body == "0" or (body[0] != "-" and sum(abs(c) > smallest(terms) for c in terms.values()) == 1)
     value = body if simple else rf"\left({body}\right)"
     rule = {term: c.item() for term, c in loss.rule().items()}
     return Latex(
@@ -45,7 +46,7 @@ def latex(loss: Loss, digits: int = 4) -> Latex:
 
 def _sum(terms: Mapping[Term, float], index: str, digits: int) -> str:
     """Terms with a coefficient other than 0, in the order of ``Loss.formula``."""
-    ordered = sorted((-log, j, i, c) for (i, j, log), c in terms.items() if c != 0)
+    ordered = sorted((-log, j, i, c) for (i, j, log), c in terms.items() if abs(c) > smallest(terms))
     parts = [
         (" - " if c < 0 else " + ") + _product(Term(i, j, -log), abs(c), index, digits) for log, j, i, c in ordered
     ]

@@ -10,7 +10,7 @@ from lossmith.report.curves import (
     rule_curve,
     search_history,
 )
-from lossmith.report.figures import plot_comparison, plot_history, plot_losses, save_figure
+from lossmith.report.figures import plot_comparison, plot_history, plot_losses, save_figure, save_figures
 from lossmith.report.theory import plot_explanation, plot_figure3, plot_trace
 
 __all__ = [
@@ -28,5 +28,6 @@ __all__ = [
     "plot_trace",
     "rule_curve",
     "save_figure",
+    "save_figures",
     "search_history",
 ]

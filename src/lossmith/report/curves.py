@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from lossmith.losses import Loss
-from lossmith.theory import attraction, sign_changes, symmetric_gamma
+from lossmith.theory import attraction, logit_steps, sign_changes, symmetric_gamma
 
 Array = NDArray[np.float64]
 
@@ -74,13 +74,13 @@ class Shape:
 def loss_shape(loss: Loss, classes: int, points: int = 400) -> Shape:
     """A loss and its gradient against the target output."""
     target = torch.linspace(0.002, 0.998, points, dtype=torch.float64)
-    target = torch.cat([torch.tensor([1 / classes], dtype=torch.float64), target])
-    logits = torch.zeros(len(target), classes, dtype=torch.float64)
-    logits[:, 0] = torch.log(target * (classes - 1) / (1 - target))
-    labels = torch.zeros(len(target), dtype=torch.long)
-    value = loss.value(logits, labels)
-    gradient = loss.logit_gradient(logits, labels)[:, 0]
-    return Shape(loss.name, target[1:].numpy(), (value[1:] - value[0]).numpy(), gradient[1:].numpy())
+    start = torch.tensor([1 / classes], dtype=torch.float64)
+    outputs = torch.cat([start, target])
+    others = (1 - outputs) / (classes - 1)
+    one, zero = torch.ones_like(outputs), torch.zeros_like(outputs)
+    value = -(loss.phi(outputs, one) + (classes - 1) * loss.phi(others, zero))
+    _, step = logit_steps(loss, 1 - target, classes)
+    return Shape(loss.name, target.numpy(), (value[1:] - value[0]).numpy(), -step.numpy())
 
 
 @dataclass(frozen=True)

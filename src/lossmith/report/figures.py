@@ -1,7 +1,7 @@
 """The pictures: matplotlib figures of data that was computed before."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,23 +34,50 @@ STYLE: Any = {
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG or SVG (by the ending), whole or not at all; its folder is made if it is not there.
+    """Write a figure as PNG, SVG or PDF (by the ending), whole or not at all; its folder is made if it is not there.
 
     Raises:
-        InputError: if the name has another ending, or the file cannot be written.
+        InputError: if the name has another ending, the numbers are too large to be drawn, or the file cannot be
+            written.
     """
-    kind = checked_kind(path)
-    try:
-        path.parent.mkdir(exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"{path.parent} cannot be made: {error.strerror}; make room or remove what is in the way"
-        ) from None
+    save_figures({path: figure})
+
+
+def save_figures(figures: Mapping[Path, Figure]) -> None:
+    """Write several figures as :func:`save_figure` does, none if one cannot be drawn or has no place."""
+    contents = {path: _rendered(figure, checked_kind(path)) for path, figure in figures.items()}
+    for path in figures:
+        try:
+            path.parent.mkdir(exist_ok=True)
+        except FileNotFoundError:
+            raise InputError(
+                f"{path.parent} cannot be made, since {path.parent.parent} is not there; make that first"
+            ) from None
+        except OSError as error:
+            raise InputError(
+                f"{path.parent} cannot be made: {error.strerror}; make room or remove what is in the way"
+            ) from None
+        if path.is_dir():
+            raise InputError(f"{path} cannot be written, since it is a directory; give another name")
+    for path, content in contents.items():
+        write_whole(content, path)
+
+
+def _rendered(figure: Figure, kind: str) -> bytes:
     content = io.BytesIO()
     metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
-    with styled():
-        figure.savefig(content, format=kind, dpi=150, bbox_inches="tight", metadata=metadata)
-    write_whole(content.getvalue(), path)
+    try:
+        with styled():
+            figure.savefig(content, format=kind, dpi=150, bbox_inches="tight", metadata=metadata)
+    except (ValueError, OverflowError) as error:
+        raise InputError(f"the picture cannot be drawn ({error}); its numbers are too large or too small") from None
+    return content.getvalue()
+
+
+def shown(name: str, length: int = 30) -> str:
+    """The name of a loss as a picture shows it: no mathematics in it, and not too long."""
+    whole = " ".join(name.split())
+    return (whole if len(whole) <= length else whole[: length - 1] + "…").replace("$", r"\$")
 
 
 def checked_kind(path: Path) -> str:
@@ -98,8 +125,8 @@ def plot_losses(shapes: Sequence[Shape]) -> Figure:
         left, right = figure.subplots(1, 2)
         colors = [*LINES[: len(shapes) - 1], EVOLVED]
         for shape, color in zip(shapes, colors, strict=True):
-            left.plot(shape.output, shape.value, color=color, lw=2, label=shape.name)
-            right.plot(shape.output, shape.gradient, color=color, lw=2, label=shape.name)
+            left.plot(shape.output, shape.value, color=color, lw=2, label=shown(shape.name))
+            right.plot(shape.output, shape.gradient, color=color, lw=2, label=shown(shape.name))
         right.axhline(0, color="grey", lw=0.8)
         left.set(title="Loss", xlabel="output of the target class", ylabel="loss, less its value at equal outputs")
         right.set(

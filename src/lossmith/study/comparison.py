@@ -91,7 +91,7 @@ def settings_of(paths: Sequence[Path]) -> tuple[EvolveSettings, str] | None:
         if changes or digest != found[0][2]:
             key = changes[0][0] if changes else "data"
             raise InputError(
-                f"{path} and {found[0][0]} were evolved with different settings ({key}); compare them one at a time"
+                f"{path} and {found[0][0]} were evolved with different settings ({key}); take them one at a time"
             )
     return (found[0][1], found[0][2]) if found else None
 

@@ -15,14 +15,13 @@ from lossmith.theory.coefficients import (
     coefficients,
     from_acting,
     from_canonical,
-    from_coefficients,
     to_lambda,
 )
 from lossmith.theory.explanation import EPSILONS, Explanation, explain
 from lossmith.theory.invariant import Form, bias_growth, gain, is_trainable, margin, null_epoch
-from lossmith.theory.outputs import entropy_change, output_change, symmetric_outputs
+from lossmith.theory.outputs import entropy_change, output_change, symmetric_entropy_change, symmetric_outputs
 from lossmith.theory.smoothing import Smoothing, recognise, unsmoothed
-from lossmith.theory.zero_error import REGIMES, ZeroError, regime, zero_error
+from lossmith.theory.zero_error import REGIMES, ZeroError, regime, zero_error, zero_error_limits
 
 __all__ = [
     "EPSILONS",
@@ -45,7 +44,6 @@ __all__ = [
     "explain",
     "from_acting",
     "from_canonical",
-    "from_coefficients",
     "gain",
     "is_trainable",
     "logit_steps",
@@ -55,10 +53,12 @@ __all__ = [
     "recognise",
     "regime",
     "sign_changes",
+    "symmetric_entropy_change",
     "symmetric_gamma",
     "symmetric_outputs",
     "to_lambda",
     "unsmoothed",
     "zero_error",
+    "zero_error_limits",
     "zones",
 ]

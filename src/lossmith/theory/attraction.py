@@ -14,11 +14,14 @@ from lossmith.errors import InputError
 from lossmith.losses import Loss
 from lossmith.theory.checks import Numbers, check_classes, checked_epsilon
 from lossmith.theory.invariant import Form
+from lossmith.theory.slope import hard_slope
 
-# The scan for sign changes: logit(ε) from −SCAN to SCAN. Beyond it 1 − ε has too few digits left to tell a sign.
-SCAN = 20.0
+# The scan for sign changes in logit(ε): fine in the middle, coarse to the smallest ε, and to the largest below 1.
+MIDDLE, LOWEST, HIGHEST = 20.0, -100.0, 36.0
 POINTS = 4001
 NOISE = 1e-14
+# Relative to its terms, the curve changes by less than this between two points of the fine scan.
+NEAR = 0.05
 
 
 class Zone(NamedTuple):
@@ -42,7 +45,7 @@ def symmetric_gamma(loss: Loss, epsilon: Numbers, classes: int) -> tuple[Tensor,
     Raises:
         InputError: if ε is outside (0, 1), n < 2, or the loss is made for another number of classes.
     """
-    other, target = _outputs(loss, epsilon, classes)
+    other, target = (h.reshape((1,) * len(loss.shape) + h.shape) for h in _outputs(loss, epsilon, classes))
     return loss.gamma(other, torch.zeros_like(other)), loss.gamma(target, torch.ones_like(target))
 
 
@@ -56,20 +59,7 @@ def logit_steps(loss: Loss, epsilon: Numbers, classes: int, form: Form = "exact"
     Raises:
         InputError: as :func:`symmetric_gamma`, or if the form is unknown.
     """
-    if form not in ("exact", "published"):
-        raise InputError(f"attraction has the forms 'exact' and 'published', not {form!r}")
-    other, target = _outputs(loss, epsilon, classes)
-    share = classes - 1
-    distance = share * other  # ε itself: 1 − (1 − ε) would have lost its digits.
-    # c1 cancels between the two; left out, it cannot enter through rounding either.
-    acting = loss.acting()
-    up = acting.slope(target, torch.ones_like(target))
-    down = acting.slope(other, torch.zeros_like(other))
-    a = distance * up - (share * target) * down
-    b = -a / share
-    if form == "published":
-        full = loss.slope(other, torch.zeros_like(other))
-        b = b + 2 * (classes - 2) / share * distance * full
+    b, a, _ = _steps(loss, epsilon, classes, form)
     return b, a
 
 
@@ -78,8 +68,8 @@ def attraction(loss: Loss, epsilon: Numbers, classes: int, form: Form = "exact")
 
     ``strength = ε(ε−1)(e^A − e^B) / ((ε−1)e^A − εe^B)`` with the steps A and B of :func:`logit_steps`. The exact form
     is the change of a softmax output, its sign that of γ_T − γ_¬T, and c1 has no effect on it; the published form has
-    none of the three. Its error is that of γ_T − γ_¬T: rounding of the terms that γ is a sum of. Where these cancel
-    near zero error (focal loss, whose terms alternate, below ε of about 1e-5) the sign of what is left is not known.
+    none of the three. The error is rounding of γ_T and γ_¬T, a few units in their last digits (for the focal loss with
+    a focusing parameter up to 30; above, its coefficients are no longer exact in float64 where they should cancel).
 
     Args:
         loss: One or a population ``[*P]``.
@@ -115,8 +105,9 @@ def strength(epsilon: Tensor, step: Tensor) -> Tensor:
 def sign_changes(loss: Loss, classes: int, form: Form = "exact") -> list[float]:
     """Every ε in (0, 1) at which attraction changes its sign, ascending, for one loss.
 
-    A scan over 4001 values of logit(ε), pairs of roots between two of them found by a finer scan where the curve
-    comes near 0, then bisection to the last digit.
+    A scan over logit(ε) from −100 to 36 (ε from 4e-44 to the last number below 1), finer in the middle, and finer
+    still where the curve comes near 0 and turns back, so that pairs of roots are found; then bisection to the last
+    digit. What is below 1e-14 of the terms that it is a sum of counts as rounding and has no sign.
 
     Raises:
         InputError: as :func:`logit_steps`, or for a population.
@@ -138,7 +129,7 @@ def zones(loss: Loss, classes: int, form: Form = "exact") -> list[Zone]:
     if loss.shape:
         raise InputError("the zones of attraction are those of one loss; index a member of the population")
     logit_steps(loss, 0.5, classes, form)
-    x = _with_near_misses(loss, torch.linspace(-SCAN, SCAN, POINTS, dtype=torch.float64), classes, form)
+    x = _with_near_misses(loss, _scan(), classes, form)
     sign = torch.sign(_relative(loss, x, classes, form))
     known = sign.nonzero().flatten()
     if len(known) == 0:
@@ -156,24 +147,42 @@ def zones(loss: Loss, classes: int, form: Form = "exact") -> list[Zone]:
     return [Zone(*edge, s) for edge, s in zip(pairwise(edges), signs, strict=True)]
 
 
+def _steps(loss: Loss, epsilon: Numbers, classes: int, form: Form) -> tuple[Tensor, Tensor, Tensor]:
+    """B, A, and the size of the terms that A − B is a sum of."""
+    if form not in ("exact", "published"):
+        raise InputError(f"attraction has the forms 'exact' and 'published', not {form!r}")
+    other, target = _outputs(loss, epsilon, classes)
+    share = classes - 1
+    distance = share * other  # ε itself: 1 − (1 − ε) would have lost its digits.
+    # c1 cancels between the two; left out, it cannot enter through rounding either.
+    acting = loss.acting()
+    up, up_size = hard_slope(acting, target, distance, 1)
+    down, down_size = hard_slope(acting, other, 1 - other, 0)
+    a = distance * up - (share * target) * down
+    b = -a / share
+    size = (distance * up_size + share * target * down_size) * (1 + 1 / share)
+    if form == "published":
+        full, full_size = hard_slope(loss, other, 1 - other, 0)
+        lost = 2 * (classes - 2) / share * distance
+        b, size = b + lost * full, size + lost * full_size
+    return b, a, size
+
+
 def _outputs(loss: Loss, epsilon: Numbers, classes: int) -> tuple[Tensor, Tensor]:
-    """Outputs of the non-targets and of the target, broadcast with the population: ``[1, …, *E]``."""
+    """Outputs of the non-targets and of the target, ``[*E]``."""
     check_classes(loss, classes)
     values = checked_epsilon(epsilon).to(loss.coefficients.device)
-    values = values.reshape((1,) * len(loss.shape) + values.shape)
     return values / (classes - 1), 1 - values
+
+
+def _scan() -> Tensor:
+    low, high = torch.arange(LOWEST, -MIDDLE), torch.arange(MIDDLE, HIGHEST, 0.1)[1:]
+    return torch.cat([low, torch.linspace(-MIDDLE, MIDDLE, POINTS, dtype=torch.float64), high]).double()
 
 
 def _relative(loss: Loss, x: Tensor, classes: int, form: Form) -> Tensor:
     """``A − B`` at logit(ε) = x, relative to the size of the terms that it is a sum of; 0 where that is rounding."""
-    epsilon = torch.sigmoid(x)
-    b, a = logit_steps(loss, epsilon, classes, form)
-    kept = loss.acting() if form == "exact" else loss
-    single = Loss(kept.terms, torch.diag(kept.coefficients))
-    target, other = 1 - epsilon[None], epsilon[None] / (classes - 1)
-    up = single.slope(target, torch.ones_like(target)).abs().sum(0)
-    down = single.slope(other, torch.zeros_like(other)).abs().sum(0)
-    size = epsilon * up + (classes - 1 - (classes - 3) * epsilon) * down
+    b, a, size = _steps(loss, torch.sigmoid(x), classes, form)
     return torch.where((a - b).abs() > NOISE * size, (a - b) / size, 0.0)
 
 
@@ -181,12 +190,14 @@ def _with_near_misses(loss: Loss, x: Tensor, classes: int, form: Form) -> Tensor
     """The scan with finer points where the curve comes near 0 and turns back: two roots may lie between two points."""
     found = [x]
     size = _relative(loss, x, classes, form).abs()
-    lowest = ((size[1:-1] <= size[:-2]) & (size[1:-1] <= size[2:])).nonzero().flatten() + 1
-    centre, width = x[lowest], x[1] - x[0]
+    before, inner, after = size[:-2], size[1:-1], size[2:]
+    near = (inner < NEAR) & (inner <= before) & (inner <= after) & (before + after > 0)
+    lowest = near.nonzero().flatten() + 1
+    centre, width = x[lowest], (x[lowest + 1] - x[lowest - 1])[:, None] / 2
     for _ in range(4):
-        near = centre[:, None] + torch.linspace(-1, 1, 41, dtype=x.dtype) * width
-        best = _relative(loss, near.flatten(), classes, form).reshape(near.shape).abs().argmin(1)
-        found.append(near.flatten())
-        centre, width = near.gather(1, best[:, None])[:, 0], width / 20
+        finer = centre[:, None] + torch.linspace(-1, 1, 41, dtype=x.dtype) * width
+        best = _relative(loss, finer.flatten(), classes, form).reshape(finer.shape).abs().argmin(1)
+        found.append(finer.flatten())
+        centre, width = finer.gather(1, best[:, None])[:, 0], width / 20
     points: Tensor = torch.cat(found).unique()
     return points

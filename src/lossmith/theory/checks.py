@@ -9,12 +9,22 @@ from lossmith.errors import InputError
 from lossmith.losses import Loss
 
 Numbers = float | Sequence[float] | Tensor
+MOST_CLASSES = 10**9
+
+
+def check_count(classes: int) -> None:
+    """Raise an InputError if that is no number of classes."""
+    if isinstance(classes, bool) or not isinstance(classes, int):
+        raise InputError(f"the number of classes is a whole number, not {classes!r}")
+    if classes < 2:
+        raise InputError(f"a classifier has at least 2 classes, not {classes}")
+    if classes > MOST_CLASSES:
+        raise InputError(f"the theory is computed for up to {MOST_CLASSES} classes, not {classes}")
 
 
 def check_classes(loss: Loss, classes: int) -> None:
-    """Raise an InputError if there are fewer than 2 classes or the loss is made for another number."""
-    if classes < 2:
-        raise InputError(f"a classifier has at least 2 classes, not {classes}")
+    """Raise an InputError if that is no number of classes, or the loss is made for another."""
+    check_count(classes)
     loss.check_classes(classes)
 
 
@@ -24,7 +34,10 @@ def checked_epsilon(epsilon: Numbers) -> Tensor:
     Raises:
         InputError: if a number is outside (0, 1) or not a number.
     """
-    values = torch.as_tensor(epsilon, dtype=torch.float64)
+    try:
+        values = torch.as_tensor(epsilon, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        raise InputError("ε must be a number, a list of numbers or a tensor") from None
     inside = (values > 0) & (values < 1)
     if not bool(inside.all()):
         outside = values[~inside].flatten()[0].item()

@@ -7,8 +7,8 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from lossmith.errors import InputError
-from lossmith.losses import Loss, Term, polynomial, taylor, taylor_order
-from lossmith.theory.checks import check_classes
+from lossmith.losses import Loss, Term, taylor, taylor_order
+from lossmith.theory.checks import check_classes, check_count
 
 TERMS = {
     "c1": Term(0, 0, 0),
@@ -67,7 +67,10 @@ def coefficients(lam: ArrayLike | Tensor | Loss) -> Coefficients:
         tensor(-2., dtype=torch.float64)
     """
     if not isinstance(lam, Loss):
-        rows = torch.as_tensor(lam, dtype=torch.float64)
+        try:
+            rows = torch.as_tensor(lam, dtype=torch.float64)
+        except (TypeError, ValueError, RuntimeError):
+            raise InputError("λ must be numbers: a list, array or tensor of equal rows") from None
         lam = taylor(rows, taylor_order(rows.shape[-1] if rows.ndim else 1))
     rule = lam.rule()
     other = next((term for term in rule if term not in TERMS.values()), None)
@@ -131,12 +134,6 @@ def from_canonical(x: Canonical, classes: int) -> Coefficients:
     Raises:
         InputError: if n < 2.
     """
-    if classes < 2:
-        raise InputError(f"a classifier has at least 2 classes, not {classes}")
+    check_count(classes)
     m = classes * torch.exp(x.log_gain)
     return from_acting(Acting(m * x.ch, m * x.chh, m * x.chy, m - m * x.chy / classes))
-
-
-def from_coefficients(c: Coefficients, name: str = "polynomial") -> Loss:
-    """The loss with these coefficients."""
-    return polynomial(*c, name=name)

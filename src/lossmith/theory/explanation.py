@@ -16,9 +16,9 @@ from lossmith.theory.attraction import Zone, attraction, zones
 from lossmith.theory.checks import checked_epsilon
 from lossmith.theory.coefficients import acting, acting_pair, canonical, coefficients
 from lossmith.theory.invariant import bias_growth, gain, is_trainable, margin, null_epoch
-from lossmith.theory.outputs import entropy_change, symmetric_outputs
+from lossmith.theory.outputs import symmetric_entropy_change
 from lossmith.theory.smoothing import parts, recognise
-from lossmith.theory.zero_error import REGIMES, regime, zero_error
+from lossmith.theory.zero_error import REGIMES, regime, zero_error, zero_error_limits
 
 EPSILONS = (0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99)
 
@@ -42,6 +42,7 @@ class Explanation:
         bias_growth: How fast outputs grow apart there whatever the label, in units of m; NaN where m ≤ 0.
         trainable: The invariant, exact and published.
         zero_error: a, b, c at h = y.
+        limits: γ of the non-targets and of the target there.
         regime: What they mean.
         zones: Where it attracts and repels, exact and published.
         strength: Strength of attraction, exact and published, and change of the entropy, at some ε.
@@ -63,6 +64,7 @@ class Explanation:
     bias_growth: float
     trainable: dict[str, bool]
     zero_error: dict[str, float]
+    limits: dict[str, float]
     regime: str
     zones: dict[str, list[Zone]]
     strength: dict[str, list[float]]
@@ -70,7 +72,7 @@ class Explanation:
     cross_entropy_smoothing: float | None
 
     def to_json(self) -> dict[str, Any]:
-        """The same as a JSON document; numbers without bound become the texts "inf" and "-inf"."""
+        """The same as a JSON document; what has no bound becomes the text "inf" or "-inf", what is not there null."""
         document = asdict(self)
         document["zones"] = {form: [zone._asdict() for zone in found] for form, found in self.zones.items()}
         plain: dict[str, Any] = _finite(document)
@@ -85,8 +87,9 @@ def explain(loss: Loss, classes: int, epsilon: Sequence[float] = EPSILONS) -> Ex
     """
     if loss.shape:
         raise InputError("one loss is explained at a time; index a member of the population")
+    if not isinstance(epsilon, Sequence):
+        raise InputError(f"ε is a list of numbers here, not {epsilon!r}")
     values = checked_epsilon(list(epsilon))
-    outputs = symmetric_outputs(values, classes)
     other, target = null_epoch(loss, classes)
     return Explanation(
         name=loss.name,
@@ -104,13 +107,14 @@ def explain(loss: Loss, classes: int, epsilon: Sequence[float] = EPSILONS) -> Ex
             "published": bool(is_trainable(loss, classes, "published")),
         },
         zero_error=_numbers(zero_error(loss)._asdict()),
+        limits=_numbers(dict(zip(("non_target", "target"), zero_error_limits(loss), strict=True))),
         regime=REGIMES[int(regime(loss))],
         zones={"exact": zones(loss, classes), "published": zones(loss, classes, "published")},
         strength={
             "epsilon": values.tolist(),
             "exact": attraction(loss, values, classes).tolist(),
             "published": attraction(loss, values, classes, "published").tolist(),
-            "entropy": entropy_change(loss, outputs, torch.zeros(len(values), dtype=torch.long)).tolist(),
+            "entropy": symmetric_entropy_change(loss, values, classes).tolist(),
         },
         smoothing=_smoothing(loss, classes),
         cross_entropy_smoothing=_cross_entropy_smoothing(loss, classes),
@@ -171,4 +175,6 @@ def _finite(value: Any) -> Any:
         return {key: _finite(part) for key, part in value.items()}
     if isinstance(value, list):
         return [_finite(part) for part in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+    if isinstance(value, float):
+        return None if math.isnan(value) else str(value) if math.isinf(value) else value + 0.0
+    return value

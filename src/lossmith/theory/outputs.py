@@ -1,11 +1,17 @@
 """One step of the logits from any output vector: how far the target's output and the entropy move (figure 1)."""
 
+import math
+
 import torch
 from torch import Tensor
 
 from lossmith.errors import InputError
 from lossmith.losses import Loss
-from lossmith.theory.checks import Numbers, checked_epsilon
+from lossmith.theory.attraction import logit_steps
+from lossmith.theory.checks import Numbers, check_count, checked_epsilon
+
+# How far the outputs, or soft targets, of a sample may be off the sum 1.
+TOLERANCE = 1e-3
 
 
 def symmetric_outputs(epsilon: Numbers, classes: int) -> Tensor:
@@ -14,8 +20,7 @@ def symmetric_outputs(epsilon: Numbers, classes: int) -> Tensor:
     Raises:
         InputError: if ε is outside (0, 1) or n < 2.
     """
-    if classes < 2:
-        raise InputError(f"a classifier has at least 2 classes, not {classes}")
+    check_count(classes)
     values = checked_epsilon(epsilon)[..., None]
     return torch.cat([1 - values, (values / (classes - 1)).expand(*values.shape[:-1], classes - 1)], -1)
 
@@ -34,7 +39,8 @@ def output_change(loss: Loss, outputs: Tensor, targets: Tensor) -> Tensor:
         targets: Class indices ``[*P, N]`` or probabilities ``[*P, N, K]``.
 
     Raises:
-        InputError: if the outputs are no probabilities, or the shapes do not fit.
+        InputError: if outputs or soft targets are no probabilities, class indices are out of range, or the shapes do
+            not fit.
 
     Example:
         >>> from lossmith import cross_entropy
@@ -42,10 +48,11 @@ def output_change(loss: Loss, outputs: Tensor, targets: Tensor) -> Tensor:
         tensor([0.1811])
     """
     step, h = _step(loss, outputs, targets)
+    moved = changes(h, step)
     if targets.is_floating_point():
-        return (changes(h, step) * targets.to(h.dtype)).sum(-1)
+        return (moved * targets.to(h.dtype)).sum(-1)
     index = targets.long().unsqueeze(-1).expand(*h.shape[:-1], 1)
-    return changes(h, step).gather(-1, index).squeeze(-1)
+    return moved.gather(-1, index).squeeze(-1)
 
 
 def entropy_change(loss: Loss, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -55,31 +62,49 @@ def entropy_change(loss: Loss, outputs: Tensor, targets: Tensor) -> Tensor:
     the others raises the entropy. Arguments and errors as :func:`output_change`.
     """
     step, h = _step(loss, outputs, targets)
-    log_total = _log_total(h, step)
-    new = h * torch.exp(step - log_total)
-    moved = changes(h, step)
-    rise: Tensor = -(torch.xlogy(moved, h) + new * (step - log_total)).sum(-1)
-    return rise
+    return entropy_rise(h, step)
+
+
+def symmetric_entropy_change(loss: Loss, epsilon: Numbers, classes: int) -> Tensor:
+    """The same at the outputs of theorem 2, ``[*P, *E]``, for any n at the cost of two classes.
+
+    The entropy of the n outputs is that of (1 − ε, ε) and ``ε log(n−1)``.
+
+    Raises:
+        InputError: as :func:`~lossmith.theory.attraction`.
+    """
+    b, a = logit_steps(loss, epsilon, classes)
+    values = checked_epsilon(epsilon).to(a.device)
+    step = torch.stack([a, b], -1)
+    h = torch.stack([1 - values, values], -1).expand(step.shape)
+    return entropy_rise(h, step) + changes(h, step)[..., 1] * math.log(classes - 1)
 
 
 def changes(h: Tensor, step: Tensor) -> Tensor:
-    """``softmax(log h + step) − h``, ``[…, K]``, with the accuracy of the step kept however small it is.
+    """``softmax(log h + step) − h``, ``[…, K]``, with the accuracy of a step kept however small it is.
 
     ``h_j (e^{s_j} − Σ_k h_k e^{s_k}) / Σ_k h_k e^{s_k}``, with the largest step taken out first.
     """
-    growth = torch.expm1(step - step.amax(-1, keepdim=True))
-    mean = (h * growth).sum(-1, keepdim=True)
-    total = (h * (growth + 1)).sum(-1, keepdim=True)
-    moved: Tensor = h * (growth - mean) / total
+    growth, mean, total = _growth(h, step)
+    moved: Tensor = torch.where(mean > -0.5, h * (growth - mean) / total, h * (growth + 1) / total - h)
     return moved
 
 
-def _log_total(h: Tensor, step: Tensor) -> Tensor:
-    """``log Σ_k h_k e^{s_k}``, ``[…, 1]``."""
-    largest = step.amax(-1, keepdim=True)
-    growth = torch.expm1(step - largest)
-    mean, total = (h * growth).sum(-1, keepdim=True), (h * (growth + 1)).sum(-1, keepdim=True)
-    return largest + torch.where(mean > -0.5, torch.log1p(mean), torch.log(total))
+def entropy_rise(h: Tensor, step: Tensor) -> Tensor:
+    """``H(softmax(log h + step)) − H(h)``, ``[…]``: ``−Σ Δh log h − Σ h' log(h'/h)``."""
+    growth, mean, total = _growth(h, step)
+    new = h * (growth + 1) / total
+    log_total = torch.where(mean > -0.5, torch.log1p(mean), torch.log(total))
+    ratio = step - step.amax(-1, keepdim=True) - log_total
+    moved = torch.xlogy(changes(h, step), h) + torch.where(new > 0, new * ratio, 0.0)
+    rise: Tensor = -moved.sum(-1)
+    return rise
+
+
+def _growth(h: Tensor, step: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """``e^{s_j − max} − 1``, its mean over h, and ``Σ h e^{s − max}``."""
+    growth = torch.expm1(step - step.amax(-1, keepdim=True))
+    return growth, (h * growth).sum(-1, keepdim=True), (h * (growth + 1)).sum(-1, keepdim=True)
 
 
 def _step(loss: Loss, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -87,12 +112,32 @@ def _step(loss: Loss, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]
 
     An output of exactly 0 stays 0 whatever the step, so its step is replaced by the largest of the others.
     """
-    if outputs.ndim < 2 or not outputs.is_floating_point():
-        raise InputError("outputs must be floating point numbers of shape [N, K]: the softmax of the logits")
-    off = (outputs.sum(-1) - 1).abs()
-    if not bool((outputs >= 0).all() and (off < 1e-3).all()):
-        raise InputError("outputs must be probabilities, at least 0 and with the sum 1; take the softmax of the logits")
-    step = -loss.logit_gradient(outputs.log(), targets)
+    _check(outputs, targets)
+    try:
+        step = -loss.logit_gradient(outputs.log(), targets)
+    except (RuntimeError, ValueError):
+        raise InputError(
+            f"outputs {list(outputs.shape)} and targets {list(targets.shape)} do not fit a loss of population "
+            f"{list(loss.shape)}; leading dimensions must be equal, 1 or missing"
+        ) from None
     h = outputs.expand(step.shape)
     largest = step.masked_fill(h == 0, -torch.inf).amax(-1, keepdim=True)
     return torch.where(h == 0, largest, step), h
+
+
+def _check(outputs: Tensor, targets: Tensor) -> None:
+    if not isinstance(outputs, Tensor) or not isinstance(targets, Tensor):
+        raise InputError("outputs and targets must be tensors; torch.as_tensor makes them of lists and arrays")
+    if outputs.ndim < 2 or not outputs.is_floating_point():
+        raise InputError("outputs must be floating point numbers of shape [N, K]: the softmax of the logits")
+    if not _are_probabilities(outputs):
+        raise InputError("outputs must be probabilities, at least 0 and with the sum 1; take the softmax of the logits")
+    if targets.is_floating_point():
+        if not _are_probabilities(targets):
+            raise InputError("soft targets must be probabilities, at least 0 and with the sum 1")
+    elif bool(((targets < 0) | (targets >= outputs.shape[-1])).any()):
+        raise InputError(f"targets must be class indices from 0 to {outputs.shape[-1] - 1}")
+
+
+def _are_probabilities(values: Tensor) -> bool:
+    return bool((values >= 0).all() and ((values.sum(-1) - 1).abs() < TOLERANCE).all())

@@ -18,7 +18,7 @@ Part = tuple[float, int]
 class Smoothing(NamedTuple):
     """``loss = base.smoothed(alpha, n)`` up to what has no effect with hard labels.
 
-    alpha is NaN ``[*P]`` where the loss has no such form; base is then the loss itself.
+    alpha is NaN ``[*P]`` where the loss has no such form; base is then the loss itself, up to the same.
     """
 
     alpha: Tensor
@@ -40,6 +40,10 @@ def unsmoothed(loss: Loss, alpha: float | Tensor, classes: int) -> Loss:
     """
     check_classes(loss, classes)
     values = torch.as_tensor(alpha, dtype=torch.float64)
+    if values.ndim and values.shape != loss.shape:
+        raise InputError(
+            f"a population {list(loss.shape)} takes one α or one for each member, not {list(values.shape)}"
+        )
     if not bool(((values >= 0) & (values < 1)).all()):
         raise InputError(f"the label smoothing α = {alpha} must lie in [0, 1)")
     kept, added = 1 / (1 - values), -(values / classes) / (1 - values)
@@ -83,7 +87,9 @@ def recognise(loss: Loss, classes: int, tolerance: float = 1e-9) -> Smoothing:
             alpha = torch.where(alpha.isnan(), _of_two_parts(free, tied, known, classes, tolerance), alpha)
     if not bool((alpha > 0).any()):
         return Smoothing(alpha, loss)
-    base = unsmoothed(loss, alpha.nan_to_num(0.0), classes)
+    hard = {Term(i, j, log): c for j, part in enumerate((free, tied)) for (i, log), c in part.items()}
+    bare = Loss(tuple(hard), torch.stack(list(hard.values()), -1), loss.classes, loss.name)
+    base = unsmoothed(bare, alpha.nan_to_num(0.0), classes)
     sizes = base.coefficients.abs()
     rounding = sizes <= ROUNDING * sizes.amax(-1, keepdim=True)
     return Smoothing(alpha, replace(base, coefficients=base.coefficients.masked_fill(rounding, 0.0)))

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from lossmith.losses import Loss, Term
 
-ROUNDING = 1e-12
 REGIMES = {0: "null", 1: "cross-entropy-like", -1: "competing"}
+ROUNDING = 1e-12
 
 
 class ZeroError(NamedTuple):
@@ -19,22 +19,39 @@ class ZeroError(NamedTuple):
     c: Tensor
 
 
+def zero_error_limits(loss: Loss) -> tuple[Tensor, Tensor]:
+    """γ where the outputs reach the labels: (h → 0 with y = 0, h → 1 with y = 1), each ``[*P]``.
+
+    Equations 14–16; 31–34 for Baikal, which has (∞, 2). Where terms are unbounded, the one that grows fastest decides.
+    """
+    zero = loss.coefficients.new_zeros(loss.shape)
+    other, target = zero, zero
+    for term, weight in sorted(loss.rule().items(), key=lambda item: (-item[0].h, item[0].log)):
+        target = target + weight * (term.log == 0)
+        limit = _limit(term)
+        if torch.inf in (limit, -limit):
+            other = torch.where(weight == 0, other, weight * limit)
+        elif limit:
+            other = other + weight * limit
+    return other, target
+
+
 def zero_error(loss: Loss) -> ZeroError:
     """The learning rule where the training error is zero (equations 20–23), ``[*P]``.
 
-    Each term ``h^i y^j (log h)^l`` of γ is taken at its limit h → y with y ∈ {0, 1} (as equations 14–15 and 31–34 do)
-    and counts for b if ``i + j ≤ 1``, for c above, as in a polynomial. So cross-entropy has (0, 1, 0), and Baikal,
-    whose non-targets are pushed without bound, (∞, −∞, 0).
+    For a polynomial every power of y from the second on counts for c, since y is 0 or 1 (orders above three add nothing
+    here). For other losses a and ``a + b + c`` are the limits of :func:`zero_error_limits`, and c is what the bounded
+    terms of total power above 1 contribute; where a has no bound, neither has b.
     """
-    zero = loss.coefficients.new_zeros(loss.shape)
-    total = [zero, zero, zero]
-    for term, weight in loss.rule().items():
-        low, high = _limit(term), float(term.log == 0)
-        place = 2 if term.h + term.y > 1 else 1
-        if low:
-            total[0] = total[0] + torch.where(weight == 0, 0.0, weight * low)
-        total[place] = total[place] + torch.where(weight == 0, 0.0, weight * (high - low))
-    return ZeroError(*total)
+    other, target = zero_error_limits(loss)
+    zero = torch.zeros_like(other)
+    high = {term: c for term, c in loss.rule().items() if term.h + term.y > 1 and not term.log}
+    c = sum(high.values(), start=zero)
+    if all(term.h >= 0 and term.h == int(term.h) and not term.log for term in loss.rule()):
+        b = sum((weight for term, weight in loss.rule().items() if term.h + term.y == 1), start=zero)
+    else:
+        b = target - other - c
+    return ZeroError(other, b, c)
 
 
 def regime(loss: Loss) -> Tensor:
@@ -44,9 +61,10 @@ def regime(loss: Loss) -> Tensor:
     competing processes; theorem 1 for Baikal). 0: nothing at zero error itself, as for the mean squared error. a is
     without effect, so it does not enter. What is below 1e-12 of the coefficients is rounding and counts as 0.
     """
-    _, b, c = zero_error(loss)
-    size = sum((weight.abs() for weight in loss.rule().values()), start=torch.zeros_like(b))
-    return torch.where((b + c).abs() > ROUNDING * size, torch.sign(b + c), 0.0).long()
+    other, target = zero_error_limits(loss.acting())
+    size = sum((weight.abs() for weight in loss.rule().values()), start=torch.zeros_like(other))
+    gap = target - other
+    return torch.where(gap.abs() > ROUNDING * size, torch.sign(gap), 0.0).long()
 
 
 def _limit(term: Term) -> float:

@@ -108,7 +108,7 @@ def _vectorisable() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if "vmap" not in str(error):
+        if not any(word in str(error) for word in ("vmap", "Batching rule")):
             raise
         reason = str(error).strip().split("\n")[0].split(". ")[0].rstrip(".")
         raise InputError(

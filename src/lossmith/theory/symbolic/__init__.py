@@ -6,7 +6,7 @@ Equation numbers are the paper's. SymPy takes its time to load, so ``lossmith.th
 """
 
 from lossmith.losses.typeset import Latex, latex
-from lossmith.theory.symbolic.errata import (
+from lossmith.theory.symbolic.misprints import (
     Erratum,
     errata,
 )

@@ -42,10 +42,14 @@ def gain(loss: Loss, classes: int) -> Tensor:
 
 
 def is_trainable(loss: Loss, classes: int, form: Form = "exact") -> Tensor:
-    """Whether the loss can leave the null epoch, boolean ``[*P]``; necessary, not sufficient.
+    """Whether the loss pulls the label up at the null epoch, boolean ``[*P]``.
 
-    ``"exact"``: the target logit grows there, ``γ_T > γ_¬T``. ``"published"``: ``γ_T ≥ (n − 1) γ_¬T`` (theorem 3,
+    ``"exact"``: the target logit grows at h = 1/n, ``γ_T > γ_¬T``. ``"published"``: ``γ_T ≥ (n − 1) γ_¬T`` (theorem 3,
     equations 18–19 and 69–70), which depends on c1 although no gradient does.
+
+    Neither is a law. Of 1000 random Taylor losses none that the exact form rejects trained, but one whose attraction
+    begins just above 1/n can (``results/invariant``); and of those that it passes :func:`bias_growth` tells which are
+    likely to.
     """
     if form == "exact":
         return margin(loss, classes) > 0
@@ -61,10 +65,10 @@ def bias_growth(loss: Loss, classes: int) -> Tensor:
     With the label averaged over all classes, ``γ̄(h) = γ(h, 0) + (γ(h, 1) − γ(h, 0))/n``, a small difference δf of the
     logits that all samples share moves by ``γ̄'(1/n)/n² δf`` in a step; the label's logit by ``(n−1)/n² m``. This is
     ``γ̄'(1/n)/m``: −1 for cross-entropy and the mean squared error, −1/(1−α) with label smoothing,
-    ``(ch + 2 chh/n + chy/n)/m`` for third-order losses. Below 0 the null epoch is stable against a common bias; above
-    it the bias feeds itself, and where it does so faster than the labels are learned, every sample ends in one class.
-    So it tells which of the losses that :func:`is_trainable` passes do train (``results/invariant``). Of this program,
-    not of the paper. Where ``m ≤ 0`` it is NaN.
+    ``(ch + 2 chh/n + chy/n)/m`` for third-order losses. At or below 0 a common bias dies out. Above 0 it feeds itself,
+    and many networks end by predicting one class for every sample; how much growth a training survives depends on the
+    network and its inputs (``results/invariant``). A linear heuristic of this program, not of the paper. NaN where
+    ``m ≤ 0``.
 
     Raises:
         InputError: as :func:`margin`.

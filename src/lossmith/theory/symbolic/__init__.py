@@ -45,7 +45,9 @@ from lossmith.theory.symbolic.rules import (
     taylor_phi,
 )
 from lossmith.theory.symbolic.softmax import (
+    bias_growth,
     closed_form_steps,
+    common_growth,
     concrete_steps,
     constant_effect,
     general_steps,
@@ -80,8 +82,10 @@ __all__ = [
     "N",
     "Pair",
     "Y",
+    "bias_growth",
     "closed_form_steps",
     "coefficients",
+    "common_growth",
     "concrete_steps",
     "constant_effect",
     "errata",

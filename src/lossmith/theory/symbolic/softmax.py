@@ -5,7 +5,7 @@ from functools import cache
 
 import sympy as sp
 
-from lossmith.theory.symbolic.regimes import null_epoch
+from lossmith.theory.symbolic.regimes import margin, null_epoch
 from lossmith.theory.symbolic.rules import EPSILON, GAMMA, OUTPUTS, STEPS, C, H, N, Pair, Y
 
 
@@ -128,3 +128,28 @@ def null_epoch_step(rule: sp.Expr) -> sp.Expr:
     """Step A of the target's logit at the null epoch, ``(n−1)/n² · m``: what theorem 3 should be about."""
     gamma = dict(zip(GAMMA, null_epoch(rule), strict=True))
     return sp.factor(general_steps().target.subs(EPSILON, 1 - 1 / N).subs(gamma))
+
+
+# The growth of a bias at the null epoch (of this program, not of the paper)
+
+
+def bias_growth(rule: sp.Expr) -> sp.Expr:
+    """``γ̄'(1/n)/m`` with the label averaged over all classes, ``γ̄ = γ(h, 0) + (γ(h, 1) − γ(h, 0))/n``."""
+    other, target = rule.subs(Y, 0), rule.subs(Y, 1)
+    mean = other + (target - other) / N
+    return sp.simplify(sp.diff(mean, H).subs(H, 1 / N) / margin(rule))
+
+
+def common_growth(rule: sp.Expr, classes: int) -> sp.Expr:
+    """How a common difference of two logits moves: the mean step over all labels, differentiated at equal logits.
+
+    What :func:`bias_growth` times ``m/n²`` should be.
+    """
+    f = logits(classes)
+    h = softmax(f)
+    steps = []
+    for target in range(classes):
+        gamma = [rule.subs({H: each, Y: int(k == target)}) for k, each in enumerate(h)]
+        steps.append(closed_form_steps(gamma, h)[0])
+    mean = sp.Add(*steps) / classes
+    return sp.simplify((sp.diff(mean, f[0]) - sp.diff(mean, f[1])).subs(dict.fromkeys(f, 0)))

@@ -358,10 +358,11 @@ def picture(kept: dict[str, dict[str, Any]]) -> Figure:
             axes.axvline(0, color=PLAIN, lw=0.9)
             axes.axhline(100 * CHANCE / classes, color="grey", lw=0.9, ls="--")
             axes.set_xscale("symlog", linthresh=0.1 if axes is left else 1)
+            axes.set_xticks([-10, -0.1, 0, 0.1, 10] if axes is left else [-100, -1, 0, 1, 100])
             axes.set_title("All, image" if axes is left else f"m > 0, {name}")
             axes.set_xlabel("null-epoch margin m" if axes is left else "bias growth")
         left.set_ylabel("validation accuracy at the best rate, %")
-        left.legend(fontsize=8, loc="upper left")
+        left.legend(fontsize=8, loc="center left")
         return figure
 
 

@@ -52,7 +52,7 @@ class TraceLosses:
     ] = ()
     """What is traced."""
     out: OptionalDirectory = None
-    """Directory for the data and the picture (default: trace)."""
+    """Directory for the data and the picture (default: trace); an earlier trace there is replaced."""
     samples: Annotated[int | Literal["all"], tyro.conf.arg(metavar="INT|all")] = 500
     """Training samples drawn anew in each epoch, or all of them every time."""
     seed: int = 0

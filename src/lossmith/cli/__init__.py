@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; end the process with 2 for a bad input, with 130 when interrupted."""
     for stream in (sys.stdout, sys.stderr):
         # What a terminal or a pipe of another encoding cannot show becomes "?", and is no error.
-        if isinstance(stream, TextIOWrapper):
+        if isinstance(stream, TextIOWrapper) and "utf" not in stream.encoding.lower():
             stream.reconfigure(errors="replace")
     try:
         code = _run(list(sys.argv[1:] if arguments is None else arguments))

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import imread
@@ -17,17 +18,23 @@ from numpy.testing import assert_allclose
 from lossmith.errors import InputError
 from lossmith.evaluation import Comparison, Pair, Row
 from lossmith.evaluation.statistics import welch
-from lossmith.losses import Loss, cross_entropy, gce, mae, mse
+from lossmith.losses import Loss, baikal, cross_entropy, gce, mae, mnist, mse, taylor
 from lossmith.report import (
     History,
     Shape,
+    attraction_curve,
     loss_shape,
     plot_comparison,
+    plot_explanation,
+    plot_figure3,
     plot_history,
     plot_losses,
+    rule_curve,
     save_figure,
     search_history,
 )
+from lossmith.report.figures import shown
+from lossmith.theory import attraction, sign_changes
 
 
 def candidate(generation: int, fitness: float | None) -> dict[str, Any]:
@@ -260,3 +267,60 @@ class TestFigures:
 
 def _clouds(axes: Axes) -> list[Any]:
     return [cloud for cloud in axes.collections if len(np.asarray(cloud.get_offsets())) > 1]
+
+
+class TestTheory:
+    """The pictures of the theory."""
+
+    def curves(self, losses: list[Loss], classes: int = 10) -> tuple[Any, Any, Any]:
+        return (
+            [attraction_curve(loss, classes) for loss in losses],
+            [rule_curve(loss, classes) for loss in losses],
+            [loss_shape(loss, classes) for loss in losses],
+        )
+
+    def test_what_is_drawn(self) -> None:
+        (curve,), (rule,), (shape,) = self.curves([baikal()])
+        assert curve.roots == sign_changes(baikal(), 10)
+        assert np.allclose(curve.exact, attraction(baikal(), torch.from_numpy(curve.epsilon), 10))
+        assert np.allclose(rule.difference, 1 / rule.output + 1 / rule.output**2 - 9 / (1 - rule.output))
+        logits = torch.zeros(1, 10, dtype=torch.float64)
+        output = torch.tensor(shape.output[7])
+        logits[0, 0] = torch.log(output * 9 / (1 - output))
+        target = torch.tensor([0])
+        assert shape.gradient[7] == pytest.approx(baikal().logit_gradient(logits, target)[0, 0].item())
+        start = baikal().value(0 * logits, target)
+        assert shape.value[7] == pytest.approx((baikal().value(logits, target) - start).item())
+
+    def test_more_losses_than_colours_can_be_told_apart(self) -> None:
+        losses = [taylor([0, 0, 1, -1, number, 2, 0, 0]) for number in range(10)]
+        top = plot_explanation(*self.curves(losses)).axes[0]
+        looks = {(line.get_color(), line.get_linestyle()) for line in top.lines if line.get_linewidth() == 2}
+        assert len(looks) == 10
+
+    def test_curves_are_whole_and_poles_are_cut(self) -> None:
+        _, _, loss, gradient = plot_explanation(*self.curves([mnist()])).axes[:4]
+        for axes in (loss, gradient):
+            low, high = axes.get_ylim()
+            values = np.asarray(axes.lines[0].get_ydata(), dtype=float)
+            assert low < values.min() < values.max() < high
+        rule = plot_explanation(*self.curves([baikal()])).axes[1]
+        assert rule.get_ylim()[1] < 0.5 * np.asarray(rule.lines[0].get_ydata(), dtype=float).max()
+
+    def test_figure_3(self) -> None:
+        panels = [[attraction_curve(loss, n) for n in (2, 10)] for loss in (mse(), baikal(), cross_entropy())]
+        axes = plot_figure3(panels).axes
+        titles = [each.get_title(loc="left") for each in axes]
+        assert titles == ["(a) MSE", "(b) Baikal", "(c) cross-entropy", ""]
+        assert [each.get_visible() for each in axes] == [True, True, True, False]
+        published = np.asarray(axes[0].lines[2].get_ydata(), dtype=float)
+        assert np.array_equal(published, panels[0][1].published)
+
+    def test_numbers_too_large(self) -> None:
+        with pytest.raises(InputError, match="cannot be drawn"):
+            plot_explanation(*self.curves([1e200 * mse()]))
+
+    def test_names(self) -> None:
+        assert shown("a\nb  c") == "a b c"
+        assert shown("x" * 40) == "x" * 29 + "…"
+        assert shown("$x^{$") == r"\$x^{\$"

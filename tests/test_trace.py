@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from torch import nn
 
 from lossmith.errors import InputError
@@ -137,14 +138,38 @@ class _Constant(nn.Module):
         return self.bias + 0 * inputs[:, :1]
 
 
-def test_picture_with_a_diverged_network(tmp_path: Path) -> None:
-    shape = (2, 3, 5)
-    values = np.linspace(-1, 1, 30, dtype=np.float32).reshape(shape)
-    values[1, 2] = np.nan
+def drawn(count: int, diverged: int | None = None) -> Figure:
+    """The picture of a made-up trace of some losses over two epochs."""
+    values = np.linspace(-1, 1, count * 15, dtype=np.float32).reshape(count, 3, 5)
+    accuracy = np.zeros((count, 3))
+    if diverged is not None:
+        values[diverged, 2] = accuracy[diverged, 2] = np.nan
     rest = dict.fromkeys(("output", *FORMS), values)
-    drawn = plot_trace(Trace(np.zeros((3, 5), dtype=np.int64), **rest, accuracy=np.zeros((2, 3))), ["one", "two"])
-    assert [axes.get_title(loc="left") for axes in drawn.axes[:2]] == ["one\nexact", "two\nexact"]
-    shares = [np.asarray(line.get_ydata(), dtype=float) for line in drawn.axes[5].lines]
+    made = Trace(np.zeros((3, 5), dtype=np.int64), **rest, accuracy=accuracy)
+    return plot_trace(made, [f"loss {number}" for number in range(count)])
+
+
+def test_picture_with_a_diverged_network(tmp_path: Path) -> None:
+    picture = drawn(2, diverged=1)
+    assert [axes.get_title(loc="left") for axes in picture.axes[:2]] == ["loss 0\nexact", "loss 1\nexact"]
+    shares = [np.asarray(line.get_ydata(), dtype=float) for line in picture.axes[5].lines]
     assert len(shares) == 3
     assert all(np.isnan(share).tolist() == [False, False, True] for share in shares)
-    save_figure(drawn, tmp_path / "trace.png")
+    told = [[text.get_text() for text in axes.texts] for axes in picture.axes[:6]]
+    assert told == [[], ["diverged by epoch 2"]] * 3
+    save_figure(picture, tmp_path / "trace.png")
+
+
+def test_many_losses_stand_in_rows() -> None:
+    picture = drawn(6)
+    titles = [axes.get_title(loc="left") for axes in picture.axes]
+    assert [title for title in titles if "exact" in title] == [f"loss {number}\nexact" for number in range(6)]
+    assert sum(axes.get_visible() for axes in picture.axes) == 6 * 3 + 1
+    assert picture.get_size_inches()[0] < 17
+
+
+def test_the_smallest_pushes_do_not_count() -> None:
+    values = np.array([[[-1e-13, 0, 1e-13, -1e-11]]], dtype=np.float32)
+    rest = dict.fromkeys(("output", *FORMS), values)
+    made = Trace(np.zeros((1, 4), dtype=np.int64), **rest, accuracy=np.zeros((1, 1)))
+    assert made.repelled("exact").tolist() == [[0.25]]

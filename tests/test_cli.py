@@ -1037,6 +1037,7 @@ class TestExplain:
     def test_names_are_no_mathematics(self, run: Run) -> None:
         save(Loss(mse().terms, mse().coefficients, None, "$x^{$ " + "long " * 20), "odd.json")
         run("explain", "odd.json", "--figure", "a.png", "--figure3", "b.png")
+        assert all(Path(name).read_bytes().startswith(b"\x89PNG") for name in ("a.png", "b.png"))
 
     def test_a_console_of_another_encoding(self) -> None:
         environment = {**os.environ, "PYTHONIOENCODING": "ascii"}

@@ -1021,3 +1021,20 @@ def test_a_network_that_cannot_be_vectorised_is_refused_with_a_sentence_in_the_p
     with pytest.raises(InputError, match="training = plain"):
         train(task, losses, [0, 0], Recipe(epochs=1, batch_size=4), "population")
     assert len(train(task, losses, [0, 0], Recipe(epochs=1, batch_size=4), "plain").networks) == 2
+
+
+def test_a_network_with_a_recurrent_layer_is_told_to_be_trained_plainly() -> None:
+    class Recurrent(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.recurrent = nn.LSTM(4, 3, batch_first=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            outputs: Tensor = self.recurrent(x[:, None])[0]
+            return outputs[:, -1]
+
+    task = Task(Recurrent, torch.randn(8, 4), torch.arange(8) % 3, 3)
+    losses = Loss.stack([cross_entropy(), mse()])
+    with pytest.raises(InputError, match="training = plain"):
+        train(task, losses, [0, 0], Recipe(epochs=1, batch_size=4), "population")
+    assert len(train(task, losses, [0, 0], Recipe(epochs=1, batch_size=4), "plain").networks) == 2

@@ -77,7 +77,7 @@ class Loss:
     def gamma(self, h: Tensor, y: Tensor) -> Tensor:
         """The learning rule ``γ(h, y) = ∂φ/∂h``, elementwise, shaped as :meth:`phi`; h = 0 is taken as tiny."""
         h = h.clamp(min=torch.finfo(h.dtype).tiny)
-        return self._at_outputs(powers.slope, h, y) / h
+        return self.slope(h, y) / h
 
     def slope(self, h: Tensor, y: Tensor) -> Tensor:
         """``g = h γ(h, y) = ∂φ/∂log h``, elementwise, shaped as :meth:`phi`: the part of it that reaches the logits."""

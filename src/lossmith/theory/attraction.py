@@ -68,8 +68,10 @@ def attraction(loss: Loss, epsilon: Numbers, classes: int, form: Form = "exact")
 
     ``strength = ε(ε−1)(e^A − e^B) / ((ε−1)e^A − εe^B)`` with the steps A and B of :func:`logit_steps`. The exact form
     is the change of a softmax output, its sign that of γ_T − γ_¬T, and c1 has no effect on it; the published form has
-    none of the three. The error is rounding of γ_T and γ_¬T, a few units in their last digits (for the focal loss with
-    a focusing parameter up to 30; above, its coefficients are no longer exact in float64 where they should cancel).
+    none of the three. The error is rounding of the terms that γ_T and γ_¬T are sums of. It shows where these cancel
+    near zero error: not for the focal loss itself up to a focusing parameter of 30, whose whole coefficients cancel
+    exactly, but for larger ones, and for one of 5 or more times a factor that is not whole; there :func:`zones` knows
+    which signs are rounding, and this function does not.
 
     Args:
         loss: One or a population ``[*P]``.
@@ -128,7 +130,6 @@ def zones(loss: Loss, classes: int, form: Form = "exact") -> list[Zone]:
     """
     if loss.shape:
         raise InputError("the zones of attraction are those of one loss; index a member of the population")
-    logit_steps(loss, 0.5, classes, form)
     x = _with_near_misses(loss, _scan(), classes, form)
     sign = torch.sign(_relative(loss, x, classes, form))
     known = sign.nonzero().flatten()

@@ -22,8 +22,11 @@ from pydantic import BaseModel
 
 from lossmith.cli import COMMANDS, main
 from lossmith.cli.arguments import parse
+from lossmith.cli.attack import Attack
+from lossmith.cli.basin import Basin
 from lossmith.cli.compare import Compare
 from lossmith.cli.console import WIDTH, SearchProgress
+from lossmith.cli.damage import Damage
 from lossmith.cli.evolve import Evolve
 from lossmith.cli.explain import Explain
 from lossmith.cli.show import Show
@@ -32,7 +35,7 @@ from lossmith.data import DataSettings
 from lossmith.evaluation import Family, fixed
 from lossmith.losses import NAMES, Loss, cross_entropy, find, load, mae, mse, save, taylor
 from lossmith.nets import ModelSettings
-from lossmith.search import SearchSettings
+from lossmith.search import ObjectiveSettings, SearchSettings
 from lossmith.store import Store
 from lossmith.study import CompareSettings, Progress, RunSettings, Study
 from lossmith.theory import explain
@@ -159,7 +162,7 @@ class TestOverview:
     def test_unknown_command(self, run: Run) -> None:
         sentence = run.refused("evovle")
         assert "'evovle'" in sentence
-        assert "evolve, compare, explain, trace, show" in sentence
+        assert "evolve, compare, explain, trace, attack, damage, basin, show" in sentence
 
     @pytest.mark.parametrize("arguments", [["--help"], ["show", "study", "--json"], ["show", "study"]])
     def test_what_reads_the_output_has_ended(
@@ -189,15 +192,23 @@ def settings_of(*models: type[BaseModel]) -> set[str]:
     return {f"--{name.replace('_', '-')}" for model in models for name in model.model_fields}
 
 
+LOOKING = {
+    *("--seeds", "--seed", "--threads", "--figure", "--quiet", "--json", "--training", "--device"),
+    *settings_of(DataSettings, ModelSettings, Recipe),
+}
 FLAGS = {
     "evolve": {"--out", "--threads", "--svg", "--quiet", "--json"}
-    | settings_of(DataSettings, ModelSettings, Recipe, SearchSettings, RunSettings),
+    | settings_of(DataSettings, ModelSettings, Recipe, SearchSettings, ObjectiveSettings, RunSettings),
     "compare": {"--out", "--threads", "--svg", "--quiet", "--json", "--training", "--chunk", "--device", "--no-rival"}
     | (settings_of(DataSettings, ModelSettings, Recipe, CompareSettings) - {"--rival"}),
     "explain": {"--classes", "--epsilon", "--figure", "--figure3", "--latex", "--json"},
     "trace": {"--out", "--samples", "--seed", "--threads", "--svg", "--quiet", "--json", "--training", "--device"}
     | settings_of(DataSettings, ModelSettings, Recipe),
-    "show": {"--json"},
+    "attack": LOOKING
+    | {"--epsilon", "--attacks", "--pgd-steps", "--samples", "--library-samples", "--iterations", "--queries"},
+    "basin": LOOKING | {"--directions", "--points", "--hessian-samples"},
+    "damage": LOOKING | {"--input-noise", "--weight-noise", "--silenced", "--draws"},
+    "show": {"--front", "--json"},
 }
 
 
@@ -206,6 +217,9 @@ KINDS = [
     ("compare", Compare),
     ("explain", Explain),
     ("trace", TraceLosses),
+    ("attack", Attack),
+    ("basin", Basin),
+    ("damage", Damage),
     ("show", Show),
 ]
 
@@ -1210,6 +1224,7 @@ class TestInterrupt:
         def stopped(*_: Any, **__: Any) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(importlib.import_module(f"lossmith.cli.{command}"), "parse", stopped)
+        place = "subjects" if command in ("attack", "basin", "damage") else command
+        monkeypatch.setattr(importlib.import_module(f"lossmith.cli.{place}"), "parse", stopped)
         run(command, study, code=130)
         assert run.err == "\nlossmith: stopped. Nothing stored is lost.\n"

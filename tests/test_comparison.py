@@ -17,6 +17,8 @@ from lossmith.data import test_part as part_for_tests
 from lossmith.errors import InputError
 from lossmith.evaluation import Comparison, Family, Plan, fixed
 from lossmith.losses import Loss, cross_entropy, load, mae, mse, save, taylor
+from lossmith.search import accuracy as measured_accuracy
+from lossmith.search.objective import figures
 from lossmith.store import Store
 from lossmith.study import CompareSettings, EvolveSettings, compare_losses, evolve
 from lossmith.study.comparison import RIVAL, conflicts, provenance, settings_of
@@ -303,7 +305,7 @@ class TestCompareLosses:
             return inner(task, *arguments, **named)
 
         inner = evaluation.train
-        monkeypatch.setattr(comparison, "test_part", part)
+        monkeypatch.setattr(searching, "test_part", part)
         monkeypatch.setattr(evaluation, "train", train)
         compare_losses({"mine": mae()}, tiny(npz), tmp_path / "out", OPTIONS)
         assert [name for place, name in enumerate(events) if [name] != events[place - 1 : place]] == [
@@ -470,7 +472,7 @@ class TestNoTestSampleInTheSearch:
 
         def objective(trained: Any, inputs: Tensor, targets: Tensor) -> Tensor:
             seen.append(inputs)
-            return searching.validation_accuracy(trained, inputs, targets)  # type: ignore[no-any-return]
+            return figures(measured_accuracy(trained, inputs, targets))["fitness"]
 
         inner = searching.train
         monkeypatch.setattr(searching, "train", train)

@@ -31,6 +31,7 @@ def candidate(generation: int, member: int, **changes: Any) -> dict[str, Any]:
         "published": 0,
         "redrawn": 0,
         "seconds": 0.25,
+        "figures": {"accuracy": [0.5, 0.5]},
     }
     return {**row, **changes}
 
@@ -46,6 +47,7 @@ def finalist(stage: str, rank: int, **changes: Any) -> dict[str, Any]:
         "mean": 0.5,
         "scores": [0.5],
         "seconds": 1.0,
+        "figures": {},
     }
     return {**row, **changes}
 
@@ -329,15 +331,36 @@ class TestDamage:
             other.execute("UPDATE setting SET value = 'settings'")
         refused(tmp_path, "damaged", "not JSON")
 
-    @pytest.mark.parametrize("version", [0, 2, 99, -1])
+    @pytest.mark.parametrize("version", [0, 3, 99, -1])
     def test_another_version(self, tmp_path: Path, version: int) -> None:
         path = filled(tmp_path, 1)
         with outside(tmp_path) as other:
             other.execute(f"PRAGMA user_version = {version}")
         content = path.read_bytes()
         for readonly in (False, True):
-            refused(tmp_path, f"schema version {version}", "reads version 1", readonly=readonly)
+            refused(tmp_path, f"schema version {version}", "reads version 2", readonly=readonly)
         assert path.read_bytes() == content
+
+    def test_an_older_version_is_read_as_it_is_and_upgraded_when_written(self, tmp_path: Path) -> None:
+        path = filled(tmp_path, 3)
+        with Store(tmp_path) as store:
+            store.add_finalists([finalist("final", 0)])
+        with outside(tmp_path) as other:
+            for table in ("candidate", "finalist"):
+                other.execute(f"ALTER TABLE {table} DROP COLUMN figures")
+            other.execute("PRAGMA user_version = 1")
+            other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        content = path.read_bytes()
+        with Store(tmp_path, readonly=True) as store:
+            assert [row["figures"] for row in (*store.candidates(), *store.finalists("final"))] == [{}] * 4
+        assert path.read_bytes() == content
+        with Store(tmp_path) as store:
+            store.add_candidates([candidate(9, 0)])
+            assert [row["figures"] for row in store.candidates()] == [{}, {}, {}, {"accuracy": [0.5, 0.5]}]
+        with outside(tmp_path) as other:
+            assert other.execute("PRAGMA user_version").fetchone() == (2,)
+            names = {row[1] for row in other.execute("PRAGMA table_info(candidate)")}
+        assert "figures" in names
 
     def test_a_database_of_another_program(self, tmp_path: Path) -> None:
         with outside(tmp_path) as other:

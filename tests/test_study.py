@@ -722,6 +722,7 @@ class TestEvolve:
         ("data.label_noise", 0.1),
         ("data.split_seed", 1),
         ("data.noise_seed", 1),
+        ("data.white", 300.0),
         ("model.model", "cnn"),
         ("model.hidden", [8, 8]),
         ("recipe.optimizer", "adamw"),
@@ -735,6 +736,9 @@ class TestEvolve:
         ("recipe.milestones", [0.5]),
         ("recipe.decay", 0.5),
         ("recipe.clip", 1.0),
+        ("recipe.adversary", "fgsm"),
+        ("recipe.adversary_epsilon", 0.2),
+        ("recipe.adversary_steps", 3),
         ("search.space", "taylor"),
         ("search.order", 4),
         ("search.gain", "fixed"),
@@ -744,6 +748,11 @@ class TestEvolve:
         ("search.invariant", "none"),
         ("search.untrainable", "redraw"),
         ("search.seed", 1),
+        ("objective.objective", "weighted"),
+        ("objective.epsilon", 0.2),
+        ("objective.gradient", "loss"),
+        ("objective.weight", 0.2),
+        ("objective.record", ["balanced-accuracy"]),
         ("run.training", "plain"),
         ("run.replicates", 2),
         ("run.finalists", 3),
@@ -1157,7 +1166,7 @@ def dying(patch: pytest.MonkeyPatch, writes: int) -> Iterator[list[int]]:
 def evolve_as_written(
     directory: Path,
     generations: int,
-    objective: Callable[[Trained, Tensor, Tensor], Tensor] = evolve_module.validation_accuracy,
+    objective: Callable[[Trained, Tensor, Tensor], Tensor] | None = None,
 ) -> Outcome:
     """Go on as the command line does: with the settings of study.toml, and the number of generations asked for."""
     document = read_toml(directory / "study.toml")
@@ -1171,15 +1180,20 @@ ALL_CHANGED: dict[str, dict[str, Any]] = {
     "data": {
         "data": "some \"quoted\" \\ place/ö.npz", "train_size": 3, "validation_size": 4, "test_size": 5,
         "label_noise": 0.1, "split_seed": 6, "noise_seed": 10**20,
+        "white": 0.5,
     },
     "model": {"model": "a.b:c", "hidden": [3, 4, 5]},
     "recipe": {
         "optimizer": "adamw", "lr": 1e-7, "momentum": 0.1, "weight_decay": 1e-300, "epochs": 7, "steps": 8,
         "batch_size": 9, "schedule": "step", "milestones": [0.1, 1 / 3], "decay": 0.7, "clip": 2.5,
+        "adversary": "pgd", "adversary_epsilon": 0.3, "adversary_steps": 3,
     },
     "search": {
         "space": "taylor", "order": 5, "gain": "fixed", "population": 7, "generations": 8, "sigma": 0.1 + 0.2,
         "lr_adapt": True, "invariant": "published", "untrainable": "redraw", "seed": -4,
+    },
+    "objective": {
+        "objective": "weighted", "epsilon": 0.05, "gradient": "margin", "weight": 0.7, "record": ["balanced-accuracy"],
     },
     "run": {"training": "plain", "replicates": 2, "finalists": 3, "finalist_seeds": 4, "chunk": 5, "device": "cuda:1"},
 }  # fmt: skip

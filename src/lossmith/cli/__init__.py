@@ -13,6 +13,9 @@ COMMANDS = {
     "compare": "compare losses with every baseline, all of them tuned alike, on test data",
     "explain": "say what the theory knows of any loss: how it starts, where it pulls and pushes",
     "trace": "train with some losses and watch how each sample is pulled towards its label or pushed away",
+    "attack": "train with some losses and attack the networks: how many test images survive, and is it real?",
+    "damage": "train with some losses, then add noise to inputs and weights, and silence units",
+    "basin": "train with some losses and look at the width of the minima they end in",
     "show": "say where a study stands",
 }
 

@@ -1,6 +1,6 @@
 """The arguments of a command: how flags are typed and parsed; light, for commands that answer at once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -24,20 +24,28 @@ def parse(command: type[Command], arguments: Sequence[str], name: str, default: 
     )
 
 
-def values_last(arguments: Sequence[str], flags: Sequence[str]) -> list[str]:
-    """The arguments with the flags that take several numbers at the end, so that words after their numbers are kept.
+def values_last(
+    arguments: Sequence[str], flags: Sequence[str], words: Mapping[str, Sequence[str]] | None = None
+) -> list[str]:
+    """The arguments with the flags that take several values at the end, so that words after their values are kept.
 
     ``--classes 2 10 mse`` becomes ``mse --classes 2 10``.
+
+    Args:
+        arguments: The arguments.
+        flags: Flags that take several numbers.
+        words: Flags that take several words, and which.
     """
+    known = words or {}
     first: list[str] = []
     last: list[str] = []
     rest = list(arguments)
     while rest:
         word = rest.pop(0)
         group = [word]
-        while word in flags and rest and _is_number(rest[0]):
+        while rest and ((word in flags and _is_number(rest[0])) or rest[0] in known.get(word, ())):
             group.append(rest.pop(0))
-        movable = len(group) > 1 or ("=" in word and word.partition("=")[0] in flags)
+        movable = len(group) > 1 or ("=" in word and word.partition("=")[0] in (*flags, *known))
         (last if movable else first).extend(group)
     return [*first, *last]
 

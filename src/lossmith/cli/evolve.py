@@ -15,9 +15,10 @@ from lossmith.cli.flags import at_absolute_place, document_of, filled, flags, se
 from lossmith.cli.tables import conclude_search
 from lossmith.errors import InputError
 from lossmith.losses import cross_entropy
-from lossmith.report import loss_shape, plot_history, plot_losses, save_figure, search_history
+from lossmith.report import loss_shape, plot_front, plot_history, plot_losses, save_figure, search_history
 from lossmith.store import Store
 from lossmith.study import EvolveSettings, Outcome, evolve
+from lossmith.study.front import FILE, read_front
 from lossmith.study.settings import validated
 
 if TYPE_CHECKING:
@@ -80,6 +81,10 @@ def draw(directory: Path, outcome: Outcome, kinds: Sequence[str]) -> list[Path]:
         history = search_history(store.candidates(), store.finalists("final"))
     shapes = [loss_shape(loss, outcome.classes) for loss in (cross_entropy(), outcome.loss)]
     drawn = {"history": plot_history(history), "loss": plot_losses(shapes)}
+    if (directory / FILE).exists():
+        found = read_front(directory)
+        best = [tuple(row["figures"].values()) for row in found["front"]]
+        drawn["front"] = plot_front(found["candidates"], best, found["finalists"], found["figures"])
     paths = [directory / "figures" / f"{name}.{kind}" for name in drawn for kind in kinds]
     for path in paths:
         save_figure(drawn[path.stem], path)

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
+from rich.table import Table
 
-from lossmith.cli.arguments import Switch, parse
+from lossmith.cli.arguments import OptionalDirectory, Switch, parse
 from lossmith.cli.console import output
 from lossmith.cli.tables import finalists_table
 from lossmith.errors import InputError
@@ -17,6 +18,7 @@ from lossmith.losses import Loss, load
 from lossmith.losses.files import read_json
 from lossmith.store import Store
 from lossmith.study.evolve import spread
+from lossmith.study.front import export_front, read_front
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,9 @@ class Show:
 
     directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
     """Directory of the study."""
+    front: OptionalDirectory = None
+    """Write the candidates that no other one beats in one recorded figure without losing in the other to this
+    directory, each as a loss file."""
     json: Switch = False
     """Print it as JSON."""
 
@@ -36,6 +41,8 @@ def run(arguments: Sequence[str]) -> None:
     """Run the command."""
     given = parse(Show, arguments, "show")
     summary = summarise(given.directory)
+    if given.front is not None:
+        summary["front"] = [str(path) for path in export_front(given.directory, given.front)]
     if given.json:
         sys.stdout.write(json.dumps(summary, indent=2) + "\n")
         return
@@ -51,9 +58,21 @@ def run(arguments: Sequence[str]) -> None:
         console.print(f"best fitness of a candidate: {summary['best']:.4f} (one of many noisy values)")
     if summary["finalists"]:
         console.print(finalists_table(summary["finalists"]))
+    if given.front is not None:
+        console.print(_front_table(read_front(given.directory), summary["front"]))
     for name in ("winner", "comparison"):
         if summary[name]:
             console.print(f"{name}: {summary[name]}")
+
+
+def _front_table(document: dict[str, Any], paths: Sequence[str]) -> Table:
+    first, second = document["figures"]
+    table = Table(title="Front: not dominated among the evaluated candidates", title_justify="left")
+    for name in (first, second, "loss file"):
+        table.add_column(name, justify="left" if name == "loss file" else "right")
+    for row, path in zip(document["front"], paths, strict=True):
+        table.add_row(*(f"{row['figures'][name]:.4f}" for name in (first, second)), path)
+    return table
 
 
 def summarise(directory: Path) -> dict[str, Any]:
@@ -70,7 +89,15 @@ def summarise(directory: Path) -> dict[str, Any]:
         "settings": settings,
         "candidates": counts,
         "best": max((row["fitness"] for row in rows if row["fitness"] is not None), default=None),
-        "finalists": [{"name": row["name"], "status": row["status"], **spread(row["scores"])} for row in finalists],
+        "finalists": [
+            {
+                "name": row["name"],
+                "status": row["status"],
+                **spread(row["scores"]),
+                "figures": {name: spread(values) for name, values in row["figures"].items()},
+            }
+            for row in finalists
+        ],
         "winner": None if winner is None else repr(winner),
         "comparison": _compared(comparison, winner) if comparison.exists() else None,
     }

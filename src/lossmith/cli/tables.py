@@ -41,13 +41,23 @@ def finalists_table(finalists: Sequence[dict[str, Any]]) -> Table:
     table = Table(title="Finalists, trained again with fresh seeds", title_justify="left")
     table.add_column("loss")
     table.add_column("validation fitness", justify="right")
+    names = list(dict.fromkeys(name for row in finalists for name in row.get("figures", {})))
+    others = names if len(names) > 1 else []
+    for name in others:
+        table.add_column(name, justify="right")
     table.add_column("n", justify="right")
     for row in sorted(finalists, key=lambda row: (row["status"] != "ok", -row["mean"])):
-        spread = f" ± {row['std']:.4f}" if row["std"] is not None else ""
+        cells = [_spread(row), *(_spread(row.get("figures", {}).get(name)) for name in others)]
         table.add_row(
-            row["name"], f"{row['mean']:.4f}{spread}" if row["status"] == "ok" else row["status"], str(row["n"])
+            row["name"], *(cells if row["status"] == "ok" else [row["status"]] + [""] * len(others)), str(row["n"])
         )
     return table
+
+
+def _spread(figure: dict[str, Any] | None) -> str:
+    if figure is None:
+        return "–"
+    return f"{figure['mean']:.4f}" + (f" ± {figure['std']:.4f}" if figure["std"] is not None else "")
 
 
 def print_comparison(comparison: Comparison, label_noise: float) -> None:

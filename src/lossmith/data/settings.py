@@ -35,3 +35,7 @@ class DataSettings(BaseModel):
 
     noise_seed: int = 0
     """Seed of the label noise."""
+
+    white: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """Value of a white pixel, to which the strengths of attacks and noise relate (default: 16 for digits, 255 for
+    other uint8 images, 1 for floating images)."""

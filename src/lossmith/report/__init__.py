@@ -1,5 +1,6 @@
 """Tables and pictures of what was computed before."""
 
+from lossmith.report.attacks import plot_attacks, plot_front
 from lossmith.report.curves import (
     Attraction,
     History,
@@ -20,9 +21,11 @@ __all__ = [
     "Shape",
     "attraction_curve",
     "loss_shape",
+    "plot_attacks",
     "plot_comparison",
     "plot_explanation",
     "plot_figure3",
+    "plot_front",
     "plot_history",
     "plot_losses",
     "plot_trace",

@@ -12,7 +12,7 @@ from typing import Any
 
 from lossmith.errors import InputError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 WAIT_SECONDS = 3.0
 
 SCHEMA = """
@@ -28,6 +28,7 @@ CREATE TABLE candidate (
     published  INTEGER NOT NULL,  -- 1 if the published invariant holds
     redrawn    INTEGER NOT NULL,  -- draws that the invariant rejected before this one
     seconds    REAL NOT NULL,
+    figures    TEXT NOT NULL DEFAULT '{}',  -- JSON object: other figures by name, a list for each
     PRIMARY KEY (generation, member)
 ) STRICT;
 CREATE TABLE finalist (
@@ -40,6 +41,7 @@ CREATE TABLE finalist (
     mean    REAL,
     scores  TEXT NOT NULL,        -- JSON list: one for each fresh seed
     seconds REAL NOT NULL,
+    figures TEXT NOT NULL DEFAULT '{}',
     PRIMARY KEY (stage, rank)
 ) STRICT;
 CREATE TABLE run (
@@ -50,10 +52,14 @@ CREATE TABLE run (
     PRIMARY KEY (comparison, chunk)
 ) STRICT;
 """
+UPGRADE = """
+ALTER TABLE candidate ADD COLUMN figures TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE finalist ADD COLUMN figures TEXT NOT NULL DEFAULT '{}';
+"""
 INSERT_CANDIDATE = """INSERT INTO candidate VALUES
-(:generation, :member, :theta, :status, :fitness, :scores, :exact, :published, :redrawn, :seconds)"""
+(:generation, :member, :theta, :status, :fitness, :scores, :exact, :published, :redrawn, :seconds, :figures)"""
 INSERT_FINALIST = """INSERT INTO finalist VALUES
-(:stage, :rank, :name, :origin, :loss, :status, :mean, :scores, :seconds)"""
+(:stage, :rank, :name, :origin, :loss, :status, :mean, :scores, :seconds, :figures)"""
 
 
 class Store:
@@ -110,7 +116,7 @@ class Store:
         """Stored candidates as rows with ``theta`` and ``scores`` decoded, by generation and member."""
         query = "SELECT * FROM candidate WHERE ?1 IS NULL OR generation = ?1 ORDER BY generation, member"
         rows = self.rows(query, generation)
-        return [self._decoded(row, "theta", "scores") for row in rows]
+        return [self._decoded(row, "theta", "scores", "figures") for row in rows]
 
     def add_candidates(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Store candidates in one transaction."""
@@ -119,7 +125,7 @@ class Store:
     def finalists(self, stage: str) -> list[dict[str, Any]]:
         """Stored finalists of a stage, decoded."""
         rows = self.rows("SELECT * FROM finalist WHERE stage = ? ORDER BY rank", stage)
-        return [self._decoded(row, "origin", "loss", "scores") for row in rows]
+        return [self._decoded(row, "origin", "loss", "scores", "figures") for row in rows]
 
     def add_finalists(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Store finalists in one transaction."""
@@ -167,6 +173,8 @@ class Store:
             self._connection.execute("PRAGMA journal_mode = WAL")
             script = f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
             self._connection.executescript(script)
+        elif version == 1 and tables:
+            self._upgrade()
         elif version != SCHEMA_VERSION:
             raise InputError(
                 f"{self.path} has schema version {version}, this program reads version {SCHEMA_VERSION}: "
@@ -179,8 +187,19 @@ class Store:
             problem = state.splitlines()[-1]
             raise InputError(f"{self.path} is damaged ({problem}); restore a copy or start in another directory")
 
+    def _upgrade(self) -> None:
+        """Bring a study of schema version 1, whose candidates have one figure each, up to this version.
+
+        What is only read stays as it is: rows without figures are completed as they are decoded.
+        """
+        if self._lock is not None:
+            self._connection.executescript(
+                f"BEGIN IMMEDIATE; {UPGRADE} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+            )
+
     def _decoded(self, row: dict[str, Any], *encoded: str) -> dict[str, Any]:
-        return {name: self._json(value) if name in encoded else value for name, value in row.items()}
+        whole = {"figures": "{}", **row} if "figures" in encoded else row
+        return {name: self._json(value) if name in encoded else value for name, value in whole.items()}
 
     def _json(self, text: str) -> Any:
         try:
@@ -215,8 +234,9 @@ class Store:
 
 
 def _encoded(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row with its lists and objects as JSON."""
-    return {name: json.dumps(value) if isinstance(value, list | dict) else value for name, value in row.items()}
+    """A row with its lists and objects as JSON; ``figures`` may be left out."""
+    whole = {"figures": {}, **row}
+    return {name: json.dumps(value) if isinstance(value, list | dict) else value for name, value in whole.items()}
 
 
 def _locked(path: Path) -> Any:

@@ -1,7 +1,8 @@
 """Studies: the search for a loss, stored and resumable."""
 
+from lossmith.search.objective import Objective
 from lossmith.study.comparison import CompareSettings, compare_losses
-from lossmith.study.evolve import Objective, Outcome, Progress, evolve
+from lossmith.study.evolve import Outcome, Progress, evolve
 from lossmith.study.settings import EvolveSettings, RunSettings
 from lossmith.study.study import Candidate, Result, Study
 

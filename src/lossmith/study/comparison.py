@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor
 
-from lossmith.data import Source, open_source, test_part
+from lossmith.data import Source, open_source
 from lossmith.errors import InputError
 from lossmith.evaluation import Comparison, Family, Plan, baselines, compare, fixed
 from lossmith.losses import Loss, Term, cross_entropy
@@ -158,7 +157,7 @@ def compare_losses(
         result = compare(
             job.task,
             job.validation,
-            lambda: _test(source, settings, job),
+            job.test,
             families,
             plan,
             recall=lambda chunk: store.run(key, chunk),
@@ -230,11 +229,6 @@ def _plan(job: Job, settings: EvolveSettings, options: CompareSettings, store: S
 def _epochs(settings: EvolveSettings, job: Job) -> int:
     samples = len(job.task.inputs)
     return max(1, -(-settings.recipe.total_steps(samples) // settings.recipe.steps_per_epoch(samples)))
-
-
-def _test(source: Source, settings: EvolveSettings, job: Job) -> tuple[Tensor, Tensor]:
-    part = test_part(source, settings.data).to(job.task.device)
-    return part.inputs, part.targets
 
 
 def _portable(settings: EvolveSettings) -> dict[str, Any]:

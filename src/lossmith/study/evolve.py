@@ -18,16 +18,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossmith.data import Source, open_source, search_parts
+from lossmith.data import DataSettings, Source, open_source, pixel_white, search_parts, test_part
 from lossmith.errors import InputError
 from lossmith.losses import Loss, cross_entropy, save
+from lossmith.losses.files import write_json
 from lossmith.nets import check_network, network_factory
+from lossmith.search.objective import Objective, figures
 from lossmith.seeds import derive
+from lossmith.study.front import FILE, front_document
 from lossmith.study.settings import EvolveSettings, with_data
 from lossmith.study.study import Result, Study
-from lossmith.training import Choice, Task, Trained, Way, accuracy, available, choose_way, repeated, train
+from lossmith.training import Choice, Task, Way, available, choose_way, repeated, train
 
-Objective = Callable[[Trained, Tensor, Tensor], Tensor]
 SMOOTHINGS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 TELL_SECONDS = 0.3
 Item = TypeVar("Item")
@@ -80,17 +82,12 @@ class Outcome:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def validation_accuracy(trained: Trained, inputs: Tensor, targets: Tensor) -> Tensor:
-    """The default objective: accuracy ``[P]`` of each network on the validation part."""
-    return accuracy(trained.networks.logits(inputs), targets)
-
-
 def evolve(
     directory: str | os.PathLike[str],
     settings: EvolveSettings,
     source: Source | None = None,
     *,
-    objective: Objective = validation_accuracy,
+    objective: Objective | None = None,
     report: Callable[[Progress], None] | None = None,
 ) -> Outcome:
     """Search a loss for a network on data, train the finalists again, and write the winner to ``best.json``.
@@ -101,7 +98,9 @@ def evolve(
         directory: The study's directory.
         settings: Everything that decides the outcome.
         source: The data, if it is not what ``settings.data.data`` names.
-        objective: Fitness ``[P]`` (higher is better) of trained networks on validation inputs and targets.
+        objective: Fitness ``[P]`` (higher is better) of trained networks on validation inputs and targets, or several
+            figures by name with ``"fitness"`` among them, instead of what ``settings.objective`` says. It is not
+            stored: go on with the same one.
         report: Called with the progress.
 
     Raises:
@@ -112,8 +111,9 @@ def evolve(
     job = Job.open(settings, source)
     document = {**settings.model_dump(mode="json"), "digest": job.digest}
     started = time.perf_counter()
-    with Study(directory, job.classes, settings.search, document=document) as study:
-        work = _Work(study, job, settings, objective, report or (lambda _: None))
+    defaults = EvolveSettings().model_dump(mode="json")
+    with Study(directory, job.classes, settings.search, document=document, defaults=defaults) as study:
+        work = _Work(study, job, settings, objective or settings.objective.build(), report or (lambda _: None))
         work.versions()
         work.search()
         loss, provenance = work.finish()
@@ -126,7 +126,13 @@ class Job:
 
     task: Task
     validation: tuple[Tensor, Tensor]
-    digest: str
+    source: Source
+    split: DataSettings
+
+    @property
+    def digest(self) -> str:
+        """What identifies the data."""
+        return self.source.digest
 
     @property
     def classes(self) -> int:
@@ -142,8 +148,23 @@ class Job:
         factory = network_factory(settings.model, parts.train.inputs, parts.classes)
         check_network(factory, parts.train.inputs[: settings.recipe.batch_size], parts.classes)
         train_part, validation = parts.train.to(device), parts.validation.to(device)
-        task = Task(factory, train_part.inputs, train_part.targets, parts.classes)
-        return Job(task, (validation.inputs, validation.targets), source.digest)
+        task = Task(factory, train_part.inputs, train_part.targets, parts.classes, _white(source, settings))
+        return Job(task, (validation.inputs, validation.targets), source, settings.data)
+
+    def test(self) -> tuple[Tensor, Tensor]:
+        """Inputs and labels of the test part; for what is done once, at the end."""
+        part = test_part(self.source, self.split).to(self.task.device)
+        return part.inputs, part.targets
+
+
+def _white(source: Source, settings: EvolveSettings) -> float | None:
+    """The value of a white pixel; None if there is none and no attack needs it."""
+    try:
+        return pixel_white(source, settings.data)
+    except InputError:
+        if settings.is_attacked:
+            raise
+        return None
 
 
 def checked_device(name: str) -> torch.device:
@@ -194,16 +215,17 @@ class _Work:
                     label = {"generation": generation, "members": [candidate.member for candidate in chunk]}
                     with self.log.chunk("search", label):
                         tick = self._ticker("search", generation, number, len(chunks), study.search.generations)
-                        scores, diverged, seconds = self._train([candidate.loss for candidate in chunk], seeds, tick)
+                        measured = self._train([candidate.loss for candidate in chunk], seeds, tick)
                         study.record(
                             Result(
                                 candidate,
-                                None if lost else float(np.mean(row)),
+                                None if lost else float(np.mean(row["fitness"])),
                                 "diverged" if lost else "ok",
-                                tuple(row),
-                                seconds / len(chunk),
+                                tuple(row["fitness"]),
+                                measured.seconds / len(chunk),
+                                {name: tuple(values) for name, values in row.items() if name != "fitness"},
                             )
-                            for candidate, row, lost in zip(chunk, scores, diverged, strict=True)
+                            for candidate, row, lost in zip(chunk, measured.rows, measured.diverged, strict=True)
                         )
         self._tell("search", 1.0)
 
@@ -239,6 +261,9 @@ class _Work:
             Loss.from_json(winner["loss"]), name="evolved" if "theta" in winner["origin"] else winner["name"]
         )
         provenance = self._provenance(winner, finalists)
+        found = front_document(self.study.candidates(), finalists, self.study.loss_of, provenance)
+        if found is not None:
+            write_json(found, self.study.directory / FILE)
         save(loss, self.study.directory / "best.json", provenance=provenance)
         self._tell("done", 1.0)
         return loss, provenance
@@ -283,7 +308,7 @@ class _Work:
                 self._tell(stage, number / len(chunks))
                 with self.log.chunk(stage, {"ranks": [rank for rank, _ in chunk]}):
                     tick = self._ticker(stage, 0, number, len(chunks), 1)
-                    scores, diverged, seconds = self._train([entry.loss for _, entry in chunk], seeds, tick)
+                    measured = self._train([entry.loss for _, entry in chunk], seeds, tick)
                     self.study.store.add_finalists(
                         {
                             "stage": stage,
@@ -292,11 +317,12 @@ class _Work:
                             "origin": entry.origin,
                             "loss": entry.loss.to_json(),
                             "status": "diverged" if lost else "ok",
-                            "mean": None if lost else float(np.mean(row)),
-                            "scores": row,
-                            "seconds": seconds / len(chunk),
+                            "mean": None if lost else float(np.mean(row["fitness"])),
+                            "scores": row["fitness"],
+                            "seconds": measured.seconds / len(chunk),
+                            "figures": {name: values for name, values in row.items() if name != "fitness"},
                         }
-                        for (rank, entry), row, lost in zip(chunk, scores, diverged, strict=True)
+                        for (rank, entry), row, lost in zip(chunk, measured.rows, measured.diverged, strict=True)
                     )
         return self.study.store.finalists(stage)
 
@@ -308,23 +334,26 @@ class _Work:
             )
         return max(sound, key=lambda row: row["mean"])
 
-    def _train(
-        self, losses: Sequence[Loss], seeds: Sequence[int], tick: Callable[[float], None]
-    ) -> tuple[list[list[float]], list[bool], float]:
-        """Scores of each loss with each seed, whether one of its networks diverged, and the seconds of all."""
+    def _train(self, losses: Sequence[Loss], seeds: Sequence[int], tick: Callable[[float], None]) -> Measured:
         way, started = self.way(), time.perf_counter()
         population = repeated(Loss.stack(losses), len(seeds))
         trained = train(self.job.task, population, list(seeds) * len(losses), self.settings.recipe, way, tick=tick)
-        scores = torch.as_tensor(self.objective(trained, *self.job.validation), dtype=torch.float64).cpu()
-        if scores.shape != (len(losses) * len(seeds),):
-            raise InputError(
-                f"the objective gave a shape of {tuple(scores.shape)}; it must give one number for each network"
-            )
-        lost = (trained.diverged.cpu() | ~scores.isfinite()).reshape(len(losses), -1).any(1)
-        rows = torch.where(scores.isfinite(), scores, 0.0).reshape(len(losses), -1)
+        found = {name: value.cpu() for name, value in figures(self.objective(trained, *self.job.validation)).items()}
+        for name, values in found.items():
+            if values.shape != (len(losses) * len(seeds),):
+                raise InputError(
+                    f"the objective gave a shape of {tuple(values.shape)} for {name}; it must give one number for each "
+                    "network"
+                )
+        lost = (trained.diverged.cpu() | ~found["fitness"].isfinite()).reshape(len(losses), -1).any(1)
+        lists = {
+            name: torch.where(values.isfinite(), values, 0.0).reshape(len(losses), -1).tolist()
+            for name, values in found.items()
+        }
+        rows = [{name: values[place] for name, values in lists.items()} for place in range(len(losses))]
         seconds = time.perf_counter() - started
         self.seconds["training"] += seconds
-        return rows.tolist(), lost.tolist(), seconds
+        return Measured(rows, lost.tolist(), seconds)
 
     def _chunks(self, items: list[Item], replicates: int) -> list[list[Item]]:
         size = 1 if self.way().startswith("plain") else max(1, self.settings.run.chunk // replicates)
@@ -353,7 +382,15 @@ class _Work:
         return {
             "origin": winner["origin"],
             "validation": spread(winner["scores"]),
-            "finalists": [{"name": row["name"], "status": row["status"], **spread(row["scores"])} for row in finalists],
+            "finalists": [
+                {
+                    "name": row["name"],
+                    "status": row["status"],
+                    **spread(row["scores"]),
+                    "figures": {name: spread(values) for name, values in row["figures"].items()},
+                }
+                for row in finalists
+            ],
             "candidates": {name: counts[name] for name in ("candidates", "untrainable", "diverged", "trainings")},
             "invariant": self.study.verdicts(),
             "digest": self.job.digest,
@@ -361,6 +398,21 @@ class _Work:
             "training": self.way(),
             "versions": self.versions(),
         }
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a chunk of trainings gave.
+
+    Args:
+        rows: For each loss its figures by name, one number for each of its networks; ``"fitness"`` among them.
+        diverged: Whether one of a loss's networks has diverged.
+        seconds: How long all of it took.
+    """
+
+    rows: list[dict[str, list[float]]]
+    diverged: list[bool]
+    seconds: float
 
 
 @dataclass(frozen=True)

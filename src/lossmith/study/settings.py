@@ -12,7 +12,7 @@ from lossmith.data import DataSettings
 from lossmith.errors import InputError
 from lossmith.losses.files import write_whole
 from lossmith.nets import ModelSettings
-from lossmith.search import SearchSettings
+from lossmith.search import ObjectiveSettings, SearchSettings
 from lossmith.training import Recipe
 
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -51,7 +51,13 @@ class EvolveSettings(BaseModel):
     model: ModelSettings = ModelSettings()
     recipe: Recipe = Recipe()
     search: SearchSettings = SearchSettings()
+    objective: ObjectiveSettings = ObjectiveSettings()
     run: RunSettings = RunSettings()
+
+    @property
+    def is_attacked(self) -> bool:
+        """Whether the study attacks images, so that it needs some."""
+        return self.objective.is_attacked or self.recipe.adversary != "none"
 
 
 def with_data(settings: EvolveSettings, place: str) -> EvolveSettings:

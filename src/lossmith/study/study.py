@@ -7,7 +7,7 @@ import operator
 import os
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from lossmith.errors import InputError
 from lossmith.losses import Criterion, Loss
 from lossmith.search import Optimizer, SearchSettings, build_space
 from lossmith.store import Store
+from lossmith.study.front import front
 from lossmith.study.settings import differences, read_toml, validated, write_toml
 from lossmith.theory import is_trainable
 
@@ -65,6 +66,7 @@ class Result:
         status: ``"ok"``, ``"untrainable"`` or ``"diverged"``.
         scores: The fitness of each of its trainings.
         seconds: How long its training took.
+        figures: What else was measured, by name: a number for each of its trainings.
     """
 
     candidate: Candidate
@@ -72,6 +74,7 @@ class Result:
     status: Status = "ok"
     scores: tuple[float, ...] = ()
     seconds: float = 0.0
+    figures: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 class Study:
@@ -85,6 +88,7 @@ class Study:
         classes: Number of classes of the classifier.
         search: The settings of the search; keyword arguments instead of it give single ones.
         document: What ``study.toml`` holds, if more than the search's settings.
+        defaults: Values of settings that a study begun by an older version does not hold.
 
     Raises:
         InputError: if the directory holds a study of another configuration, or cannot be used.
@@ -106,6 +110,7 @@ class Study:
         search: SearchSettings | None = None,
         *,
         document: dict[str, Any] | None = None,
+        defaults: dict[str, Any] | None = None,
         **settings: Any,
     ) -> None:
         if search is not None and settings:
@@ -122,6 +127,7 @@ class Study:
         self.classes = classes
         self.directory = Path(directory)
         self.space = build_space(self.search)
+        self._defaults = defaults or {}
         self._document = document or {"classes": classes, "search": self.search.model_dump()}
         self._make_directory()
         self.store = Store(self.directory)
@@ -274,6 +280,21 @@ class Study:
             raise InputError(f"no candidate of the study in {self.directory} has a fitness yet; tell one first")
         return top[0]
 
+    def front(self, first: str = "accuracy", second: str = "robust-accuracy") -> list[Candidate]:
+        """The evaluated candidates that no other one beats in one figure without losing in the other.
+
+        Args:
+            first: A recorded figure, or ``"fitness"``.
+            second: Another.
+
+        Returns:
+            Ascending in the first figure, so descending in the second; of equals, the earliest.
+
+        Raises:
+            InputError: if a figure was not recorded.
+        """
+        return [self._stored(row) for row in front(self.store.candidates(), first, second)]
+
     def _make_directory(self) -> None:
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
@@ -288,7 +309,7 @@ class Study:
             if self.store.candidates():
                 raise InputError(f"{self.store.path} holds candidates but no settings; start in another directory")
         else:
-            self._refuse(differences(wanted, stored), stored)
+            self._refuse(differences(wanted, _completed(stored, self._defaults)), stored)
         written = None
         if path.exists() and stored is not None:
             written = json.loads(json.dumps(read_toml(path), default=str))
@@ -413,6 +434,10 @@ class Study:
     def _loss(self, points: NDArray[np.float64]) -> Loss:
         return self.space.build(torch.from_numpy(points), self.classes)
 
+    def loss_of(self, row: Mapping[str, Any]) -> Loss:
+        """The loss of a stored candidate."""
+        return self._stored(row).loss
+
     def _stored(self, row: Mapping[str, Any]) -> Candidate:
         point = np.array([row["theta"]])
         return Candidate(
@@ -439,7 +464,19 @@ def _row(result: Result) -> dict[str, Any]:
         "published": int(candidate.published),
         "redrawn": candidate.redrawn,
         "seconds": result.seconds,
+        "figures": {name: list(values) for name, values in result.figures.items()},
     }
+
+
+def _completed(document: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """A document with the defaults of what it lacks."""
+    found = dict(document)
+    for key, value in defaults.items():
+        if isinstance(value, dict) and isinstance(found.get(key, {}), dict):
+            found[key] = _completed(found.get(key, {}), value)
+        else:
+            found.setdefault(key, value)
+    return found
 
 
 def _always(_: object) -> bool:

@@ -25,12 +25,14 @@ class Task:
         inputs: Training inputs ``[N, …]`` on the device that trains.
         targets: Class indices ``[N]`` or class probabilities ``[N, K]`` on the same device.
         classes: K.
+        white: Value of a white pixel, if the inputs are images that can be attacked.
     """
 
     factory: Callable[[], nn.Module]
     inputs: Tensor
     targets: Tensor
     classes: int
+    white: float | None = None
 
     @property
     def device(self) -> torch.device:
@@ -64,26 +66,40 @@ class Networks:
         return len(next(iter(self.parameters.values())))
 
     def logits(self, inputs: Tensor, batch: int = 1024) -> Tensor:
-        """Logits ``[P, N, K]`` in evaluation mode, in batches of at most ``batch`` samples."""
-        self.base.eval()
-        shared = shared_buffers(self.base)
-        rows = max(1, min(batch, 2**13 // len(self))) if self.vectorised else batch
-
-        def call(parameters: State, buffers: State, x: Tensor) -> Tensor:
-            result: Tensor = functional_call(self.base, {**parameters, **buffers, **shared}, (x,))
-            return result
-
+        """Logits ``[P, N, K]`` of inputs ``[N, …]`` in evaluation mode, in batches of at most ``batch`` samples."""
+        rows = self.rows(batch)
         with torch.no_grad():
             parts = []
             for x in inputs.split(rows):
-                if self.vectorised:
-                    dim = input_dim(self.parameters)
-                    spread = x if dim is None else x.expand(len(self), *x.shape)
-                    parts.append(vmap(call, in_dims=(0, 0, dim))(self.parameters, self.buffers, spread))
+                if self.vectorised and input_dim(self.parameters) is None:
+                    parts.append(vmap(self._evaluator(), in_dims=(0, 0, None))(self.parameters, self.buffers, x))
                 else:
-                    members = range(len(self))
-                    parts.append(torch.stack([call(*self._state(member), x) for member in members]))
+                    parts.append(self.forward(x.expand(len(self), *x.shape)))
             return torch.cat(parts, 1)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Logits ``[P, N, K]`` of inputs of each network's own, ``[P, N, …]``, in evaluation mode.
+
+        They can be differentiated with respect to the inputs.
+        """
+        call = self._evaluator()
+        if self.vectorised:
+            return vmap(call)(self.parameters, self.buffers, inputs)
+        return torch.stack([call(*self._state(member), x) for member, x in enumerate(inputs)])
+
+    def rows(self, batch: int = 1024) -> int:
+        """How many samples are best run through all networks at a time."""
+        return max(1, min(batch, 2**13 // len(self))) if self.vectorised else batch
+
+    def _evaluator(self) -> Callable[[State, State, Tensor], Tensor]:
+        base = self.base.eval()
+        shared = shared_buffers(base)
+
+        def call(parameters: State, buffers: State, x: Tensor) -> Tensor:
+            result: Tensor = functional_call(base, {**parameters, **buffers, **shared}, (x,))
+            return result
+
+        return call
 
     def member(self, index: int) -> nn.Module:
         """One network as an ordinary module with its own parameters and buffers, in evaluation mode."""
@@ -105,6 +121,12 @@ class Networks:
             {name: value[index] for name, value in self.parameters.items()},
             {name: value[index] for name, value in self.buffers.items()},
         )
+
+    def select(self, rows: slice | list[int]) -> Networks:
+        """Some of the networks, as views where a slice gives them."""
+        parameters = {name: value[rows] for name, value in self.parameters.items()}
+        buffers = {name: value[rows] for name, value in self.buffers.items()}
+        return Networks(self.base, parameters, buffers, self.vectorised)
 
     @staticmethod
     def gather(parts: list[Networks], order: list[int]) -> Networks:

@@ -4,7 +4,9 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from lossmith.attacks import floating, random_start
 from lossmith.losses import Criterion, Loss
+from lossmith.training.adversary import attacked_batch, checked_white
 from lossmith.training.networks import Networks, Task, own_state
 from lossmith.training.randomness import batch_order, compiled_like_eager
 from lossmith.training.recipe import Recipe, build_optimizer
@@ -31,12 +33,29 @@ class PlainRun:
         for group in self.optimizer.param_groups:
             group["lr"] = recipe.rate(self.done, recipe.total_steps(samples))
         self.optimizer.zero_grad()
+        inputs, targets = self.task.inputs[batch], self.task.targets[batch]
+        if recipe.adversary != "none":
+            inputs = self._attacked(inputs, targets)
         self.network.train()
-        self.criterion(self.forward(self.task.inputs[batch]), self.task.targets[batch]).backward()
+        self.criterion(self.forward(inputs), targets).backward()
         if recipe.clip is not None:
             nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip)
         self.optimizer.step()
         self.done += 1
+
+    def _attacked(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        images = floating(inputs)
+        start = random_start(images, self.seed, "adversary", self.done)
+        self.network.eval()
+        return attacked_batch(
+            lambda x: self.network(x[0])[None],
+            images[None],
+            targets,
+            start,
+            self.criterion.loss.logit_gradient,
+            self.recipe,
+            checked_white(self.task),
+        )[0]
 
     def networks(self) -> Networks:
         """The network as it is now, as a population of one."""

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, vmap
 
+from lossmith.attacks import floating, random_start
 from lossmith.losses import GradientRule, Loss
+from lossmith.training.adversary import attacked_batch, checked_white
 from lossmith.training.networks import Networks, State, Task, input_dim, own_state, shared_buffers
 from lossmith.training.randomness import batch_order, compiled_like_eager
 from lossmith.training.recipe import Recipe, build_optimizer
@@ -47,7 +49,8 @@ class PopulationRun:
         self.place = place.to(task.device)
         self.losses = losses
         self.rule: GradientRule | None = None
-        self.input_dim = input_dim(self.parameters) if len(self.distinct) == 1 else 0
+        shared_batch = len(self.distinct) == 1 and recipe.adversary == "none"
+        self.input_dim = input_dim(self.parameters) if shared_batch else 0
         forward = vmap(self._call, in_dims=(0, 0, self.input_dim), randomness="same")
         self.forward: Callable[[State, State, Tensor], Tensor] = compiled_like_eager(forward) if compiled else forward
         self.done = 0
@@ -63,6 +66,8 @@ class PopulationRun:
         inputs, targets = self.task.inputs[batch], self.task.targets[batch]
         if self.input_dim == 0 and batch.ndim == 1:
             inputs = inputs.expand(len(self.place), *inputs.shape)
+        if recipe.adversary != "none":
+            inputs = self._attacked(inputs, targets)
         for group in self.optimizer.param_groups:
             group["lr"] = recipe.rate(self.done, recipe.total_steps(samples))
         self.base.train()
@@ -80,11 +85,28 @@ class PopulationRun:
         self.optimizer.step()
         self.done += 1
 
-    def networks(self) -> Networks:
-        """The networks as they are now."""
+    def _attacked(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        images = floating(inputs)
+        starts = [random_start(images[0], seed, "adversary", self.done) for seed in self.distinct]
+        start = starts[0] if len(starts) == 1 else torch.stack(starts)[self.place]
+        return attacked_batch(
+            self.networks(copied=False).forward,
+            images,
+            targets,
+            start,
+            self.rule if self.rule is not None else self.losses.logit_gradient,
+            self.recipe,
+            checked_white(self.task),
+        )
+
+    def networks(self, copied: bool = True) -> Networks:
+        """The networks as they are now; without a copy they change when training goes on."""
+        parameters = {name: value.detach() for name, value in self.parameters.items()}
+        if not copied:
+            return Networks(self.base, parameters, self.buffers)
         return Networks(
             self.base,
-            {name: value.detach().clone() for name, value in self.parameters.items()},
+            {name: value.clone() for name, value in parameters.items()},
             {name: value.clone() for name, value in self.buffers.items()},
         )
 

@@ -36,6 +36,13 @@ class Recipe(BaseModel):
     """Factor of the step schedule at each milestone."""
     clip: float | None = Field(None, gt=0, allow_inf_nan=False)
     """Largest norm of a network's whole gradient; longer ones are scaled down."""
+    adversary: Literal["none", "fgsm", "pgd"] = "none"
+    """Adversarial training (images only): every batch is attacked before it is trained on, by one step or by several
+    from a random start, with the gradient of the loss that is trained."""
+    adversary_epsilon: float = Field(0.1, ge=0, le=1)
+    """Strength of that attack, a share of the range of pixels."""
+    adversary_steps: int = Field(7, ge=1)
+    """Steps of the adversary "pgd"."""
 
     def steps_per_epoch(self, samples: int) -> int:
         """Batches in one pass over ``samples``."""

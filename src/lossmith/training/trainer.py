@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lossmith.errors import InputError
 from lossmith.losses import Loss
+from lossmith.training.adversary import checked_white
 from lossmith.training.networks import Networks, Task
 from lossmith.training.plain import PlainRun
 from lossmith.training.population import PopulationRun
@@ -32,11 +33,15 @@ class Trained:
         diverged: Members whose parameters, buffers or logits are no longer finite numbers, boolean ``[P]``.
         curve: Accuracy on the monitored data after each epoch, ``[P, epochs]`` in float64, or None. A network with a
             logit that is not a finite number counts as wrong on every sample.
+        losses: The losses that they were trained with, ``[P]``.
+        white: Value of a white pixel, if they are networks of images that can be attacked.
     """
 
     networks: Networks
     diverged: Tensor
     curve: Tensor | None
+    losses: Loss
+    white: float | None = None
 
 
 def train(
@@ -66,11 +71,13 @@ def train(
 
     Raises:
         InputError: if there is not one seed for each member, the losses are made for another number of classes,
-            or the population way cannot run the network.
+            the population way cannot run the network, or an adversary has no images to attack.
     """
     losses.check_classes(task.classes)
     if len(losses) != len(seeds):
         raise InputError(f"{len(losses)} losses need as many seeds, not {len(seeds)}")
+    if recipe.adversary != "none":
+        checked_white(task)
     runs = list(_runs(task, losses, seeds, recipe, way))
     length = recipe.total_steps(len(task.inputs))
     per_epoch = recipe.steps_per_epoch(len(task.inputs))
@@ -100,7 +107,8 @@ def train(
     order = sorted(range(len(place)), key=place.__getitem__)
     networks = Networks.gather(parts, order)
     sound = networks.finite() & _finite(networks.logits(task.inputs[: recipe.batch_size]))
-    return Trained(networks, ~sound, torch.cat(curves)[order] if curves else None)
+    curve_of_all = torch.cat(curves)[order] if curves else None
+    return Trained(networks, ~sound, curve_of_all, losses, task.white)
 
 
 @contextmanager

@@ -1,0 +1,237 @@
+"""``lossmith attack``: accuracy under attack, and whether it is real."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import tyro
+from rich.table import Table
+
+from lossmith.cli.arguments import OptionalNumber
+from lossmith.cli.console import Bar, output
+from lossmith.cli.spreads import moments, spread_text, tests_document, tests_text
+from lossmith.cli.subjects import Looking, described, opened, parsed, trained
+from lossmith.data import pixel_white
+from lossmith.evaluation.against import Contrast, against_first
+from lossmith.evaluation.robustness import ATTACKS, OWN, AttackPlan, Masking, Robustness, robustness
+from lossmith.report import plot_attacks, save_figure
+
+
+@dataclass(frozen=True)
+class Attack(Looking):
+    """Train networks with each loss and attack them on test images: how many images are still classified rightly?
+
+    A LOSS is a loss file, a name (cross-entropy, mse, baikal, mae, poly:1, focal:2, gce:0.7, label-smoothing:0.1,
+    taylor-ce, paper/allcnnc, paper/mnist; the parameters shown are the defaults), or a λ in quotes. For a best.json,
+    data, model and recipe are those of its search unless flags say otherwise; all losses share the recipe.
+
+    fgsm and pgd follow three gradients, of the loss itself, of cross-entropy and of the logit margin, and an image
+    counts if it survives all three; apgd-ce, apgd-dlr and square (parts of AutoAttack) need the extra:
+    pip install 'lossmith[robust]'. Signs of gradient masking are told beside every figure.
+
+    example:  lossmith attack cross-entropy study/best.json --epsilon 0 0.05 0.1 --seeds 10
+    """
+
+    epsilon: Annotated[tuple[float, ...], tyro.conf.arg(metavar="FLOAT ...")] = (0.0, 0.05, 0.1)
+    """Strengths of the attack, as shares of the range of pixels."""
+    attacks: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...")] = OWN
+    """Which attacks: some of fgsm, pgd, apgd-ce, apgd-dlr, square, or autoattack (the last three)."""
+    pgd_steps: int = 20
+    """Steps of pgd."""
+    samples: OptionalNumber = None
+    """Test images that fgsm and pgd are run on; without it, all of them."""
+    library_samples: int = 200
+    """How many of these apgd-ce, apgd-dlr and square are run on."""
+    iterations: int = 50
+    """Steps of apgd-ce and apgd-dlr."""
+    queries: int = 500
+    """Queries of square for each image."""
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Run the command."""
+    given = parsed(Attack, arguments, "attack", ("--epsilon",), {"--attacks": (*ATTACKS, "autoattack")})
+    plan = _plan(given)
+    found = opened(given)
+    white = pixel_white(found.job.source, found.settings.data)
+    try:
+        with Bar(quiet=given.quiet or given.json) as bar:
+            subjects, way = trained(found, given, bar)
+            inputs, targets = found.job.test()
+            results = []
+            for number, subject in enumerate(subjects):
+
+                def tick(share: float, number: int = number) -> None:
+                    done = (number + share) / len(subjects)
+                    bar.show("attacking", done, line=f"attacking, {int(4 * done) * 25} %")
+
+                results.append(robustness(subject, inputs, targets, white, plan, tick))
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("The figures are printed at the end, so nothing was written.") from None
+    if given.figure is not None:
+        save_figure(plot_attacks(results), given.figure)
+    if given.json:
+        document = {**described(found, given, way), **as_json(results, plan), "white": white}
+        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+    elif not given.quiet:
+        _print(results, plan)
+        if given.figure is not None:
+            output().print(f"\nPicture: {given.figure}", soft_wrap=True)
+
+
+def as_json(results: Sequence[Robustness], plan: AttackPlan) -> dict[str, Any]:
+    """Everything that was found, by loss, ε and attack."""
+    return {
+        "clean_accuracy": {result.name: moments(result.clean) for result in results},
+        "accuracy": {
+            result.name: {
+                f"{epsilon:g}": {name: moments(values[place]) for name, values in result.accuracy.items()}
+                for place, epsilon in enumerate(plan.epsilons)
+            }
+            for result in results
+        },
+        "masking": {
+            result.name: {
+                f"{epsilon:g}": masking.to_json()
+                for epsilon, masking in zip(plan.epsilons, result.masking, strict=True)
+            }
+            for result in results
+        },
+        "tests": tests_document(contrasts_of(results), [result.name for result in results]),
+        "clean_accuracy_of_library_images": {
+            result.name: moments(result.clean_library) for result in results if result.clean_library is not None
+        },
+        "samples": results[0].samples,
+        "diverged": {result.name: int(result.diverged.sum()) for result in results},
+        "plan": {
+            "epsilon": list(plan.epsilons),
+            "attacks": list(plan.attacks),
+            "steps": plan.steps,
+            "iterations": plan.iterations,
+            "queries": plan.queries,
+        },
+    }
+
+
+def _plan(given: Attack) -> AttackPlan:
+    names = [name for word in given.attacks for name in (ATTACKS[2:] if word == "autoattack" else (word,))]
+    return AttackPlan(
+        epsilons=given.epsilon,
+        attacks=tuple(dict.fromkeys(names)),
+        steps=given.pgd_steps,
+        samples=given.samples,
+        library_samples=given.library_samples,
+        iterations=given.iterations,
+        queries=given.queries,
+        seed=given.seed,
+    )
+
+
+def _print(results: Sequence[Robustness], plan: AttackPlan) -> None:
+    console = output()
+    console.print(_accuracy_table(results, plan))
+    samples = results[0].samples
+    few = f"; {', '.join(plan.library)} and worst on {samples['worst']} of them" if plan.library else ""
+    console.print(
+        f"Mean ± standard deviation of {len(results[0].clean)} networks, % of {max(samples.values())} test images that "
+        f"are classified rightly before and after the attack{few}. ε is a share of the range of pixels. fgsm and pgd: "
+        "an image survives along three gradients; worst: it survives everything that was run."
+    )
+    for result in results:
+        if result.diverged.any():
+            console.print(f"{result.name}: {int(result.diverged.sum())} networks diverged and count as wrong.")
+    contrasts, names = contrasts_of(results), [result.name for result in results]
+    if contrasts:
+        console.print(_tests_table(contrasts, names))
+    told = tests_text(contrasts, names, "more often right under attack", "images")
+    if told:
+        console.print(f"Differences in percentage points with their 95 % interval. {told}" if contrasts else told)
+    console.print(_masking_table(results, plan))
+    console.print(
+        "Gradient masking: figures of accuracy are worth nothing where a loss hides from its attack. Zero gradients: "
+        "share of the images whose gradient is 0 in every pixel, of the loss itself (and of cross-entropy). A sign is "
+        "told from one percentage point on."
+    )
+    missing = results[0].masking[0].missing()
+    if missing:
+        console.print(f"Not run: {', '.join(missing)}. Without it masking can stay unseen.")
+
+
+def _accuracy_table(results: Sequence[Robustness], plan: AttackPlan) -> Table:
+    names = [
+        *(name for name in ATTACKS if name in plan.attacks),
+        *(["autoattack"] if "autoattack" in results[0].accuracy else []),
+        "worst",
+    ]
+    table = Table(title="Accuracy under attack, %", title_justify="left")
+    table.add_column("loss")
+    for name in ("ε", "clean", *names):
+        table.add_column(name, justify="right", no_wrap=True)
+    for result in results:
+        for place, epsilon in enumerate(plan.epsilons):
+            cells = [spread_text(result.accuracy[name][place], 1, 100) for name in names]
+            first = (result.name, spread_text(result.clean, 1, 100)) if place == 0 else ("", "")
+            table.add_row(first[0], f"{epsilon:g}", first[1], *cells)
+        table.add_section()
+    return table
+
+
+def contrasts_of(results: Sequence[Robustness]) -> list[Contrast]:
+    """Tests of each loss against the first one in the worst figure at each ε above 0."""
+    return against_first(
+        [
+            {
+                f"ε = {epsilon:g}": values
+                for epsilon, values in zip(result.epsilons, result.accuracy["worst"], strict=True)
+                if epsilon
+            }
+            for result in results
+        ]
+    )
+
+
+def _tests_table(contrasts: Sequence[Contrast], names: Sequence[str]) -> Table:
+    table = Table(title="Tests", title_justify="left")
+    table.add_column("loss")
+    for name in ("", f"worst, less {names[0]}", "p"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for one in contrasts:
+        found = one.result
+        difference = f"{100 * found.difference:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
+        table.add_row(names[one.place], one.measure, difference, f"{one.holm:.2g}")
+    return table
+
+
+def _masking_table(results: Sequence[Robustness], plan: AttackPlan) -> Table:
+    table = Table(title="Is it real? Signs of gradient masking", title_justify="left")
+    table.add_column("loss")
+    for name in ("ε", "zero gradients", "fgsm: own → cross-entropy's", "fgsm → pgd", "black box only"):
+        table.add_column(name, justify="right")
+    table.add_column("signs")
+    for result in results:
+        for place, (epsilon, masking) in enumerate(zip(plan.epsilons, result.masking, strict=True)):
+            if epsilon:
+                table.add_row(
+                    result.name if place == 0 or plan.epsilons[place - 1] == 0 else "",
+                    f"{epsilon:g}",
+                    *_witnesses(masking),
+                )
+        table.add_section()
+    return table
+
+
+def _witnesses(masking: Masking) -> list[str]:
+    def change(first: float | None, second: float | None) -> str:
+        return "not run" if first is None or second is None else f"{100 * first:.1f} → {100 * second:.1f}"
+
+    zero = masking.zero_gradients
+    black = masking.black_box_only
+    return [
+        f"{zero['loss']:.1%} ({zero['cross-entropy']:.1%})",
+        change(masking.own_gradient, masking.cross_entropy_gradient),
+        change(masking.one_step, masking.more_steps),
+        "not run" if black is None else f"{black:.1%}",
+        "; ".join(masking.signs()) or ("none" if not masking.missing() else "none of those that were run"),
+    ]

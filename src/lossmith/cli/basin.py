@@ -1,0 +1,170 @@
+"""``lossmith basin``: how flat the minima are that losses lead to."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.table import Table
+
+from lossmith.cli.console import Bar, output
+from lossmith.cli.spreads import moments, networks_text, numbers, p_text, spread_text, tests_document, tests_text
+from lossmith.cli.subjects import Looking, described, opened, parsed, trained
+from lossmith.evaluation.against import Contrast, against_first
+from lossmith.evaluation.basin import Basin as Slices
+from lossmith.evaluation.basin import basin, check_slices
+from lossmith.report import save_figure
+from lossmith.report.minima import plot_basin
+
+EIGENVALUE = "largest eigenvalue"
+WIDTHS = {0.99: "width at 99 %", 0.9: "width at 90 %"}
+
+
+@dataclass(frozen=True)
+class Basin(Looking):
+    """Train networks with each loss and walk away from them in random directions: how fast does test accuracy fall?
+
+    Each direction is scaled filter by filter to the network (Li et al., 2018), the same Gaussian for all losses; all
+    losses have the same initial weights and batches. The largest eigenvalue of the Hessian of the cross-entropy is a
+    second witness. Every loss is tested against the first. A LOSS is a loss file, a name (cross-entropy, mse, baikal,
+    mae, poly:1, focal:2, gce:0.7, label-smoothing:0.1, taylor-ce, paper/allcnnc, paper/mnist; the parameters shown are
+    the defaults), or a λ in quotes. For a best.json, data, model and recipe are those of its search unless flags say
+    otherwise.
+
+    example:  lossmith basin cross-entropy study/best.json --figure basin.png
+    """
+
+    directions: int = 3
+    """Random directions, the same for every network."""
+    points: int = 51
+    """Steps along each direction, from -1 to 1; an odd number, so that the network itself is one of them."""
+    hessian_samples: int = 1000
+    """Test samples that the eigenvalue is computed on, drawn at random if there are more; 0 leaves it out."""
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Run the command."""
+    given = parsed(Basin, arguments, "basin")
+    check_slices(given.directions, given.points, given.hessian_samples)
+    found = opened(given)
+    names = [loss.name for loss in found.losses]
+    with Bar(quiet=given.quiet or given.json) as bar:
+        subjects, way = trained(found, given, bar)
+        inputs, targets = found.job.test()
+        results = []
+        for number, subject in enumerate(subjects):
+
+            def tick(share: float, number: int = number) -> None:
+                done = (number + share) / len(subjects)
+                bar.show("walking", done, line=f"walking away from the networks, {int(4 * done) * 25} %")
+
+            results.append(
+                basin(subject, inputs, targets, given.directions, given.points, given.seed, given.hessian_samples, tick)
+            )
+    contrasts = against_first([_measures(one) for one in results], lower={EIGENVALUE})
+    if given.figure is not None:
+        save_figure(plot_basin(results, names), given.figure)
+    if given.json:
+        document = {
+            **described(found, given, way),
+            "directions": given.directions,
+            "hessian_samples": min(given.hessian_samples, len(targets)),
+            "samples": len(targets),
+            "t": numbers(results[0].t),
+            "results": [_document(name, one) for name, one in zip(names, results, strict=True)],
+            "tests": tests_document(contrasts, names),
+        }
+        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+    elif not given.quiet:
+        console = output()
+        console.print(_table(results, names, contrasts))
+        console.print(_caption(results, names, contrasts, len(targets)))
+        if given.figure is not None:
+            console.print(f"Picture: {given.figure}", soft_wrap=True)
+
+
+def _measures(one: Slices) -> dict[str, NDArray[np.float64]]:
+    """What is tested: a number for each network."""
+    widths = {title: one.width(share)[0].mean(1) for share, title in WIDTHS.items()}
+    return {**widths, EIGENVALUE: one.eigenvalue}
+
+
+def _clean(one: Slices) -> NDArray[np.float64]:
+    return one.accuracy[:, 0, len(one.t) // 2]
+
+
+def _document(name: str, one: Slices) -> dict[str, Any]:
+    sound = ~one.diverged
+
+    def curve(values: NDArray[np.float64]) -> dict[str, Any]:
+        kept = values[sound].reshape(-1, len(one.t))
+        empty = np.full(len(one.t), np.nan)
+        with np.errstate(invalid="ignore"):
+            mean = kept.mean(0) if len(kept) else empty
+            std = kept.std(0, ddof=1) if len(kept) > 1 else empty
+        return {"mean": numbers(mean), "std": numbers(std), "n": len(kept), "values": numbers(values)}
+
+    widths = {}
+    for share, title in WIDTHS.items():
+        lengths, capped = one.width(share)
+        widths[title] = {**moments(lengths.mean(1)), "slices": numbers(lengths), "capped": capped.tolist()}
+    return {
+        "name": name,
+        "diverged": one.diverged.tolist(),
+        "test_accuracy": moments(_clean(one)),
+        "accuracy": curve(one.accuracy),
+        "cross_entropy": curve(one.cross_entropy),
+        **widths,
+        EIGENVALUE: {**moments(one.eigenvalue), "converged": one.converged.tolist()},
+    }
+
+
+def _table(results: Sequence[Slices], names: Sequence[str], contrasts: Sequence[Contrast]) -> Table:
+    tested = bool(contrasts)
+    table = Table(title="Basins", title_justify="left")
+    table.add_column("loss", overflow="fold")
+    for title in ("networks", "test accuracy, %"):
+        table.add_column(title, justify="right")
+    for title in (*WIDTHS.values(), EIGENVALUE):
+        table.add_column(title, justify="right")
+        if tested:
+            table.add_column("p", justify="right", no_wrap=True)
+    for place, (name, one) in enumerate(zip(names, results, strict=True)):
+        cells = [networks_text(one.diverged), spread_text(_clean(one), 1, 100)]
+        for measure, text in [
+            *((title, _width_text(one, share)) for share, title in WIDTHS.items()),
+            (EIGENVALUE, spread_text(one.eigenvalue)),
+        ]:
+            cells += [text, p_text(contrasts, place, measure)] if tested else [text]
+        table.add_row(name, *cells)
+    return table
+
+
+def _width_text(one: Slices, share: float) -> str:
+    lengths, capped = one.width(share)
+    text = spread_text(lengths.mean(1))
+    return f"≥ {text} [{capped.sum()}/{np.isfinite(lengths).sum()}]" if capped.any() else text
+
+
+def _caption(results: Sequence[Slices], names: Sequence[str], contrasts: Sequence[Contrast], samples: int) -> str:
+    sentences = [
+        f"On {samples} test samples. Width: how far accuracy stays at 99 % or 90 % of the top accuracy of its slice, "
+        "in lengths of each filter; at most 2. A network that has learned little is flat, too: see its accuracy. Mean "
+        f"± standard deviation of the networks, each averaged over {results[0].accuracy.shape[1]} directions."
+    ]
+    if any(one.width(share)[1].any() for one in results for share in WIDTHS):
+        sentences.append("≥ … [i/n]: in i of the n slices, accuracy has not fallen so far at an end of the slice.")
+    if any(np.isfinite(one.eigenvalue).any() for one in results):
+        sentences.append("Eigenvalue: of the Hessian of the cross-entropy, by power iteration; less is flatter.")
+    unsettled = {
+        name: int((~one.converged & np.isfinite(one.eigenvalue)).sum())
+        for name, one in zip(names, results, strict=True)
+    }
+    if any(unsettled.values()):
+        told = ", ".join(f"{name} {count}" for name, count in unsettled.items() if count)
+        sentences.append(f"Networks whose power iteration had not settled: {told}.")
+    tests = tests_text(contrasts, names, "flatter", "directions")
+    return " ".join([*sentences, tests] if tests else sentences)

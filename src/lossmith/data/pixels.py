@@ -1,0 +1,35 @@
+"""The range of an image's pixels, in which attacks and noise have their units."""
+
+import torch
+
+from lossmith.data.settings import DataSettings
+from lossmith.data.source import Source
+from lossmith.errors import InputError
+
+WHITE = {"digits": 16.0}
+
+
+def pixel_white(source: Source, settings: DataSettings) -> float:
+    """The value w of a white pixel: pixels lie in [0, w], and a strength ε of an attack means ε · w.
+
+    ``settings.white``, or else 16 for digits, 255 for other uint8 images, and 1 for floating images.
+
+    Raises:
+        InputError: if the data is no images, or a pixel lies outside [0, w].
+    """
+    if len(source.input_shape) != 3:
+        raise InputError(
+            f"{source.name} has flat features, but an attack needs images [N, channels, height, width] with pixels in "
+            "[0, 1]; give such data"
+        )
+    usual = 255.0 if source.inputs.dtype == torch.uint8 else 1.0
+    white = settings.white or WHITE.get(source.name, usual)
+    for inputs in (source.inputs, source.test_inputs):
+        if inputs is not None:
+            low, high = float(inputs.min()), float(inputs.max())
+            if low < 0 or high > white:
+                raise InputError(
+                    f"{source.name} has pixels from {low:g} to {high:g}, but an attack works on pixels from 0 to "
+                    f"{white:g}; give images that are not normalised (the network does that), or set white"
+                )
+    return white

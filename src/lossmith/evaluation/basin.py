@@ -1,0 +1,150 @@
+"""The basin around a trained network: accuracy and cross-entropy along random directions, and how flat it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lossmith.errors import InputError
+from lossmith.evaluation.hessian import largest_eigenvalues
+from lossmith.evaluation.subjects import Subject
+from lossmith.evaluation.variants import along, batches, filter_noise, scores, sound
+from lossmith.seeds import generator
+
+
+@dataclass(frozen=True)
+class Basin:
+    """Slices of the basins of S networks, each along D random directions; NaN where a network has diverged.
+
+    Args:
+        t: Steps from −1 to 1, ``[T]``; a step of 1 is as long, in each filter, as the filter.
+        accuracy: On the samples, ``[S, D, T]``.
+        cross_entropy: Mean on the samples, ``[S, D, T]``; infinite where a logit is no finite number.
+        eigenvalue: Largest eigenvalue of the Hessian of the cross-entropy, ``[S]``; NaN if it was left out.
+        converged: Whether the power iteration for it came to rest, boolean ``[S]``.
+        diverged: Networks whose training diverged, boolean ``[S]``.
+    """
+
+    t: NDArray[np.float64]
+    accuracy: NDArray[np.float64]
+    cross_entropy: NDArray[np.float64]
+    eigenvalue: NDArray[np.float64]
+    converged: NDArray[np.bool_]
+    diverged: NDArray[np.bool_]
+
+    def width(self, share: float) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Widths ``[S, D]`` at a share of each slice's top accuracy, and which end only where the slice does."""
+        shape = self.accuracy.shape[:2]
+        found = [width(self.t, curve, share) for curve in self.accuracy.reshape(-1, len(self.t))]
+        lengths, capped = zip(*found, strict=True)
+        return np.reshape(lengths, shape), np.reshape(capped, shape)
+
+
+def basin(
+    subject: Subject,
+    inputs: Tensor,
+    targets: Tensor,
+    directions: int = 3,
+    points: int = 51,
+    seed: int = 0,
+    hessian_samples: int = 1000,
+    tick: Callable[[float], None] | None = None,
+) -> Basin:
+    """Accuracy and cross-entropy of networks along random directions (figure 4; Li et al., 2018).
+
+    Weights ``w + t·d`` with t in ``points`` steps from −1 to 1 and d as in
+    :func:`lossmith.evaluation.variants.filter_noise`; a seed gives the same Gaussian to every network of every subject.
+    The step t = 0 is the network itself.
+
+    Args:
+        subject: A loss and its S networks.
+        inputs: ``[N, …]``, of the test part.
+        targets: Class indices ``[N]``.
+        directions: D.
+        points: T, an odd number.
+        seed: Decides the directions, and what the Hessian is computed on.
+        hessian_samples: Samples of the Hessian, drawn at random if there are more; 0 leaves it out.
+        tick: Called with the share of the work that is done.
+
+    Raises:
+        InputError: if a number cannot be used, or the network cannot be differentiated twice.
+    """
+    check_slices(directions, points, hessian_samples)
+    t = np.linspace(-1, 1, points)
+    t[points // 2] = 0
+    networks, alive = subject.networks, sound(subject)
+    curves = np.full((2, len(networks), directions, points), np.nan)
+    eigenvalue, converged = np.full(len(networks), np.nan), np.zeros(len(networks), dtype=bool)
+    if alive:
+        accuracy, cross_entropy = scores(networks, batches(networks, inputs, targets))
+        clean = accuracy[alive], cross_entropy[alive]
+        networks = networks.select(alive)
+        for number in range(directions):
+            direction = filter_noise(networks, seed, "basin", number)
+            curves[:, alive, number] = along(networks, direction, t.tolist(), clean, inputs, targets)
+            if tick is not None:
+                tick((number + 1) / (directions + (hessian_samples > 0)))
+        if hessian_samples:
+            order = torch.randperm(len(inputs), generator=generator(seed, "hessian", "samples"))
+            chosen = order[:hessian_samples].sort().values.to(inputs.device)
+            found = largest_eigenvalues(networks, inputs[chosen], targets[chosen], seed)
+            eigenvalue[alive], converged[alive] = found.value, found.converged
+    if tick is not None:
+        tick(1.0)
+    return Basin(t, curves[0], curves[1], eigenvalue, converged, subject.diverged.cpu().numpy())
+
+
+def check_slices(directions: int, points: int, hessian_samples: int = 0) -> None:
+    """See that slices can be made.
+
+    Raises:
+        InputError: if they cannot.
+    """
+    if directions < 1:
+        raise InputError(f"the number of directions is {directions}; it must be at least 1")
+    if points < 3 or points % 2 == 0:
+        raise InputError(
+            f"the number of points is {points}; it must be odd, so that the network is one of them, and at least 3"
+        )
+    if hessian_samples < 0:
+        raise InputError(f"the number of Hessian samples is {hessian_samples}; it must be at least 0")
+
+
+def width(t: NDArray[np.float64], accuracy: NDArray[np.float64], share: float) -> tuple[float, bool]:
+    """How long accuracy stays at or above a share of its top, around the top.
+
+    The interval ends where the line between two points crosses ``share · top``, or with the slice. Of several tops,
+    the one nearest to t = 0 counts.
+
+    Args:
+        t: Steps ``[T]``, ascending.
+        accuracy: ``[T]``.
+        share: Of the top accuracy, below 1.
+
+    Returns:
+        The length, NaN for a slice that is NaN or 0 everywhere, and whether the slice ends before the interval does.
+
+    Example:
+        >>> width(np.array([-1.0, 0.0, 1.0]), np.array([0.5, 1.0, 0.5]), 0.75)
+        (1.0, False)
+    """
+    top = accuracy.max()
+    if not top > 0:
+        return float("nan"), False
+    level = share * top
+    centre = min(np.flatnonzero(accuracy == top), key=lambda place: abs(t[place]))
+    below = np.flatnonzero(accuracy < level)
+    left, right = below[below < centre], below[below > centre]
+
+    def crossing(outside: int, inside: int) -> float:
+        part = (level - accuracy[outside]) / (accuracy[inside] - accuracy[outside])
+        return float(t[outside] + part * (t[inside] - t[outside]))
+
+    low = crossing(left[-1], left[-1] + 1) if len(left) else float(t[0])
+    high = crossing(right[0], right[0] - 1) if len(right) else float(t[-1])
+    return high - low, not (len(left) and len(right))

@@ -1,0 +1,260 @@
+"""What damage does to trained networks: noise on their inputs, noise on their weights, units silenced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from lossmith.errors import InputError
+from lossmith.evaluation.subjects import Subject
+from lossmith.evaluation.variants import (
+    NORMALISATIONS,
+    Batches,
+    Change,
+    along,
+    batches,
+    broadcast,
+    filter_noise,
+    scores,
+    sound,
+    variant_scores,
+)
+from lossmith.seeds import generator
+from lossmith.training import Networks
+
+INPUT, WEIGHT, SILENCED = KINDS = ("input noise", "weight noise", "silenced units")
+BLOCK = 1024
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+@dataclass(frozen=True)
+class Damage:
+    """Accuracy of S networks under one kind of damage; NaN where a network has diverged.
+
+    Args:
+        kind: One of ``KINDS``.
+        levels: How strong the damage is, ``[L]``.
+        clean: Accuracy without damage, ``[S]``.
+        accuracy: Accuracy at each level in each of R draws, ``[S, L, R]``.
+    """
+
+    kind: str
+    levels: NDArray[np.float64]
+    clean: NDArray[np.float64]
+    accuracy: NDArray[np.float64]
+
+
+def input_noise(
+    subject: Subject,
+    inputs: Tensor,
+    targets: Tensor,
+    levels: Sequence[float],
+    draws: int = 3,
+    seed: int = 0,
+    white: float | None = None,
+    reference: Tensor | None = None,
+) -> Damage:
+    """Accuracy under Gaussian noise of standard deviation ``level · unit`` on the inputs.
+
+    The unit of images is the white pixel, and noisy pixels are clipped to ``[0, white]``; that of other inputs is each
+    feature's own standard deviation, and nothing is clipped. The noise of a draw is the same for every network of
+    every subject, and at every level but for its size.
+
+    Args:
+        subject: A loss and its S networks.
+        inputs: ``[N, …]``, of the test part.
+        targets: Class indices ``[N]``.
+        levels: Standard deviations of the noise in the unit.
+        draws: R, how often noise is drawn.
+        seed: Decides the noise.
+        white: Value of a white pixel, if the inputs are images.
+        reference: Inputs ``[M, …]`` whose standard deviations are the unit of other inputs; ``inputs`` without it.
+
+    Raises:
+        InputError: if a number cannot be used.
+    """
+    unit = white if white is not None else spread(inputs if reference is None else reference)
+
+    def noisy(level: float, draw: int) -> Batches:
+        parts = zip(inputs.split(BLOCK), targets.split(BLOCK), strict=True)
+        for block, (x, y) in enumerate(parts):
+            clean = x if x.is_floating_point() else x.float()
+            noise = torch.randn(x.shape, generator=generator(seed, INPUT, draw, block)).to(clean)
+            found = clean + level * unit * noise
+            yield (found if white is None else found.clamp(0, white)), y
+
+    def measured(networks: Networks, clean: NDArray[np.float64], draw: int) -> NDArray[np.float64]:
+        return np.stack([scores(networks, noisy(level, draw))[0] if level else clean for level in levels], 1)
+
+    return _damage(INPUT, subject, inputs, targets, levels, draws, measured)
+
+
+def weight_noise(
+    subject: Subject, inputs: Tensor, targets: Tensor, levels: Sequence[float], draws: int = 3, seed: int = 0
+) -> Damage:
+    """Accuracy with Gaussian noise on each filter that is ``level`` times as long as the filter.
+
+    The noise is that of :func:`lossmith.evaluation.variants.filter_noise`, times the level: biases and normalisation
+    parameters are not moved, and a draw is the same Gaussian for every network of every subject.
+
+    Args:
+        subject: A loss and its S networks.
+        inputs: ``[N, …]``, of the test part.
+        targets: Class indices ``[N]``.
+        levels: Lengths of the noise.
+        draws: R, how often noise is drawn.
+        seed: Decides the noise.
+
+    Raises:
+        InputError: if a number cannot be used.
+    """
+
+    def measured(networks: Networks, clean: NDArray[np.float64], draw: int) -> NDArray[np.float64]:
+        noise = filter_noise(networks, seed, WEIGHT, draw)
+        return along(networks, noise, levels, (clean, clean), inputs, targets)[0]
+
+    return _damage(WEIGHT, subject, inputs, targets, levels, draws, measured)
+
+
+def silenced_units(
+    subject: Subject, inputs: Tensor, targets: Tensor, levels: Sequence[float], draws: int = 3, seed: int = 0
+) -> Damage:
+    """Accuracy with ``round(level · units)`` units silenced in every hidden layer.
+
+    A silenced unit's weights and bias are 0, and so is what a normalisation layer right after it does to it: before
+    its activation function, the unit is 0 for every input. Which units are silenced is drawn for each layer, the same
+    for every network of every subject; those of a higher level contain those of a lower one.
+
+    Args:
+        subject: A loss and its S networks.
+        inputs: ``[N, …]``, of the test part.
+        targets: Class indices ``[N]``.
+        levels: Shares of the units, 0 to 1.
+        draws: R, how often units are drawn.
+        seed: Decides the units.
+
+    Raises:
+        InputError: if a number cannot be used, or the network has no hidden layer.
+    """
+    layers = hidden_layers(subject.networks.base)
+    if not layers:
+        raise InputError("the network has no hidden linear or convolutional layer, so no unit can be silenced; add one")
+    counts = [level for level in levels if level]
+
+    def measured(networks: Networks, clean: NDArray[np.float64], draw: int) -> NDArray[np.float64]:
+        found = np.repeat(clean[:, None], len(levels), 1)
+        if counts:
+            change = silence(layers, counts, seed, draw)
+            hurt = [place for place, level in enumerate(levels) if level]
+            found[:, hurt] = variant_scores(networks, len(counts), change, inputs, targets)[0]
+        return found
+
+    return _damage(SILENCED, subject, inputs, targets, levels, draws, measured)
+
+
+def spread(inputs: Tensor) -> Tensor:
+    """Standard deviation of each feature of ``[N, …]``, computed in float64, in the type of floating inputs."""
+    return inputs.double().std(0, correction=0).to(inputs.dtype if inputs.is_floating_point() else torch.float32)
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """A layer whose units can be silenced.
+
+    Args:
+        name: Of the layer in the network.
+        units: How many it has.
+        state: Names of the parameters and buffers that a unit has a slice of.
+    """
+
+    name: str
+    units: int
+    state: tuple[str, ...]
+
+
+def hidden_layers(network: nn.Module) -> list[Hidden]:
+    """Linear and convolutional layers but the last, in the order in which the network registers them.
+
+    With each goes the normalisation layer that is registered right after it, if it is as wide.
+    """
+    names = {id(value): name for name, value in (*network.named_parameters(), *network.named_buffers())}
+    leaves = [(name, module) for name, module in network.named_modules() if not list(module.children())]
+    places = [place for place, (_, module) in enumerate(leaves) if isinstance(module, LAYERS)]
+    found = []
+    for place in places[:-1]:
+        name, layer = leaves[place]
+        units = len(layer.weight)
+        state = [layer.weight, layer.bias]
+        following = leaves[place + 1][1]
+        if isinstance(following, NORMALISATIONS):
+            state += [getattr(following, part, None) for part in ("weight", "bias", "running_mean")]
+        known = [value for value in state if id(value) in names and len(value) == units]
+        if id(layer.weight) in names:
+            found.append(Hidden(name, units, tuple(names[id(value)] for value in known)))
+    return found
+
+
+def silence(layers: Sequence[Hidden], levels: Sequence[float], seed: int, draw: int) -> Change:
+    """Networks with a share of the units of each layer silenced, a variant for each level."""
+    silent = {}
+    for layer in layers:
+        rank = torch.randperm(layer.units, generator=generator(seed, SILENCED, draw, layer.name))
+        mask = rank < torch.tensor([round(level * layer.units) for level in levels])[:, None]
+        silent.update(dict.fromkeys(layer.state, mask))
+
+    def change(networks: Networks, _: Tensor, variant: Tensor) -> Networks:
+        def quiet(state: dict[str, Tensor]) -> dict[str, Tensor]:
+            return {
+                name: value.masked_fill(broadcast(silent[name][variant], value).to(value.device), 0)
+                if name in silent
+                else value
+                for name, value in state.items()
+            }
+
+        return replace(networks, parameters=quiet(networks.parameters), buffers=quiet(networks.buffers))
+
+    return change
+
+
+def check_damage(kind: str, levels: Sequence[float], draws: int) -> None:
+    """See that damage can be done.
+
+    Raises:
+        InputError: if it cannot.
+    """
+    highest = 1.0 if kind == SILENCED else np.inf
+    for level in levels:
+        if not 0 <= level <= highest or not np.isfinite(level):
+            allowed = "from 0 to 1" if kind == SILENCED else "a finite number from 0"
+            raise InputError(f"a level of {kind} is {level:g}; it must be {allowed}")
+    if draws < 1:
+        raise InputError(f"the number of draws is {draws}; it must be at least 1")
+
+
+Measured = Callable[[Networks, NDArray[np.float64], int], NDArray[np.float64]]
+
+
+def _damage(
+    kind: str,
+    subject: Subject,
+    inputs: Tensor,
+    targets: Tensor,
+    levels: Sequence[float],
+    draws: int,
+    measured: Measured,
+) -> Damage:
+    check_damage(kind, levels, draws)
+    networks, alive = subject.networks, sound(subject)
+    clean = np.full(len(networks), np.nan)
+    accuracy = np.full((len(networks), len(levels), draws), np.nan)
+    if alive:
+        clean[alive] = scores(networks, batches(networks, inputs, targets))[0][alive]
+        networks = networks.select(alive)
+        for draw in range(draws):
+            accuracy[alive, :, draw] = measured(networks, clean[alive], draw)
+    return Damage(kind, np.array(levels, dtype=float), clean, accuracy)

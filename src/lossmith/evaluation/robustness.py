@@ -1,0 +1,405 @@
+"""Accuracy under attack, and what says whether it is real: signs of gradient masking."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lossmith.attacks import GRADIENTS, checked_epsilon, floating, input_gradients, pgd, random_start, slopes
+from lossmith.attacks.library import ATTACKS as LIBRARY
+from lossmith.attacks.library import check_available, library_attack
+from lossmith.attacks.steps import signed_step
+from lossmith.errors import InputError
+from lossmith.evaluation.subjects import Subject
+from lossmith.losses import Loss
+from lossmith.seeds import derive, generator
+from lossmith.training import Networks
+
+OWN = ("fgsm", "pgd")
+ATTACKS = (*OWN, *LIBRARY)
+NOTABLE = 0.01
+Array = NDArray[np.float64]
+Tick = Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class AttackPlan:
+    """Which attacks are made.
+
+    Args:
+        epsilons: Strengths ε, shares of the range of pixels.
+        attacks: Some of ``fgsm``, ``pgd``, ``apgd-ce``, ``apgd-dlr``, ``square``.
+        steps: Steps of PGD.
+        samples: Images that FGSM and PGD are run on; None takes all of them.
+        library_samples: How many of these the attacks of the library are run on.
+        iterations: Steps of Auto-PGD.
+        queries: Queries of Square for each image.
+        seed: Of the choice of images, random starts, and what the library draws.
+
+    Raises:
+        InputError: if a strength or number cannot be used, there is no such attack, or the library is missing.
+    """
+
+    epsilons: tuple[float, ...] = (0.0, 0.05, 0.1)
+    attacks: tuple[str, ...] = OWN
+    steps: int = 20
+    samples: int | None = None
+    library_samples: int = 200
+    iterations: int = 50
+    queries: int = 500
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.epsilons:
+            raise InputError("no epsilon is given; give the strengths of the attack, such as 0 0.05 0.1")
+        for epsilon in self.epsilons:
+            checked_epsilon(epsilon)
+        if len(set(self.epsilons)) < len(self.epsilons):
+            raise InputError("an epsilon is given twice; leave one out")
+        unknown = [name for name in self.attacks if name not in ATTACKS]
+        if unknown or not self.attacks:
+            raise InputError(f"there is no attack {''.join(unknown[:1])!r}; the attacks are {', '.join(ATTACKS)}")
+        counts = {
+            "steps": self.steps,
+            "samples": self.samples if self.samples is not None else 1,
+            "library_samples": self.library_samples,
+            "iterations": self.iterations,
+            "queries": self.queries,
+        }
+        for name, count in counts.items():
+            if count < 1:
+                raise InputError(f"{name} is {count}; it must be at least 1")
+        if self.library:
+            check_available()
+
+    @property
+    def library(self) -> tuple[str, ...]:
+        """The attacks of the library."""
+        return tuple(name for name in LIBRARY if name in self.attacks)
+
+
+@dataclass(frozen=True)
+class Masking:
+    """What says whether a loss hides from its attack rather than resists it, for one loss and ε.
+
+    All figures are means over the S networks; None where a witness was not run.
+
+    Args:
+        zero_gradients: Share of the rightly classified images whose input gradient is 0 in every pixel, for the loss
+            itself, cross-entropy and the margin; it does not depend on ε.
+        own_gradient: Accuracy under FGSM with the gradient of the loss itself.
+        cross_entropy_gradient: The same with that of cross-entropy.
+        one_step: Accuracy under FGSM with the gradient of cross-entropy.
+        more_steps: The same under PGD.
+        black_box_only: Share of the images that Square breaks and no gradient attack that was run does.
+    """
+
+    zero_gradients: dict[str, float]
+    own_gradient: float | None
+    cross_entropy_gradient: float | None
+    one_step: float | None
+    more_steps: float | None
+    black_box_only: float | None
+
+    def signs(self) -> list[str]:
+        """The signs of masking, as text; a figure counts from one percentage point on."""
+        found = []
+        if max(self.zero_gradients.values(), default=0.0) >= NOTABLE:
+            found.append("zero gradients")
+        own, other = self.own_gradient, self.cross_entropy_gradient
+        if own is not None and other is not None and own - other >= NOTABLE:
+            found.append("cross-entropy's gradient beats its own")
+        one, more = self.one_step, self.more_steps
+        if one is not None and more is not None and more - one >= NOTABLE:
+            found.append("more steps do not help")
+        if self.black_box_only is not None and self.black_box_only >= NOTABLE:
+            found.append("a black box breaks what gradients do not")
+        return found
+
+    def missing(self) -> list[str]:
+        """The witnesses that were not run."""
+        witnesses = {
+            "its own against cross-entropy's gradient (fgsm)": self.own_gradient,
+            "more steps (fgsm and pgd)": self.one_step if self.more_steps is not None else None,
+            "black box (square)": self.black_box_only,
+        }
+        return [name for name, value in witnesses.items() if value is None]
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object; a witness that was not run is null and named in ``not_run``."""
+        return {
+            "zero_gradients": self.zero_gradients,
+            "own_gradient": self.own_gradient,
+            "cross_entropy_gradient": self.cross_entropy_gradient,
+            "one_step": self.one_step,
+            "more_steps": self.more_steps,
+            "black_box_only": self.black_box_only,
+            "signs": self.signs(),
+            "not_run": self.missing(),
+        }
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """Accuracy of the S networks of one loss under attack.
+
+    A sample counts where it is classified rightly before and after the attack. Names of figures: ``fgsm-loss``,
+    ``fgsm-cross-entropy``, ``fgsm-margin`` (by the gradient that is followed) and ``fgsm`` (survives all three), the
+    same for ``pgd``; ``apgd-ce``, ``apgd-dlr``, ``square``; ``autoattack`` where these three were run (survives all of
+    them); ``worst`` (survives everything that was run).
+
+    Args:
+        name: The loss.
+        epsilons: The E strengths.
+        clean: Accuracy without attack ``[S]``.
+        accuracy: Accuracy by figure, ``[E, S]``.
+        samples: Number of images behind each figure.
+        clean_library: Accuracy without attack on the images of the library's attacks, ``[S]``, if these were run.
+        masking: One for each ε.
+        diverged: Networks that have diverged, ``[S]``; they count as wrong on every image.
+    """
+
+    name: str
+    epsilons: tuple[float, ...]
+    clean: Array
+    accuracy: dict[str, Array]
+    samples: dict[str, int]
+    clean_library: Array | None
+    masking: list[Masking]
+    diverged: NDArray[np.bool_]
+
+
+def fgsm_survivors(
+    networks: Networks,
+    losses: Loss,
+    inputs: Tensor,
+    targets: Tensor,
+    epsilons: Sequence[float],
+    white: float,
+    gradients: Sequence[str] = GRADIENTS,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Which images survive FGSM, along each gradient; one forward pass and one gradient for all strengths.
+
+    Args:
+        networks: P networks.
+        losses: The losses they were trained with, ``[P]``.
+        inputs: Images ``[N, C, H, W]``, pixels in [0, white].
+        targets: Class indices ``[N]``.
+        epsilons: The E strengths.
+        white: Value of a white pixel.
+        gradients: The G gradients that are followed.
+
+    Returns:
+        Whether an image is classified rightly without attack, ``[P, N]``; also after it, ``[E, G, P, N]``; and whether
+        its gradient is 0 in every pixel, ``[G, P, N]``.
+    """
+    followed = slopes(losses.to(inputs.device), gradients)
+    clean, survived, zero = [], [], []
+    for x, y in zip(*(part.split(networks.rows()) for part in (inputs, targets)), strict=True):
+        images = floating(x).expand(len(networks), *x.shape)
+        logits, found = input_gradients(networks.forward, images, y, followed)
+        right = correct(logits, y)
+        clean.append(right)
+        zero.append(torch.stack([gradient.flatten(2).abs().amax(-1) == 0 for gradient in found]))
+        with torch.no_grad():
+            after = [
+                [correct(networks.forward(signed_step(images, one, epsilon, white)), y) & right for one in found]
+                if epsilon
+                else [right] * len(found)
+                for epsilon in epsilons
+            ]
+        survived.append(torch.stack([torch.stack(row) for row in after]))
+    right, after_all = torch.cat(clean, -1), torch.cat(survived, -1)
+    return right, after_all, torch.cat(zero, -1)
+
+
+def pgd_survivors(
+    networks: Networks,
+    losses: Loss,
+    inputs: Tensor,
+    targets: Tensor,
+    epsilon: float,
+    white: float,
+    steps: int,
+    seed: int,
+    gradients: Sequence[str] = GRADIENTS,
+) -> Tensor:
+    """Which images survive PGD from a random start, along each gradient and at each of its steps, ``[G, P, N]``.
+
+    Arguments as of :func:`fgsm_survivors`; the start is the same for all networks and gradients.
+    """
+    found = []
+    for number, (x, y) in enumerate(zip(*(part.split(networks.rows()) for part in (inputs, targets)), strict=True)):
+        images = floating(x).expand(len(networks), *x.shape)
+        start = random_start(floating(x), seed, "pgd", number)
+        with torch.no_grad():
+            right = correct(networks.forward(images), y)
+        rows = []
+        for slope in slopes(losses.to(inputs.device), gradients):
+            standing = [right]
+            if epsilon:
+
+                def see(logits: Tensor, y: Tensor = y, standing: list[Tensor] = standing) -> None:
+                    standing[0] = standing[0] & correct(logits, y)
+
+                last = pgd(networks.forward, images, y, epsilon, slope, white, steps, start=start, see=see)
+                with torch.no_grad():
+                    see(networks.forward(last))
+            rows.append(standing[0])
+        found.append(torch.stack(rows))
+    return torch.cat(found, -1)
+
+
+def robustness(
+    subject: Subject, inputs: Tensor, targets: Tensor, white: float, plan: AttackPlan, tick: Tick | None = None
+) -> Robustness:
+    """Attack the networks of one loss.
+
+    Args:
+        subject: The loss and its S networks.
+        inputs: Images ``[N, C, H, W]``, pixels in [0, white].
+        targets: Class indices ``[N]``.
+        white: Value of a white pixel.
+        plan: Which attacks.
+        tick: Called with the share of the work that is done.
+    """
+    told = tick if tick is not None else _silent
+    order = torch.randperm(len(inputs), generator=generator(plan.seed, "attacked images")).to(inputs.device)
+    rows = order[: plan.samples].sort().values
+    few = torch.randperm(len(rows), generator=generator(plan.seed, "library images"))[: plan.library_samples]
+    few = few.sort().values.to(inputs.device)
+    x, y = inputs[rows], targets[rows]
+    networks, losses, count = subject.networks, subject.losses, len(plan.epsilons)
+    right, fgsm_after, zero = fgsm_survivors(networks, losses, x, y, plan.epsilons, white)
+    # As in the accuracy of a training: a network that gives a number that is not finite is wrong everywhere.
+    sound = _sound(networks, x)[:, None]
+    right = right & sound
+    after: dict[str, list[Tensor]] = {}
+    for place, epsilon in enumerate(plan.epsilons):
+        if "fgsm" in plan.attacks:
+            _add(after, "fgsm", fgsm_after[place] & sound)
+        if "pgd" in plan.attacks:
+            survived = pgd_survivors(networks, losses, x, y, epsilon, white, plan.steps, plan.seed)
+            _add(after, "pgd", survived & sound)
+        for number, name in enumerate(plan.library):
+
+            def within(share: float, done: float = place + (number + 1) / (len(plan.library) + 1)) -> None:
+                told((done + share / (len(plan.library) + 1)) / count)
+
+            survived = _library_survivors(name, subject, x[few], y[few], right[:, few], epsilon, white, plan, within)
+            after.setdefault(name, []).append(survived)
+        told((place + 1) / count)
+    if set(LIBRARY) <= set(after):
+        after["autoattack"] = [
+            torch.stack(parts).all(0) for parts in zip(*(after[name] for name in LIBRARY), strict=True)
+        ]
+    after["worst"] = _worst(after, few if plan.library else None, len(rows))
+    accuracy = {
+        name: np.stack([part.double().mean(-1).cpu().numpy() for part in parts]) for name, parts in after.items()
+    }
+    return Robustness(
+        subject.name,
+        plan.epsilons,
+        right.double().mean(-1).cpu().numpy(),
+        accuracy,
+        {name: parts[0].shape[-1] for name, parts in after.items()},
+        right[:, few].double().mean(-1).cpu().numpy() if plan.library else None,
+        [_masking(place, after, accuracy, zero, right, few) for place in range(count)],
+        subject.diverged.cpu().numpy(),
+    )
+
+
+def correct(logits: Tensor, targets: Tensor) -> Tensor:
+    """Whether each sample is classified rightly, ``[P, N]``, from logits ``[P, N, K]`` that are finite numbers."""
+    return (logits.argmax(-1) == targets) & logits.isfinite().all(-1)
+
+
+def _silent(_: float) -> None:
+    return None
+
+
+def _sound(networks: Networks, inputs: Tensor) -> Tensor:
+    return networks.logits(floating(inputs)).isfinite().flatten(1).all(1)
+
+
+def _add(after: dict[str, list[Tensor]], attack: str, survived: Tensor) -> None:
+    for gradient, part in zip(GRADIENTS, survived, strict=True):
+        after.setdefault(f"{attack}-{gradient}", []).append(part)
+    after.setdefault(attack, []).append(survived.all(0))
+
+
+def _library_survivors(
+    name: str,
+    subject: Subject,
+    x: Tensor,
+    y: Tensor,
+    right: Tensor,
+    epsilon: float,
+    white: float,
+    plan: AttackPlan,
+    tick: Tick,
+) -> Tensor:
+    found = right.clone()
+    if not epsilon:
+        return found
+    for number in range(len(subject.networks)):
+        rows = right[number].nonzero().squeeze(-1)
+        if len(rows):
+            network = subject.networks.member(number)
+            seed = derive(plan.seed, name, number)
+            options: dict[str, Any] = {"iterations": plan.iterations, "queries": plan.queries, "seed": seed}
+            classes = _classes(network, x)
+            images = library_attack(name, network, floating(x[rows]), y[rows], epsilon, classes, white, **options)
+            with torch.no_grad():
+                found[number, rows] = correct(network(images)[None], y[rows])[0]
+        tick((number + 1) / len(subject.networks))
+    return found
+
+
+def _classes(network: torch.nn.Module, x: Tensor) -> int:
+    with torch.no_grad():
+        return int(network(floating(x[:1])).shape[-1])
+
+
+def _worst(after: dict[str, list[Tensor]], few: Tensor | None, total: int) -> list[Tensor]:
+    found = []
+    for parts in zip(*after.values(), strict=True):
+        same = [part[:, few] if few is not None and part.shape[-1] == total else part for part in parts]
+        found.append(torch.stack(same).all(0))
+    return found
+
+
+def _masking(
+    place: int,
+    after: dict[str, list[Tensor]],
+    accuracy: dict[str, Array],
+    zero: Tensor,
+    right: Tensor,
+    few: Tensor,
+) -> Masking:
+    def mean(name: str) -> float | None:
+        return float(accuracy[name][place].mean()) if name in accuracy else None
+
+    hits = right.sum().clamp(min=1)
+    zeros = {name: float((part & right).sum() / hits) for name, part in zip(GRADIENTS, zero, strict=True)}
+    own = [f"{attack}-{gradient}" for attack in OWN for gradient in GRADIENTS]
+    white_box = [after[name][place][:, few] for name in own if name in after]
+    white_box += [after[name][place] for name in LIBRARY[:2] if name in after]
+    only = None
+    if "square" in after and white_box:
+        only = float((torch.stack(white_box).all(0) & ~after["square"][place]).double().mean())
+    both = "fgsm-cross-entropy" in accuracy and "pgd-cross-entropy" in accuracy
+    return Masking(
+        zeros,
+        mean("fgsm-loss"),
+        mean("fgsm-cross-entropy"),
+        mean("fgsm-cross-entropy") if both else None,
+        mean("pgd-cross-entropy") if both else None,
+        only,
+    )

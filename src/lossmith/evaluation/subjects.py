@@ -1,0 +1,73 @@
+"""Networks trained with the losses that are looked at: the same initial weights and batches for each loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lossmith.errors import InputError
+from lossmith.losses import Loss
+from lossmith.training import Networks, Recipe, Task, Way, repeated, train
+
+CHUNK = 256
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A loss and S networks that were trained with it.
+
+    Args:
+        name: What tables call it.
+        loss: The loss.
+        networks: The S networks.
+        diverged: Networks that have diverged, boolean ``[S]``.
+        recipe: How they were trained.
+        stop: Epochs after which training stopped, if before the end of the recipe.
+    """
+
+    name: str
+    loss: Loss
+    networks: Networks
+    diverged: Tensor
+    recipe: Recipe
+    stop: int | None = None
+
+    @property
+    def losses(self) -> Loss:
+        """The loss, once for each network."""
+        return repeated(Loss.stack([self.loss]), len(self.networks))
+
+
+def train_subject(
+    task: Task,
+    name: str,
+    loss: Loss,
+    seeds: Sequence[int],
+    recipe: Recipe,
+    way: Way = "population",
+    stop: int | None = None,
+    tick: Callable[[float], None] | None = None,
+) -> Subject:
+    """Train one network with a loss for each seed.
+
+    Raises:
+        InputError: if there is no seed, or as :func:`lossmith.training.train`.
+    """
+    if not seeds:
+        raise InputError("no network is asked for; give at least one seed")
+    parts = []
+    for start in range(0, len(seeds), CHUNK):
+        chunk = list(seeds[start : start + CHUNK])
+        population = repeated(Loss.stack([loss]), len(chunk))
+        done = start / len(seeds), len(chunk) / len(seeds)
+
+        def told(share: float, done: tuple[float, float] = done) -> None:
+            if tick is not None:
+                tick(done[0] + done[1] * share)
+
+        parts.append(train(task, population, chunk, recipe, way, stop=stop, tick=told))
+    networks = Networks.gather([part.networks for part in parts], list(range(len(seeds))))
+    return Subject(name, loss, networks, torch.cat([part.diverged for part in parts]), recipe, stop)

@@ -1,0 +1,108 @@
+"""The pictures of attacks: figure 2, and the front of accuracy and robustness."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from lossmith.evaluation.robustness import Robustness
+from lossmith.report.figures import EVOLVED, PLAIN, shown, styled
+from lossmith.report.theory import COLORS
+
+WIDTH = 0.8
+
+
+def plot_attacks(results: Sequence[Robustness]) -> Figure:
+    """Figure 2: accuracy under FGSM (worst of three gradients) at each ε, the losses side by side.
+
+    Below, as far as they were run, PGD and whatever is survived of all attacks; a hatched bar has a sign of masking.
+    """
+    names = [name for name in ("fgsm", "pgd", "worst") if name in results[0].accuracy]
+    if len(names) == 2:
+        names = names[:1]
+    titles = {
+        "fgsm": "FGSM, worst of three gradients",
+        "pgd": "PGD, worst of three gradients",
+        "worst": "All attacks that were run",
+    }
+    epsilons = results[0].epsilons
+    places, width = np.arange(len(epsilons)), WIDTH / len(results)
+    with styled():
+        figure = Figure(figsize=(max(6.4, 1.4 + 1.1 * len(epsilons)), 0.8 + 2.6 * len(names)), layout="constrained")
+        for axes, name in zip(np.atleast_1d(figure.subplots(len(names), 1, sharex=True)), names, strict=True):
+            for number, result in enumerate(results):
+                values = 100 * result.accuracy[name]
+                offset = (number - (len(results) - 1) / 2) * width
+                color = _color(number, len(results))
+                marks = [
+                    "///" if masking.signs() and epsilon else ""
+                    for masking, epsilon in zip(result.masking, epsilons, strict=True)
+                ]
+                label = shown(result.name) if name == names[0] else None
+                spread = values.std(1, ddof=1) if values.shape[1] > 1 else np.zeros(len(epsilons))
+                bars = axes.bar(places + offset, values.mean(1), width * 0.94, color=color, label=label)
+                for bar, mark in zip(bars, marks, strict=True):
+                    bar.set_hatch(mark)
+                    bar.set_edgecolor("white")
+                    bar.set_linewidth(0)
+                axes.errorbar(places + offset, values.mean(1), spread, fmt="none", color="black", lw=1, capsize=2)
+            axes.set(title=titles[name], ylabel="test accuracy, %", ylim=(0, 102))
+            axes.grid(axis="y", color="0.9")
+            axes.set_axisbelow(True)
+            axes.set_xticks(places, [f"{epsilon:g}" for epsilon in epsilons])
+        axes.set_xlabel("strength of the attack ε (share of the range of pixels)")
+        figure.legend(loc="outside upper center", ncols=min(4, len(results)), fontsize=9)
+        if any(masking.signs() for result in results for masking, e in zip(result.masking, epsilons, strict=True) if e):
+            figure.supxlabel("hatched: with signs of gradient masking", fontsize=9, color="0.3")
+        return figure
+
+
+def plot_front(
+    candidates: Sequence[tuple[float, float]],
+    front: Sequence[tuple[float, float]],
+    references: Mapping[str, tuple[float, float]],
+    names: tuple[str, str],
+) -> Figure:
+    """Two recorded figures of every evaluated candidate, those that no other one dominates joined, and finalists.
+
+    Args:
+        candidates: Both figures of each candidate.
+        front: Those of the front, ascending in the first figure.
+        references: Both figures of each finalist by name, means over fresh seeds.
+        names: What the two figures are called.
+    """
+    with styled():
+        figure = Figure(figsize=(8.2, 4.6), layout="constrained")
+        axes = figure.subplots()
+        every = 100 * np.array(candidates).reshape(-1, 2)
+        best = 100 * np.array(front).reshape(-1, 2)
+        axes.scatter(every[:, 0], every[:, 1], s=12, color=PLAIN, alpha=0.35, lw=0, label="evaluated candidates")
+        joined: Any = {"color": EVOLVED, "where": "post", "lw": 1.4, "marker": "o", "ms": 5}
+        axes.step(best[:, 0], best[:, 1], label="not dominated", **{**joined, "where": "pre"})
+        for number, (name, point) in enumerate(references.items()):
+            style: Any = {"marker": "sDv^P"[number % 5], "color": COLORS[(number + 2) % len(COLORS)], "s": 46}
+            axes.scatter([100 * point[0]], [100 * point[1]], label=shown(name), zorder=3, **style)
+        # Candidates near chance level would squeeze the front into a corner.
+        low = np.quantile(every, 0.25, axis=0)
+        high = every.max(0)
+        room = 0.06 * (high - low) + 0.2
+        points = np.array([[100 * value for value in point] for point in references.values()]).reshape(-1, 2)
+        lowest = np.minimum(low, np.vstack([best, points]).min(0))
+        axes.set_xlim(lowest[0] - room[0], np.vstack([every, points])[:, 0].max() + room[0])
+        axes.set_ylim(lowest[1] - room[1], np.vstack([every, points])[:, 1].max() + room[1])
+        axes.set(title="Front of the candidates", xlabel=f"{names[0]}, %", ylabel=f"{names[1]}, %")
+        axes.legend(
+            fontsize=9,
+            loc="upper left",
+            bbox_to_anchor=(1.0, 1.0),
+            title="finalists: means over fresh seeds",
+            title_fontsize=8,
+        )
+        return figure
+
+
+def _color(number: int, count: int) -> str:
+    if count <= 3:
+        return (PLAIN, COLORS[2], EVOLVED)[number + (3 - count) * (number > 0)]
+    return COLORS[number % len(COLORS)]

@@ -1,0 +1,138 @@
+"""The front of a search: evaluated candidates that no other one beats in one figure without losing in another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lossmith.errors import InputError
+from lossmith.losses import Loss, save
+from lossmith.losses.files import read_json
+
+FILE = "front.json"
+Row = Mapping[str, Any]
+
+
+def figure_pair(rows: Sequence[Row]) -> tuple[str, str] | None:
+    """The two recorded figures that a front is drawn of: accuracy and another, or the first two; None if there is one.
+
+    Args:
+        rows: Stored candidates.
+    """
+    names = list(dict.fromkeys(name for row in rows if row["status"] == "ok" for name in row["figures"]))
+    ordered = sorted(names, key=lambda name: {"accuracy": 0, "robust-accuracy": 1}.get(name, 2))
+    return (ordered[0], ordered[1]) if len(ordered) > 1 else None
+
+
+def front(rows: Sequence[Row], first: str, second: str) -> list[dict[str, Any]]:
+    """The candidates that are not dominated in two figures (higher is better), with ``means``: their two figures.
+
+    One dominates another if it is at least as good in both figures and better in one; of equals, the earliest stays.
+
+    Args:
+        rows: Stored candidates.
+        first: A recorded figure, or ``"fitness"``.
+        second: Another.
+
+    Returns:
+        Ascending in the first figure, so descending in the second.
+
+    Raises:
+        InputError: if a figure was not recorded.
+    """
+    known = [row for row in rows if row["status"] == "ok"]
+    recorded = {name for row in known for name in row["figures"]} | {"fitness"}
+    for name in (first, second):
+        if name not in recorded:
+            raise InputError(f"the study has no figure {name!r}; recorded are {', '.join(sorted(recorded))}")
+    measured = [{**row, "means": (mean_figure(row, first), mean_figure(row, second))} for row in known]
+    found: list[dict[str, Any]] = []
+    for row in sorted(measured, key=lambda row: (-row["means"][0], -row["means"][1], row["generation"], row["member"])):
+        if not found or row["means"][1] > found[-1]["means"][1]:
+            found.append(row)
+    return found[::-1]
+
+
+def mean_figure(row: Row, name: str) -> float:
+    """The mean of a stored candidate's or finalist's figure over its trainings."""
+    values = row["scores"] if name == "fitness" else row["figures"][name]
+    return float(np.mean(values))
+
+
+def front_document(
+    rows: Sequence[Row], finalists: Sequence[Row], build: Callable[[Row], Loss], provenance: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """What ``front.json`` holds, or None if the study recorded one figure only.
+
+    Args:
+        rows: Stored candidates.
+        finalists: Stored finalists; their figures are means over fresh seeds.
+        build: The loss of a stored candidate.
+        provenance: That of the winner.
+    """
+    pair = figure_pair(rows)
+    if pair is None:
+        return None
+    kept = {name: provenance[name] for name in ("digest", "settings", "training", "versions")}
+    return {
+        "figures": list(pair),
+        "candidates": [[mean_figure(row, name) for name in pair] for row in rows if row["status"] == "ok"],
+        "front": [
+            {
+                "generation": row["generation"],
+                "member": row["member"],
+                "theta": row["theta"],
+                "figures": dict(zip(pair, row["means"], strict=True)),
+                "loss": build(row).to_json(),
+            }
+            for row in front(rows, *pair)
+        ],
+        "finalists": {
+            row["name"]: [mean_figure(row, name) for name in pair]
+            for row in finalists
+            if row["status"] == "ok" and set(pair) <= row["figures"].keys()
+        },
+        "provenance": kept,
+    }
+
+
+def read_front(directory: Path) -> dict[str, Any]:
+    """The front of an ended study.
+
+    Raises:
+        InputError: if it has none.
+    """
+    path = directory / FILE
+    if not path.exists():
+        raise InputError(
+            f"{directory} has no front: the study has not ended, or recorded one figure only; evolve with --objective "
+            "weighted or robust-accuracy, or with --record robust-accuracy"
+        )
+    document: dict[str, Any] = read_json(path)
+    if not {"figures", "candidates", "front", "finalists", "provenance"} <= document.keys():
+        raise InputError(f"{path} is damaged; remove it and run lossmith evolve --out {directory} again")
+    return document
+
+
+def export_front(directory: Path, place: Path) -> list[Path]:
+    """Write each member of a study's front as a loss file ``GENERATION-MEMBER.json`` into a directory.
+
+    Raises:
+        InputError: if there is no front, or the files cannot be written.
+    """
+    document = read_front(directory)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{place} cannot be made: {error.strerror}; give another directory") from None
+    paths = []
+    for row in document["front"]:
+        name = f"{row['generation']}-{row['member']}"
+        origin = {"kind": "front", **{key: row[key] for key in ("generation", "member", "theta", "figures")}}
+        loss = Loss.from_json({**row["loss"], "name": f"candidate {row['generation']}.{row['member']}"})
+        paths.append(place / f"{name}.json")
+        save(loss, paths[-1], provenance={"origin": origin, **document["provenance"]})
+    return paths

@@ -33,13 +33,16 @@ from lossmith.cli.show import Show
 from lossmith.cli.trace import TraceLosses
 from lossmith.data import DataSettings
 from lossmith.evaluation import Family, fixed
+from lossmith.evaluation.subjects import train_subject
 from lossmith.losses import NAMES, Loss, cross_entropy, find, load, mae, mse, save, taylor
 from lossmith.nets import ModelSettings
 from lossmith.search import ObjectiveSettings, SearchSettings
+from lossmith.seeds import derive
 from lossmith.store import Store
-from lossmith.study import CompareSettings, Progress, RunSettings, Study
+from lossmith.study import CompareSettings, EvolveSettings, Progress, RunSettings, Study
+from lossmith.study.evolve import Job
 from lossmith.theory import explain
-from lossmith.training import Recipe
+from lossmith.training import Recipe, accuracy
 
 comparison: Any = importlib.import_module("lossmith.study.comparison")
 CLASSES = 3
@@ -935,6 +938,142 @@ class TestBadInput:
         assert 4 <= stored < 160
         with Store(study):
             assert candidates(study) == stored
+
+
+ATTACK = ["--train-size", "150", "--hidden", "8", "--epochs", "2", "--training", "population", "--seeds", "2"]
+
+
+class TestAttack:
+    def test_json(self, run: Run) -> None:
+        words = ["--data", "digits", "--model", "mlp", "--epsilon", "0", "0.05", "0.1", "--json", *ATTACK]
+        document = json.loads(run("attack", "cross-entropy", "mse", *words))
+        assert run.err == ""
+        assert {"clean_accuracy", "accuracy", "masking"} <= document.keys()
+        for name in ("cross-entropy", "MSE"):
+            clean = document["clean_accuracy"][name]
+            assert clean["n"] == len(clean["values"]) == 2
+            assert document["accuracy"][name].keys() == document["masking"][name].keys() == {"0", "0.05", "0.1"}
+            for attack, figure in document["accuracy"][name]["0"].items():
+                assert figure["values"] == clean["values"], attack
+            assert document["accuracy"][name]["0.1"]["worst"]["mean"] < clean["mean"]
+            assert document["masking"][name]["0.1"]["black_box_only"] is None
+            assert document["masking"][name]["0.1"]["not_run"] == ["black box (square)"]
+        assert [row["measure"] for row in document["tests"]] == ["ε = 0.05", "ε = 0.1"]
+        assert document["white"] == 16
+
+    def test_clean_accuracy_is_that_of_an_ordinary_evaluation(self, run: Run) -> None:
+        document = json.loads(run("attack", "mse", "--epsilon", "0", "--json", "--seed", "3", *ATTACK))
+        settings = EvolveSettings.model_validate(
+            {"data": {"train_size": 150}, "model": {"hidden": [8]}, "recipe": {"epochs": 2}}
+        )
+        job = Job.open(settings)
+        seeds = [derive(3, "networks", number) for number in range(2)]
+        subject = train_subject(job.task, "MSE", mse(), seeds, settings.recipe)
+        inputs, targets = job.test()
+        wanted = accuracy(subject.networks.logits(inputs), targets).tolist()
+        assert document["clean_accuracy"]["MSE"]["values"] == wanted
+
+    def test_tables_and_picture(self, run: Run, tmp_path: Path) -> None:
+        words = ["--attacks", "fgsm", "square", "--queries", "20", "--library-samples", "20", *ATTACK]
+        text = run("attack", "mse", "--epsilon", "0", "0.1", "baikal", *words, "--figure", "two.svg")
+        for word in ("Accuracy under attack", "square", "worst", "Is it real?", "not run", "Holm-corrected", "two.svg"):
+            assert word in text
+        assert "Not run: more steps (fgsm and pgd)" in text
+        assert "MSE" in text
+        assert "Baikal" in text
+        assert (tmp_path / "two.svg").read_text().startswith("<?xml")
+
+    def test_never_without_the_masking_report(self, run: Run) -> None:
+        text = run("attack", "mse", "--attacks", "fgsm", *ATTACK)
+        assert "Signs of gradient masking" in text
+        assert "Not run: more steps (fgsm and pgd), black box (square)." in text
+
+    def test_autoattack_is_its_three_parts(self, run: Run) -> None:
+        words = ["--attacks", "autoattack", "--library-samples", "10", "--queries", "5", "--iterations", "3", "--json"]
+        document = json.loads(run("attack", "mse", *words, "--epsilon", "0.1", *ATTACK))
+        assert document["accuracy"]["MSE"]["0.1"].keys() == {"apgd-ce", "apgd-dlr", "square", "autoattack", "worst"}
+        assert document["samples"]["autoattack"] == 10
+
+    def test_a_loss_of_a_study_brings_its_settings(self, run: Run, tmp_path: Path) -> None:
+        words = ["--train-size", "150", "--hidden", "8", "--epochs", "1", "--population", "4", "--generations", "1"]
+        run("evolve", "--out", "study", *words, "--finalists", "1", "--finalist-seeds", "2", "--quiet")
+        document = json.loads(run("attack", "study/best.json", "--seeds", "2", "--json", "--attacks", "fgsm"))
+        assert document["settings"]["data"]["train_size"] == 150
+        assert document["settings"]["recipe"]["epochs"] == 1
+
+    @pytest.mark.parametrize(
+        ("arguments", "sentence"),
+        [
+            (["attack"], "no loss is given"),
+            (["attack", "mse", "--epsilon=-0.1"], "epsilon is -0.1"),
+            (["attack", "mse", "--epsilon", "2"], "epsilon is 2"),
+            (["attack", "mse", "--attacks", "bomb"], "there is no attack 'bomb'"),
+            (["attack", "mse", "--seeds", "0"], "--seeds is 0"),
+            (["attack", "mse", "--pgd-steps", "0"], "--pgd-steps is 0"),
+            (["attack", "mse", "--figure", "two.gif"], "must end in .png"),
+            (["attack", "mse", "--figure", "away/two.png"], "away is no directory"),
+            (["attack", "mse", "--data", "clouds.npz"], "flat features"),
+            (["attack", "mse", "--data", "wide.npz"], "pixels from -1"),
+            (["attack", "mse", "--white", "0"], "'data.white'"),
+            (["damage", "mse", "--silenced", "2"], "silenced"),
+            (["basin", "mse", "--points", "4"], "odd"),
+            (["evolve", "--out", "study", "--objective", "robust-accuracy", "--data", "clouds.npz"], "flat features"),
+            (["evolve", "--out", "study", "--adversary", "fgsm", "--data", "wide.npz"], "pixels from -1"),
+            (["evolve", "--out", "study", "--objective", "weighted", "--weight", "2"], "'objective.weight'"),
+            (["evolve", "--out", "study", "--objective", "weighted", "--epsilon=-1"], "'objective.epsilon'"),
+        ],
+    )
+    def test_bad_input(
+        self, run: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], sentence: str
+    ) -> None:
+        def trained(*_: Any, **__: Any) -> None:
+            raise AssertionError("a network was trained before the input was looked at")
+
+        monkeypatch.setattr(importlib.import_module("lossmith.evaluation.subjects"), "train", trained)
+        shutil.copy(data, tmp_path / "clouds.npz")
+        images = np.linspace(-1, 1, 90 * 16, dtype=np.float32).reshape(90, 1, 4, 4)
+        write_npz(tmp_path / "wide.npz", {"x_train": images, "y_train": np.arange(90) % 3})
+        before = files(tmp_path)
+        assert sentence in run.refused(*arguments)
+        assert files(tmp_path) == before
+
+    def test_a_missing_extra(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in [name for name in sys.modules if name == "art" or name.startswith("art.")]:
+            monkeypatch.delitem(sys.modules, name)
+        monkeypatch.setitem(sys.modules, "art", None)
+        assert "pip install 'lossmith[robust]'" in run.refused("attack", "mse", "--attacks", "square")
+        run("attack", "mse", "--attacks", "fgsm", "--quiet", *ATTACK)
+
+    def test_interrupted(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        def stopped(*_: Any, **__: Any) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(importlib.import_module("lossmith.cli.attack"), "robustness", stopped)
+        run("attack", "mse", *ATTACK, "--quiet", code=130)
+        assert run.err.endswith("so nothing was written.\n")
+
+
+class TestFront:
+    def test_drawn_and_exported(self, run: Run, tmp_path: Path) -> None:
+        words = ["--train-size", "150", "--hidden", "8", "--epochs", "1", "--population", "4", "--generations", "2"]
+        words += ["--objective", "weighted", "--epsilon", "0.05", "--finalists", "1", "--finalist-seeds", "2"]
+        text = run("evolve", "--out", "study", *words)
+        assert "figures/front.png" in text
+        assert "robust-accuracy" in text
+        assert (tmp_path / "study/figures/front.png").read_bytes().startswith(b"\x89PNG")
+        text = run("show", "study", "--front", "front")
+        assert "not dominated" in text
+        paths = sorted((tmp_path / "front").iterdir())
+        assert paths
+        for path in paths:
+            assert f"front/{path.name}" in text
+            assert load(path).classes == 10
+        document = json.loads(run("show", "study", "--front", "front", "--json"))
+        assert sorted(document["front"]) == [f"front/{path.name}" for path in paths]
+
+    def test_there_is_none(self, run: Run, study: Path, tmp_path: Path) -> None:
+        assert "has no front" in run.refused("show", study, "--front", "front")
+        assert not (tmp_path / "front").exists()
 
 
 class TestExplain:

@@ -14,6 +14,7 @@ from lossmith.cli.console import Bar, output
 from lossmith.cli.spreads import moments, spread_text, tests_document, tests_text
 from lossmith.cli.subjects import Looking, described, opened, parsed, trained
 from lossmith.data import pixel_white
+from lossmith.errors import InputError
 from lossmith.evaluation.against import Contrast, against_first
 from lossmith.evaluation.robustness import ATTACKS, OWN, AttackPlan, Masking, Robustness, robustness
 from lossmith.report import plot_attacks, save_figure
@@ -116,6 +117,8 @@ def as_json(results: Sequence[Robustness], plan: AttackPlan) -> dict[str, Any]:
 
 
 def _plan(given: Attack) -> AttackPlan:
+    if given.pgd_steps < 1:
+        raise InputError(f"--pgd-steps is {given.pgd_steps}; it must be at least 1")
     names = [name for word in given.attacks for name in (ATTACKS[2:] if word == "autoattack" else (word,))]
     return AttackPlan(
         epsilons=given.epsilon,

@@ -1,0 +1,333 @@
+"""Objectives of the search, the figures that are recorded, and their front."""
+
+import itertools
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from lossmith.data import DataSettings, Source, open_source, search_parts
+from lossmith.errors import InputError
+from lossmith.evaluation.robustness import fgsm_survivors
+from lossmith.losses import Loss, baikal, cross_entropy, load, mse
+from lossmith.nets import ModelSettings, network_factory
+from lossmith.search import ObjectiveSettings, accuracy, balanced_accuracy, recording, robust_accuracy, weighted
+from lossmith.search.objective import figures
+from lossmith.store import Store
+from lossmith.study import EvolveSettings, Study, evolve
+from lossmith.study.front import export_front, figure_pair, front, mean_figure, read_front
+from lossmith.study.settings import validated
+from lossmith.training import Recipe, Task, Trained, train
+from lossmith.training import accuracy as share_of_right
+
+
+@pytest.fixture(scope="module")
+def parts() -> tuple[Trained, Tensor, Tensor]:
+    found = search_parts(open_source("digits"), DataSettings(train_size=300, validation_size=120))
+    factory = network_factory(ModelSettings(hidden=(16,)), found.train.inputs, 10)
+    task = Task(factory, found.train.inputs, found.train.targets, 10, 16.0)
+    losses = Loss.stack([cross_entropy(), mse(), baikal()])
+    trained = train(task, losses, [1, 1, 1], Recipe(epochs=3))
+    return trained, found.validation.inputs, found.validation.targets
+
+
+class TestObjectives:
+    def test_accuracy(self, parts: tuple[Trained, Tensor, Tensor]) -> None:
+        trained, inputs, targets = parts
+        found = figures(accuracy(*parts))
+        assert torch.equal(found["fitness"], share_of_right(trained.networks.logits(inputs), targets))
+        assert torch.equal(found["accuracy"], found["fitness"])
+
+    def test_balanced_accuracy_by_hand(self, parts: tuple[Trained, Tensor, Tensor]) -> None:
+        trained, inputs, targets = parts
+        rows = torch.cat([torch.arange(60), (targets == 3).nonzero().squeeze(1)])
+        rows = rows[targets[rows] != 7]
+        x, y = inputs[rows], targets[rows]
+        answers = trained.networks.logits(x).argmax(-1)
+        classes = sorted(set(y.tolist()))
+        assert 7 not in classes
+        wanted = torch.stack([(answers[:, y == one] == one).double().mean(1) for one in classes]).mean(0)
+        torch.testing.assert_close(figures(balanced_accuracy(trained, x, y))["fitness"], wanted)
+
+    def test_balanced_accuracy_is_not_fooled_by_the_largest_class(self) -> None:
+        class Always:
+            def logits(self, inputs: Tensor) -> Tensor:
+                return torch.tensor([1.0, 0.0]).expand(1, len(inputs), 2)
+
+        trained: Any = type("Made", (), {"networks": Always()})
+        targets = torch.tensor([0] * 9 + [1])
+        assert figures(balanced_accuracy(trained, torch.zeros(10, 1), targets))["fitness"].item() == 0.5
+
+    @pytest.mark.parametrize("gradient", ["worst", "loss", "cross-entropy", "margin"])
+    def test_robust_accuracy(self, parts: tuple[Trained, Tensor, Tensor], gradient: str) -> None:
+        trained, inputs, targets = parts
+        value = figures(robust_accuracy(0.1, gradient)(*parts))["robust-accuracy"]
+        names = ("loss", "cross-entropy", "margin") if gradient == "worst" else (gradient,)
+        _, survived, _ = fgsm_survivors(trained.networks, trained.losses, inputs, targets, [0.1], 16.0, names)
+        assert torch.equal(value, survived[0].all(0).double().mean(-1))
+        clean = figures(accuracy(*parts))["fitness"]
+        assert (value < clean - 0.1).all()
+        torch.testing.assert_close(figures(robust_accuracy(0.0, gradient)(*parts))["fitness"], clean, rtol=0, atol=0)
+
+    def test_weighted(self, parts: tuple[Trained, Tensor, Tensor]) -> None:
+        both = figures(weighted(accuracy, robust_accuracy(0.1), 0.25)(*parts))
+        assert both.keys() == {"fitness", "accuracy", "robust-accuracy"}
+        torch.testing.assert_close(both["fitness"], 0.75 * both["accuracy"] + 0.25 * both["robust-accuracy"])
+
+    def test_recording_has_no_say(self, parts: tuple[Trained, Tensor, Tensor]) -> None:
+        found = figures(recording(accuracy, [balanced_accuracy])(*parts))
+        assert found.keys() == {"fitness", "accuracy", "balanced-accuracy"}
+        assert torch.equal(found["fitness"], found["accuracy"])
+
+    @pytest.mark.parametrize(
+        ("settings", "names"),
+        [
+            ({}, {"accuracy"}),
+            ({"objective": "balanced-accuracy"}, {"accuracy", "balanced-accuracy"}),
+            ({"objective": "robust-accuracy"}, {"accuracy", "robust-accuracy"}),
+            ({"objective": "weighted"}, {"accuracy", "robust-accuracy"}),
+            ({"record": ["robust-accuracy"]}, {"accuracy", "robust-accuracy"}),
+            ({"objective": "weighted", "record": ["accuracy", "balanced-accuracy"]},
+             {"accuracy", "robust-accuracy", "balanced-accuracy"}),
+        ],
+    )  # fmt: skip
+    def test_what_the_settings_record(
+        self, parts: tuple[Trained, Tensor, Tensor], settings: dict[str, Any], names: set[str]
+    ) -> None:
+        found = figures(validated(ObjectiveSettings, settings, "the test").build()(*parts))
+        assert found.keys() == {"fitness", *names}
+        key = settings.get("objective", "accuracy")
+        if key != "weighted":
+            assert torch.equal(found["fitness"], found[key])
+
+    def test_no_images(self, parts: tuple[Trained, Tensor, Tensor]) -> None:
+        trained, inputs, targets = parts
+        blind = Trained(trained.networks, trained.diverged, None, trained.losses)
+        with pytest.raises(InputError, match="robust accuracy needs images with pixels in"):
+            robust_accuracy(0.1)(blind, inputs, targets)
+
+    @pytest.mark.parametrize(
+        ("make", "sentence"),
+        [
+            (lambda: robust_accuracy(-0.1), "epsilon is -0.1"),
+            (lambda: robust_accuracy(0.1, "steepest"), "there is no gradient 'steepest'; give worst, loss"),
+            (lambda: weighted(accuracy, accuracy, 1.5), "the weight is 1.5"),
+            (lambda: figures({"accuracy": torch.ones(1)}), 'gave accuracy; one of its figures must be "fitness"'),
+        ],
+    )
+    def test_bad_input(self, make: Any, sentence: str) -> None:
+        with pytest.raises(InputError, match=sentence):
+            make()
+
+
+def rows_of(points: list[tuple[float, float]]) -> list[dict[str, Any]]:
+    return [
+        {
+            "generation": place // 4,
+            "member": place % 4,
+            "status": "ok",
+            "scores": [first],
+            "figures": {"accuracy": [first], "robust-accuracy": [second]},
+        }
+        for place, (first, second) in enumerate(points)
+    ]
+
+
+class TestFront:
+    @given(st.lists(st.tuples(*[st.integers(0, 6).map(float)] * 2), min_size=1, max_size=25))
+    def test_against_the_definition(self, points: list[tuple[float, float]]) -> None:
+        def dominated(one: tuple[float, float]) -> bool:
+            return any(all(a >= b for a, b in zip(other, one, strict=True)) and other != one for other in points)
+
+        found = front(rows_of(points), "accuracy", "robust-accuracy")
+        assert [row["means"] for row in found] == sorted({one for one in points if not dominated(one)})
+        for row in found:
+            first = points.index(row["means"])
+            assert (row["generation"], row["member"]) == (first // 4, first % 4)
+
+    def test_what_is_no_candidate(self) -> None:
+        rows = rows_of([(0.5, 0.5), (0.9, 0.9)])
+        rows[1] |= {"status": "diverged", "figures": {}}
+        assert [row["means"] for row in front(rows, "accuracy", "robust-accuracy")] == [(0.5, 0.5)]
+        assert [row["means"] for row in front(rows, "fitness", "robust-accuracy")] == [(0.5, 0.5)]
+        with pytest.raises(InputError, match="no figure 'speed'; recorded are accuracy, fitness, robust-accuracy"):
+            front(rows, "accuracy", "speed")
+
+    def test_figures_are_means_over_the_trainings(self) -> None:
+        row = {"scores": [0.2, 0.4], "figures": {"accuracy": [0.5, 1.0]}}
+        assert mean_figure(row, "accuracy") == 0.75
+        assert mean_figure(row, "fitness") == pytest.approx(0.3)
+
+    def test_which_pair(self) -> None:
+        assert figure_pair(rows_of([(1.0, 1.0)])) == ("accuracy", "robust-accuracy")
+        (row,) = rows_of([(1.0, 1.0)])
+        row["figures"] = {"balanced-accuracy": [1.0], "accuracy": [1.0]}
+        assert figure_pair([row]) == ("accuracy", "balanced-accuracy")
+        row["figures"] = {"accuracy": [1.0]}
+        assert figure_pair([row]) is None
+
+
+def settings_of(**parts: dict[str, Any]) -> EvolveSettings:
+    document: dict[str, Any] = {
+        "data": {"train_size": 100, "validation_size": 60},
+        "model": {"hidden": [8]},
+        "recipe": {"epochs": 1},
+        "search": {"population": 4, "generations": 2},
+        "objective": {"objective": "weighted", "epsilon": 0.05, "weight": 0.25},
+        "run": {"training": "population", "replicates": 2, "finalists": 2, "finalist_seeds": 2},
+    }
+    return validated(EvolveSettings, {key: {**document[key], **parts.get(key, {})} for key in document}, "the test")
+
+
+class TestStudies:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def study(cls, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        place = tmp_path_factory.mktemp("robust") / "study"
+        evolve(place, settings_of())
+        return place
+
+    def test_every_candidate_has_its_figures(self, study: Path) -> None:
+        with Store(study, readonly=True) as store:
+            rows, finalists = store.candidates(), store.finalists("final")
+        assert len(rows) == 8
+        for row in (*(row for row in rows if row["status"] == "ok"), *finalists):
+            assert row["figures"].keys() == {"accuracy", "robust-accuracy"}
+            assert all(len(values) == 2 for values in row["figures"].values())
+            parts = (np.array(row["figures"][name]) for name in ("accuracy", "robust-accuracy"))
+            clean, robust = parts
+            np.testing.assert_allclose(row["scores"], 0.75 * clean + 0.25 * robust, rtol=1e-12)
+            assert (robust <= clean).all()
+
+    def test_the_winner_says_how_it_was_judged(self, study: Path) -> None:
+        document = json.loads((study / "best.json").read_text())
+        finalists = document["provenance"]["finalists"]
+        assert all(row["figures"]["robust-accuracy"]["n"] == 2 for row in finalists if row["status"] == "ok")
+        assert document["provenance"]["settings"]["objective"]["weight"] == 0.25
+
+    def test_the_front_is_exported_as_losses(self, study: Path, tmp_path: Path) -> None:
+        document = read_front(study)
+        paths = export_front(study, tmp_path / "front")
+        assert [path.name for path in paths] == [
+            f"{row['generation']}-{row['member']}.json" for row in document["front"]
+        ]
+        with Store(study, readonly=True) as store:
+            known = {(row["generation"], row["member"]): row for row in store.candidates()}
+        means = [list(row["figures"].values()) for row in document["front"]]
+        assert means == sorted(means)
+        for path, row in zip(paths, document["front"], strict=True):
+            stored = known[row["generation"], row["member"]]
+            assert row["theta"] == stored["theta"]
+            assert row["figures"] == {name: mean_figure(stored, name) for name in ("accuracy", "robust-accuracy")}
+            loss = load(path)
+            assert loss == Loss.from_json(row["loss"])
+            assert loss.name == f"candidate {row['generation']}.{row['member']}"
+            origin = json.loads(path.read_text())["provenance"]
+            assert origin["origin"]["kind"] == "front"
+            assert origin["digest"] == json.loads((study / "best.json").read_text())["provenance"]["digest"]
+
+    def test_resumed_like_uninterrupted(self, study: Path, tmp_path: Path) -> None:
+        evolve(tmp_path / "study", settings_of(search={"population": 4, "generations": 1}))
+        evolve(tmp_path / "study", settings_of())
+        assert (tmp_path / "study/front.json").read_bytes() == (study / "front.json").read_bytes()
+        with Store(study, readonly=True) as first, Store(tmp_path / "study", readonly=True) as second:
+            for one, other in zip(first.candidates(), second.candidates(), strict=True):
+                assert {**one, "seconds": 0} == {**other, "seconds": 0}
+
+    def test_a_study_of_an_older_version_goes_on(self, tmp_path: Path) -> None:
+        """Its settings have no objective and no adversary; these are the defaults then."""
+        settings = settings_of(objective={"objective": "accuracy", "epsilon": 0.1, "weight": 0.5})
+        whole = evolve(tmp_path / "whole", settings)
+        first = settings.model_copy(update={"search": settings.search.model_copy(update={"generations": 1})})
+        place = tmp_path / "old"
+        evolve(place, first)
+        with Store(place) as store:
+            document = store.setting("settings")
+            del document["objective"]
+            for name in ("adversary", "adversary_epsilon", "adversary_steps"):
+                del document["recipe"][name]
+            store.set("settings", document)
+        text = (place / "study.toml").read_text()
+        kept = [line for line in text.splitlines() if not line.startswith("adversary")]
+        start = kept.index("[objective]")
+        end = next(place for place, line in enumerate(kept) if place > start and line.startswith("["))
+        (place / "study.toml").write_text("\n".join([*kept[:start], *kept[end:]]) + "\n")
+        assert evolve(place, settings).loss == whole.loss
+        other = settings_of()
+        before = (place / "study.toml").read_bytes()
+        with pytest.raises(InputError, match=r"has objective.objective = 'accuracy', not 'weighted'"):
+            evolve(place, other)
+        assert (place / "study.toml").read_bytes() == before
+
+    def test_no_front_of_one_figure(self, tmp_path: Path) -> None:
+        evolve(tmp_path / "study", settings_of(objective={"objective": "accuracy"}))
+        assert not (tmp_path / "study/front.json").exists()
+        with pytest.raises(InputError, match=r"has no front: .* --objective weighted"):
+            export_front(tmp_path / "study", tmp_path / "front")
+        assert not (tmp_path / "front").exists()
+
+    def test_a_damaged_front(self, study: Path, tmp_path: Path) -> None:
+        shutil.copytree(study, tmp_path / "study")
+        (tmp_path / "study/front.json").write_text("{}")
+        with pytest.raises(InputError, match=r"front.json is damaged; remove it"):
+            read_front(tmp_path / "study")
+        (tmp_path / "study/front.json").unlink()
+        evolve(tmp_path / "study", settings_of())
+        assert (tmp_path / "study/front.json").read_bytes() == (study / "front.json").read_bytes()
+
+    def test_from_python(self, tmp_path: Path) -> None:
+        def mine(trained: Trained, inputs: Tensor, targets: Tensor) -> Mapping[str, Tensor]:
+            found = figures(robust_accuracy(0.05)(trained, inputs, targets))
+            return {"fitness": found["fitness"], "twice": 2 * found["fitness"]}
+
+        evolve(tmp_path / "study", settings_of(objective={"objective": "accuracy"}), objective=mine)
+        with Store(tmp_path / "study", readonly=True) as store:
+            rows = [row for row in store.candidates() if row["status"] == "ok"]
+        assert all(row["figures"] == {"twice": [2 * score for score in row["scores"]]} for row in rows)
+
+    @pytest.mark.parametrize(
+        "part", [{"objective": {"objective": "robust-accuracy"}}, {"recipe": {"adversary": "pgd"}}]
+    )
+    def test_data_without_pixels_is_refused_before_anything_is_made(
+        self, tmp_path: Path, part: dict[str, dict[str, Any]]
+    ) -> None:
+        targets = torch.arange(300) % 3
+        flat = Source.from_tensors(torch.randn(300, 5), targets, name="flat")
+        wide = Source.from_tensors(torch.randn(300, 1, 4, 4), targets, name="wide")
+        for source, sentence in ((flat, "flat has flat features"), (wide, "wide has pixels from -")):
+            with pytest.raises(InputError, match=sentence):
+                evolve(tmp_path / "study", settings_of(**part), source)
+        assert not (tmp_path / "study").exists()
+
+    def test_a_front_that_the_study_object_knows(self, study: Path, tmp_path: Path) -> None:
+        shutil.copytree(study, tmp_path / "study")
+        with Store(tmp_path / "study", readonly=True) as store:
+            document = store.setting("settings")
+        with Study(tmp_path / "study", 10, settings_of().search, document=document) as again:
+            found = again.front()
+            assert [(one.generation, one.member) for one in found] == [
+                (row["generation"], row["member"]) for row in read_front(study)["front"]
+            ]
+            with pytest.raises(InputError, match="no figure 'speed'"):
+                again.front("speed")
+
+
+def test_pairs_of_losses_share_their_networks() -> None:
+    """Common random numbers: the attack of one loss does not depend on which others are measured beside it."""
+    found = search_parts(open_source("digits"), DataSettings(train_size=200, validation_size=80))
+    factory = network_factory(ModelSettings(hidden=(8,)), found.train.inputs, 10)
+    task = Task(factory, found.train.inputs, found.train.targets, 10, 16.0)
+    values = []
+    for losses in itertools.permutations([cross_entropy(), mse()]):
+        trained = train(task, Loss.stack(losses), [1, 1], Recipe(epochs=2))
+        measured = figures(robust_accuracy(0.1)(trained, found.validation.inputs, found.validation.targets))
+        values.append(measured["fitness"])
+    assert torch.equal(values[0], values[1].flip(0))

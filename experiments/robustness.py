@@ -15,8 +15,8 @@ A study: data split, searches, tuning and final networks, all of its number K; e
 - 10 networks of each, judged once on test data.
 
 Written down before the run. A claim holds if its mean difference is above 0 in every study and one-tailed Welch
-p < 0.05 (10 networks each) in all studies but one at most; it fails if the mean difference over the studies is 0 or
-below; anything else is "not shown". The unit of a p is a network of one study. The claims:
+p < 0.05 (10 networks each) in four fifths of the studies or more; it fails if the mean difference over the studies is
+0 or below; anything else is "not shown". The unit of a p is a network of one study. The claims:
 
 1. clean: TaylorGLO has a higher test accuracy than cross-entropy. (Paper, table 1.)
 2. fgsm-own: TaylorGLO is more accurate than cross-entropy under FGSM with the gradient of the loss itself, at every ε
@@ -35,7 +35,8 @@ below; anything else is "not shown". The unit of a p is a network of one study. 
 9. eigenvalue: the largest Hessian eigenvalue of cross-entropy is lower at TaylorGLO's networks than at cross-entropy's.
 
 Signs of gradient masking are told for every loss and ε. A network that diverged counts as wrong on every image; it has
-no basin and no damage. A trial with 2 networks and a search of 8 candidates was made before, to see that it runs.
+no basin and no damage. A trial with 2 networks and a search of 8 candidates was made before, to see that it runs. The
+job mnist was begun with three studies and more attacks, and stopped for its length before a study had ended.
 """
 
 from __future__ import annotations
@@ -138,19 +139,19 @@ def plan_of(job: str, data: str) -> Plan:
             search=SearchSettings(population=10, generations=10),
             run=RunSettings(training="plain", finalists=3, finalist_seeds=4),
         ),
-        studies=3,
+        studies=2,
         spaces=("canonical",),
         way="plain",
         tuning_seeds=2,
         finalists=3,
         finalist_seeds=5,
         attacks=AttackPlan(
-            epsilons=(0.1, 0.2),
+            epsilons=(0.1,),
             attacks=("fgsm", "pgd", "apgd-ce", "apgd-dlr", "square"),
             steps=10,
             samples=200,
-            library_samples=100,
-            queries=300,
+            library_samples=60,
+            queries=200,
         ),
         fgsm_samples=300,
         points=25,
@@ -403,7 +404,7 @@ class Claim:
         """Held, failed or not shown."""
         if np.mean(self.differences) <= 0:
             return "failed"
-        clear = sum(p < 0.05 for p in self.p) >= len(self.p) - 1 and min(self.differences) > 0
+        clear = sum(p < 0.05 for p in self.p) >= 0.8 * len(self.p) and min(self.differences) > 0
         return "held" if clear else "not shown"
 
 

@@ -238,11 +238,14 @@ def _portable(settings: EvolveSettings) -> dict[str, Any]:
 
 
 def _digest(data: str, settings: EvolveSettings, plan: Plan) -> str:
+    # Without an adversary its settings say nothing; so the runs of comparisons that knew none are found again.
+    attacked = plan.recipe.adversary != "none"
+    idle = set() if attacked else {"adversary", "adversary_epsilon", "adversary_steps"}
     document = {
         "data": data,
-        "split": settings.data.model_dump(mode="json", exclude={"data"}),
+        "split": settings.data.model_dump(mode="json", exclude={"data"} if attacked else {"data", "white"}),
         "model": settings.model.model_dump(mode="json"),
-        "recipe": plan.recipe.model_dump(mode="json"),
+        "recipe": plan.recipe.model_dump(mode="json", exclude=idle),
         "way": plan.way,
         "device": settings.run.device,
     }

@@ -22,8 +22,8 @@ p < 0.05 (10 networks each) in four fifths of the studies or more; it fails if t
 2. fgsm-own: TaylorGLO is more accurate than cross-entropy under FGSM with the gradient of the loss itself, at every ε
    of 0.05, 0.1, …, 0.3. (Paper, figure 2; a claim for each ε.)
 3. fgsm-worst: the same where an image must survive three gradients.
-4. robust-objective: TaylorGLO evolved for robustness is more accurate than TaylorGLO under worst-of-three FGSM at
-   ε = 0.1. (Paper, §6.)
+4. robust-objective: TaylorGLO evolved for robustness is more accurate under worst-of-three FGSM at ε = 0.1 than
+   TaylorGLO evolved for accuracy whose learning rate is tuned for robustness, too. (Paper, §6.)
 5. robust-baseline: it is more accurate there than the better of cross-entropy and label smoothing tuned for robustness
    (the better one on validation data).
 6. all-attacks: as 5, where an image must survive FGSM, PGD, Auto-PGD on cross-entropy and on the difference of logits
@@ -31,22 +31,33 @@ p < 0.05 (10 networks each) in four fifths of the studies or more; it fails if t
 7. noise-input, noise-weight, silenced: TaylorGLO is more accurate than cross-entropy under input noise σ = 0.2, weight
    noise of half of each filter's length, and with 30 % of the units silenced.
 8. basin: TaylorGLO keeps 90 % of its top accuracy over a longer way than cross-entropy; basin-robust: TaylorGLO evolved
-   for robustness over a longer way than TaylorGLO. (Paper, figure 4.)
+   for robustness over a longer way than TaylorGLO tuned for robustness. (Paper, figure 4.)
 9. eigenvalue: the largest Hessian eigenvalue of cross-entropy is lower at TaylorGLO's networks than at cross-entropy's.
+   (It depends on how large the logits are, too, not on the minimum alone.)
 
-Signs of gradient masking are told for every loss and ε. A network that diverged counts as wrong on every image; it has
-no basin and no damage. A trial with 2 networks and a search of 8 candidates was made before, to see that it runs. The
-job mnist was begun with three studies and more attacks, and stopped for its length before a study had ended.
+Signs of gradient masking are told for every loss and ε. A network that diverged counts as wrong on every image, damaged
+or not; it has no basin. The number of epochs is the same for all, and no baseline gets a search of its own. The p hold
+for these test images: what another choice of images would change is not in them.
+
+A first run of digits (its claims are kept in ``first-run.json``) judged robust-objective and basin-robust against
+TaylorGLO tuned for accuracy, and so gave the objective the merit of a learning rate; its grid of rates was narrower,
+and units were silenced, and PGD begun, in a slightly different way. The searches are the same. The job mnist was begun
+twice with more attacks, and stopped for its length before a study had ended. A trial with 2 networks and a search of 8
+candidates was made before, to see that it runs.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from dataclasses import fields as dataclass_fields
+from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -77,7 +88,7 @@ from lossmith.training import Recipe, Trained, Way
 EPSILON = 0.1
 FGSM = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
 CLEAN, ROBUST = "accuracy", "robust-accuracy"
-RATES, SMOOTHINGS = range(-3, 2), range(-3, 4)
+RATES, SMOOTHINGS = range(-5, 3), range(-3, 4)
 FAR_RATES, FAR_SMOOTHINGS = (-8, 5), (-6, 6)
 NETWORKS = 10
 LEVELS: dict[str, tuple[float, ...]] = {
@@ -146,7 +157,7 @@ def plan_of(job: str, data: str) -> Plan:
         finalists=3,
         finalist_seeds=5,
         attacks=AttackPlan(
-            epsilons=(0.1,),
+            epsilons=(0.05, 0.1),
             attacks=("fgsm", "pgd", "apgd-ce", "apgd-dlr", "square"),
             steps=10,
             samples=200,
@@ -265,23 +276,30 @@ def rows_of(losses: dict[str, Loss]) -> list[Row]:
         return cross_entropy().smoothed(smoothing(setting.smoothing), classes)
 
     plain = fixed(cross_entropy())
+    again = [
+        Row(f"{name}, {NOTE}", ROBUST, fixed(loss)) for name, loss in losses.items() if not name.endswith(", robust")
+    ]
     return [
         Row("cross-entropy", CLEAN, plain),
         Row("label smoothing", CLEAN, smoothed, smoothed=True),
         Row(f"cross-entropy, {NOTE}", ROBUST, plain),
         Row(f"label smoothing, {NOTE}", ROBUST, smoothed, smoothed=True),
         *(Row(name, ROBUST if "robust" in name else CLEAN, fixed(loss)) for name, loss in losses.items()),
+        *again,
     ]
 
 
 def study(job_name: str, data: str, number: int, target: Path, work: Path) -> Path:
     """One study, kept in ``study-K.json``; one that is there already is left as it is."""
     path = target / f"study-{number}.json"
+    plan = plan_of(job_name, data)
+    asked = hashlib.sha256(repr(replace(plan, settings=without_place(plan.settings))).encode()).hexdigest()[:16]
     if path.exists():
+        if read_json(path)["plan"] != asked:
+            raise SystemExit(f"{path} was made with another plan; choose another folder")
         return path
     torch.set_num_threads(1)
     started = time.perf_counter()
-    plan = plan_of(job_name, data)
     split = plan.settings.data.model_copy(update={"split_seed": number})
     job = Job.open(plan.settings.model_copy(update={"data": split}))
     losses = searched(plan, job, number, work / str(number))
@@ -308,10 +326,11 @@ def study(job_name: str, data: str, number: int, target: Path, work: Path) -> Pa
         print(f"{job_name} {number}: {name}, {time.perf_counter() - started:.0f} s", flush=True)
     settings = plan.settings.model_dump(mode="json")
     settings["data"] = {**split.model_dump(mode="json"), "data": Path(data).name}
-    versions = {"torch": torch.__version__}
+    versions = {"lossmith": version("lossmith"), "torch": torch.__version__}
     target.mkdir(parents=True, exist_ok=True)
     kept = {
         "study": number,
+        "plan": asked,
         "settings": settings,
         "digest": job.digest,
         "versions": versions,
@@ -320,6 +339,12 @@ def study(job_name: str, data: str, number: int, target: Path, work: Path) -> Pa
     }
     write_json(rounded(kept), path)
     return path
+
+
+def without_place(settings: EvolveSettings) -> EvolveSettings:
+    """The same settings wherever the data lies."""
+    place = settings.data.model_copy(update={"data": Path(settings.data.data).name})
+    return settings.model_copy(update={"data": place})
 
 
 def judged(
@@ -419,7 +444,7 @@ def attacked(attack: str, epsilon: float, part: str = "fgsm") -> Find:
 def damaged(kind: str) -> Find:
     """Accuracy under the level of a damage that is judged."""
     place = LEVELS[kind].index(JUDGED[kind])
-    return lambda row: [network[place] for network in row["damage"][kind]["accuracy"]]
+    return lambda row: [network[place] or 0.0 for network in row["damage"][kind]["accuracy"]]
 
 
 def claims(studies: Sequence[dict[str, Any]]) -> list[Claim]:
@@ -437,9 +462,9 @@ def claims(studies: Sequence[dict[str, Any]]) -> list[Claim]:
             for one in studies:
                 other = second if second is not None else best_baseline(one)
                 ours, theirs = (known(find(one["losses"][loss]), sign) for loss in (first, other))
-                result = welch(ours, theirs)
-                differences.append(result.difference)
-                p.append(result.p)
+                enough = min(len(ours), len(theirs)) > 1
+                differences.append(float(np.mean(ours) - np.mean(theirs)) if ours and theirs else 0.0)
+                p.append(welch(ours, theirs).p if enough else 1.0)
             found.append(Claim(key + mark, text, differences, p))
 
         add("clean", f"{name} > {ce}, no attack", name, ce, lambda row: row["clean"])
@@ -449,8 +474,9 @@ def claims(studies: Sequence[dict[str, Any]]) -> list[Claim]:
         for epsilon in FGSM[1:]:
             text = f"{name} > {ce}, FGSM worst of three gradients, ε = {epsilon:g}"
             add(f"fgsm-worst {epsilon:g}", text, name, ce, attacked("fgsm", epsilon))
-        text = f"{robust} > {name}, FGSM worst of three, ε = {EPSILON:g}"
-        add("robust-objective", text, robust, name, attacked("fgsm", EPSILON))
+        tuned = f"{name}, {NOTE}"
+        text = f"{robust} > {tuned}, FGSM worst of three, ε = {EPSILON:g}"
+        add("robust-objective", text, robust, tuned, attacked("fgsm", EPSILON))
         text = f"{robust} > better baseline {NOTE}, FGSM worst of three, ε = {EPSILON:g}"
         add("robust-baseline", text, robust, None, attacked("fgsm", EPSILON))
         text = f"{robust} > better baseline {NOTE}, all attacks, ε = {EPSILON:g}"
@@ -463,7 +489,7 @@ def claims(studies: Sequence[dict[str, Any]]) -> list[Claim]:
             add(key, f"{name} > {ce}, {kind} {JUDGED[kind]:g}", name, ce, damaged(kind))
         wide: Find = lambda row: row["basin"]["width90"]  # noqa: E731
         add("basin", f"{name} > {ce}, width of the basin at 90 %", name, ce, wide)
-        add("basin-robust", f"{robust} > {name}, width of the basin at 90 %", robust, name, wide)
+        add("basin-robust", f"{robust} > {tuned}, width of the basin at 90 %", robust, tuned, wide)
         text = f"{name} < {ce}, largest Hessian eigenvalue"
         add("eigenvalue", text, name, ce, lambda row: row["basin"]["eigenvalue"], -1)
     return found
@@ -486,7 +512,7 @@ def pooled(studies: Sequence[dict[str, Any]], name: str, part: str) -> Robustnes
     accuracy = {
         attack: np.concatenate([np.array(row["accuracy"][attack]) for row in rows], 1) for attack in rows[0]["accuracy"]
     }
-    fields = ("own_gradient", "cross_entropy_gradient", "one_step", "more_steps", "black_box_only")
+    fields = [field.name for field in dataclass_fields(Masking) if field.name != "zero_gradients"]
 
     def mean(values: Sequence[float | None]) -> float | None:
         return None if None in values else float(np.mean([value for value in values if value is not None]))
@@ -503,7 +529,14 @@ def pooled(studies: Sequence[dict[str, Any]], name: str, part: str) -> Robustnes
     ]
     clean = np.concatenate([row["clean"] for row in rows])
     return Robustness(
-        name, tuple(rows[0]["epsilons"]), clean, accuracy, rows[0]["samples"], None, masking, np.zeros(len(clean), bool)
+        name,
+        tuple(rows[0]["epsilons"]),
+        clean,
+        accuracy,
+        rows[0]["samples"],
+        None,
+        masking,
+        np.concatenate([one["losses"][name]["diverged"] for one in studies]),
     )
 
 
@@ -517,7 +550,8 @@ def pooled_basin(studies: Sequence[dict[str, Any]], name: str) -> Basin:
     accuracy, entropy = joined("accuracy")[:, None], joined("cross_entropy")[:, None]
     eigenvalue = joined("eigenvalue")
     converged = np.concatenate([row["converged"] for row in rows])
-    return Basin(np.array(rows[0]["t"]), accuracy, entropy, eigenvalue, converged, np.isnan(eigenvalue))
+    diverged = np.concatenate([one["losses"][name]["diverged"] for one in studies])
+    return Basin(np.array(rows[0]["t"]), accuracy, entropy, eigenvalue, converged, diverged)
 
 
 def pooled_damage(studies: Sequence[dict[str, Any]], name: str) -> list[Damage]:
@@ -637,20 +671,17 @@ def page(job: str, studies: Sequence[dict[str, Any]], found: Sequence[Claim], co
     for name in names:
         mine = means(studies, name)
         lines.append(f"| {name} | {mine['width90']:.3f} | {mine['width99']:.3f} | {mine['eigenvalue']:.3g} |")
-    lines += ["", "## Signs of gradient masking", "", "Studies in which a sign was seen:", ""]
-    lines += [
-        f"| loss | {' | '.join(f'ε {e:g}' for e in attack['epsilons'])} |",
-        "|---" * (1 + len(attack["epsilons"])) + "|",
-    ]
-    for name in names:
-        cells = []
-        for place in range(len(attack["epsilons"])):
-            signs: dict[str, int] = {}
-            for done in studies:
-                for sign in done["losses"][name]["attacks"]["masking"][place]["signs"]:
-                    signs[sign] = signs.get(sign, 0) + 1
-            cells.append("; ".join(f"{sign} ({count})" for sign, count in signs.items()) or "none")
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+    fgsm = studies[0]["losses"][names[0]]["fgsm"]["epsilons"]
+    lines += ["", "## Signs of gradient masking", "", "Number of studies in which a sign was seen.", ""]
+    for part, epsilons, title in (
+        ("attacks", attack["epsilons"], "All attacks"),
+        ("fgsm", [epsilon for epsilon in fgsm if epsilon], "FGSM alone (more steps and the black box not run)"),
+    ):
+        lines += [f"| {title} | {' | '.join(f'ε {e:g}' for e in epsilons)} |", "|---" * (1 + len(epsilons)) + "|"]
+        for name in names:
+            rows = [done["losses"][name][part] for done in studies]
+            lines.append(f"| {name} | {' | '.join(seen(rows, epsilon) for epsilon in epsilons)} |")
+        lines.append("")
     lines += ["", "## The losses", "", "| study | loss | φ | learning rate | settings tried |", "|---|---|---|---|---|"]
     for done in studies:
         for name, row in done["losses"].items():
@@ -664,6 +695,12 @@ def page(job: str, studies: Sequence[dict[str, Any]], found: Sequence[Claim], co
         "",
     ]
     return "\n".join(lines)
+
+
+def seen(rows: Sequence[dict[str, Any]], epsilon: float) -> str:
+    """The signs of masking at one ε, and in how many studies each was seen."""
+    signs = Counter(sign for row in rows for sign in row["masking"][row["epsilons"].index(epsilon)]["signs"])
+    return "; ".join(f"{sign} ({count})" for sign, count in signs.items()) or "none"
 
 
 def main() -> None:

@@ -3,8 +3,10 @@
 They share no code with the attacks of this package, so that either can show a fault of the other. What is mended here:
 
 - the toolbox draws from NumPy's global generator: it is seeded for one attack, then put back;
-- its Square attack never changes the last row and column, and fails on images that are not square: the images are
-  handed over in a square frame of one row and column more, which the network cuts off again.
+- its Square attack never changes the last row and column, and fails on images that are not square, or very small: the
+  images are handed over in a square frame of one row and column more, which the network cuts off again.
+
+What stays as the toolbox has it: Auto-PGD gives its last point, not its best, and only success there counts.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from lossmith.errors import InputError
 from lossmith.seeds import derive
 
 ATTACKS = ("apgd-ce", "apgd-dlr", "square")
-SMALLEST_DLR_CLASSES = 3
+SMALLEST_DLR_CLASSES, SMALLEST_FRAME, BATCH = 3, 5, 256
 APGD_LOSSES = {"apgd-ce": "cross_entropy", "apgd-dlr": "difference_logits_ratio"}
 
 
@@ -32,6 +34,20 @@ def check_available() -> None:
         InputError: if it is not, naming the extra that installs it.
     """
     _evasion()
+
+
+def check_attack(name: str, inputs: Tensor, classes: int) -> None:
+    """See that an attack can be made on images ``[N, C, H, W]`` of some number of classes.
+
+    Raises:
+        InputError: if it cannot.
+    """
+    if name == "apgd-dlr" and classes < SMALLEST_DLR_CLASSES:
+        raise InputError(
+            f"the attack apgd-dlr needs at least {SMALLEST_DLR_CLASSES} classes, not {classes}; leave it out"
+        )
+    if inputs.device.type not in ("cpu", "cuda"):
+        raise InputError(f"the attack {name} runs on a CPU or with CUDA, not on {inputs.device}; leave it out")
 
 
 def library_attack(
@@ -65,13 +81,12 @@ def library_attack(
     Raises:
         InputError: if the toolbox is not installed, or the attack needs more classes.
     """
-    if name == "apgd-dlr" and classes < SMALLEST_DLR_CLASSES:
-        raise InputError(f"the attack apgd-dlr needs at least {SMALLEST_DLR_CLASSES} classes, not {classes}")
+    check_attack(name, inputs, classes)
     if epsilon == 0:
         return inputs
 
     def made(evasion: Any, classifier: Any) -> Any:
-        common = {"norm": np.inf, "eps": epsilon * white, "verbose": False, "batch_size": len(inputs)}
+        common = {"norm": np.inf, "eps": epsilon * white, "verbose": False, "batch_size": BATCH}
         if name == "square":
             return evasion.SquareAttack(classifier, max_iter=queries, nb_restarts=1, **common)
         return evasion.AutoProjectedGradientDescent(
@@ -111,22 +126,23 @@ def run_toolbox(
         seed: Of what the attack draws.
     """
     evasion, classifier_class = _evasion()
-    classifier = classifier_class(
-        model=network,
-        loss=nn.CrossEntropyLoss(),
-        input_shape=tuple(inputs.shape[1:]),
-        nb_classes=classes,
-        clip_values=(0.0, white),
-        device_type="cpu" if inputs.device.type == "cpu" else "gpu",
-    )
-    with _global_numpy_seeded(seed):
+    device = torch.cuda.device(inputs.device) if inputs.is_cuda else contextlib.nullcontext()
+    with device, _global_numpy_seeded(seed):
+        classifier = classifier_class(
+            model=network,
+            loss=nn.CrossEntropyLoss(),
+            input_shape=tuple(inputs.shape[1:]),
+            nb_classes=classes,
+            clip_values=(0.0, white),
+            device_type="cpu" if inputs.device.type == "cpu" else "gpu",
+        )
         found = make(evasion, classifier).generate(inputs.cpu().numpy(), y=targets.cpu().numpy())
     return torch.from_numpy(found).to(inputs)
 
 
 def _framed(inputs: Tensor) -> Tensor:
     height, width = inputs.shape[-2:]
-    side = max(height, width) + 1
+    side = max(height + 1, width + 1, SMALLEST_FRAME)
     return nn.functional.pad(inputs, (0, side - width, 0, side - height))
 
 

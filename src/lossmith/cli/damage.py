@@ -71,7 +71,7 @@ def run(arguments: Sequence[str]) -> None:
         check_damage(kind, values, given.draws)
     found = opened(given)
     names = [loss.name for loss in found.losses]
-    hidden = bool(hidden_layers(found.job.task.build(given.seed)))
+    hidden = bool(hidden_layers(found.job.task.build(given.seed), found.job.task.inputs[:2]))
     kinds = [kind for kind, values in levels.items() if values and (hidden or kind != SILENCED)]
     if not kinds:
         raise InputError("no damage is given that this network can take; give levels of --input-noise, for example")

@@ -6,7 +6,7 @@ from lossmith.data.settings import DataSettings
 from lossmith.data.source import Source
 from lossmith.errors import InputError
 
-WHITE = {"digits": 16.0}
+DARK = 0.25
 
 
 def pixel_white(source: Source, settings: DataSettings) -> float:
@@ -15,7 +15,8 @@ def pixel_white(source: Source, settings: DataSettings) -> float:
     ``settings.white``, or else 16 for digits, 255 for other uint8 images, and 1 for floating images.
 
     Raises:
-        InputError: if the data is no images, or a pixel lies outside [0, w].
+        InputError: if the data is no images, a pixel lies outside [0, w], or all pixels are so dark that w was hardly
+            meant.
     """
     if len(source.input_shape) != 3:
         raise InputError(
@@ -23,13 +24,19 @@ def pixel_white(source: Source, settings: DataSettings) -> float:
             "[0, 1]; give such data"
         )
     usual = 255.0 if source.inputs.dtype == torch.uint8 else 1.0
-    white = settings.white or WHITE.get(source.name, usual)
+    white = settings.white or source.white or usual
     for inputs in (source.inputs, source.test_inputs):
         if inputs is not None:
             low, high = float(inputs.min()), float(inputs.max())
             if low < 0 or high > white:
+                remedy = "" if low < 0 else ", or say what a white pixel is (white)"
                 raise InputError(
                     f"{source.name} has pixels from {low:g} to {high:g}, but an attack works on pixels from 0 to "
-                    f"{white:g}; give images that are not normalised (the network does that), or set white"
+                    f"{white:g}; give images that are not normalised (the network does that){remedy}"
+                )
+            if high < DARK * white and settings.white is None:
+                raise InputError(
+                    f"the brightest pixel of {source.name} is {high:g}, but a white one would be {white:g}, to which "
+                    f"the strength of an attack relates; say what a white pixel is (white = {high:g}, if that is one)"
                 )
     return white

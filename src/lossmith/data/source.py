@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -45,6 +45,7 @@ class Source:
         targets: ``[N]``, int64, in 0…K−1.
         test_inputs: The source's own test inputs, ``[M, *input_shape]``, if it has any.
         test_targets: Their labels, ``[M]``, int64.
+        white: Value of a white pixel, if the source knows it.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Source:
     targets: Tensor
     test_inputs: Tensor | None = None
     test_targets: Tensor | None = None
+    white: float | None = None
 
     @cached_property
     def classes(self) -> int:
@@ -187,7 +189,8 @@ def _digits() -> Source:
 
     digits = load_digits()
     inputs = torch.from_numpy(np.asarray(digits.images, dtype=np.uint8))
-    return Source.from_tensors(inputs, torch.from_numpy(np.asarray(digits.target, dtype=np.int64)), name="digits")
+    targets = torch.from_numpy(np.asarray(digits.target, dtype=np.int64))
+    return replace(Source.from_tensors(inputs, targets, name="digits"), white=16.0)
 
 
 def _stacked(dataset: Dataset[Any], what: str) -> tuple[Tensor, Tensor]:

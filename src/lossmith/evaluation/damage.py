@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -126,9 +127,9 @@ def silenced_units(
 ) -> Damage:
     """Accuracy with ``round(level · units)`` units silenced in every hidden layer.
 
-    A silenced unit's weights and bias are 0, and so is what a normalisation layer right after it does to it: before
-    its activation function, the unit is 0 for every input. Which units are silenced is drawn for each layer, the same
-    for every network of every subject; those of a higher level contain those of a lower one.
+    A silenced unit's weights and bias are 0, and so is what a normalisation layer that is given the layer's output
+    does to it: before its activation function, the unit is 0 for every input. Which units are silenced is drawn for
+    each layer, the same for every network of every subject; those of a higher level contain those of a lower one.
 
     Args:
         subject: A loss and its S networks.
@@ -141,7 +142,7 @@ def silenced_units(
     Raises:
         InputError: if a number cannot be used, or the network has no hidden layer.
     """
-    layers = hidden_layers(subject.networks.base)
+    layers = hidden_layers(subject.networks.base, inputs[:2])
     if not layers:
         raise InputError("the network has no hidden linear or convolutional layer, so no unit can be silenced; add one")
     counts = [level for level in levels if level]
@@ -177,25 +178,51 @@ class Hidden:
     state: tuple[str, ...]
 
 
-def hidden_layers(network: nn.Module) -> list[Hidden]:
-    """Linear and convolutional layers but the last, in the order in which the network registers them.
+def hidden_layers(network: nn.Module, inputs: Tensor) -> list[Hidden]:
+    """Linear and convolutional layers whose output is not the network's, in the order in which they are run.
 
-    With each goes the normalisation layer that is registered right after it, if it is as wide.
+    With each goes a normalisation layer that is given the layer's output as it is; not one that is given a sum of
+    several, as in residual networks.
+
+    Args:
+        network: A network; it is run once, in evaluation mode.
+        inputs: A few samples ``[N, …]``.
     """
     names = {id(value): name for name, value in (*network.named_parameters(), *network.named_buffers())}
-    leaves = [(name, module) for name, module in network.named_modules() if not list(module.children())]
-    places = [place for place, (_, module) in enumerate(leaves) if isinstance(module, LAYERS)]
+    order: dict[int, tuple[str, nn.Module, Tensor]] = {}
+    following: dict[int, nn.Module] = {}
+    hooks = []
+
+    def remember(name: str) -> Callable[[nn.Module, tuple[Any, ...], Any], None]:
+        def hook(module: nn.Module, given: tuple[Any, ...], output: Any) -> None:
+            if isinstance(module, LAYERS) and id(module) not in order:
+                order[id(module)] = (name, module, output)
+            for key, (_, _, made) in order.items():
+                if isinstance(module, NORMALISATIONS) and given and given[0] is made:
+                    following.setdefault(key, module)
+
+        return hook
+
+    for name, module in network.named_modules():
+        if isinstance(module, (*LAYERS, *NORMALISATIONS)):
+            hooks.append(module.register_forward_hook(remember(name)))
+    try:
+        with torch.no_grad():
+            logits = network.eval()(inputs)
+    finally:
+        for one in hooks:
+            one.remove()
+    last = next((key for key, (_, _, made) in order.items() if made is logits), next(reversed(order), None))
     found = []
-    for place in places[:-1]:
-        name, layer = leaves[place]
-        units = len(layer.weight)
-        state = [layer.weight, layer.bias]
-        following = leaves[place + 1][1]
-        if isinstance(following, NORMALISATIONS):
-            state += [getattr(following, part, None) for part in ("weight", "bias", "running_mean")]
-        known = [value for value in state if id(value) in names and len(value) == units]
-        if id(layer.weight) in names:
-            found.append(Hidden(name, units, tuple(names[id(value)] for value in known)))
+    for key, (name, layer, _) in order.items():
+        if key == last or id(layer.weight) not in names:
+            continue
+        state: list[Any] = [layer.weight, layer.bias]
+        if key in following:
+            state += [getattr(following[key], part, None) for part in ("weight", "bias", "running_mean")]
+        units = len(layer.weight)  # type: ignore[arg-type]
+        known = [names[id(value)] for value in state if id(value) in names and len(value) == units]
+        found.append(Hidden(name, units, tuple(known)))
     return found
 
 

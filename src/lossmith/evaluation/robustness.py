@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lossmith.attacks import GRADIENTS, checked_epsilon, floating, input_gradients, pgd, random_start, slopes
 from lossmith.attacks.library import ATTACKS as LIBRARY
-from lossmith.attacks.library import check_available, library_attack
+from lossmith.attacks.library import check_attack, check_available, library_attack
 from lossmith.attacks.steps import signed_step
 from lossmith.errors import InputError
 from lossmith.evaluation.subjects import Subject
@@ -23,7 +23,7 @@ from lossmith.training import Networks
 
 OWN = ("fgsm", "pgd")
 ATTACKS = (*OWN, *LIBRARY)
-NOTABLE = 0.01
+NOTABLE, LARGE = 0.01, 0.05
 Array = NDArray[np.float64]
 Tick = Callable[[float], None]
 
@@ -60,11 +60,14 @@ class AttackPlan:
             raise InputError("no epsilon is given; give the strengths of the attack, such as 0 0.05 0.1")
         for epsilon in self.epsilons:
             checked_epsilon(epsilon)
-        if len(set(self.epsilons)) < len(self.epsilons):
-            raise InputError("an epsilon is given twice; leave one out")
+        if len({f"{epsilon:g}" for epsilon in self.epsilons}) < len(self.epsilons):
+            raise InputError("an epsilon is given twice, to six digits; leave one out")
         unknown = [name for name in self.attacks if name not in ATTACKS]
         if unknown or not self.attacks:
-            raise InputError(f"there is no attack {''.join(unknown[:1])!r}; the attacks are {', '.join(ATTACKS)}")
+            raise InputError(
+                f"there is no attack {''.join(unknown[:1])!r}; give some of {', '.join(ATTACKS)}, autoattack, with "
+                "spaces between them"
+            )
         counts = {
             "steps": self.steps,
             "samples": self.samples if self.samples is not None else 1,
@@ -95,28 +98,40 @@ class Masking:
             itself, cross-entropy and the margin; it does not depend on ε.
         own_gradient: Accuracy under FGSM with the gradient of the loss itself.
         cross_entropy_gradient: The same with that of cross-entropy.
+        margin_gradient: The same with that of the logit margin, which no loss can flatten.
         one_step: Accuracy under FGSM with the gradient of cross-entropy.
         more_steps: The same under PGD.
-        black_box_only: Share of the images that Square breaks and no gradient attack that was run does.
+        strongest: Accuracy under FGSM and PGD along all three gradients.
+        black_box_only: Share of the images that Square breaks and no gradient attack does, if one of many steps (PGD,
+            Auto-PGD) was run, too.
     """
 
     zero_gradients: dict[str, float]
     own_gradient: float | None
     cross_entropy_gradient: float | None
+    margin_gradient: float | None
     one_step: float | None
     more_steps: float | None
+    strongest: float | None
     black_box_only: float | None
 
     def signs(self) -> list[str]:
-        """The signs of masking, as text; a figure counts from one percentage point on."""
+        """The signs of masking, as text.
+
+        A difference counts from one percentage point on; from five on where honest networks have one, too: between
+        the gradients of cross-entropy and of the margin, and where more steps of PGD on cross-entropy gain less than
+        a point while other attacks gain five.
+        """
         found = []
         if max(self.zero_gradients.values(), default=0.0) >= NOTABLE:
             found.append("zero gradients")
-        own, other = self.own_gradient, self.cross_entropy_gradient
+        own, other, margin = self.own_gradient, self.cross_entropy_gradient, self.margin_gradient
         if own is not None and other is not None and own - other >= NOTABLE:
             found.append("cross-entropy's gradient beats its own")
-        one, more = self.one_step, self.more_steps
-        if one is not None and more is not None and more - one >= NOTABLE:
+        if own is not None and other is not None and margin is not None and min(own, other) - margin >= LARGE:
+            found.append("the margin's gradient beats both")
+        one, more, best = self.one_step, self.more_steps, self.strongest
+        if None not in (one, more, best) and one - more < NOTABLE and one - best >= LARGE:  # type: ignore[operator]
             found.append("more steps do not help")
         if self.black_box_only is not None and self.black_box_only >= NOTABLE:
             found.append("a black box breaks what gradients do not")
@@ -127,7 +142,7 @@ class Masking:
         witnesses = {
             "its own against cross-entropy's gradient (fgsm)": self.own_gradient,
             "more steps (fgsm and pgd)": self.one_step if self.more_steps is not None else None,
-            "black box (square)": self.black_box_only,
+            "black box (square, with pgd)": self.black_box_only,
         }
         return [name for name, value in witnesses.items() if value is None]
 
@@ -137,8 +152,10 @@ class Masking:
             "zero_gradients": self.zero_gradients,
             "own_gradient": self.own_gradient,
             "cross_entropy_gradient": self.cross_entropy_gradient,
+            "margin_gradient": self.margin_gradient,
             "one_step": self.one_step,
             "more_steps": self.more_steps,
+            "strongest": self.strongest,
             "black_box_only": self.black_box_only,
             "signs": self.signs(),
             "not_run": self.missing(),
@@ -199,13 +216,35 @@ def fgsm_survivors(
         Whether an image is classified rightly without attack, ``[P, N]``; also after it, ``[E, G, P, N]``; and whether
         its gradient is 0 in every pixel, ``[G, P, N]``.
     """
+    followed = list(gradients)
+    parts = [
+        _fgsm_survivors(some, losses[members], inputs, targets, epsilons, white, followed)
+        for some, members in _apart(networks)
+    ]
+    clean, survived, zero, finite = (torch.cat(one, -2) for one in zip(*parts, strict=True))
+    # As in the accuracy of a training: a network that gives a number that is not finite is wrong everywhere.
+    sound = finite.all(-1, keepdim=True)
+    return clean & sound, survived & sound, zero
+
+
+def _fgsm_survivors(
+    networks: Networks,
+    losses: Loss,
+    inputs: Tensor,
+    targets: Tensor,
+    epsilons: Sequence[float],
+    white: float,
+    gradients: Sequence[str],
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     followed = slopes(losses.to(inputs.device), gradients)
-    clean, survived, zero = [], [], []
-    for x, y in zip(*(part.split(networks.rows()) for part in (inputs, targets)), strict=True):
+    clean, survived, zero, finite = [], [], [], []
+    rows = networks.rows(inputs)
+    for x, y in zip(inputs.split(rows), targets.split(rows), strict=True):
         images = floating(x).expand(len(networks), *x.shape)
         logits, found = input_gradients(networks.forward, images, y, followed)
         right = correct(logits, y)
         clean.append(right)
+        finite.append(logits.isfinite().all(-1))
         zero.append(torch.stack([gradient.flatten(2).abs().amax(-1) == 0 for gradient in found]))
         with torch.no_grad():
             after = [
@@ -215,8 +254,13 @@ def fgsm_survivors(
                 for epsilon in epsilons
             ]
         survived.append(torch.stack([torch.stack(row) for row in after]))
-    right, after_all = torch.cat(clean, -1), torch.cat(survived, -1)
-    return right, after_all, torch.cat(zero, -1)
+    return torch.cat(clean, -1), torch.cat(survived, -1), torch.cat(zero, -1), torch.cat(finite, -1)
+
+
+def _apart(networks: Networks) -> list[tuple[Networks, slice]]:
+    """Populations that are run one after another, and which members they are."""
+    parts = networks.apart()
+    return [(part, slice(None) if len(parts) == 1 else slice(k, k + 1)) for k, part in enumerate(parts)]
 
 
 def pgd_survivors(
@@ -234,13 +278,34 @@ def pgd_survivors(
 
     Arguments as of :func:`fgsm_survivors`; the start is the same for all networks and gradients.
     """
+    start = random_start(floating(inputs), seed, "pgd")
+    return torch.cat(
+        [
+            _pgd_survivors(some, losses[members], inputs, targets, start, epsilon, white, steps, gradients)
+            for some, members in _apart(networks)
+        ],
+        1,
+    )
+
+
+def _pgd_survivors(
+    networks: Networks,
+    losses: Loss,
+    inputs: Tensor,
+    targets: Tensor,
+    start: Tensor,
+    epsilon: float,
+    white: float,
+    steps: int,
+    gradients: Sequence[str],
+) -> Tensor:
     found = []
-    for number, (x, y) in enumerate(zip(*(part.split(networks.rows()) for part in (inputs, targets)), strict=True)):
+    rows = networks.rows(inputs)
+    for x, y, offset in zip(inputs.split(rows), targets.split(rows), start.split(rows), strict=True):
         images = floating(x).expand(len(networks), *x.shape)
-        start = random_start(floating(x), seed, "pgd", number)
         with torch.no_grad():
             right = correct(networks.forward(images), y)
-        rows = []
+        verdicts = []
         for slope in slopes(losses.to(inputs.device), gradients):
             standing = [right]
             if epsilon:
@@ -248,11 +313,11 @@ def pgd_survivors(
                 def see(logits: Tensor, y: Tensor = y, standing: list[Tensor] = standing) -> None:
                     standing[0] = standing[0] & correct(logits, y)
 
-                last = pgd(networks.forward, images, y, epsilon, slope, white, steps, start=start, see=see)
+                last = pgd(networks.forward, images, y, epsilon, slope, white, steps, start=offset, see=see)
                 with torch.no_grad():
                     see(networks.forward(last))
-            rows.append(standing[0])
-        found.append(torch.stack(rows))
+            verdicts.append(standing[0])
+        found.append(torch.stack(verdicts))
     return torch.cat(found, -1)
 
 
@@ -270,6 +335,8 @@ def robustness(
         tick: Called with the share of the work that is done.
     """
     told = tick if tick is not None else _silent
+    for name in plan.library:
+        check_attack(name, inputs, subject.networks.classes(inputs))
     order = torch.randperm(len(inputs), generator=generator(plan.seed, "attacked images")).to(inputs.device)
     rows = order[: plan.samples].sort().values
     few = torch.randperm(len(rows), generator=generator(plan.seed, "library images"))[: plan.library_samples]
@@ -277,16 +344,13 @@ def robustness(
     x, y = inputs[rows], targets[rows]
     networks, losses, count = subject.networks, subject.losses, len(plan.epsilons)
     right, fgsm_after, zero = fgsm_survivors(networks, losses, x, y, plan.epsilons, white)
-    # As in the accuracy of a training: a network that gives a number that is not finite is wrong everywhere.
-    sound = _sound(networks, x)[:, None]
-    right = right & sound
     after: dict[str, list[Tensor]] = {}
     for place, epsilon in enumerate(plan.epsilons):
         if "fgsm" in plan.attacks:
-            _add(after, "fgsm", fgsm_after[place] & sound)
+            _add(after, "fgsm", fgsm_after[place])
         if "pgd" in plan.attacks:
             survived = pgd_survivors(networks, losses, x, y, epsilon, white, plan.steps, plan.seed)
-            _add(after, "pgd", survived & sound)
+            _add(after, "pgd", survived & right)
         for number, name in enumerate(plan.library):
 
             def within(share: float, done: float = place + (number + 1) / (len(plan.library) + 1)) -> None:
@@ -324,10 +388,6 @@ def _silent(_: float) -> None:
     return None
 
 
-def _sound(networks: Networks, inputs: Tensor) -> Tensor:
-    return networks.logits(floating(inputs)).isfinite().flatten(1).all(1)
-
-
 def _add(after: dict[str, list[Tensor]], attack: str, survived: Tensor) -> None:
     for gradient, part in zip(GRADIENTS, survived, strict=True):
         after.setdefault(f"{attack}-{gradient}", []).append(part)
@@ -354,17 +414,12 @@ def _library_survivors(
             network = subject.networks.member(number)
             seed = derive(plan.seed, name, number)
             options: dict[str, Any] = {"iterations": plan.iterations, "queries": plan.queries, "seed": seed}
-            classes = _classes(network, x)
+            classes = subject.networks.classes(x)
             images = library_attack(name, network, floating(x[rows]), y[rows], epsilon, classes, white, **options)
             with torch.no_grad():
                 found[number, rows] = correct(network(images)[None], y[rows])[0]
         tick((number + 1) / len(subject.networks))
     return found
-
-
-def _classes(network: torch.nn.Module, x: Tensor) -> int:
-    with torch.no_grad():
-        return int(network(floating(x[:1])).shape[-1])
 
 
 def _worst(after: dict[str, list[Tensor]], few: Tensor | None, total: int) -> list[Tensor]:
@@ -392,14 +447,17 @@ def _masking(
     white_box = [after[name][place][:, few] for name in own if name in after]
     white_box += [after[name][place] for name in LIBRARY[:2] if name in after]
     only = None
-    if "square" in after and white_box:
+    many_steps = any(name in after for name in ("pgd", *LIBRARY[:2]))
+    if "square" in after and many_steps:
         only = float((torch.stack(white_box).all(0) & ~after["square"][place]).double().mean())
     both = "fgsm-cross-entropy" in accuracy and "pgd-cross-entropy" in accuracy
     return Masking(
         zeros,
         mean("fgsm-loss"),
         mean("fgsm-cross-entropy"),
+        mean("fgsm-margin"),
         mean("fgsm-cross-entropy") if both else None,
         mean("pgd-cross-entropy") if both else None,
+        float((after["fgsm"][place] & after["pgd"][place]).double().mean()) if both else None,
         only,
     )

@@ -32,7 +32,7 @@ def sound(subject: Subject) -> list[int]:
 
 def batches(networks: Networks, inputs: Tensor, targets: Tensor) -> Batches:
     """Samples ``[N, …]`` and labels ``[N]`` in parts, as :meth:`Networks.logits` would run all of them."""
-    rows = networks.rows(BATCH)
+    rows = networks.rows(inputs, BATCH)
     step = rows * (BATCH // rows)
     return zip(inputs.split(step), targets.split(step), strict=True)
 

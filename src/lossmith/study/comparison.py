@@ -15,6 +15,7 @@ from lossmith.errors import InputError
 from lossmith.evaluation import Comparison, Family, Plan, baselines, compare, fixed
 from lossmith.losses import Loss, Term, cross_entropy
 from lossmith.losses.files import read_json, write_json
+from lossmith.search import ObjectiveSettings
 from lossmith.seeds import derive
 from lossmith.store import Store
 from lossmith.study.evolve import Job, Progress, evolve
@@ -190,9 +191,8 @@ def _rival(settings: EvolveSettings, source: Source, directory: Path, report: Re
         report(f"searching {RIVAL.split(',')[0]}", progress.done if progress.phase == "search" else 1.0)
 
     place = settings.data.data
-    outcome = evolve(
-        directory / "rival", with_data(settings.model_copy(update={"search": search}), place), source, report=tell
-    )
+    changed = settings.model_copy(update={"search": search, "objective": ObjectiveSettings()})
+    outcome = evolve(directory / "rival", with_data(changed, place), source, report=tell)
     found = dict(zip(outcome.loss.terms, outcome.loss.coefficients.tolist(), strict=True))
     alpha, weight = 1 - found.get(Term(0, 1, 1), 0.0), found.get(Term(1, 1, 0), 0.0)
     return fixed(RIVAL, outcome.loss, baseline=True, text=f"α = {alpha:.3g}, weight = {weight:.3g}")

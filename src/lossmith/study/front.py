@@ -43,17 +43,23 @@ def front(rows: Sequence[Row], first: str, second: str) -> list[dict[str, Any]]:
     Raises:
         InputError: if a figure was not recorded.
     """
-    known = [row for row in rows if row["status"] == "ok"]
-    recorded = {name for row in known for name in row["figures"]} | {"fitness"}
+    sound = [row for row in rows if row["status"] == "ok"]
+    recorded = {name for row in sound for name in row["figures"]} | {"fitness"}
     for name in (first, second):
         if name not in recorded:
             raise InputError(f"the study has no figure {name!r}; recorded are {', '.join(sorted(recorded))}")
+    known = having(rows, first, second)
     measured = [{**row, "means": (mean_figure(row, first), mean_figure(row, second))} for row in known]
     found: list[dict[str, Any]] = []
     for row in sorted(measured, key=lambda row: (-row["means"][0], -row["means"][1], row["generation"], row["member"])):
         if not found or row["means"][1] > found[-1]["means"][1]:
             found.append(row)
     return found[::-1]
+
+
+def having(rows: Sequence[Row], *names: str) -> list[Row]:
+    """The sound candidates of which some figures were recorded; what an older study stored has none."""
+    return [row for row in rows if row["status"] == "ok" and set(names) - {"fitness"} <= row["figures"].keys()]
 
 
 def mean_figure(row: Row, name: str) -> float:
@@ -74,12 +80,12 @@ def front_document(
         provenance: That of the winner.
     """
     pair = figure_pair(rows)
-    if pair is None:
+    if pair is None or not having(rows, *pair):
         return None
     kept = {name: provenance[name] for name in ("digest", "settings", "training", "versions")}
     return {
         "figures": list(pair),
-        "candidates": [[mean_figure(row, name) for name in pair] for row in rows if row["status"] == "ok"],
+        "candidates": [[mean_figure(row, name) for name in pair] for row in having(rows, *pair)],
         "front": [
             {
                 "generation": row["generation"],

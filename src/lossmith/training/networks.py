@@ -14,6 +14,7 @@ from lossmith.nets import Normalise
 from lossmith.training.randomness import seeded
 
 State = dict[str, Tensor]
+SAMPLES, ELEMENTS = 2**13, 2**23
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Networks:
 
     def logits(self, inputs: Tensor, batch: int = 1024) -> Tensor:
         """Logits ``[P, N, K]`` of inputs ``[N, …]`` in evaluation mode, in batches of at most ``batch`` samples."""
-        rows = self.rows(batch)
+        rows = self.rows(inputs, batch)
         with torch.no_grad():
             parts = []
             for x in inputs.split(rows):
@@ -87,9 +88,10 @@ class Networks:
             return vmap(call)(self.parameters, self.buffers, inputs)
         return torch.stack([call(*self._state(member), x) for member, x in enumerate(inputs)])
 
-    def rows(self, batch: int = 1024) -> int:
-        """How many samples are best run through all networks at a time."""
-        return max(1, min(batch, 2**13 // len(self))) if self.vectorised else batch
+    def rows(self, inputs: Tensor, batch: int = 1024) -> int:
+        """How many samples are best run at a time: through all networks, or through one where they take turns."""
+        members = len(self) if self.vectorised else 1
+        return max(1, min(batch, SAMPLES // members, ELEMENTS // (members * inputs[0].numel())))
 
     def _evaluator(self) -> Callable[[State, State, Tensor], Tensor]:
         base = self.base.eval()
@@ -121,6 +123,14 @@ class Networks:
             {name: value[index] for name, value in self.parameters.items()},
             {name: value[index] for name, value in self.buffers.items()},
         )
+
+    def classes(self, inputs: Tensor) -> int:
+        """K, seen on one input of some ``[N, …]``."""
+        return self.select([0]).logits(inputs[:1]).shape[-1]
+
+    def apart(self) -> list[Networks]:
+        """Populations that are run one after another, so that only one graph is held: all together, or each alone."""
+        return [self] if self.vectorised else [self.select([member]) for member in range(len(self))]
 
     def select(self, rows: slice | list[int]) -> Networks:
         """Some of the networks, as views where a slice gives them."""

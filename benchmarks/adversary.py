@@ -1,6 +1,6 @@
 """What robustness costs: a candidate of the robust objective against a plain one, adversarial training, and a basin.
 
-    python benchmarks/robustness.py [--threads 2] [--json FILE]
+    python benchmarks/adversary.py [--threads 2] [--json FILE]
 
 Digits, MLP 64-128-10, 800 training and 500 validation samples, 15 epochs, 40 candidates at once; all ratios are medians
 of pairs that are run one after the other. The basin: 51 points, 8 networks, 3 directions, test part.

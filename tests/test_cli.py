@@ -957,7 +957,7 @@ class TestAttack:
                 assert figure["values"] == clean["values"], attack
             assert document["accuracy"][name]["0.1"]["worst"]["mean"] < clean["mean"]
             assert document["masking"][name]["0.1"]["black_box_only"] is None
-            assert document["masking"][name]["0.1"]["not_run"] == ["black box (square)"]
+            assert document["masking"][name]["0.1"]["not_run"] == ["black box (square, with pgd)"]
         assert [row["measure"] for row in document["tests"]] == ["ε = 0.05", "ε = 0.1"]
         assert document["white"] == 16
 
@@ -986,7 +986,7 @@ class TestAttack:
     def test_never_without_the_masking_report(self, run: Run) -> None:
         text = run("attack", "mse", "--attacks", "fgsm", *ATTACK)
         assert "Signs of gradient masking" in text
-        assert "Not run: more steps (fgsm and pgd), black box (square)." in text
+        assert "Not run: more steps (fgsm and pgd), black box (square, with pgd)." in text
 
     def test_autoattack_is_its_three_parts(self, run: Run) -> None:
         words = ["--attacks", "autoattack", "--library-samples", "10", "--queries", "5", "--iterations", "3", "--json"]

@@ -181,7 +181,7 @@ def test_weight_noise_against_an_ordinary_loop() -> None:
 
 def silenced_networks(one: Subject, share: float, draw: int = 0) -> Networks:
     places = torch.arange(len(one.networks))
-    change = silence(hidden_layers(one.networks.base), (share,), 0, draw)
+    change = silence(hidden_layers(one.networks.base, INPUTS), (share,), 0, draw)
     return change(one.networks, places, 0 * places)
 
 
@@ -208,7 +208,7 @@ class TestSilencedUnits:
     ) -> None:
         one = subject(factory)
         hurt = silenced_networks(one, share)
-        assert {layer.name: layer.units for layer in hidden_layers(one.networks.base)} == {
+        assert {layer.name: layer.units for layer in hidden_layers(one.networks.base, INPUTS)} == {
             name: units for name, (units, _) in layers.items()
         }
         for layer, (units, normalised) in layers.items():
@@ -241,11 +241,43 @@ class TestSilencedUnits:
                 assert found.accuracy[member, 0, draw] == right(hurt.member(member), INPUTS)
 
     def test_weights_of_others_are_no_units(self) -> None:
-        """A layer whose weight is computed has none of its own; a layer that is not as wide is left alone."""
+        """A layer whose weight is computed has none of its own."""
         computed = nn.utils.parametrizations.weight_norm(nn.Linear(4, 5))
-        network = nn.Sequential(computed, nn.Linear(5, 6), nn.BatchNorm1d(3), nn.Linear(3, 2))
-        (layer,) = hidden_layers(network)
+        network = nn.Sequential(computed, nn.Linear(5, 6), nn.ReLU(), nn.Linear(6, 2))
+        (layer,) = hidden_layers(network, torch.zeros(2, 4))
         assert (layer.name, layer.units, layer.state) == ("1", 6, ("1.weight", "1.bias"))
+
+    def test_the_order_is_that_of_running_not_of_registering(self) -> None:
+        class Backwards(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.head, self.hidden = nn.Linear(5, 3), nn.Linear(4, 5)
+
+            def forward(self, x: Tensor) -> Tensor:
+                return torch.as_tensor(self.head(self.hidden(x).relu()))
+
+        assert [layer.name for layer in hidden_layers(Backwards(), torch.zeros(2, 4))] == ["hidden"]
+
+    def test_a_normalisation_of_a_sum_is_not_of_its_last_part(self) -> None:
+        """As in a residual network whose activations come first."""
+
+        class Residual(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.first, self.inner = nn.Linear(4, 4), nn.BatchNorm1d(4)
+                self.second, self.outer, self.head = nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 3)
+
+            def forward(self, x: Tensor) -> Tensor:
+                x = x + self.second(self.inner(self.first(x)).relu())
+                return torch.as_tensor(self.head(self.outer(x).relu()))
+
+        first, second = hidden_layers(Residual(), torch.zeros(2, 4))
+        assert first.state == ("first.weight", "first.bias", "inner.weight", "inner.bias", "inner.running_mean")
+        assert second.state == ("second.weight", "second.bias")
+
+    def test_logits_that_are_changed_after_the_last_layer(self) -> None:
+        network = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3), nn.Softplus())
+        assert [layer.name for layer in hidden_layers(network, torch.zeros(2, 4))] == ["0"]
 
     def test_no_hidden_layer(self) -> None:
         one = subject(lambda: nn.Sequential(nn.Flatten(), nn.Linear(32, CLASSES)))

@@ -166,6 +166,11 @@ class TestFront:
         assert mean_figure(row, "accuracy") == 0.75
         assert mean_figure(row, "fitness") == pytest.approx(0.3)
 
+    def test_what_an_older_study_stored_has_no_figures(self) -> None:
+        old, new = rows_of([(0.5, 0.5), (0.4, 0.9)])
+        old["figures"] = {}
+        assert [row["means"] for row in front([old, new], "accuracy", "robust-accuracy")] == [(0.4, 0.9)]
+
     def test_which_pair(self) -> None:
         assert figure_pair(rows_of([(1.0, 1.0)])) == ("accuracy", "robust-accuracy")
         (row,) = rows_of([(1.0, 1.0)])

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from lossmith.cli.arguments import OptionalDirectory, Switch, parse
 from lossmith.cli.console import output
-from lossmith.cli.tables import finalists_table
+from lossmith.cli.tables import attack_text, finalists_table
 from lossmith.errors import InputError
 from lossmith.losses import Loss, load
 from lossmith.losses.files import read_json
@@ -58,6 +58,7 @@ def run(arguments: Sequence[str]) -> None:
         console.print(f"best fitness of a candidate: {summary['best']:.4f} (one of many noisy values)")
     if summary["finalists"]:
         console.print(finalists_table(summary["finalists"]))
+        console.print(attack_text(summary["settings"] or {}, given.directory), end="", soft_wrap=True)
     if given.front is not None:
         console.print(_front_table(read_front(given.directory), summary["front"]))
     for name in ("winner", "comparison"):

@@ -20,6 +20,7 @@ def conclude_search(directory: Path, outcome: Outcome, pictures: Sequence[Path])
     console = output()
     console.print(finalists_table(outcome.provenance["finalists"]))
     console.print(noise_text(outcome.provenance["settings"]["data"]["label_noise"]), end="")
+    console.print(attack_text(outcome.provenance["settings"], directory), end="", soft_wrap=True)
     console.print(f"\nThe winner: {outcome.loss!r}")
     console.print(f"Pictures:   {', '.join(str(path) for path in pictures)}", soft_wrap=True)
     console.print(f"Compare:    lossmith compare {directory / 'best.json'}", soft_wrap=True)
@@ -33,6 +34,23 @@ def noise_text(share: float) -> str:
     """What a reader of validation figures must know where labels were replaced."""
     return (
         f"Of the validation labels, too, {share:.0%} are replaced at random; the test's are clean.\n" if share else ""
+    )
+
+
+def attack_text(settings: dict[str, Any], directory: Path) -> str:
+    """How robust accuracy was measured, and that nobody has looked for gradient masking yet; empty without attacks."""
+    objective = settings.get("objective", {})
+    names = {objective.get("objective"), *objective.get("record", [])}
+    if not names & {"robust-accuracy", "weighted"}:
+        return ""
+    followed = {
+        "worst": "three gradients, all of which an image must survive",
+        "loss": "the gradient of the loss itself",
+        "margin": "the gradient of the logit margin",
+    }.get(objective["gradient"], "the gradient of cross-entropy")
+    return (
+        f"robust-accuracy: under FGSM, ε = {objective['epsilon']:g}, along {followed}. Signs of gradient masking were "
+        f"not looked for; that does: lossmith attack {directory / 'best.json'} cross-entropy\n"
     )
 
 

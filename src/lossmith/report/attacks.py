@@ -11,17 +11,20 @@ from lossmith.report.figures import EVOLVED, PLAIN, shown, styled
 from lossmith.report.theory import COLORS
 
 WIDTH = 0.8
+NOT_LOOKED_FOR = "signs of gradient masking were not looked for: lossmith attack does that"
+FGSM = {"fgsm-loss", "fgsm-cross-entropy", "fgsm-margin", "fgsm", "worst"}
 
 
 def plot_attacks(results: Sequence[Robustness]) -> Figure:
-    """Figure 2: accuracy under FGSM (worst of three gradients) at each ε, the losses side by side.
+    """Figure 2: accuracy under FGSM at each ε, the losses side by side, as in the paper with each loss's own gradient.
 
-    Below, as far as they were run, PGD and whatever is survived of all attacks; a hatched bar has a sign of masking.
+    Below, as far as they were run: FGSM and PGD along three gradients, and what is survived of all attacks. A hatched
+    bar has a sign of masking.
     """
-    names = [name for name in ("fgsm", "pgd", "worst") if name in results[0].accuracy]
-    if len(names) == 2:
-        names = names[:1]
+    names = [name for name in ("fgsm-loss", "fgsm", "pgd", "worst") if name in results[0].accuracy]
+    names = [name for name in names if name != "worst" or not results[0].accuracy.keys() <= FGSM]
     titles = {
+        "fgsm-loss": "FGSM with the gradient of the loss itself",
         "fgsm": "FGSM, worst of three gradients",
         "pgd": "PGD, worst of three gradients",
         "worst": "All attacks that were run",
@@ -53,8 +56,13 @@ def plot_attacks(results: Sequence[Robustness]) -> Figure:
             axes.set_xticks(places, [f"{epsilon:g}" for epsilon in epsilons])
         axes.set_xlabel("strength of the attack ε (share of the range of pixels)")
         figure.legend(loc="outside upper center", ncols=min(4, len(results)), fontsize=9)
+        notes = []
         if any(masking.signs() for result in results for masking, e in zip(result.masking, epsilons, strict=True) if e):
-            figure.supxlabel("hatched: with signs of gradient masking", fontsize=9, color="0.3")
+            notes.append("hatched: with signs of gradient masking")
+        missing = results[0].masking[0].missing()
+        if missing:
+            notes.append(f"not run, so masking can stay unseen: {', '.join(missing)}")
+        figure.supxlabel("\n".join(notes), fontsize=8, color="0.3")
         return figure
 
 
@@ -91,6 +99,7 @@ def plot_front(
         lowest = np.minimum(low, np.vstack([best, points]).min(0))
         axes.set_xlim(lowest[0] - room[0], np.vstack([every, points])[:, 0].max() + room[0])
         axes.set_ylim(lowest[1] - room[1], np.vstack([every, points])[:, 1].max() + room[1])
+        figure.supxlabel(NOT_LOOKED_FOR, fontsize=8, color="0.3")
         axes.set(title="Front of the candidates", xlabel=f"{names[0]}, %", ylabel=f"{names[1]}, %")
         axes.legend(
             fontsize=9,

@@ -98,6 +98,7 @@ LEVELS: dict[str, tuple[float, ...]] = {
 }
 JUDGED = {"input noise": 0.2, "weight noise": 0.5, "silenced units": 0.3}
 NOTE = "tuned for robustness"
+LENGTHS = ("basin", "basin-robust", "eigenvalue")
 
 
 @dataclass(frozen=True)
@@ -328,7 +329,7 @@ def study(job_name: str, data: str, number: int, target: Path, work: Path) -> Pa
     settings["data"] = {**split.model_dump(mode="json"), "data": Path(data).name}
     versions = {"lossmith": version("lossmith"), "torch": torch.__version__}
     target.mkdir(parents=True, exist_ok=True)
-    kept = {
+    kept: dict[str, Any] = {
         "study": number,
         "plan": asked,
         "settings": settings,
@@ -636,7 +637,7 @@ def page(job: str, studies: Sequence[dict[str, Any]], found: Sequence[Claim], co
         "|---|---|---|---|---|---|",
     ]
     for one in found:
-        scale = 1 if one.name.split()[0] in ("basin", "basin-robust", "eigenvalue") else 100
+        scale = 1 if one.name.split()[0] in LENGTHS else 100
         worst = sorted(one.p, reverse=True)[:2]
         lines.append(
             f"| {one.name} | {one.text} | {scale * np.mean(one.differences):+.2f} "
@@ -701,6 +702,27 @@ def seen(rows: Sequence[dict[str, Any]], epsilon: float) -> str:
     """The signs of masking at one ε, and in how many studies each was seen."""
     signs = Counter(sign for row in rows for sign in row["masking"][row["epsilons"].index(epsilon)]["signs"])
     return "; ".join(f"{sign} ({count})" for sign, count in signs.items()) or "none"
+
+
+def overview(folders: dict[str, Path]) -> str:
+    """The claims of several jobs side by side, as ``docs/robustness.md`` tells them."""
+    found = {job: read_json(folder / "summary.json")["claims"] for job, folder in folders.items()}
+    names = list(dict.fromkeys(one["name"] for claims in found.values() for one in claims))
+    lines = [f"| claim | {' | '.join(f'{job}: difference, studies above 0, verdict' for job in found)} |"]
+    lines.append("|---" * (1 + len(found)) + "|")
+    for name in names:
+        cells = []
+        for claims in found.values():
+            one = next((row for row in claims if row["name"] == name), None)
+            if one is None:
+                cells.append("–")
+                continue
+            differences = one["differences"]
+            scale, digits = (1, 2) if name.split()[0] in LENGTHS else (100, 1)
+            above = f"{sum(value > 0 for value in differences)} of {len(differences)}"
+            cells.append(f"{scale * np.mean(differences):+.{digits}f}, {above}, **{one['verdict']}**")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def main() -> None:

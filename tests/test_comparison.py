@@ -447,6 +447,15 @@ class TestCompareLosses:
         assert plans[0].epochs == epochs
 
 
+def test_runs_that_were_stored_before_a_setting_was_there_are_found_again() -> None:
+    """The key is that of a version without adversaries and white pixels."""
+    settings = EvolveSettings()
+    key = comparison._digest("0" * 64, settings, Plan(recipe=settings.recipe, way="population"))
+    assert key == "c84aa2a893590d0b"
+    attacked = settings.recipe.model_copy(update={"adversary": "fgsm"})
+    assert comparison._digest("0" * 64, settings, Plan(recipe=attacked, way="population")) != key
+
+
 class TestNoTestSampleInTheSearch:
     def test_other_test_samples_change_nothing_of_the_search(self, tmp_path: Path) -> None:
         documents = []

@@ -325,6 +325,16 @@ class TestStudies:
                 again.front("speed")
 
 
+def test_figures_by_ask_and_tell(tmp_path: Path) -> None:
+    with Study(tmp_path, 10, population=4, generations=1) as study:
+        for place in range(4):
+            candidate = study.ask()
+            assert candidate is not None
+            study.tell(candidate, place, figures={"speed": -place, "size": place % 2})
+        assert [one.member for one in study.front("speed", "size")] == [1, 0]
+        assert [one.member for one in study.front("fitness", "size")] == [3]
+
+
 def test_pairs_of_losses_share_their_networks() -> None:
     """Common random numbers: the attack of one loss does not depend on which others are measured beside it."""
     found = search_parts(open_source("digits"), DataSettings(train_size=200, validation_size=80))

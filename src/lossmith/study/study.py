@@ -190,15 +190,18 @@ class Study:
             "is asked for"
         )
 
-    def tell(self, candidate: Candidate, fitness: float) -> None:
+    def tell(self, candidate: Candidate, fitness: float, figures: Mapping[str, float] | None = None) -> None:
         """Record the fitness of a candidate (higher is better); a fitness that is not finite counts as diverged.
+
+        ``figures`` are recorded beside it, for :meth:`front`.
 
         Raises:
             InputError: if the candidate is not one that waits for a fitness.
         """
         value = float(fitness)
         if np.isfinite(value):
-            self.record([Result(candidate, value, "ok", (value,))])
+            others = {name: (float(figure),) for name, figure in (figures or {}).items()}
+            self.record([Result(candidate, value, "ok", (value,), figures=others)])
         else:
             self.record([Result(candidate, None, "diverged")])
 

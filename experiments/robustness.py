@@ -69,7 +69,8 @@ from numpy.typing import NDArray
 from lossmith.data import DataSettings
 from lossmith.evaluation.basin import Basin, basin
 from lossmith.evaluation.damage import Damage, input_noise, silenced_units, weight_noise
-from lossmith.evaluation.robustness import AttackPlan, Masking, Robustness, robustness
+from lossmith.evaluation.masking import Masking
+from lossmith.evaluation.robustness import AttackPlan, Robustness, robustness
 from lossmith.evaluation.statistics import welch
 from lossmith.evaluation.subjects import Subject, train_subject
 from lossmith.losses import Loss, cross_entropy

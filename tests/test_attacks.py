@@ -26,8 +26,10 @@ from lossmith.attacks.library import ATTACKS as LIBRARY
 from lossmith.attacks.library import library_attack, run_toolbox
 from lossmith.data import DataSettings, Source, open_source, pixel_white, search_parts
 from lossmith.errors import InputError
-from lossmith.evaluation.robustness import AttackPlan, Masking, fgsm_survivors, pgd_survivors, robustness
+from lossmith.evaluation.masking import Masking
+from lossmith.evaluation.robustness import AttackPlan, robustness
 from lossmith.evaluation.subjects import Subject, train_subject
+from lossmith.evaluation.survivors import fgsm_survivors, pgd_survivors
 from lossmith.losses import Loss, baikal, cross_entropy, mae, mse
 from lossmith.nets import ModelSettings, network_factory
 from lossmith.training import Networks, Recipe, Task, accuracy, train

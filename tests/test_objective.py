@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lossmith.data import DataSettings, Source, open_source, search_parts
 from lossmith.errors import InputError
-from lossmith.evaluation.robustness import fgsm_survivors
+from lossmith.evaluation.survivors import fgsm_survivors
 from lossmith.losses import Loss, baikal, cross_entropy, load, mse
 from lossmith.nets import ModelSettings, network_factory
 from lossmith.search import ObjectiveSettings, accuracy, balanced_accuracy, recording, robust_accuracy, weighted

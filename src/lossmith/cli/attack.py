@@ -17,7 +17,8 @@ from lossmith.cli.subjects import Looking, described, opened, parsed, trained
 from lossmith.data import pixel_white
 from lossmith.errors import InputError
 from lossmith.evaluation.against import Contrast, against_first
-from lossmith.evaluation.robustness import ATTACKS, OWN, AttackPlan, Masking, Robustness, robustness
+from lossmith.evaluation.masking import Masking
+from lossmith.evaluation.robustness import ATTACKS, OWN, AttackPlan, Robustness, robustness
 from lossmith.report import plot_attacks, save_figure
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,19 +11,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lossmith.attacks import GRADIENTS, checked_epsilon, floating, input_gradients, pgd, random_start, slopes
+from lossmith.attacks import GRADIENTS, checked_epsilon, floating
 from lossmith.attacks.library import ATTACKS as LIBRARY
 from lossmith.attacks.library import check_attack, check_available, library_attack
-from lossmith.attacks.steps import signed_step
 from lossmith.errors import InputError
+from lossmith.evaluation.masking import Masking
 from lossmith.evaluation.subjects import Subject
-from lossmith.losses import Loss
+from lossmith.evaluation.survivors import correct, fgsm_survivors, pgd_survivors
 from lossmith.seeds import derive, generator
-from lossmith.training import Networks
 
 OWN = ("fgsm", "pgd")
 ATTACKS = (*OWN, *LIBRARY)
-NOTABLE, LARGE = 0.01, 0.05
 Array = NDArray[np.float64]
 Tick = Callable[[float], None]
 
@@ -88,81 +86,6 @@ class AttackPlan:
 
 
 @dataclass(frozen=True)
-class Masking:
-    """What says whether a loss hides from its attack rather than resists it, for one loss and ε.
-
-    All figures are means over the S networks; None where a witness was not run.
-
-    Args:
-        zero_gradients: Share of the rightly classified images whose input gradient is 0 in every pixel, for the loss
-            itself, cross-entropy and the margin; it does not depend on ε.
-        own_gradient: Accuracy under FGSM with the gradient of the loss itself.
-        cross_entropy_gradient: The same with that of cross-entropy.
-        margin_gradient: The same with that of the logit margin, which no loss can flatten.
-        one_step: Accuracy under FGSM with the gradient of cross-entropy.
-        more_steps: The same under PGD.
-        strongest: Accuracy under FGSM and PGD along all three gradients.
-        black_box_only: Share of the images that Square breaks and no gradient attack does, if one of many steps (PGD,
-            Auto-PGD) was run, too.
-    """
-
-    zero_gradients: dict[str, float]
-    own_gradient: float | None
-    cross_entropy_gradient: float | None
-    margin_gradient: float | None
-    one_step: float | None
-    more_steps: float | None
-    strongest: float | None
-    black_box_only: float | None
-
-    def signs(self) -> list[str]:
-        """The signs of masking, as text.
-
-        A difference counts from one percentage point on; from five on where honest networks have one, too: between
-        the gradients of cross-entropy and of the margin, and where more steps of PGD on cross-entropy gain less than
-        a point while other attacks gain five.
-        """
-        found = []
-        if max(self.zero_gradients.values(), default=0.0) >= NOTABLE:
-            found.append("zero gradients")
-        own, other, margin = self.own_gradient, self.cross_entropy_gradient, self.margin_gradient
-        if own is not None and other is not None and own - other >= NOTABLE:
-            found.append("cross-entropy's gradient beats its own")
-        if own is not None and other is not None and margin is not None and min(own, other) - margin >= LARGE:
-            found.append("the margin's gradient beats both")
-        one, more, best = self.one_step, self.more_steps, self.strongest
-        if None not in (one, more, best) and one - more < NOTABLE and one - best >= LARGE:  # type: ignore[operator]
-            found.append("more steps do not help")
-        if self.black_box_only is not None and self.black_box_only >= NOTABLE:
-            found.append("a black box breaks what gradients do not")
-        return found
-
-    def missing(self) -> list[str]:
-        """The witnesses that were not run."""
-        witnesses = {
-            "its own against cross-entropy's gradient (fgsm)": self.own_gradient,
-            "more steps (fgsm and pgd)": self.one_step if self.more_steps is not None else None,
-            "black box (square, with pgd)": self.black_box_only,
-        }
-        return [name for name, value in witnesses.items() if value is None]
-
-    def to_json(self) -> dict[str, Any]:
-        """A JSON object; a witness that was not run is null and named in ``not_run``."""
-        return {
-            "zero_gradients": self.zero_gradients,
-            "own_gradient": self.own_gradient,
-            "cross_entropy_gradient": self.cross_entropy_gradient,
-            "margin_gradient": self.margin_gradient,
-            "one_step": self.one_step,
-            "more_steps": self.more_steps,
-            "strongest": self.strongest,
-            "black_box_only": self.black_box_only,
-            "signs": self.signs(),
-            "not_run": self.missing(),
-        }
-
-
-@dataclass(frozen=True)
 class Robustness:
     """Accuracy of the S networks of one loss under attack.
 
@@ -190,135 +113,6 @@ class Robustness:
     clean_library: Array | None
     masking: list[Masking]
     diverged: NDArray[np.bool_]
-
-
-def fgsm_survivors(
-    networks: Networks,
-    losses: Loss,
-    inputs: Tensor,
-    targets: Tensor,
-    epsilons: Sequence[float],
-    white: float,
-    gradients: Sequence[str] = GRADIENTS,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Which images survive FGSM, along each gradient; one forward pass and one gradient for all strengths.
-
-    Args:
-        networks: P networks.
-        losses: The losses they were trained with, ``[P]``.
-        inputs: Images ``[N, C, H, W]``, pixels in [0, white].
-        targets: Class indices ``[N]``.
-        epsilons: The E strengths.
-        white: Value of a white pixel.
-        gradients: The G gradients that are followed.
-
-    Returns:
-        Whether an image is classified rightly without attack, ``[P, N]``; also after it, ``[E, G, P, N]``; and whether
-        its gradient is 0 in every pixel, ``[G, P, N]``.
-    """
-    followed = list(gradients)
-    parts = [
-        _fgsm_survivors(some, losses[members], inputs, targets, epsilons, white, followed)
-        for some, members in _apart(networks)
-    ]
-    clean, survived, zero, finite = (torch.cat(one, -2) for one in zip(*parts, strict=True))
-    # As in the accuracy of a training: a network that gives a number that is not finite is wrong everywhere.
-    sound = finite.all(-1, keepdim=True)
-    return clean & sound, survived & sound, zero
-
-
-def _fgsm_survivors(
-    networks: Networks,
-    losses: Loss,
-    inputs: Tensor,
-    targets: Tensor,
-    epsilons: Sequence[float],
-    white: float,
-    gradients: Sequence[str],
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    followed = slopes(losses.to(inputs.device), gradients)
-    clean, survived, zero, finite = [], [], [], []
-    rows = networks.rows(inputs)
-    for x, y in zip(inputs.split(rows), targets.split(rows), strict=True):
-        images = floating(x).expand(len(networks), *x.shape)
-        logits, found = input_gradients(networks.forward, images, y, followed)
-        right = correct(logits, y)
-        clean.append(right)
-        finite.append(logits.isfinite().all(-1))
-        zero.append(torch.stack([gradient.flatten(2).abs().amax(-1) == 0 for gradient in found]))
-        with torch.no_grad():
-            after = [
-                [correct(networks.forward(signed_step(images, one, epsilon, white)), y) & right for one in found]
-                if epsilon
-                else [right] * len(found)
-                for epsilon in epsilons
-            ]
-        survived.append(torch.stack([torch.stack(row) for row in after]))
-    return torch.cat(clean, -1), torch.cat(survived, -1), torch.cat(zero, -1), torch.cat(finite, -1)
-
-
-def _apart(networks: Networks) -> list[tuple[Networks, slice]]:
-    """Populations that are run one after another, and which members they are."""
-    parts = networks.apart()
-    return [(part, slice(None) if len(parts) == 1 else slice(k, k + 1)) for k, part in enumerate(parts)]
-
-
-def pgd_survivors(
-    networks: Networks,
-    losses: Loss,
-    inputs: Tensor,
-    targets: Tensor,
-    epsilon: float,
-    white: float,
-    steps: int,
-    seed: int,
-    gradients: Sequence[str] = GRADIENTS,
-) -> Tensor:
-    """Which images survive PGD from a random start, along each gradient and at each of its steps, ``[G, P, N]``.
-
-    Arguments as of :func:`fgsm_survivors`; the start is the same for all networks and gradients.
-    """
-    start = random_start(floating(inputs), seed, "pgd")
-    return torch.cat(
-        [
-            _pgd_survivors(some, losses[members], inputs, targets, start, epsilon, white, steps, gradients)
-            for some, members in _apart(networks)
-        ],
-        1,
-    )
-
-
-def _pgd_survivors(
-    networks: Networks,
-    losses: Loss,
-    inputs: Tensor,
-    targets: Tensor,
-    start: Tensor,
-    epsilon: float,
-    white: float,
-    steps: int,
-    gradients: Sequence[str],
-) -> Tensor:
-    found = []
-    rows = networks.rows(inputs)
-    for x, y, offset in zip(inputs.split(rows), targets.split(rows), start.split(rows), strict=True):
-        images = floating(x).expand(len(networks), *x.shape)
-        with torch.no_grad():
-            right = correct(networks.forward(images), y)
-        verdicts = []
-        for slope in slopes(losses.to(inputs.device), gradients):
-            standing = [right]
-            if epsilon:
-
-                def see(logits: Tensor, y: Tensor = y, standing: list[Tensor] = standing) -> None:
-                    standing[0] = standing[0] & correct(logits, y)
-
-                last = pgd(networks.forward, images, y, epsilon, slope, white, steps, start=offset, see=see)
-                with torch.no_grad():
-                    see(networks.forward(last))
-            verdicts.append(standing[0])
-        found.append(torch.stack(verdicts))
-    return torch.cat(found, -1)
 
 
 def robustness(
@@ -377,11 +171,6 @@ def robustness(
         [_masking(place, after, accuracy, zero, right, few) for place in range(count)],
         subject.diverged.cpu().numpy(),
     )
-
-
-def correct(logits: Tensor, targets: Tensor) -> Tensor:
-    """Whether each sample is classified rightly, ``[P, N]``, from logits ``[P, N, K]`` that are finite numbers."""
-    return (logits.argmax(-1) == targets) & logits.isfinite().all(-1)
 
 
 def _silent(_: float) -> None:

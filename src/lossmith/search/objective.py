@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lossmith.attacks import GRADIENTS, checked_epsilon
 from lossmith.errors import InputError
-from lossmith.evaluation.robustness import fgsm_survivors
+from lossmith.evaluation.survivors import fgsm_survivors
 from lossmith.training import Trained
 from lossmith.training import accuracy as share_of_right
 

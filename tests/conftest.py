@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -44,10 +45,13 @@ def experiment() -> Callable[[str], ModuleType]:
     """Loads a program of `experiments/` by its name."""
 
     def loaded(name: str) -> ModuleType:
-        spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / "experiments" / f"{name}.py")
+        spec = importlib.util.spec_from_file_location(
+            f"experiments_{name}", Path(__file__).parents[1] / "experiments" / f"{name}.py"
+        )
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
+        sys.modules[module.__name__] = module
         spec.loader.exec_module(module)
         return module
 

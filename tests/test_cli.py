@@ -1020,6 +1020,14 @@ class TestAttack:
             (["evolve", "--out", "study", "--objective", "robust-accuracy", "--data", "clouds.npz"], "flat features"),
             (["evolve", "--out", "study", "--adversary", "fgsm", "--data", "wide.npz"], "pixels from -1"),
             (["evolve", "--out", "study", "--objective", "weighted", "--weight", "2"], "'objective.weight'"),
+            (["evolve", "--out", "study", "--epsilon", "0.3"], "--epsilon has no effect here; leave it out, or add"),
+            (["evolve", "--out", "study", "--gradient", "loss"], "--gradient has no effect"),
+            (["evolve", "--out", "study", "--objective", "robust-accuracy", "--weight", "0.3"], "--weight has no"),
+            (["evolve", "--out", "study", "--adversary-epsilon", "0.3"], "or add --adversary"),
+            (["evolve", "--out", "study", "--adversary", "fgsm", "--adversary-steps", "3"], "--adversary-steps has no"),
+            (["damage", "mse", "--input-noise", "0.1", "0.1"], "given twice"),
+            (["attack", "mse", "--data", "black.npz"], "all pixels of black.npz are 0"),
+            (["attack", "mse", "--data", "two.npz", "--attacks", "autoattack"], "give apgd-ce square instead"),
             (["evolve", "--out", "study", "--objective", "weighted", "--epsilon=-1"], "'objective.epsilon'"),
         ],
     )
@@ -1033,6 +1041,9 @@ class TestAttack:
         shutil.copy(data, tmp_path / "clouds.npz")
         images = np.linspace(-1, 1, 90 * 16, dtype=np.float32).reshape(90, 1, 4, 4)
         write_npz(tmp_path / "wide.npz", {"x_train": images, "y_train": np.arange(90) % 3})
+        black = {"x_train": np.zeros((90, 4, 4), np.uint8), "y_train": np.arange(90) % 3}
+        write_npz(tmp_path / "black.npz", black)
+        write_npz(tmp_path / "two.npz", {"x_train": (images + 1) / 2, "y_train": np.arange(90) % 2})
         before = files(tmp_path)
         assert sentence in run.refused(*arguments)
         assert files(tmp_path) == before

@@ -220,7 +220,11 @@ class TestStudies:
 
     def test_the_front_is_exported_as_losses(self, study: Path, tmp_path: Path) -> None:
         document = read_front(study)
+        (tmp_path / "front").mkdir()
+        for name in ("99-1.json", "mine.json"):
+            (tmp_path / "front" / name).write_text("{}")
         paths = export_front(study, tmp_path / "front")
+        assert {path.name for path in (tmp_path / "front").iterdir()} == {*(path.name for path in paths), "mine.json"}
         assert [path.name for path in paths] == [
             f"{row['generation']}-{row['member']}.json" for row in document["front"]
         ]
@@ -323,6 +327,28 @@ class TestStudies:
             ]
             with pytest.raises(InputError, match="no figure 'speed'"):
                 again.front("speed")
+
+
+def test_a_study_goes_on_with_its_objective_only(tmp_path: Path) -> None:
+    def mine(trained: Trained, inputs: Tensor, targets: Tensor) -> Tensor:
+        return torch.arange(len(trained.networks)).double()
+
+    settings = settings_of(objective={"objective": "accuracy"})
+    longer = settings_of(objective={"objective": "accuracy"}, search={"generations": 3})
+    place = tmp_path / "own"
+    outcome = evolve(place, settings, objective=mine)
+    assert outcome.provenance["objective"].endswith("mine")
+    for other in (None, accuracy, robust_accuracy(0.1)):
+        with pytest.raises(InputError, match=r"begun with another objective \(the function .*mine, not"):
+            evolve(place, longer, objective=other)
+    evolve(place, longer, objective=mine)
+    plain = tmp_path / "plain"
+    assert evolve(plain, settings).provenance["objective"] is None
+    with pytest.raises(InputError, match=r"that of its settings, not the function .*mine"):
+        evolve(plain, longer, objective=mine)
+    combined = weighted(accuracy, robust_accuracy(0.05, "loss"), 0.3)
+    named = evolve(tmp_path / "named", settings, objective=combined).provenance["objective"]
+    assert named == "weighted(accuracy, robust_accuracy(0.05, loss), 0.3)"
 
 
 def test_figures_by_ask_and_tell(tmp_path: Path) -> None:

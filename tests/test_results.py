@@ -17,6 +17,7 @@ from lossmith.theory import symbolic
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 THEORY = (ROOT / "docs" / "theory.md").read_text(encoding="utf-8")
+ROBUSTNESS = (ROOT / "docs" / "robustness.md").read_text(encoding="utf-8")
 PAPER = (ROOT / "docs" / "paper.md").read_text(encoding="utf-8")
 CELLS = [[cell.strip() for cell in line.strip("|").split("|")] for line in PAPER.splitlines()]
 EQUATIONS = [row for row in CELLS if len(row) == 6 and row[0][:1].isdigit()]
@@ -101,6 +102,54 @@ def test_the_trace_is_what_the_pages_say() -> None:
     assert [round(100 * pick(mnist["repelled"]["exact"][1:])) for pick in (min, max, statistics.mean)] == [28, 68, 48]
     assert mnist["accuracy"][-1] == 1
     assert all(share == 0 for rows in (clean, noisy) for share in rows["cross-entropy"]["repelled"]["exact"])
+
+
+def test_the_robustness_page_says_what_the_results_say(experiment: Callable[[str], ModuleType]) -> None:
+    program = experiment("robustness")
+    folders = {job: ROOT / "results/robustness" / job for job in ("digits", "mnist")}
+    assert program.overview(folders) in ROBUSTNESS
+    kept = {job: json.loads((folder / "summary.json").read_text(encoding="utf-8")) for job, folder in folders.items()}
+
+    def points(name: str) -> float:
+        (one,) = [claim for claim in kept["digits"]["claims"] if claim["name"] == name]
+        return 100 * float(statistics.mean(one["differences"]))
+
+    digits, mnist = (kept[job]["means"] for job in ("digits", "mnist"))
+    best = f"label smoothing, {program.NOTE}"
+    for words in (
+        f"at ε = 0.1 by {points('robust-objective'):.1f} points against the loss evolved for accuracy",
+        f"by {points('robust-baseline (residual)'):.1f} points.",
+        f"by {points('fgsm-own 0.1'):.1f} points at 0.1 and {points('fgsm-own 0.3'):.1f} at 0.3",
+        f"{points('fgsm-worst 0.1'):.1f} points at 0.1, {points('fgsm-worst 0.15'):.1f} at 0.15",
+        f"TaylorGLO keeps {100 * digits['TaylorGLO']['worst 0.1']:.1f} % at ε = 0.1, cross-entropy "
+        f"{100 * digits['cross-entropy']['worst 0.1']:.1f} %",
+        f"over {digits['TaylorGLO']['width90']:.2f} lengths of the filter, cross-entropy over "
+        f"{digits['cross-entropy']['width90']:.2f}",
+        f"({100 * mnist[best]['worst 0.1']:.1f} % at ε = 0.1; TaylorGLO evolved for robustness "
+        f"{100 * mnist['TaylorGLO, robust']['worst 0.1']:.1f} %)",
+    ):
+        assert words in ROBUSTNESS, words
+    for name in ("fgsm-own 0.1", "fgsm-worst 0.1", "robust-objective"):
+        assert f"{points(name):+.1f} points" in README
+
+
+@pytest.mark.parametrize("job", ["digits", "mnist"])
+def test_the_claims_of_robustness_are_those_of_their_networks(
+    experiment: Callable[[str], ModuleType], job: str
+) -> None:
+    program = experiment("robustness")
+    folder = ROOT / "results/robustness" / job
+    studies = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("study-*.json"))]
+    assert len(studies) == program.plan_of(job, job).studies
+    kept = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["claims"]
+    found = program.claims(studies)
+    assert [(one["name"], one["verdict"]) for one in kept] == [(one.name, one.verdict) for one in found]
+    for one, again in zip(kept, found, strict=True):
+        assert one["p"] == pytest.approx(again.p, rel=1e-4)
+    for study in studies:
+        for row in study["losses"].values():
+            assert len(row["clean"]) >= 10
+            assert lossmith.Loss.from_json(row["loss"]).formula() == row["formula"]
 
 
 class TestPaperIndex:

@@ -44,7 +44,8 @@ def check_attack(name: str, inputs: Tensor, classes: int) -> None:
     """
     if name == "apgd-dlr" and classes < SMALLEST_DLR_CLASSES:
         raise InputError(
-            f"the attack apgd-dlr needs at least {SMALLEST_DLR_CLASSES} classes, not {classes}; leave it out"
+            f"the attack apgd-dlr needs at least {SMALLEST_DLR_CLASSES} classes, not {classes}; leave it out "
+            "(autoattack contains it: give apgd-ce square instead)"
         )
     if inputs.device.type not in ("cpu", "cuda"):
         raise InputError(f"the attack {name} runs on a CPU or with CUDA, not on {inputs.device}; leave it out")

@@ -155,13 +155,16 @@ def _print(results: Sequence[Robustness], plan: AttackPlan) -> None:
     told = tests_text(contrasts, names, "more often right under attack", "images")
     if told:
         console.print(f"Differences in percentage points with their 95 % interval. {told}" if contrasts else told)
+    if not any(plan.epsilons):
+        return
     console.print(_masking_table(results, plan))
     console.print(
         "Gradient masking: figures of accuracy are worth nothing where a loss hides from its attack. Zero gradients: "
-        "share of the images whose gradient is 0 in every pixel, of the loss itself (and of cross-entropy); fgsm along "
-        "the gradients of the loss, of cross-entropy and of the margin; fgsm and pgd on cross-entropy; share of the "
-        "images that square breaks and no gradient does. A sign is told from one percentage point on, or from five "
-        "where honest networks differ, too."
+        "share of the rightly classified images whose gradient is 0 in every pixel, of the loss itself (and of "
+        "cross-entropy); fgsm along the gradients of the loss, of cross-entropy and of the margin, %; fgsm and pgd on "
+        "cross-entropy, %; share of the images that square breaks and no gradient does. A sign is a hint, told from "
+        "one percentage point on, or from five for the margin and for more steps, where honest networks differ, too; "
+        "few images or hardly trained networks can show one by chance."
     )
     missing = results[0].masking[0].missing()
     if missing:
@@ -175,7 +178,7 @@ def _accuracy_table(results: Sequence[Robustness], plan: AttackPlan) -> Table:
         "worst",
     ]
     table = Table(title="Accuracy under attack, %", title_justify="left")
-    table.add_column("loss")
+    table.add_column("loss", overflow="fold", min_width=13)
     for name in ("ε", "clean", *names):
         table.add_column(name, justify="right", no_wrap=True)
     for result in results:
@@ -203,7 +206,7 @@ def contrasts_of(results: Sequence[Robustness]) -> list[Contrast]:
 
 def _tests_table(contrasts: Sequence[Contrast], names: Sequence[str]) -> Table:
     table = Table(title="Tests", title_justify="left")
-    table.add_column("loss")
+    table.add_column("loss", overflow="fold", min_width=13)
     for name in ("", f"worst, less {names[0]}", "p"):
         table.add_column(name, justify="right", no_wrap=True)
     for one in contrasts:
@@ -215,8 +218,14 @@ def _tests_table(contrasts: Sequence[Contrast], names: Sequence[str]) -> Table:
 
 def _masking_table(results: Sequence[Robustness], plan: AttackPlan) -> Table:
     table = Table(title="Is it real? Signs of gradient masking", title_justify="left")
-    table.add_column("loss")
-    for name in ("ε", "zero gradients", "fgsm: own, cross-entropy, margin", "fgsm → pgd", "black box only"):
+    table.add_column("loss", overflow="fold", min_width=13)
+    for name in (
+        "ε",
+        "zero gradients",
+        "fgsm: own, cross-entropy, margin",
+        "fgsm → pgd, on cross-entropy",
+        "black box only",
+    ):
         table.add_column(name, justify="right")
     table.add_column("signs")
     for result in results:

@@ -12,7 +12,8 @@ from rich.table import Table
 
 from lossmith.cli.console import Bar, output
 from lossmith.cli.spreads import moments, networks_text, numbers, p_text, spread_text, tests_document, tests_text
-from lossmith.cli.subjects import Looking, described, opened, parsed, trained
+from lossmith.cli.subjects import Looking, Opened, described, opened, parsed, trained
+from lossmith.data import pixel_white
 from lossmith.errors import InputError
 from lossmith.evaluation.against import Contrast, against_first
 from lossmith.evaluation.damage import (
@@ -54,9 +55,10 @@ class Damage(Looking):
     """
 
     input_noise: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3)
-    """Standard deviations of the noise on images with pixels in [0, 1], or in those of each feature."""
+    """Standard deviations of the noise on inputs: shares of the white pixel for images, of each feature's own standard
+    deviation for other data."""
     weight_noise: tuple[float, ...] = (0.1, 0.25, 0.5, 1.0)
-    """Lengths of the noise on each filter, in the filter's."""
+    """Lengths of the noise on each filter of the weights, as shares of the filter's own length."""
     silenced: tuple[float, ...] = (0.1, 0.25, 0.5, 0.75)
     """Shares of the units of each hidden layer."""
     draws: int = 3
@@ -69,6 +71,8 @@ def run(arguments: Sequence[str]) -> None:
     levels = {INPUT: given.input_noise, WEIGHT: given.weight_noise, SILENCED: given.silenced}
     for kind, values in levels.items():
         check_damage(kind, values, given.draws)
+        if len({f"{level:g}" for level in values}) < len(values):
+            raise InputError(f"a level of {kind} is given twice, to six digits; leave one out")
     found = opened(given)
     names = [loss.name for loss in found.losses]
     hidden = bool(hidden_layers(found.job.task.build(given.seed), found.job.task.inputs[:2]))
@@ -88,6 +92,7 @@ def run(arguments: Sequence[str]) -> None:
     unit = _unit(found.job)
     if given.figure is not None:
         save_figure(plot_damage(results, names, unit), given.figure)
+    reason = _why_features(found)
     unmeasured = "" if hidden else "Silenced units are not measured, since the network has no hidden layer."
     if given.json:
         document = {
@@ -106,7 +111,7 @@ def run(arguments: Sequence[str]) -> None:
         tests = tests_text(contrasts, names, "more accurate", "draws").replace("this table", "this command")
         console.print(
             f"Test accuracy in %: mean ± standard deviation of the networks, each averaged over {given.draws} draws. "
-            f"{tests} {unmeasured}".rstrip()
+            + " ".join(part for part in (tests, unmeasured, reason) if part)
         )
         if given.figure is not None:
             console.print(f"Picture: {given.figure}", soft_wrap=True)
@@ -119,6 +124,17 @@ def _damaged(kind: str, subject: Subject, job: Job, levels: Sequence[float], giv
         return input_noise(subject, inputs, targets, levels, given.draws, given.seed, white, reference)
     measure = weight_noise if kind == WEIGHT else silenced_units
     return measure(subject, inputs, targets, levels, given.draws, given.seed)
+
+
+def _why_features(found: Opened) -> str:
+    """Why noise on images is not measured in white pixels, if it is not."""
+    if found.job.task.white is not None or len(found.job.source.input_shape) != 3:
+        return ""
+    try:
+        pixel_white(found.job.source, found.settings.data)
+    except InputError as error:
+        return f"The noise is in each feature's standard deviation, since {error}."
+    return ""
 
 
 def _unit(job: Job) -> str:

@@ -16,10 +16,12 @@ from lossmith.cli.tables import conclude_search
 from lossmith.errors import InputError
 from lossmith.losses import cross_entropy
 from lossmith.report import loss_shape, plot_front, plot_history, plot_losses, save_figure, search_history
+from lossmith.search import ObjectiveSettings
 from lossmith.store import Store
 from lossmith.study import EvolveSettings, Outcome, evolve
 from lossmith.study.front import FILE, read_front
 from lossmith.study.settings import validated
+from lossmith.training import Recipe
 
 if TYPE_CHECKING:
     Settings = Any
@@ -61,6 +63,7 @@ def run(arguments: Sequence[str]) -> None:
     document = EvolveSettings().model_dump(mode="json") if file is None else settings_document(file)
     given = parse(Evolve, arguments, "evolve", Evolve(settings=filled(flags(EvolveSettings), document)))
     settings = at_absolute_place(validated(EvolveSettings, document_of(given.settings), "the command line"))
+    _check_idle(settings)
     set_threads(given.threads)
     try:
         with SearchProgress(quiet=given.quiet or given.json) as progress:
@@ -89,6 +92,27 @@ def draw(directory: Path, outcome: Outcome, kinds: Sequence[str]) -> list[Path]:
     for path in paths:
         save_figure(drawn[path.stem], path)
     return paths
+
+
+def _check_idle(settings: EvolveSettings) -> None:
+    """Refuse settings of attacks that would have no effect.
+
+    Raises:
+        InputError: naming the first.
+    """
+    objective, recipe = settings.objective, settings.recipe
+    usual, plain = ObjectiveSettings(), Recipe()
+    idle = {
+        "--epsilon": not objective.is_attacked and objective.epsilon != usual.epsilon,
+        "--gradient": not objective.is_attacked and objective.gradient != usual.gradient,
+        "--weight": objective.objective != "weighted" and objective.weight != usual.weight,
+        "--adversary-epsilon": recipe.adversary == "none" and recipe.adversary_epsilon != plain.adversary_epsilon,
+        "--adversary-steps": recipe.adversary != "pgd" and recipe.adversary_steps != plain.adversary_steps,
+    }
+    for flag, useless in idle.items():
+        if useless:
+            wanted = "--adversary" if flag.startswith("--adversary") else "--objective robust-accuracy or weighted"
+            raise InputError(f"{flag} has no effect here; leave it out, or add {wanted}")
 
 
 def _places(given: Evolve) -> tuple[Path, Path | None]:

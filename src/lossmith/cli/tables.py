@@ -50,7 +50,8 @@ def attack_text(settings: dict[str, Any], directory: Path) -> str:
     }.get(objective["gradient"], "the gradient of cross-entropy")
     return (
         f"robust-accuracy: under FGSM, ε = {objective['epsilon']:g}, along {followed}. Signs of gradient masking were "
-        f"not looked for; that does: lossmith attack {directory / 'best.json'} cross-entropy\n"
+        f"not looked for; that does: lossmith attack cross-entropy {directory / 'best.json'} --epsilon 0 "
+        f"{objective['epsilon']:g}\n"
     )
 
 

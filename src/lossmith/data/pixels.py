@@ -29,14 +29,16 @@ def pixel_white(source: Source, settings: DataSettings) -> float:
         if inputs is not None:
             low, high = float(inputs.min()), float(inputs.max())
             if low < 0 or high > white:
-                remedy = "" if low < 0 else ", or say what a white pixel is (white)"
+                remedy = "" if low < 0 else ", or say what a white pixel is (--white)"
                 raise InputError(
                     f"{source.name} has pixels from {low:g} to {high:g}, but an attack works on pixels from 0 to "
                     f"{white:g}; give images that are not normalised (the network does that){remedy}"
                 )
+            if high == 0:
+                raise InputError(f"all pixels of {source.name} are 0, so there is nothing to attack; give other images")
             if high < DARK * white and settings.white is None:
                 raise InputError(
                     f"the brightest pixel of {source.name} is {high:g}, but a white one would be {white:g}, to which "
-                    f"the strength of an attack relates; say what a white pixel is (white = {high:g}, if that is one)"
+                    f"the strength of an attack relates; say what a white pixel is (--white {high:g}, if that is one)"
                 )
     return white

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from lossmith.evaluation.robustness import Robustness
 from lossmith.report.figures import EVOLVED, PLAIN, shown, styled
@@ -42,9 +43,8 @@ def plot_attacks(results: Sequence[Robustness]) -> Figure:
                     "///" if masking.signs() and epsilon else ""
                     for masking, epsilon in zip(result.masking, epsilons, strict=True)
                 ]
-                label = shown(result.name) if name == names[0] else None
                 spread = values.std(1, ddof=1) if values.shape[1] > 1 else np.zeros(len(epsilons))
-                bars = axes.bar(places + offset, values.mean(1), width * 0.94, color=color, label=label)
+                bars = axes.bar(places + offset, values.mean(1), width * 0.94, color=color)
                 for bar, mark in zip(bars, marks, strict=True):
                     bar.set_hatch(mark)
                     bar.set_edgecolor("white")
@@ -55,8 +55,14 @@ def plot_attacks(results: Sequence[Robustness]) -> Figure:
             axes.set_axisbelow(True)
             axes.set_xticks(places, [f"{epsilon:g}" for epsilon in epsilons])
         axes.set_xlabel("strength of the attack ε (share of the range of pixels)")
-        figure.legend(loc="outside upper center", ncols=min(4, len(results)), fontsize=9)
-        notes = []
+        handles = [
+            Patch(color=_color(number, len(results)), label=shown(result.name)) for number, result in enumerate(results)
+        ]
+        figure.legend(handles=handles, loc="outside upper center", ncols=min(4, len(results)), fontsize=9)
+        lost = sum(int(result.diverged.sum()) for result in results)
+        notes = [f"whiskers: ± one standard deviation of {len(results[0].clean)} networks"]
+        if lost:
+            notes.append(f"{lost} networks diverged and count as wrong")
         if any(masking.signs() for result in results for masking, e in zip(result.masking, epsilons, strict=True) if e):
             notes.append("hatched: with signs of gradient masking")
         missing = results[0].masking[0].missing()
@@ -99,8 +105,11 @@ def plot_front(
         lowest = np.minimum(low, np.vstack([best, points]).min(0))
         axes.set_xlim(lowest[0] - room[0], np.vstack([every, points])[:, 0].max() + room[0])
         axes.set_ylim(lowest[1] - room[1], np.vstack([every, points])[:, 1].max() + room[1])
-        figure.supxlabel(NOT_LOOKED_FOR, fontsize=8, color="0.3")
-        axes.set(title="Front of the candidates", xlabel=f"{names[0]}, %", ylabel=f"{names[1]}, %")
+        inside = (every >= [axes.get_xlim()[0], axes.get_ylim()[0]]).all(1)
+        outside = f"{(~inside).sum()} of {len(every)} candidates lie outside; " if not inside.all() else ""
+        figure.supxlabel(outside + NOT_LOOKED_FOR, fontsize=8, color="0.3")
+        first, second = (f"{name} on validation data, %" for name in names)
+        axes.set(title="Front of the candidates", xlabel=first, ylabel=second)
         axes.legend(
             fontsize=9,
             loc="upper left",

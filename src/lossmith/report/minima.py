@@ -41,11 +41,14 @@ def plot_basin(basins: Sequence[Basin], names: Sequence[str]) -> Figure:
             middle, spread = _mean_and_spread(entropy)
             right.plot(basin.t, 10**middle, **look)
             right.fill_between(basin.t, 10 ** (middle - spread), 10 ** (middle + spread), **_band(look))
-        right.set_yscale("log")
+        if any(np.isfinite(basin.cross_entropy).any() for basin in basins):
+            right.set_yscale("log")
         step = "step $t$, in lengths of each filter"
         left.set(title="Accuracy along random directions", xlabel=step, ylabel="test accuracy, %", xlim=(-1, 1))
-        right.set(title="Cross-entropy along them", xlabel=step, ylabel="test cross-entropy", xlim=(-1, 1))
-        _finish(figure, [left, right])
+        right.set(title="Cross-entropy along them", xlabel=step, ylabel="test cross-entropy (log)", xlim=(-1, 1))
+        networks, directions = basins[0].accuracy.shape[:2]
+        slices = f" × {directions} directions" if directions > 1 else ""
+        _finish(figure, [left, right], f"bands: ± one standard deviation over {networks} networks{slices}")
         return figure
 
 
@@ -78,7 +81,7 @@ def plot_damage(damages: Sequence[Sequence[Damage]], names: Sequence[str], input
             axes.set(title=kind.capitalize(), xlabel=f"{LEVELS[kind]}{unit}")
             axes.set_xlim(left=-0.03 * axes.get_xlim()[1])
         panels[0].set_ylabel("test accuracy, %")
-        _finish(figure, panels)
+        _finish(figure, panels, f"bands: ± one standard deviation over {len(damages[0][0].clean)} networks")
         return figure
 
 
@@ -116,7 +119,8 @@ def _label(name: str, diverged: NDArray[np.bool_]) -> str:
     return f"{shown(name)}{lost}"
 
 
-def _finish(figure: Figure, panels: Sequence[Axes]) -> None:
+def _finish(figure: Figure, panels: Sequence[Axes], note: str) -> None:
+    figure.suptitle(note, fontsize=8, color="0.3", x=0.99, ha="right")
     for axes in panels:
         axes.grid(color="0.92")
         axes.set_axisbelow(True)

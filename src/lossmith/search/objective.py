@@ -113,7 +113,7 @@ def robust_accuracy(epsilon: float, gradient: str = "worst") -> Objective:
         value = survived[0].all(0).double().mean(-1)
         return {"fitness": value, "robust-accuracy": value}
 
-    return measured
+    return _named(measured, f"robust_accuracy({epsilon:g}, {gradient})")
 
 
 def weighted(first: Objective, second: Objective, weight: float = 0.5) -> Objective:
@@ -130,7 +130,7 @@ def weighted(first: Objective, second: Objective, weight: float = 0.5) -> Object
         fitness = (1 - weight) * parts[0]["fitness"] + weight * parts[1]["fitness"]
         return {**parts[0], **parts[1], "fitness": fitness}
 
-    return measured
+    return _named(measured, f"weighted({_name(first)}, {_name(second)}, {weight:g})")
 
 
 def recording(main: Objective, others: Sequence[Objective]) -> Objective:
@@ -142,7 +142,17 @@ def recording(main: Objective, others: Sequence[Objective]) -> Objective:
             found |= figures(one(trained, inputs, targets))
         return found
 
-    return measured
+    return _named(measured, f"recording({_name(main)}, {', '.join(map(_name, others))})")
+
+
+def _name(objective: Objective) -> str:
+    return str(getattr(objective, "__qualname__", type(objective).__qualname__))
+
+
+def _named(objective: Objective, name: str) -> Objective:
+    """The objective under a name that says what it is, since a study knows a function by its name."""
+    objective.__qualname__ = name
+    return objective
 
 
 def figures(measured: Tensor | Mapping[str, Tensor]) -> dict[str, Tensor]:

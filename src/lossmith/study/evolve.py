@@ -99,8 +99,8 @@ def evolve(
         settings: Everything that decides the outcome.
         source: The data, if it is not what ``settings.data.data`` names.
         objective: Fitness ``[P]`` (higher is better) of trained networks on validation inputs and targets, or several
-            figures by name with ``"fitness"`` among them, instead of what ``settings.objective`` says. It is not
-            stored: go on with the same one.
+            figures by name with ``"fitness"`` among them, instead of what ``settings.objective`` says. Its name is
+            stored, and a study goes on with an objective of the same name only.
         report: Called with the progress.
 
     Raises:
@@ -113,11 +113,30 @@ def evolve(
     started = time.perf_counter()
     defaults = EvolveSettings().model_dump(mode="json")
     with Study(directory, job.classes, settings.search, document=document, defaults=defaults) as study:
+        _agree_on(study, objective)
         work = _Work(study, job, settings, objective or settings.objective.build(), report or (lambda _: None))
         work.versions()
         work.search()
         loss, provenance = work.finish()
         return Outcome(loss, job.classes, provenance, {**work.seconds, "all": time.perf_counter() - started})
+
+
+def _agree_on(study: Study, objective: Objective | None) -> None:
+    """See that a study goes on with the objective it began with; a function from Python is known by its name.
+
+    Raises:
+        InputError: if it has another one.
+    """
+    name = None if objective is None else getattr(objective, "__qualname__", type(objective).__qualname__)
+    stored = study.store.setting("objective")
+    if stored is None and not study.candidates():
+        study.store.set("objective", {"function": name})
+    elif stored is not None and stored["function"] != name:
+        kept, wanted = (f"the function {one}" if one else "that of its settings" for one in (stored["function"], name))
+        raise InputError(
+            f"the study in {study.directory} was begun with another objective ({kept}, not {wanted}); go on with the "
+            "same one, or choose another directory"
+        )
 
 
 @dataclass(frozen=True)
@@ -393,6 +412,7 @@ class _Work:
             ],
             "candidates": {name: counts[name] for name in ("candidates", "untrainable", "diverged", "trainings")},
             "invariant": self.study.verdicts(),
+            "objective": (self.study.store.setting("objective") or {}).get("function"),
             "digest": self.job.digest,
             "settings": settings,
             "training": self.way(),

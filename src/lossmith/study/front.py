@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from lossmith.losses import Loss, save
 from lossmith.losses.files import read_json
 
 FILE = "front.json"
+NAME = re.compile(r"\d+-\d+\.json")
 Row = Mapping[str, Any]
 
 
@@ -126,6 +128,8 @@ def read_front(directory: Path) -> dict[str, Any]:
 def export_front(directory: Path, place: Path) -> list[Path]:
     """Write each member of a study's front as a loss file ``GENERATION-MEMBER.json`` into a directory.
 
+    Files of such names that an earlier front left there are removed.
+
     Raises:
         InputError: if there is no front, or the files cannot be written.
     """
@@ -141,4 +145,7 @@ def export_front(directory: Path, place: Path) -> list[Path]:
         loss = Loss.from_json({**row["loss"], "name": f"candidate {row['generation']}.{row['member']}"})
         paths.append(place / f"{name}.json")
         save(loss, paths[-1], provenance={"origin": origin, **document["provenance"]})
+    for path in place.glob("*.json"):
+        if NAME.fullmatch(path.name) and path not in paths:
+            path.unlink()
     return paths

@@ -634,11 +634,12 @@ class TestEvolve:
         assert torch.isfinite(lossmith.Criterion(loss)(torch.randn(4, 10), torch.arange(4)))
         assert outcome.classes == 10
 
-    def test_again_does_nothing(self, reference: Path, tmp_path: Path) -> None:
+    def test_again_does_nothing(self, reference: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         shutil.copytree(reference, tmp_path / "study")
         before, stored = contents(tmp_path / "study"), tables(tmp_path / "study")
         calls: list[int] = []
-        outcome = evolve(tmp_path / "study", settings_of(), objective=counting(calls, lambda *_: torch.zeros(())))
+        monkeypatch.setattr(evolve_module, "train", lambda *_, **__: calls.append(1))
+        outcome = evolve(tmp_path / "study", settings_of())
         assert calls == []
         assert contents(tmp_path / "study") == before
         assert tables(tmp_path / "study") == stored
@@ -816,15 +817,15 @@ class TestEvolve:
         evolve(tmp_path / "study", settings_of())
         assert contents(tmp_path / "study") == contents(reference)
 
-    def test_data_at_another_place(self, tmp_path: Path) -> None:
+    def test_data_at_another_place(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         data = npz(tmp_path / "a" / "numbers.npz")
         evolve(tmp_path / "study", settings_of(data__data=str(data)))
         before = contents(tmp_path / "study")
         (tmp_path / "b").mkdir()
         moved = data.rename(tmp_path / "b" / "numbers.npz")
         calls: list[int] = []
-        objective = counting(calls, lambda *_: torch.zeros(()))
-        evolve(tmp_path / "study", settings_of(data__data=str(moved)), objective=objective)
+        monkeypatch.setattr(evolve_module, "train", lambda *_, **__: calls.append(1))
+        evolve(tmp_path / "study", settings_of(data__data=str(moved)))
         assert calls == []
         after = contents(tmp_path / "study")
         for name in ("best.json", "training.log"):
@@ -833,7 +834,7 @@ class TestEvolve:
         edited = moved.rename(tmp_path / "a" / "numbers.npz")
         path = tmp_path / "study/study.toml"
         path.write_text(path.read_text().replace(str(moved), str(edited)))
-        evolve_as_written(tmp_path / "study", 2, objective)
+        evolve_as_written(tmp_path / "study", 2)
         assert calls == []
         before = contents(tmp_path / "study")
         for place, sentence in (
@@ -842,7 +843,7 @@ class TestEvolve:
         ):
             npz(place, seed=1)
             with pytest.raises(InputError, match=sentence):
-                evolve(tmp_path / "study", settings_of(data__data=str(place)), objective=objective)
+                evolve(tmp_path / "study", settings_of(data__data=str(place)))
         assert contents(tmp_path / "study") == before
 
     def test_a_study_of_tensors(self, tmp_path: Path) -> None:
@@ -986,7 +987,7 @@ class TestEvolve:
         settings = settings_of(run__training="auto", run__replicates=2, run__chunk=6)
         with pytest.raises(KeyboardInterrupt):
             evolve(tmp_path, settings, objective=counting([], interrupting(3)))
-        outcome = evolve(tmp_path, settings)
+        outcome = evolve(tmp_path, settings, objective=counting([], interrupting(-1)))
         assert chosen == [6]
         assert outcome.provenance["training"] == "plain"
         begun = [line for line in log_of(tmp_path) if line["stage"] == "search" and line["event"] == "begun"]

@@ -18,13 +18,13 @@ from rich.table import Table
 from lossmith.cli.arguments import OptionalDirectory, OptionalNumber, Switch, bracketed, parse, values_last
 from lossmith.cli.console import Bar, output, set_threads
 from lossmith.cli.flags import filled, flags, merged
+from lossmith.cli.subjects import base_settings
 from lossmith.errors import InputError
 from lossmith.evaluation import FORMS, Trace, trace
-from lossmith.losses import NAMES, Loss, find_all, loss_file
+from lossmith.losses import NAMES, Loss, find_all
 from lossmith.losses.files import write_json, write_whole
 from lossmith.report import plot_trace, save_figures
 from lossmith.study import EvolveSettings
-from lossmith.study.comparison import settings_of
 from lossmith.study.evolve import Job
 from lossmith.training import Way, choose_way
 
@@ -74,7 +74,7 @@ def run(arguments: Sequence[str]) -> None:
     first = parse(TraceLosses, words, "trace")
     if not first.losses:
         raise InputError(f"no loss is given; name a loss file, λ, or one of {', '.join(NAMES)}")
-    base = _settings_of(first.losses)
+    base = base_settings(first.losses)
     default = TraceLosses(settings=filled(flags(EvolveSettings, PARTS), base.model_dump(mode="json")))
     given = parse(TraceLosses, words, "trace", default)
     settings = merged(base, given.settings)
@@ -126,12 +126,6 @@ def _check_places(paths: Sequence[Path]) -> None:
             raise InputError(f"{path.parent} cannot be made, since {above} is no directory; give another --out")
         if not os.access(above, os.W_OK | os.X_OK):
             raise InputError(f"{path.parent} cannot be written, since {above} is read-only; give another --out")
-
-
-def _settings_of(texts: Sequence[str]) -> EvolveSettings:
-    """Settings that the best.json files among the losses were evolved with, or the defaults."""
-    known = settings_of([file for file in map(loss_file, texts) if file is not None])
-    return EvolveSettings() if known is None else known[0]
 
 
 def _trace(

@@ -112,7 +112,7 @@ class TestGradients:
         together = pgd_survivors(subject.networks, subject.losses, inputs, targets, 0.1, 16.0, 3, 0)
         whole = fgsm_survivors(subject.networks, subject.losses, inputs, targets, [0.1], 16.0)
         for member in range(3):
-            alone = Subject("one", mse(), subject.networks.select([member]), subject.diverged[[member]], RECIPE)
+            alone = Subject("one", mse(), subject.networks.select([member]), subject.diverged[[member]])
             single = fgsm_survivors(alone.networks, alone.losses, inputs, targets, [0.1], 16.0)
             for part, one in zip(whole, single, strict=True):
                 assert torch.equal(part[..., [member], :], one)
@@ -387,7 +387,7 @@ class TestRobustness:
         parameters = {name: value.clone() for name, value in networks.parameters.items()}
         next(iter(parameters.values()))[1] = torch.nan
         broken = Networks(networks.base, parameters, networks.buffers)
-        lost = Subject("lost", mse(), broken, torch.tensor([False, True]), RECIPE)
+        lost = Subject("lost", mse(), broken, torch.tensor([False, True]))
         found = robustness(lost, inputs, targets, 16.0, AttackPlan(epsilons=(0.0, 0.1), steps=2))
         assert found.clean[1] == 0
         assert found.clean[0] > 0.5
@@ -500,9 +500,7 @@ class TestMasking:
         hidden = Networks(sound.networks.base, parameters, sound.networks.buffers)
         plan = AttackPlan(epsilons=(0.1,), attacks=("fgsm", "pgd", "square"), steps=10, queries=60)
         masked, plain = (
-            robustness(
-                Subject("ce", cross_entropy(), networks, torch.tensor([False]), RECIPE), inputs, targets, 16.0, plan
-            )
+            robustness(Subject("ce", cross_entropy(), networks, torch.tensor([False])), inputs, targets, 16.0, plan)
             for networks in (hidden, sound.networks)
         )
         assert masked.masking[0].signs() == signs

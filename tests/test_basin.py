@@ -30,7 +30,7 @@ from lossmith.nets import Normalise
 from lossmith.report import save_figure
 from lossmith.report.minima import plot_basin
 from lossmith.seeds import generator
-from lossmith.training import Networks, Recipe
+from lossmith.training import Networks
 from lossmith.training.networks import own_state
 from lossmith.training.trainer import accuracy
 
@@ -82,7 +82,7 @@ def networks(factory: Factory, vectorised: bool = True, count: int = NETWORKS) -
 
 def subject(factory: Factory, vectorised: bool = True, count: int = NETWORKS) -> Subject:
     made = networks(factory, vectorised, count)
-    return Subject("cross-entropy", cross_entropy(), made, torch.zeros(count, dtype=torch.bool), Recipe())
+    return Subject("cross-entropy", cross_entropy(), made, torch.zeros(count, dtype=torch.bool))
 
 
 FACTORIES: list[Factory] = [perceptron, convolutions]
@@ -130,7 +130,7 @@ def test_parts_of_a_population_make_no_difference(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(hessians, "ELEMENTS", INPUTS[0].numel() * 25)
     parts = basin(one, INPUTS, TARGETS, points=5)
     alone = [
-        basin(Subject("", mse(), one.networks.select([member]), one.diverged[:1], Recipe()), INPUTS, TARGETS, points=5)
+        basin(Subject("", mse(), one.networks.select([member]), one.diverged[:1]), INPUTS, TARGETS, points=5)
         for member in range(NETWORKS)
     ]
     for name in ("accuracy", "cross_entropy", "eigenvalue"):
@@ -327,7 +327,7 @@ def test_diverged_networks_and_infinite_logits() -> None:
     one.networks.parameters["2.weight"][0] = math.nan
     one.networks.parameters["4.weight"][2] = math.inf
     ticks: list[float] = []
-    lost = Subject(one.name, one.loss, one.networks, torch.tensor([True, False, False]), Recipe())
+    lost = Subject(one.name, one.loss, one.networks, torch.tensor([True, False, False]))
     found = basin(lost, INPUTS, TARGETS, points=3, tick=ticks.append)
     assert ticks == [0.25, 0.5, 0.75, 1.0]
     assert found.diverged.tolist() == [True, False, False]
@@ -337,7 +337,7 @@ def test_diverged_networks_and_infinite_logits() -> None:
     assert (found.accuracy[2] == 0).all()
     assert (found.cross_entropy[2] == math.inf).all()
     assert np.isnan(found.width(0.9)[0]).tolist() == [[True] * 3, [False] * 3, [True] * 3]
-    everything = Subject(one.name, one.loss, one.networks, torch.ones(3, dtype=torch.bool), Recipe())
+    everything = Subject(one.name, one.loss, one.networks, torch.ones(3, dtype=torch.bool))
     nothing = basin(everything, INPUTS, TARGETS, points=3)
     assert np.isnan(nothing.accuracy).all()
     figure = plot_basin([found, nothing, alone], ["one $x$", "two", "three"])

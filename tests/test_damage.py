@@ -33,7 +33,7 @@ from lossmith.nets import Normalise
 from lossmith.report import save_figure
 from lossmith.report.minima import plot_damage
 from lossmith.seeds import generator
-from lossmith.training import Networks, Recipe
+from lossmith.training import Networks
 from lossmith.training.networks import own_state
 from lossmith.training.trainer import accuracy
 
@@ -81,7 +81,7 @@ def subject(factory: Callable[[], nn.Module], vectorised: bool = True, count: in
     parameters = {name: torch.stack([own[name] for own, _ in states]) for name in states[0][0]}
     buffers = {name: torch.stack([own[name] for _, own in states]) for name in states[0][1]}
     networks = Networks(factory().double(), parameters, buffers, vectorised)
-    return Subject("cross-entropy", cross_entropy(), networks, torch.zeros(count, dtype=torch.bool), Recipe())
+    return Subject("cross-entropy", cross_entropy(), networks, torch.zeros(count, dtype=torch.bool))
 
 
 def right(network: nn.Module, inputs: Tensor) -> float:
@@ -114,7 +114,7 @@ class TestEveryKind:
         monkeypatch.setattr(variants, "MEMBERS", 4)
         np.testing.assert_array_equal(measure(one, INPUTS, TARGETS, (0.2, 0.6)).accuracy, whole.accuracy)
         for member in range(NETWORKS):
-            alone = Subject("", one.loss, one.networks.select([member]), one.diverged[:1], Recipe())
+            alone = Subject("", one.loss, one.networks.select([member]), one.diverged[:1])
             found = measure(alone, INPUTS, TARGETS, (0.2, 0.6))
             np.testing.assert_array_equal(found.accuracy[0], whole.accuracy[member])
 
@@ -123,12 +123,12 @@ class TestEveryKind:
         one = subject(perceptron, vectorised)
         alone = measure(one, INPUTS, TARGETS, (0.0, 0.5))
         one.networks.parameters["2.weight"][1] = math.nan
-        lost = Subject("", one.loss, one.networks, torch.tensor([False, True, False]), Recipe())
+        lost = Subject("", one.loss, one.networks, torch.tensor([False, True, False]))
         found = measure(lost, INPUTS, TARGETS, (0.0, 0.5))
         assert np.isnan(found.clean).tolist() == [False, True, False]
         assert np.isnan(found.accuracy[1]).all()
         np.testing.assert_array_equal(found.accuracy[[0, 2]], alone.accuracy[[0, 2]])
-        every = Subject("", one.loss, one.networks, torch.ones(3, dtype=torch.bool), Recipe())
+        every = Subject("", one.loss, one.networks, torch.ones(3, dtype=torch.bool))
         assert np.isnan(measure(every, INPUTS, TARGETS, (0.5,)).accuracy).all()
 
 

@@ -24,16 +24,12 @@ class Subject:
         loss: The loss.
         networks: The S networks.
         diverged: Networks that have diverged, boolean ``[S]``.
-        recipe: How they were trained.
-        stop: Epochs after which training stopped, if before the end of the recipe.
     """
 
     name: str
     loss: Loss
     networks: Networks
     diverged: Tensor
-    recipe: Recipe
-    stop: int | None = None
 
     @property
     def losses(self) -> Loss:
@@ -48,7 +44,6 @@ def train_subject(
     seeds: Sequence[int],
     recipe: Recipe,
     way: Way = "population",
-    stop: int | None = None,
     tick: Callable[[float], None] | None = None,
 ) -> Subject:
     """Train one network with a loss for each seed.
@@ -68,6 +63,6 @@ def train_subject(
             if tick is not None:
                 tick(done[0] + done[1] * share)
 
-        parts.append(train(task, population, chunk, recipe, way, stop=stop, tick=told))
+        parts.append(train(task, population, chunk, recipe, way, tick=told))
     networks = Networks.gather([part.networks for part in parts], list(range(len(seeds))))
-    return Subject(name, loss, networks, torch.cat([part.diverged for part in parts]), recipe, stop)
+    return Subject(name, loss, networks, torch.cat([part.diverged for part in parts]))

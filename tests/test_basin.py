@@ -30,9 +30,8 @@ from lossmith.nets import Normalise
 from lossmith.report import save_figure
 from lossmith.report.minima import plot_basin
 from lossmith.seeds import generator
-from lossmith.training import Networks
+from lossmith.training import Networks, accuracy
 from lossmith.training.networks import own_state
-from lossmith.training.trainer import accuracy
 
 CLASSES, SAMPLES, NETWORKS = 4, 60, 3
 Factory = Callable[[], nn.Module]

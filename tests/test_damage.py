@@ -33,9 +33,8 @@ from lossmith.nets import Normalise
 from lossmith.report import save_figure
 from lossmith.report.minima import plot_damage
 from lossmith.seeds import generator
-from lossmith.training import Networks
+from lossmith.training import Networks, accuracy
 from lossmith.training.networks import own_state
-from lossmith.training.trainer import accuracy
 
 CLASSES, SAMPLES, NETWORKS = 4, 60, 3
 INPUTS = torch.rand(SAMPLES, 2, 4, 4, generator=generator("tests", "damage"), dtype=torch.float64) * 9

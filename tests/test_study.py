@@ -737,6 +737,14 @@ class TestEvolve:
         ("recipe.milestones", [0.5]),
         ("recipe.decay", 0.5),
         ("recipe.clip", 1.0),
+        ("recipe.crop", 2),
+        ("recipe.flip", True),
+        ("recipe.cutout", 3),
+        ("recipe.mixup", 0.5),
+        ("recipe.cutmix", 0.5),
+        ("recipe.flooding", 0.1),
+        ("recipe.patience", 2),
+        ("recipe.precision", "bfloat16"),
         ("recipe.adversary", "fgsm"),
         ("recipe.adversary_epsilon", 0.2),
         ("recipe.adversary_steps", 3),
@@ -756,6 +764,8 @@ class TestEvolve:
         ("objective.record", ["balanced-accuracy"]),
         ("run.training", "plain"),
         ("run.replicates", 2),
+        ("run.partial", 0.5),
+        ("run.hopeless", 0.5),
         ("run.finalists", 3),
         ("run.finalist_seeds", 3),
         ("run.chunk", 2),
@@ -1187,7 +1197,8 @@ ALL_CHANGED: dict[str, dict[str, Any]] = {
     "recipe": {
         "optimizer": "adamw", "lr": 1e-7, "momentum": 0.1, "weight_decay": 1e-300, "epochs": 7, "steps": 8,
         "batch_size": 9, "schedule": "step", "milestones": [0.1, 1 / 3], "decay": 0.7, "clip": 2.5,
-        "adversary": "pgd", "adversary_epsilon": 0.3, "adversary_steps": 3,
+        "crop": 4, "flip": True, "cutout": 16, "mixup": 0.2, "cutmix": 1.0, "flooding": 0.1, "patience": 5,
+        "precision": "bfloat16", "adversary": "pgd", "adversary_epsilon": 0.3, "adversary_steps": 3,
     },
     "search": {
         "space": "taylor", "order": 5, "gain": "fixed", "population": 7, "generations": 8, "sigma": 0.1 + 0.2,
@@ -1196,7 +1207,10 @@ ALL_CHANGED: dict[str, dict[str, Any]] = {
     "objective": {
         "objective": "weighted", "epsilon": 0.05, "gradient": "margin", "weight": 0.7, "record": ["balanced-accuracy"],
     },
-    "run": {"training": "plain", "replicates": 2, "finalists": 3, "finalist_seeds": 4, "chunk": 5, "device": "cuda:1"},
+    "run": {
+        "training": "plain", "replicates": 2, "partial": 0.5, "hopeless": 0.2, "finalists": 3, "finalist_seeds": 4,
+        "chunk": 5, "device": "cuda:1",
+    },
 }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from lossmith.errors import InputError
 from lossmith.losses import Loss, load
 from lossmith.losses.files import read_json
 from lossmith.store import Store
-from lossmith.study.evolve import spread
+from lossmith.study.evolve import dropped_trainings, spread
 from lossmith.study.front import export_front, read_front
 
 
@@ -54,6 +54,8 @@ def run(arguments: Sequence[str]) -> None:
             console.print(f"{part}: {values}")
     counts = summary["candidates"]
     console.print("candidates: " + (", ".join(f"{number} {status}" for status, number in counts.items()) or "none"))
+    if summary["dropped"]:
+        console.print(f"networks given up as hopeless: {summary['dropped']}")
     if summary["best"] is not None:
         console.print(f"best fitness of a candidate: {summary['best']:.4f} (one of many noisy values)")
     if summary["finalists"]:
@@ -89,6 +91,7 @@ def summarise(directory: Path) -> dict[str, Any]:
         "state": "ended" if winner is not None else _state(settings, rows),
         "settings": settings,
         "candidates": counts,
+        "dropped": dropped_trainings(rows),
         "best": max((row["fitness"] for row in rows if row["fitness"] is not None), default=None),
         "finalists": [
             {

@@ -20,9 +20,10 @@ from lossmith.seeds import derive
 from lossmith.store import Store
 from lossmith.study.evolve import Job, Progress, evolve
 from lossmith.study.settings import EvolveSettings, differences, read_toml, validated, with_data
-from lossmith.training import Way, available, choose_way, repeated
+from lossmith.training import Recipe, Way, available, choose_way, repeated
 
 Report = Callable[[str, float], None]
+LATER = ("crop", "flip", "cutout", "mixup", "cutmix", "flooding", "patience", "precision")
 RIVAL = "label smoothing + MAE, searched"
 
 
@@ -238,9 +239,11 @@ def _portable(settings: EvolveSettings) -> dict[str, Any]:
 
 
 def _digest(data: str, settings: EvolveSettings, plan: Plan) -> str:
-    # Without an adversary its settings say nothing; so the runs of comparisons that knew none are found again.
+    # What is idle stays out, so that runs of comparisons by versions that did not know it are found again.
     attacked = plan.recipe.adversary != "none"
     idle = set() if attacked else {"adversary", "adversary_epsilon", "adversary_steps"}
+    usual = Recipe().model_dump()
+    idle |= {name for name in LATER if getattr(plan.recipe, name) == usual[name]}
     document = {
         "data": data,
         "split": settings.data.model_dump(mode="json", exclude={"data"} if attacked else {"data", "white"}),

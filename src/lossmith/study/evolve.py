@@ -25,10 +25,10 @@ from lossmith.losses.files import write_json
 from lossmith.nets import check_network, network_factory
 from lossmith.search.objective import Objective, figures
 from lossmith.seeds import derive
-from lossmith.study.front import FILE, front_document
+from lossmith.study.front import DROPPED, FILE, front_document
 from lossmith.study.settings import EvolveSettings, with_data
 from lossmith.study.study import Result, Study
-from lossmith.training import Choice, Task, Way, available, choose_way, repeated, train
+from lossmith.training import Choice, Task, Way, available, check_recipe, choose_way, repeated, train
 
 SMOOTHINGS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 TELL_SECONDS = 0.3
@@ -167,8 +167,11 @@ class Job:
         factory = network_factory(settings.model, parts.train.inputs, parts.classes)
         check_network(factory, parts.train.inputs[: settings.recipe.batch_size], parts.classes)
         train_part, validation = parts.train.to(device), parts.validation.to(device)
-        task = Task(factory, train_part.inputs, train_part.targets, parts.classes, _white(source, settings))
-        return Job(task, (validation.inputs, validation.targets), source, settings.data)
+        held_out = (validation.inputs, validation.targets)
+        white = _white(source, settings)
+        task = Task(factory, train_part.inputs, train_part.targets, parts.classes, white, held_out)
+        check_recipe(task, settings.recipe)
+        return Job(task, held_out, source, settings.data)
 
     def test(self) -> tuple[Tensor, Tensor]:
         """Inputs and labels of the test part; for what is done once, at the end."""
@@ -234,7 +237,7 @@ class _Work:
                     label = {"generation": generation, "members": [candidate.member for candidate in chunk]}
                     with self.log.chunk("search", label):
                         tick = self._ticker("search", generation, number, len(chunks), study.search.generations)
-                        measured = self._train([candidate.loss for candidate in chunk], seeds, tick)
+                        measured = self._train([candidate.loss for candidate in chunk], seeds, tick, searching=True)
                         study.record(
                             Result(
                                 candidate,
@@ -315,7 +318,8 @@ class _Work:
         losses = Loss.stack([cross_entropy()] * count)
         seeds = [derive(self.seed, "measuring", replicate) for replicate in range(replicates)]
         chunks = -(-self.settings.search.population // count)
-        batches = recipe.total_steps(len(task.inputs)) * self.settings.search.generations * chunks
+        length = round(self.settings.run.partial * recipe.total_steps(len(task.inputs)))
+        batches = length * self.settings.search.generations * chunks
         return choose_way(task, repeated(losses, replicates), seeds * count, recipe, batches)
 
     def _tried(self, stage: str, entries: Sequence[Entry], count: int) -> list[dict[str, Any]]:
@@ -353,11 +357,18 @@ class _Work:
             )
         return max(sound, key=lambda row: row["mean"])
 
-    def _train(self, losses: Sequence[Loss], seeds: Sequence[int], tick: Callable[[float], None]) -> Measured:
-        way, started = self.way(), time.perf_counter()
+    def _train(
+        self, losses: Sequence[Loss], seeds: Sequence[int], tick: Callable[[float], None], searching: bool = False
+    ) -> Measured:
+        way, started, run = self.way(), time.perf_counter(), self.settings.run
         population = repeated(Loss.stack(losses), len(seeds))
-        trained = train(self.job.task, population, list(seeds) * len(losses), self.settings.recipe, way, tick=tick)
+        share, drop = (run.partial, run.hopeless) if searching else (1.0, None)
+        seeds_of_all = list(seeds) * len(losses)
+        recipe = self.settings.recipe
+        trained = train(self.job.task, population, seeds_of_all, recipe, way, share=share, drop=drop, tick=tick)
         found = {name: value.cpu() for name, value in figures(self.objective(trained, *self.job.validation)).items()}
+        if drop is not None and trained.dropped is not None:
+            found[DROPPED] = trained.dropped.double()
         for name, values in found.items():
             if values.shape != (len(losses) * len(seeds),):
                 raise InputError(
@@ -398,6 +409,9 @@ class _Work:
         counts = self.study.counts()
         settings = self.settings.model_dump(mode="json")
         settings["data"]["data"] = Path(settings["data"]["data"]).name
+        candidates = {name: counts[name] for name in ("candidates", "untrainable", "diverged", "trainings")}
+        if self.settings.run.hopeless is not None:
+            candidates["dropped trainings"] = dropped_trainings(self.study.candidates())
         return {
             "origin": winner["origin"],
             "validation": spread(winner["scores"]),
@@ -410,7 +424,7 @@ class _Work:
                 }
                 for row in finalists
             ],
-            "candidates": {name: counts[name] for name in ("candidates", "untrainable", "diverged", "trainings")},
+            "candidates": candidates,
             "invariant": self.study.verdicts(),
             "objective": (self.study.store.setting("objective") or {}).get("function"),
             "digest": self.job.digest,
@@ -418,6 +432,11 @@ class _Work:
             "training": self.way(),
             "versions": self.versions(),
         }
+
+
+def dropped_trainings(rows: Sequence[dict[str, Any]]) -> int:
+    """How many networks of stored candidates were given up as hopeless."""
+    return round(sum(sum(row["figures"].get(DROPPED, ())) for row in rows))
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from lossmith.errors import InputError
 from lossmith.losses import Loss, save
 from lossmith.losses.files import read_json
 
+DROPPED = "dropped"
 FILE = "front.json"
 NAME = re.compile(r"\d+-\d+\.json")
 Row = Mapping[str, Any]
@@ -25,6 +26,7 @@ def figure_pair(rows: Sequence[Row]) -> tuple[str, str] | None:
         rows: Stored candidates.
     """
     names = list(dict.fromkeys(name for row in rows if row["status"] == "ok" for name in row["figures"]))
+    names = [name for name in names if name != DROPPED]
     ordered = sorted(names, key=lambda name: {"accuracy": 0, "robust-accuracy": 1}.get(name, 2))
     return (ordered[0], ordered[1]) if len(ordered) > 1 else None
 

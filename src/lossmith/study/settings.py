@@ -29,6 +29,14 @@ class RunSettings(BaseModel):
     replicates: int = Field(default=1, ge=1)
     """Networks trained for each candidate, with seeds of their own; the fitness is their mean."""
 
+    partial: float = Field(default=1.0, gt=0, le=1, allow_inf_nan=False)
+    """Partial training: share of the recipe's schedule after which a candidate is judged; finalists are trained in
+    full."""
+
+    hopeless: float | None = Field(default=None, gt=0, lt=1, allow_inf_nan=False)
+    """Share of a candidate's training after which networks are given up that are at chance level on validation data, or
+    no longer finite (default: none is); how many were is recorded."""
+
     finalists: int = Field(default=5, ge=1)
     """The best candidates that are trained again, beside the search's mean, cross-entropy and tuned label smoothing."""
 

@@ -1,8 +1,9 @@
 """Training of networks, one by one or a population at once."""
 
+from lossmith.training.course import accuracy
 from lossmith.training.networks import Networks, Task
 from lossmith.training.recipe import Recipe
-from lossmith.training.trainer import Choice, Trained, Way, accuracy, available, choose_way, repeated, train
+from lossmith.training.trainer import Choice, Trained, Way, available, check_recipe, choose_way, repeated, train
 
 __all__ = [
     "Choice",
@@ -13,6 +14,7 @@ __all__ = [
     "Way",
     "accuracy",
     "available",
+    "check_recipe",
     "choose_way",
     "repeated",
     "train",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +29,10 @@ class Task:
         targets: Class indices ``[N]`` or class probabilities ``[N, K]`` on the same device.
         classes: K.
         white: Value of a white pixel, if the inputs are images that can be attacked.
+        held_out: Inputs and class indices that are not trained on, for early stopping and for dropping hopeless
+            networks.
+        memo: What this process has learned about training it (compiled functions, how many networks the memory holds);
+            no result depends on it.
     """
 
     factory: Callable[[], nn.Module]
@@ -34,11 +40,18 @@ class Task:
     targets: Tensor
     classes: int
     white: float | None = None
+    held_out: tuple[Tensor, Tensor] | None = None
+    memo: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def device(self) -> torch.device:
         """Where the data lies and the networks are trained."""
         return self.inputs.device
+
+    @cached_property
+    def mean(self) -> Tensor:
+        """Mean of the training inputs, for each channel ``[C, 1, 1]`` or feature ``[F]``."""
+        return Normalise.fit(self.inputs).mean
 
     def build(self, seed: int) -> nn.Module:
         """A network with the initial weights of a training seed."""
@@ -137,6 +150,19 @@ class Networks:
         parameters = {name: value[rows] for name, value in self.parameters.items()}
         buffers = {name: value[rows] for name, value in self.buffers.items()}
         return Networks(self.base, parameters, buffers, self.vectorised)
+
+    def where(self, replaced: Tensor, others: Networks) -> Networks:
+        """These networks, less those ``replaced [P]`` by others."""
+
+        def mixed(mine: State, theirs: State) -> State:
+            return {
+                name: torch.where(replaced.to(value.device).reshape(-1, *(1,) * (value.ndim - 1)), theirs[name], value)
+                for name, value in mine.items()
+            }
+
+        return Networks(
+            self.base, mixed(self.parameters, others.parameters), mixed(self.buffers, others.buffers), self.vectorised
+        )
 
     @staticmethod
     def gather(parts: list[Networks], order: list[int]) -> Networks:

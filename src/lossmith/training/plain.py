@@ -2,46 +2,80 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from lossmith.attacks import floating, random_start
-from lossmith.losses import Criterion, Loss
+from lossmith.losses import Criterion, Loss, Term, log_outputs, sample_values
 from lossmith.training.adversary import attacked_batch, checked_white
-from lossmith.training.networks import Networks, Task, own_state
-from lossmith.training.randomness import batch_order, compiled_like_eager
+from lossmith.training.batches import Batches
+from lossmith.training.networks import Networks, State, Task, own_state
+from lossmith.training.precision import autocast
+from lossmith.training.randomness import compiled_like_eager
 from lossmith.training.recipe import Recipe, build_optimizer
+
+Objective = Callable[[State, Tensor, Tensor, Tensor], Tensor]
 
 
 class PlainRun:
-    """The training of one network with one loss, a batch at a time."""
+    """The training of one network with one loss, a batch at a time.
 
-    def __init__(self, task: Task, loss: Loss, seed: int, recipe: Recipe, compiled: bool = False) -> None:
+    Args:
+        task: What is trained on what.
+        loss: One loss.
+        seed: Of initial weights and batches.
+        recipe: The recipe.
+        compiled: Whether forward pass and loss are compiled: once for all trainings of the task whose losses have the
+            same terms, since the coefficients are an input.
+        channels_last: Whether images and convolutions lie in memory with their channels last.
+    """
+
+    def __init__(
+        self, task: Task, loss: Loss, seed: int, recipe: Recipe, compiled: bool = False, channels_last: bool = False
+    ) -> None:
         self.task, self.seed, self.recipe = task, seed, recipe
         self.network = task.build(seed).train()
+        self.layout = torch.channels_last if channels_last else torch.contiguous_format
+        if channels_last:
+            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = build_optimizer(recipe, [value for value in self.network.parameters() if value.requires_grad])
         self.criterion = Criterion(loss)
-        self.forward: Callable[[Tensor], Tensor] = compiled_like_eager(self.network) if compiled else self.network
+        self.batches = Batches(task, [seed], recipe)
+        self.compiled = _compiled(task, loss.terms) if compiled else None
+        if compiled:
+            self.state = {**dict(self.network.named_parameters()), **dict(self.network.named_buffers())}
+            self.coefficients = loss.coefficients.to(next(self.network.parameters()))
         self.done = 0
 
     def step(self) -> None:
         """Train on the next batch."""
-        recipe, samples = self.recipe, len(self.task.inputs)
-        epoch, position = divmod(self.done, recipe.steps_per_epoch(samples))
-        if position == 0:
-            self.order = batch_order(self.seed, epoch, samples).to(self.task.device)
-        batch = self.order[position * recipe.batch_size : (position + 1) * recipe.batch_size]
+        recipe = self.recipe
         for group in self.optimizer.param_groups:
-            group["lr"] = recipe.rate(self.done, recipe.total_steps(samples))
+            group["lr"] = recipe.rate(self.done, recipe.total_steps(self.batches.samples))
         self.optimizer.zero_grad()
-        inputs, targets = self.task.inputs[batch], self.task.targets[batch]
+        inputs, targets = self.batches.batch(self.done)
         if recipe.adversary != "none":
             inputs = self._attacked(inputs, targets)
+        if inputs.ndim == 4:
+            inputs = inputs.contiguous(memory_format=self.layout)
         self.network.train()
-        self.criterion(self.forward(inputs), targets).backward()
+        loss = self._loss(inputs, targets)
+        if recipe.flooding:
+            loss = (loss - recipe.flooding).abs() + recipe.flooding
+        loss.backward()
         if recipe.clip is not None:
             nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip)
         self.optimizer.step()
         self.done += 1
+
+    def _loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        with autocast(self.recipe, self.task.device):
+            if self.compiled is not None:
+                return self.compiled(self.state, inputs, targets, self.coefficients)
+            logits = self.network(inputs)
+        loss: Tensor = self.criterion(logits.float() if logits.dtype == torch.bfloat16 else logits, targets)
+        return loss
 
     def _attacked(self, inputs: Tensor, targets: Tensor) -> Tensor:
         images = floating(inputs)
@@ -57,6 +91,9 @@ class PlainRun:
             checked_white(self.task),
         )[0]
 
+    def keep(self, members: list[int]) -> None:
+        """Go on with the one member there is."""
+
     def networks(self) -> Networks:
         """The network as it is now, as a population of one."""
         parameters, buffers = own_state(self.network)
@@ -66,3 +103,18 @@ class PlainRun:
             {name: value[None] for name, value in buffers.items()},
             vectorised=False,
         )
+
+
+def _compiled(task: Task, terms: tuple[Term, ...]) -> Objective:
+    """The mean loss of a batch, as a compiled function of state, batch and coefficients; made once for a task."""
+    known: dict[tuple[Term, ...], Objective] = task.memo.setdefault("compiled", {})
+    if terms not in known:
+        base = task.build(0).train()
+
+        def objective(state: State, inputs: Tensor, targets: Tensor, coefficients: Tensor) -> Tensor:
+            logits = functional_call(base, state, (inputs,))
+            weighted = list(zip(terms, coefficients.unbind(), strict=True))
+            return sample_values(weighted, log_outputs(logits), targets).mean()
+
+        known[terms] = compiled_like_eager(objective)
+    return known[terms]

@@ -9,8 +9,10 @@ from torch.func import functional_call, vmap
 from lossmith.attacks import floating, random_start
 from lossmith.losses import GradientRule, Loss
 from lossmith.training.adversary import attacked_batch, checked_white
+from lossmith.training.batches import Batches
 from lossmith.training.networks import Networks, State, Task, input_dim, own_state, shared_buffers
-from lossmith.training.randomness import batch_order, compiled_like_eager
+from lossmith.training.precision import vmapped_autocast
+from lossmith.training.randomness import compiled_like_eager
 from lossmith.training.recipe import Recipe, build_optimizer
 
 
@@ -31,9 +33,10 @@ class PopulationRun:
 
     def __init__(self, task: Task, losses: Loss, seeds: Sequence[int], recipe: Recipe, compiled: bool = False) -> None:
         self.task, self.recipe = task, recipe
-        self.distinct = list(dict.fromkeys(seeds))
-        place = torch.tensor([self.distinct.index(seed) for seed in seeds])
-        starts = [task.build(seed) for seed in self.distinct]
+        distinct = list(dict.fromkeys(seeds))
+        self.batches = Batches(task, distinct, recipe)
+        place = torch.tensor([distinct.index(seed) for seed in seeds])
+        starts = [task.build(seed) for seed in distinct]
         self.base = starts[0].train()
         self.shared = shared_buffers(self.base)
         states = [own_state(network) for network in starts]
@@ -47,9 +50,9 @@ class PopulationRun:
         self.leaves = [value for value in self.parameters.values() if value.requires_grad]
         self.optimizer = build_optimizer(recipe, self.leaves)
         self.place = place.to(task.device)
-        self.losses = losses
+        self.losses = losses.to(task.device)
         self.rule: GradientRule | None = None
-        shared_batch = len(self.distinct) == 1 and recipe.adversary == "none"
+        shared_batch = len(distinct) == 1 and recipe.adversary == "none"
         self.input_dim = input_dim(self.parameters) if shared_batch else 0
         forward = vmap(self._call, in_dims=(0, 0, self.input_dim), randomness="same")
         self.forward: Callable[[State, State, Tensor], Tensor] = compiled_like_eager(forward) if compiled else forward
@@ -57,24 +60,24 @@ class PopulationRun:
 
     def step(self) -> None:
         """Train on the next batch."""
-        recipe, samples = self.recipe, len(self.task.inputs)
-        epoch, position = divmod(self.done, recipe.steps_per_epoch(samples))
-        if position == 0:
-            orders = torch.stack([batch_order(seed, epoch, samples) for seed in self.distinct]).to(self.task.device)
-            self.order = orders[0] if len(self.distinct) == 1 else orders[self.place]
-        batch = self.order[..., position * recipe.batch_size : (position + 1) * recipe.batch_size]
-        inputs, targets = self.task.inputs[batch], self.task.targets[batch]
-        if self.input_dim == 0 and batch.ndim == 1:
+        recipe = self.recipe
+        inputs, targets = self.batches.batch(self.done)
+        if len(self.batches.seeds) > 1:
+            inputs, targets = inputs[self.place], targets[self.place]
+        elif self.input_dim == 0:
             inputs = inputs.expand(len(self.place), *inputs.shape)
         if recipe.adversary != "none":
             inputs = self._attacked(inputs, targets)
         for group in self.optimizer.param_groups:
-            group["lr"] = recipe.rate(self.done, recipe.total_steps(samples))
+            group["lr"] = recipe.rate(self.done, recipe.total_steps(self.batches.samples))
         self.base.train()
-        logits = self.forward(self.parameters, self.buffers, inputs)
+        with vmapped_autocast(recipe):
+            logits = self.forward(self.parameters, self.buffers, inputs)
         if self.rule is None:
             self.rule = self.losses.gradient_rule(logits)
-        slope = self.rule(logits.detach(), targets) / batch.shape[-1]
+        slope = self.rule(logits.detach(), targets) / logits.shape[-2]
+        if recipe.flooding:
+            slope = slope * self._tide(logits.detach(), targets)
         # Not `backward`, which would copy each gradient into place.
         for leaf, gradient in zip(
             self.leaves, torch.autograd.grad(logits, self.leaves, slope, allow_unused=True), strict=True
@@ -87,7 +90,7 @@ class PopulationRun:
 
     def _attacked(self, inputs: Tensor, targets: Tensor) -> Tensor:
         images = floating(inputs)
-        starts = [random_start(images[0], seed, "adversary", self.done) for seed in self.distinct]
+        starts = [random_start(images[0], seed, "adversary", self.done) for seed in self.batches.seeds]
         start = starts[0] if len(starts) == 1 else torch.stack(starts)[self.place]
         return attacked_batch(
             self.networks(copied=False).forward,
@@ -98,6 +101,28 @@ class PopulationRun:
             self.recipe,
             checked_white(self.task),
         )
+
+    def _tide(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """The sign of each member's loss less the level of flooding, ``[P, 1, 1]``: the slope of ``|L − b| + b``."""
+        values = self.losses.value(logits.float() if logits.dtype == torch.bfloat16 else logits, targets)
+        return (values.mean(-1) - self.recipe.flooding).sign()[:, None, None].to(logits.dtype)
+
+    def keep(self, members: list[int]) -> None:
+        """Go on with some of the members only."""
+        rows = torch.tensor(members, device=self.task.device)
+        kept = {name: _laid_out(value.detach()[rows]) for name, value in self.parameters.items()}
+        for name, value in kept.items():
+            value.requires_grad_(self.parameters[name].requires_grad)
+        leaves = [value for value in kept.values() if value.requires_grad]
+        optimizer = build_optimizer(self.recipe, leaves)
+        for old, new in zip(self.leaves, leaves, strict=True):
+            optimizer.state[new] = {
+                name: _laid_out_like(new, value[rows]) if value.shape == old.shape else value
+                for name, value in self.optimizer.state[old].items()
+            }
+        self.parameters, self.leaves, self.optimizer = kept, leaves, optimizer
+        self.buffers = {name: value[rows] for name, value in self.buffers.items()}
+        self.place, self.losses, self.rule = self.place[rows], self.losses[members], None
 
     def networks(self, copied: bool = True) -> Networks:
         """The networks as they are now; without a copy they change when training goes on."""

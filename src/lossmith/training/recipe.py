@@ -36,6 +36,27 @@ class Recipe(BaseModel):
     """Factor of the step schedule at each milestone."""
     clip: float | None = Field(None, gt=0, allow_inf_nan=False)
     """Largest norm of a network's whole gradient; longer ones are scaled down."""
+    crop: int = Field(0, ge=0)
+    """Augmentation: images are padded with black by so many pixels and cut back at a random place (4 is usual for
+    32×32)."""
+    flip: bool = False
+    """Augmentation: every other image, at random, is mirrored left to right."""
+    cutout: int = Field(0, ge=0)
+    """Augmentation: side of a square, at a random place of each image, that is filled with the mean pixel (Cutout; 16
+    is usual for CIFAR-10)."""
+    mixup: float = Field(0.0, ge=0, allow_inf_nan=False)
+    """Augmentation: α of mixup, which mixes two samples and their labels by λ ~ Beta(α, α)."""
+    cutmix: float = Field(0.0, ge=0, allow_inf_nan=False)
+    """Augmentation: α of CutMix, which puts a piece of another image, of 1 − λ of the area, into each; with mixup, too,
+    each batch draws one of the two."""
+    flooding: float = Field(0.0, ge=0, allow_inf_nan=False)
+    """Flooding: where a batch's loss L is below this level b, it is raised instead: |L − b| + b is minimised."""
+    patience: int | None = Field(None, ge=1)
+    """Early stopping: a training ends after so many epochs without a better validation accuracy, and its best epoch
+    is what it gives."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Numbers of the forward pass: float32, or bfloat16 where PyTorch's autocast thinks it safe (weights and loss stay
+    float32)."""
     adversary: Literal["none", "fgsm", "pgd"] = "none"
     """Adversarial training (images only): every batch is attacked before it is trained on, by one step or by several
     from a random start, with the gradient of the loss that is trained."""
@@ -43,6 +64,11 @@ class Recipe(BaseModel):
     """Strength of that attack, a share of the range of pixels."""
     adversary_steps: int = Field(7, ge=1)
     """Steps of the adversary "pgd"."""
+
+    @property
+    def augments(self) -> bool:
+        """Whether samples are changed at random before they are trained on."""
+        return bool(self.crop or self.flip or self.cutout or self.mixup or self.cutmix)
 
     def steps_per_epoch(self, samples: int) -> int:
         """Batches in one pass over ``samples``."""

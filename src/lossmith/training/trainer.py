@@ -1,9 +1,11 @@
 """Training of many networks, in the way that is fastest here."""
 
+import gc
 import shutil
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -13,15 +15,28 @@ from torch import Tensor
 from lossmith.errors import InputError
 from lossmith.losses import Loss
 from lossmith.training.adversary import checked_white
+from lossmith.training.augmentation import check_augmentation
+from lossmith.training.course import Course, Finished, Observe, Run, finite
 from lossmith.training.networks import Networks, Task
 from lossmith.training.plain import PlainRun
 from lossmith.training.population import PopulationRun
 from lossmith.training.randomness import is_stochastic, seeded
 from lossmith.training.recipe import Recipe
 
-Way = Literal["plain", "population", "plain-compiled", "population-compiled"]
-Run = PlainRun | PopulationRun
-Observe = Callable[[list[int], int, Networks], None]
+Way = Literal[
+    "plain",
+    "population",
+    "plain-compiled",
+    "population-compiled",
+    "plain-channels-last",
+    "plain-channels-last-compiled",
+]
+COMPILED: dict[Way, Way] = {
+    "plain": "plain-compiled",
+    "plain-channels-last": "plain-channels-last-compiled",
+    "population": "population-compiled",
+}
+UNCOMPILED = {compiled: way for way, compiled in COMPILED.items()}
 
 
 @dataclass(frozen=True)
@@ -35,6 +50,7 @@ class Trained:
             logit that is not a finite number counts as wrong on every sample.
         losses: The losses that they were trained with, ``[P]``.
         white: Value of a white pixel, if they are networks of images that can be attacked.
+        dropped: Members whose training was given up as hopeless, boolean ``[P]``; None says none.
     """
 
     networks: Networks
@@ -42,6 +58,7 @@ class Trained:
     curve: Tensor | None
     losses: Loss
     white: float | None = None
+    dropped: Tensor | None = None
 
 
 def train(
@@ -52,63 +69,104 @@ def train(
     way: Way = "population",
     monitor: tuple[Tensor, Tensor] | None = None,
     stop: int | None = None,
+    share: float = 1.0,
+    drop: float | None = None,
     tick: Callable[[float], None] | None = None,
     observe: Observe | None = None,
 ) -> Trained:
     """Train one network for each member.
+
+    Where the memory of a GPU does not hold all members at once, they are trained in halves, with one warning.
 
     Args:
         task: What is trained on what.
         losses: A population ``[P]``.
         seeds: One seed a member, from which its initial weights, batches and dropout derive.
         recipe: The recipe of all members.
-        way: ``"plain"`` (one after another) or ``"population"`` (in one program); the results agree to rounding.
+        way: ``"plain"`` (one after another) or ``"population"`` (in one program), compiled or not, the plain way also
+            with channels last in memory; the results agree to rounding.
         monitor: Inputs and class indices on which accuracy is measured after each epoch.
         stop: End after this many epochs of the recipe (early stopping), its schedule unchanged.
+        share: End after this share of the recipe's batches (partial training), its schedule unchanged.
+        drop: After this share of the batches, stop training networks that are hopeless: at chance level on the task's
+            held-out data, or no longer finite.
         tick: Called after each epoch with the share of the work that is done.
         observe: Called before the first batch (epoch 0) and after each epoch with the members that are trained
             together, the epoch, and their networks as they are then.
 
     Raises:
         InputError: if there is not one seed for each member, the losses are made for another number of classes,
-            the population way cannot run the network, or an adversary has no images to attack.
+            the population way cannot run the network, the recipe does not suit the data, or the memory of the GPU does
+            not hold one network.
     """
     losses.check_classes(task.classes)
     if len(losses) != len(seeds):
         raise InputError(f"{len(losses)} losses need as many seeds, not {len(seeds)}")
+    check_recipe(task, recipe)
+    if task.held_out is None and drop is not None:
+        raise InputError("hopeless networks are found on data held out: give the task held_out, or leave drop out")
+    course = Course(task, recipe, _length(task, recipe, stop, share), monitor, drop, observe)
+    groups = _groups(task, seeds, recipe, way)
+    done: list[Finished] = []
+    while groups:
+        members = groups.pop(0)
+        before = sum(len(part.members) for part in done) / len(seeds)
+
+        def told(part: float, before: float = before, size: float = len(members) / len(seeds)) -> None:
+            if tick is not None:
+                tick(before + size * part)
+
+        try:
+            with seeded(task.device, seeds[members[0]], "dropout"), _vectorisable():
+                done.append(course.run(members, _made(task, losses, seeds, recipe, way, members), told))
+        except torch.OutOfMemoryError:
+            halves = _halved(task, members)
+        else:
+            continue
+        # Out of the handler, which holds what was allocated.
+        gc.collect()
+        torch.cuda.empty_cache()
+        groups = halves + groups
+    place = [member for part in done for member in part.members]
+    order = sorted(range(len(place)), key=place.__getitem__)
+    networks = Networks.gather([part.networks for part in done], order)
+    sound = networks.finite() & finite(networks.logits(task.inputs[: recipe.batch_size]))
+    curve = torch.cat([part.curve for part in done])[order] if monitor is not None else None
+    dropped = torch.cat([part.dropped for part in done])[order]
+    return Trained(networks, ~sound, curve, losses, task.white, dropped)
+
+
+def check_recipe(task: Task, recipe: Recipe) -> None:
+    """Raise an InputError if a recipe does not suit a task."""
     if recipe.adversary != "none":
         checked_white(task)
-    runs = list(_runs(task, losses, seeds, recipe, way))
-    length = recipe.total_steps(len(task.inputs))
-    per_epoch = recipe.steps_per_epoch(len(task.inputs))
-    if stop is not None:
-        length = min(length, stop * per_epoch)
-    parts: list[Networks] = []
-    curves: list[Tensor] = []
-    for number, (members, make) in enumerate(runs):
-        curve: list[Tensor] = []
-        with seeded(task.device, seeds[members[0]], "dropout"), _vectorisable():
-            run = make()
-            if observe is not None:
-                observe(members, 0, run.networks())
-            for step in range(1, length + 1):
-                run.step()
-                if step % per_epoch == 0 or step == length:
-                    if observe is not None:
-                        observe(members, -(-step // per_epoch), run.networks())
-                    if monitor is not None:
-                        curve.append(accuracy(run.networks().logits(monitor[0]), monitor[1]))
-                    if tick is not None:
-                        tick((number + step / length) / len(runs))
-        parts.append(run.networks())
-        if monitor is not None:
-            curves.append(torch.stack(curve, 1))
-    place = [member for members, _ in runs for member in members]
-    order = sorted(range(len(place)), key=place.__getitem__)
-    networks = Networks.gather(parts, order)
-    sound = networks.finite() & _finite(networks.logits(task.inputs[: recipe.batch_size]))
-    curve_of_all = torch.cat(curves)[order] if curves else None
-    return Trained(networks, ~sound, curve_of_all, losses, task.white)
+    check_augmentation(task.inputs, recipe)
+    if recipe.patience is not None and task.held_out is None:
+        raise InputError("early stopping (patience) needs data held out: give the task held_out, or leave it out")
+
+
+def _length(task: Task, recipe: Recipe, stop: int | None, share: float) -> int:
+    """Number of batches that are trained."""
+    samples = len(task.inputs)
+    length = max(1, round(share * recipe.total_steps(samples)))
+    return length if stop is None else min(length, stop * recipe.steps_per_epoch(samples))
+
+
+def _halved(task: Task, members: list[int]) -> list[list[int]]:
+    """Two groups instead of one that the memory does not hold; the task remembers it."""
+    if len(members) == 1:
+        raise InputError(
+            f"the memory of {task.device} does not hold the training of one network: give a smaller batch_size or a "
+            "smaller network, or train in bfloat16 (precision)"
+        )
+    size = -(-len(members) // 2)
+    if "fits" not in task.memo:
+        warnings.warn(
+            f"the memory of {task.device} does not hold {len(members)} networks at once; they are trained in parts",
+            stacklevel=3,
+        )
+    task.memo["fits"] = size
+    return [members[:size], members[size:]]
 
 
 @contextmanager
@@ -124,32 +182,24 @@ def _vectorisable() -> Iterator[None]:
         ) from None
 
 
-def accuracy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Share of right answers ``[P]`` in float64, for logits ``[P, N, K]``; 0 where a logit is not a finite number."""
-    right = (logits.argmax(-1) == targets).double().mean(-1)
-    return torch.where(_finite(logits), right, 0.0)
-
-
-def _finite(logits: Tensor) -> Tensor:
-    return logits.isfinite().flatten(1).all(1)
-
-
-def _runs(
-    task: Task, losses: Loss, seeds: Sequence[int], recipe: Recipe, way: Way
-) -> Iterator[tuple[list[int], Callable[[], Run]]]:
-    compiled = way.endswith("-compiled")
+def _groups(task: Task, seeds: Sequence[int], recipe: Recipe, way: Way) -> list[list[int]]:
+    """Members that are trained together."""
     if way.startswith("plain"):
-        for member in range(len(seeds)):
-            yield [member], lambda k=member: PlainRun(task, losses[k], seeds[k], recipe, compiled)  # type: ignore[misc]
-        return
+        return [[member] for member in range(len(seeds))]
     groups = [list(range(len(seeds)))]
     if len(set(seeds)) > 1 and is_stochastic(task.build(seeds[0]), task.inputs[: recipe.batch_size]):
         groups = [[k for k, seed in enumerate(seeds) if seed == wanted] for wanted in dict.fromkeys(seeds)]
-    for members in groups:
-        yield (
-            members,
-            lambda rows=members: PopulationRun(task, losses[rows], [seeds[k] for k in rows], recipe, compiled),  # type: ignore[misc]
-        )
+    size = task.memo.get("fits", len(seeds))
+    return [group[start : start + size] for group in groups for start in range(0, len(group), size)]
+
+
+def _made(task: Task, losses: Loss, seeds: Sequence[int], recipe: Recipe, way: Way, members: list[int]) -> Run:
+    """The run of some members."""
+    compiled = way.endswith("-compiled")
+    if way.startswith("plain"):
+        (member,) = members
+        return PlainRun(task, losses[member], seeds[member], recipe, compiled, "-channels-last" in way)
+    return PopulationRun(task, losses[members], [seeds[k] for k in members], recipe, compiled)
 
 
 @dataclass(frozen=True)
@@ -164,35 +214,34 @@ COMPILE_WORTH = 300.0
 
 
 def choose_way(task: Task, losses: Loss, seeds: Sequence[int], recipe: Recipe, batches: int) -> Choice:
-    """Measure a few batches of each way and keep the faster.
+    """Measure a few batches of each way and keep the fastest.
 
-    Compiling takes about a minute, so it is tried only where the whole work (``batches`` batches of all members) takes
-    the faster way more than five; where there is no compiler, or it fails on the network, nothing is said and the
-    ordinary way is kept. A network that cannot be vectorised (an LSTM) is trained the plain way. What fails has no
-    seconds.
+    Channels last is tried with networks that convolve. Compiling takes about a minute, so it is tried only where the
+    whole work (``batches`` batches of all members) takes the fastest way more than five; where there is no compiler, or
+    it fails on the network, nothing is said and the ordinary way is kept. A network that cannot be vectorised (an
+    LSTM) is trained the plain way. What fails has no seconds.
     """
     seconds: dict[Way, float] = {}
     with suppress(RuntimeError, TypeError, ValueError):
         seconds["population"] = measure(task, losses, seeds, recipe, "population")
     seconds["plain"] = measure(task, losses, seeds, recipe, "plain")
+    if any(value.ndim == 4 for value in task.build(seeds[0]).parameters()):
+        seconds["plain-channels-last"] = measure(task, losses, seeds, recipe, "plain-channels-last")
     best = min(seconds, key=seconds.__getitem__)
     if seconds[best] * batches > COMPILE_WORTH and has_compiler(task.device):
-        compiled: Way = "plain-compiled" if best == "plain" else "population-compiled"
         with suppress(Exception):
-            seconds[compiled] = measure(task, losses, seeds, recipe, compiled)
+            seconds[COMPILED[best]] = measure(task, losses, seeds, recipe, COMPILED[best])
     return Choice(min(seconds, key=seconds.__getitem__), seconds)
 
 
 def measure(task: Task, losses: Loss, seeds: Sequence[int], recipe: Recipe, way: Way, budget: float = 0.15) -> float:
     """Seconds that one batch of all members takes in one way: the median of the batches that fit the budget."""
-    plain = way.startswith("plain")
-    runs = list(_runs(task, losses, seeds, recipe, way))
-    chosen = runs[:1] if plain else runs
+    groups = _groups(task, seeds, recipe, way)
+    chosen = groups[:1] if way.startswith("plain") else groups
     total = 0.0
-    for members, make in chosen:
-        with ExitStack() as stack:
-            stack.enter_context(seeded(task.device, seeds[members[0]], "dropout"))
-            run = make()
+    for members in chosen:
+        with seeded(task.device, seeds[members[0]], "dropout"):
+            run = _made(task, losses, seeds, recipe, way, members)
             for _ in range(3):
                 run.step()
             times: list[float] = []
@@ -203,14 +252,12 @@ def measure(task: Task, losses: Loss, seeds: Sequence[int], recipe: Recipe, way:
                 _wait(task.device)
                 times.append(time.perf_counter() - start)
         total += sorted(times)[len(times) // 2]
-    return total * len(runs) if plain else total
+    return total * len(groups) / len(chosen)
 
 
 def available(way: Way, device: torch.device) -> Way:
     """The way itself, or without compiling where this machine has no compiler."""
-    if has_compiler(device):
-        return way
-    return "plain" if way.startswith("plain") else "population"
+    return way if has_compiler(device) else UNCOMPILED.get(way, way)
 
 
 def has_compiler(device: torch.device) -> bool:

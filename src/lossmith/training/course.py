@@ -1,0 +1,163 @@
+"""The way of a run from its first batch to its last, and what is watched on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lossmith.training.networks import Networks, Task
+from lossmith.training.plain import PlainRun
+from lossmith.training.population import PopulationRun
+from lossmith.training.recipe import Recipe
+
+Run = PlainRun | PopulationRun
+Observe = Callable[[list[int], int, Networks], None]
+LOOKED_AT = 1000
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What the members of one run ended with.
+
+    Args:
+        members: Their places in the whole population.
+        networks: Their networks, in this order.
+        curve: Accuracy after each epoch, ``[members, epochs]``; empty without a monitor.
+        dropped: Whether each was given up.
+    """
+
+    members: list[int]
+    networks: Networks
+    curve: Tensor
+    dropped: Tensor
+
+
+@dataclass(frozen=True)
+class Course:
+    """How long runs go, and what is watched.
+
+    Args:
+        task: What is trained on what.
+        recipe: The recipe.
+        length: Number of batches.
+        monitor: Inputs and class indices on which accuracy is measured after each epoch.
+        drop: Share of the batches after which hopeless networks are given up.
+        observe: Called before the first batch and after each epoch.
+    """
+
+    task: Task
+    recipe: Recipe
+    length: int
+    monitor: tuple[Tensor, Tensor] | None
+    drop: float | None
+    observe: Observe | None
+
+    def run(self, members: list[int], run: Run, tick: Callable[[float], None]) -> Finished:
+        """Train to the end, or until no member needs another batch."""
+        per_epoch = self.recipe.steps_per_epoch(len(self.task.inputs))
+        look = self._look()
+        best = None if self.recipe.patience is None else Best(self.recipe.patience)
+        going, lost = list(members), list[tuple[list[int], Networks]]()
+        right, curve = torch.zeros(len(members), dtype=torch.float64), list[Tensor]()
+        if self.observe is not None:
+            self.observe(going, 0, run.networks())
+        for step in range(1, self.length + 1):
+            run.step()
+            if step == look:
+                hopeless = self._hopeless(run.networks())
+                if any(hopeless):
+                    rows = [row for row, gone in enumerate(hopeless) if gone]
+                    networks = run.networks() if best is None or best.networks is None else best.networks
+                    lost.append(([going[row] for row in rows], networks.select(rows)))
+                    rows = [row for row, gone in enumerate(hopeless) if not gone]
+                    going = [going[row] for row in rows]
+                    if not going:
+                        break
+                    run.keep(rows)
+                    if best is not None:
+                        best.keep(rows)
+            if step % per_epoch == 0 or step == self.length:
+                networks = run.networks()
+                if self.observe is not None:
+                    self.observe(going, -(-step // per_epoch), networks)
+                if best is not None:
+                    networks = best.look(networks, self._right(networks, self.task.held_out))
+                if self.monitor is not None:
+                    right[[members.index(member) for member in going]] = self._right(networks, self.monitor)
+                    curve.append(right.clone())
+                over = best is not None and best.over
+                tick(1.0 if over else step / self.length)
+                if over:
+                    break
+        if going:
+            lost.append((going, run.networks() if best is None or best.networks is None else best.networks))
+        if self.monitor is not None:
+            curve += [right] * (-(-self.length // per_epoch) - len(curve))
+        order = [member for part, _ in lost for member in part]
+        networks = Networks.gather([networks for _, networks in lost], [order.index(member) for member in members])
+        gone = torch.tensor([member not in going for member in members])
+        return Finished(members, networks, torch.stack(curve, 1) if curve else right[:, None][:, :0], gone)
+
+    def _look(self) -> int | None:
+        """The batch after which hopeless networks are given up, unless it is the last."""
+        if self.drop is None:
+            return None
+        step = max(1, round(self.drop * self.length))
+        return step if step < self.length else None
+
+    def _hopeless(self, networks: Networks) -> list[bool]:
+        """Which networks are no better than the most frequent class would be by chance, or no longer finite."""
+        assert self.task.held_out is not None
+        inputs, targets = (values[:LOOKED_AT] for values in self.task.held_out)
+        common = float(targets.bincount().max()) / len(targets)
+        chance = common + 2 * (common * (1 - common) / len(targets)) ** 0.5
+        right = accuracy(networks.logits(inputs), targets).cpu()
+        return [bool(gone) for gone in (right <= chance) | ~networks.finite().cpu()]
+
+    def _right(self, networks: Networks, samples: tuple[Tensor, Tensor] | None) -> Tensor:
+        assert samples is not None
+        return accuracy(networks.logits(samples[0]), samples[1]).cpu()
+
+
+class Best:
+    """Early stopping: each member as it was after its best epoch, until ``patience`` epochs brought none better."""
+
+    def __init__(self, patience: int) -> None:
+        self.patience = patience
+        self.networks: Networks | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether every member has run out of patience."""
+        return bool((self.since >= self.patience).all())
+
+    def look(self, networks: Networks, right: Tensor) -> Networks:
+        """Take the accuracies ``[P]`` of an epoch into account; gives the best networks so far."""
+        if self.networks is None:
+            self.networks, self.right, self.since = networks, right, torch.zeros(len(right), dtype=torch.long)
+            return networks
+        better = (right > self.right) & (self.since < self.patience)
+        self.right = torch.where(better, right, self.right)
+        self.since = torch.where(better, 0, self.since + 1)
+        self.networks = self.networks.where(better, networks)
+        return self.networks
+
+    def keep(self, rows: list[int]) -> None:
+        """Go on with some of the members only."""
+        if self.networks is not None:
+            self.networks = self.networks.select(rows)
+            self.right, self.since = self.right[rows], self.since[rows]
+
+
+def accuracy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Share of right answers ``[P]`` in float64, for logits ``[P, N, K]``; 0 where a logit is not a finite number."""
+    right = (logits.argmax(-1) == targets).double().mean(-1)
+    return torch.where(finite(logits), right, 0.0)
+
+
+def finite(logits: Tensor) -> Tensor:
+    """Whether all logits ``[P, N, K]`` of each network are finite numbers, ``[P]``."""
+    return logits.isfinite().flatten(1).all(1)

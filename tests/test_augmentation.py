@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,14 +12,14 @@ from torch import Tensor, nn
 from lossmith import InputError, Loss, cross_entropy, mae, mse
 from lossmith.nets import Normalise
 from lossmith.seeds import derive
-from lossmith.training import Recipe, Task, train
+from lossmith.training import Recipe, Task, Way, train
 from lossmith.training import batches as batches_module
 from lossmith.training.augmentation import Draws, augmented, draw
 from lossmith.training.batches import Batches
 from lossmith.training.population import PopulationRun
 
 CLASSES, SAMPLES = 4, 50
-KINDS = {
+KINDS: dict[str, dict[str, Any]] = {
     "crop": {"crop": 2},
     "flip": {"flip": True},
     "cutout": {"cutout": 3},
@@ -39,7 +40,7 @@ def labels() -> Tensor:
     return torch.randint(0, CLASSES, (SAMPLES,), generator=torch.Generator().manual_seed(1))
 
 
-def recipe_of(**fields: object) -> Recipe:
+def recipe_of(**fields: Any) -> Recipe:
     return Recipe.model_validate({"batch_size": 12, "epochs": 2, "lr": 0.02, **fields})
 
 
@@ -121,7 +122,7 @@ def test_pixels_that_are_only_moved_keep_their_type(name: str) -> None:
 
 
 class TestDraws:
-    def drawn(self, seed: int = 0, epoch: int = 0, **fields: object) -> Draws:
+    def drawn(self, seed: int = 0, epoch: int = 0, **fields: Any) -> Draws:
         return draw(recipe_of(**fields), [seed], epoch, 500, 12, (3, 6, 8))
 
     def test_places_of_a_crop_are_uniform(self) -> None:
@@ -153,15 +154,20 @@ class TestDraws:
         assert not bool(self.drawn(mixup=1.0).pasted.any())
 
     def test_one_kind_does_not_change_what_another_draws(self) -> None:
-        alone = {"shift": {"crop": 2}, "mirrored": {"flip": True}, "hole": {"cutout": 2}, "partner": {"mixup": 0.3}}
+        alone: dict[str, dict[str, Any]] = {
+            "shift": {"crop": 2},
+            "mirrored": {"flip": True},
+            "hole": {"cutout": 2},
+            "partner": {"mixup": 0.3},
+        }
         all_of_them = self.drawn(crop=2, flip=True, cutout=2, mixup=0.3)
         for name, fields in alone.items():
             assert torch.equal(getattr(self.drawn(**fields), name), getattr(all_of_them, name))
 
     @pytest.mark.parametrize("changed", [{"seed": 1}, {"epoch": 1}])
-    def test_another_seed_or_epoch_draws_something_else(self, changed: dict[str, int]) -> None:
-        fields = {"crop": 2, "flip": True, "cutout": 2, "mixup": 0.3, "cutmix": 1.0}
-        for mine, theirs in zip(self.drawn(**fields), self.drawn(**changed, **fields), strict=True):  # type: ignore[arg-type]
+    def test_another_seed_or_epoch_draws_something_else(self, changed: dict[str, Any]) -> None:
+        fields: dict[str, Any] = {"crop": 2, "flip": True, "cutout": 2, "mixup": 0.3, "cutmix": 1.0}
+        for mine, theirs in zip(self.drawn(**fields), self.drawn(**changed, **fields), strict=True):
             assert not torch.equal(mine, theirs)
 
     def test_the_global_generator_is_left_alone(self) -> None:
@@ -227,7 +233,8 @@ def test_population_equals_plain(body: str, name: str, seeds: list[int]) -> None
     normalise = Normalise.fit(inputs)
     task = Task(lambda: nn.Sequential(normalise, *BODIES[body]()).double(), inputs, labels(), CLASSES)
     recipe = recipe_of(**KINDS[name])
-    plain, population = (train(task, LOSSES, seeds, recipe, way).networks for way in ("plain", "population"))  # type: ignore[arg-type]
+    ways: list[Way] = ["plain", "population"]
+    plain, population = (train(task, LOSSES, seeds, recipe, way).networks for way in ways)
     for key, value in plain.parameters.items():
         torch.testing.assert_close(value, population.parameters[key], rtol=1e-9, atol=1e-11)
     untouched = train(task, LOSSES, seeds, recipe_of()).networks
@@ -251,7 +258,7 @@ def test_a_batch_is_augmented_once_for_the_whole_population(monkeypatch: pytest.
 
 
 def test_images_are_evaluated_as_they_are() -> None:
-    """The curve is of the monitor's own pixels: a network that only looks at the left column is not confused by flips."""
+    """The curve is of the monitor's own pixels."""
     inputs = torch.zeros(SAMPLES, 1, 4, 4)
     inputs[:, 0, 0, 0] = labels().float()
     task = Task(lambda: nn.Sequential(nn.Flatten(), nn.Linear(16, CLASSES)), inputs, labels(), CLASSES)
@@ -269,7 +276,7 @@ def test_images_are_evaluated_as_they_are() -> None:
         ({"crop": 4}, (1, 4, 6), "crop = 4 pads images of 4×6 pixels so much .* give 3 or less"),
     ],
 )
-def test_augmentation_that_does_not_suit(fields: dict[str, object], shape: tuple[int, ...], message: str) -> None:
+def test_augmentation_that_does_not_suit(fields: dict[str, Any], shape: tuple[int, ...], message: str) -> None:
     inputs = torch.zeros(SAMPLES, *shape)
     task = Task(lambda: nn.Sequential(nn.Flatten(), nn.LazyLinear(CLASSES)), inputs, labels(), CLASSES)
     with pytest.raises(InputError, match=message):

@@ -1,19 +1,18 @@
 """All networks of a population trained in one program."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.func import functional_call, vmap
 
 from lossmith.attacks import floating, random_start
 from lossmith.losses import GradientRule, Loss
 from lossmith.training.adversary import attacked_batch, checked_white
 from lossmith.training.batches import Batches
-from lossmith.training.networks import Networks, State, Task, input_dim, own_state, shared_buffers
-from lossmith.training.precision import vmapped_autocast
-from lossmith.training.randomness import compiled_like_eager
+from lossmith.training.networks import Networks, State, Task, own_state
+from lossmith.training.perceptrons import Design, Perceptrons
 from lossmith.training.recipe import Recipe, build_optimizer
+from lossmith.training.vmapped import Engine, Vmapped
 
 
 class PopulationRun:
@@ -29,62 +28,66 @@ class PopulationRun:
         seeds: One seed a member; equal seeds mean equal initial weights and batches.
         recipe: The recipe of all.
         compiled: Whether ``torch.compile`` is applied to the forward pass.
+        traced: Whether multilayer perceptrons, too, are run by ``vmap``.
     """
 
-    def __init__(self, task: Task, losses: Loss, seeds: Sequence[int], recipe: Recipe, compiled: bool = False) -> None:
+    def __init__(
+        self,
+        task: Task,
+        losses: Loss,
+        seeds: Sequence[int],
+        recipe: Recipe,
+        compiled: bool = False,
+        traced: bool = False,
+    ) -> None:
         self.task, self.recipe = task, recipe
         distinct = list(dict.fromkeys(seeds))
         self.batches = Batches(task, distinct, recipe)
         place = torch.tensor([distinct.index(seed) for seed in seeds])
         starts = [task.build(seed) for seed in distinct]
         self.base = starts[0].train()
-        self.shared = shared_buffers(self.base)
         states = [own_state(network) for network in starts]
-        self.parameters = {
-            name: _laid_out(torch.stack([parameters[name] for parameters, _ in states])[place]).requires_grad_(
-                trained.requires_grad
-            )
-            for name, trained in self.base.named_parameters()
-        }
-        self.buffers = {name: torch.stack([buffers[name] for _, buffers in states])[place] for name in states[0][1]}
-        self.leaves = [value for value in self.parameters.values() if value.requires_grad]
-        self.optimizer = build_optimizer(recipe, self.leaves)
+        parameters, buffers = (
+            {name: torch.stack([state[kind][name] for state in states])[place] for name in states[0][kind]}
+            for kind in (0, 1)
+        )
+        self.compiled = compiled
+        simple = recipe.precision == "float32" and not compiled and not traced
+        self.design = Design.of(self.base) if simple else None
         self.place = place.to(task.device)
         self.losses = losses.to(task.device)
         self.rule: GradientRule | None = None
-        shared_batch = len(distinct) == 1 and recipe.adversary == "none"
-        self.input_dim = input_dim(self.parameters) if shared_batch else 0
-        forward = vmap(self._call, in_dims=(0, 0, self.input_dim), randomness="same")
-        self.forward: Callable[[State, State, Tensor], Tensor] = compiled_like_eager(forward) if compiled else forward
+        self.engine = self._engine(parameters, buffers)
+        self.optimizer = build_optimizer(recipe, self.engine.leaves)
         self.done = 0
+
+    def _engine(self, parameters: State, buffers: State) -> Engine:
+        if self.design is not None:
+            return Perceptrons(self.design, parameters)
+        shared = len(self.batches.seeds) == 1 and self.recipe.adversary == "none"
+        return Vmapped(self.base, parameters, buffers, self.recipe, self.compiled, shared)
 
     def step(self) -> None:
         """Train on the next batch."""
         recipe = self.recipe
         inputs, targets = self.batches.batch(self.done)
-        if len(self.batches.seeds) > 1:
-            inputs, targets = inputs[self.place], targets[self.place]
-        elif self.input_dim == 0:
-            inputs = inputs.expand(len(self.place), *inputs.shape)
+        of = self.place if len(self.batches.seeds) > 1 else None
+        if of is not None:
+            targets = targets[of]
         if recipe.adversary != "none":
-            inputs = self._attacked(inputs, targets)
+            images = inputs.expand(len(self.place), *inputs.shape) if of is None else inputs[of]
+            inputs, of = self._attacked(images, targets), torch.arange(len(self.place), device=self.task.device)
         for group in self.optimizer.param_groups:
             group["lr"] = recipe.rate(self.done, recipe.total_steps(self.batches.samples))
-        self.base.train()
-        with vmapped_autocast(recipe):
-            logits = self.forward(self.parameters, self.buffers, inputs)
+        logits = self.engine.logits(inputs, of)
         if self.rule is None:
             self.rule = self.losses.gradient_rule(logits)
-        slope = self.rule(logits.detach(), targets) / logits.shape[-2]
+        slope = self.rule(logits, targets) / logits.shape[-2]
         if recipe.flooding:
-            slope = slope * self._tide(logits.detach(), targets)
-        # Not `backward`, which would copy each gradient into place.
-        for leaf, gradient in zip(
-            self.leaves, torch.autograd.grad(logits, self.leaves, slope, allow_unused=True), strict=True
-        ):
-            leaf.grad = gradient if gradient is None else _laid_out_like(leaf, gradient)
+            slope = slope * self._tide(logits, targets)
+        self.engine.differentiate(slope)
         if recipe.clip is not None:
-            clip_each(self.leaves, recipe.clip)
+            clip_each(self.engine.gradients(), recipe.clip)
         self.optimizer.step()
         self.done += 1
 
@@ -110,49 +113,40 @@ class PopulationRun:
     def keep(self, members: list[int]) -> None:
         """Go on with some of the members only."""
         rows = torch.tensor(members, device=self.task.device)
-        kept = {name: _laid_out(value.detach()[rows]) for name, value in self.parameters.items()}
-        for name, value in kept.items():
-            value.requires_grad_(self.parameters[name].requires_grad)
-        leaves = [value for value in kept.values() if value.requires_grad]
-        optimizer = build_optimizer(self.recipe, leaves)
-        for old, new in zip(self.leaves, leaves, strict=True):
-            optimizer.state[new] = {
-                name: _laid_out_like(new, value[rows]) if value.shape == old.shape else value
-                for name, value in self.optimizer.state[old].items()
+        before, states = self.engine, self.optimizer.state
+        self.engine = self._engine(
+            *(
+                {name: value.detach()[rows] for name, value in state.items()}
+                for state in (before.parameters, before.buffers)
+            )
+        )
+        self.optimizer = build_optimizer(self.recipe, self.engine.leaves)
+        for old, new in zip(before.leaves, self.engine.leaves, strict=True):
+            self.optimizer.state[new] = {
+                name: before.selected(value, rows) if value.shape == old.shape else value
+                for name, value in states[old].items()
             }
-        self.parameters, self.leaves, self.optimizer = kept, leaves, optimizer
-        self.buffers = {name: value[rows] for name, value in self.buffers.items()}
         self.place, self.losses, self.rule = self.place[rows], self.losses[members], None
 
     def networks(self, copied: bool = True) -> Networks:
         """The networks as they are now; without a copy they change when training goes on."""
-        parameters = {name: value.detach() for name, value in self.parameters.items()}
+        parameters = {name: value.detach() for name, value in self.engine.parameters.items()}
         if not copied:
-            return Networks(self.base, parameters, self.buffers)
+            return Networks(self.base, parameters, self.engine.buffers)
         return Networks(
             self.base,
             {name: value.clone() for name, value in parameters.items()},
-            {name: value.clone() for name, value in self.buffers.items()},
+            {name: value.clone() for name, value in self.engine.buffers.items()},
         )
 
-    def _call(self, parameters: State, buffers: State, x: Tensor) -> Tensor:
-        result: Tensor = functional_call(self.base, {**parameters, **buffers, **self.shared}, (x,))
-        return result
 
+def clip_each(gradients: Sequence[Tensor], limit: float) -> None:
+    """Scale each member's gradient down to the norm ``limit``, as ``clip_grad_norm_`` does for one network.
 
-def _laid_out(stacked: Tensor) -> Tensor:
-    """Weights of linear layers ``[P, out, in]``, laid out in memory as their gradient comes."""
-    return stacked.mT.contiguous().mT if stacked.ndim == 3 else stacked
-
-
-def _laid_out_like(leaf: Tensor, gradient: Tensor) -> Tensor:
-    """The gradient in the memory layout of its leaf: fused optimisers read both in one order and do not check."""
-    return gradient if gradient.stride() == leaf.stride() else torch.empty_like(leaf).copy_(gradient)
-
-
-def clip_each(stacked: Sequence[Tensor], limit: float) -> None:
-    """Scale each member's gradient down to the norm ``limit``, as ``clip_grad_norm_`` does for one network."""
-    gradients = [value.grad for value in stacked if value.grad is not None]
+    Args:
+        gradients: By parameter, ``[P, …]`` each.
+        limit: The largest norm of a member's whole gradient.
+    """
     norms = torch.stack([gradient.reshape(len(gradient), -1).norm(dim=1) for gradient in gradients]).norm(dim=0)
     factor = (limit / (norms + 1e-6)).clamp(max=1.0)
     for gradient in gradients:

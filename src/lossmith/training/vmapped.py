@@ -1,0 +1,115 @@
+"""The forward and backward pass of a population of any network, vectorised by ``torch.func.vmap``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from lossmith.training.networks import State, input_dim, shared_buffers
+from lossmith.training.precision import vmapped_autocast
+from lossmith.training.randomness import compiled_like_eager
+from lossmith.training.recipe import Recipe
+
+
+class Engine(Protocol):
+    """The forward and backward pass of P networks.
+
+    Args:
+        parameters: Their parameters, ``[P, …]`` each.
+        buffers: Their buffers, ``[P, …]`` each, less the shared ones.
+        leaves: What an optimiser steps.
+    """
+
+    parameters: State
+    buffers: State
+    leaves: list[Tensor]
+
+    def logits(self, inputs: Tensor, of: Tensor | None) -> Tensor:
+        """Logits ``[P, B, K]`` in training mode.
+
+        Args:
+            inputs: ``[B, …]`` for all members, or ``[S, B, …]``.
+            of: Which of the S each member takes, ``[P]``.
+        """
+
+    def differentiate(self, slope: Tensor) -> None:
+        """Set the gradients of the leaves, where ``slope [P, B, K]`` is that of the last logits."""
+
+    def gradients(self) -> list[Tensor]:
+        """The gradients by parameter, ``[P, …]`` each."""
+
+    def selected(self, values: Tensor, rows: Tensor) -> Tensor:
+        """Of values shaped like a leaf, those of some members."""
+
+
+class Vmapped:
+    """An :class:`Engine` for any network that ``vmap`` can run.
+
+    Args:
+        base: One network of the architecture.
+        parameters: ``[P, …]`` each.
+        buffers: ``[P, …]`` each.
+        recipe: Its precision is used.
+        compiled: Whether ``torch.compile`` is applied to the forward pass.
+        shared: Whether all members get the same inputs.
+    """
+
+    def __init__(
+        self, base: nn.Module, parameters: State, buffers: State, recipe: Recipe, compiled: bool, shared: bool
+    ) -> None:
+        self.base, self.recipe, self.buffers = base, recipe, buffers
+        self.members = len(next(iter(parameters.values())))
+        self.shared = shared_buffers(base)
+        self.parameters = {
+            name: _laid_out(parameters[name]).detach().requires_grad_(trained.requires_grad)
+            for name, trained in base.named_parameters()
+        }
+        self.leaves = [value for value in self.parameters.values() if value.requires_grad]
+        self.input_dim = input_dim(self.parameters) if shared else 0
+        forward = vmap(self._call, in_dims=(0, 0, self.input_dim), randomness="same")
+        self.forward: Callable[[State, State, Tensor], Tensor] = compiled_like_eager(forward) if compiled else forward
+
+    def logits(self, inputs: Tensor, of: Tensor | None) -> Tensor:
+        """Logits ``[P, B, K]``, as in :class:`Engine`."""
+        if of is not None:
+            inputs = inputs[of]
+        elif self.input_dim == 0:
+            inputs = inputs.expand(self.members, *inputs.shape)
+        self.base.train()
+        with vmapped_autocast(self.recipe):
+            self.result = self.forward(self.parameters, self.buffers, inputs)
+        return self.result.detach()
+
+    def differentiate(self, slope: Tensor) -> None:
+        """Set the gradients of the leaves."""
+        # Not `backward`, which would copy each gradient into place.
+        gradients = torch.autograd.grad(self.result, self.leaves, slope, allow_unused=True)
+        del self.result
+        for leaf, gradient in zip(self.leaves, gradients, strict=True):
+            leaf.grad = gradient if gradient is None else _laid_out_like(leaf, gradient)
+
+    def gradients(self) -> list[Tensor]:
+        """The gradients by parameter, less those that have none."""
+        return [leaf.grad for leaf in self.leaves if leaf.grad is not None]
+
+    def selected(self, values: Tensor, rows: Tensor) -> Tensor:
+        """Rows of values, in the memory layout of a leaf."""
+        return _laid_out(values[rows])
+
+    def _call(self, parameters: State, buffers: State, x: Tensor) -> Tensor:
+        result: Tensor = functional_call(self.base, {**parameters, **buffers, **self.shared}, (x,))
+        return result
+
+
+def _laid_out(stacked: Tensor) -> Tensor:
+    """Weights of linear layers ``[P, out, in]``, laid out in memory as their gradient comes."""
+    return stacked.mT.contiguous().mT if stacked.ndim == 3 else stacked
+
+
+def _laid_out_like(leaf: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient in the memory layout of its leaf: fused optimisers read both in one order and do not check."""
+    return gradient if gradient.stride() == leaf.stride() else torch.empty_like(leaf).copy_(gradient)

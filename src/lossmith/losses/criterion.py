@@ -1,14 +1,15 @@
 """A loss as a drop-in for ``torch.nn.CrossEntropyLoss``."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lossmith.errors import InputError
-from lossmith.losses import powers
+from lossmith.losses import closed, powers
 from lossmith.losses.loss import Loss, smooth_labels
-from lossmith.losses.samples import sample_values
+from lossmith.losses.samples import Weighted, sample_values
 
 
 class Criterion(nn.Module):
@@ -73,25 +74,30 @@ class Criterion(nn.Module):
         classes = logits.shape[dim]
         self.loss.check_classes(classes)
         indices = self._checked(logits, targets, dim)
-        x = powers.log_outputs(logits, dim)
         terms = smooth_labels(self._terms, self.label_smoothing, classes) if self.label_smoothing else self._terms
         weight = self.weight
-        spread = None if weight is None else weight.to(x.dtype).reshape(-1, *(1,) * (logits.ndim - dim - 1))
         count: Tensor | int
         if indices:
             targets = targets.long()
             kept = targets != self.ignore_index
             known = torch.where(kept, targets, 0)
-            values = torch.where(kept, sample_values(terms, x, known, dim, spread), 0.0)
-            count = kept.sum() if weight is None else (weight.to(x.dtype)[known] * kept).sum()
+            values = torch.where(kept, self._values(terms, logits, known, dim), 0.0)
+            count = kept.sum() if weight is None else (weight.to(values.dtype)[known] * kept).sum()
         else:
-            values = sample_values(terms, x, targets, dim, spread)
+            values = self._values(terms, logits, targets, dim)
             count = values.numel()
         if self.reduction != "none":
             values = values.sum()
         if self.reduction == "mean":
             values = values / count
         return values if torch.is_autocast_enabled(logits.device.type) else values.to(logits.dtype)
+
+    def _values(self, terms: Sequence[Weighted], logits: Tensor, targets: Tensor, dim: int) -> Tensor:
+        if self.weight is None and logits.ndim == 2:
+            return closed.values(terms, logits, targets)
+        x = powers.log_outputs(logits, dim)
+        weight = None if self.weight is None else self.weight.to(x.dtype).reshape(-1, *(1,) * (logits.ndim - dim - 1))
+        return sample_values(terms, x, targets, dim, weight)
 
     def _checked(self, logits: Tensor, targets: Tensor, dim: int) -> bool:
         if self.weight is not None and self.weight.shape != (logits.shape[dim],):

@@ -75,7 +75,7 @@ class GradientRule:
     are linear in h alone are left out: the outputs sum to 1, so they have no effect, and a large c1 costs no accuracy.
 
     Args:
-        terms: Terms with their coefficients as tensors that broadcast with ``[*P, K, N]``.
+        terms: Terms with their coefficients: numbers, or tensors that broadcast with ``[*P, K, N]``.
     """
 
     def __init__(self, terms: Sequence[Weighted]) -> None:
@@ -120,8 +120,8 @@ class _SlopeSum:
     """``Σ c · d(h^i (log h)^l)/d log h`` over some terms: a constant, a polynomial in h by Horner's rule, the rest."""
 
     def __init__(self, terms: Iterable[Weighted]) -> None:
-        self._constant: Tensor | None = None
-        self._polynomial: dict[int, Tensor] = {}
+        self._constant: Any = None
+        self._polynomial: dict[int, Any] = {}
         self._others: list[Weighted] = []
         for term, c in terms:
             if term.h == 0:
@@ -134,14 +134,18 @@ class _SlopeSum:
         self.needs_log = bool(self._others)
 
     def __call__(self, x: Tensor, h: Tensor) -> Tensor:
-        total = h.new_zeros(()) if self._constant is None else self._constant
+        total = _tensor(0.0 if self._constant is None else self._constant, h)
         if self._polynomial:
             zero = torch.zeros_like(total)
             degree = max(self._polynomial)
-            rest = self._polynomial[degree]
+            rest = _tensor(self._polynomial[degree], h)
             for power in range(degree - 1, 0, -1):
-                rest = torch.addcmul(self._polynomial.get(power, zero), h, rest)
+                rest = torch.addcmul(_tensor(self._polynomial.get(power, zero), h), h, rest)
             total = torch.addcmul(total, h, rest)
         for term, c in self._others:
             total = total + c * powers.slope(x, term.h, term.log)
         return total
+
+
+def _tensor(number: Any, like: Tensor) -> Tensor:
+    return number if isinstance(number, Tensor) else like.new_full((), number)

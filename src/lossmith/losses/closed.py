@@ -1,0 +1,128 @@
+"""Loss and logit gradient of a batch together, in closed form: what one backward pass of a criterion costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lossmith.losses import powers
+from lossmith.losses.samples import GradientRule, Term, sample_values
+
+Numbers = Sequence[tuple[Term, float]]
+LARGEST = 8
+
+
+def values(terms: Numbers, logits: Tensor, targets: Tensor) -> Tensor:
+    """``−Σ_k φ(h_k, y_k)`` of each sample ``[N]``; where it is differentiated once, the gradient is ready by then.
+
+    The free polynomial of φ is summed by powers: ``p_i = h^i`` gives ``Σ c_i h^i``, ``Σ i c_i h^i`` and the slopes
+    ``i c_i h^i`` together. What this does not cover (class probabilities, other powers, compiled programs, forward
+    differentiation) is left to autograd.
+
+    Args:
+        terms: Terms with coefficients as numbers.
+        logits: ``[N, K]``.
+        targets: Class indices ``[N]`` or probabilities ``[N, K]``.
+    """
+    if targets.is_floating_point() or torch.compiler.is_compiling() or not all(_covered(term) for term, _ in terms):
+        return sample_values(terms, powers.log_outputs(logits), targets)
+    result: Tensor = _Both.apply(tuple(terms), logits, targets.long())[0]  # type: ignore[no-untyped-call]
+    return result
+
+
+def _covered(term: Term) -> bool:
+    """Whether a term acts at the label only, or is a whole positive power or the logarithm."""
+    return term.y > 0 or term == (0, 0, 1) or (term.log == 0 and term.h == int(term.h) and 1 <= term.h <= LARGEST)
+
+
+class _Both(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(terms: Numbers, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        return _both(terms, logits, targets)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        ctx.terms, logits, targets = inputs
+        ctx.mark_non_differentiable(output[1])
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(logits, targets, output[1])
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor | None, _: None) -> tuple[None, Tensor | None, None]:
+        logits, targets, gradient = ctx.saved_tensors
+        if slope is None:
+            return None, None, None
+        if torch.is_grad_enabled():
+            wide = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+            terms = [(term, wide.new_full((), c)) for term, c in ctx.terms]
+            gradient = GradientRule(terms)(wide, targets)
+        return None, (gradient * slope[:, None]).to(logits.dtype), None
+
+
+def _both(terms: Numbers, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Values ``[N]`` and their gradients ``[N, K]``, in float32 at least."""
+    wide = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+    x = torch.log_softmax(wide, -1)
+    place = targets[:, None]
+    at = x.gather(-1, place).clamp_(min=powers.LOWEST_LOG)
+    polynomial: dict[int, float] = {}
+    at_label: dict[int, float] = {}
+    constant, logarithm, others = 0.0, 0.0, list[tuple[Term, float]]()
+    for term, c in terms:
+        if not term.y and term.log:
+            constant += c
+        elif not term.y:
+            polynomial[int(term.h)] = polynomial.get(int(term.h), 0.0) + c
+        elif term.h == 0 and term.log:
+            logarithm += c
+        elif not term.log and term.h == int(term.h) and 1 <= term.h <= LARGEST:
+            at_label[int(term.h)] = at_label.get(int(term.h), 0.0) + c
+        else:
+            others.append((term, c))
+    value = at * logarithm
+    hard = torch.full_like(at, logarithm)
+    if at_label:
+        output = at.exp()
+        value += _horner(at_label, output)
+        hard += _horner({power: power * c for power, c in at_label.items()}, output)
+    for term, c in others:
+        value += c * powers.power(at, term.h, term.log)
+        hard += c * powers.slope(at, term.h, term.log)
+    # A polynomial that is linear in h has no slope: the outputs sum to 1.
+    value += polynomial.pop(1, 0.0)
+    total = hard.clone() if polynomial or constant else hard
+    if constant:
+        value += constant * x.clamp(min=powers.LOWEST_LOG).sum(-1, keepdim=True)
+        total += constant * x.shape[-1]
+    # In place where it can be: large temporary tensors cost more than the arithmetic.
+    h = x.exp_()
+    slopes: Tensor | None = None
+    raised = h
+    for power in range(2, max(polynomial, default=1) + 1):
+        raised = h * h if power == 2 else raised.mul_(h)
+        if c := polynomial.get(power, 0.0):
+            summed = raised.sum(-1, keepdim=True)
+            value += c * summed
+            total += power * c * summed
+            slopes = raised * (power * c) if slopes is None else slopes.add_(raised, alpha=power * c)
+    gradient = h.mul_(total)
+    if constant:
+        gradient -= constant
+    if slopes is not None:
+        gradient -= slopes
+    gradient.scatter_add_(-1, place, -hard)
+    return -value[:, 0], gradient
+
+
+def _horner(polynomial: dict[int, float], h: Tensor) -> Tensor:
+    """``Σ_i c_i h^i``, i ≥ 1."""
+    degree = max(polynomial)
+    rest = h * polynomial[degree]
+    for power in range(degree - 1, 0, -1):
+        rest = rest.add_(polynomial.get(power, 0.0)).mul_(h)
+    return rest

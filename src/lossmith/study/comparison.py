@@ -238,13 +238,15 @@ def _portable(settings: EvolveSettings) -> dict[str, Any]:
 
 
 def _digest(data: str, settings: EvolveSettings, plan: Plan) -> str:
-    # Without an adversary its settings say nothing; so the runs of comparisons that knew none are found again.
+    # What is not used says nothing, so that the runs of comparisons that knew no such setting are found again.
     attacked = plan.recipe.adversary != "none"
     idle = set() if attacked else {"adversary", "adversary_epsilon", "adversary_steps"}
     document = {
         "data": data,
         "split": settings.data.model_dump(mode="json", exclude={"data"} if attacked else {"data", "white"}),
-        "model": settings.model.model_dump(mode="json"),
+        "model": settings.model.model_dump(
+            mode="json", exclude={"dropout"} if settings.model.dropout is None else None
+        ),
         "recipe": plan.recipe.model_dump(mode="json", exclude=idle),
         "way": plan.way,
         "device": settings.run.device,

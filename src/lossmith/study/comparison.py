@@ -247,7 +247,9 @@ def _digest(data: str, settings: EvolveSettings, plan: Plan) -> str:
     document = {
         "data": data,
         "split": settings.data.model_dump(mode="json", exclude={"data"} if attacked else {"data", "white"}),
-        "model": settings.model.model_dump(mode="json"),
+        "model": settings.model.model_dump(
+            mode="json", exclude={"dropout"} if settings.model.dropout is None else None
+        ),
         "recipe": plan.recipe.model_dump(mode="json", exclude=idle),
         "way": plan.way,
         "device": settings.run.device,

@@ -96,9 +96,11 @@ def _check_output(network: nn.Module, samples: Tensor, classes: int) -> None:
     try:
         outputs = network(samples)
     except Exception as error:
+        other = {1: ", or repeat grey as colour (--channels 3)", 3: ", or make the images grey (--channels 1)"}
+        remedy = other.get(samples.shape[1], "") if samples.ndim == 4 else ""
         raise InputError(
             f"the model does not take inputs of shape {list(samples.shape)} in {mode} mode ({describe(error)}): "
-            "make it fit the data"
+            f"make it fit the data{remedy}"
         ) from error
     if not isinstance(outputs, Tensor):
         raise InputError(

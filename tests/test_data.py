@@ -258,12 +258,27 @@ class TestBadFiles:
             open_source(str(tmp_path / "none.npz"))
 
     def test_directory(self, tmp_path: Path) -> None:
-        with pytest.raises(InputError, match=r"is a directory: give the path of the \.npz file itself"):
+        with pytest.raises(InputError, match=r"has no class folders: give a directory .*, or an \.npz file"):
             open_source(str(tmp_path))
 
-    @pytest.mark.parametrize("name", ["mnist", "", "dig\0its", "~nobody-of-this-name", "x" * 5000])
+    @pytest.mark.parametrize("name", ["imagenet", "", "~nobody-of-this-name", "x" * 5000])
     def test_unknown_name(self, name: str) -> None:
-        with pytest.raises(InputError, match=r"unknown data '.*': give digits or the path of an \.npz file"):
+        with pytest.raises(InputError, match=r"unknown data '.*': give digits, mnist, .*, svhn, or the path of an"):
+            open_source(name)
+
+    @pytest.mark.parametrize(
+        ("name", "near"),
+        [
+            ("dig\0its", "digits"),
+            ("MNIST", "mnist"),
+            ("Fashion_MNIST", "fashion-mnist"),
+            ("cifar", "cifar10 or cifar100"),
+            ("cifar-100", "cifar100 or cifar10"),
+            ("shvn", "svhn"),
+        ],
+    )
+    def test_the_nearest_names_are_offered(self, name: str, near: str) -> None:
+        with pytest.raises(InputError, match=rf"unknown data '.*' \(perhaps {near} is meant\): give digits, "):
             open_source(name)
 
     @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 torn", b"\x80\x04."])

@@ -56,7 +56,7 @@ def needed_distributions(requirement: str) -> set[str]:
 def test_source_imports_only_declared_dependencies(pyproject: dict[str, Any]) -> None:
     declared = {canonicalize_name(Requirement(text).name) for text in pyproject["project"]["dependencies"]}
     extras = pyproject["project"]["optional-dependencies"]
-    optional = {canonicalize_name(Requirement(text).name): name for name in ("robust",) for text in extras[name]}
+    optional = {canonicalize_name(Requirement(text).name): name for name in ("robust", "hub") for text in extras[name]}
     importers: dict[str, set[str]] = {}
     providers = packages_distributions()
     for path in SOURCES:
@@ -69,7 +69,7 @@ def test_source_imports_only_declared_dependencies(pyproject: dict[str, Any]) ->
                 importers.setdefault(optional[min(names & optional.keys())], set()).add(path.name)
                 continue
             assert names & declared, f"{path.name} imports {module}, which pyproject.toml does not name as a dependency"
-    assert importers == {"robust": {"library.py"}}
+    assert importers == {"robust": {"library.py"}, "hub": {"images.py"}}
 
 
 def test_layers_below_the_command_line_do_not_import_the_top_of_the_package() -> None:

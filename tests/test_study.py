@@ -724,6 +724,8 @@ class TestEvolve:
         ("data.split_seed", 1),
         ("data.noise_seed", 1),
         ("data.white", 300.0),
+        ("data.image_size", 8),
+        ("data.channels", 3),
         ("model.model", "cnn"),
         ("model.hidden", [8, 8]),
         ("recipe.optimizer", "adamw"),
@@ -1191,7 +1193,7 @@ ALL_CHANGED: dict[str, dict[str, Any]] = {
     "data": {
         "data": "some \"quoted\" \\ place/ö.npz", "train_size": 3, "validation_size": 4, "test_size": 5,
         "label_noise": 0.1, "split_seed": 6, "noise_seed": 10**20,
-        "white": 0.5,
+        "white": 0.5, "image_size": 32, "channels": 3,
     },
     "model": {"model": "a.b:c", "hidden": [3, 4, 5]},
     "recipe": {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Self
 
@@ -22,6 +23,7 @@ PHASES = {
     "done": "done",
 }
 WIDTH = 132
+LOG = logging.getLogger("lossmith")
 
 
 def output() -> Console:
@@ -51,8 +53,23 @@ class _Lines(Progress):
         yield from (Text(task.fields["text"]) for task in self.tasks if task.visible and task.fields["text"])
 
 
+class _Log(logging.Handler):
+    """What the package logs, as lines of a console."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self.console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record."""
+        self.console.print(record.getMessage(), soft_wrap=True)
+
+
 class Bar:
-    """Progress on standard error: a bar on a terminal, now and then a line elsewhere, nothing if quiet."""
+    """Progress on standard error: a bar on a terminal, now and then a line elsewhere, nothing if quiet.
+
+    Meanwhile what the package logs is printed there, too.
+    """
 
     def __init__(self, quiet: bool) -> None:
         self.console = Console(stderr=True, quiet=quiet, highlight=False, markup=False)
@@ -68,17 +85,23 @@ class Bar:
             disable=not self.live,
             transient=True,
         )
+        self._log, self._level = _Log(self.console), LOG.level
         self._tasks: dict[str, TaskID] = {}
         self._said = ""
 
     def __enter__(self) -> Self:
         """Begin to draw."""
+        self._level = LOG.level
+        LOG.addHandler(self._log)
+        LOG.setLevel(logging.INFO)
         self._progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Stop drawing."""
         self._progress.stop()
+        LOG.setLevel(self._level)
+        LOG.removeHandler(self._log)
 
     def show(self, phase: str, done: float, text: str = "", line: str = "") -> None:
         """Show a phase and its share that is done; ``line`` is printed where there is no terminal, if it is new."""

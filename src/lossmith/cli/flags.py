@@ -4,11 +4,12 @@ import dataclasses
 import functools
 from pathlib import Path
 from types import NoneType
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import tyro
 from pydantic import BaseModel
 
+from lossmith.data import data_path
 from lossmith.errors import InputError
 from lossmith.study import EvolveSettings
 from lossmith.study.settings import read_toml, validated, with_data
@@ -35,8 +36,7 @@ def flags(model: type[BaseModel], only: tuple[str, ...] = ()) -> Any:
         else:
             shown: dict[str, Any] = {"help": " ".join((info.description or "").split())}
             if NoneType in get_args(info.annotation):
-                kind = get_args(info.annotation)[0]
-                shown |= {"metavar": getattr(kind, "__origin__", kind).__name__.upper(), "help_behavior_hint": ""}
+                shown |= {"metavar": _metavar(get_args(info.annotation)[0]), "help_behavior_hint": ""}
             elif info.annotation is bool:
                 shown |= {"help_behavior_hint": ""}
             hint = Annotated[info.annotation, tyro.conf.arg(**shown)]  # type: ignore[name-defined]
@@ -44,6 +44,14 @@ def flags(model: type[BaseModel], only: tuple[str, ...] = ()) -> Any:
     made = dataclasses.make_dataclass(model.__name__, fields, frozen=True)
     made.__doc__ = (model.__doc__ or "").split("\n")[0]
     return made
+
+
+def _metavar(kind: Any) -> str:
+    """What stands for the value of an optional setting: its choices, or its type."""
+    if get_origin(kind) is Literal:
+        return f"{{{','.join(map(str, get_args(kind)))}}}"
+    name: str = getattr(kind, "__origin__", kind).__name__
+    return name.upper()
 
 
 def filled(made: Any, document: dict[str, Any]) -> Any:
@@ -88,6 +96,6 @@ def merged(base: EvolveSettings, given: Any) -> EvolveSettings:
 
 
 def at_absolute_place(settings: EvolveSettings) -> EvolveSettings:
-    """The same settings with the path of a data file made absolute, so that a study goes on from anywhere."""
-    place = settings.data.data
-    return settings if place == "digits" else with_data(settings, str(Path(place).absolute()))
+    """The same settings with the path of the data made absolute, so that a study goes on from anywhere."""
+    path = data_path(settings.data.data)
+    return settings if path is None else with_data(settings, str(path.absolute()))

@@ -112,7 +112,8 @@ def opened(given: Looking) -> Opened:
     """The data, network and losses, all checked."""
     settings = merged(base_settings(given.losses), given.settings)
     set_threads(given.threads)
-    job = Job.open(settings)
+    with Bar(quiet=given.quiet or given.json):
+        job = Job.open(settings)
     return Opened(job, find_all(given.losses, job.classes), settings)
 
 

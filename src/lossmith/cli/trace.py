@@ -84,7 +84,8 @@ def run(arguments: Sequence[str]) -> None:
     directory = given.out or Path("trace")
     pictures = [directory / "figures" / f"trace.{kind}" for kind in (("png", "svg") if given.svg else ("png",))]
     _check_places([directory / "trace.npz", directory / "trace.json", *pictures])
-    job = Job.open(settings)
+    with Bar(quiet=given.quiet or given.json):
+        job = Job.open(settings)
     losses = find_all(given.losses, job.classes)
     names = [loss.name for loss in losses]
     try:

@@ -18,6 +18,8 @@ CHANNELS = (1, 3, 4)
 def tensor_from_numpy(array: NDArray[Any], what: str) -> Tensor:
     """A tensor with the array's values: uint8 and int64 as they are, every other real type as float32 or float64.
 
+    uint8 is not copied where it need not be.
+
     Raises:
         InputError: If the array holds anything but real numbers.
     """
@@ -26,7 +28,7 @@ def tensor_from_numpy(array: NDArray[Any], what: str) -> Tensor:
             f"{what} holds values of type {array.dtype}, but has to hold numbers: convert it before saving"
         )
     if array.dtype == np.uint8:
-        return torch.from_numpy(np.array(array, order="C"))
+        return torch.from_numpy(np.require(array, requirements=["C", "W"]))
     wide = array.dtype.kind == "f" and array.dtype.itemsize > 4
     number_type = np.float64 if wide else np.float32 if array.dtype.kind in "bf" else np.int64
     return torch.from_numpy(np.array(array, dtype=number_type, order="C"))

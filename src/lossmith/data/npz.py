@@ -37,10 +37,8 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
     Raises:
         InputError: If the file cannot be read, is not an .npz, is damaged, lacks an array, or holds Python objects.
     """
-    if path.is_dir():
-        raise InputError(f"{path} is a directory: give the path of the .npz file itself")
     if not path.is_file():
-        raise InputError(f"there is no file {path}: check the path (data is digits or the path of an .npz file)")
+        raise InputError(f"there is no file {path}: check the path of the .npz file or directory")
     try:
         with path.open("rb") as stream:
             return _read_arrays(stream, path)

@@ -1,5 +1,7 @@
 """What the user chooses about the data."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 
@@ -14,7 +16,9 @@ class DataSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
     data: str = "digits"
-    """Data to learn: "digits", or the path of an .npz file with x_train, y_train and, if wanted, x_test, y_test."""
+    """Data to learn: digits, or mnist, fashion-mnist, cifar10, cifar100, svhn (from the Hugging Face hub, then kept);
+    the path of an .npz file with x_train, y_train and, if wanted, x_test, y_test; or the path of a directory with a
+    folder of images for each class, or with train and test that hold these (./mnist for one that is called so)."""
 
     train_size: PositiveInt | None = None
     """Number of training samples (default: all that the validation and test parts leave)."""
@@ -39,3 +43,11 @@ class DataSettings(BaseModel):
     white: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Value of a white pixel, to which the strengths of attacks and noise relate (default: 16 for digits, 255 for
     other uint8 images, 1 for floating images)."""
+
+    image_size: PositiveInt | None = None
+    """Height and width that the images of a directory are made to have: the shorter side resized, the longer one
+    cropped in the middle (default: as they are, all alike)."""
+
+    channels: Literal[1, 3] | None = None
+    """Channels that images are converted to: 1 for grey, 3 for colour (default: as they are; those of a directory
+    become colour if any is)."""

@@ -1,14 +1,14 @@
-"""Where samples come from: scikit-learn's digits, an .npz file, tensors, or a PyTorch dataset."""
+"""All samples of a data set, checked: from arrays, tensors, or a PyTorch dataset."""
 
 import hashlib
-from collections.abc import Sized
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sized
+from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -22,7 +22,6 @@ from lossmith.data.arrays import (
     prepared_targets,
     tensor_from_numpy,
 )
-from lossmith.data.npz import read_npz
 from lossmith.errors import InputError
 
 
@@ -37,7 +36,7 @@ class _Names(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """All samples, with clean labels, before any split. Made by :func:`open_source` or by a classmethod, which check.
+    """All samples, with clean labels, before any split; made by a classmethod, which checks, or by ``open_source``.
 
     Attributes:
         name: For people; what identifies the data is ``digest``.
@@ -124,6 +123,30 @@ class Source:
         return cls._checked(name, names, inputs, targets, test_inputs, test_targets)
 
     @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], name: str, place: str) -> Self:
+        """Source of the NumPy arrays of a file.
+
+        Args:
+            arrays: ``x_train``, ``y_train`` and, if wanted, ``x_test``, ``y_test``; inputs ``[N,H,W,C]`` with 1, 3 or 4
+                channels are recognised and turned round.
+            name: What to call the data.
+            place: Where the arrays are, for messages.
+
+        Raises:
+            InputError: If an array holds anything but real numbers, or anything of :meth:`from_tensors`.
+        """
+        names = {key: f"{key} in {place}" for key in ("x_train", "y_train", "x_test", "y_test")}
+        tensors = {key: tensor_from_numpy(array, names[key]) for key, array in arrays.items()}
+        return cls._checked(
+            name,
+            _Names(*names.values()),
+            channels_first(tensors["x_train"]),
+            tensors["y_train"],
+            channels_first(tensors["x_test"]) if "x_test" in tensors else None,
+            tensors.get("y_test"),
+        )
+
+    @classmethod
     def _checked(
         cls,
         name: str,
@@ -147,50 +170,6 @@ class Source:
         check_test(inputs, test_inputs, names.inputs, names.test_inputs)
         check_test_targets(test_targets, int(targets.max()) + 1, names.test_targets)
         return cls(name, inputs, targets, test_inputs, test_targets)
-
-
-def open_source(data: str | Source) -> Source:
-    """The source that a name stands for.
-
-    Args:
-        data: ``"digits"`` (scikit-learn's 1797 handwritten digits, uint8 0…16, ``[N,1,8,8]``, 10 classes), the path
-            of an .npz file with ``x_train``, ``y_train`` and, if wanted, ``x_test``, ``y_test``, or a source, which
-            is returned. In a file, ``[N,H,W,C]`` with 1, 3 or 4 channels is recognised and turned round.
-
-    Raises:
-        InputError: If there is no such data or it cannot be used.
-    """
-    if isinstance(data, Source):
-        return data
-    if data == "digits":
-        return _digits()
-    try:
-        path = Path(data).expanduser()
-        unknown = not data or not (path.exists() or path.suffix == ".npz" or len(path.parts) > 1)
-    except (OSError, RuntimeError, ValueError):
-        unknown = True
-    if unknown:
-        raise InputError(f"unknown data {data!r}: give digits or the path of an .npz file")
-    arrays = read_npz(path)
-    names = {name: f"{name} in {path}" for name in ("x_train", "y_train", "x_test", "y_test")}
-    tensors = {name: tensor_from_numpy(array, names[name]) for name, array in arrays.items()}
-    return Source._checked(
-        path.name,
-        _Names(*names.values()),
-        channels_first(tensors["x_train"]),
-        tensors["y_train"],
-        channels_first(tensors["x_test"]) if "x_test" in tensors else None,
-        tensors.get("y_test"),
-    )
-
-
-def _digits() -> Source:
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    inputs = torch.from_numpy(np.asarray(digits.images, dtype=np.uint8))
-    targets = torch.from_numpy(np.asarray(digits.target, dtype=np.int64))
-    return replace(Source.from_tensors(inputs, targets, name="digits"), white=16.0)
 
 
 def _stacked(dataset: Dataset[Any], what: str) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,8 @@
-"""Networks: built in or the user's own, with normalisation as the first layer."""
+"""Networks: built in or the user's own, with the normalisation as the first layer."""
 
 from lossmith.nets.factory import NetworkFactory, check_network, network_factory
 from lossmith.nets.normalise import Normalise
+from lossmith.nets.registry import build
 from lossmith.nets.settings import ModelSettings
 
-__all__ = ["ModelSettings", "NetworkFactory", "Normalise", "check_network", "network_factory"]
+__all__ = ["ModelSettings", "NetworkFactory", "Normalise", "build", "check_network", "network_factory"]

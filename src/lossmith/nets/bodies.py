@@ -1,30 +1,28 @@
-"""The built-in networks, without the normalisation before them: plain stacks of PyTorch layers."""
+"""The small networks: a multilayer perceptron and a convolutional network of two or three stages."""
 
-from itertools import pairwise
+import math
 
 from torch import nn
 
-from lossmith.errors import InputError
+from lossmith.nets.parts import Shape, connected
 
 CONVOLUTION_CHANNELS = (16, 32, 32)
 SMALLEST_SIDE_OF_THIRD_STAGE = 7
 
 
-def mlp(input_shape: tuple[int, ...], classes: int, hidden: tuple[int, ...]) -> nn.Sequential:
+def mlp(input_shape: Shape, classes: int, hidden: tuple[int, ...] = (128,), dropout: float = 0.0) -> nn.Sequential:
     """Multilayer perceptron: ``[N, *input_shape]`` → ``[N,K]``.
 
     Args:
         input_shape: ``(C, H, W)``, which is flattened, or ``(F,)``.
         classes: Number of classes K.
         hidden: Widths of the hidden layers, each with ReLU after it; none gives multinomial logistic regression.
+        dropout: Rate of dropout after each hidden layer's ReLU.
     """
-    features = 1
-    for side in input_shape:
-        features *= side
-    return nn.Sequential(nn.Flatten(), *_connected((features, *hidden), classes))
+    return nn.Sequential(nn.Flatten(), *connected((math.prod(input_shape), *hidden), classes, dropout))
 
 
-def cnn(input_shape: tuple[int, ...], classes: int, hidden: tuple[int, ...]) -> nn.Sequential:
+def conv(input_shape: Shape, classes: int, hidden: tuple[int, ...] = (128,), dropout: float = 0.0) -> nn.Sequential:
     """Small convolutional network: ``[N,C,H,W]`` → ``[N,K]``.
 
     Stages of 3×3 convolution (16, then 32 channels), ReLU and 2×2 max pooling (left out when a side is 1), then fully
@@ -34,15 +32,8 @@ def cnn(input_shape: tuple[int, ...], classes: int, hidden: tuple[int, ...]) -> 
         input_shape: ``(C, H, W)``.
         classes: Number of classes K.
         hidden: Widths of the fully connected hidden layers.
-
-    Raises:
-        InputError: If the data is not images.
+        dropout: Rate of dropout after the ReLU of each fully connected hidden layer.
     """
-    if len(input_shape) != 3:
-        raise InputError(
-            f"the model cnn takes images, but this data has {input_shape[0]} flat features: use the model mlp, or give "
-            "images [N, channels, height, width]"
-        )
     channels, height, width = input_shape
     layers: list[nn.Module] = []
     for stage, width_of_stage in enumerate(CONVOLUTION_CHANNELS):
@@ -53,11 +44,4 @@ def cnn(input_shape: tuple[int, ...], classes: int, hidden: tuple[int, ...]) -> 
         if min(height, width) >= 2:
             layers.append(nn.MaxPool2d(2))
             height, width = height // 2, width // 2
-    return nn.Sequential(*layers, nn.Flatten(), *_connected((channels * height * width, *hidden), classes))
-
-
-def _connected(widths: tuple[int, ...], classes: int) -> list[nn.Module]:
-    layers: list[nn.Module] = []
-    for before, after in pairwise(widths):
-        layers += [nn.Linear(before, after), nn.ReLU()]
-    return [*layers, nn.Linear(widths[-1], classes)]
+    return nn.Sequential(*layers, nn.Flatten(), *connected((channels * height * width, *hidden), classes, dropout))

@@ -1,6 +1,7 @@
 """From settings to a function that builds networks, and the check that they fit the data."""
 
 import copy
+import re
 from collections.abc import Callable
 from itertools import chain
 
@@ -9,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from lossmith.errors import InputError
-from lossmith.nets.bodies import cnn, mlp
 from lossmith.nets.normalise import Normalise
-from lossmith.nets.own import describe, own_body
+from lossmith.nets.own import describe
+from lossmith.nets.registry import body_factory
 from lossmith.nets.settings import ModelSettings
 
 NetworkFactory = Callable[[], nn.Module]
@@ -29,25 +30,18 @@ def network_factory(settings: ModelSettings, train_inputs: Tensor, classes: int)
         classes: Number of classes K.
 
     Raises:
-        InputError: If there is no such network or it does not fit the shape of the data; the function that is returned
-            raises it if the user's own function fails.
+        InputError: If there is no such network, it does not fit the shape of the data, or it has no use for the rate of
+            dropout; the function that is returned raises it if the user's own function fails.
     """
-    body = _body_factory(settings, tuple(train_inputs.shape[1:]), classes)
+    body = body_factory(
+        settings.model, tuple(train_inputs.shape[1:]), classes, hidden=settings.hidden, dropout=settings.dropout
+    )
     normalise = Normalise.fit(train_inputs)
 
     def build() -> nn.Module:
         return nn.Sequential(copy.deepcopy(normalise), body())
 
     return build
-
-
-def _body_factory(settings: ModelSettings, input_shape: tuple[int, ...], classes: int) -> NetworkFactory:
-    if settings.model not in ("mlp", "cnn"):
-        return own_body(settings.model, input_shape, classes)
-    built_in = mlp if settings.model == "mlp" else cnn
-    with torch.device("meta"):
-        built_in(input_shape, classes, settings.hidden)
-    return lambda: built_in(input_shape, classes, settings.hidden)
 
 
 def check_network(factory: NetworkFactory, inputs_sample: Tensor, classes: int) -> None:
@@ -96,6 +90,12 @@ def _check_output(network: nn.Module, samples: Tensor, classes: int) -> None:
     try:
         outputs = network(samples)
     except Exception as error:
+        wanted = _wanted_channels(error, samples)
+        if wanted is not None:
+            raise InputError(
+                f"the model takes images of {_channels(wanted)}, but these have {samples.shape[1]}: convert them with "
+                f"channels = {wanted} (--channels {wanted}), or make the model fit the data"
+            ) from error
         raise InputError(
             f"the model does not take inputs of shape {list(samples.shape)} in {mode} mode ({describe(error)}): "
             "make it fit the data"
@@ -112,3 +112,16 @@ def _check_output(network: nn.Module, samples: Tensor, classes: int) -> None:
         )
     if not outputs.is_floating_point():
         raise InputError(f"the model returns {outputs.dtype} in {mode} mode: let it return floating logits")
+
+
+def _wanted_channels(error: Exception, samples: Tensor) -> int | None:
+    """Channels that a convolution of the images themselves asked for: 1, 3, or None where it was another error."""
+    found = re.search(r"expected input(\[[\d, ]+\]) to have (\d+) channels?, but got \d+ channels? instead", str(error))
+    if found is None or samples.ndim != 4 or found[1] != str(list(samples.shape)):
+        return None
+    wanted = int(found[2])
+    return wanted if wanted in (1, 3) else None
+
+
+def _channels(count: int) -> str:
+    return "1 channel" if count == 1 else f"{count} channels"

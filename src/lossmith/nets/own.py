@@ -27,9 +27,9 @@ def own_body(name: str, input_shape: tuple[int, ...], classes: int) -> Callable[
         InputError: If the name has another form, the module cannot be imported or has no such function; the function
             that is returned raises it if the user's function does not return an ``nn.Module``.
     """
-    module_name, colon, function_name = name.partition(":")
-    if not colon or not module_name or not function_name:
-        raise InputError(f"unknown model {name!r}: give mlp, cnn, or your own network as package.module:function")
+    module_name, _, function_name = name.partition(":")
+    if not module_name or not function_name:
+        raise InputError(f"unknown model {name!r}: give your own network as package.module:function")
     directory = str(Path.cwd())
     with _importable(directory), torch.random.fork_rng(devices=[]):
         importlib.invalidate_caches()

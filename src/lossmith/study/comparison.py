@@ -135,7 +135,7 @@ def compare_losses(
             or called as a baseline is, or an input cannot be used.
     """
     options = options or CompareSettings()
-    source = open_source(source if source is not None else settings.data.data)
+    source = open_source(source if source is not None else settings.data.data, settings.data)
     if digest is not None and source.digest != digest:
         raise InputError(
             f"the data {source.name!r} is not the data that the loss was evolved on; give that with --data, "
@@ -241,13 +241,17 @@ def _portable(settings: EvolveSettings) -> dict[str, Any]:
 def _digest(data: str, settings: EvolveSettings, plan: Plan) -> str:
     # What is idle stays out, so that runs of comparisons by versions that did not know it are found again.
     attacked = plan.recipe.adversary != "none"
+    # The digest of the data says what came of its place and of how its images were converted.
+    converted = {"data", "image_size", "channels"}
     idle = set() if attacked else {"adversary", "adversary_epsilon", "adversary_steps"}
     usual = Recipe().model_dump()
     idle |= {name for name in LATER if getattr(plan.recipe, name) == usual[name]}
     document = {
         "data": data,
-        "split": settings.data.model_dump(mode="json", exclude={"data"} if attacked else {"data", "white"}),
-        "model": settings.model.model_dump(mode="json"),
+        "split": settings.data.model_dump(mode="json", exclude=converted if attacked else {*converted, "white"}),
+        "model": settings.model.model_dump(
+            mode="json", exclude={"dropout"} if settings.model.dropout is None else None
+        ),
         "recipe": plan.recipe.model_dump(mode="json", exclude=idle),
         "way": plan.way,
         "device": settings.run.device,

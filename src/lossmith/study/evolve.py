@@ -161,7 +161,7 @@ class Job:
     @staticmethod
     def open(settings: EvolveSettings, source: Source | None = None) -> Job:
         """Load the data, build the network's factory and check that the two fit."""
-        source = open_source(source if source is not None else settings.data.data)
+        source = open_source(source if source is not None else settings.data.data, settings.data)
         device = checked_device(settings.run.device)
         parts = search_parts(source, settings.data)
         factory = network_factory(settings.model, parts.train.inputs, parts.classes)

@@ -1,0 +1,101 @@
+"""Data sets by name, from the Hugging Face hub or from the arrays that were kept of them."""
+
+import io
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lossmith.data.images import hub_pixels, stacked
+from lossmith.data.npz import read_npz
+from lossmith.errors import InputError
+from lossmith.losses.files import write_whole
+
+_LOG = logging.getLogger("lossmith")
+
+
+@dataclass(frozen=True)
+class HubData:
+    """A data set of the hub with the splits ``train`` and ``test``.
+
+    Attributes:
+        identifier: ``owner/name``.
+        configuration: Which of its configurations, if it has several.
+        image: Column of images.
+        label: Column of labels.
+        streaming: Whether only the files of these two splits are read, since others are large.
+    """
+
+    identifier: str
+    configuration: str | None = None
+    image: str = "image"
+    label: str = "label"
+    streaming: bool = False
+
+
+HUB = {
+    "mnist": HubData("ylecun/mnist"),
+    "fashion-mnist": HubData("zalando-datasets/fashion_mnist"),
+    "cifar10": HubData("uoft-cs/cifar10", image="img"),
+    "cifar100": HubData("uoft-cs/cifar100", image="img", label="fine_label"),
+    "svhn": HubData("ufldl-stanford/svhn", "cropped_digits", streaming=True),
+}
+
+
+def cache_directory() -> Path:
+    """Where converted data is kept: ``LOSSMITH_CACHE``, or else ``lossmith`` in the user's cache directory."""
+    own = os.environ.get("LOSSMITH_CACHE")
+    if own:
+        return Path(own).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lossmith"
+
+
+def read_hub(name: str, entry: HubData) -> dict[str, NDArray[Any]]:
+    """The arrays of a data set: those kept, or else loaded, converted and kept for the next time.
+
+    Args:
+        name: What the user calls it.
+        entry: Where it is.
+
+    Returns:
+        ``x_train`` ``[N,C,H,W]`` uint8, ``y_train`` ``[N]``, ``x_test`` and ``y_test``.
+
+    Raises:
+        InputError: If it cannot be loaded, or what was kept is damaged.
+    """
+    path = cache_directory() / f"{name}.npz"
+    if path.exists():
+        try:
+            return read_npz(path)
+        except InputError as error:
+            raise InputError(
+                f"the copy of {name} that was kept cannot be used; delete {path}, and it is made again ({error})"
+            ) from None
+    _LOG.info("loading %s (%s of the Hugging Face hub), which is kept in %s", name, entry.identifier, path)
+    arrays: dict[str, NDArray[Any]] = {}
+    for split in ("train", "test"):
+        rows = hub_pixels(
+            entry.identifier,
+            entry.configuration,
+            split,
+            (entry.image, entry.label),
+            streaming=entry.streaming,
+            name=name,
+        )
+        arrays[f"x_{split}"], arrays[f"y_{split}"] = stacked(rows)
+    _keep(arrays, path)
+    return arrays
+
+
+def _keep(arrays: dict[str, NDArray[Any]], path: Path) -> None:
+    content = io.BytesIO()
+    np.savez(content, **arrays)  # type: ignore[arg-type]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(content.getvalue(), path)
+    except (OSError, InputError) as error:
+        _LOG.warning("the converted data is not kept for the next time (set LOSSMITH_CACHE): %s", error)

@@ -1,0 +1,138 @@
+"""The networks that have a name."""
+
+import difflib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import nn
+
+from lossmith.errors import InputError
+from lossmith.nets.bodies import conv, mlp
+from lossmith.nets.convolutional import alexnet, allcnn_c, mnist_cnn
+from lossmith.nets.own import own_body
+from lossmith.nets.parts import Shape
+from lossmith.nets.residual import residual
+
+FORMS = "mlp, conv, mnist-cnn, alexnet, allcnn-c, preresnet-DEPTH, wrn-DEPTH-WIDTH"
+OFFERED = (
+    *("mlp", "conv", "mnist-cnn", "alexnet", "allcnn-c", "preresnet-20", "preresnet-32", "preresnet-56"),
+    *("wrn-16-8", "wrn-28-5", "wrn-28-10"),
+)
+PRERESNET = re.compile(r"preresnet-([1-9]\d{0,3})", re.ASCII)
+WIDE = re.compile(r"wrn-([1-9]\d{0,3})-([1-9]\d{0,3})", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Family:
+    """Networks of one kind.
+
+    Args:
+        body: Builds one, called with input shape, number of classes, ``hidden`` and the rate of dropout.
+        dropout: The authors' rate of dropout.
+        least_side: The smallest image that still has something to halve at each halving; None takes flat features too.
+    """
+
+    body: Callable[[Shape, int, tuple[int, ...], float], nn.Module]
+    dropout: float
+    least_side: int | None
+
+
+def build(
+    name: str, input_shape: Shape, classes: int, hidden: tuple[int, ...] = (128,), dropout: float | None = None
+) -> nn.Module:
+    """A network with fresh weights from PyTorch's global generator: ``[N, *input_shape]`` → ``[N,K]``.
+
+    It takes normalised inputs. :func:`~lossmith.nets.network_factory` puts the normalisation before it.
+
+    Args:
+        name: ``mlp``, ``conv`` (``cnn`` is its older name), ``mnist-cnn``, ``alexnet``, ``allcnn-c``,
+            ``preresnet-DEPTH`` (6n + 2), ``wrn-DEPTH-WIDTH`` (6n + 4), or one's own, ``package.module:function``.
+        input_shape: ``(C, H, W)``, or ``(F,)`` for ``mlp``.
+        classes: Number of classes K.
+        hidden: Widths of the fully connected hidden layers of ``mlp`` and ``conv``; others do not see them.
+        dropout: Rate of dropout; None is the network's own.
+
+    Raises:
+        InputError: If there is no such network, it does not take inputs of that shape, or the rate cannot be used.
+
+    Example:
+        >>> sum(parameter.numel() for parameter in build("allcnn-c", (3, 32, 32), 10).parameters())
+        1369738
+    """
+    return body_factory(name, input_shape, classes, hidden, dropout)()
+
+
+def body_factory(
+    name: str, input_shape: Shape, classes: int, hidden: tuple[int, ...] = (128,), dropout: float | None = None
+) -> Callable[[], nn.Module]:
+    """A function that builds the network of :func:`build` anew at each call; what is wrong is said before."""
+    if dropout is not None and not 0 <= dropout < 1:
+        raise InputError(f"the rate of dropout is {dropout:g}: give a number from 0 to less than 1")
+    if ":" in name:
+        if dropout is not None:
+            raise InputError(
+                f"dropout = {dropout:g} does not reach your own network {name}: leave it out, and put nn.Dropout into "
+                "the function"
+            )
+        return own_body(name, input_shape, classes)
+    family = _family(name)
+    if family.least_side is not None:
+        _check_images(name, input_shape, family.least_side)
+    rate = family.dropout if dropout is None else dropout
+    make = partial(family.body, input_shape, classes, hidden, rate)
+    with torch.device("meta"):
+        make()
+    return make
+
+
+def _family(name: str) -> Family:
+    if name in FAMILIES:
+        return FAMILIES[name]
+    if found := PRERESNET.fullmatch(name):
+        return _residual(_blocks(name, int(found[1]), 2), 1, 0.0)
+    if found := WIDE.fullmatch(name):
+        return _residual(_blocks(name, int(found[1]), 4), int(found[2]), 0.3)
+    nearest = difflib.get_close_matches(name.lower(), OFFERED, n=3, cutoff=0.5)
+    hint = f" (nearest: {', '.join(nearest)})" if nearest else ""
+    raise InputError(f"unknown model {name!r}{hint}: give {FORMS}, or your own network as package.module:function")
+
+
+def _blocks(name: str, depth: int, extra: int) -> int:
+    """Blocks n of a stage of a network of 6n + ``extra`` layers."""
+    blocks, rest = divmod(depth - extra, 6)
+    if rest or blocks < 1:
+        kind, _, width = name.partition(f"-{depth}")
+        near = dict.fromkeys(f"{kind}-{6 * max(1, n) + extra}{width}" for n in (blocks, blocks + 1))
+        raise InputError(f"there is no {name}, since its depth must be 6n + {extra}: give {' or '.join(near)}")
+    return blocks
+
+
+def _residual(blocks: int, width: int, dropout: float) -> Family:
+    return Family(lambda shape, classes, _, rate: residual(shape, classes, blocks, width, rate), dropout, 3)
+
+
+def _check_images(name: str, input_shape: Shape, least_side: int) -> None:
+    if len(input_shape) != 3:
+        raise InputError(
+            f"the model {name} takes images, but this data has {input_shape[0]} flat features: use the model mlp, or "
+            "give images [N, channels, height, width]"
+        )
+    _, height, width = input_shape
+    if min(height, width) < least_side:
+        raise InputError(
+            f"the model {name} takes images of {least_side}×{least_side} pixels or more, but these are "
+            f"{height}×{width}: use the model conv or mlp"
+        )
+
+
+FAMILIES = {
+    "mlp": Family(mlp, 0.0, None),
+    "conv": Family(conv, 0.0, 1),
+    "cnn": Family(conv, 0.0, 1),
+    "mnist-cnn": Family(lambda shape, classes, _, rate: mnist_cnn(shape, classes, rate), 0.4, 4),
+    "alexnet": Family(lambda shape, classes, _, rate: alexnet(shape, classes, rate), 0.0, 17),
+    "allcnn-c": Family(lambda shape, classes, _, rate: allcnn_c(shape, classes, rate), 0.5, 9),
+}

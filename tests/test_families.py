@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from lossmith import InputError, Loss, cross_entropy, gce, mse
 from lossmith.nets import Normalise, build
@@ -380,7 +381,7 @@ class TestTraining:
     @pytest.mark.parametrize(("body", "side"), ALONE)
     def test_channels_last(self, body: Body, side: int) -> None:
         task = task_of(body, side)
-        networks = [task.build(3), task.build(3).to(memory_format=torch.channels_last)]
+        networks = [task.build(3), convert_conv2d_weight_memory_format(task.build(3), torch.channels_last)]
         given: list[Tensor] = []
         for layer in layers_of(networks[1], nn.Conv2d):
             layer.register_forward_hook(lambda _, args, output: given.append(output))

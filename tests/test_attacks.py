@@ -56,7 +56,7 @@ def subject(digits: tuple[Task, Tensor, Tensor]) -> Subject:
 @pytest.fixture(scope="module")
 def convolutional(digits: tuple[Task, Tensor, Tensor]) -> Subject:
     task, inputs, _ = digits
-    factory = network_factory(ModelSettings(model="cnn", hidden=(16,)), inputs, CLASSES)
+    factory = network_factory(ModelSettings(model="conv", hidden=(16,)), inputs, CLASSES)
     return train_subject(Task(factory, task.inputs, task.targets, CLASSES, 16.0), "ce", cross_entropy(), [1], RECIPE)
 
 
@@ -205,7 +205,7 @@ class TestSteps:
 class TestAgainstTheLibrary:
     """The toolbox computes gradients by its own code, on the same network."""
 
-    @pytest.mark.parametrize("kind", ["mlp", "cnn"])
+    @pytest.mark.parametrize("kind", ["mlp", "conv"])
     @pytest.mark.parametrize("steps", [1, 10])
     def test_fgsm_and_pgd(
         self,

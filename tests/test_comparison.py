@@ -17,6 +17,7 @@ from lossmith.data import test_part as part_for_tests
 from lossmith.errors import InputError
 from lossmith.evaluation import Comparison, Family, Plan, fixed
 from lossmith.losses import Loss, cross_entropy, load, mae, mse, save, taylor
+from lossmith.nets import ModelSettings
 from lossmith.search import accuracy as measured_accuracy
 from lossmith.search.objective import figures
 from lossmith.store import Store
@@ -448,12 +449,15 @@ class TestCompareLosses:
 
 
 def test_runs_that_were_stored_before_a_setting_was_there_are_found_again() -> None:
-    """The key is that of a version without adversaries and white pixels."""
+    """The key is that of a version without adversaries, white pixels and dropout."""
     settings = EvolveSettings()
     key = comparison._digest("0" * 64, settings, Plan(recipe=settings.recipe, way="population"))
     assert key == "c84aa2a893590d0b"
     attacked = settings.recipe.model_copy(update={"adversary": "fgsm"})
     assert comparison._digest("0" * 64, settings, Plan(recipe=attacked, way="population")) != key
+    for rate in (0.0, 0.1):
+        dropped = settings.model_copy(update={"model": ModelSettings(dropout=rate)})
+        assert comparison._digest("0" * 64, dropped, Plan(recipe=settings.recipe, way="population")) != key
 
 
 class TestNoTestSampleInTheSearch:

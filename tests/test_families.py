@@ -9,11 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from lossmith import InputError, Loss, cross_entropy, gce, mse
 from lossmith.nets import Normalise, build
 from lossmith.nets.bodies import conv, mlp
 from lossmith.nets.convolutional import alexnet, allcnn_c, mnist_cnn
+from lossmith.nets.parts import Dropout
 from lossmith.nets.registry import OFFERED, body_factory
 from lossmith.nets.residual import Block, residual
 from lossmith.training import Recipe, Task, Trained, train
@@ -43,7 +45,6 @@ DROPPED: dict[str, tuple[Body, int]] = {
 BOTH = [pytest.param(*value, id=name) for name, value in REDUCED.items()] + [
     pytest.param(*value, id=f"{name}, dropout") for name, value in DROPPED.items()
 ]
-ALONE = [pytest.param(*value, id=name) for name, value in REDUCED.items()]
 LOSSES = Loss.stack([cross_entropy(), mse(), gce(0.7)])
 IMAGES = [name for name in OFFERED if name != "mlp"]
 LEAST = {"conv": 1, "mnist-cnn": 4, "alexnet": 17, "allcnn-c": 9, "preresnet-20": 3, "wrn-16-8": 3}
@@ -271,6 +272,46 @@ class TestArchitecture:
         assert is_stochastic(build(name, (1, 20, 20), 3, dropout=0.5), torch.randn(2, 1, 20, 20))
 
 
+class TestDropout:
+    @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
+    def test_mean_and_share(self, rate: float) -> None:
+        out = Dropout(rate)(torch.full((200_000,), 3.0, dtype=torch.float64))
+        assert set(out.tolist()) == {0.0, 3 / (1 - rate)}
+        assert (out == 0).double().mean().item() == pytest.approx(rate, abs=0.005)
+        assert out.mean().item() == pytest.approx(3, rel=0.03)
+
+    def test_gradient(self) -> None:
+        x = torch.randn(50, dtype=torch.float64, requires_grad=True)
+        out = Dropout(0.4)(x)
+        (slope,) = torch.autograd.grad(out.sum(), x)
+        torch.testing.assert_close(slope, (out != 0) / torch.tensor(0.6, dtype=torch.float64))
+
+    def test_evaluation(self) -> None:
+        x = torch.randn(50)
+        assert Dropout(0.4).eval()(x) is x
+
+    def test_one_mask_for_every_layout_and_precision(self) -> None:
+        layer, x = Dropout(0.5), torch.ones(4, 3, 5, 6)
+        variants = (x, x.to(memory_format=torch.channels_last), x.double(), x.bfloat16())
+        outs = []
+        for variant in variants:
+            with seeded(torch.device("cpu"), 1):
+                outs.append(layer(variant))
+            assert outs[-1].dtype == variant.dtype
+            assert outs[-1].stride() == variant.stride()
+        assert all(torch.equal(out.double(), outs[0].double()) for out in outs)
+
+    @pytest.mark.parametrize("batched", [True, False])
+    def test_members_share_the_mask(self, batched: bool) -> None:
+        layer, x = Dropout(0.5), torch.ones(3, 40)
+        run = torch.func.vmap(lambda _, value: layer(value), in_dims=(0, 0 if batched else None), randomness="same")
+        with seeded(torch.device("cpu"), 1):
+            together = run(torch.ones(3), x if batched else x[0]).expand(3, 40)
+        with seeded(torch.device("cpu"), 1):
+            alone = layer(x[0])
+        assert torch.equal(together, alone.expand(3, 40))
+
+
 class TestInitialWeights:
     @staticmethod
     def outputs(network: nn.Module, inputs: Tensor) -> list[Tensor]:
@@ -375,12 +416,12 @@ class TestTraining:
         logits = trained.networks.logits(task.inputs)[0]
         assert not trained.diverged.any()
         before = functional.cross_entropy(task.build(3).eval()(task.inputs), task.targets)
-        assert functional.cross_entropy(logits, task.targets) < 0.6 * before
+        assert functional.cross_entropy(logits, task.targets) < 0.85 * before
 
-    @pytest.mark.parametrize(("body", "side"), ALONE)
+    @pytest.mark.parametrize(("body", "side"), BOTH)
     def test_channels_last(self, body: Body, side: int) -> None:
         task = task_of(body, side)
-        networks = [task.build(3), task.build(3).to(memory_format=torch.channels_last)]
+        networks = [task.build(3), convert_conv2d_weight_memory_format(task.build(3), torch.channels_last)]
         given: list[Tensor] = []
         for layer in layers_of(networks[1], nn.Conv2d):
             layer.register_forward_hook(lambda _, args, output: given.append(output))
@@ -388,9 +429,10 @@ class TestTraining:
         for network, form in zip(networks, (torch.contiguous_format, torch.channels_last), strict=True):
             optimizer = torch.optim.SGD(network.parameters(), 0.02, momentum=0.9)
             inputs = task.inputs.to(memory_format=form)
-            for _ in range(3):
+            for step in range(3):
                 optimizer.zero_grad()
-                functional.cross_entropy(network(inputs), task.targets).backward()
+                with seeded(torch.device("cpu"), step):
+                    functional.cross_entropy(network(inputs), task.targets).backward()
                 optimizer.step()
             logits.append(network.eval()(inputs))
         assert all(value.is_contiguous(memory_format=torch.channels_last) for value in given)
@@ -399,12 +441,13 @@ class TestTraining:
         for name, value in networks[1].state_dict().items():
             assert_relatively_close(value[None], wanted[name][None], 1e-6, name)
 
-    @pytest.mark.parametrize(("body", "side"), ALONE)
+    @pytest.mark.parametrize(("body", "side"), BOTH)
     def test_bf16(self, body: Body, side: int) -> None:
         task = task_of(body, side, torch.float32)
         network = task.build(3)
-        exact = network(task.inputs)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with seeded(torch.device("cpu"), 1):
+            exact = network(task.inputs)
+        with seeded(torch.device("cpu"), 1), torch.autocast("cpu", dtype=torch.bfloat16):
             logits = network(task.inputs)
             loss = functional.cross_entropy(logits.float(), task.targets)
         loss.backward()

@@ -1,5 +1,8 @@
 """Normalisation, the built-in networks, the user's own, and the check before a search."""
 
+import copy
+import math
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,8 +15,9 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from lossmith.errors import InputError
-from lossmith.nets import ModelSettings, NetworkFactory, Normalise, check_network, network_factory
+from lossmith.nets import ModelSettings, NetworkFactory, Normalise, build, check_network, network_factory
 from lossmith.nets import normalise as normalise_module
+from lossmith.nets.registry import OFFERED
 
 
 def images(*shape: int) -> Tensor:
@@ -89,6 +93,12 @@ def kinds(network: nn.Module) -> list[str]:
     return [type(layer).__name__ for layer in network.modules() if not list(layer.children())]
 
 
+BAD_SETTINGS: list[dict[str, Any]] = [
+    *({"hidden": (0,)}, {"hidden": [1.5]}, {"model": 3}, {"unknown": 1}),
+    *({"dropout": 1}, {"dropout": -0.1}, {"dropout": math.nan}, {"dropout": "0.5"}, {"dropout": True}),
+]
+
+
 class TestBuiltIn:
     def test_mlp_flattens_images(self) -> None:
         inputs = images(20, 1, 8, 8)
@@ -116,16 +126,80 @@ class TestBuiltIn:
             ((1, 1, 6), 0, 32 * 1 * 6),
         ],
     )
-    def test_cnn(self, shape: tuple[int, ...], pools: int, features: int) -> None:
+    def test_conv(self, shape: tuple[int, ...], pools: int, features: int) -> None:
         inputs = images(5, *shape)
-        network = built(ModelSettings(model="cnn", hidden=(24,)), inputs, 4)
+        network = built(ModelSettings(model="conv", hidden=(24,)), inputs, 4)
         assert network(inputs).shape == (5, 4)
         assert kinds(network).count("MaxPool2d") == pools
         assert [tuple(p.shape) for p in network.parameters() if p.ndim == 2] == [(24, features), (4, 24)]
 
-    def test_cnn_refuses_flat_data(self) -> None:
-        with pytest.raises(InputError, match="cnn takes images, but this data has 7 flat features: use the model mlp"):
-            network_factory(ModelSettings(model="cnn"), torch.randn(20, 7), 3)
+    @pytest.mark.parametrize("name", ["conv", "cnn"])
+    def test_conv_refuses_flat_data(self, name: str) -> None:
+        sentence = f"the model {name} takes images, but this data has 7 flat features: use the model mlp"
+        with pytest.raises(InputError, match=sentence):
+            network_factory(ModelSettings(model=name), torch.randn(20, 7), 3)
+
+    def test_dropout_comes_from_the_settings(self) -> None:
+        inputs = images(20, 1, 8, 8)
+        network = built(ModelSettings(hidden=(32, 16), dropout=0.25), inputs)
+        linear = ["Linear", "ReLU", "Dropout"]
+        assert kinds(network) == ["Normalise", "Flatten", *linear, *linear, "Linear"]
+        assert kinds(built(ModelSettings(model="mnist-cnn", dropout=0.0), inputs)).count("Dropout") == 0
+        assert kinds(built(ModelSettings(model="mnist-cnn"), inputs)).count("Dropout") == 1
+
+    @pytest.mark.parametrize("dropout", [-0.1, 1.0, math.nan, math.inf])
+    def test_a_rate_that_cannot_be_used(self, dropout: float) -> None:
+        with pytest.raises(InputError, match=f"the rate of dropout is {dropout:g}: give a number from 0 to less than"):
+            build("mlp", (4,), 3, dropout=dropout)
+
+    @pytest.mark.parametrize("name", OFFERED)
+    def test_every_network_that_is_offered_takes_images(self, name: str) -> None:
+        with torch.device("meta"):
+            network = build(name, (3, 32, 32), 10)
+            assert network(torch.empty(2, 3, 32, 32)).shape == (2, 10)
+
+    @pytest.mark.parametrize(
+        ("name", "nearest"),
+        [
+            ("resnet-20", "(nearest: preresnet-20"),
+            ("preresnet", "(nearest: preresnet-"),
+            ("preresnet-020", "(nearest: preresnet-20"),
+            ("PreResNet-56", "(nearest: preresnet-56"),
+            ("wrn-28", "(nearest: wrn-28-"),
+            ("wrn-28-0", "(nearest: wrn-28-"),
+            ("WRN-28-10", "(nearest: wrn-28-10"),
+            ("wrn-16-99999", "(nearest: wrn-16-"),
+            ("wrn-२८-१०", ": give"),
+            ("allcnn", "(nearest: allcnn-c"),
+            ("AlexNet", "(nearest: alexnet"),
+            ("mnist_cnn", "(nearest: mnist-cnn"),
+            ("convolution", "(nearest: conv"),
+            ("xyzzy", ": give mlp, conv, mnist-cnn,"),
+            ("", ": give mlp, conv, mnist-cnn,"),
+        ],
+    )
+    def test_an_unknown_name(self, name: str, nearest: str) -> None:
+        with pytest.raises(InputError, match=re.escape(f"unknown model {name!r}")) as caught:
+            build(name, (3, 32, 32), 10)
+        assert nearest in str(caught.value)
+        assert str(caught.value).endswith("wrn-DEPTH-WIDTH, or your own network as package.module:function")
+
+    @pytest.mark.parametrize(
+        ("name", "sentence"),
+        [
+            ("preresnet-21", "6n + 2: give preresnet-20 or preresnet-26"),
+            ("preresnet-28", "6n + 2: give preresnet-26 or preresnet-32"),
+            ("preresnet-2", "6n + 2: give preresnet-8"),
+            ("wrn-27-3", "6n + 4: give wrn-22-3 or wrn-28-3"),
+            ("wrn-20-20", "6n + 4: give wrn-16-20 or wrn-22-20"),
+            ("wrn-4-4", "6n + 4: give wrn-10-4"),
+            ("wrn-1-1", "6n + 4: give wrn-10-1"),
+        ],
+    )
+    def test_a_depth_that_there_is_not(self, name: str, sentence: str) -> None:
+        with pytest.raises(InputError) as caught:
+            build(name, (3, 32, 32), 10)
+        assert str(caught.value) == f"there is no {name}, since its depth must be {sentence}"
 
     def test_weights_come_from_the_global_generator(self) -> None:
         factory = network_factory(ModelSettings(), images(20, 1, 8, 8), 10)
@@ -144,7 +218,7 @@ class TestBuiltIn:
         pointers = [{tensor.data_ptr() for tensor in network.state_dict().values()} for network in (first, second)]
         assert not pointers[0] & pointers[1]
 
-    @pytest.mark.parametrize("values", [{"hidden": (0,)}, {"hidden": [1.5]}, {"model": 3}, {"unknown": 1}])
+    @pytest.mark.parametrize("values", BAD_SETTINGS)
     def test_bad_settings_name_the_key(self, values: dict[str, Any]) -> None:
         with pytest.raises(ValidationError, match=next(iter(values))):
             ModelSettings(**values)
@@ -247,9 +321,8 @@ class TestOwn:
     @pytest.mark.parametrize(
         ("model", "sentence"),
         [
-            ("resnet", r"unknown model 'resnet': give mlp, cnn, or your own network as package\.module:function"),
-            (":good", r"unknown model ':good': give"),
-            ("lossmith_test_own:", r"unknown model 'lossmith_test_own:': give"),
+            (":good", r"unknown model ':good': give your own network as package\.module:function"),
+            ("lossmith_test_own:", r"unknown model 'lossmith_test_own:': give your own"),
             ("lossmith_test_none:f", r"lossmith_test_none .* cannot be imported \(ModuleNotFoundError: .*: correct"),
             ("lossmith_test_torn:f", r"\(ModuleNotFoundError: No module named 'no_such_module_at_all'\): correct"),
             ("lossmith_test_syntax:f", r"\(SyntaxError: .*: correct"),
@@ -287,6 +360,16 @@ class TestOwn:
             check_network(own_factory(function, inputs), inputs, 3)
         assert "\n" not in str(caught.value)
 
+    def test_dropout_is_the_function_s_own(self, own: Path) -> None:
+        settings = ModelSettings(model="lossmith_test_own:good", dropout=0.0)
+        with pytest.raises(InputError, match=r"dropout = 0 does not reach your own network .*:good: leave it out, and"):
+            network_factory(settings, torch.randn(6, 4), 3)
+
+    def test_by_name(self, own: Path) -> None:
+        network = build("lossmith_test_own:good", (4,), 3)
+        assert isinstance(network, nn.Linear)
+        assert network.weight.shape == (3, 4)
+
     def test_lazy_layers(self, own: Path) -> None:
         inputs = torch.randn(6, 4)
         with pytest.raises(InputError, match=r"lazy layers, .*: give their sizes"):
@@ -304,3 +387,32 @@ class TestCheck:
     def test_no_module(self) -> None:
         with pytest.raises(InputError, match="an object of type int: let it give"):
             check_network(lambda: 3, torch.randn(2, 2), 2)  # type: ignore[arg-type, return-value]
+
+    @staticmethod
+    def refusal(inputs: Tensor, *layers: nn.Module) -> InputError:
+        with pytest.raises(InputError) as caught:
+            check_network(lambda: nn.Sequential(Normalise.fit(inputs), *copy.deepcopy(layers)), inputs, 3)
+        assert isinstance(caught.value.__cause__, RuntimeError)
+        return caught.value
+
+    @pytest.mark.parametrize(("wanted", "channels", "named"), [(3, 1, "3 channels"), (1, 3, "1 channel")])
+    def test_grey_and_colour(self, wanted: int, channels: int, named: str) -> None:
+        refusal = self.refusal(images(5, channels, 6, 6), nn.Conv2d(wanted, 2, 3), nn.Flatten(), nn.Linear(32, 3))
+        assert str(refusal) == (
+            f"the model takes images of {named}, but these have {channels}: convert them with channels = {wanted} "
+            f"(--channels {wanted}), or make the model fit the data"
+        )
+
+    @pytest.mark.parametrize(
+        ("channels", "layers"),
+        [
+            (3, [nn.Conv2d(4, 2, 3)]),
+            (4, [nn.Conv2d(3, 2, 3)]),
+            (1, [nn.Conv2d(1, 1, 3), nn.Conv2d(3, 3, 3)]),
+            (1, [nn.Conv2d(1, 2, 3, padding=1), nn.Conv2d(3, 3, 3)]),
+        ],
+    )
+    def test_what_is_no_matter_of_grey_and_colour(self, channels: int, layers: list[nn.Module]) -> None:
+        """Other numbers of channels cannot be converted, and a later convolution is the network's own."""
+        refusal = self.refusal(images(5, channels, 6, 6), *layers)
+        assert f"does not take inputs of shape [5, {channels}, 6, 6] in evaluation mode (RuntimeError" in str(refusal)

@@ -252,7 +252,7 @@ class TestStudies:
                 assert {**one, "seconds": 0} == {**other, "seconds": 0}
 
     def test_a_study_of_an_older_version_goes_on(self, tmp_path: Path) -> None:
-        """Its settings have no objective and no adversary; these are the defaults then."""
+        """Its settings have no objective, no adversary and no dropout; these are the defaults then."""
         settings = settings_of(objective={"objective": "accuracy", "epsilon": 0.1, "weight": 0.5})
         whole = evolve(tmp_path / "whole", settings)
         first = settings.model_copy(update={"search": settings.search.model_copy(update={"generations": 1})})
@@ -263,6 +263,7 @@ class TestStudies:
             del document["objective"]
             for name in ("adversary", "adversary_epsilon", "adversary_steps"):
                 del document["recipe"][name]
+            del document["model"]["dropout"]
             store.set("settings", document)
         text = (place / "study.toml").read_text()
         kept = [line for line in text.splitlines() if not line.startswith("adversary")]

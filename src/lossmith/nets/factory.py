@@ -93,8 +93,9 @@ def _check_output(network: nn.Module, samples: Tensor, classes: int) -> None:
         wanted = _wanted_channels(error, samples)
         if wanted is not None:
             raise InputError(
-                f"the model takes images of {_channels(wanted)}, but these have {samples.shape[1]}: convert them with "
-                f"channels = {wanted} (--channels {wanted}), or make the model fit the data"
+                f"the model takes images of {'1 channel' if wanted == 1 else '3 channels'}, but these have "
+                f"{samples.shape[1]}: convert them with channels = {wanted} (--channels {wanted}), or make the model "
+                "fit the data"
             ) from error
         raise InputError(
             f"the model does not take inputs of shape {list(samples.shape)} in {mode} mode ({describe(error)}): "
@@ -115,13 +116,8 @@ def _check_output(network: nn.Module, samples: Tensor, classes: int) -> None:
 
 
 def _wanted_channels(error: Exception, samples: Tensor) -> int | None:
-    """Channels that a convolution of the images themselves asked for: 1, 3, or None where it was another error."""
-    found = re.search(r"expected input(\[[\d, ]+\]) to have (\d+) channels?, but got \d+ channels? instead", str(error))
-    if found is None or samples.ndim != 4 or found[1] != str(list(samples.shape)):
+    """The 3 channels that a convolution wants of grey images, or the 1 of colour images; None for any other error."""
+    found = re.search(r"expected input(\[[\d, ]+\]) to have (\d+) channels, but got (\d+) channels", str(error))
+    if found is None or found[1] != str(list(samples.shape)) or {found[2], found[3]} != {"1", "3"}:
         return None
-    wanted = int(found[2])
-    return wanted if wanted in (1, 3) else None
-
-
-def _channels(count: int) -> str:
-    return "1 channel" if count == 1 else f"{count} channels"
+    return int(found[2])

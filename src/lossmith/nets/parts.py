@@ -2,9 +2,25 @@
 
 from itertools import pairwise
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 Shape = tuple[int, ...]
+
+
+class Dropout(nn.Dropout):
+    """Dropout that drops the same units however the activations lie in memory and whatever their precision.
+
+    PyTorch's own draws its mask in the order of memory and in the type of the activations, so that networks in
+    channels-last format or bfloat16 would be other networks than those in the population's format.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """``[N, …]``: each value is 0 with the rate p and else divided by 1 − p; in evaluation, it stays."""
+        if not self.training:
+            return input
+        kept = torch.rand(input.shape, device=input.device) >= self.p
+        return input * kept / (1 - self.p)
 
 
 def connected(widths: Shape, classes: int, dropout: float) -> list[nn.Module]:
@@ -17,7 +33,7 @@ def connected(widths: Shape, classes: int, dropout: float) -> list[nn.Module]:
 
 def dropped(rate: float) -> list[nn.Module]:
     """A dropout layer; none for a rate of 0, so that names of parameters and random numbers are those without."""
-    return [nn.Dropout(rate)] if rate else []
+    return [Dropout(rate)] if rate else []
 
 
 def he_initialised(network: nn.Sequential) -> nn.Sequential:

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lossmith.nets.parts import Shape
+from lossmith.nets.parts import Dropout, Shape
 
 STEM = 16
 
@@ -25,7 +25,7 @@ class Block(nn.Module):
         self.norm1 = nn.BatchNorm2d(channels)
         self.conv1 = nn.Conv2d(channels, filters, 3, stride=stride, padding=1, bias=False)
         self.norm2 = nn.BatchNorm2d(filters)
-        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
+        self.dropout = Dropout(dropout) if dropout else nn.Identity()
         self.conv2 = nn.Conv2d(filters, filters, 3, padding=1, bias=False)
         self.projection = (
             None if stride == 1 and channels == filters else nn.Conv2d(channels, filters, 1, stride=stride, bias=False)

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import logging
 import os
 import re
 import shlex
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from pydantic import BaseModel
 
 from lossmith.cli import COMMANDS, main
@@ -752,7 +754,13 @@ LABELS = np.arange(120) % CLASSES
 BAD: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     "no directory": (lambda _: ["evolve"], "--out DIR"),
     "no such data": (lambda _: ["evolve", "--out", "new", "--data", "no.npz"], "no file .*no.npz"),
-    "unknown data": (lambda _: ["evolve", "--out", "new", "--data", "mnist"], "mnist"),
+    "unknown data": (lambda _: ["evolve", "--out", "new", "--data", "cifar"], r"perhaps cifar10 or cifar100 is meant"),
+    "image size without a directory": (with_flags("--image-size", "4"), "leave --image-size out"),
+    "channels that there are not": (
+        with_flags("--channels", "2"),
+        "'data.channels' is wrong .it is 2.: input should be 1 or 3",
+    ),
+    "channels without images": (with_flags("--channels", "3"), "leave --channels out"),
     "no arrays": (with_arrays(x_train=None), "no array x_train"),
     "nothing in it": (with_arrays(x_train=None, y_train=None, x_test=None, y_test=None), "no array x_train"),
     "objects": (with_arrays(y_train=np.array([{}] * 120)), "Python objects"),
@@ -1383,3 +1391,116 @@ class TestInterrupt:
         monkeypatch.setattr(importlib.import_module(f"lossmith.cli.{place}"), "parse", stopped)
         run(command, study, code=130)
         assert run.err == "\nlossmith: stopped. Nothing stored is lost.\n"
+
+
+@pytest.fixture
+def pets(tmp_path: Path) -> Path:
+    """Images of three classes and three sizes, some grey, as ``pets`` in the current directory."""
+    rng = np.random.default_rng(0)
+    for number in range(90):
+        label = number % CLASSES
+        pixels = rng.integers(0, 120, (6 + label, 7, 3), dtype=np.uint8) + np.uint8(60 * label)
+        path = tmp_path / "pets" / f"class {label}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels[..., 0] if number % 7 == 0 else pixels).save(path)
+    return Path("pets")
+
+
+class TestImageFolder:
+    FLAGS = ("--data", "pets", "--image-size", "6", *TINY[2:], "--train-size", "40")
+
+    @pytest.mark.usefixtures("few")
+    def test_from_evolve_to_compare(self, run: Run, pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        run("evolve", "--out", "study", *self.FLAGS, "--quiet")
+        kept = tomllib.loads(Path("study/study.toml").read_text())["data"]
+        assert (kept["data"], kept["image_size"]) == (str(pets.absolute()), 6)
+        assert "channels" not in kept
+        Path("sub").mkdir()
+        monkeypatch.chdir("sub")
+        assert json.loads(run("show", "../study", "--json"))["candidates"] == {"ok": 4}
+        run("evolve", "--out", "../study", "--generations", "2", "--quiet")
+        assert candidates(Path("../study")) == 8
+        run("compare", "../study/best.json", *QUICK, "--quiet")
+        document = json.loads(Path("../study/comparison.json").read_text())
+        assert document["settings"]["data"]["data"] == "pets"
+        assert document["settings"]["data"]["image_size"] == 6
+        assert "data.image_size = 6, not 5" in run.refused("compare", "../study/best.json", *QUICK, "--image-size", "5")
+        looking = ["../study/best.json", "--seeds", "1", "--quiet"]
+        run("attack", *looking, "--attacks", "fgsm", "--samples", "5")
+        run("damage", *looking, "--draws", "1")
+        run("trace", "../study/best.json", "--samples", "5", "--quiet")
+        described = json.loads(Path("trace/trace.json").read_text())
+        assert described["settings"]["data"]["image_size"] == 6
+
+    @pytest.mark.usefixtures("few")
+    def test_a_folder_that_moved(self, run: Run, pets: Path) -> None:
+        run("evolve", "--out", "study", *self.FLAGS, "--quiet")
+        pets.rename("moved")
+        assert "pets" in run.refused("compare", "study/best.json", *QUICK)
+        run("compare", "study/best.json", *QUICK, "--data", "moved", "--quiet")
+        run("evolve", "--out", "study", "--data", "moved", "--quiet")
+        (Path("moved") / "class 0" / "0.png").unlink()
+        assert "not the data that" in run.refused("compare", "study/best.json", *QUICK, "--data", "moved")
+
+    def test_bad_images_leave_nothing_behind(self, run: Run, pets: Path) -> None:
+        assert "--image-size" in run.refused("evolve", "--out", "study", "--data", "pets", *TINY)
+        (pets / "class 1" / "1.png").write_bytes(b"no image")
+        assert "pets/class 1/1.png cannot be read" in run.refused("evolve", "--out", "study", *self.FLAGS)
+        assert not Path("study").exists()
+
+    def test_what_takes_long_is_told_unless_quiet(self, run: Run, pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        images = importlib.import_module("lossmith.data.images")
+        monkeypatch.setattr(images, "FIRST_SECONDS", 0.0)
+        monkeypatch.setattr(images, "NEXT_SECONDS", 1e9)
+        level = logging.getLogger("lossmith").level
+        for command in (["evolve", "--out", "study"], ["attack", "mse", "--attacks", "fgsm", "--seeds", "1"]):
+            flags = self.FLAGS if command[0] == "evolve" else (*self.FLAGS[:6], "--epochs", "1")
+            run(*command, *flags)
+            assert run.err.count("1 of 90 images read, the last one ") == 1
+            run(*command, *flags, "--quiet")
+            assert run.err == ""
+        assert logging.getLogger("lossmith").handlers == []
+        assert logging.getLogger("lossmith").level == level
+
+    def test_a_model_for_colour_on_grey_images(self, run: Run, pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        Path("colourful.py").write_text(
+            "from torch import nn\n\n\ndef net(shape, classes):\n"
+            "    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(64, classes))\n"
+        )
+        grey = ["evolve", "--out", "study", *self.FLAGS, "--model", "colourful:net"]
+        sentence = run.refused(*grey, "--channels", "1")
+        assert "does not take inputs of shape [30, 1, 6, 6]" in sentence
+        assert sentence.endswith("make it fit the data, or repeat grey as colour (--channels 3)")
+        run(*grey, "--channels", "3", "--quiet")
+
+
+class TestDataByName:
+    def test_a_name_stays_a_name(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Nothing is read of a file or folder that happens to be called like it; ./svhn would be."""
+        arrays = clouds()
+        opened: list[str] = []
+
+        def read(name: str, entry: object) -> dict[str, Any]:
+            opened.append(name)
+            return arrays
+
+        monkeypatch.setattr(importlib.import_module("lossmith.data.opening"), "read_hub", read)
+        Path("svhn").mkdir()
+        run("evolve", "--out", "study", "--data", "svhn", "--quiet", *TINY)
+        assert tomllib.loads(Path("study/study.toml").read_text())["data"]["data"] == "svhn"
+        assert json.loads(Path("study/best.json").read_text())["provenance"]["settings"]["data"]["data"] == "svhn"
+        run("trace", "study/best.json", "--samples", "5", "--quiet")
+        assert opened == ["svhn", "svhn"]
+        assert "svhn has no class folders" in run.refused("evolve", "--out", "other", "--data", "./svhn", *TINY)
+
+
+def test_a_study_of_a_version_without_image_settings_goes_on(run: Run, study: Path) -> None:
+    with sqlite3.connect(study / "study.db") as database:
+        (text,) = database.execute("SELECT value FROM setting WHERE name = 'settings'").fetchone()
+        kept = json.loads(text)
+        for key in ("image_size", "channels"):
+            assert kept["data"].pop(key, "absent") is None
+        database.execute("UPDATE setting SET value = ? WHERE name = 'settings'", (json.dumps(kept),))
+    database.close()
+    run("evolve", "--out", study, "--generations", "2", "--quiet")
+    assert candidates(study) == 8

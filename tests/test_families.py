@@ -224,6 +224,7 @@ class TestArchitecture:
         torch.testing.assert_close(block(x), wanted, rtol=1e-5, atol=1e-5)
 
     def test_dropout_of_a_block_lies_between_its_convolutions(self) -> None:
+        torch.manual_seed(0)
         block, x = Block(4, 4, 1, 0.6), torch.rand(3, 4, 5, 5)
         given: list[Tensor] = []
         block.conv1.register_forward_pre_hook(lambda _, args: given.append(args[0]))

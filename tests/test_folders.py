@@ -140,7 +140,7 @@ class TestModes:
         places = drawn((4, 4)) % 25
         image = Image.fromarray(places)
         image.putpalette(palette.tobytes())
-        options = {} if transparency is None else {"transparency": transparency}
+        options: dict[str, Any] = {} if transparency is None else {"transparency": transparency}
         source = one(tmp_path, image, **options)
         assert np.array_equal(source.inputs[0].numpy(), np.moveaxis(palette[places], -1, 0))
 

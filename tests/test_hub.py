@@ -64,7 +64,8 @@ def named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Arrays:
 
 
 def as_source(arrays: Arrays) -> Source:
-    return Source.from_tensors(*(torch.from_numpy(arrays[key]) for key in ("x_train", "y_train", "x_test", "y_test")))
+    x, y, test_x, test_y = (torch.from_numpy(arrays[key]) for key in ("x_train", "y_train", "x_test", "y_test"))
+    return Source.from_tensors(x, y, test_x, test_y)
 
 
 class TestConversion:
@@ -115,7 +116,8 @@ class TestConversion:
         open_source("mnist")
         assert capfd.readouterr().err == ""
         assert not datasets.utils.are_progress_bars_disabled()
-        assert not huggingface_hub.utils.are_progress_bars_disabled()
+        tools: Any = huggingface_hub.utils
+        assert not tools.are_progress_bars_disabled()
         assert logger.level == level
 
 

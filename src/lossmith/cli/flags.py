@@ -35,12 +35,16 @@ def flags(model: type[BaseModel], only: tuple[str, ...] = ()) -> Any:
             )
         else:
             shown: dict[str, Any] = {"help": " ".join((info.description or "").split())}
-            if NoneType in get_args(info.annotation):
-                shown |= {"metavar": _metavar(get_args(info.annotation)[0]), "help_behavior_hint": ""}
-            elif info.annotation is bool:
+            kind: Any = info.annotation
+            if NoneType in get_args(kind):
+                optional = get_args(kind)[0]
+                shown |= {"metavar": _metavar(optional), "help_behavior_hint": ""}
+                if get_origin(optional) is Literal:
+                    # tyro would offer None among the choices; the settings check the value.
+                    kind = type(get_args(optional)[0]) | None
+            elif kind is bool:
                 shown |= {"help_behavior_hint": ""}
-            hint = Annotated[info.annotation, tyro.conf.arg(**shown)]  # type: ignore[name-defined]
-            fields.append((name, hint, dataclasses.field(default=info.default)))
+            fields.append((name, Annotated[kind, tyro.conf.arg(**shown)], dataclasses.field(default=info.default)))
     made = dataclasses.make_dataclass(model.__name__, fields, frozen=True)
     made.__doc__ = (model.__doc__ or "").split("\n")[0]
     return made

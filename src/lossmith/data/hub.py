@@ -75,7 +75,7 @@ def read_hub(name: str, entry: HubData) -> dict[str, NDArray[Any]]:
             raise InputError(
                 f"the copy of {name} that was kept cannot be used; delete {path}, and it is made again ({error})"
             ) from None
-    _LOG.info("loading %s (%s of the Hugging Face hub), which is kept in %s", name, entry.identifier, path)
+    _LOG.info("loading %s (%s of the Hugging Face hub), to be kept in %s", name, entry.identifier, path)
     arrays: dict[str, NDArray[Any]] = {}
     for split in ("train", "test"):
         rows = hub_pixels(

@@ -7,15 +7,15 @@ optimiser steps at once.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from lossmith.nets import Normalise
+from lossmith.nets import Dropout, Normalise
 from lossmith.training.networks import State
 
 NARROW = 32
@@ -29,13 +29,13 @@ class Layer:
         kind: What it does.
         name: Prefix of its parameters' names.
         biased: Whether a linear layer has a bias.
-        rate: The rate of dropout.
+        dropout: The layer of dropout, in training mode.
     """
 
     kind: Literal["linear", "relu", "dropout"]
     name: str = ""
     biased: bool = False
-    rate: float = 0.0
+    dropout: nn.Module | None = None
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ class Design:
                 owned += 1 + (module.bias is not None)
             elif type(module) is nn.ReLU:
                 layers.append(Layer("relu"))
-            elif type(module) is nn.Dropout:
-                layers.append(Layer("dropout", rate=module.p))
+            elif type(module) in (nn.Dropout, Dropout):
+                layers.append(Layer("dropout", dropout=copy.deepcopy(module).train()))
             elif type(module) is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1):
                 if not layers:
                     stem.append(module)
@@ -136,7 +136,8 @@ class Perceptrons:
                 x = x.relu_() if place else x.relu()
                 self.entered.append(x)
             else:
-                mask = functional.dropout(torch.ones_like(x[0]), layer.rate)
+                assert layer.dropout is not None
+                mask = layer.dropout(torch.ones_like(x[0]))
                 self.entered.append(mask)
                 # Not in place: the backward pass of a ReLU looks at what it gave.
                 x = torch.mul(x, mask, out=self._buffer(place, x.shape, x))

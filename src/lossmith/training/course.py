@@ -75,6 +75,7 @@ class Course:
                     rows = [row for row, gone in enumerate(hopeless) if not gone]
                     going = [going[row] for row in rows]
                     if not going:
+                        tick(1.0)
                         break
                     run.keep(rows)
                     if best is not None:

@@ -119,14 +119,13 @@ def train(
         try:
             with seeded(task.device, seeds[members[0]], "dropout"), _vectorisable():
                 done.append(course.run(members, _made(task, losses, seeds, recipe, way, members), told))
-        except torch.OutOfMemoryError:
-            halves = _halved(task, members)
-        else:
             continue
+        except torch.OutOfMemoryError:
+            size = _smaller(task, len(members))
         # Out of the handler, which holds what was allocated.
         gc.collect()
         torch.cuda.empty_cache()
-        groups = halves + groups
+        groups = _parts([members, *groups], size)
     place = [member for part in done for member in part.members]
     order = sorted(range(len(place)), key=place.__getitem__)
     networks = Networks.gather([part.networks for part in done], order)
@@ -152,21 +151,24 @@ def _length(task: Task, recipe: Recipe, stop: int | None, share: float) -> int:
     return length if stop is None else min(length, stop * recipe.steps_per_epoch(samples))
 
 
-def _halved(task: Task, members: list[int]) -> list[list[int]]:
-    """Two groups instead of one that the memory does not hold; the task remembers it."""
-    if len(members) == 1:
+def _smaller(task: Task, members: int) -> int:
+    """How many networks to train at once instead of so many, which the memory does not hold; the task remembers it."""
+    if members == 1:
         raise InputError(
             f"the memory of {task.device} does not hold the training of one network: give a smaller batch_size or a "
             "smaller network, or train in bfloat16 (precision)"
         )
-    size = -(-len(members) // 2)
     if "fits" not in task.memo:
         warnings.warn(
-            f"the memory of {task.device} does not hold {len(members)} networks at once; they are trained in parts",
+            f"the memory of {task.device} does not hold {members} networks at once; they are trained in parts",
             stacklevel=3,
         )
-    task.memo["fits"] = size
-    return [members[:size], members[size:]]
+    task.memo["fits"] = -(-members // 2)
+    return int(task.memo["fits"])
+
+
+def _parts(groups: Sequence[list[int]], size: int) -> list[list[int]]:
+    return [group[start : start + size] for group in groups for start in range(0, len(group), size)]
 
 
 @contextmanager
@@ -189,8 +191,7 @@ def _groups(task: Task, seeds: Sequence[int], recipe: Recipe, way: Way) -> list[
     groups = [list(range(len(seeds)))]
     if len(set(seeds)) > 1 and is_stochastic(task.build(seeds[0]), task.inputs[: recipe.batch_size]):
         groups = [[k for k, seed in enumerate(seeds) if seed == wanted] for wanted in dict.fromkeys(seeds)]
-    size = task.memo.get("fits", len(seeds))
-    return [group[start : start + size] for group in groups for start in range(0, len(group), size)]
+    return _parts(groups, task.memo.get("fits", len(seeds)))
 
 
 def _made(task: Task, losses: Loss, seeds: Sequence[int], recipe: Recipe, way: Way, members: list[int]) -> Run:

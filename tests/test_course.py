@@ -1,0 +1,489 @@
+"""What changes or ends a training on its way: flooding, early stopping, dropping, precision, memory."""
+
+import copy
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lossmith import Criterion, InputError, Loss, baikal, cross_entropy, mae, mse
+from lossmith.nets import Dropout, Normalise
+from lossmith.seeds import generator
+from lossmith.training import Networks, Recipe, Task, Trained, Way, accuracy, train
+from lossmith.training import plain as plain_module
+from lossmith.training.course import Best
+from lossmith.training.perceptrons import Design, Perceptrons
+from lossmith.training.plain import PlainRun
+from lossmith.training.population import PopulationRun
+from lossmith.training.precision import LowerPrecision
+from lossmith.training.randomness import seeded
+from lossmith.training.recipe import build_optimizer
+from lossmith.training.trainer import has_compiler
+
+CLASSES, SAMPLES = 3, 60
+LOSSES = Loss.stack([cross_entropy(), mse(), cross_entropy() + 0.5 * mae(), cross_entropy()])
+SEEDS = [1, 1, 2, 2]
+BOTH_WAYS: list[Way] = ["plain", "population"]
+
+COMPILING = pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+
+Body = Callable[[], list[nn.Module]]
+BODIES: dict[str, Body] = {
+    "mlp": lambda: [nn.Flatten(), nn.Linear(16, 40), nn.ReLU(), nn.Linear(40, CLASSES)],
+    "mlp, dropout": lambda: [nn.Flatten(), nn.Dropout(0.2), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, CLASSES)],
+    "cnn": lambda: [nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, CLASSES)],
+    "batch norm": lambda: [
+        *(nn.Conv2d(1, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(16, CLASSES))
+    ],
+}
+
+
+def samples(count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Clouds that can be learned, not perfectly."""
+    random = generator("test", seed)
+    targets = torch.randint(0, CLASSES, (count,), generator=random)
+    middles = torch.randn(CLASSES, 1, 4, 4, generator=generator("middles"))
+    return middles[targets] + 1.5 * torch.randn(count, 1, 4, 4, generator=random), targets
+
+
+HELD_OUT = samples(90, 1)
+
+
+def task_of(body: str | Body = "mlp", kind: torch.dtype = torch.float64, held_out: bool = True) -> Task:
+    make = BODIES[body] if isinstance(body, str) else body
+    inputs, targets = samples(SAMPLES, 0)
+    normalise = Normalise.fit(inputs)
+    other = (HELD_OUT[0], HELD_OUT[1]) if held_out else None
+    return Task(
+        lambda: nn.Sequential(copy.deepcopy(normalise), *make()).to(kind), inputs, targets, CLASSES, held_out=other
+    )
+
+
+def recipe_of(**fields: Any) -> Recipe:
+    return Recipe.model_validate({"batch_size": 12, "epochs": 6, "lr": 0.1, **fields})
+
+
+def assert_agree(first: Networks, second: Networks, tolerance: float = 1e-9) -> None:
+    for mine, theirs in ((first.parameters, second.parameters), (first.buffers, second.buffers)):
+        assert mine.keys() == theirs.keys()
+        for name, value in mine.items():
+            torch.testing.assert_close(value, theirs[name], rtol=tolerance, atol=tolerance)
+
+
+def ordinary(task: Task, loss: Loss, seed: int, recipe: Recipe) -> nn.Module:
+    """A loop that anybody would write, with the loss as a criterion."""
+    network = task.build(seed).train()
+    optimizer = build_optimizer(recipe, network.parameters())
+    criterion = Criterion(loss)
+    for epoch in range(recipe.epochs):
+        order = torch.randperm(SAMPLES, generator=generator(seed, "batches", epoch))
+        for rows in order.split(recipe.batch_size):
+            optimizer.zero_grad()
+            value = criterion(network(task.inputs[rows]), task.targets[rows])
+            (abs(value - recipe.flooding) + recipe.flooding).backward()
+            optimizer.step()
+    return network
+
+
+class TestFlooding:
+    @pytest.mark.parametrize("body", ["mlp", "cnn", "batch norm"])
+    @pytest.mark.parametrize("way", BOTH_WAYS)
+    def test_equal_to_the_loop_that_minimises_the_flooded_loss(self, body: str, way: Way) -> None:
+        task, recipe = task_of(body), recipe_of(flooding=0.5)
+        trained = train(task, LOSSES, SEEDS, recipe, way)
+        for member, seed in enumerate(SEEDS):
+            expected = ordinary(task, LOSSES[member], seed, recipe)
+            for name, value in expected.named_parameters():
+                torch.testing.assert_close(
+                    trained.networks.parameters[name][member], value.detach(), rtol=1e-9, atol=1e-11
+                )
+
+    @pytest.mark.parametrize("way", BOTH_WAYS)
+    def test_the_loss_stays_near_the_level(self, way: Way) -> None:
+        task, recipe = task_of(), recipe_of(flooding=0.4, epochs=40)
+        losses = Loss.stack([cross_entropy()])
+        flooded, free = (
+            float(losses.value(train(task, losses, [1], r, way).networks.logits(task.inputs), task.targets).mean())
+            for r in (recipe, recipe_of(epochs=40))
+        )
+        assert free < 0.1
+        assert 0.25 < flooded < 0.55
+
+    def test_a_level_that_is_never_reached_changes_nothing(self) -> None:
+        task = task_of()
+        assert_agree(
+            train(task, LOSSES[:1], [1], recipe_of(flooding=1e-12)).networks,
+            train(task, LOSSES[:1], [1], recipe_of()).networks,
+        )
+
+    @COMPILING
+    @pytest.mark.skipif(not has_compiler(torch.device("cpu")), reason="torch.compile needs a C++ compiler")
+    def test_compiled(self) -> None:
+        task, recipe = task_of(kind=torch.float32), recipe_of(flooding=0.6, epochs=1)
+        plain, compiled = (train(task, LOSSES[:1], [1], recipe, way).networks for way in ("plain", "plain-compiled"))
+        assert_agree(plain, compiled, 1e-5)
+
+
+class TestEarlyStopping:
+    @staticmethod
+    def reference(task: Task, loss: Loss, seed: int, recipe: Recipe, patience: int) -> tuple[int, float, bool]:
+        """The best epoch of one training, its accuracy, and whether it was stopped, from a curve without stopping."""
+        curve = train(task, Loss.stack([loss]), [seed], recipe, "plain", monitor=task.held_out).curve
+        assert curve is not None
+        best, right, since = 0, -1.0, 0
+        for epoch, value in enumerate(curve[0].tolist(), 1):
+            since += 1
+            if value > right:
+                best, right, since = epoch, value, 0
+            if since == patience:
+                return best, right, epoch < recipe.epochs
+        return best, right, False
+
+    @pytest.mark.parametrize("body", ["mlp", "batch norm", "mlp, dropout"])
+    @pytest.mark.parametrize("way", BOTH_WAYS)
+    def test_each_member_is_as_it_was_after_its_best_epoch(self, body: str, way: Way) -> None:
+        task, recipe = task_of(body), recipe_of(epochs=14, lr=0.3)
+        stopped = train(task, LOSSES, SEEDS, recipe.model_copy(update={"patience": 2}), way, monitor=task.held_out)
+        assert stopped.curve is not None
+        early = 0
+        for member, seed in enumerate(SEEDS):
+            best, right, over = self.reference(task, LOSSES[member], seed, recipe, 2)
+            early += over
+            alone = train(task, LOSSES[[member]], [seed], recipe, way, stop=best)
+            assert_agree(stopped.networks.select([member]), alone.networks)
+            assert stopped.curve[member].max() == stopped.curve[member, -1] == right
+            assert stopped.curve.shape == (4, 14)
+        assert early > 0
+
+    def test_no_batch_is_trained_after_the_last_member_has_ended(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        steps, step = [], PopulationRun.step
+
+        def counted(run: PopulationRun) -> None:
+            steps.append(run.done)
+            step(run)
+
+        monkeypatch.setattr(PopulationRun, "step", counted)
+        task, recipe = task_of(), recipe_of(epochs=500, lr=0.3, patience=2)
+        ticks: list[float] = []
+        train(task, LOSSES, [1] * 4, recipe, tick=ticks.append)
+        assert len(steps) < 500
+        assert ticks[-1] == 1.0
+
+    def test_members_that_have_ended_are_left_alone(self) -> None:
+        best = Best(patience=1)
+        networks = train(task_of(), LOSSES, SEEDS, recipe_of(epochs=1)).networks
+        others = train(task_of(), LOSSES, SEEDS, recipe_of(epochs=2)).networks
+        best.look(networks, torch.tensor([0.5, 0.5, 0.5, 0.5]))
+        assert not best.over
+        kept = best.look(others, torch.tensor([0.6, 0.5, 0.4, 0.6]))
+        last = best.look(networks, torch.tensor([0.7, 0.9, 0.9, 0.1]))
+        for name, value in last.parameters.items():
+            assert torch.equal(value[1:3], networks.parameters[name][1:3])
+            assert torch.equal(value[3], others.parameters[name][3])
+            assert torch.equal(value[0], networks.parameters[name][0])
+            assert torch.equal(kept.parameters[name][0], others.parameters[name][0])
+        assert best.right.tolist() == pytest.approx([0.7, 0.5, 0.5, 0.6])
+
+    def test_data_held_out_is_needed(self) -> None:
+        with pytest.raises(InputError, match=r"early stopping \(patience\) needs data held out"):
+            train(task_of(held_out=False), LOSSES, SEEDS, recipe_of(patience=1))
+
+
+class TestPartial:
+    @pytest.mark.parametrize("way", BOTH_WAYS)
+    @pytest.mark.parametrize("schedule", ["step", "cosine", "one-cycle"])
+    def test_a_share_of_the_batches_under_the_whole_schedule(self, way: Way, schedule: str) -> None:
+        recipe = recipe_of(schedule=schedule)
+        whole, part = task_of(), train(task_of(), LOSSES, SEEDS, recipe, way, share=0.5)
+        assert_agree(part.networks, train(whole, LOSSES, SEEDS, recipe, way, stop=3).networks)
+
+    def test_a_share_within_an_epoch(self) -> None:
+        task, seen = task_of(), list[int]()
+        trained = train(
+            task, LOSSES, SEEDS, recipe_of(), share=7 / 30, monitor=HELD_OUT, observe=lambda _, e, __: seen.append(e)
+        )
+        assert seen == [0, 1, 2]
+        assert trained.curve is not None
+        assert trained.curve.shape == (4, 2)
+        assert_agree(trained.networks, train(task, LOSSES, SEEDS, recipe_of(steps=7)).networks)
+
+
+HOPELESS = Loss.stack([cross_entropy(), -1.0 * cross_entropy(), mse(), 1e30 * baikal()])
+
+
+class TestDrop:
+    @pytest.mark.parametrize("seeds", [[1, 1, 1, 1], [1, 2, 1, 2]])
+    @pytest.mark.parametrize("body", BODIES)
+    @pytest.mark.parametrize("fields", [{}, {"optimizer": "adamw", "lr": 0.01}, {"clip": 0.5}])
+    @pytest.mark.parametrize("way", BOTH_WAYS)
+    def test_the_others_go_on_as_if_nothing_were(
+        self, body: str, fields: dict[str, Any], seeds: list[int], way: Way
+    ) -> None:
+        task, recipe = task_of(body), recipe_of(**fields)
+        whole, trained = train(task, HOPELESS, seeds, recipe, way), train(task, HOPELESS, seeds, recipe, way, drop=0.5)
+        assert trained.dropped is not None
+        assert trained.dropped[1]
+        assert not trained.dropped[[0, 2]].any()
+        assert_agree(trained.networks.select([0, 2]), whole.networks.select([0, 2]))
+        half = train(task, HOPELESS, seeds, recipe, way, share=0.5)
+        assert_agree(trained.networks.select([1]), half.networks.select([1]))
+
+    @pytest.mark.parametrize("way", BOTH_WAYS)
+    def test_one_that_is_not_finite_is_dropped_and_has_diverged(self, way: Way) -> None:
+        trained = train(task_of(), HOPELESS, [1] * 4, recipe_of(lr=10.0), way, drop=0.2)
+        assert trained.dropped is not None
+        assert trained.diverged[3]
+        assert trained.dropped[3]
+
+    @pytest.mark.parametrize("way", BOTH_WAYS)
+    def test_all_of_them(self, way: Way) -> None:
+        task, hopeless, ticks = task_of(), Loss.stack([-1.0 * cross_entropy()] * 3), list[float]()
+        trained = train(task, hopeless, [1, 2, 3], recipe_of(), way, drop=0.3, tick=ticks.append, monitor=HELD_OUT)
+        assert trained.dropped is not None
+        assert trained.dropped.all()
+        assert trained.curve is not None
+        assert trained.curve.shape == (3, 6)
+        assert ticks[-1] == pytest.approx(1.0)
+        assert len(trained.networks) == 3
+
+    def test_steps_that_are_saved(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        sizes, step = list[int](), PopulationRun.step
+
+        def counted(run: PopulationRun) -> None:
+            sizes.append(len(run.place))
+            step(run)
+
+        monkeypatch.setattr(PopulationRun, "step", counted)
+        train(task_of(), HOPELESS[:3], [1] * 3, recipe_of(), drop=0.5)
+        assert sizes == [3] * 15 + [2] * 15
+
+    def test_nothing_is_dropped_after_the_last_batch_or_without_being_asked(self) -> None:
+        trained = train(task_of(), HOPELESS, [1] * 4, recipe_of(steps=1), drop=0.9)
+        assert trained.dropped is not None
+        assert not trained.dropped.any()
+        assert not train(task_of(), HOPELESS, [1] * 4, recipe_of()).dropped.any()  # type: ignore[union-attr]
+
+    def test_chance_is_that_of_the_most_frequent_class(self) -> None:
+        """A network that always gives the class of four in five samples is hopeless; one that is right more is not."""
+        inputs, targets = HELD_OUT
+        skewed = torch.where(torch.arange(90) % 5 < 4, 0, targets)
+        always = nn.Linear(16, CLASSES)
+        with torch.no_grad():
+            always.weight.zero_()
+            always.bias.copy_(torch.tensor([1.0, 0, 0]))
+        task = Task(lambda: nn.Sequential(nn.Flatten(), copy.deepcopy(always)), inputs, skewed, CLASSES)
+        still = Task(task.factory, inputs, skewed, CLASSES, held_out=(inputs, skewed))
+        trained = train(still, Loss.stack([cross_entropy()]), [1], recipe_of(lr=1e-9), drop=0.5)
+        assert accuracy(trained.networks.logits(inputs), skewed)[0] > 0.7
+        assert trained.dropped is not None
+        assert trained.dropped[0]
+
+    def test_with_early_stopping_the_best_epoch_is_kept(self) -> None:
+        task, recipe = task_of(), recipe_of(patience=3)
+        trained = train(task, HOPELESS[:3], [1] * 3, recipe, drop=0.5)
+        whole = train(task, HOPELESS[:3], [1] * 3, recipe)
+        assert_agree(trained.networks.select([0, 2]), whole.networks.select([0, 2]))
+
+    def test_data_held_out_is_needed(self) -> None:
+        with pytest.raises(InputError, match="hopeless networks are found on data held out"):
+            train(task_of(held_out=False), LOSSES, SEEDS, recipe_of(), drop=0.5)
+
+
+class TestPrecision:
+    @pytest.mark.parametrize("body", BODIES)
+    @pytest.mark.parametrize("way", BOTH_WAYS)
+    def test_near_float32(self, body: str, way: Way) -> None:
+        task, recipe = task_of(body, torch.float32), recipe_of(epochs=2, lr=0.02)
+        full = train(task, LOSSES, [1] * 4, recipe, way).networks
+        half = train(task, LOSSES, [1] * 4, recipe_of(epochs=2, lr=0.02, precision="bfloat16"), way).networks
+        difference = 0.0
+        for name, value in full.parameters.items():
+            assert half.parameters[name].dtype == torch.float32
+            torch.testing.assert_close(half.parameters[name], value, rtol=0.05, atol=0.02)
+            difference += float((half.parameters[name] - value).abs().max())
+        assert difference > 1e-6
+
+    @pytest.mark.parametrize("body", ["cnn", "batch norm", "mlp"])
+    def test_both_ways_agree(self, body: str) -> None:
+        task, recipe = task_of(body, torch.float32), recipe_of(epochs=2, lr=0.02, precision="bfloat16")
+        plain, population = (train(task, LOSSES, [1] * 4, recipe, way).networks for way in BOTH_WAYS)
+        for name, value in plain.parameters.items():
+            torch.testing.assert_close(population.parameters[name], value, rtol=0.05, atol=0.01)
+
+    def test_products_are_low_and_normalisation_is_not(self) -> None:
+        kinds: list[tuple[torch.dtype, torch.dtype]] = []
+        network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 2))
+        for layer in network:
+            layer.register_forward_hook(lambda _, args, out: kinds.append((args[0].dtype, out.dtype)))
+        with LowerPrecision():
+            network(torch.randn(5, 1, 4, 4))
+        low = torch.bfloat16
+        assert kinds == [(torch.float32, low), (low, low), (low, low), (low, low)]
+        statistics = dict(network.named_buffers())["1.running_mean"]
+        assert statistics.dtype == torch.float32
+
+
+class TestWays:
+    @COMPILING
+    @pytest.mark.parametrize("body", ["cnn", "batch norm"])
+    @pytest.mark.parametrize("way", ["plain-channels-last", "plain-compiled", "plain-channels-last-compiled"])
+    def test_equal_to_the_plain_way(self, body: str, way: Way) -> None:
+        if way.endswith("compiled") and not has_compiler(torch.device("cpu")):
+            pytest.skip("torch.compile needs a C++ compiler")
+        task, recipe = task_of(body, torch.float32), recipe_of(epochs=1)
+        plain, other = (train(task, LOSSES[:2], [1, 2], recipe, one) for one in ("plain", way))
+        assert_agree(plain.networks, other.networks, 1e-4)
+
+    def test_convolutions_lie_with_channels_last(self) -> None:
+        task = task_of(lambda: [nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 1), nn.Flatten(), nn.Linear(16, CLASSES)])
+        run = PlainRun(task, cross_entropy(), 1, recipe_of(), channels_last=True)
+        run.step()
+        weight = dict(run.network.named_parameters())["2.weight"]
+        assert weight.is_contiguous(memory_format=torch.channels_last)
+
+    def test_one_compilation_for_all_losses_of_a_space(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        made: list[object] = []
+        graphs = {"count": 0}
+
+        def compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+            made.append(function)
+
+            def backend(graph: Any, _: object) -> Any:
+                graphs["count"] += 1
+                return graph.forward
+
+            return torch.compile(function, backend=backend)
+
+        monkeypatch.setattr(plain_module, "compiled_like_eager", compiled)
+        task = task_of(kind=torch.float32)
+        losses = Loss.stack([cross_entropy() + c * mae() for c in (0.1, 0.2, 0.3, 0.4, 0.5)])
+        for _ in range(3):
+            train(task, losses, [1, 2, 3, 4, 5], recipe_of(epochs=1), "plain-compiled")
+        assert len(made) == 1
+        assert graphs["count"] == 1
+
+
+class TestMemory:
+    @staticmethod
+    def limited(monkeypatch: pytest.MonkeyPatch, most: int) -> list[int]:
+        sizes, step = list[int](), PopulationRun.step
+
+        def short(run: PopulationRun) -> None:
+            if len(run.place) > most and run.done == 2:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            if run.done == 0:
+                sizes.append(len(run.place))
+            step(run)
+
+        monkeypatch.setattr(PopulationRun, "step", short)
+        return sizes
+
+    @pytest.mark.parametrize(("most", "parts"), [(4, [4]), (3, [4, 2, 2]), (1, [4, 2, 1, 1, 1, 1])])
+    def test_the_population_is_split_and_the_result_is_the_same(
+        self, monkeypatch: pytest.MonkeyPatch, most: int, parts: list[int]
+    ) -> None:
+        expected = train(task_of(), LOSSES, SEEDS, recipe_of(), monitor=HELD_OUT)
+        sizes = self.limited(monkeypatch, most)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            found = train(task := task_of(), LOSSES, SEEDS, recipe_of(), monitor=HELD_OUT)
+            again = train(task, LOSSES, SEEDS, recipe_of(), monitor=HELD_OUT)
+        assert len(caught) == (most < 4)
+        if caught:
+            assert "does not hold 4 networks at once; they are trained in parts" in str(caught[0].message)
+            assert caught[0].filename == __file__
+        for trained in (found, again):
+            assert_agree(trained.networks, expected.networks)
+            assert torch.equal(trained.curve, expected.curve)  # type: ignore[arg-type]
+        assert sizes[: len(parts)] == parts
+        assert all(size <= most for size in sizes[len(parts) :])
+
+    def test_one_network_that_does_not_fit(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.limited(monkeypatch, 0)
+        with pytest.raises(InputError, match="the memory of cpu does not hold the training of one network: give a sm"):
+            train(task_of(), LOSSES[:1], SEEDS[:1], recipe_of())
+
+    def test_other_errors_are_not_swallowed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def broken(run: PopulationRun) -> None:
+            raise RuntimeError("something else")
+
+        monkeypatch.setattr(PopulationRun, "step", broken)
+        with pytest.raises(RuntimeError, match="something else"):
+            train(task_of(), LOSSES, SEEDS, recipe_of())
+
+
+class TestPerceptrons:
+    """Which networks the matrix products are made for; that they train alike is tested with the two ways."""
+
+    def test_perceptrons_are_recognised(self) -> None:
+        for body in ("mlp", "mlp, dropout"):
+            run = PopulationRun(task_of(body), LOSSES, [1] * 4, recipe_of())
+            assert isinstance(run.engine, Perceptrons)
+
+    @pytest.mark.parametrize(
+        "layers",
+        [
+            [nn.Flatten(), nn.Linear(16, 4), nn.Tanh(), nn.Linear(4, 3)],
+            [nn.Flatten(), nn.Linear(16, 4), nn.BatchNorm1d(4), nn.Linear(4, 3)],
+            [nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 3)],
+            [nn.Flatten(0), nn.Linear(16, 3)],
+            [nn.Flatten(), nn.ReLU()],
+        ],
+    )
+    def test_others_are_not(self, layers: list[nn.Module]) -> None:
+        assert Design.of(nn.Sequential(*layers)) is None
+
+    def test_neither_are_networks_with_something_of_their_own(self) -> None:
+        def network() -> nn.Sequential:
+            return nn.Sequential(nn.Flatten(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 16))
+
+        assert Design.of(network()) is not None
+        assert Design.of(nn.Sequential(network(), nn.ReLU(), nn.Linear(16, 3))) is not None
+        hooked, frozen, tied, half, mixed = (network() for _ in range(5))
+        hooked[1].register_forward_hook(lambda *_: None)
+        frozen[1].requires_grad_(False)
+        tied[3].weight = tied[1].weight
+        half.half()
+        mixed[3].double()
+        wrapped = nn.ModuleList([network()])
+        subclass = type("Own", (nn.Sequential,), {})(*network())
+        normalised = nn.utils.parametrizations.weight_norm(network()[1])
+        for other in (hooked, frozen, tied, half, mixed, wrapped, subclass, nn.Sequential(normalised)):
+            assert Design.of(other) is None
+
+    @pytest.mark.parametrize("seeds", [[1] * 4, [1, 2, 3, 1]])
+    @pytest.mark.parametrize(
+        "make",
+        [
+            lambda: [nn.Flatten(), nn.Linear(16, CLASSES)],
+            lambda: [nn.Flatten(), nn.Linear(16, 64, bias=False), nn.ReLU(), nn.Linear(64, CLASSES, bias=False)],
+            lambda: [nn.Flatten(), nn.ReLU(), nn.Linear(16, 33), nn.ReLU(), nn.ReLU(), nn.Linear(33, CLASSES)],
+            lambda: [nn.Flatten(), nn.Linear(16, 5), Dropout(0.4), nn.ReLU(), nn.Linear(5, 40), nn.Linear(40, 3)],
+            lambda: [nn.Sequential(nn.Flatten(), nn.Linear(16, 5), nn.ReLU()), nn.Dropout(0.5), nn.Linear(5, 3)],
+            lambda: [nn.Flatten(), nn.Linear(16, 5), nn.ReLU(), nn.Linear(5, CLASSES), nn.ReLU()],
+        ],
+    )
+    def test_the_same_training_as_plain_and_as_vectorised(self, make: Body, seeds: list[int]) -> None:
+        task, recipe = task_of(make), recipe_of(clip=1.0, weight_decay=0.01)
+        assert Design.of(task.build(0)) is not None
+        plain = train(task, LOSSES, seeds, recipe, "plain").networks
+        assert_agree(train(task, LOSSES, seeds, recipe).networks, plain)
+        if len(set(seeds)) == 1:
+            runs = [PopulationRun(task, LOSSES, seeds, recipe, traced=traced) for traced in (False, True)]
+            for run in runs:
+                with seeded(task.device, 1, "dropout"):
+                    for _ in range(4):
+                        run.step()
+            assert_agree(runs[0].networks(), runs[1].networks())
+
+
+def test_a_task_is_remembered_to_hold_no_results() -> None:
+    """What a task keeps from one training to the next changes nothing of the second."""
+    task = task_of(kind=torch.float32)
+    first, second = (train(task, LOSSES, SEEDS, recipe_of(), way) for way in ("plain", "plain"))
+    assert isinstance(first, Trained)
+    for name, value in first.networks.parameters.items():
+        assert torch.equal(value, second.networks.parameters[name])

@@ -7,7 +7,7 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -466,6 +466,23 @@ def test_compiled_by_inductor_is_eager(fresh_compiler: None) -> None:
     torch.testing.assert_close(
         value_and_gradients(compiled, logits, targets), value_and_gradients(criterion, logits, targets)
     )
+
+
+@pytest.mark.skipif(not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="torch.compile needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+def test_compiled_with_a_network_its_weights_have_the_same_gradient(fresh_compiler: None) -> None:
+    """With three classes, torch 2.13 compiles a gather beside a sum over them to a program with a wrong gradient."""
+    network, criterion = nn.Sequential(nn.Linear(16, 40), nn.ReLU(), nn.Linear(40, 3)), Criterion(mse())
+    inputs, targets = torch.randn(12, 16), torch.arange(12) % 3
+
+    def objective(x: Tensor) -> Tensor:
+        return cast(Tensor, criterion(network(x), targets))
+
+    weights = list(network.parameters())
+    compiled = torch.compile(objective)
+    found, expected = (torch.autograd.grad(one(inputs), weights) for one in (compiled, objective))
+    for mine, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6)
 
 
 @pytest.fixture

@@ -42,15 +42,24 @@ def sample_values(
         total = (phi if weight is None else phi * weight).sum(dim, keepdim=True)
     else:
         index = class_index(targets, x, dim)
-        total = _total([pair for pair in terms if pair[0].y], x.gather(dim, index))
+        total = _total([pair for pair in terms if pair[0].y], _at(x, index, dim))
         if weight is not None:
-            total = total * weight.expand_as(x).gather(dim, index)
+            total = total * _at(weight.expand_as(x), index, dim)
         free = [pair for pair in terms if not pair[0].y]
         if free:
             phi = _total(free, x)
             total = total + (phi if weight is None else phi * weight).sum(dim, keepdim=True)
     values: Tensor = -(total + constant).squeeze(dim)
     return values
+
+
+def _at(x: Tensor, index: Tensor, dim: int) -> Tensor:
+    """The values at the class indices, with a class dimension of length 1."""
+    if not torch.compiler.is_compiling():
+        return x.gather(dim, index)
+    # The C++ back end of torch 2.13 gives a wrong gradient for `gather` beside a sum over the classes.
+    classes = torch.arange(x.shape[dim], device=x.device).reshape(-1, *(1,) * (x.ndim - 1 - dim % x.ndim))
+    return torch.where(classes == index, x, 0.0).sum(dim, keepdim=True)
 
 
 def class_index(targets: Tensor, x: Tensor, dim: int) -> Tensor:

@@ -471,7 +471,7 @@ def test_compiled_by_inductor_is_eager(fresh_compiler: None) -> None:
 @pytest.mark.skipif(not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="torch.compile needs a C++ compiler")
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 def test_compiled_with_a_network_its_weights_have_the_same_gradient(fresh_compiler: None) -> None:
-    """With three classes, torch 2.13 compiles a gather beside a sum over them to a program with a wrong gradient."""
+    """Forward, loss and backward in one compiled program."""
     network, criterion = nn.Sequential(nn.Linear(16, 40), nn.ReLU(), nn.Linear(40, 3)), Criterion(cross_entropy() + mse())
     inputs, targets = torch.randn(12, 16), torch.arange(12) % 3
 

@@ -472,7 +472,10 @@ def test_compiled_by_inductor_is_eager(fresh_compiler: None) -> None:
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 def test_compiled_with_a_network_its_weights_have_the_same_gradient(fresh_compiler: None) -> None:
     """Forward, loss and backward in one compiled program."""
-    network, criterion = nn.Sequential(nn.Linear(16, 40), nn.ReLU(), nn.Linear(40, 3)), Criterion(cross_entropy() + mse())
+    network, criterion = (
+        nn.Sequential(nn.Linear(16, 40), nn.ReLU(), nn.Linear(40, 3)),
+        Criterion(cross_entropy() + mse()),
+    )
     inputs, targets = torch.randn(12, 16), torch.arange(12) % 3
 
     def objective(x: Tensor) -> Tensor:

@@ -1,0 +1,104 @@
+"""On a machine with a GPU: every network trains in every way, and no step waits for the device."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import torch
+from torch import Tensor
+
+from lossmith import Loss, cross_entropy, mae, mse
+from lossmith.nets import ModelSettings, network_factory
+from lossmith.training import Recipe, Task, Way, train
+from lossmith.training.plain import PlainRun
+from lossmith.training.population import PopulationRun
+
+CUDA = torch.device("cuda")
+CLASSES = 10
+LOSSES = Loss.stack([cross_entropy(), mse(), cross_entropy() + 0.5 * mae()])
+NETWORKS = ("mlp", "conv", "mnist-cnn", "alexnet", "allcnn-c", "preresnet-20", "wrn-16-8")
+WAYS: tuple[Way, ...] = ("plain", "plain-channels-last", "population")
+AUGMENTED = Recipe(
+    batch_size=16, steps=6, lr=0.01, crop=4, flip=True, cutout=8, mixup=0.2, cutmix=1.0, flooding=0.01, clip=5.0
+)
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+
+def task_of(model: str, device: torch.device = CUDA) -> Task:
+    random = torch.Generator().manual_seed(0)
+    inputs = torch.randint(0, 256, (96, 3, 32, 32), dtype=torch.uint8, generator=random)
+    targets = torch.randint(0, CLASSES, (96,), generator=random)
+    factory = network_factory(ModelSettings(model=model), inputs, CLASSES)
+    held_out = inputs.to(device), targets.to(device)
+    return Task(factory, *held_out, CLASSES, held_out=held_out)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("model", NETWORKS)
+def test_every_network_trains(model: str, way: Way, precision: str) -> None:
+    task = task_of(model)
+    recipe = AUGMENTED.model_copy(update={"precision": precision})
+    trained = train(task, LOSSES, [1, 1, 1], recipe, way)
+    assert not trained.diverged.any()
+    fresh = train(task, LOSSES, [1, 1, 1], recipe.model_copy(update={"lr": 1e-12}), way)
+    for name, value in trained.networks.parameters.items():
+        assert value.device.type == "cuda"
+        if value.requires_grad or value.is_floating_point():
+            assert not torch.equal(value, fresh.networks.parameters[name])
+
+
+@pytest.mark.parametrize("way", ["plain-compiled", "plain-channels-last-compiled", "population-compiled"])
+def test_compiled_ways(way: Way) -> None:
+    recipe = Recipe(batch_size=16, steps=4, lr=0.01)
+    compiled, plain = (train(task_of("conv"), LOSSES, [1, 1, 1], recipe, one) for one in (way, "plain"))
+    for name, value in plain.networks.parameters.items():
+        torch.testing.assert_close(compiled.networks.parameters[name], value, rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize("model", ["mlp", "conv", "preresnet-20"])
+def test_both_ways_agree(model: str) -> None:
+    recipe = Recipe(batch_size=16, steps=4, lr=0.01, crop=4, flip=True)
+    plain, population = (train(task_of(model), LOSSES, [1, 1, 1], recipe, way) for way in ("plain", "population"))
+    for name, value in plain.networks.parameters.items():
+        torch.testing.assert_close(population.networks.parameters[name], value, rtol=2e-2, atol=2e-3)
+
+
+@contextmanager
+def no_waiting() -> Iterator[None]:
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("model", ["mlp", "conv", "preresnet-20"])
+def test_no_step_waits_for_the_device(model: str) -> None:
+    """What an epoch draws is moved at its beginning; between, nothing is."""
+    task = task_of(model)
+    population = PopulationRun(task, LOSSES, [1, 1, 2], AUGMENTED)
+    for run in (population, PlainRun(task, cross_entropy(), 1, AUGMENTED, channels_last=True)):
+        run.step()
+        run.step()
+        with no_waiting():
+            for _ in range(3):
+                run.step()
+
+
+def test_data_stays_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    moved: list[int] = []
+    to = Tensor.to
+
+    def counted(value: Tensor, *arguments: object, **named: object) -> Tensor:
+        if value.device.type == "cpu" and value.numel() > 10_000:
+            moved.append(value.numel())
+        return to(value, *arguments, **named)  # type: ignore[call-overload, no-any-return]
+
+    task = task_of("conv")
+    run = PlainRun(task, cross_entropy(), 1, AUGMENTED)
+    monkeypatch.setattr(Tensor, "to", counted)
+    for _ in range(6):
+        run.step()
+    assert moved == []

@@ -1,0 +1,160 @@
+"""Partial training and the drop of hopeless networks in a whole study: what is saved, recorded, and left as it was."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lossmith import InputError
+from lossmith.cli import main
+from lossmith.cli.show import summarise
+from lossmith.losses import load
+from lossmith.store import Store
+from lossmith.study import EvolveSettings, evolve
+from lossmith.study.evolve import dropped_trainings
+from lossmith.study.front import figure_pair
+from lossmith.study.settings import validated
+from lossmith.training.plain import PlainRun
+from lossmith.training.population import PopulationRun
+
+
+def settings_of(**changes: Any) -> EvolveSettings:
+    """A space in which many candidates are hopeless, and none is rejected."""
+    document: dict[str, dict[str, Any]] = {
+        "data": {"train_size": 200, "validation_size": 200},
+        "model": {"hidden": [8]},
+        "recipe": {"epochs": 5, "lr": 0.1, "batch_size": 40},
+        "search": {"population": 8, "generations": 2, "space": "taylor", "invariant": "none"},
+        "run": {"training": "population", "finalists": 2, "finalist_seeds": 2, "replicates": 2},
+    }
+    for key, value in changes.items():
+        part, name = key.split("__")
+        document[part][name] = value
+    return validated(EvolveSettings, document, "the test")
+
+
+def rows(directory: Path) -> list[dict[str, Any]]:
+    with Store(directory, readonly=True) as store:
+        return store.candidates()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("whole")
+    evolve(directory, settings_of())
+    return directory
+
+
+class TestHopeless:
+    @pytest.mark.parametrize("way", ["population", "plain"])
+    def test_the_first_generation_differs_in_those_given_up_only(self, tmp_path: Path, whole: Path, way: str) -> None:
+        evolve(tmp_path, settings_of(run__hopeless=0.4, run__training=way))
+        before, after = ([row for row in rows(place) if row["generation"] == 0] for place in (whole, tmp_path))
+        given_up = 0
+        for mine, theirs in zip(after, before, strict=True):
+            assert mine["theta"] == theirs["theta"]
+            assert len(mine["figures"]["dropped"]) == 2
+            for score, other, dropped in zip(mine["scores"], theirs["scores"], mine["figures"]["dropped"], strict=True):
+                given_up += dropped == 1
+                if dropped:
+                    assert score <= 0.25
+                else:
+                    assert score == pytest.approx(other, abs=0.011)
+            assert "dropped" not in theirs["figures"]
+        assert given_up > 0
+
+    def test_how_many_were_is_recorded(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        outcome = evolve(tmp_path, settings_of(run__hopeless=0.4))
+        count = sum(sum(row["figures"].get("dropped", ())) for row in rows(tmp_path))
+        assert count == dropped_trainings(rows(tmp_path)) > 0
+        assert outcome.provenance["candidates"]["dropped trainings"] == count
+        assert summarise(tmp_path)["dropped"] == count
+        main(["show", str(tmp_path)])
+        assert f"networks given up as hopeless: {count:.0f}" in capsys.readouterr().out
+
+    def test_nothing_is_said_of_it_where_nothing_is_given_up(
+        self, whole: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        document = json.loads((whole / "best.json").read_text())
+        assert "dropped trainings" not in document["provenance"]["candidates"]
+        main(["show", str(whole)])
+        assert "hopeless" not in capsys.readouterr().out
+
+    def test_it_is_no_figure_for_a_front(self, tmp_path: Path) -> None:
+        evolve(tmp_path, settings_of(run__hopeless=0.4))
+        assert figure_pair(rows(tmp_path)) is None
+        assert not (tmp_path / "front.json").exists()
+
+    def test_finalists_are_never_given_up(self, tmp_path: Path) -> None:
+        evolve(tmp_path, settings_of(run__hopeless=0.4))
+        with Store(tmp_path, readonly=True) as store:
+            for row in store.finalists("final"):
+                assert "dropped" not in row["figures"]
+
+    def test_resumed_like_uninterrupted(self, tmp_path: Path) -> None:
+        evolve(tmp_path / "once", settings_of(run__hopeless=0.4))
+        evolve(tmp_path / "twice", settings_of(run__hopeless=0.4, search__generations=1))
+        evolve(tmp_path / "twice", settings_of(run__hopeless=0.4))
+        kept = [[{**row, "seconds": 0} for row in rows(tmp_path / name)] for name in ("once", "twice")]
+        assert kept[0] == kept[1]
+        assert load(tmp_path / "once" / "best.json") == load(tmp_path / "twice" / "best.json")
+
+    @pytest.mark.parametrize("value", [0.0, 1.0, -0.1, float("nan")])
+    def test_a_share_that_cannot_be(self, value: float) -> None:
+        with pytest.raises(InputError, match=r"run\.hopeless"):
+            settings_of(run__hopeless=value)
+
+
+class TestPartial:
+    @pytest.mark.parametrize(("way", "run"), [("population", PopulationRun), ("plain", PlainRun)])
+    def test_candidates_get_a_share_of_the_batches_and_finalists_all(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, way: str, run: type[PopulationRun] | type[PlainRun]
+    ) -> None:
+        lengths: dict[int, list[float]] = {}
+        step = run.step
+
+        def counted(one: Any) -> None:
+            step(one)
+            lengths.setdefault(id(one), []).append(one.optimizer.param_groups[0]["lr"])
+            kept.append(one)
+
+        kept: list[object] = []
+        monkeypatch.setattr(run, "step", counted)
+        evolve(tmp_path, settings_of(run__partial=0.4, run__training=way, recipe__schedule="cosine"))
+        whole = whole_schedule()
+        assert {len(rates) for rates in lengths.values()} == {10, 25}
+        for rates in lengths.values():
+            assert rates == pytest.approx(whole[: len(rates)])
+
+    def test_the_share_of_one_is_the_whole(self, tmp_path: Path, whole: Path) -> None:
+        evolve(tmp_path, settings_of(run__partial=1.0))
+        assert (tmp_path / "best.json").read_bytes() == (whole / "best.json").read_bytes()
+
+
+def whole_schedule() -> list[float]:
+    recipe = settings_of(recipe__schedule="cosine").recipe
+    return [recipe.rate(step, 25) for step in range(25)]
+
+
+class TestEarlyStopping:
+    def test_candidates_and_finalists_are_taken_at_their_best_epoch(self, tmp_path: Path, whole: Path) -> None:
+        evolve(tmp_path, settings_of(recipe__patience=1, recipe__epochs=5))
+        for mine, theirs in zip(rows(tmp_path), rows(whole), strict=False):
+            if mine["generation"] == 0 and mine["status"] == "ok":
+                assert mine["theta"] == theirs["theta"]
+        assert any(
+            mine["scores"] != theirs["scores"] for mine, theirs in zip(rows(tmp_path), rows(whole), strict=False)
+        )
+
+
+def test_augmentation_that_does_not_suit_is_found_before_anything_is_made(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="crop = 9 pads images of 8×8 pixels"):
+        evolve(tmp_path / "study", settings_of(recipe__crop=9))
+    assert not (tmp_path / "study").exists()
+
+
+def test_mixed_labels_train_in_a_study(tmp_path: Path) -> None:
+    outcome = evolve(tmp_path, settings_of(recipe__mixup=0.2, recipe__crop=1, recipe__flooding=0.05))
+    assert torch.isfinite(outcome.loss.coefficients).all()

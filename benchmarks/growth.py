@@ -74,10 +74,8 @@ def exponent(sizes: Sequence[float], costs: Sequence[float]) -> float | None:
     return float(np.polyfit(np.log(sizes), np.log(costs), 1)[0])
 
 
-def grown(quantity: str, sizes: Sequence[int], model: str, rounds: int, threads: int) -> dict[str, Any]:
-    """The points of one quantity and the exponents of time and memory."""
-    common = {"model": model, "rounds": rounds, "threads": threads}
-    least = in_a_process(**common, **SMALLEST)["peak"]
+def grown(quantity: str, sizes: Sequence[int], least: float, common: dict[str, Any]) -> dict[str, Any]:
+    """The points of one quantity, with memory above the least, and the exponents of time and memory."""
     rows: list[dict[str, float]] = []
     for size in sizes:
         full = in_a_process(**common, **{**BASE, quantity: size})
@@ -99,9 +97,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Measure, print, and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="mlp")
-    parser.add_argument("--populations", type=int, nargs="+", default=[1, 4, 16, 64, 256])
-    parser.add_argument("--classes", type=int, nargs="+", default=[2, 10, 100, 1000])
-    parser.add_argument("--batches", type=int, nargs="+", default=[10, 50, 250, 1250])
+    parser.add_argument("--populations", type=int, nargs="*", default=[1, 4, 16, 64, 256])
+    parser.add_argument("--classes", type=int, nargs="*", default=[2, 10, 100, 1000])
+    parser.add_argument("--batches", type=int, nargs="*", default=[10, 50, 250, 1250])
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--quick", action="store_true", help="ten steps of each point, the largest sizes left out")
     parser.add_argument("--threads", type=int, default=1)
@@ -111,12 +109,15 @@ def main(arguments: list[str] | None = None) -> None:
     if given.point is not None:
         print(json.dumps(point(**given.point)))
         return
-    document: dict[str, Any] = {"base": BASE, "model": given.model}
+    common = {"model": given.model, "rounds": 10 if given.quick else given.rounds, "threads": given.threads}
+    least = in_a_process(**common, **SMALLEST)["peak"]
+    document: dict[str, Any] = {"base": BASE, "model": given.model, "threads": given.threads, "least_bytes": least}
     quantities = {"population": given.populations, "classes": given.classes, "batch": given.batches}
-    for quantity, sizes in quantities.items():
-        sizes = sorted(sizes)[:-1] if given.quick and len(sizes) > 2 else sorted(sizes)
-        rounds = 10 if given.quick else given.rounds
-        found = document[quantity] = grown(quantity, sizes, given.model, rounds, given.threads)
+    for quantity, listed in quantities.items():
+        sizes = sorted(listed)[:-1] if given.quick else sorted(listed)
+        if not sizes:
+            continue
+        found = document[quantity] = grown(quantity, sizes, least, common)
         for cost in ("seconds", "bytes"):
             whole, end = found[f"{cost}_exponent"], found[f"{cost}_exponent_at_the_end"]
             told = "too few points" if whole is None else f"{whole:.2f}, at the end {end:.2f}"

@@ -3,11 +3,12 @@
     python benchmarks/candidate_cost.py [--models mlp conv mnist-cnn allcnn-c preresnet-20] [--threads 1 2]
 
 A candidate is a network that is built, trained for a number of batches with a loss of the residual space, and looked at
-once; its cost is the time of all that. ``ordinary`` is `benchmarks/ordinary.py`, one network at a time; ``plain`` and
-``population`` are lossmith's ways, the latter with as many candidates at once as told. Told besides: the ordinary loop
-with memory in channels-last order (``ordinary, channels last``) and lossmith compiled (``--compiled``; without the time
-it takes to compile). Each pair is measured in turn, and every side has the number of threads that suits it best. The
-images of MNIST's and CIFAR-10's shape are random numbers: what a step costs does not depend on what is on them.
+once; its cost is the time of all that. ``ordinary`` is `benchmarks/ordinary.py`, one network at a time; against it
+stand lossmith's ways of training, ``population`` with as many candidates at once as told. Told besides: the ordinary
+loop with memory in channels-last order (``ordinary, channels last``) and a step of lossmith compiled (``--compiled``,
+without the time it takes to compile). Each pair is measured in turn, and every side has the number of threads that
+suits it best. The images of MNIST's and CIFAR-10's shape are random numbers: what a step costs does not depend on what
+is on them.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from machine import compared, ranged, say, seconds, with_threads, write
@@ -93,11 +94,15 @@ def measured(model: str, size: Size, threads: list[int], pairs: int, compiled: b
     points = 0.3 * torch.randn(size.population, 5, generator=generator("points"), dtype=torch.float64)
     first = points[0].tolist()
     sides: dict[str, Callable[[], float]] = {
-        "ordinary": lambda: seconds(partial(ordinary_candidate, task, recipe, first)),
-        "plain": lambda: seconds(partial(lossmith_candidates, task, recipe, points[:1], "plain")),
-        "population": lambda: seconds(partial(lossmith_candidates, task, recipe, points, "population")) / len(points),
+        "ordinary": lambda: seconds(partial(ordinary_candidate, task, recipe, first))
     }
-    if any(weight.ndim == 4 for weight in task.build(0).parameters()):
+    convolves = any(weight.ndim == 4 for weight in task.build(0).parameters())
+    ways = [way for way in get_args(Way) if convolves or "channels-last" not in way]
+    for way in ways:
+        if not way.endswith("-compiled"):
+            members = points if way == "population" else points[:1]
+            sides[way] = partial(each, partial(lossmith_candidates, task, recipe, members, way), len(members))
+    if convolves:
         sides["ordinary, channels last"] = lambda: seconds(
             partial(ordinary_candidate, task, recipe, first, channels_last=True)
         )
@@ -108,18 +113,29 @@ def measured(model: str, size: Size, threads: list[int], pairs: int, compiled: b
         for name, work in sides.items():
             times[name].append(with_threads([best[name]], work)[best[name]])
         say(f"{model}: pair {number + 1} of {pairs}")
+    middle = {name: statistics.median(taken) for name, taken in times.items()}
     found: dict[str, Any] = {
         "size": vars(size),
         "threads": best,
         "seconds_by_threads": by_threads,
-        "seconds": {name: statistics.median(taken) for name, taken in times.items()},
+        "seconds": middle,
+        "fastest_way": min((name for name in sides if name in ways), key=middle.__getitem__),
         "ordinary_against": {name: compared(times["ordinary"], times[name]) for name in sides if name != "ordinary"},
     }
     if compiled:
-        losses = residual(points[:1], task.classes)
-        step = with_threads([best["plain"]], lambda: measure(task, losses, [0], recipe, "plain-compiled", budget=1.0))
-        found["seconds_of_a_compiled_step"] = step[best["plain"]]
+        losses, step = residual(points[:1], task.classes), {}
+        for way in ways:
+            if way.startswith("plain") and way.endswith("-compiled"):
+                count = best[way.removesuffix("-compiled")]
+                work = partial(measure, task, losses, [0], recipe, way, budget=1.0)
+                step[way] = with_threads([count], work)[count]
+        found["seconds_of_a_compiled_step"] = step
     return found
+
+
+def each(work: Callable[[], object], candidates: int) -> float:
+    """Seconds of some work for each of the candidates that it trains."""
+    return seconds(work) / candidates
 
 
 def main(arguments: list[str] | None = None) -> None:

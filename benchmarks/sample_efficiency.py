@@ -369,17 +369,20 @@ def plot(found: dict[str, dict[str, Any]]) -> Figure:
         return figure
 
 
+def page(found: dict[str, dict[str, Any]]) -> str:
+    """The summary as Markdown."""
+    lines = ["# Candidates trained until a search's mean is as good as a baseline", ""]
+    lines += ["Made by `benchmarks/sample_efficiency.py`, whose head says what was fixed before the run.", ""]
+    for job, part in found.items():
+        lines += table(job, part)
+    return "\n".join([*lines, "![share of the searches that have reached the targets](reached.png)", ""])
+
+
 def summarise(folder: Path) -> str:
     """Write ``summary.json``, ``summary.md`` and the figure over all jobs of a folder."""
-    jobs = [path for path in (folder / "digits", folder / "mnist") if path.is_dir()]
-    found = {path.name: summed_up(path) for path in jobs}
+    found = {job: summed_up(folder / job) for job in ("digits", "mnist") if (folder / job).is_dir()}
+    text = page(found)
     write_json(finite(found), folder / "summary.json")
-    page = ["# Candidates trained until a search's mean is as good as a baseline", ""]
-    page += ["Made by `benchmarks/sample_efficiency.py`, whose head says what was fixed before the run.", ""]
-    for job, part in found.items():
-        page += table(job, part)
-    page += ["![share of the searches that have reached the targets](reached.png)", ""]
-    text = "\n".join(page)
     write_whole(text.encode(), folder / "summary.md")
     save_figure(plot(found), folder / "reached.png")
     return text

@@ -28,7 +28,8 @@ Written down before the run:
   they differ, not corrected for the number of tests.
 
 What the spaces hold decides part of it: ``residual`` begins at cross-entropy, so it reaches that target with no
-training at all, and holds label smoothing; ``taylor`` holds neither, and begins at a loss that teaches nothing.
+training at all (up to the rounding of the same networks in another population), and holds label smoothing; ``taylor``
+holds neither, and begins at a loss that teaches nothing.
 
 Each search is one file under ``results/sample-efficiency/JOB``; run again, the program makes what is missing. A trial
 with another seed and fewer generations was made before, to see that it runs.
@@ -81,7 +82,7 @@ PAIRS = (
     ("residual, exact", "canonical, exact"),
 )
 TARGETS = ("cross-entropy", "label smoothing")
-COLOURS = ("#9aa5b1", "#7f8fa0", "#3b4a5a", "#2a7f9e", "#c8401e")
+LOOKS = (("#3b4a5a", ":"), ("#3b4a5a", "--"), ("#3b4a5a", "-"), ("#2a7f9e", "-"), ("#c8401e", "-"))
 
 
 @dataclass(frozen=True)
@@ -356,12 +357,11 @@ def plot(found: dict[str, dict[str, Any]]) -> Figure:
             end = max(max(one["trained"]) for one in part["searches"].values())
             for row, target in enumerate(TARGETS):
                 panel = axes[row, column]
-                for (name, costs), colour in zip(part["targets"][target]["costs"].items(), COLOURS, strict=True):
+                for (name, costs), (colour, line) in zip(part["targets"][target]["costs"].items(), LOOKS, strict=True):
                     reached = sorted(value for value in costs if math.isfinite(value))
                     shares = [number / len(costs) for number in range(len(reached) + 1)]
-                    panel.step(
-                        [0.0, *reached, end], [*shares, shares[-1]], where="post", color=colour, label=name, lw=2
-                    )
+                    places, heights = [0.0, *reached, end], [*shares, shares[-1]]
+                    panel.step(places, heights, where="post", color=colour, ls=line, lw=2, label=name)
                 panel.set(title=f"{job}: as good as {target}", xlabel="candidates trained", ylim=(-0.02, 1.05))
             axes[0, column].legend(loc="lower right")
         for row in range(len(TARGETS)):
@@ -372,7 +372,12 @@ def plot(found: dict[str, dict[str, Any]]) -> Figure:
 def page(found: dict[str, dict[str, Any]]) -> str:
     """The summary as Markdown."""
     lines = ["# Candidates trained until a search's mean is as good as a baseline", ""]
-    lines += ["Made by `benchmarks/sample_efficiency.py`, whose head says what was fixed before the run.", ""]
+    lines += [
+        "Made by `benchmarks/sample_efficiency.py`, whose head says what was fixed before the run. All searches have",
+        "as many generations, so one that rejects candidates ends with fewer trained: the last table of a job has the",
+        "sums.",
+        "",
+    ]
     for job, part in found.items():
         lines += table(job, part)
     return "\n".join([*lines, "![share of the searches that have reached the targets](reached.png)", ""])

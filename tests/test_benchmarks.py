@@ -348,6 +348,21 @@ class TestSampleEfficiency:
             benchmark("sample_efficiency").main(["mnist", "--folder", str(tmp_path)])
 
 
+def test_the_kept_summary_of_sample_efficiency_is_that_of_its_searches(benchmark: Callable[[str], ModuleType]) -> None:
+    program = benchmark("sample_efficiency")
+    folder = FOLDER.parent / program.ROOT
+    found = {job: program.summed_up(folder / job) for job in ("digits", "mnist")}
+    assert (len(found["digits"]["seeds"]), len(found["mnist"]["seeds"])) == (10, 3)
+    assert program.page(found) == (folder / "summary.md").read_text(encoding="utf-8")
+    kept = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    for job, part in found.items():
+        for target, one in part["targets"].items():
+            assert kept[job]["targets"][target]["costs"] == program.finite(one["costs"])
+        for runs in program.read(folder / job).values():
+            assert all(len(step["accuracy"]) == 10 for run in runs.values() for step in run["steps"])
+            assert all(run["steps"][-1]["generation"] == 15 for run in runs.values())
+
+
 def test_names_do_not_meet_those_of_the_experiments() -> None:
     programs = [path.stem for folder in ("benchmarks", "experiments") for path in (FOLDER.parent / folder).glob("*.py")]
     assert len(set(programs)) == len(programs)

@@ -1,0 +1,125 @@
+"""What the loss itself costs: its share of a training step, and many classes against cross-entropy.
+
+    python benchmarks/loss_cost.py [--model allcnn-c] [--classes 1000] [--compiled]
+
+The share: value and gradient of a loss of the residual space on the logits of one batch, by ``lossmith.Criterion`` and
+autograd (``criterion``) and by the closed form of the gradient alone (``gradient``), of one whole training step of the
+network in lossmith's plain way. The classes: ``lossmith.Criterion`` with its backward pass against
+``torch.nn.functional.cross_entropy`` with its own, on the same logits, in turn; with ``--compiled`` both of them
+compiled by ``torch.compile`` as well. The losses: one of the residual space with all its terms, and cross-entropy.
+"""
+
+import argparse
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from candidate_cost import task_of
+from machine import compared, median_seconds, ranged, say, seconds, write
+from torch import Tensor
+from torch.nn import functional
+
+from lossmith.losses import Criterion, Loss, cross_entropy
+from lossmith.search import residual
+from lossmith.seeds import generator
+from lossmith.training import Recipe
+from lossmith.training.plain import PlainRun
+
+Value = Callable[[Tensor, Tensor], Tensor]
+POINT = (0.4, -0.3, 0.2, 0.3, -0.2)
+
+
+def loss_of(classes: int) -> Loss:
+    """A loss of the residual space in which every term acts."""
+    return residual(torch.tensor(POINT, dtype=torch.float64), classes)
+
+
+def backward(value: Value, logits: Tensor, targets: Tensor) -> Callable[[], object]:
+    """The value of a loss and its gradient with respect to the logits."""
+    return lambda: torch.autograd.grad(value(logits, targets), logits)
+
+
+def share(model: str, batch: int, rounds: int) -> dict[str, Any]:
+    """Seconds of a training step, and the share of the loss in it."""
+    task = task_of(model, max(2 * batch, 256))
+    loss = loss_of(task.classes)
+    run = PlainRun(task, loss, 0, Recipe(batch_size=batch, lr=0.01))
+    step = median_seconds(run.step, rounds, warm=1)
+    logits = torch.randn(batch, task.classes, generator=generator("logits"), requires_grad=True)
+    targets = torch.arange(batch) % task.classes
+    rule = loss.gradient_rule(logits)
+    parts = {
+        "criterion": median_seconds(backward(Criterion(loss), logits, targets), 200),
+        "gradient": median_seconds(lambda: rule(logits.detach(), targets), 200),
+        "cross-entropy of PyTorch": median_seconds(backward(functional.cross_entropy, logits, targets), 200),
+    }
+    return {
+        "model": model,
+        "batch": batch,
+        "step": step,
+        "parts": {name: {"seconds": taken, "share": taken / step} for name, taken in parts.items()},
+    }
+
+
+def against_cross_entropy(first: Value, second: Value, classes: int, batch: int, pairs: int) -> dict[str, Any]:
+    """Pairs of times of two losses, each the median of some passes forward and back."""
+    random = generator("logits", classes)
+    logits = torch.randn(batch, classes, generator=random, requires_grad=True)
+    targets = torch.randint(classes, (batch,), generator=random)
+    works = [backward(value, logits, targets) for value in (first, second)]
+    for work in works:
+        for _ in range(5):
+            work()
+    times: list[list[float]] = [[], []]
+    for _ in range(pairs):
+        for taken, work in zip(times, works, strict=True):
+            taken.append(statistics.median(seconds(work) for _ in range(20)))
+    return compared(*times)
+
+
+def many_classes(classes: int, batch: int, pairs: int, compiled: bool) -> dict[str, Any]:
+    """Lossmith's criterion against cross-entropy for many classes, eager and (if asked for) compiled."""
+    found: dict[str, Any] = {"classes": classes, "batch": batch}
+    for name, loss in (("residual", loss_of(classes)), ("cross-entropy", cross_entropy())):
+        ours: Value = Criterion(loss)
+        found[name] = {"eager": against_cross_entropy(ours, functional.cross_entropy, classes, batch, pairs)}
+        if compiled:
+            say(f"compiling {name}")
+            both = (torch.compile(ours), torch.compile(functional.cross_entropy))
+            found[name]["compiled"] = against_cross_entropy(*both, classes, batch, pairs)
+            found[name]["compiled_against_eager"] = against_cross_entropy(
+                both[0], functional.cross_entropy, classes, batch, pairs
+            )
+    return found
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure, print, and write the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="allcnn-c")
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--classes", type=int, default=1000)
+    parser.add_argument("--pairs", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=5, help="training steps")
+    parser.add_argument("--compiled", action="store_true")
+    parser.add_argument("--quick", action="store_true", help="three pairs, three training steps")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args(arguments)
+    torch.set_num_threads(given.threads)
+    of_step = share(given.model, given.batch, 3 if given.quick else given.rounds)
+    print(f"a step of {given.model}, batch {given.batch}: {of_step['step'] * 1e3:.2f} ms, of which")
+    for name, part in of_step["parts"].items():
+        print(f"    {name:26} {part['share']:.2%}")
+    classes = many_classes(given.classes, given.batch, 3 if given.quick else given.pairs, given.compiled)
+    print(f"{given.classes} classes, batch {given.batch}, with backward, against torch's cross_entropy:")
+    for name in ("residual", "cross-entropy"):
+        for kind, pair in classes[name].items():
+            print(f"    {name}, {kind.replace('_', ' '):24} {ranged(pair)}")
+    write("loss-cost", {"step": of_step, "classes": classes}, given.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""What every benchmark shares: the machine it ran on, how long work takes, and the file that its figures go to."""
+
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lossmith.losses.files import write_json
+
+RESULTS = Path("results/benchmarks")
+
+
+def machine(device: str = "cpu") -> dict[str, Any]:
+    """The machine, and the versions of what ran on it."""
+    return {
+        "processor": processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "lossmith": version("lossmith"),
+    }
+
+
+def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """The name of the processor, or of its architecture where the system does not tell more."""
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name" and value.strip():
+                return value.strip()
+    return platform.processor() or platform.machine()
+
+
+def write(name: str, document: dict[str, Any], out: Path | None = None, device: str = "cpu") -> Path:
+    """Write the figures of a benchmark with the machine beside them; by default to ``results/benchmarks/NAME.json``."""
+    path = out or RESULTS / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json({"benchmark": name, "machine": machine(device), **document}, path)
+    say(f"written: {path}")
+    return path
+
+
+def say(line: str) -> None:
+    """A line of progress, which is no result and goes to stderr."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def wait(device: torch.device) -> None:
+    """Until the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def seconds(work: Callable[[], object], device: torch.device | None = None) -> float:
+    """How long some work takes."""
+    place = device or torch.device("cpu")
+    wait(place)
+    started = time.perf_counter()
+    work()
+    wait(place)
+    return time.perf_counter() - started
+
+
+def median_seconds(work: Callable[[], object], rounds: int, warm: int = 3, device: torch.device | None = None) -> float:
+    """The median time of some work that is done over and over."""
+    for _ in range(warm):
+        work()
+    return statistics.median(seconds(work, device) for _ in range(rounds))
+
+
+def compared(slow: Sequence[float], fast: Sequence[float]) -> dict[str, Any]:
+    """Pairs of times that were measured in turn, the quotient of each pair, and the median and range of these."""
+    quotients = [first / second for first, second in zip(slow, fast, strict=True)]
+    return {
+        "first": list(slow),
+        "second": list(fast),
+        "quotients": quotients,
+        "ratio": statistics.median(quotients),
+        "lowest": min(quotients),
+        "highest": max(quotients),
+    }
+
+
+def ranged(pair: dict[str, Any]) -> str:
+    """A ratio and its range as text."""
+    return f"{pair['ratio']:.2f} × ({pair['lowest']:.2f}–{pair['highest']:.2f})"
+
+
+def with_threads(counts: Iterable[int], work: Callable[[], float]) -> dict[int, float]:
+    """What some work gives with each number of threads; afterwards the number is as it was."""
+    before, found = torch.get_num_threads(), {}
+    try:
+        for count in counts:
+            torch.set_num_threads(count)
+            found[count] = work()
+    finally:
+        torch.set_num_threads(before)
+    return found

@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from lossmith import Criterion, InputError, Loss, baikal, cross_entropy, focal, gce, mae, mse, poly, taylor
 from lossmith.losses import Term
@@ -494,6 +495,43 @@ def fresh_compiler() -> Iterator[None]:
     torch.compiler.reset()
     yield
     torch.compiler.reset()
+
+
+@pytest.mark.parametrize(
+    "loss", [cross_entropy(), mse(), baikal(), cross_entropy().smoothed(0.1, CLASSES) + 0.3 * mae()]
+)
+class TestOtherKindsOfDifferentiation:
+    """Forward mode, and the transforms of torch.func, give what backward mode gives."""
+
+    @staticmethod
+    def case(loss: Loss) -> tuple[Criterion, Tensor, Tensor, Tensor]:
+        logits, targets = batch((6, CLASSES), dtype=torch.float64)
+        logits = logits.detach().requires_grad_()
+        (slope,) = torch.autograd.grad(Criterion(loss)(logits, targets), logits)
+        return Criterion(loss), logits.detach(), targets, slope
+
+    # torch 2.13 imports its own deprecated torch.jit with forward mode.
+    @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+    def test_forward_mode(self, loss: Loss) -> None:
+        criterion, logits, targets, slope = self.case(loss)
+        tangent = torch.randn_like(logits)
+        with forward_ad.dual_level():
+            moved = forward_ad.unpack_dual(criterion(forward_ad.make_dual(logits, tangent), targets)).tangent
+        assert moved is not None
+        torch.testing.assert_close(moved, (slope * tangent).sum(), rtol=1e-10, atol=1e-12)
+
+    def test_transforms(self, loss: Loss) -> None:
+        criterion, logits, targets, slope = self.case(loss)
+        torch.testing.assert_close(torch.func.grad(criterion)(logits, targets), slope, rtol=1e-10, atol=1e-12)
+        each = torch.func.vmap(torch.func.grad(criterion))(logits[:, None], targets[:, None])
+        torch.testing.assert_close(each[:, 0] / len(logits), slope, rtol=1e-10, atol=1e-12)
+
+    def test_backward_twice(self, loss: Loss) -> None:
+        criterion, logits, targets, slope = self.case(loss)
+        value = criterion(logits.requires_grad_(), targets)
+        for _ in range(2):
+            (again,) = torch.autograd.grad(value, logits, retain_graph=True)
+            assert torch.equal(again, slope)
 
 
 # A module among modules.

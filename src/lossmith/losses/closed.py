@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C import _are_functorch_transforms_active
 
 from lossmith.losses import powers
 from lossmith.losses.samples import GradientRule, Term, sample_values
@@ -19,17 +20,18 @@ def values(terms: Numbers, logits: Tensor, targets: Tensor) -> Tensor:
     """``−Σ_k φ(h_k, y_k)`` of each sample ``[N]``; where it is differentiated once, the gradient is ready by then.
 
     The free polynomial of φ is summed by powers: ``p_i = h^i`` gives ``Σ c_i h^i``, ``Σ i c_i h^i`` and the slopes
-    ``i c_i h^i`` together. What this does not cover (class probabilities, other powers, compiled programs, forward
-    differentiation) is left to autograd.
+    ``i c_i h^i`` together. What this does not cover (class probabilities, other powers, compiled programs, the
+    transforms of ``torch.func``) is left to autograd.
 
     Args:
         terms: Terms with coefficients as numbers.
         logits: ``[N, K]``.
         targets: Class indices ``[N]`` or probabilities ``[N, K]``.
     """
-    if targets.is_floating_point() or torch.compiler.is_compiling() or not all(_covered(term) for term, _ in terms):
+    other = targets.is_floating_point() or torch.compiler.is_compiling() or _are_functorch_transforms_active()
+    if other or not all(_covered(term) for term, _ in terms):
         return sample_values(terms, powers.log_outputs(logits), targets)
-    result: Tensor = _Both.apply(tuple(terms), logits, targets.long())[0]  # type: ignore[no-untyped-call]
+    result: Tensor = _Both.apply(tuple(terms), logits, targets.long())  # type: ignore[no-untyped-call]
     return result
 
 
@@ -39,37 +41,38 @@ def _covered(term: Term) -> bool:
 
 
 class _Both(torch.autograd.Function):
-    generate_vmap_rule = True
+    # With a `setup_context` of its own, as `torch.func` would have it, a call costs as much again.
+    @staticmethod
+    def forward(ctx: Any, terms: Numbers, logits: Tensor, targets: Tensor) -> Tensor:
+        value, gradient = _both(terms, logits, targets)
+        ctx.terms = terms
+        ctx.save_for_backward(logits, targets, gradient)
+        ctx.save_for_forward(gradient)
+        return value
 
     @staticmethod
-    def forward(terms: Numbers, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        return _both(terms, logits, targets)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        ctx.terms, logits, targets = inputs
-        ctx.mark_non_differentiable(output[1])
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(logits, targets, output[1])
-
-    @staticmethod
-    def backward(ctx: Any, slope: Tensor | None, _: None) -> tuple[None, Tensor | None, None]:
+    def backward(ctx: Any, slope: Tensor) -> tuple[None, Tensor, None]:
         logits, targets, gradient = ctx.saved_tensors
-        if slope is None:
-            return None, None, None
         if torch.is_grad_enabled():
             wide = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
-            terms = [(term, wide.new_full((), c)) for term, c in ctx.terms]
-            gradient = GradientRule(terms)(wide, targets)
+            gradient = GradientRule([(term, wide.new_full((), c)) for term, c in ctx.terms])(wide, targets)
         return None, (gradient * slope[:, None]).to(logits.dtype), None
+
+    @staticmethod
+    def jvp(ctx: Any, _: None, tangent: Tensor, __: None) -> Tensor:
+        (gradient,) = ctx.saved_tensors
+        moved: Tensor = (gradient * tangent).sum(-1)
+        return moved
 
 
 def _both(terms: Numbers, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Values ``[N]`` and their gradients ``[N, K]``, in float32 at least."""
     wide = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
-    x = torch.log_softmax(wide, -1)
     place = targets[:, None]
-    at = x.gather(-1, place).clamp_(min=powers.LOWEST_LOG)
+    h = torch.softmax(wide, -1)
+    # The logarithm of the sum, from the largest output: a second pass of exponentials would cost as much as the rest.
+    log_sum = wide.amax(-1, keepdim=True) - h.amax(-1, keepdim=True).log()
+    at = (wide.gather(-1, place) - log_sum).clamp_(min=powers.LOWEST_LOG)
     polynomial: dict[int, float] = {}
     at_label: dict[int, float] = {}
     constant, logarithm, others = 0.0, 0.0, list[tuple[Term, float]]()
@@ -97,10 +100,9 @@ def _both(terms: Numbers, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tens
     value += polynomial.pop(1, 0.0)
     total = hard.clone() if polynomial or constant else hard
     if constant:
-        value += constant * x.clamp(min=powers.LOWEST_LOG).sum(-1, keepdim=True)
-        total += constant * x.shape[-1]
+        value += constant * (wide - log_sum).clamp_(min=powers.LOWEST_LOG).sum(-1, keepdim=True)
+        total += constant * wide.shape[-1]
     # In place where it can be: large temporary tensors cost more than the arithmetic.
-    h = x.exp_()
     slopes: Tensor | None = None
     raised = h
     for power in range(2, max(polynomial, default=1) + 1):
@@ -109,12 +111,11 @@ def _both(terms: Numbers, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tens
             summed = raised.sum(-1, keepdim=True)
             value += c * summed
             total += power * c * summed
-            slopes = raised * (power * c) if slopes is None else slopes.add_(raised, alpha=power * c)
-    gradient = h.mul_(total)
-    if constant:
-        gradient -= constant
-    if slopes is not None:
-        gradient -= slopes
+            if slopes is None:
+                slopes = torch.add(raised.new_full((), constant), raised, alpha=power * c)
+            else:
+                slopes.add_(raised, alpha=power * c)
+    gradient = h.mul_(total).sub_(constant if slopes is None else slopes)
     gradient.scatter_add_(-1, place, -hard)
     return -value[:, 0], gradient
 

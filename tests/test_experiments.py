@@ -1,0 +1,447 @@
+"""The study files of `experiments/`, against the authors' settings; and the programs of two experiments."""
+
+import json
+import math
+import re
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from torch import Tensor
+
+from lossmith.cli import main
+from lossmith.cli.evolve import _check_idle
+from lossmith.cli.flags import settings_document
+from lossmith.data.source import Source
+from lossmith.evaluation.statistics import welch
+from lossmith.losses import Loss, cross_entropy, mse, polynomial
+from lossmith.nets import ModelSettings, check_network, network_factory
+from lossmith.study import EvolveSettings, Study
+from lossmith.study.evolve import Job
+from lossmith.study.settings import read_toml, validated
+from lossmith.training import Recipe, Task, repeated, train
+
+ROOT = Path(__file__).parents[1]
+PAPER = sorted((ROOT / "experiments" / "paper").glob("*.toml"))
+SMALL = sorted((ROOT / "experiments" / "small").glob("*.toml"))
+SHAPES = {"cifar10": (3, 32, 32), "mnist": (1, 28, 28), "digits": (1, 8, 8)}
+
+
+class Authors(NamedTuple):
+    """A row of the authors' settings."""
+
+    model: str
+    samples: int
+    lr: float
+    length: int
+    lowered: tuple[int, ...]
+    factor: float
+    weight_decay: float
+    dropout: float | None
+    partial: int
+    parameters: float
+    cutout: int = 0
+
+
+CIFAR, MNIST = 45_000, 55_000
+ALLCNN = Authors("allcnn-c", CIFAR, 0.01, 350, (200, 250, 300), 0.1, 1e-3, 0.5, 35, 1.37e6)
+SETTINGS = {
+    "alexnet": Authors("alexnet", CIFAR, 0.1, 164, (81, 122), 0.1, 5e-4, None, 16, 2.47e6),
+    "preresnet-20": Authors("preresnet-20", CIFAR, 0.1, 200, (100, 150), 0.1, 1e-4, None, 20, 0.27e6),
+    "allcnn-c": ALLCNN,
+    "allcnn-c-cutout": ALLCNN._replace(cutout=16),
+    "wrn-16-8": Authors("wrn-16-8", CIFAR, 0.1, 200, (60, 120, 160), 0.2, 5e-4, 0.3, 20, 10.96e6),
+    "wrn-28-5": Authors("wrn-28-5", CIFAR, 0.1, 200, (60, 120, 160), 0.2, 5e-4, 0.3, 20, 9.13e6),
+    "mnist": Authors("mnist-cnn", MNIST, 0.01, 20_000, (), 0.1, 0.0, 0.4, 2_000, 3.27e6),
+}
+STUDIES = {
+    *(
+        f"{name}-{way}"
+        for name in ("alexnet", "preresnet-20", "allcnn-c", "allcnn-c-cutout")
+        for way in ("none", "published")
+    ),
+    *(f"{name}-robust" for name in ("allcnn-c", "allcnn-c-cutout", "wrn-16-8", "wrn-28-5")),
+    *("wrn-16-8-none", "wrn-28-5-none", "mnist-none"),
+}
+
+
+def settings_of(path: Path) -> EvolveSettings:
+    return validated(EvolveSettings, settings_document(path), str(path))
+
+
+def named(path: Path) -> str:
+    return path.stem
+
+
+def inputs_of(settings: EvolveSettings, count: int = 4) -> Tensor:
+    shape = (count, *SHAPES[settings.data.data])
+    return torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def test_every_study_of_the_paper_has_its_file() -> None:
+    assert {path.stem for path in PAPER} == STUDIES
+
+
+@pytest.mark.parametrize("path", PAPER, ids=named)
+class TestPaper:
+    def test_the_recipe_is_that_of_the_authors(self, path: Path) -> None:
+        name, _, way = path.stem.rpartition("-")
+        authors, settings = SETTINGS[name], settings_of(path)
+        recipe, run = settings.recipe, settings.run
+        assert (recipe.optimizer, recipe.momentum, recipe.batch_size) == ("sgd", 0.9, 128)
+        assert (recipe.lr, recipe.weight_decay, recipe.cutout) == (authors.lr, authors.weight_decay, authors.cutout)
+        assert (settings.model.model, settings.model.dropout) == (authors.model, authors.dropout)
+        in_steps = name == "mnist"
+        assert (recipe.crop, recipe.flip) == ((0, False) if in_steps else (4, True))
+        epoch = 1 if in_steps else authors.samples // 128
+        total = recipe.total_steps(authors.samples)
+        assert total == authors.length * epoch
+        rates = [recipe.rate(step, total) for step in range(total)]
+        lowered = [step for step, (before, after) in enumerate(pairwise(rates), 1) if after != before]
+        assert lowered == [number * epoch for number in authors.lowered]
+        for number, step in enumerate(lowered, 1):
+            assert rates[step] == pytest.approx(authors.lr * authors.factor**number)
+        judged = authors.partial if way == "none" else authors.length
+        assert round(run.partial * total) == judged * epoch
+
+    def test_the_search_is_that_of_the_authors(self, path: Path) -> None:
+        name, _, way = path.stem.rpartition("-")
+        settings = settings_of(path)
+        search, objective = settings.search, settings.objective
+        assert (search.space, search.order, search.sigma, search.generations) == ("taylor", 3, 1.2, 100)
+        assert search.population == {"none": 28 if name == "mnist" else 20, "published": 40, "robust": 20}[way]
+        assert (search.invariant, search.untrainable) == ("published" if way == "published" else "none", "worst")
+        assert (settings.run.replicates, search.lr_adapt, settings.run.hopeless) == (1, False, None)
+        assert settings.data.validation_size == 5000
+        assert settings.data.train_size is None
+        if way == "robust":
+            assert (objective.objective, objective.epsilon, objective.gradient) == ("robust-accuracy", 0.1, "loss")
+        else:
+            assert objective.objective == "accuracy"
+
+    def test_the_network_can_be_built(self, path: Path) -> None:
+        authors, settings = SETTINGS[path.stem.rpartition("-")[0]], settings_of(path)
+        inputs = inputs_of(settings)
+        factory = network_factory(settings.model, inputs, 10)
+        with torch.device("meta"):
+            parameters = sum(value.numel() for value in factory().parameters())
+        assert parameters == pytest.approx(authors.parameters, rel=0.01)
+
+
+@pytest.mark.parametrize("path", [*PAPER, *SMALL], ids=named)
+class TestFiles:
+    def test_no_setting_is_idle(self, path: Path) -> None:
+        _check_idle(settings_of(path))
+
+    def test_every_setting_is_one_that_acts(self, path: Path) -> None:
+        """What `_check_idle` does not ask: settings of a schedule, an optimiser or a network that is not there."""
+        document = read_toml(path)
+        recipe, model = document["recipe"], document["model"]
+        assert recipe.get("schedule", "constant") == "step" or not {"milestones", "decay"} & recipe.keys()
+        assert not {"epochs", "steps"} <= recipe.keys()
+        assert ("hidden" in model) == (model["model"] in ("mlp", "conv"))
+        assert document["search"]["space"] == "taylor" or "order" not in document["search"]
+
+    def test_the_head_says_how_to_run_it(self, path: Path) -> None:
+        head = []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            if not line.startswith("# "):
+                break
+            head.append(line)
+        shown = path.relative_to(ROOT).as_posix()
+        assert any(line.startswith(("# lossmith evolve ", "# python ")) and shown in line for line in head)
+        study = path.stem.startswith(("table1", "regularisers"))
+        assert study or re.fullmatch(rf"# lossmith (compare|attack) .*studies/{path.stem}/best\.json.*", head[-1])
+
+    def test_the_commands_of_the_head_exist(self, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """Each flag is one of its command; a study that is not there is what stops it."""
+        for line in path.read_text(encoding="utf-8").splitlines():
+            found = re.match(r"# lossmith (compare|attack) (.*)", line)
+            if found is not None:
+                with pytest.raises(SystemExit):
+                    main([found[1], *found[2].split()])
+                error = capsys.readouterr().err
+                assert "best.json cannot be read" in error, error
+
+
+@pytest.mark.parametrize("path", SMALL, ids=named)
+def test_a_small_network_fits_its_data(path: Path) -> None:
+    settings = settings_of(path)
+    inputs = inputs_of(settings)
+    check_network(network_factory(settings.model, inputs, 10), inputs, 10)
+    assert settings.data.train_size is not None
+    assert settings.data.train_size <= 2000
+
+
+def tiny(**changes: Any) -> EvolveSettings:
+    """A study that takes a second."""
+    document: dict[str, Any] = {
+        "data": {"train_size": 100, "validation_size": 100},
+        "model": {"hidden": [8]},
+        "recipe": {"epochs": 1},
+        "search": {"space": "taylor", "sigma": 1.2, "population": 4, "generations": 3, "invariant": "none"},
+        "run": {"training": "population", "finalists": 2, "finalist_seeds": 2},
+    }
+    for part, values in changes.items():
+        document[part] |= values
+    return EvolveSettings.model_validate(document)
+
+
+@pytest.fixture(scope="module")
+def table1(experiment: Callable[[str], ModuleType]) -> ModuleType:
+    return experiment("table1")
+
+
+@pytest.fixture(scope="module")
+def regularisers(experiment: Callable[[str], ModuleType]) -> ModuleType:
+    return experiment("regularisers")
+
+
+class TestTable1:
+    def plan(self, table1: ModuleType) -> Any:
+        return table1.Plan(tiny(), "digest", 3)
+
+    @pytest.mark.parametrize("arm", ["none", "published", "exact"])
+    def test_every_way_trains_as_many_candidates(self, table1: ModuleType, tmp_path: Path, arm: str) -> None:
+        plan = self.plan(table1)
+        found = table1.searched(plan, 0, arm, tmp_path)
+        assert found["trained"] == plan.budget == 12
+        status = found["status"]
+        assert len(status) - status.count("untrainable") == 12
+        assert ("untrainable" in status) == (arm != "none")
+        assert [fitness is None for fitness in found["fitness"]] == [one == "untrainable" for one in status]
+        assert len(table1.progress(found)) == 12
+        assert len(found["finalists"]) == 3
+
+    def test_a_stopped_search_goes_on_to_the_same_end(
+        self, table1: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        plan = self.plan(table1)
+        whole = table1.searched(plan, 0, "exact", tmp_path / "whole")
+        record = Study.record
+        calls: list[None] = []
+
+        def stopping(study: Study, results: Any) -> None:
+            calls.append(None)
+            if len(calls) == 2:
+                raise KeyboardInterrupt
+            record(study, results)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Study, "record", stopping)
+            with pytest.raises(KeyboardInterrupt):
+                table1.searched(plan, 0, "exact", tmp_path / "stopped")
+        again = table1.searched(plan, 0, "exact", tmp_path / "stopped")
+        whole["seconds"] = again["seconds"] = 0
+        assert again == whole
+
+    def test_the_ways_of_a_search_share_their_data_and_the_first_candidates(self, table1: ModuleType) -> None:
+        plan = self.plan(table1)
+        ways = {arm: plan.of(2, arm) for arm in table1.FACTOR}
+        assert len({settings.data.model_dump_json() for settings in ways.values()}) == 1
+        assert {arm: settings.search.population for arm, settings in ways.items()} == {
+            "none": 4,
+            "published": 8,
+            "exact": 8,
+        }
+        assert {settings.search.seed for settings in ways.values()} == {2}
+
+    def test_a_file_of_another_job_is_refused(self, table1: ModuleType, tmp_path: Path) -> None:
+        path = tmp_path / "0-none.json"
+        assert table1.kept(path, "one", lambda: {"a": 1}) == {"a": 1}
+        assert table1.kept(path, "one", lambda: {"a": 2}) == {"a": 1}
+        with pytest.raises(SystemExit, match="another job"):
+            table1.kept(path, "two", lambda: {"a": 1})
+
+    def test_the_key_does_not_know_where_the_data_lies(self, table1: ModuleType) -> None:
+        keys = [
+            table1.Plan(tiny(**changes), digest, networks).key
+            for changes, digest, networks in (
+                ({}, "digest", 3),
+                ({"data": {"data": "elsewhere.npz"}}, "digest", 3),
+                ({}, "other", 3),
+                ({}, "digest", 4),
+                ({"recipe": {"lr": 0.1}}, "digest", 3),
+            )
+        ]
+        assert keys[0] == keys[1]
+        assert len(set(keys)) == 4
+
+    def test_a_grid_grows_until_its_best_place_is_inside(self, table1: ModuleType) -> None:
+        tried = table1.climbed(lambda place: [-abs(place - 5.0)], range(-3, 2), -8, 6)
+        assert sorted(tried) == list(range(-3, 7))
+        assert sorted(table1.climbed(lambda place: [float(place)], range(-1, 2), -2, 3)) == [-1, 0, 1, 2, 3]
+
+    def test_the_best_so_far_counts_trained_candidates_only(self, table1: ModuleType) -> None:
+        part = {"fitness": [0.2, None, 0.1, None, 0.5], "status": ["ok", "untrainable", "ok", "diverged", "ok"]}
+        assert table1.progress(part) == [0.2, 0.2, 0.2, 0.5]
+
+    def test_claims(self, table1: ModuleType) -> None:
+        def run(shift: float) -> dict[str, Any]:
+            scores = {"cross-entropy": 0.5, "none": 0.6, "published": 0.6 + shift, "exact": 0.4}
+            noise = np.linspace(-0.01, 0.01, 10)
+            return {"losses": {name: {"test": (value + noise).tolist()} for name, value in scores.items()}}
+
+        runs = [run(0.05), run(0.04), run(0.001)]
+        found = {(one.first, one.second): one for one in table1.claims(runs)}
+        assert {pair: one.verdict for pair, one in found.items()} == {
+            ("published", "none"): "held",
+            ("exact", "none"): "failed",
+            ("none", "cross-entropy"): "held",
+            ("published", "cross-entropy"): "held",
+            ("exact", "cross-entropy"): "failed",
+        }
+        one = found["published", "none"]
+        first, second = (runs[2]["losses"][name]["test"] for name in ("published", "none"))
+        assert one.p[2] == welch(first, second).p
+        assert one.over_searches == pytest.approx(stats.ttest_rel([0.05, 0.04, 0.001], [0, 0, 0]).pvalue / 2)
+        assert all(after >= before for row in found.values() for before, after in zip(row.p, row.holm, strict=True))
+        assert found["published", "none"].holm[2] > 0.05
+        below = table1.claims([run(0.05), run(0.04), run(-0.001)])[0]
+        assert (below.first, below.verdict) == ("published", "not shown")
+
+    def test_one_search_has_no_p_over_searches(self, table1: ModuleType) -> None:
+        assert table1.paired([0.1]) is None
+        assert table1.paired([0.1, 0.1]) == 0
+        assert table1.paired([0.0, 0.0]) == 0.5
+
+
+class TestRegularisers:
+    def test_the_span_of_known_losses(self, regularisers: ModuleType) -> None:
+        low, null = regularisers.span(cross_entropy(), 10)
+        assert low == pytest.approx(0, abs=1e-8)
+        assert null == pytest.approx(math.log(10))
+        # −h² + 2 h y: 0.9² + 9 · 0.1² − 1 at equal outputs, −1 at the label itself.
+        low, null = regularisers.span(polynomial(ch=-2, cy=2), 10)
+        assert low == pytest.approx(-1, abs=1e-8)
+        assert null == pytest.approx(0.9**2 + 9 * 0.1**2 - 1)
+        smoothed = regularisers.span(cross_entropy().smoothed(0.2, 10), 10)[0]
+        target = torch.tensor([0.82] + [0.02] * 9, dtype=torch.float64)
+        assert smoothed == pytest.approx(float(-(target * target.log()).sum()), abs=1e-4)
+
+    @pytest.mark.parametrize("way", ["plain", "population"])
+    def test_flooding_of_cross_entropy_is_flooding(self, regularisers: ModuleType, way: Any) -> None:
+        """A constant and another level give the same training as the level itself."""
+        source = Source.from_tensors(
+            torch.randn(60, 6, generator=torch.Generator().manual_seed(0)), torch.arange(60) % 4
+        )
+        factory = network_factory(ModelSettings(hidden=(8,)), source.inputs, 4)
+        task = Task(lambda: factory().double(), source.inputs.double(), source.targets, 4)
+        recipe = Recipe(lr=0.2, epochs=20, batch_size=10)
+        setup = regularisers.flooded(regularisers.Setup(cross_entropy(), recipe, None, 4, 0), 0.25)
+        seeds = [1, 2]
+        ours = train(task, repeated(Loss.stack([setup.loss]), 2), seeds, setup.recipe, way)
+        level = recipe.model_copy(update={"flooding": 0.25 * math.log(4)})
+        theirs, dry = (
+            train(task, repeated(Loss.stack([cross_entropy()]), 2), seeds, one, way) for one in (level, recipe)
+        )
+        logits = [trained.networks.logits(task.inputs) for trained in (ours, theirs, dry)]
+        assert (logits[0] - logits[1]).abs().max() < 1e-6
+        assert (logits[0] - logits[2]).abs().max() > 1e-2
+
+    def test_flooding_means_the_same_for_a_loss_scaled_and_shifted(self, regularisers: ModuleType) -> None:
+        """At the share of the way down, the loss with its constant is at the level of the recipe."""
+        for loss in (cross_entropy(), 3 * mse(), cross_entropy().smoothed(0.3, 5)):
+            setup = regularisers.flooded(regularisers.Setup(loss, Recipe(), None, 5, 0), 0.5)
+            low, null = regularisers.span(setup.loss, 5)
+            assert (low + null) / 2 == pytest.approx(setup.recipe.flooding)
+
+    def test_every_regulariser_changes_the_training(self, regularisers: ModuleType) -> None:
+        settings = tiny(recipe={"epochs": 20, "batch_size": 10, "lr": 0.1})
+        job = Job.open(settings)
+        plain = regularisers.Setup(cross_entropy(), settings.recipe, None, 10, 8)
+        changed = []
+        for one in regularisers.REGULARISERS:
+            found = one.applied(plain, one.axis.value(one.axis.first))
+            validated(Recipe, found.recipe.model_dump(mode="json"), one.name)
+            factory = network_factory(settings.model.model_copy(update={"dropout": found.dropout}), job.task.inputs, 10)
+            task = Task(factory, job.task.inputs, job.task.targets, 10, None, job.validation)
+            trained = train(task, Loss.stack([found.loss]), [1], found.recipe, "population")
+            changed.append(trained.networks.logits(job.validation[0]))
+        others = [float((logits - changed[0]).abs().max()) for logits in changed[1:]]
+        assert min(others) > 1e-3, dict(zip(list(regularisers.BY_NAME)[1:], others, strict=True))
+
+    def test_both_losses_get_the_same_settings(self, regularisers: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The best of one loss at an edge makes both try the next place."""
+        bench = regularisers.Bench.__new__(regularisers.Bench)
+        bench.losses = {"cross-entropy": cross_entropy(), "evolved": mse()}
+
+        def measured(wanted: Any, seeds: Any) -> Any:
+            def score(one: Any) -> float:
+                peak = (6, 0) if one.loss == "evolved" else (2, 1)
+                return -float(abs(one.strength - peak[0]) + abs(one.rate - peak[1]))
+
+            return {one: {"validation": [score(one)] * len(seeds)} for one in wanted}
+
+        monkeypatch.setattr(bench, "measured", measured)
+        row = regularisers.tuned(bench, 0, [regularisers.BY_NAME["dropout"]], lambda _: None)["dropout"]
+        places = {loss: {(s, r) for s, r, _ in found["tried"]} for loss, found in row.items()}
+        assert places["evolved"] == places["cross-entropy"]
+        assert (6, 0) in places["cross-entropy"]
+        assert (row["evolved"]["setting"].strength, row["evolved"]["setting"].rate) == (6, 0)
+        assert (row["cross-entropy"]["setting"].strength, row["cross-entropy"]["setting"].rate) == (2, 1)
+        assert len(row["evolved"]["again"]) == regularisers.FINALISTS
+
+    def test_what_was_trained_is_found_again(
+        self, regularisers: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        settings = tiny()
+        job = Job.open(settings)
+        wanted = [regularisers.Setting("cross-entropy", name, 1, 0) for name in ("none", "dropout", "weight decay")]
+        with regularisers.Store(tmp_path) as store:
+            bench = regularisers.Bench(job, settings, {"cross-entropy": cross_entropy()}, store, "key")
+            first = bench.measured(wanted, [1, 2], job.test())
+            monkeypatch.setattr(bench, "trained", None)
+            assert bench.measured(wanted, [1, 2], job.test()) == first
+        for row in first.values():
+            assert [len(row["validation"]), len(row["test"])] == [2, 2]
+
+    def test_the_interaction_is_a_difference_of_differences(self, regularisers: ModuleType) -> None:
+        rng = np.random.default_rng(0)
+        a, b, c, d = (rng.normal(mean, spread, 12) for mean, spread in ((3, 1), (2, 0.5), (4, 2), (1, 1)))
+        found = regularisers.interaction(a, b, c, d)
+        assert found.difference == pytest.approx(a.mean() - b.mean() - (c.mean() - d.mean()))
+        assert (found.low + found.high) / 2 == pytest.approx(found.difference)
+        assert regularisers.interaction(c, d, a, b).difference == pytest.approx(-found.difference)
+        # Without spread in two of the samples it is Welch's test of the others.
+        still = [0.5] * 12
+        alone, known = regularisers.interaction(a, b, still, still), welch(a.tolist(), b.tolist())
+        assert (alone.low, alone.high) == (pytest.approx(known.low), pytest.approx(known.high))
+        assert alone.p == pytest.approx(stats.ttest_ind(a, b, equal_var=False).pvalue)
+        assert regularisers.interaction(still, still, still, still).p == 1
+
+    def test_claims(self, regularisers: ModuleType) -> None:
+        noise = np.linspace(-0.01, 0.01, 20)
+
+        def row(base: float, ours: float) -> dict[str, Any]:
+            found = {"cross-entropy": base, "evolved": ours}
+            return {
+                loss: {"test": (value + noise).tolist(), "again": [[0, 0, [value]]]} for loss, value in found.items()
+            }
+
+        table = {"none": row(0.5, 0.7), "mixup": row(0.6, 0.7), "dropout": row(0.4, 0.65)}
+        runs = [{"condition": name, "table": table} for name in ("clean", "noisy")]
+        tests, crossed = regularisers.claims(runs)
+        verdicts = {one.name: one.verdict for one in tests if one.condition == "noisy"}
+        assert verdicts == {
+            "evolved > cross-entropy": "held",
+            "cross-entropy with mixup > cross-entropy": "held",
+            "evolved with mixup > evolved": "failed",
+            "cross-entropy with dropout > cross-entropy": "failed",
+            "evolved with dropout > evolved": "failed",
+            "evolved > cross-entropy, each with its best": "held",
+        }
+        best = next(one for one in tests if one.name.endswith("its best"))
+        assert best.differences == [pytest.approx(0.1)]
+        assert {(one.name, one.verdict) for one in crossed} == {
+            ("mixup", "less together"),
+            ("dropout", "more together"),
+        }
+        assert [one.differences[0] for one in crossed[:2]] == [pytest.approx(-0.1), pytest.approx(0.05)]
+        assert json.loads(json.dumps(regularisers.table(runs)))[2].startswith("| none | 50.00 (")

@@ -411,12 +411,15 @@ def picture(runs: Sequence[dict[str, Any]]) -> Figure:
                 left.plot([place + shift - 0.07, place + shift + 0.07], [values.mean()] * 2, color=colors[arm], lw=2)
         left.set_xticks(range(len(runs)), [str(run["search"]) for run in runs])
         left.set(xlabel="search", ylabel="test accuracy, %", title="Networks")
-        left.legend(fontsize=9)
-        for arm in FACTOR:
-            curves = 100 * np.array([progress(run["losses"][arm]) for run in runs])
-            right.plot(range(1, curves.shape[1] + 1), curves.mean(0), color=colors[arm], lw=1.8, label=arm)
+        figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=len(arms), fontsize=9)
+        means = {arm: 100 * np.mean([progress(run["losses"][arm]) for run in runs], axis=0) for arm in FACTOR}
+        for arm, mean in means.items():
+            right.plot(range(1, len(mean) + 1), mean, color=colors[arm], lw=1.8)
         right.set(xlabel="trained candidates", ylabel="best validation accuracy so far, %", title="Searches, mean")
-        right.set_ylim(bottom=float(np.quantile(100 * np.array([progress(runs[0]["losses"]["none"])]), 0.02)))
+        # The first candidates hardly learn; what is worth seeing begins after a twentieth of them.
+        low = min(mean[len(mean) // 20] for mean in means.values())
+        high = max(mean[-1] for mean in means.values())
+        right.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
         return figure
 
 

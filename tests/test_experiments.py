@@ -1,6 +1,5 @@
 """The study files of `experiments/`, against the authors' settings; and the programs of two experiments."""
 
-import json
 import math
 import re
 from collections.abc import Callable
@@ -444,4 +443,6 @@ class TestRegularisers:
             ("dropout", "more together"),
         }
         assert [one.differences[0] for one in crossed[:2]] == [pytest.approx(-0.1), pytest.approx(0.05)]
-        assert json.loads(json.dumps(regularisers.table(runs)))[2].startswith("| none | 50.00 (")
+        assert regularisers.table(runs)[2].startswith("| none | 50.00 (")
+        mixup = "+10.00** | +0.00 | **-10.00**"
+        assert regularisers.compact((tests, crossed))[2] == f"| mixup | **{mixup} | **{mixup} |"

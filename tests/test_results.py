@@ -18,6 +18,9 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 THEORY = (ROOT / "docs" / "theory.md").read_text(encoding="utf-8")
 ROBUSTNESS = (ROOT / "docs" / "robustness.md").read_text(encoding="utf-8")
+RESULTS = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+TABLE1 = {"MNIST": "mnist", "CIFAR-10": "cifar10"}
+REGULARISERS = {"Digits": "digits", "MNIST": "mnist"}
 PAPER = (ROOT / "docs" / "paper.md").read_text(encoding="utf-8")
 CELLS = [[cell.strip() for cell in line.strip("|").split("|")] for line in PAPER.splitlines()]
 EQUATIONS = [row for row in CELLS if len(row) == 6 and row[0][:1].isdigit()]
@@ -26,6 +29,7 @@ KEPT = sorted(path.parent for path in (ROOT / "results").glob("*/*/comparison.js
 
 def test_nothing_is_left_to_be_filled_in() -> None:
     assert "@@" not in README
+    assert "@@" not in RESULTS
 
 
 def test_the_tables_of_the_readme_are_those_of_the_results(experiment: Callable[[str], ModuleType]) -> None:
@@ -150,6 +154,97 @@ def test_the_claims_of_robustness_are_those_of_their_networks(
         for row in study["losses"].values():
             assert len(row["clean"]) >= 10
             assert lossmith.Loss.from_json(row["loss"]).formula() == row["formula"]
+
+
+def placed(kind: str, folders: dict[str, str]) -> dict[str, Path]:
+    """The folders of the results of a program by the name that the page calls them."""
+    return {name: ROOT / "results" / kind / folder for name, folder in folders.items()}
+
+
+@pytest.mark.parametrize(("kind", "folders"), [("table1", TABLE1), ("regularisers", REGULARISERS)])
+class TestResultsPage:
+    """docs/results.md says what the raw runs say."""
+
+    def test_its_tables_are_those_of_the_runs(
+        self, experiment: Callable[[str], ModuleType], kind: str, folders: dict[str, str]
+    ) -> None:
+        assert experiment(kind).overview(placed(kind, folders)) in RESULTS
+
+    def test_its_words_have_no_other_figures_than_its_tables(self, kind: str, folders: dict[str, str]) -> None:
+        (section,) = (part for part in RESULTS.split("\n## ") if f"experiments/{kind}.py" in part)
+        lines = section.splitlines()
+        tables = "\n".join(line for line in lines if line.startswith("|"))
+        words = "\n".join(re.sub(r"§[\d.]+", "", line) for line in lines if not line.startswith("|"))
+        known = set(re.findall(r"\d+\.\d+", tables))
+        assert known
+        assert set(re.findall(r"\d+\.\d+", words)) <= known | {"0.05"}
+
+    def test_its_summaries_are_those_of_the_runs(
+        self, experiment: Callable[[str], ModuleType], kind: str, folders: dict[str, str]
+    ) -> None:
+        program = experiment(kind)
+        for folder in placed(kind, folders).values():
+            runs = json.loads((folder / "runs.json").read_text(encoding="utf-8"))
+            page = (folder / "summary.md").read_text(encoding="utf-8").splitlines()
+            shown = program.table(runs["searches" if kind == "table1" else "conditions"])
+            assert set(shown) <= set(page)
+            assert runs["command"].split()[1] == f"experiments/{kind}.py"
+
+
+@pytest.mark.parametrize("folder", placed("table1", TABLE1).values(), ids=lambda folder: folder.name)
+def test_table_1_compares_equal_numbers_of_trained_candidates(
+    experiment: Callable[[str], ModuleType], folder: Path
+) -> None:
+    program = experiment("table1")
+    runs = json.loads((folder / "runs.json").read_text(encoding="utf-8"))
+    kept = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    searches = runs["searches"]
+    assert len(searches) >= 3
+    for one, again in zip(kept, program.claims(searches), strict=True):
+        assert (one["first"], one["second"], one["verdict"]) == (again.first, again.second, again.verdict)
+        assert one["holm"] == pytest.approx(again.holm)
+    for search in searches:
+        assert list(search["losses"]) == [program.BASELINE, *program.FACTOR]
+        for arm, row in search["losses"].items():
+            assert len(row["test"]) == len(set(row["seeds"])) >= 10
+            assert lossmith.Loss.from_json(row["loss"]).formula() == row["formula"]
+            if arm == program.BASELINE:
+                means = {one["lr"]: statistics.mean(one["scores"]) for one in row["tried"]}
+                assert len(means) >= 5
+                assert means[row["lr"]] == max(means.values())
+                continue
+            status = row["status"]
+            assert row["trained"] == len(status) - status.count("untrainable") == runs["budget"]
+            assert ("untrainable" in status) == (arm != "none")
+            scores = {one["name"]: statistics.mean(one["scores"]) for one in row["finalists"]}
+            assert scores[row["chosen"]] == max(scores.values())
+
+
+@pytest.mark.parametrize("folder", placed("regularisers", REGULARISERS).values(), ids=lambda folder: folder.name)
+def test_both_losses_were_tuned_alike_with_each_regulariser(
+    experiment: Callable[[str], ModuleType], folder: Path
+) -> None:
+    program = experiment("regularisers")
+    runs = json.loads((folder / "runs.json").read_text(encoding="utf-8"))["conditions"]
+    kept = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    for name, found in zip(("claims", "interactions"), program.claims(runs), strict=True):
+        for one, again in zip(kept[name], found, strict=True):
+            assert (one["condition"], one["name"], one["verdict"]) == (again.condition, again.name, again.verdict)
+            assert one["holm"] == pytest.approx(again.holm)
+    assert {run["condition"]: run["label_noise"] for run in runs} == {"clean": 0, "noisy": 0.4}
+    for run in runs:
+        assert len(set(run["seeds"])) >= 10
+        assert list(run["table"]) == [one.name for one in program.REGULARISERS]
+        assert lossmith.Loss.from_json(run["loss"]).formula() == run["formula"]
+        for name, both in run["table"].items():
+            axis = program.BY_NAME[name].axis
+            tried = [{(strength, rate) for strength, rate, _ in row["tried"]} for row in both.values()]
+            assert tried[0] == tried[1]
+            assert {(s, r) for s in program.span_of(axis) for r in program.span_of(program.RATES)} <= tried[0]
+            for row in both.values():
+                assert len(row["test"]) == len(run["seeds"])
+                strength, _, _ = max(row["again"], key=lambda one: statistics.mean(one[2]))
+                assert row["strength"] == (axis.value(strength) if axis.name else None)
 
 
 class TestPaperIndex:

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lossmith import Criterion, InputError, Loss, baikal, cross_entropy, mae, mse
+from lossmith import Criterion, InputError, Loss, baikal, cross_entropy, gce, mae, mse
 from lossmith.nets import Dropout, Normalise
 from lossmith.seeds import generator
-from lossmith.training import Networks, Recipe, Task, Trained, Way, accuracy, train
+from lossmith.training import Networks, Recipe, Task, Way, accuracy, choose_way, train
 from lossmith.training import plain as plain_module
 from lossmith.training.course import Best
 from lossmith.training.perceptrons import Design, Perceptrons
@@ -39,6 +39,28 @@ BODIES: dict[str, Body] = {
         *(nn.Conv2d(1, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(16, CLASSES))
     ],
 }
+
+
+class Product(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(0.2 * torch.randn(16, CLASSES))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ self.weight
+
+
+class Attending(nn.Module):
+    """Rows of an image that look at each other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.TransformerEncoderLayer(4, 2, 8, dropout=0.0, batch_first=True)
+        self.last = nn.Linear(16, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.last(self.layer(x[:, 0]).flatten(1))
+        return result
 
 
 def samples(count: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -172,20 +194,35 @@ class TestEarlyStopping:
         assert len(steps) < 500
         assert ticks[-1] == 1.0
 
-    def test_members_that_have_ended_are_left_alone(self) -> None:
-        best = Best(patience=1)
-        networks = train(task_of(), LOSSES, SEEDS, recipe_of(epochs=1)).networks
-        others = train(task_of(), LOSSES, SEEDS, recipe_of(epochs=2)).networks
-        best.look(networks, torch.tensor([0.5, 0.5, 0.5, 0.5]))
-        assert not best.over
-        kept = best.look(others, torch.tensor([0.6, 0.5, 0.4, 0.6]))
-        last = best.look(networks, torch.tensor([0.7, 0.9, 0.9, 0.1]))
+    def test_the_best_epoch_of_each_is_kept(self) -> None:
+        best = Best(patience=2)
+        first, second = (train(task_of(), LOSSES, SEEDS, recipe_of(epochs=n)).networks for n in (1, 2))
+        best.look(first, torch.tensor([0.5, 0.5, 0.5, 0.5]))
+        assert best.over == [False] * 4
+        kept = best.look(second, torch.tensor([0.6, 0.5, 0.4, 0.6]))
+        assert best.over == [False] * 4
+        last = best.look(first, torch.tensor([0.7, 0.5, 0.4, 0.1]))
+        assert best.over == [False, True, True, False]
         for name, value in last.parameters.items():
-            assert torch.equal(value[1:3], networks.parameters[name][1:3])
-            assert torch.equal(value[3], others.parameters[name][3])
-            assert torch.equal(value[0], networks.parameters[name][0])
-            assert torch.equal(kept.parameters[name][0], others.parameters[name][0])
-        assert best.right.tolist() == pytest.approx([0.7, 0.5, 0.5, 0.6])
+            assert torch.equal(value[:3], first.parameters[name][:3])
+            assert torch.equal(value[3], second.parameters[name][3])
+            assert torch.equal(kept.parameters[name][0], second.parameters[name][0])
+        best.keep([0, 3])
+        assert best.right.tolist() == pytest.approx([0.7, 0.6])
+        assert best.over == [False, False]
+
+    def test_members_that_have_ended_are_trained_no_more(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        sizes, step = list[int](), PopulationRun.step
+
+        def counted(run: PopulationRun) -> None:
+            sizes.append(len(run.place))
+            step(run)
+
+        monkeypatch.setattr(PopulationRun, "step", counted)
+        train(task_of(), LOSSES, SEEDS, recipe_of(epochs=30, lr=0.3, patience=2))
+        assert sizes[0] == 4
+        assert sorted(sizes, reverse=True) == sizes
+        assert 0 < sizes[-1] < 4
 
     def test_data_held_out_is_needed(self) -> None:
         with pytest.raises(InputError, match=r"early stopping \(patience\) needs data held out"):
@@ -286,6 +323,8 @@ class TestDrop:
         trained = train(task, HOPELESS[:3], [1] * 3, recipe, drop=0.5)
         whole = train(task, HOPELESS[:3], [1] * 3, recipe)
         assert_agree(trained.networks.select([0, 2]), whole.networks.select([0, 2]))
+        half = train(task, HOPELESS[:3], [1] * 3, recipe, stop=3)
+        assert_agree(trained.networks.select([1]), half.networks.select([1]))
 
     def test_data_held_out_is_needed(self) -> None:
         with pytest.raises(InputError, match="hopeless networks are found on data held out"):
@@ -312,6 +351,25 @@ class TestPrecision:
         plain, population = (train(task, LOSSES, [1] * 4, recipe, way).networks for way in BOTH_WAYS)
         for name, value in plain.parameters.items():
             torch.testing.assert_close(population.parameters[name], value, rtol=0.05, atol=0.01)
+
+    # What PyTorch has to say of its own attention under vmap.
+    @pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")
+    @pytest.mark.parametrize("make", [lambda: [nn.Flatten(), Product()], lambda: [Attending()]], ids=["@", "attention"])
+    def test_networks_of_ones_own(self, make: Body) -> None:
+        task, recipe = task_of(make, torch.float32), recipe_of(epochs=2, lr=0.02, precision="bfloat16")
+        plain, population = (train(task, LOSSES, [1] * 4, recipe, way).networks for way in BOTH_WAYS)
+        for name, value in plain.parameters.items():
+            torch.testing.assert_close(population.parameters[name], value, rtol=0.05, atol=0.02)
+
+    def test_what_changes_a_tensor_in_place_is_left_alone(self) -> None:
+        low, full = torch.ones(3, dtype=torch.bfloat16), torch.ones(3)
+        with LowerPrecision():
+            low.add_(full)
+            low += full
+            assert torch.cat([low, full]).dtype == torch.float32
+            assert (low + full).dtype == torch.float32
+        assert low.tolist() == [3.0, 3.0, 3.0]
+        assert low.dtype == torch.bfloat16
 
     def test_products_are_low_and_normalisation_is_not(self) -> None:
         kinds: list[tuple[torch.dtype, torch.dtype]] = []
@@ -344,13 +402,10 @@ class TestWays:
         weight = dict(run.network.named_parameters())["2.weight"]
         assert weight.is_contiguous(memory_format=torch.channels_last)
 
-    def test_one_compilation_for_all_losses_of_a_space(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        made: list[object] = []
+    def test_one_compilation_for_all_losses(self, monkeypatch: pytest.MonkeyPatch) -> None:
         graphs = {"count": 0}
 
         def compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-            made.append(function)
-
             def backend(graph: Any, _: object) -> Any:
                 graphs["count"] += 1
                 return graph.forward
@@ -359,10 +414,9 @@ class TestWays:
 
         monkeypatch.setattr(plain_module, "compiled_like_eager", compiled)
         task = task_of(kind=torch.float32)
-        losses = Loss.stack([cross_entropy() + c * mae() for c in (0.1, 0.2, 0.3, 0.4, 0.5)])
-        for _ in range(3):
-            train(task, losses, [1, 2, 3, 4, 5], recipe_of(epochs=1), "plain-compiled")
-        assert len(made) == 1
+        losses = [gce(0.1 * k) for k in range(1, 11)] + [cross_entropy() + c * mae() for c in (0.1, 0.2)]
+        for loss in losses:
+            train(task, Loss.stack([loss] * 2), [1, 2], recipe_of(epochs=1), "plain-compiled")
         assert graphs["count"] == 1
 
 
@@ -406,6 +460,51 @@ class TestMemory:
         with pytest.raises(InputError, match="the memory of cpu does not hold the training of one network: give a sm"):
             train(task_of(), LOSSES[:1], SEEDS[:1], recipe_of())
 
+    def test_the_population_is_measured_in_parts_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.limited(monkeypatch, 2)
+        task = task_of()
+        with pytest.warns(UserWarning, match="does not hold 4 networks at once"):
+            choice = choose_way(task, LOSSES, SEEDS, recipe_of(), batches=1)
+        assert {"plain", "population"} <= choice.seconds.keys()
+        assert choice.failed == {}
+        assert task.memo["fits"] == 2
+
+    def test_one_network_that_cannot_be_measured(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def full(_: object) -> None:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+        monkeypatch.setattr(PopulationRun, "step", full)
+        monkeypatch.setattr(PlainRun, "step", full)
+        with pytest.raises(InputError, match="does not hold the training of one network"):
+            choose_way(task_of(), LOSSES[:1], SEEDS[:1], recipe_of(), batches=1)
+
+    @pytest.mark.parametrize("words", ["CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling", "CUDA out of memory."])
+    def test_other_words_for_it(self, monkeypatch: pytest.MonkeyPatch, words: str) -> None:
+        made, build = list[int](), Task.build
+
+        def short(task: Task, seed: int) -> nn.Module:
+            made.append(seed)
+            if len(made) == 1:
+                raise RuntimeError(words)
+            return build(task, seed)
+
+        monkeypatch.setattr(Task, "build", short)
+        with pytest.warns(UserWarning, match="they are trained in parts"):
+            found = train(task_of(), LOSSES, [1] * 4, recipe_of())
+        assert len(found.networks) == 4
+
+    def test_logits_are_computed_in_smaller_batches(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        networks = train(task_of(), LOSSES, SEEDS, recipe_of(epochs=1)).networks
+        expected, forward = networks.logits(HELD_OUT[0]), Networks.forward
+
+        def short(one: Networks, inputs: Tensor) -> Tensor:
+            if inputs.shape[1] > 20:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return forward(one, inputs)
+
+        monkeypatch.setattr(Networks, "forward", short)
+        assert torch.equal(networks.logits(HELD_OUT[0]), expected)
+
     def test_other_errors_are_not_swallowed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def broken(run: PopulationRun) -> None:
             raise RuntimeError("something else")
@@ -430,18 +529,31 @@ class TestPerceptrons:
             [nn.Flatten(), nn.Linear(16, 4), nn.BatchNorm1d(4), nn.Linear(4, 3)],
             [nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 3)],
             [nn.Flatten(0), nn.Linear(16, 3)],
+            [nn.Linear(4, 4), nn.ReLU(), nn.Flatten(), nn.Linear(16, 3)],
+            [nn.Linear(4, 3)],
             [nn.Flatten(), nn.ReLU()],
         ],
     )
     def test_others_are_not(self, layers: list[nn.Module]) -> None:
-        assert Design.of(nn.Sequential(*layers)) is None
+        assert Design.of(nn.Sequential(*layers), 4) is None
+
+    def test_flat_features_need_no_flattening(self) -> None:
+        network = nn.Sequential(nn.Identity(), nn.Linear(16, 4), nn.Identity(), nn.ReLU(), nn.Linear(4, 3))
+        assert Design.of(network, 2) is not None
+        assert Design.of(network, 3) is None
+
+    def test_layers_over_the_last_dimension_are_trained_by_vmap(self) -> None:
+        """Linear layers that come before flattening act on every row of an image."""
+        task = task_of(lambda: [nn.Linear(4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(12, CLASSES)])
+        plain, population = (train(task, LOSSES, SEEDS, recipe_of(), way).networks for way in BOTH_WAYS)
+        assert_agree(plain, population)
 
     def test_neither_are_networks_with_something_of_their_own(self) -> None:
         def network() -> nn.Sequential:
             return nn.Sequential(nn.Flatten(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 16))
 
-        assert Design.of(network()) is not None
-        assert Design.of(nn.Sequential(network(), nn.ReLU(), nn.Linear(16, 3))) is not None
+        assert Design.of(network(), 4) is not None
+        assert Design.of(nn.Sequential(network(), nn.ReLU(), nn.Linear(16, 3)), 4) is not None
         hooked, frozen, tied, half, mixed = (network() for _ in range(5))
         hooked[1].register_forward_hook(lambda *_: None)
         frozen[1].requires_grad_(False)
@@ -452,7 +564,7 @@ class TestPerceptrons:
         subclass = type("Own", (nn.Sequential,), {})(*network())
         normalised = nn.utils.parametrizations.weight_norm(network()[1])
         for other in (hooked, frozen, tied, half, mixed, wrapped, subclass, nn.Sequential(normalised)):
-            assert Design.of(other) is None
+            assert Design.of(other, 4) is None
 
     @pytest.mark.parametrize("seeds", [[1] * 4, [1, 2, 3, 1]])
     @pytest.mark.parametrize(
@@ -468,7 +580,7 @@ class TestPerceptrons:
     )
     def test_the_same_training_as_plain_and_as_vectorised(self, make: Body, seeds: list[int]) -> None:
         task, recipe = task_of(make), recipe_of(clip=1.0, weight_decay=0.01)
-        assert Design.of(task.build(0)) is not None
+        assert Design.of(task.build(0), 4) is not None
         plain = train(task, LOSSES, seeds, recipe, "plain").networks
         assert_agree(train(task, LOSSES, seeds, recipe).networks, plain)
         if len(set(seeds)) == 1:
@@ -480,10 +592,13 @@ class TestPerceptrons:
             assert_agree(runs[0].networks(), runs[1].networks())
 
 
-def test_a_task_is_remembered_to_hold_no_results() -> None:
-    """What a task keeps from one training to the next changes nothing of the second."""
-    task = task_of(kind=torch.float32)
-    first, second = (train(task, LOSSES, SEEDS, recipe_of(), way) for way in ("plain", "plain"))
-    assert isinstance(first, Trained)
-    for name, value in first.networks.parameters.items():
-        assert torch.equal(value, second.networks.parameters[name])
+@COMPILING
+@pytest.mark.skipif(not has_compiler(torch.device("cpu")), reason="torch.compile needs a C++ compiler")
+def test_what_a_task_keeps_changes_no_result() -> None:
+    """The compiled function of one training serves the next, and so does what the memory was found to hold."""
+    task, fresh = task_of(kind=torch.float32), task_of(kind=torch.float32)
+    train(task, LOSSES[:1], [9], recipe_of(epochs=1), "plain-compiled")
+    task.memo["fits"] = 3
+    for way in ("plain-compiled", "population"):
+        again, expected = (train(one, LOSSES, SEEDS, recipe_of(), way).networks for one in (task, fresh))
+        assert_agree(again, expected, 1e-5)

@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
+from torch.nn import functional
 
 from lossmith import Criterion, InputError, Loss, baikal, cross_entropy, focal, gce, mae, mse, poly, taylor
 from lossmith.losses import Term
@@ -520,11 +521,28 @@ class TestOtherKindsOfDifferentiation:
         assert moved is not None
         torch.testing.assert_close(moved, (slope * tangent).sum(), rtol=1e-10, atol=1e-12)
 
+    @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
     def test_transforms(self, loss: Loss) -> None:
         criterion, logits, targets, slope = self.case(loss)
         torch.testing.assert_close(torch.func.grad(criterion)(logits, targets), slope, rtol=1e-10, atol=1e-12)
         each = torch.func.vmap(torch.func.grad(criterion))(logits[:, None], targets[:, None])
         torch.testing.assert_close(each[:, 0] / len(logits), slope, rtol=1e-10, atol=1e-12)
+
+    @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+    def test_hessian(self, loss: Loss) -> None:
+        criterion, logits, targets, _ = self.case(loss)
+        found = torch.func.hessian(criterion)(logits, targets)
+        expected = torch.autograd.functional.hessian(lambda x: criterion(x, targets), logits)
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+        moved = torch.func.jvp(lambda x: criterion(x, targets), (logits,), (torch.ones_like(logits),))[1]
+        assert float(moved.detach().abs()) < 1e-9
+
+    def test_labels_can_be_differentiated(self, loss: Loss) -> None:
+        criterion, logits, targets, _ = self.case(loss)
+        soft = functional.one_hot(targets, CLASSES).double().requires_grad_()
+        (found,) = torch.autograd.grad(criterion(logits, soft), soft)
+        (expected,) = torch.autograd.grad(loss.value(logits, soft).mean(), soft)
+        torch.testing.assert_close(found, expected)
 
     def test_backward_twice(self, loss: Loss) -> None:
         criterion, logits, targets, slope = self.case(loss)

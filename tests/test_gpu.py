@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lossmith import Loss, cross_entropy, mae, mse
 from lossmith.nets import ModelSettings, network_factory
+from lossmith.nets.registry import OFFERED
 from lossmith.training import Recipe, Task, Way, train
 from lossmith.training.plain import PlainRun
 from lossmith.training.population import PopulationRun
@@ -16,7 +17,7 @@ from lossmith.training.population import PopulationRun
 CUDA = torch.device("cuda")
 CLASSES = 10
 LOSSES = Loss.stack([cross_entropy(), mse(), cross_entropy() + 0.5 * mae()])
-NETWORKS = ("mlp", "conv", "mnist-cnn", "alexnet", "allcnn-c", "preresnet-20", "wrn-16-8")
+NETWORKS = OFFERED
 WAYS: tuple[Way, ...] = ("plain", "plain-channels-last", "population")
 AUGMENTED = Recipe(
     batch_size=16, steps=6, lr=0.01, crop=4, flip=True, cutout=8, mixup=0.2, cutmix=1.0, flooding=0.01, clip=5.0
@@ -31,7 +32,7 @@ def task_of(model: str, device: torch.device = CUDA) -> Task:
     targets = torch.randint(0, CLASSES, (96,), generator=random)
     factory = network_factory(ModelSettings(model=model), inputs, CLASSES)
     held_out = inputs.to(device), targets.to(device)
-    return Task(factory, *held_out, CLASSES, held_out=held_out)
+    return Task(factory, *held_out, CLASSES, white=255.0, held_out=held_out)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -74,12 +75,13 @@ def no_waiting() -> Iterator[None]:
         torch.cuda.set_sync_debug_mode("default")
 
 
-@pytest.mark.parametrize("model", ["mlp", "conv", "preresnet-20"])
-def test_no_step_waits_for_the_device(model: str) -> None:
+@pytest.mark.parametrize("changes", [{}, {"precision": "bfloat16"}, {"optimizer": "adamw"}, {"adversary": "fgsm"}])
+@pytest.mark.parametrize("model", ["mlp", "conv", "allcnn-c", "preresnet-20"])
+def test_no_step_waits_for_the_device(model: str, changes: dict[str, str]) -> None:
     """What an epoch draws is moved at its beginning; between, nothing is."""
-    task = task_of(model)
-    population = PopulationRun(task, LOSSES, [1, 1, 2], AUGMENTED)
-    for run in (population, PlainRun(task, cross_entropy(), 1, AUGMENTED, channels_last=True)):
+    task, recipe = task_of(model), AUGMENTED.model_copy(update=changes)
+    population = PopulationRun(task, LOSSES, [1, 1, 1], recipe)
+    for run in (population, PlainRun(task, cross_entropy(), 1, recipe, channels_last=True)):
         run.step()
         run.step()
         with no_waiting():

@@ -1,21 +1,27 @@
 """Partial training and the drop of hopeless networks in a whole study: what is saved, recorded, and left as it was."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from lossmith import InputError
 from lossmith.cli import main
 from lossmith.cli.show import summarise
-from lossmith.losses import load
+from lossmith.losses import GradientRule, load
+from lossmith.search import build_space
+from lossmith.seeds import derive
 from lossmith.store import Store
 from lossmith.study import EvolveSettings, evolve
-from lossmith.study.evolve import dropped_trainings
+from lossmith.study.evolve import Job, dropped_trainings
 from lossmith.study.front import figure_pair
 from lossmith.study.settings import validated
+from lossmith.study.study import Result, Study
+from lossmith.training import Trained, accuracy, repeated, train
 from lossmith.training.plain import PlainRun
 from lossmith.training.population import PopulationRun
 
@@ -93,10 +99,25 @@ class TestHopeless:
             for row in store.finalists("final"):
                 assert "dropped" not in row["figures"]
 
-    def test_resumed_like_uninterrupted(self, tmp_path: Path) -> None:
-        evolve(tmp_path / "once", settings_of(run__hopeless=0.4))
-        evolve(tmp_path / "twice", settings_of(run__hopeless=0.4, search__generations=1))
-        evolve(tmp_path / "twice", settings_of(run__hopeless=0.4))
+    def test_killed_between_chunks_and_resumed_like_uninterrupted(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        settings = settings_of(run__hopeless=0.4, run__chunk=6)
+        evolve(tmp_path / "once", settings)
+        record, done = Study.record, list[int]()
+
+        def killed(study: Study, results: Iterable[Result]) -> None:
+            record(study, results)
+            done.append(1)
+            if len(done) == 4:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Study, "record", killed)
+            with pytest.raises(KeyboardInterrupt):
+                evolve(tmp_path / "twice", settings)
+        assert 8 < len(rows(tmp_path / "twice")) < 16
+        evolve(tmp_path / "twice", settings)
         kept = [[{**row, "seconds": 0} for row in rows(tmp_path / name)] for name in ("once", "twice")]
         assert kept[0] == kept[1]
         assert load(tmp_path / "once" / "best.json") == load(tmp_path / "twice" / "best.json")
@@ -139,14 +160,23 @@ def whole_schedule() -> list[float]:
 
 
 class TestEarlyStopping:
-    def test_candidates_and_finalists_are_taken_at_their_best_epoch(self, tmp_path: Path, whole: Path) -> None:
-        evolve(tmp_path, settings_of(recipe__patience=1, recipe__epochs=5))
-        for mine, theirs in zip(rows(tmp_path), rows(whole), strict=False):
-            if mine["generation"] == 0 and mine["status"] == "ok":
-                assert mine["theta"] == theirs["theta"]
-        assert any(
-            mine["scores"] != theirs["scores"] for mine, theirs in zip(rows(tmp_path), rows(whole), strict=False)
-        )
+    def test_candidates_are_taken_at_their_best_epoch(self, tmp_path: Path) -> None:
+        """With patience for all epochs, a score is the highest of the candidate's curve without early stopping."""
+        settings = settings_of(recipe__patience=5)
+        evolve(tmp_path, settings)
+        job = Job.open(settings)
+        seeds = [derive(settings.search.seed, "search", 0, replicate) for replicate in range(2)]
+        recipe = settings.recipe.model_copy(update={"patience": None})
+        first = [row for row in rows(tmp_path) if row["generation"] == 0]
+        theta = torch.tensor([row["theta"] for row in first], dtype=torch.float64)
+        losses = repeated(build_space(settings.search).build(theta, job.classes), 2)
+        curve = train(job.task, losses, seeds * len(first), recipe, monitor=job.validation).curve
+        assert curve is not None
+        best = curve.max(1).values.reshape(len(first), 2)
+        assert not torch.equal(best, curve[:, -1].reshape(len(first), 2))
+        for row, expected in zip(first, best.tolist(), strict=True):
+            if row["status"] == "ok":
+                assert row["scores"] == pytest.approx(expected, abs=0.011)
 
 
 def test_augmentation_that_does_not_suit_is_found_before_anything_is_made(tmp_path: Path) -> None:
@@ -155,6 +185,24 @@ def test_augmentation_that_does_not_suit_is_found_before_anything_is_made(tmp_pa
     assert not (tmp_path / "study").exists()
 
 
-def test_mixed_labels_train_in_a_study(tmp_path: Path) -> None:
-    outcome = evolve(tmp_path, settings_of(recipe__mixup=0.2, recipe__crop=1, recipe__flooding=0.05))
-    assert torch.isfinite(outcome.loss.coefficients).all()
+def test_labels_are_mixed_in_every_training_of_a_study(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    soft: list[bool] = []
+    call = GradientRule.__call__
+
+    def seen(rule: GradientRule, logits: Tensor, targets: Tensor) -> Tensor:
+        soft.append(targets.is_floating_point() and bool((targets.amax(-1) < 1).any()))
+        return call(rule, logits, targets)
+
+    monkeypatch.setattr(GradientRule, "__call__", seen)
+    evolve(tmp_path, settings_of(recipe__mixup=5.0, recipe__crop=1, recipe__flooding=0.05))
+    assert len(soft) > 50
+    assert all(soft)
+
+
+def test_a_figure_of_ones_own_cannot_be_called_dropped(tmp_path: Path) -> None:
+    def objective(trained: Trained, inputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        right = accuracy(trained.networks.logits(inputs), targets)
+        return {"fitness": right, "dropped": right}
+
+    with pytest.raises(InputError, match="the objective gave a figure called 'dropped', which a study keeps"):
+        evolve(tmp_path, settings_of(), objective=objective)

@@ -17,9 +17,8 @@ from lossmith.losses.named import (
     taylor_length,
     taylor_order,
 )
-from lossmith.losses.powers import log_outputs
 from lossmith.losses.published import allcnnc, mnist, taylor_cross_entropy
-from lossmith.losses.samples import GradientRule, Term, sample_values
+from lossmith.losses.samples import GradientRule, Term
 from lossmith.losses.typeset import latex
 
 __all__ = [
@@ -38,14 +37,12 @@ __all__ = [
     "gce",
     "latex",
     "load",
-    "log_outputs",
     "loss_file",
     "mae",
     "mnist",
     "mse",
     "poly",
     "polynomial",
-    "sample_values",
     "save",
     "taylor",
     "taylor_cross_entropy",

@@ -20,18 +20,18 @@ def values(terms: Numbers, logits: Tensor, targets: Tensor) -> Tensor:
     """``−Σ_k φ(h_k, y_k)`` of each sample ``[N]``; where it is differentiated once, the gradient is ready by then.
 
     The free polynomial of φ is summed by powers: ``p_i = h^i`` gives ``Σ c_i h^i``, ``Σ i c_i h^i`` and the slopes
-    ``i c_i h^i`` together. What this does not cover (class probabilities, other powers, compiled programs, the
-    transforms of ``torch.func``) is left to autograd.
+    ``i c_i h^i`` together; class probabilities and other powers take two passes. Compiled programs and the transforms
+    of ``torch.func`` are left to autograd.
 
     Args:
         terms: Terms with coefficients as numbers.
         logits: ``[N, K]``.
         targets: Class indices ``[N]`` or probabilities ``[N, K]``.
     """
-    other = targets.is_floating_point() or torch.compiler.is_compiling() or _are_functorch_transforms_active()
-    if other or not all(_covered(term) for term, _ in terms):
+    if torch.compiler.is_compiling() or _are_functorch_transforms_active() or targets.requires_grad:
         return sample_values(terms, powers.log_outputs(logits), targets)
-    result: Tensor = _Both.apply(tuple(terms), logits, targets.long())  # type: ignore[no-untyped-call]
+    known = targets if targets.is_floating_point() else targets.long()
+    result: Tensor = _Both.apply(tuple(terms), logits, known)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -44,29 +44,39 @@ class _Both(torch.autograd.Function):
     # With a `setup_context` of its own, as `torch.func` would have it, a call costs as much again.
     @staticmethod
     def forward(ctx: Any, terms: Numbers, logits: Tensor, targets: Tensor) -> Tensor:
-        value, gradient = _both(terms, logits, targets)
-        ctx.terms = terms
+        ctx.terms, needed = terms, ctx.needs_input_grad[1]
+        if targets.is_floating_point() or not all(_covered(term) for term, _ in terms):
+            value = sample_values(terms, powers.log_outputs(logits), targets)
+            gradient = _slope(terms, logits, targets) if needed else None
+        else:
+            value, gradient = _both(terms, logits, targets, needed)
         ctx.save_for_backward(logits, targets, gradient)
-        ctx.save_for_forward(gradient)
+        ctx.save_for_forward(logits, targets, gradient)
         return value
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[None, Tensor, None]:
         logits, targets, gradient = ctx.saved_tensors
         if torch.is_grad_enabled():
-            wide = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
-            gradient = GradientRule([(term, wide.new_full((), c)) for term, c in ctx.terms])(wide, targets)
+            gradient = _slope(ctx.terms, logits, targets)
         return None, (gradient * slope[:, None]).to(logits.dtype), None
 
     @staticmethod
     def jvp(ctx: Any, _: None, tangent: Tensor, __: None) -> Tensor:
-        (gradient,) = ctx.saved_tensors
-        moved: Tensor = (gradient * tangent).sum(-1)
+        logits, targets, gradient = ctx.saved_tensors
+        known = _slope(ctx.terms, logits, targets) if gradient is None else gradient
+        moved: Tensor = (known * tangent).sum(-1)
         return moved
 
 
-def _both(terms: Numbers, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Values ``[N]`` and their gradients ``[N, K]``, in float32 at least."""
+def _slope(terms: Numbers, logits: Tensor, targets: Tensor) -> Tensor:
+    """The gradient ``[N, K]``, differentiable, in float32 at least."""
+    wide = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+    return GradientRule([(term, wide.new_full((), c)) for term, c in terms])(wide, targets)
+
+
+def _both(terms: Numbers, logits: Tensor, targets: Tensor, needed: bool) -> tuple[Tensor, Tensor | None]:
+    """Values ``[N]`` and, where they are needed, their gradients ``[N, K]``, in float32 at least."""
     wide = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
     place = targets[:, None]
     h = torch.softmax(wide, -1)
@@ -111,10 +121,14 @@ def _both(terms: Numbers, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tens
             summed = raised.sum(-1, keepdim=True)
             value += c * summed
             total += power * c * summed
+            if not needed:
+                continue
             if slopes is None:
                 slopes = torch.add(raised.new_full((), constant), raised, alpha=power * c)
             else:
                 slopes.add_(raised, alpha=power * c)
+    if not needed:
+        return -value[:, 0], None
     gradient = h.mul_(total).sub_(constant if slopes is None else slopes)
     gradient.scatter_add_(-1, place, -hard)
     return -value[:, 0], gradient

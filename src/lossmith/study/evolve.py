@@ -307,7 +307,7 @@ class _Work:
         if stored is None:
             started = time.perf_counter()
             choice = self._choice()
-            stored = {"way": choice.way, "seconds": choice.seconds}
+            stored = {"way": choice.way, "seconds": choice.seconds, "failed": choice.failed}
             self.study.store.set("way", stored)
             self.seconds["measuring"] += time.perf_counter() - started
         return available(stored["way"], self.job.task.device)
@@ -367,6 +367,10 @@ class _Work:
         recipe = self.settings.recipe
         trained = train(self.job.task, population, seeds_of_all, recipe, way, share=share, drop=drop, tick=tick)
         found = {name: value.cpu() for name, value in figures(self.objective(trained, *self.job.validation)).items()}
+        if DROPPED in found:
+            raise InputError(
+                f"the objective gave a figure called {DROPPED!r}, which a study keeps for itself; rename it"
+            )
         if drop is not None and trained.dropped is not None:
             found[DROPPED] = trained.dropped.double()
         for name, values in found.items():

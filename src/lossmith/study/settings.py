@@ -23,8 +23,17 @@ class RunSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
-    training: Literal["auto", "plain", "population"] = "auto"
-    """One network after another, all in one program, or whichever a short measurement finds faster."""
+    training: Literal[
+        "auto",
+        "plain",
+        "population",
+        "plain-channels-last",
+        "plain-compiled",
+        "plain-channels-last-compiled",
+        "population-compiled",
+    ] = "auto"
+    """One network after another, all in one program, either of them compiled, or whichever a short measurement finds
+    fastest."""
 
     replicates: int = Field(default=1, ge=1)
     """Networks trained for each candidate, with seeds of their own; the fitness is their mean."""
@@ -35,7 +44,7 @@ class RunSettings(BaseModel):
 
     hopeless: float | None = Field(default=None, gt=0, lt=1, allow_inf_nan=False)
     """Share of a candidate's training after which networks are given up that are at chance level on validation data, or
-    no longer finite (default: none is); how many were is recorded."""
+    no longer finite (default: none is); how many were is recorded. Where learning begins slowly, give 0.3 or more."""
 
     finalists: int = Field(default=5, ge=1)
     """The best candidates that are trained again, beside the search's mean, cross-entropy and tuned label smoothing."""

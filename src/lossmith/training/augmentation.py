@@ -21,7 +21,7 @@ from lossmith.training.recipe import Recipe
 
 
 class Draws(NamedTuple):
-    """Random numbers for batches of B samples, with any leading dimensions ``*S``.
+    """Random numbers for batches of B samples, with any leading dimensions ``*S``; B is 0 in what is not needed.
 
     Args:
         shift: Where the crop begins in the padded image, down and right, ``[*S, B, 2]``.
@@ -74,7 +74,7 @@ def _draw(recipe: Recipe, seed: int, epoch: int, batches: int, size: int, shape:
         drawn = np.random.default_rng(derive(seed, "augmentation", name, epoch)).beta(alpha, alpha, batches)
         return torch.from_numpy(drawn)
 
-    sides = torch.tensor(shape[-2:], dtype=torch.float64)
+    sides, none = torch.tensor(shape[-2:], dtype=torch.float64), torch.zeros(batches, 0, 2)
     pasted = torch.full((batches,), bool(recipe.cutmix))
     if recipe.mixup and recipe.cutmix:
         pasted = torch.rand(batches, generator=random("kind")) < 0.5
@@ -82,10 +82,14 @@ def _draw(recipe: Recipe, seed: int, epoch: int, batches: int, size: int, shape:
     for name, alpha, chosen in (("mixup", recipe.mixup, ~pasted), ("cutmix", recipe.cutmix, pasted)):
         share = torch.where(chosen, beta(name, alpha), share) if alpha else share
     return Draws(
-        shift=torch.randint(2 * recipe.crop + 1, (batches, size, 2), generator=random("crop")),
-        mirrored=torch.rand(batches, size, generator=random("flip")) < 0.5,
-        hole=(torch.rand(batches, size, 2, generator=random("cutout"), dtype=torch.float64) * sides).long(),
-        partner=torch.rand(batches, size, generator=random("partner"), dtype=torch.float64).argsort(-1),
+        shift=torch.randint(2 * recipe.crop + 1, (batches, size, 2), generator=random("crop")) if recipe.crop else none,
+        mirrored=torch.rand(batches, size, generator=random("flip")) < 0.5 if recipe.flip else none[..., 0],
+        hole=(torch.rand(batches, size, 2, generator=random("cutout"), dtype=torch.float64) * sides).long()
+        if recipe.cutout
+        else none,
+        partner=torch.rand(batches, size, generator=random("partner"), dtype=torch.float64).argsort(-1)
+        if recipe.mixup or recipe.cutmix
+        else none[..., 0],
         share=share,
         pasted=pasted,
         middle=torch.rand(batches, 2, generator=random("middle"), dtype=torch.float64),
@@ -140,8 +144,8 @@ def check_augmentation(inputs: Tensor, recipe: Recipe) -> None:
 def _moved(images: Tensor, draws: Draws, recipe: Recipe) -> Tensor:
     """Images cropped from the padded ones, and mirrored."""
     height, width = images.shape[-2:]
-    rows = torch.arange(height, device=images.device).expand(*draws.mirrored.shape, height)
-    columns = torch.arange(width, device=images.device).expand(*draws.mirrored.shape, width)
+    rows = torch.arange(height, device=images.device).expand(*images.shape[:-3], height)
+    columns = torch.arange(width, device=images.device).expand(*images.shape[:-3], width)
     if recipe.flip:
         columns = torch.where(draws.mirrored[..., None], width - 1 - columns, columns)
     if recipe.crop:

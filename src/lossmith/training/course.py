@@ -60,7 +60,7 @@ class Course:
         per_epoch = self.recipe.steps_per_epoch(len(self.task.inputs))
         look = self._look()
         best = None if self.recipe.patience is None else Best(self.recipe.patience)
-        going, lost = list(members), list[tuple[list[int], Networks]]()
+        going, ended, dropped = list(members), list[tuple[list[int], Networks]](), set[int]()
         right, curve = torch.zeros(len(members), dtype=torch.float64), list[Tensor]()
         if self.observe is not None:
             self.observe(going, 0, run.networks())
@@ -68,19 +68,9 @@ class Course:
             run.step()
             if step == look:
                 hopeless = self._hopeless(run.networks())
-                if any(hopeless):
-                    rows = [row for row, gone in enumerate(hopeless) if gone]
-                    networks = run.networks() if best is None or best.networks is None else best.networks
-                    lost.append(([going[row] for row in rows], networks.select(rows)))
-                    rows = [row for row, gone in enumerate(hopeless) if not gone]
-                    going = [going[row] for row in rows]
-                    if not going:
-                        tick(1.0)
-                        break
-                    run.keep(rows)
-                    if best is not None:
-                        best.keep(rows)
-            if step % per_epoch == 0 or step == self.length:
+                dropped = {member for member, gone in zip(going, hopeless, strict=True) if gone}
+                going = _without(hopeless, going, ended, run, best)
+            if going and (step % per_epoch == 0 or step == self.length):
                 networks = run.networks()
                 if self.observe is not None:
                     self.observe(going, -(-step // per_epoch), networks)
@@ -89,17 +79,19 @@ class Course:
                 if self.monitor is not None:
                     right[[members.index(member) for member in going]] = self._right(networks, self.monitor)
                     curve.append(right.clone())
-                over = best is not None and best.over
-                tick(1.0 if over else step / self.length)
-                if over:
-                    break
-        if going:
-            lost.append((going, run.networks() if best is None or best.networks is None else best.networks))
+                if best is not None and step < self.length:
+                    going = _without(best.over, going, ended, run, best)
+                if going:
+                    tick(step / self.length)
+            if not going:
+                tick(1.0)
+                break
+        _without([True] * len(going), going, ended, run, best)
         if self.monitor is not None:
             curve += [right] * (-(-self.length // per_epoch) - len(curve))
-        order = [member for part, _ in lost for member in part]
-        networks = Networks.gather([networks for _, networks in lost], [order.index(member) for member in members])
-        gone = torch.tensor([member not in going for member in members])
+        order = [member for part, _ in ended for member in part]
+        networks = Networks.gather([networks for _, networks in ended], [order.index(member) for member in members])
+        gone = torch.tensor([member in dropped for member in members])
         return Finished(members, networks, torch.stack(curve, 1) if curve else right[:, None][:, :0], gone)
 
     def _look(self) -> int | None:
@@ -123,24 +115,40 @@ class Course:
         return accuracy(networks.logits(samples[0]), samples[1]).cpu()
 
 
+def _without(
+    gone: list[bool], going: list[int], ended: list[tuple[list[int], Networks]], run: Run, best: Best | None
+) -> list[int]:
+    """Members that go on when some end, whose networks are put to ``ended``."""
+    if not any(gone):
+        return going
+    rows, kept = ([row for row, over in enumerate(gone) if over is wanted] for wanted in (True, False))
+    networks = run.networks() if best is None or best.networks is None else best.networks
+    ended.append(([going[row] for row in rows], networks.select(rows) if kept else networks))
+    if kept:
+        run.keep(kept)
+        if best is not None:
+            best.keep(kept)
+    return [going[row] for row in kept]
+
+
 class Best:
-    """Early stopping: each member as it was after its best epoch, until ``patience`` epochs brought none better."""
+    """Early stopping: each member as it was after its best epoch; it is over after ``patience`` epochs without one."""
 
     def __init__(self, patience: int) -> None:
         self.patience = patience
         self.networks: Networks | None = None
 
     @property
-    def over(self) -> bool:
-        """Whether every member has run out of patience."""
-        return bool((self.since >= self.patience).all())
+    def over(self) -> list[bool]:
+        """Which members have run out of patience."""
+        return [bool(gone) for gone in self.since >= self.patience]
 
     def look(self, networks: Networks, right: Tensor) -> Networks:
         """Take the accuracies ``[P]`` of an epoch into account; gives the best networks so far."""
         if self.networks is None:
             self.networks, self.right, self.since = networks, right, torch.zeros(len(right), dtype=torch.long)
             return networks
-        better = (right > self.right) & (self.since < self.patience)
+        better = right > self.right
         self.right = torch.where(better, right, self.right)
         self.since = torch.where(better, 0, self.since + 1)
         self.networks = self.networks.where(better, networks)

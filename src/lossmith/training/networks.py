@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -32,7 +33,7 @@ class Task:
         held_out: Inputs and class indices that are not trained on, for early stopping and for dropping hopeless
             networks.
         memo: What this process has learned about training it (compiled functions, how many networks the memory holds);
-            no result depends on it.
+            results depend on it to rounding only.
     """
 
     factory: Callable[[], nn.Module]
@@ -82,14 +83,19 @@ class Networks:
     def logits(self, inputs: Tensor, batch: int = 1024) -> Tensor:
         """Logits ``[P, N, K]`` of inputs ``[N, …]`` in evaluation mode, in batches of at most ``batch`` samples."""
         rows = self.rows(inputs, batch)
-        with torch.no_grad():
-            parts = []
-            for x in inputs.split(rows):
-                if self.vectorised and input_dim(self.parameters) is None:
-                    parts.append(vmap(self._evaluator(), in_dims=(0, 0, None))(self.parameters, self.buffers, x))
-                else:
-                    parts.append(self.forward(x.expand(len(self), *x.shape)))
-            return torch.cat(parts, 1)
+        while True:
+            try:
+                with torch.no_grad():
+                    return torch.cat([self._logits(x) for x in inputs.split(rows)], 1)
+            except torch.OutOfMemoryError:
+                if rows == 1:
+                    raise
+                rows = max(1, rows // 2)
+
+    def _logits(self, x: Tensor) -> Tensor:
+        if self.vectorised and input_dim(self.parameters) is None:
+            return vmap(self._evaluator(), in_dims=(0, 0, None))(self.parameters, self.buffers, x)
+        return self.forward(x.expand(len(self), *x.shape))
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits ``[P, N, K]`` of inputs of each network's own, ``[P, N, …]``, in evaluation mode.
@@ -168,13 +174,27 @@ class Networks:
     def gather(parts: list[Networks], order: list[int]) -> Networks:
         """The networks of several populations one after another, then brought into ``order``."""
         first = parts[0]
+        if len(parts) == 1 and order == list(range(len(first))):
+            return first
+        ends = list(accumulate((len(part) for part in parts), initial=0))
 
         def joined(states: list[State]) -> State:
-            return {name: torch.cat([state[name] for state in states])[order] for name in states[0]}
+            whole = {}
+            for name, value in states[0].items():
+                whole[name] = value.new_empty((len(order), *value.shape[1:]))
+                for state, begin, end in zip(states, ends, ends[1:], strict=False):
+                    rows = [(target, source - begin) for target, source in enumerate(order) if begin <= source < end]
+                    targets, sources = ([row[side] for row in rows] for side in (0, 1))
+                    whole[name][targets] = state[name][sources]
+            return whole
 
         parameters = joined([part.parameters for part in parts])
         buffers = joined([part.buffers for part in parts])
         return Networks(first.base, parameters, buffers, first.vectorised)
+
+    def on(self, base: nn.Module) -> Networks:
+        """The same networks with another network of the architecture as their base."""
+        return Networks(base, self.parameters, self.buffers, self.vectorised)
 
 
 def input_dim(parameters: State) -> int | None:

@@ -1,8 +1,8 @@
 """The forward and backward pass of a population of multilayer perceptrons, by batched matrix products alone.
 
 A step of many small networks is bound by the interpreter and by memory that is taken and given back. Here nothing is
-traced or allocated: each layer is one ``bmm`` into a buffer that is kept, and all parameters are one vector, which the
-optimiser steps at once.
+traced, each layer is one ``bmm`` into a buffer that is kept, and all parameters are one vector, which the optimiser
+steps at once.
 """
 
 from __future__ import annotations
@@ -51,8 +51,13 @@ class Design:
     layers: tuple[Layer, ...]
 
     @staticmethod
-    def of(network: nn.Module) -> Design | None:
-        """The design of a network, or None if it is anything but such a perceptron, plain and trained in all parts."""
+    def of(network: nn.Module, dimensions: int) -> Design | None:
+        """The design of a network, or None if it is anything but such a perceptron, plain and trained in all parts.
+
+        Args:
+            network: The network.
+            dimensions: Of a batch of its inputs: 2 for flat features.
+        """
         parameters = dict(network.named_parameters())
         kinds = {value.dtype for value in parameters.values()}
         if type(network) is not nn.Sequential or len(kinds) != 1 or not kinds <= {torch.float32, torch.float64}:
@@ -68,14 +73,18 @@ class Design:
                 layers.append(Layer("relu"))
             elif type(module) in (nn.Dropout, Dropout):
                 layers.append(Layer("dropout", dropout=copy.deepcopy(module).train()))
-            elif type(module) is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1):
-                if not layers:
-                    stem.append(module)
+            elif type(module) is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1) and not layers:
+                stem.append(module)
+                dimensions = 2
+            elif type(module) is nn.Identity:
+                continue
             elif type(module) is Normalise and not layers:
                 stem.append(module)
             else:
                 return None
-        whole = owned == len(parameters) and all(value.requires_grad for value in parameters.values())
+        whole = (
+            dimensions == 2 and owned == len(parameters) and all(value.requires_grad for value in parameters.values())
+        )
         return Design(stem, tuple(layers)) if whole and any(layer.kind == "linear" for layer in layers) else None
 
 

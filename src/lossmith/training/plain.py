@@ -1,13 +1,14 @@
 """One network trained by ordinary PyTorch: the specification that the population is tested against."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from lossmith.attacks import floating, random_start
-from lossmith.losses import GradientRule, Loss, Term, log_outputs, sample_values
+from lossmith.losses import GradientRule, Loss
 from lossmith.training.adversary import attacked_batch, checked_white
 from lossmith.training.batches import Batches
 from lossmith.training.networks import Networks, State, Task, own_state
@@ -15,7 +16,7 @@ from lossmith.training.precision import autocast
 from lossmith.training.randomness import compiled_like_eager
 from lossmith.training.recipe import Recipe, build_optimizer
 
-Objective = Callable[[State, Tensor, Tensor, Tensor], Tensor]
+Forward = Callable[[State, Tensor], Tensor]
 
 
 class PlainRun:
@@ -26,8 +27,7 @@ class PlainRun:
         loss: One loss.
         seed: Of initial weights and batches.
         recipe: The recipe.
-        compiled: Whether forward pass and loss are compiled: once for all trainings of the task whose losses have the
-            same terms, since the coefficients are an input.
+        compiled: Whether the forward pass is compiled: once for all trainings of the task, with weights as an input.
         channels_last: Whether images and convolutions lie in memory with their channels last.
     """
 
@@ -43,10 +43,10 @@ class PlainRun:
         self.loss = loss
         self.rule: GradientRule | None = None
         self.batches = Batches(task, [seed], recipe)
-        self.compiled = _compiled(task, loss.terms) if compiled else None
+        self.forward: Callable[[Tensor], Tensor] = self.network
         if compiled:
-            self.state = {**dict(self.network.named_parameters()), **dict(self.network.named_buffers())}
-            self.coefficients = loss.coefficients.to(next(self.network.parameters()))
+            state = {**dict(self.network.named_parameters()), **dict(self.network.named_buffers())}
+            self.forward = partial(_compiled(task), state)
         self.done = 0
 
     def step(self) -> None:
@@ -61,12 +61,7 @@ class PlainRun:
         if inputs.ndim == 4:
             inputs = inputs.contiguous(memory_format=self.layout)
         self.network.train()
-        if self.compiled is None:
-            self._differentiate(inputs, targets)
-        else:
-            with autocast(recipe, self.task.device):
-                loss = self.compiled(self.state, inputs, targets, self.coefficients)
-            (loss if not recipe.flooding else (loss - recipe.flooding).abs()).backward()
+        self._differentiate(inputs, targets)
         if recipe.clip is not None:
             nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip)
         self.optimizer.step()
@@ -75,7 +70,7 @@ class PlainRun:
     def _differentiate(self, inputs: Tensor, targets: Tensor) -> None:
         """Set the gradients: backward from the closed form of the loss's gradient, in place of the loss."""
         with autocast(self.recipe, self.task.device):
-            logits = self.network(inputs)
+            logits = self.forward(inputs)
         known = logits.detach()
         if self.rule is None:
             self.rule = self.loss.gradient_rule(known)
@@ -94,7 +89,7 @@ class PlainRun:
             images[None],
             targets,
             start,
-            self.loss.logit_gradient,
+            self.rule if self.rule is not None else self.loss.logit_gradient,
             self.recipe,
             checked_white(self.task),
         )[0]
@@ -113,16 +108,15 @@ class PlainRun:
         )
 
 
-def _compiled(task: Task, terms: tuple[Term, ...]) -> Objective:
-    """The mean loss of a batch, as a compiled function of state, batch and coefficients; made once for a task."""
-    known: dict[tuple[Term, ...], Objective] = task.memo.setdefault("compiled", {})
-    if terms not in known:
+def _compiled(task: Task) -> Forward:
+    """The forward pass in training mode as a compiled function of weights and inputs; made once for a task."""
+    if "forward" not in task.memo:
         base = task.build(0).train()
 
-        def objective(state: State, inputs: Tensor, targets: Tensor, coefficients: Tensor) -> Tensor:
-            logits = functional_call(base, state, (inputs,))
-            weighted = list(zip(terms, coefficients.unbind(), strict=True))
-            return sample_values(weighted, log_outputs(logits), targets).mean()
+        def forward(state: State, inputs: Tensor) -> Tensor:
+            logits: Tensor = functional_call(base, state, (inputs,))
+            return logits
 
-        known[terms] = compiled_like_eager(objective)
-    return known[terms]
+        task.memo["forward"] = compiled_like_eager(forward)
+    compiled: Forward = task.memo["forward"]
+    return compiled

@@ -53,7 +53,7 @@ class PopulationRun:
         )
         self.compiled = compiled
         simple = recipe.precision == "float32" and not compiled and not traced
-        self.design = Design.of(self.base) if simple else None
+        self.design = Design.of(self.base, task.inputs.ndim) if simple else None
         self.place = place.to(task.device)
         self.losses = losses.to(task.device)
         self.rule: GradientRule | None = None

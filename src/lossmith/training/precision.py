@@ -11,14 +11,26 @@ from torch.overrides import TorchFunctionMode
 
 from lossmith.training.recipe import Recipe
 
-PRODUCTS = (functional.linear, functional.bilinear, torch.matmul, torch.bmm, torch.mm, torch.addmm, torch.einsum)
-CONVOLUTIONS = (torch.conv1d, torch.conv2d, torch.conv3d, torch.conv_transpose1d, torch.conv_transpose2d)
+PRODUCTS = (
+    *(functional.linear, functional.bilinear, functional.scaled_dot_product_attention, torch.einsum),
+    *(torch.matmul, torch.bmm, torch.mm, torch.mv, torch.addmm, torch.addmv, torch.baddbmm, torch.addbmm),
+    *(Tensor.matmul, Tensor.bmm, Tensor.mm, Tensor.mv, Tensor.addmm, Tensor.addmv, Tensor.baddbmm, Tensor.addbmm),
+    *(Tensor.__matmul__, Tensor.__rmatmul__),
+)
+CONVOLUTIONS = (
+    *(torch.conv1d, torch.conv2d, torch.conv3d),
+    *(torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d),
+)
 LOWERED = frozenset((*PRODUCTS, *CONVOLUTIONS))
 KEPT = frozenset((functional.batch_norm, functional.layer_norm, functional.group_norm, functional.instance_norm))
+FLOATS = (torch.float32, torch.bfloat16)
 
 
 class LowerPrecision(TorchFunctionMode):
-    """Matrix products and convolutions take and give bfloat16; normalisation computes in float32 and gives it back."""
+    """Matrix products and convolutions take and give bfloat16; normalisation computes in float32 and gives bfloat16.
+
+    Other functions compute in float32 where they are given both.
+    """
 
     def __torch_function__(
         self,
@@ -30,9 +42,13 @@ class LowerPrecision(TorchFunctionMode):
         """Run a function of PyTorch with its arguments cast."""
         given = kwargs or {}
         if func in LOWERED:
-            return func(*_cast(args, torch.bfloat16), **_cast_named(given, torch.bfloat16))
+            return func(*_cast(args, torch.bfloat16), **_cast(given, torch.bfloat16))
         if func in KEPT and args[0].dtype == torch.bfloat16:
-            return func(*_cast(args, torch.float32), **_cast_named(given, torch.float32)).bfloat16()
+            return func(*_cast(args, torch.float32), **_cast(given, torch.float32)).bfloat16()
+        name = getattr(func, "__name__", "")
+        in_place = name.startswith(("__i", "__set")) or (name.endswith("_") and not name.endswith("__"))
+        if not in_place and len(_kinds((args, given))) == 2:
+            return func(*_cast(args, torch.float32), **_cast(given, torch.float32))
         return func(*args, **given)
 
 
@@ -48,12 +64,18 @@ def vmapped_autocast(recipe: Recipe) -> AbstractContextManager[Any]:
     return nullcontext() if recipe.precision == "float32" else LowerPrecision()
 
 
-def _cast(values: Iterable[Any], kind: torch.dtype) -> tuple[Any, ...]:
-    return tuple(
-        value.to(kind) if isinstance(value, Tensor) and value.dtype in (torch.float32, torch.bfloat16) else value
-        for value in values
-    )
+def _cast(value: Any, kind: torch.dtype) -> Any:
+    """Tensors of float32 and bfloat16 in another type, in lists and dictionaries, too."""
+    if isinstance(value, Tensor):
+        return value.to(kind) if value.dtype in FLOATS else value
+    if isinstance(value, dict):
+        return {name: _cast(part, kind) for name, part in value.items()}
+    return type(value)(_cast(part, kind) for part in value) if type(value) in (list, tuple) else value
 
 
-def _cast_named(values: Mapping[str, Any], kind: torch.dtype) -> dict[str, Any]:
-    return dict(zip(values, _cast(values.values(), kind), strict=True))
+def _kinds(value: Any) -> set[torch.dtype]:
+    """Which of the two types occur."""
+    if isinstance(value, Tensor):
+        return {value.dtype} & set(FLOATS)
+    parts = value.values() if isinstance(value, dict) else value if type(value) in (list, tuple) else ()
+    return set().union(*map(_kinds, parts))

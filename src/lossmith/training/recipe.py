@@ -50,10 +50,11 @@ class Recipe(BaseModel):
     """Augmentation: α of CutMix, which puts a piece of another image, of 1 − λ of the area, into each; with mixup, too,
     each batch draws one of the two."""
     flooding: float = Field(0.0, ge=0, allow_inf_nan=False)
-    """Flooding: where a batch's loss L is below this level b, it is raised instead: |L − b| + b is minimised."""
+    """Flooding: where a batch's loss L is below this level b, it is raised instead: |L − b| + b is minimised. L is the
+    loss's own value, constants included."""
     patience: int | None = Field(None, ge=1)
     """Early stopping: a training ends after so many epochs without a better validation accuracy, and its best epoch
-    is what it gives."""
+    is what it gives; a validation accuracy is then the best of several."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Numbers of the forward pass: float32, or bfloat16 where PyTorch's autocast thinks it safe (weights and loss stay
     float32)."""

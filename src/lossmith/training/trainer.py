@@ -1,12 +1,15 @@
 """Training of many networks, in the way that is fastest here."""
 
 import gc
+import importlib.util
+import logging
+import math
 import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -91,8 +94,9 @@ def train(
         drop: After this share of the batches, stop training networks that are hopeless: at chance level on the task's
             held-out data, or no longer finite.
         tick: Called after each epoch with the share of the work that is done.
-        observe: Called before the first batch (epoch 0) and after each epoch with the members that are trained
-            together, the epoch, and their networks as they are then.
+        observe: Called before the first batch (epoch 0) and after each epoch with the members that are still trained
+            together, the epoch, and their networks as they are then; again from epoch 0 where the memory did not hold
+            them and they begin anew.
 
     Raises:
         InputError: if there is not one seed for each member, the losses are made for another number of classes,
@@ -103,6 +107,11 @@ def train(
     if len(losses) != len(seeds):
         raise InputError(f"{len(losses)} losses need as many seeds, not {len(seeds)}")
     check_recipe(task, recipe)
+    if way.endswith("-compiled") and not has_compiler(task.device):
+        raise InputError(
+            f"the way of training {way} needs a compiler, which is not found here (g++ on a CPU, Triton on a GPU): "
+            "install it, or take training = auto"
+        )
     if task.held_out is None and drop is not None:
         raise InputError("hopeless networks are found on data held out: give the task held_out, or leave drop out")
     course = Course(task, recipe, _length(task, recipe, stop, share), monitor, drop, observe)
@@ -117,14 +126,13 @@ def train(
                 tick(before + size * part)
 
         try:
-            with seeded(task.device, seeds[members[0]], "dropout"), _vectorisable():
-                done.append(course.run(members, _made(task, losses, seeds, recipe, way, members), told))
+            with seeded(task.device, seeds[members[0]], "dropout"), _vectorisable(recipe):
+                part = course.run(members, _made(task, losses, seeds, recipe, way, members), told)
+            done.append(replace(part, networks=part.networks.on(done[0].networks.base)) if done else part)
             continue
-        except torch.OutOfMemoryError:
-            size = _smaller(task, len(members))
-        # Out of the handler, which holds what was allocated.
-        gc.collect()
-        torch.cuda.empty_cache()
+        except RuntimeError as error:
+            size = _smaller(task, len(members), error)
+        _let_go()
         groups = _parts([members, *groups], size)
     place = [member for part in done for member in part.members]
     order = sorted(range(len(place)), key=place.__getitem__)
@@ -151,13 +159,21 @@ def _length(task: Task, recipe: Recipe, stop: int | None, share: float) -> int:
     return length if stop is None else min(length, stop * recipe.steps_per_epoch(samples))
 
 
-def _smaller(task: Task, members: int) -> int:
-    """How many networks to train at once instead of so many, which the memory does not hold; the task remembers it."""
+MEMORY = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+
+
+def _smaller(task: Task, members: int, error: RuntimeError) -> int:
+    """How many networks to train at once instead of so many, which the memory does not hold; the task remembers it.
+
+    Other errors are raised again.
+    """
+    if not isinstance(error, torch.OutOfMemoryError) and not any(word in str(error) for word in MEMORY):
+        raise error
     if members == 1:
         raise InputError(
             f"the memory of {task.device} does not hold the training of one network: give a smaller batch_size or a "
             "smaller network, or train in bfloat16 (precision)"
-        )
+        ) from None
     if "fits" not in task.memo:
         warnings.warn(
             f"the memory of {task.device} does not hold {members} networks at once; they are trained in parts",
@@ -167,20 +183,29 @@ def _smaller(task: Task, members: int) -> int:
     return int(task.memo["fits"])
 
 
+def _let_go() -> None:
+    """Free what a training that failed has left; outside of the handler of its error, which holds on to it."""
+    gc.collect()
+    torch.cuda.empty_cache()
+
+
 def _parts(groups: Sequence[list[int]], size: int) -> list[list[int]]:
     return [group[start : start + size] for group in groups for start in range(0, len(group), size)]
 
 
 @contextmanager
-def _vectorisable() -> Iterator[None]:
+def _vectorisable(recipe: Recipe) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if not any(word in str(error) for word in ("vmap", "Batching rule")):
+        vmapped = any(word in str(error) for word in ("vmap", "Batching rule"))
+        mixed = recipe.precision != "float32" and "BFloat16" in str(error)
+        if not vmapped and not mixed:
             raise
         reason = str(error).strip().split("\n")[0].split(". ")[0].rstrip(".")
+        other = " or precision = float32" if mixed else ""
         raise InputError(
-            f"the network cannot be trained as a population ({reason}); train it with training = plain"
+            f"the network cannot be trained as a population ({reason}); train it with training = plain{other}"
         ) from None
 
 
@@ -205,40 +230,72 @@ def _made(task: Task, losses: Loss, seeds: Sequence[int], recipe: Recipe, way: W
 
 @dataclass(frozen=True)
 class Choice:
-    """A way of training and the measured seconds of one batch of all members, by way."""
+    """A way of training, the measured seconds of one batch of all members by way, and why others failed, by way."""
 
     way: Way
     seconds: dict[Way, float]
+    failed: dict[Way, str] = field(default_factory=dict)
 
 
 COMPILE_WORTH = 300.0
+HOPELESS = 4.0
+LOGGER = logging.getLogger("lossmith")
 
 
 def choose_way(task: Task, losses: Loss, seeds: Sequence[int], recipe: Recipe, batches: int) -> Choice:
     """Measure a few batches of each way and keep the fastest.
 
     Channels last is tried with networks that convolve. Compiling takes about a minute, so it is tried only where the
-    whole work (``batches`` batches of all members) takes the fastest way more than five; where there is no compiler, or
-    it fails on the network, nothing is said and the ordinary way is kept. A network that cannot be vectorised (an
-    LSTM) is trained the plain way. What fails has no seconds.
+    whole work (``batches`` batches of all members) takes the fastest way more than five: with the faster of the plain
+    ways, and with the population unless that is many times slower. Where there is no compiler, or it fails on the
+    network, the ordinary way is kept. A network that cannot be vectorised (an LSTM) is trained the plain way. What
+    fails has no seconds but a reason, which is logged.
+
+    Raises:
+        InputError: if the memory of the GPU does not hold one network.
     """
     seconds: dict[Way, float] = {}
-    with suppress(RuntimeError, TypeError, ValueError):
-        seconds["population"] = measure(task, losses, seeds, recipe, "population")
-    seconds["plain"] = measure(task, losses, seeds, recipe, "plain")
+    failed: dict[Way, str] = {}
+
+    def tried(way: Way, *errors: type[Exception]) -> None:
+        try:
+            seconds[way] = measure(task, losses, seeds, recipe, way)
+        except errors as error:
+            failed[way] = str(error).strip().split("\n")[0]
+            LOGGER.info("the way of training %s cannot be used (%s)", way, failed[way])
+
+    tried("population", RuntimeError, TypeError, ValueError)
+    tried("plain")
     if any(value.ndim == 4 for value in task.build(seeds[0]).parameters()):
-        seconds["plain-channels-last"] = measure(task, losses, seeds, recipe, "plain-channels-last")
-    best = min(seconds, key=seconds.__getitem__)
-    if seconds[best] * batches > COMPILE_WORTH and has_compiler(task.device):
-        with suppress(Exception):
-            seconds[COMPILED[best]] = measure(task, losses, seeds, recipe, COMPILED[best])
-    return Choice(min(seconds, key=seconds.__getitem__), seconds)
+        tried("plain-channels-last")
+    best = min(seconds.values())
+    if best * batches > COMPILE_WORTH and has_compiler(task.device):
+        plain = min((way for way in seconds if way != "population"), key=seconds.__getitem__)
+        for way in (plain, "population"):
+            if seconds.get(way, math.inf) < HOPELESS * best:
+                tried(COMPILED[way], Exception)
+    return Choice(min(seconds, key=seconds.__getitem__), seconds, failed)
 
 
 def measure(task: Task, losses: Loss, seeds: Sequence[int], recipe: Recipe, way: Way, budget: float = 0.15) -> float:
-    """Seconds that one batch of all members takes in one way: the median of the batches that fit the budget."""
-    groups = _groups(task, seeds, recipe, way)
+    """Seconds that one batch of all members takes in one way: the median of the batches that fit the budget.
+
+    On a GPU ten batches are timed at a time, since waiting for each would hide what overlaps.
+    """
+    while True:
+        groups = _groups(task, seeds, recipe, way)
+        try:
+            return _timed(groups, task, losses, seeds, recipe, way, budget)
+        except RuntimeError as error:
+            _smaller(task, max(map(len, groups)), error)
+        _let_go()
+
+
+def _timed(
+    groups: list[list[int]], task: Task, losses: Loss, seeds: Sequence[int], recipe: Recipe, way: Way, budget: float
+) -> float:
     chosen = groups[:1] if way.startswith("plain") else groups
+    block = 10 if task.device.type == "cuda" else 1
     total = 0.0
     for members in chosen:
         with seeded(task.device, seeds[members[0]], "dropout"):
@@ -249,9 +306,10 @@ def measure(task: Task, losses: Loss, seeds: Sequence[int], recipe: Recipe, way:
             while len(times) < 5 or (sum(times) < budget / len(chosen) and len(times) < 200):
                 _wait(task.device)
                 start = time.perf_counter()
-                run.step()
+                for _ in range(block):
+                    run.step()
                 _wait(task.device)
-                times.append(time.perf_counter() - start)
+                times.append((time.perf_counter() - start) / block)
         total += sorted(times)[len(times) // 2]
     return total * len(groups) / len(chosen)
 
@@ -265,7 +323,7 @@ def has_compiler(device: torch.device) -> bool:
     """Whether ``torch.compile`` finds what it needs on this machine."""
     if device.type == "cpu":
         return any(shutil.which(name) for name in ("g++", "clang++", "c++"))
-    return device.type == "cuda"
+    return device.type == "cuda" and importlib.util.find_spec("triton") is not None
 
 
 def _wait(device: torch.device) -> None:

@@ -65,15 +65,9 @@ def unchanged(pair: dict[str, Any]) -> bool:
     return thetas[0] is thetas[1] is None or bool(np.allclose(*thetas, rtol=1e-6, atol=1e-9))
 
 
-def summary(document: dict[str, Any]) -> str:
-    """The outcome as a page."""
+def table(document: dict[str, Any]) -> list[str]:
+    """The outcome as a table."""
     lines = [
-        "# Giving up hopeless networks early",
-        "",
-        f"`python experiments/hopeless.py results/hopeless --studies {document['studies']} "
-        f"--share {document['share']:g} --generations {document['generations']}`, torch {document['torch']}, "
-        f"{document['threads']} thread(s).",
-        "",
         "| space, invariant | studies | winner unchanged | networks given up | "
         "seconds of all trainings, finalists too, with / without | "
         "validation accuracy, with − without (95 % interval) |",
@@ -91,6 +85,20 @@ def summary(document: dict[str, Any]) -> str:
             f"({gone / trained:.0%}) | {np.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f}) | "
             f"{100 * np.mean(differences):+.2f} ± {100 * half:.2f} points |"
         )
+    return lines
+
+
+def summary(document: dict[str, Any]) -> str:
+    """The outcome as a page."""
+    lines = [
+        "# Giving up hopeless networks early",
+        "",
+        f"`python experiments/hopeless.py results/hopeless --studies {document['studies']} "
+        f"--share {document['share']:g} --generations {document['generations']}`, torch {document['torch']}, "
+        f"{document['threads']} thread(s).",
+        "",
+        *table(document),
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -446,3 +446,59 @@ class TestRegularisers:
         assert regularisers.table(runs)[2].startswith("| none | 50.00 (")
         mixup = "+10.00** | +0.00 | **-10.00**"
         assert regularisers.compact((tests, crossed))[2] == f"| mixup | **{mixup} | **{mixup} |"
+
+
+class TestHopeless:
+    @pytest.fixture(scope="class")
+    def hopeless(self, experiment: Callable[[str], ModuleType]) -> ModuleType:
+        return experiment("hopeless")
+
+    @staticmethod
+    def one(
+        kind: str, theta: list[float] | None, seconds: float = 2.0, mean: float = 0.5, **more: Any
+    ) -> dict[str, Any]:
+        return {
+            "origin": {"kind": kind, **more},
+            "theta": theta,
+            "validation": {"mean": mean},
+            "candidates": {"dropped trainings": 3, "trainings": 12},
+            "seconds": {"training": seconds},
+        }
+
+    @pytest.mark.parametrize(
+        ("first", "second", "same"),
+        [
+            (("cross-entropy", None, {}), ("cross-entropy", None, {}), True),
+            (("label smoothing", None, {"alpha": 0.1}), ("label smoothing", None, {"alpha": 0.2}), False),
+            (("candidate", [1.0], {"generation": 1}), ("candidate", [1.0], {"generation": 1}), True),
+            (("candidate", [1.0], {"generation": 1}), ("candidate", [1.1], {"generation": 1}), False),
+            (("candidate", [1.0], {"generation": 1}), ("candidate", [1.0], {"generation": 2}), False),
+            (("mean", [1.0], {}), ("cross-entropy", None, {}), False),
+        ],
+    )
+    def test_what_is_an_unchanged_winner(self, hopeless: ModuleType, first: Any, second: Any, same: bool) -> None:
+        pair = {"without": self.one(*first[:2], **first[2]), "with": self.one(*second[:2], **second[2])}
+        assert hopeless.unchanged(pair) is same
+
+    def test_the_table(self, hopeless: ModuleType) -> None:
+        pairs = [
+            {
+                "space": space,
+                "without": self.one("mean", [0.0], 4.0, 0.5),
+                "with": self.one("mean", [shift], seconds, 0.5 + shift),
+            }
+            for space in ("residual", "taylor")
+            for shift, seconds in ((0.0, 1.0), (0.02, 3.0), (0.04, 2.0))
+        ]
+        rows = hopeless.table({"pairs": pairs})
+        half = stats.t.ppf(0.975, 2) * 2 / math.sqrt(3)
+        expected = f"| 3 | 1 | 9 of 36 (25%) | 0.50 (0.25–0.75) | +2.00 ± {half:.2f} points |"
+        assert rows[2] == "| residual, exact " + expected
+        assert rows[3] == "| taylor, none " + expected
+
+    def test_a_pair_differs_in_one_setting(self, hopeless: ModuleType) -> None:
+        one, other = (hopeless.settings_of(3, "taylor", "none", share, 5) for share in (None, 0.2))
+        assert one.run.hopeless is None
+        assert other.run.hopeless == 0.2
+        assert one.model_copy(update={"run": other.run}) == other
+        assert one.data.split_seed == one.data.noise_seed == one.search.seed == 3

@@ -448,11 +448,12 @@ class TestRegularisers:
         assert regularisers.compact((tests, crossed))[2] == f"| mixup | **{mixup} | **{mixup} |"
 
 
-class TestHopeless:
-    @pytest.fixture(scope="class")
-    def hopeless(self, experiment: Callable[[str], ModuleType]) -> ModuleType:
-        return experiment("hopeless")
+@pytest.fixture(scope="module")
+def hopeless(experiment: Callable[[str], ModuleType]) -> ModuleType:
+    return experiment("hopeless")
 
+
+class TestHopeless:
     @staticmethod
     def one(
         kind: str, theta: list[float] | None, seconds: float = 2.0, mean: float = 0.5, **more: Any

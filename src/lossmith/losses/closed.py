@@ -10,10 +10,9 @@ from torch import Tensor
 from torch._C import _are_functorch_transforms_active
 
 from lossmith.losses import powers
-from lossmith.losses.samples import GradientRule, Term, sample_values
+from lossmith.losses.samples import LARGEST, GradientRule, Term, sample_values
 
 Numbers = Sequence[tuple[Term, float]]
-LARGEST = 8
 
 
 def values(terms: Numbers, logits: Tensor, targets: Tensor) -> Tensor:
@@ -109,14 +108,16 @@ def _both(terms: Numbers, logits: Tensor, targets: Tensor, needed: bool) -> tupl
     # A polynomial that is linear in h has no slope: the outputs sum to 1.
     value += polynomial.pop(1, 0.0)
     total = hard.clone() if polynomial or constant else hard
-    if constant:
-        value += constant * (wide - log_sum).clamp_(min=powers.LOWEST_LOG).sum(-1, keepdim=True)
-        total += constant * wide.shape[-1]
     # In place where it can be: large temporary tensors cost more than the arithmetic.
+    work = torch.empty_like(h)
+    if constant:
+        work = torch.sub(wide, log_sum, out=work).clamp_(min=powers.LOWEST_LOG)
+        value += constant * work.sum(-1, keepdim=True)
+        total += constant * wide.shape[-1]
     slopes: Tensor | None = None
     raised = h
     for power in range(2, max(polynomial, default=1) + 1):
-        raised = h * h if power == 2 else raised.mul_(h)
+        raised = torch.mul(h, h, out=work) if power == 2 else raised.mul_(h)
         if c := polynomial.get(power, 0.0):
             summed = raised.sum(-1, keepdim=True)
             value += c * summed

@@ -19,6 +19,7 @@ class Term(NamedTuple):
 
 Weighted = tuple[Term, Any]
 INERT = Term(1, 0, 0)
+LARGEST = 8
 
 
 def sample_values(
@@ -70,11 +71,33 @@ def class_index(targets: Tensor, x: Tensor, dim: int) -> Tensor:
 
 
 def _total(terms: Iterable[Weighted], x: Tensor, y: Tensor | None = None) -> Tensor:
+    """``Σ_t c_t h^i y^j (log h)^l``, elementwise; whole powers of h by Horner's rule, so that h is computed once."""
+    groups: dict[int, tuple[dict[int, Any], list[Weighted]]] = {}
+    for term, c in terms:
+        polynomial, others = groups.setdefault(0 if y is None else term.y, ({}, []))
+        if term.log == 0 and term.h == int(term.h) and 1 <= term.h <= LARGEST:
+            polynomial[int(term.h)] = polynomial.get(int(term.h), 0.0) + c
+        else:
+            others.append((term, c))
+    h = x.exp() if any(polynomial for polynomial, _ in groups.values()) else x
     total = torch.zeros_like(x)
-    for (exponent, j, log), c in terms:
-        value = c * powers.power(x, exponent, log)
+    for j, (polynomial, others) in groups.items():
+        value: Any = 0.0
+        for (exponent, _, log), c in others:
+            value = value + c * powers.power(x, exponent, log)
+        if polynomial:
+            value = value + _horner(polynomial, h)
         total = total + (value if y is None or j == 0 else value * y**j)
     return total
+
+
+def _horner(polynomial: dict[int, Any], h: Tensor) -> Any:
+    """``Σ_i c_i h^i``, i ≥ 1."""
+    degree = max(polynomial)
+    rest = polynomial[degree] * h
+    for power in range(degree - 1, 0, -1):
+        rest = (rest + polynomial.get(power, 0.0)) * h
+    return rest
 
 
 class GradientRule:
@@ -135,7 +158,7 @@ class _SlopeSum:
         for term, c in terms:
             if term.h == 0:
                 self._constant = c * term.log if self._constant is None else self._constant + c * term.log
-            elif term.log == 0 and term.h == int(term.h) and 0 < term.h <= 8:
+            elif term.log == 0 and term.h == int(term.h) and 1 <= term.h <= LARGEST:
                 power = int(term.h)
                 self._polynomial[power] = self._polynomial.get(power, 0) + c * power
             else:

@@ -1,12 +1,14 @@
 """How time and memory of a population grow with its size, the number of classes and the batch.
 
     python benchmarks/growth.py [--model mlp] [--populations 1 4 16 64 256] [--classes 2 10 100 1000] [--batches 10 …]
+        [--device cuda]
 
 One quantity grows at a time from 16 candidates, 10 classes and a batch of 50. Each point is a process of its own, so
 that no memory is left of the point before: a step of the population way on random 8×8 images (median of some), and the
-peak of resident memory above that of a process that trains one network of two classes on batches of two. The exponent
-is the slope of log cost over log size: of all points, and from the last but one to the last, where what a step costs at
-any size weighs least. Points below 2 MiB, where the peak is chance, are left out of the exponents of memory.
+peak of resident memory (on a GPU: of the memory that PyTorch has allocated there) above that of a process that trains
+one network of two classes on batches of two. The exponent is the slope of log cost over log size: of all points, and
+from the last but one to the last, where what a step costs at any size weighs least. Points below 2 MiB, where the peak
+is chance, are left out of the exponents of memory.
 """
 
 import argparse
@@ -19,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from machine import median_seconds, say, write
+from machine import add_device, median_seconds, say, write
 
 from lossmith.nets import ModelSettings, network_factory
 from lossmith.search import residual
@@ -43,21 +45,25 @@ def peak_bytes(status: Path = Path("/proc/self/status")) -> int:
     raise SystemExit(f"{status} does not tell the peak of memory: measure on Linux")
 
 
-def task_of(model: str, classes: int, batch: int) -> Task:
+def task_of(model: str, classes: int, batch: int, device: torch.device) -> Task:
     """Random images of the digits' shape, enough for two batches and every class."""
     samples = max(2 * batch, classes)
     inputs = torch.randint(17, (samples, 1, 8, 8), generator=generator("growth", samples), dtype=torch.uint8)
     factory = network_factory(ModelSettings(model=model), inputs, classes)
-    return Task(factory, inputs, torch.arange(samples) % classes, classes)
+    return Task(factory, inputs.to(device), (torch.arange(samples) % classes).to(device), classes)
 
 
-def point(model: str, population: int, classes: int, batch: int, rounds: int, threads: int) -> dict[str, float]:
+def point(
+    model: str, population: int, classes: int, batch: int, rounds: int, threads: int, device: str
+) -> dict[str, float]:
     """Seconds of a step and the peak of memory, in this process."""
     torch.set_num_threads(threads)
-    task = task_of(model, classes, batch)
+    place = torch.device(device)
+    task = task_of(model, classes, batch, place)
     points = 0.3 * torch.randn(population, 5, generator=generator("points"), dtype=torch.float64)
     run = PopulationRun(task, residual(points, classes), [0] * population, Recipe(batch_size=batch, lr=0.01))
-    return {"seconds": median_seconds(run.step, rounds), "peak": peak_bytes()}
+    taken = median_seconds(run.step, rounds, device=place)
+    return {"seconds": taken, "peak": torch.cuda.max_memory_allocated(place) if place.type == "cuda" else peak_bytes()}
 
 
 def in_a_process(**arguments: Any) -> dict[str, float]:
@@ -103,13 +109,19 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--quick", action="store_true", help="ten steps of each point, the largest sizes left out")
     parser.add_argument("--threads", type=int, default=1)
+    add_device(parser)
     parser.add_argument("--point", type=json.loads, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args(arguments)
     if given.point is not None:
         print(json.dumps(point(**given.point)))
         return
-    common = {"model": given.model, "rounds": 10 if given.quick else given.rounds, "threads": given.threads}
+    common = {
+        "model": given.model,
+        "rounds": 10 if given.quick else given.rounds,
+        "threads": given.threads,
+        "device": str(given.device),
+    }
     least = in_a_process(**common, **SMALLEST)["peak"]
     document: dict[str, Any] = {"base": BASE, "model": given.model, "threads": given.threads, "least_bytes": least}
     quantities = {"population": given.populations, "classes": given.classes, "batch": given.batches}
@@ -122,7 +134,7 @@ def main(arguments: list[str] | None = None) -> None:
             whole, end = found[f"{cost}_exponent"], found[f"{cost}_exponent_at_the_end"]
             told = "too few points" if whole is None else f"{whole:.2f}, at the end {end:.2f}"
             print(f"{quantity:10} {sizes}: exponent of {cost}: {told}", flush=True)
-    write("growth", document, given.out)
+    write("growth", document, given.out, given.device)
 
 
 if __name__ == "__main__":

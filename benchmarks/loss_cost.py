@@ -1,12 +1,13 @@
 """What the loss itself costs: its share of a training step, and many classes against cross-entropy.
 
-    python benchmarks/loss_cost.py [--model allcnn-c] [--classes 1000] [--compiled]
+    python benchmarks/loss_cost.py [--model allcnn-c] [--classes 1000] [--compiled] [--device cuda]
 
 The share: value and gradient of a loss of the residual space on the logits of one batch, by ``lossmith.Criterion`` and
 autograd (``criterion``) and by the closed form of the gradient alone (``gradient``), of one whole training step of the
 network in lossmith's plain way. The classes: ``lossmith.Criterion`` with its backward pass against
-``torch.nn.functional.cross_entropy`` with its own, on the same logits, in turn; with ``--compiled`` both of them
-compiled by ``torch.compile`` as well. The losses: one of the residual space with all its terms, and cross-entropy.
+``torch.nn.functional.cross_entropy`` with its own, on the same logits, in turn: eager with class indices; under
+``torch.no_grad()``, the value alone; with class probabilities as mixup and CutMix make them; and with ``--compiled``
+both of them compiled by ``torch.compile``. The losses: one of the residual space with all its terms, and cross-entropy.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from typing import Any
 
 import torch
 from candidate_cost import task_of
-from machine import compared, median_seconds, ranged, say, seconds, write
+from machine import CPU, add_device, compared, median_seconds, ranged, say, seconds, write
 from torch import Tensor
 from torch.nn import functional
 
@@ -28,6 +29,7 @@ from lossmith.training import Recipe
 from lossmith.training.plain import PlainRun
 
 Value = Callable[[Tensor, Tensor], Tensor]
+Pass = Callable[[Value, Tensor, Tensor], Callable[[], object]]
 POINT = (0.4, -0.3, 0.2, 0.3, -0.2)
 
 
@@ -41,20 +43,34 @@ def backward(value: Value, logits: Tensor, targets: Tensor) -> Callable[[], obje
     return lambda: torch.autograd.grad(value(logits, targets), logits)
 
 
-def share(model: str, batch: int, rounds: int) -> dict[str, Any]:
+def forward(value: Value, logits: Tensor, targets: Tensor) -> Callable[[], object]:
+    """The value of a loss alone, under ``torch.no_grad()``."""
+    return torch.no_grad()(lambda: value(logits, targets))
+
+
+def mixed(targets: Tensor, classes: int) -> Tensor:
+    """Class probabilities ``[N, K]`` as mixup and CutMix make them: 0.7 of a label and 0.3 of another sample's."""
+    whole = functional.one_hot(targets, classes).float()
+    return 0.7 * whole + 0.3 * whole.roll(1, 0)
+
+
+def share(model: str, batch: int, rounds: int, device: torch.device = CPU) -> dict[str, Any]:
     """Seconds of a training step, and the share of the loss in it."""
-    task = task_of(model, max(2 * batch, 256))
+    task = task_of(model, max(2 * batch, 256), device)
     loss = loss_of(task.classes)
     run = PlainRun(task, loss, 0, Recipe(batch_size=batch, lr=0.01))
-    step = median_seconds(run.step, rounds, warm=1)
-    logits = torch.randn(batch, task.classes, generator=generator("logits"), requires_grad=True)
-    targets = torch.arange(batch) % task.classes
+    step = median_seconds(run.step, rounds, warm=1, device=device)
+    logits = torch.randn(batch, task.classes, generator=generator("logits")).to(device).requires_grad_()
+    targets = (torch.arange(batch) % task.classes).to(device)
     rule = loss.gradient_rule(logits)
-    parts = {
-        "criterion": median_seconds(backward(Criterion(loss), logits, targets), 200),
-        "gradient": median_seconds(lambda: rule(logits.detach(), targets), 200),
-        "cross-entropy of PyTorch": median_seconds(backward(functional.cross_entropy, logits, targets), 200),
+    works = {
+        "criterion": backward(Criterion(loss), logits, targets),
+        "criterion, no gradient": forward(Criterion(loss), logits, targets),
+        "criterion, class probabilities": backward(Criterion(loss), logits, mixed(targets, task.classes)),
+        "gradient": lambda: rule(logits.detach(), targets),
+        "cross-entropy of PyTorch": backward(functional.cross_entropy, logits, targets),
     }
+    parts = {name: median_seconds(work, 200, device=device) for name, work in works.items()}
     return {
         "model": model,
         "batch": batch,
@@ -63,35 +79,40 @@ def share(model: str, batch: int, rounds: int) -> dict[str, Any]:
     }
 
 
-def against_cross_entropy(first: Value, second: Value, classes: int, batch: int, pairs: int) -> dict[str, Any]:
-    """Pairs of times of two losses, each the median of some passes forward and back."""
-    random = generator("logits", classes)
-    logits = torch.randn(batch, classes, generator=random, requires_grad=True)
-    targets = torch.randint(classes, (batch,), generator=random)
-    works = [backward(value, logits, targets) for value in (first, second)]
+def against(
+    first: Value, second: Value, logits: Tensor, targets: Tensor, pairs: int, passes: Pass = backward
+) -> dict[str, Any]:
+    """Pairs of times of two losses, each the median of some passes."""
+    works = [passes(value, logits, targets) for value in (first, second)]
     for work in works:
         for _ in range(5):
             work()
     times: list[list[float]] = [[], []]
     for _ in range(pairs):
         for taken, work in zip(times, works, strict=True):
-            taken.append(statistics.median(seconds(work) for _ in range(20)))
+            taken.append(statistics.median(seconds(work, logits.device) for _ in range(20)))
     return compared(*times)
 
 
-def many_classes(classes: int, batch: int, pairs: int, compiled: bool) -> dict[str, Any]:
-    """Lossmith's criterion against cross-entropy for many classes, eager and (if asked for) compiled."""
+def many_classes(classes: int, batch: int, pairs: int, compiled: bool, device: torch.device = CPU) -> dict[str, Any]:
+    """Lossmith's criterion against cross-entropy for many classes, in each kind of use."""
     found: dict[str, Any] = {"classes": classes, "batch": batch}
+    random, theirs = generator("logits", classes), functional.cross_entropy
+    logits = torch.randn(batch, classes, generator=random).to(device).requires_grad_()
+    targets = torch.randint(classes, (batch,), generator=random).to(device)
+    probabilities = mixed(targets, classes)
     for name, loss in (("residual", loss_of(classes)), ("cross-entropy", cross_entropy())):
         ours: Value = Criterion(loss)
-        found[name] = {"eager": against_cross_entropy(ours, functional.cross_entropy, classes, batch, pairs)}
+        found[name] = {
+            "eager": against(ours, theirs, logits, targets, pairs),
+            "no_gradient": against(ours, theirs, logits, targets, pairs, forward),
+            "class_probabilities": against(ours, theirs, logits, probabilities, pairs),
+        }
         if compiled:
             say(f"compiling {name}")
-            both = (torch.compile(ours), torch.compile(functional.cross_entropy))
-            found[name]["compiled"] = against_cross_entropy(*both, classes, batch, pairs)
-            found[name]["compiled_against_eager"] = against_cross_entropy(
-                both[0], functional.cross_entropy, classes, batch, pairs
-            )
+            both = (torch.compile(ours), torch.compile(theirs))
+            found[name]["compiled"] = against(*both, logits, targets, pairs)
+            found[name]["compiled_against_eager"] = against(both[0], theirs, logits, targets, pairs)
     return found
 
 
@@ -107,18 +128,20 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="three pairs, three training steps")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--out", type=Path)
+    add_device(parser)
     given = parser.parse_args(arguments)
     torch.set_num_threads(given.threads)
-    of_step = share(given.model, given.batch, 3 if given.quick else given.rounds)
+    of_step = share(given.model, given.batch, 3 if given.quick else given.rounds, given.device)
     print(f"a step of {given.model}, batch {given.batch}: {of_step['step'] * 1e3:.2f} ms, of which")
     for name, part in of_step["parts"].items():
-        print(f"    {name:26} {part['share']:.2%}")
-    classes = many_classes(given.classes, given.batch, 3 if given.quick else given.pairs, given.compiled)
-    print(f"{given.classes} classes, batch {given.batch}, with backward, against torch's cross_entropy:")
+        print(f"    {name:32} {part['share']:.2%}")
+    pairs = 3 if given.quick else given.pairs
+    classes = many_classes(given.classes, given.batch, pairs, given.compiled, given.device)
+    print(f"{given.classes} classes, batch {given.batch}, against torch's cross_entropy:")
     for name in ("residual", "cross-entropy"):
         for kind, pair in classes[name].items():
             print(f"    {name}, {kind.replace('_', ' '):24} {ranged(pair)}")
-    write("loss-cost", {"step": of_step, "classes": classes}, given.out)
+    write("loss-cost", {"step": of_step, "classes": classes}, given.out, given.device)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What every benchmark shares: the machine it ran on, how long work takes, and the file that its figures go to."""
 
+import argparse
 import os
 import platform
 import statistics
@@ -12,18 +13,44 @@ from typing import Any
 
 import torch
 
+from lossmith.errors import InputError
 from lossmith.losses.files import write_json
+from lossmith.study.evolve import checked_device
 
 RESULTS = Path("results/benchmarks")
 
 
-def machine(device: str = "cpu") -> dict[str, Any]:
+CPU = torch.device("cpu")
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Give a benchmark the option ``--device``."""
+    parser.add_argument("--device", type=usable_device, default=CPU, help="cpu (the default), cuda or cuda:1")
+
+
+def usable_device(name: str) -> torch.device:
+    """The device of a name, if it can be measured on here.
+
+    Raises:
+        argparse.ArgumentTypeError: if this machine does not have it, or it is neither a CPU nor a CUDA GPU, whose time
+            and memory would not be read.
+    """
+    try:
+        device = checked_device(name)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if device.type not in ("cpu", "cuda"):
+        raise argparse.ArgumentTypeError(f"the device {name!r} cannot be measured on; take cpu or cuda")
+    return device
+
+
+def machine(device: torch.device = CPU) -> dict[str, Any]:
     """The machine, and the versions of what ran on it."""
     return {
         "processor": processor(),
         "cores": len(os.sched_getaffinity(0)),
         "threads": torch.get_num_threads(),
-        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -41,7 +68,7 @@ def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     return platform.processor() or platform.machine()
 
 
-def write(name: str, document: dict[str, Any], out: Path | None = None, device: str = "cpu") -> Path:
+def write(name: str, document: dict[str, Any], out: Path | None = None, device: torch.device = CPU) -> Path:
     """Write the figures of a benchmark with the machine beside them; by default to ``results/benchmarks/NAME.json``."""
     path = out or RESULTS / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,17 +88,16 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def seconds(work: Callable[[], object], device: torch.device | None = None) -> float:
-    """How long some work takes."""
-    place = device or torch.device("cpu")
-    wait(place)
+def seconds(work: Callable[[], object], device: torch.device = CPU) -> float:
+    """How long some work takes, until the device has done it."""
+    wait(device)
     started = time.perf_counter()
     work()
-    wait(place)
+    wait(device)
     return time.perf_counter() - started
 
 
-def median_seconds(work: Callable[[], object], rounds: int, warm: int = 3, device: torch.device | None = None) -> float:
+def median_seconds(work: Callable[[], object], rounds: int, warm: int = 3, device: torch.device = CPU) -> float:
     """The median time of some work that is done over and over."""
     for _ in range(warm):
         work()

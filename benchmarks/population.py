@@ -1,6 +1,6 @@
 """How much faster a population trains in one program than one network after another, and how near the machine's rate.
 
-    python benchmarks/population.py [--threads 2]
+    python benchmarks/population.py [--threads 2] [--device cuda]
 
 Each line is one network at one population size. Both ways are measured in turn in this one run, several times, and
 the median of the ratios is printed with their range. "of matmul" is the share of the rate of a large float32 matrix
@@ -10,9 +10,9 @@ population. "auto/best" is the speed of the way that `auto` chooses against the 
 
 import argparse
 import statistics
-import time
 
 import torch
+from machine import CPU, add_device, machine, seconds
 from torch.utils.flop_counter import FlopCounterMode
 
 from lossmith.data import DataSettings, open_source, search_parts
@@ -25,15 +25,10 @@ from lossmith.training.trainer import measure
 ROUNDS = 5
 
 
-def matmul_rate(size: int = 2048) -> float:
+def matmul_rate(size: int = 2048, device: torch.device = CPU) -> float:
     """Floating-point operations a second of a square matrix product."""
-    a, b = torch.randn(size, size), torch.randn(size, size)
-    times = []
-    for _ in range(5):
-        start = time.perf_counter()
-        a @ b
-        times.append(time.perf_counter() - start)
-    return 2 * size**3 / min(times)
+    a, b = torch.randn(size, size, device=device), torch.randn(size, size, device=device)
+    return 2 * size**3 / min(seconds(lambda: a @ b, device) for _ in range(5))
 
 
 def operations(task: Task, recipe: Recipe) -> int:
@@ -44,30 +39,35 @@ def operations(task: Task, recipe: Recipe) -> int:
     return int(counter.get_total_flops())
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--populations", type=int, nargs="+", default=[20, 40, 80])
-    given = parser.parse_args()
+    add_device(parser)
+    given = parser.parse_args(arguments)
     torch.set_num_threads(given.threads)
+    place = machine(given.device)["device"]
     parts = search_parts(open_source("digits"), DataSettings(train_size=800))
+    samples = parts.train.to(given.device)
     recipe = Recipe(batch_size=50)
-    print(f"torch {torch.__version__}, {given.threads} threads, digits, batch {recipe.batch_size}, SGD, momentum")
+    print(
+        f"torch {torch.__version__}, {place}, {given.threads} threads, digits, batch {recipe.batch_size}, SGD, momentum"
+    )
     titles = (
         f"{'plain, ms':>12}{'population, ms':>16}{'ratio (range)':>20}{'of matmul':>16}{'auto':>14}{'auto/best':>11}"
     )
     print(f"{'network':10}{'P':>5}{titles}")
     for model in ("mlp", "cnn"):
         factory = network_factory(ModelSettings(model=model), parts.train.inputs, parts.classes)
-        task = Task(factory, parts.train.inputs, parts.train.targets, parts.classes)
+        task = Task(factory, samples.inputs, samples.targets, parts.classes)
         work = operations(task, recipe)
         for size in given.populations:
             points = torch.randn(size, 5, generator=generator("benchmark"), dtype=torch.float64) * 0.3
             losses, seeds = residual(points, parts.classes), [0] * size
             plain, population, rates = [], [], []
             for _ in range(ROUNDS):
-                rates.append(matmul_rate())
+                rates.append(matmul_rate(device=given.device))
                 plain.append(measure(task, losses, seeds, recipe, "plain", budget=0.5))
                 population.append(measure(task, losses, seeds, recipe, "population", budget=0.5))
             ratios = [one / other for one, other in zip(plain, population, strict=True)]

@@ -37,13 +37,32 @@ def benchmark() -> Iterator[Callable[[str], ModuleType]]:
         del sys.modules[name]
 
 
-def consistent(pair: dict[str, Any]) -> None:
-    """A comparison is what its parts say."""
-    quotients = [first / second for first, second in zip(pair["first"], pair["second"], strict=True)]
-    assert pair["quotients"] == pytest.approx(quotients)
-    assert pair["ratio"] == pytest.approx(statistics.median(quotients))
-    assert (pair["lowest"], pair["highest"]) == pytest.approx((min(quotients), max(quotients)))
-    assert min(*pair["first"], *pair["second"]) > 0
+class Clock:
+    """Stands for the module ``time``: its time passes only where a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def perf_counter(self) -> float:
+        """The time."""
+        return self.now
+
+    def work(self, *durations: float) -> Callable[..., None]:
+        """Work that takes these times one call after another, and the last of them from then on."""
+        left = list(durations)
+
+        def run(*_: object, **__: object) -> None:
+            self.now += left.pop(0) if len(left) > 1 else left[0]
+
+        return run
+
+
+@pytest.fixture
+def clock(benchmark: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock that the benchmarks measure by."""
+    fake = Clock()
+    monkeypatch.setattr(benchmark("machine"), "time", fake)
+    return fake
 
 
 def written(path: Path) -> dict[str, Any]:
@@ -103,16 +122,39 @@ class TestOrdinaryLoop:
             torch.testing.assert_close(ends[name], value, rtol=1e-10, atol=1e-12)
         assert not torch.equal(start["1.0.weight"], ends["1.0.weight"])
 
+    @pytest.mark.parametrize("indexed", [False, True])
     def test_its_batches_hold_each_sample_once_and_leave_out_an_incomplete_one(
-        self, benchmark: Callable[[str], ModuleType]
+        self, benchmark: Callable[[str], ModuleType], indexed: bool
     ) -> None:
         inputs = torch.arange(23.0)[:, None]
-        batches = benchmark("ordinary").loader(inputs, torch.arange(23), 5, seed=3)
+        samples = benchmark("ordinary").Samples.of(inputs, torch.arange(23), indexed)
+        batches = samples.batches(5, seed=3, pinned=False)
         epochs = [[x for x, y in batches if torch.equal(x[:, 0].long(), y)] for _ in range(2)]
         for epoch in epochs:
             assert [len(x) for x in epoch] == [5, 5, 5, 5]
             assert len(torch.cat(epoch).unique()) == 20
         assert not torch.equal(torch.cat(epochs[0]), torch.cat(epochs[1]))
+
+    def test_the_batches_of_whole_epochs_come_without_one_more(self, benchmark: Callable[[str], ModuleType]) -> None:
+        batches = benchmark("ordinary").Indexed(torch.arange(10.0), torch.arange(10), 5, seed=0)
+        assert [len(x) for x, _ in batches] == [5, 5]
+
+    def test_in_bfloat16_it_computes_in_bfloat16_and_its_loss_in_float32(
+        self, benchmark: Callable[[str], ModuleType]
+    ) -> None:
+        seen: list[torch.dtype] = []
+
+        class Watched(nn.Module):
+            def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+                seen.append(logits.dtype)
+                return functional.cross_entropy(logits, targets)
+
+        network = nn.Linear(3, 2)
+        network.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+        batches = [(torch.ones(4, 3), torch.arange(4) % 2)]
+        for precision in ("bfloat16", "float32"):
+            benchmark("ordinary").fit(network, batches, Watched(), 0.1, 0.9, 1, precision=precision)
+        assert seen == [torch.bfloat16, torch.float32, torch.float32, torch.float32]
 
     def test_its_accuracy_is_the_share_of_right_answers(self, benchmark: Callable[[str], ModuleType]) -> None:
         logits = torch.eye(4)[[0, 1, 2, 3, 3]]
@@ -126,6 +168,8 @@ class TestMachine:
     def test_a_ratio_is_the_median_of_quotients(self, benchmark: Callable[[str], ModuleType]) -> None:
         pair = benchmark("machine").compared([4.0, 9.0, 10.0], [2.0, 3.0, 1.0])
         assert (pair["quotients"], pair["ratio"], pair["lowest"], pair["highest"]) == ([2, 3, 10], 3, 2, 10)
+        swapped = benchmark("machine").compared([2.0, 3.0, 1.0], [4.0, 9.0, 10.0])
+        assert swapped["ratio"] == pytest.approx(1 / 3)
         assert benchmark("machine").ranged(pair) == "3.00 × (2.00–10.00)"
 
     def test_pairs_of_different_lengths_are_refused(self, benchmark: Callable[[str], ModuleType]) -> None:
@@ -141,6 +185,43 @@ class TestMachine:
         file.write_text("processor\t: 0\n", encoding="utf-8")
         assert program.processor(file) == program.processor(tmp_path / "absent") != ""
 
+    def test_work_is_timed_by_its_median(self, benchmark: Callable[[str], ModuleType], clock: Clock) -> None:
+        program = benchmark("machine")
+        assert program.seconds(clock.work(2.5)) == 2.5
+        assert program.median_seconds(clock.work(50, 50, 1, 9, 2), 3, warm=2) == 2
+
+    def test_the_device_is_awaited_before_and_after(
+        self, benchmark: Callable[[str], ModuleType], clock: Clock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # What is under way when the clock starts takes 5; the work itself takes 3 after it has been handed over.
+        program, wait = benchmark("machine"), clock.work(5, 3)
+        devices: list[torch.device] = []
+
+        def synchronize(device: torch.device) -> None:
+            devices.append(device)
+            wait()
+
+        monkeypatch.setattr(torch.cuda, "synchronize", synchronize)
+        assert program.seconds(lambda: None, torch.device("cuda", 1)) == 3
+        assert devices == [torch.device("cuda", 1)] * 2
+
+    @pytest.mark.parametrize("program", ["candidate_cost", "against_optuna", "loss_cost", "growth", "partial_search"])
+    @pytest.mark.parametrize("device", ["cuda:99", "meta", "gpu"])
+    def test_a_device_that_is_not_there_is_named(
+        self, benchmark: Callable[[str], ModuleType], program: str, device: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with pytest.raises(SystemExit):
+            benchmark(program).main(["--device", device])
+        assert f"the device '{device}' cannot be" in capsys.readouterr().err
+
+    def test_the_other_programs_name_it_too(
+        self, benchmark: Callable[[str], ModuleType], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for program, job in (("population", []), ("sample_efficiency", ["digits"])):
+            with pytest.raises(SystemExit):
+                benchmark(program).main([*job, "--device", "gpu"])
+            assert "take cpu, or a device that PyTorch finds" in capsys.readouterr().err
+
     def test_the_number_of_threads_comes_back(self, benchmark: Callable[[str], ModuleType]) -> None:
         before, program = torch.get_num_threads(), benchmark("machine")
         assert program.with_threads([1, 2], lambda: float(torch.get_num_threads())) == {1: 1.0, 2: 2.0}
@@ -149,32 +230,124 @@ class TestMachine:
         assert torch.get_num_threads() == before
 
 
-def test_the_cost_of_a_candidate(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
-    out = tmp_path / "deep" / "cost.json"
-    options = ["--models", "mlp", "cnn", "--threads", "1", "--pairs", "2", "--steps", "2", "--population", "3"]
-    benchmark("candidate_cost").main([*options, "--out", str(out)])
-    models = written(out)["models"]
-    assert list(models["mlp"]["ordinary_against"]) == ["plain", "population"]
-    assert {"plain", "population", "ordinary, channels last"} <= models["cnn"]["ordinary_against"].keys()
-    for found in models.values():
-        assert found["size"] == {"batch": 50, "steps": 2, "population": 3}
-        for name, pair in found["ordinary_against"].items():
-            consistent(pair)
-            assert statistics.median(pair["second"]) == pytest.approx(found["seconds"][name])
-            assert statistics.median(pair["first"]) == pytest.approx(found["seconds"]["ordinary"])
-        ours = {name: taken for name, taken in found["seconds"].items() if not name.startswith("ordinary")}
-        assert ours[found["fastest_way"]] == min(ours.values())
+class TestCandidateCost:
+    """The ordinary loops against lossmith's ways."""
+
+    def test_all_sides_are_measured(self, benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
+        out = tmp_path / "deep" / "cost.json"
+        options = ["--models", "mlp", "cnn", "--threads", "1", "--pairs", "2", "--steps", "2", "--population", "3"]
+        benchmark("candidate_cost").main([*options, "--precision", "bfloat16", "--out", str(out)])
+        models = written(out)["models"]
+        mlp = {"ordinary", "ordinary, float32", "ordinary, indexed"}
+        assert models["mlp"]["against"].keys() == mlp
+        assert models["cnn"]["against"].keys() == mlp | {"ordinary, channels last", "ordinary, indexed, channels last"}
+        for name, ways in (
+            ("mlp", ["plain", "population"]),
+            ("cnn", ["plain", "population", "plain-channels-last"]),
+        ):
+            assert models[name]["size"] == {"batch": 50, "steps": 2, "population": 3}
+            assert all(list(pairs) == ways for pairs in models[name]["against"].values())
+            assert all(len(pair["first"]) == 2 for pairs in models[name]["against"].values() for pair in pairs.values())
+            assert all(taken > 0 for taken in models[name]["seconds"].values())
+
+    def test_known_times_give_known_ratios(
+        self, benchmark: Callable[[str], ModuleType], clock: Clock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        program = benchmark("candidate_cost")
+        # Two runs with each of two numbers of threads, of which one counts; then three pairs.
+        loops = {False: clock.work(50, 7, 50, 9, 8, 12, 9), True: clock.work(50, 7, 50, 9, 6, 6, 9)}
+        ways = {"plain": clock.work(50, 4, 50, 3, 4, 3, 9), "population": clock.work(50, 6, 50, 7, 3, 6, 9)}
+        monkeypatch.setattr(program.Opponent, "candidate", lambda self, *_: loops[self.samples.indexed]())
+        monkeypatch.setattr(program, "lossmith_candidates", lambda task, recipe, points, way: ways[way]())
+        task = program.task_of("mlp", 100)
+        found = program.measured(task, Recipe(), 3, [1, 2], 3, ["plain", "population"])
+        assert found["seconds_by_threads"]["ordinary"] == {1: 7, 2: 9}
+        assert found["seconds_by_threads"]["population"] == pytest.approx({1: 2, 2: 7 / 3})
+        assert found["threads"] == {"ordinary": 1, "ordinary, indexed": 1, "plain": 2, "population": 1}
+        assert found["seconds"] == {"ordinary": 9, "ordinary, indexed": 6, "plain": 4, "population": 2}
+        assert found["fastest_way"] == "population"
+        first, second = found["against"]["ordinary"], found["against"]["ordinary, indexed"]
+        assert first["plain"]["quotients"] == [2, 4, 1]
+        assert first["population"]["quotients"] == [8, 6, 3]
+        assert (first["population"]["ratio"], second["population"]["ratio"]) == (6, 3)
+        assert (first["plain"]["ratio"], second["plain"]["ratio"]) == (2, 1.5)
+        assert (second["plain"]["lowest"], second["plain"]["highest"]) == (1, 2)
+
+    def test_the_target_of_a_gpu_is_told(self, benchmark: Callable[[str], ModuleType]) -> None:
+        program = benchmark("candidate_cost")
+
+        def lines(taken: float, device: str) -> str:
+            found = {
+                "size": {"steps": 10},
+                "threads": {"ordinary": 1, "plain": 2},
+                "seconds": {"ordinary": 1.0, "plain": taken},
+                "fastest_way": "plain",
+                "against": {"ordinary": {"plain": benchmark("machine").compared([1.0], [taken])}},
+            }
+            return "\n".join(program.told("allcnn-c", torch.device(device), found))
+
+        assert "ordinary, 100.00 ms a batch, 1 threads" in lines(0.25, "cpu")
+        assert "target, 5 × over the ordinary loop: not held (4.00 ×, plain)" in lines(0.25, "cuda")
+        assert "target, 5 × over the ordinary loop: held (8.00 ×, plain)" in lines(0.125, "cuda")
+        assert "target" not in lines(0.125, "cpu")
+
+    def test_every_opponent_learns(self, benchmark: Callable[[str], ModuleType]) -> None:
+        program = benchmark("candidate_cost")
+        task = program.task_of("conv", 400)
+        opponents = program.opponents_of(task)
+        assert [opponent.samples.indexed for opponent in opponents.values()] == [False, True, False, True]
+        assert [opponent.channels_last for opponent in opponents.values()] == [False, False, True, True]
+        for precision in ("float32", "bfloat16"):
+            recipe = Recipe(batch_size=50, lr=0.05, epochs=6, precision=precision)
+            scores = [opponent.candidate(recipe, [0.0] * 5) for opponent in opponents.values()]
+            assert min(scores) > 0.6
+
+
+class TestPartialSearch:
+    """A search at the authors' settings, extrapolated."""
+
+    def test_the_settings_are_the_authors(self, benchmark: Callable[[str], ModuleType]) -> None:
+        settings = benchmark("partial_search").SETTINGS
+        batches = {name: (one.batches, one.population) for name, one in settings.items()}
+        assert batches["mnist-cnn"] == (2000, 28)
+        assert batches["allcnn-c"] == (35 * 351, 20)
+        assert {one.recipe.batch_size for one in settings.values()} == {128}
+        assert settings["allcnn-c"].recipe.weight_decay == 1e-3
+
+    def test_known_times_give_a_known_search(
+        self,
+        benchmark: Callable[[str], ModuleType],
+        clock: Clock,
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        program = benchmark("partial_search")
+        batch = {"plain": 0.056, "population": 0.0216, "plain-channels-last": 0.05}
+        monkeypatch.setattr(program, "measure", lambda task, losses, seeds, recipe, way, budget: batch[way])
+        monkeypatch.setattr(program, "accuracy", clock.work(50, 1.5, 1.6, 9.0))
+        monkeypatch.setattr(program, "VALIDATION", 100)
+        out = tmp_path / "partial.json"
+        program.main(["--models", "mnist-cnn", "--candidates", "250", "--population", "2", "--out", str(out)])
+        found = written(out)["models"]["mnist-cnn"]
+        assert found["fastest_way"] == "population"
+        assert found["seconds_of_judging_a_generation"] == pytest.approx(1.6)
+        assert found["extrapolated_seconds"] == pytest.approx(125 * (2000 * 0.0216 + 1.6))
+        told = capsys.readouterr().out
+        assert "extrapolated, not run: 250 candidates of 2000 batches in 1.56 h" in told
+        assert "10.800 ms a batch and candidate (population, 2 at once)" in told
+        assert "under an hour: not held" in told
+        assert "under an hour: held" in program.told("mnist-cnn", {**found, "extrapolated_seconds": 3599.0})
 
 
 def test_a_search_against_optuna(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
     out, program = tmp_path / "optuna.json", benchmark("against_optuna")
     options = "--population 4 --generations 2 --replicates 2 --epochs 1 --train-size 100 --pairs 2 --networks 2"
-    program.main([*options.split(), "--threads", "1", "--out", str(out)])
+    program.main([*options.split(), "--indexed", "--threads", "1", "--out", str(out)])
     found = written(out)
     assert found["networks"] == 4 * 2 * 2
     assert found["settings"]["search"]["invariant"] == "none"
-    consistent(found["search"])
-    consistent(found["with_finalists"])
+    assert len(found["search"]["first"]) == len(found["search_indexed"]["first"]) == 2
     for alone, whole in zip(found["search"]["second"], found["with_finalists"]["second"], strict=True):
         assert whole > alone
     saving = found["invariant_exact"]
@@ -184,6 +357,60 @@ def test_a_search_against_optuna(benchmark: Callable[[str], ModuleType], tmp_pat
     for scores in found["test_accuracy"].values():
         assert [len(one) for one in scores] == [2, 2]
         assert all(0 <= score <= 1 for one in scores for score in one)
+
+
+def test_known_times_of_searches_give_known_ratios(
+    benchmark: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = benchmark("against_optuna")
+    # Three short searches with each of two numbers of threads are none of the pairs.
+    loader, indexed = iter([7.0, 5.0, 60.0, 90.0, 80.0]), iter([40.0, 50.0, 70.0])
+    ours = iter([(2.0, None), (3.0, None), (10.0, 20.0), (30.0, 45.0), (16.0, 40.0), (6.0, None)])
+    networks = iter([([3.0, 4.0, 9.0], [1.0, 2.0, 5.0]), ([5.0, 6.0, 9.0], [2.0, 4.0, 5.0]), ([4.0] * 3, [4.0] * 3)])
+
+    def by_optuna(settings: Any, by_index: bool = False, **named: bool) -> Any:
+        return program.Ended(next(indexed if by_index or named else loader), 12, {})
+
+    def by_lossmith(settings: Any, finalists: bool = False) -> Any:
+        taken, whole = next(ours)
+        assert finalists == (whole is not None)
+        return program.Ended(taken, 12, {}, whole)
+
+    for name, fake in (("by_optuna", by_optuna), ("by_lossmith", by_lossmith)):
+        monkeypatch.setattr(program, name, fake)
+    monkeypatch.setattr(program, "network_seconds", lambda settings: next(networks))
+    before = torch.get_num_threads()
+    found = program.measured(program.EvolveSettings(), 3, [1, 2], 0, indexed=True)
+    torch.set_num_threads(before)
+    assert found["threads"] == {"optuna": 2, "lossmith": 1}
+    assert (found["search"]["quotients"], found["search"]["ratio"]) == ([6, 3, 5], 5)
+    assert (found["with_finalists"]["quotients"], found["with_finalists"]["ratio"]) == ([3, 2, 2], 2)
+    assert found["network_by_loader_against_indexed"]["quotients"] == [2, 1.5, 1]
+    assert found["search_indexed_scaled"]["first"] == [30, 60, 80]
+    assert (found["search_indexed_scaled"]["quotients"], found["search_indexed_scaled"]["ratio"]) == ([3, 2, 5], 3)
+    assert found["search_indexed"]["ratio"] == 4
+    assert found["invariant_exact"]["seconds"] == 6
+
+
+def test_sides_that_train_different_numbers_of_networks_are_refused(
+    benchmark: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = benchmark("against_optuna")
+    monkeypatch.setattr(program, "by_optuna", lambda *_, **__: program.Ended(2.0, 12, {}))
+    monkeypatch.setattr(program, "by_lossmith", lambda *_, **__: program.Ended(1.0, 11, {}, 2.0))
+    monkeypatch.setattr(program, "network_seconds", lambda settings: ([1.0], [1.0]))
+    with pytest.raises(SystemExit, match=r"different numbers of networks: \[11, 12\]"):
+        program.measured(program.EvolveSettings(), 1, [torch.get_num_threads()], 0)
+
+
+def test_each_loop_is_timed_by_its_own_networks(
+    benchmark: Callable[[str], ModuleType], clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = benchmark("against_optuna")
+    loops = {False: clock.work(50, 3, 5), True: clock.work(40, 2, 1)}
+    monkeypatch.setattr(program.Prepared, "network", lambda self, loss, seed: loops[self.train.indexed]())
+    monkeypatch.setattr(program, "accuracy", clock.work(0.5))
+    assert program.network_seconds(program.EvolveSettings(), 2) == ([3.5, 5.5], [2.5, 1.5])
 
 
 def test_optuna_begins_at_cross_entropy_and_takes_the_steps_of_lossmith(
@@ -219,11 +446,50 @@ def test_the_cost_of_the_loss(benchmark: Callable[[str], ModuleType], tmp_path: 
     options = ["--model", "cnn", "--batch", "16", "--classes", "20", "--quick", "--threads", "1"]
     benchmark("loss_cost").main([*options, "--out", str(out)])
     found = written(out)
-    for part in found["step"]["parts"].values():
-        assert part["share"] == pytest.approx(part["seconds"] / found["step"]["step"])
     assert (found["classes"]["classes"], found["classes"]["batch"]) == (20, 16)
     for name in ("residual", "cross-entropy"):
-        consistent(found["classes"][name]["eager"])
+        assert found["classes"][name].keys() == {"eager", "no_gradient", "class_probabilities"}
+        assert all(len(pair["first"]) == 3 and pair["ratio"] > 0 for pair in found["classes"][name].values())
+
+
+def test_known_times_of_losses_give_known_shares_and_ratios(
+    benchmark: Callable[[str], ModuleType], clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = benchmark("loss_cost")
+    logits, targets = torch.zeros(2, 3), torch.arange(2)
+    # Five runs to warm up; then three pairs of the median of 20.
+    ours = clock.work(*[50.0] * 5, *[6.0] * 20, *[8.0] * 11, *[99.0] * 9, *[5.0] * 20)
+    theirs = clock.work(*[50.0] * 5, *[2.0] * 20, *[4.0] * 20, *[1.0] * 20)
+    found = program.against(ours, theirs, logits, targets, 3, lambda value, x, y: lambda: value(x, y))
+    assert (found["first"], found["second"]) == ([6, 8, 5], [2, 4, 1])
+    assert (found["quotients"], found["ratio"]) == ([3, 2, 5], 3)
+    monkeypatch.setattr(program.PlainRun, "step", clock.work(50, 7, 8, 30))
+    monkeypatch.setattr(program, "backward", lambda value, x, y: clock.work(2.0 if y.is_floating_point() else 0.5))
+    monkeypatch.setattr(program, "forward", lambda *_: clock.work(0.25))
+    found = program.share("mlp", 10, 3)
+    assert found["step"] == 8
+    shares = {name: part["share"] for name, part in found["parts"].items()}
+    assert shares.pop("gradient") == 0
+    assert shares == {
+        "criterion": 1 / 16,
+        "criterion, no gradient": 1 / 32,
+        "criterion, class probabilities": 1 / 4,
+        "cross-entropy of PyTorch": 1 / 16,
+    }
+
+
+def test_the_kinds_of_use_are_what_they_are_called(benchmark: Callable[[str], ModuleType]) -> None:
+    program = benchmark("loss_cost")
+    logits, targets = (
+        torch.randn(4, 3, generator=torch.Generator().manual_seed(0)).requires_grad_(),
+        torch.arange(4) % 3,
+    )
+    value = program.forward(functional.cross_entropy, logits, targets)()
+    assert not value.requires_grad
+    torch.testing.assert_close(value, functional.cross_entropy(logits, targets).detach())
+    probabilities = program.mixed(targets, 3)
+    torch.testing.assert_close(probabilities[1], torch.tensor([0.3, 0.7, 0.0]))
+    torch.testing.assert_close(probabilities.sum(1), torch.ones(4))
 
 
 def test_what_the_loss_benchmark_calls_backward_is_the_gradient(benchmark: Callable[[str], ModuleType]) -> None:
@@ -255,10 +521,31 @@ class TestGrowth:
         # 126 networks of 9610 weights, three times (weight, gradient, momentum), in float32.
         assert large["bytes"] - small["bytes"] > 126 * 9610 * 3 * 4
         assert large["bytes"] < 2**30
-        slope = math.log(large["seconds"] / small["seconds"]) / math.log(64)
-        assert found["population"]["seconds_exponent"] == pytest.approx(slope)
         assert found["least_bytes"] > 2**26
         assert "classes" not in found
+
+    def test_known_points_give_known_exponents(
+        self, benchmark: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        program, asked = benchmark("growth"), list[dict[str, Any]]()
+
+        def in_a_process(**arguments: Any) -> dict[str, float]:
+            asked.append(arguments)
+            size = arguments["classes"]
+            return {"seconds": 3.0 * size**0.5 if size < 100 else 0.3 * size, "peak": 2**22 + 2**18 * size**2}
+
+        monkeypatch.setattr(program, "in_a_process", in_a_process)
+        found = program.grown("classes", [1, 4, 100, 400], 2**22, {"model": "mlp", "device": "cpu"})
+        assert asked[1] == {"model": "mlp", "device": "cpu", "population": 16, "classes": 4, "batch": 50}
+        assert found["seconds_exponent_at_the_end"] == pytest.approx(1)
+        # The first point is below what is told of memory.
+        assert found["bytes_exponent"] == pytest.approx(2)
+        assert [point["bytes"] for point in found["points"]] == [2**18 * size**2 for size in (1, 4, 100, 400)]
+        logs = [(0.0, math.log(3)), (math.log(4), math.log(6)), (math.log(100), math.log(30))]
+        three = program.grown("classes", [1, 4, 100], 2**22, {})
+        mean = sum(x for x, _ in logs) / 3
+        slope = sum((x - mean) * y for x, y in logs) / sum((x - mean) ** 2 for x, _ in logs)
+        assert three["seconds_exponent"] == pytest.approx(slope)
 
     def test_a_system_that_does_not_tell_its_peak_is_named(
         self, benchmark: Callable[[str], ModuleType], tmp_path: Path
@@ -279,28 +566,28 @@ class TestSampleEfficiency:
     """How many candidates a search needs."""
 
     def test_a_target_is_reached_where_it_is_reached_twice(self, benchmark: Callable[[str], ModuleType]) -> None:
-        cost = benchmark("sample_efficiency").cost
+        cost = benchmark("efficiency").cost
         assert cost(steps(0.1, 0.7, 0.6, 0.7, 0.8), 0.65) == 15
         assert cost(steps(0.7, 0.7, 0.1), 0.65) == 0
         assert cost(steps(0.1, 0.1, 0.9), 0.65) == math.inf
         assert cost(steps(0.1, 0.65, 0.65), 0.65) == 5
 
     def test_the_interval_of_ten_leaves_out_the_extremes(self, benchmark: Callable[[str], ModuleType]) -> None:
-        found = benchmark("sample_efficiency").median_interval([float(k) for k in range(10, 0, -1)])
+        found = benchmark("efficiency").median_interval([float(k) for k in range(10, 0, -1)])
         assert (found["median"], found["low"], found["high"]) == (5.5, 2, 9)
         assert found["confidence"] == pytest.approx(1 - 2 * 11 / 1024)
 
     def test_a_search_that_never_gets_there_counts(self, benchmark: Callable[[str], ModuleType]) -> None:
-        found = benchmark("sample_efficiency").median_interval([3.0, math.inf, math.inf])
+        found = benchmark("efficiency").median_interval([3.0, math.inf, math.inf])
         assert (found["low"], found["median"], found["high"]) == (3, math.inf, math.inf)
         assert (found["reached"], found["of"], found["confidence"]) == (1, 3, 0.75)
 
     def test_pairs_are_counted_and_ties_have_no_say(self, benchmark: Callable[[str], ModuleType]) -> None:
         inf = math.inf
-        test = benchmark("sample_efficiency").sign_test([1, 2, inf, inf, 0], [2, inf, 5, inf, 3])
+        test = benchmark("efficiency").sign_test([1, 2, inf, inf, 0], [2, inf, 5, inf, 3])
         assert (test["fewer"], test["more"], test["equal"]) == (3, 1, 1)
         assert test["p"] == pytest.approx(2 * (1 + 4) / 16)
-        assert benchmark("sample_efficiency").sign_test([inf], [inf])["p"] == 1
+        assert benchmark("efficiency").sign_test([inf], [inf])["p"] == 1
 
     def test_two_jobs_are_run_and_summed_up(
         self, benchmark: Callable[[str], ModuleType], tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -333,7 +620,7 @@ class TestSampleEfficiency:
         assert page in capsys.readouterr().out
         for target in program.TARGETS:
             cost = program.cost(begun["steps"], begun["targets"][target])
-            one = program.counted(cost)
+            one = benchmark("efficiency").counted(cost)
             row = f"| residual, exact | {int(math.isfinite(cost))} of 1 | {one} | {one} to {one} |"
             assert row in page.partition(f"as good as {target}")[2]
         assert (tmp_path / "reached.png").stat().st_size > 0
@@ -349,8 +636,8 @@ class TestSampleEfficiency:
 
 
 def test_the_kept_summary_of_sample_efficiency_is_that_of_its_searches(benchmark: Callable[[str], ModuleType]) -> None:
-    program = benchmark("sample_efficiency")
-    folder = FOLDER.parent / program.ROOT
+    program = benchmark("efficiency")
+    folder = FOLDER.parent / benchmark("sample_efficiency").ROOT
     found = {job: program.summed_up(folder / job) for job in ("digits", "mnist")}
     assert (len(found["digits"]["seeds"]), len(found["mnist"]["seeds"])) == (10, 3)
     assert program.page(found) == (folder / "summary.md").read_text(encoding="utf-8")

@@ -191,6 +191,27 @@ class TestResultsPage:
             assert runs["command"].split()[1] == f"experiments/{kind}.py"
 
 
+def test_the_page_says_what_giving_up_did(experiment: Callable[[str], ModuleType]) -> None:
+    program = experiment("hopeless")
+    document = json.loads((ROOT / "results/hopeless/runs.json").read_text(encoding="utf-8"))
+    assert len(document["pairs"]) >= 10
+    assert "\n".join(program.table(document)) in RESULTS
+    assert (ROOT / "results/hopeless/summary.md").read_text(encoding="utf-8") == program.summary(document)
+
+
+def test_the_page_says_how_many_candidates_are_needed() -> None:
+    lines = (ROOT / "results/sample-efficiency/summary.md").read_text(encoding="utf-8")
+    digits = lines.split("## mnist")[0].split("as good as label smoothing")[1]
+    rows = {row.split("|")[1].strip(): row.split("|")[2:4] for row in digits.splitlines() if " of 10 |" in row}
+    reached = {name: (cells[0].strip(), cells[1].strip()) for name, cells in rows.items()}
+    assert reached["residual, exact"] == ("10 of 10", "40")
+    assert reached["canonical, exact"] == ("9 of 10", "80")
+    assert [reached[f"taylor, {form}"][0] for form in ("none", "published", "exact")] == [
+        "2 of 10", "0 of 10", "1 of 10",
+    ]  # fmt: skip
+    assert "all ten searches, after 40 candidates in the median; `canonical` in nine of ten, after 80" in RESULTS
+
+
 @pytest.mark.parametrize("folder", placed("table1", TABLE1).values(), ids=lambda folder: folder.name)
 def test_table_1_compares_equal_numbers_of_trained_candidates(
     experiment: Callable[[str], ModuleType], folder: Path

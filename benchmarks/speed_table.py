@@ -1,0 +1,55 @@
+"""The tables of speed that the README tells, from the kept figures of the benchmarks.
+
+python benchmarks/speed_table.py [results/benchmarks]
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from machine import ranged
+
+NAMES = {
+    "mlp": "MLP 64-128-10, digits",
+    "conv": "small convolutional net, digits",
+    "mnist-cnn": "MNIST CNN, 28×28",
+    "allcnn-c": "AllCNN-C, 32×32",
+    "preresnet-20": "PreResNet-20, 32×32",
+}
+
+
+def candidates(document: dict[str, Any]) -> list[str]:
+    """What a candidate costs: the ordinary loops against lossmith's fastest way."""
+    lines = [
+        "| network | fastest way | against the ordinary loop with `DataLoader` | against the same loop without |",
+        "|---|---|---|---|",
+    ]
+    for model, found in document["models"].items():
+        way = found["fastest_way"]
+        cells = [ranged(found["against"][name][way]).strip() for name in ("ordinary", "ordinary, indexed")]
+        lines.append(f"| {NAMES[model]} | {way} | {' | '.join(cells)} |")
+    return lines
+
+
+def searches(document: dict[str, Any]) -> str:
+    """A whole search against Optuna's, as a line."""
+    model, settings = document["settings"]["model"]["model"], document["settings"]
+    return (
+        f"| {NAMES[model]}, {document['networks']} networks of {settings['recipe']['epochs']} epochs | "
+        f"{ranged(document['search']).strip()} | {ranged(document['search_indexed_scaled']).strip()} |"
+    )
+
+
+def main() -> None:
+    """Print."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("results/benchmarks"))
+    folder = parser.parse_args().folder
+    print("\n".join(candidates(json.loads((folder / "candidate-cost.json").read_text()))))
+    for path in sorted(folder.glob("against-optuna*.json")):
+        print(searches(json.loads(path.read_text())))
+
+
+if __name__ == "__main__":
+    main()

@@ -274,6 +274,7 @@ def test_images_are_evaluated_as_they_are() -> None:
     [
         ({"crop": 2}, (16,), "the augmentation crop needs images .* or take mixup"),
         ({"cutmix": 1.0, "flip": True}, (16,), "the augmentation flip and cutmix needs images"),
+        ({"cutout": 8}, (1, 4, 6), "cutout = 8 leaves nothing of images of 4×6 pixels, .* give 4 or less"),
         ({"crop": 4}, (1, 4, 6), "crop = 4 pads images of 4×6 pixels so much .* give 3 or less"),
     ],
 )

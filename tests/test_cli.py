@@ -308,6 +308,14 @@ class TestEvolve:
         assert document["provenance"] == json.loads((study / "best.json").read_text())["provenance"]
         assert document["seconds"]["all"] > 0
 
+    def test_the_same_command_goes_on_with_switches_too(self, run: Run, data: Path) -> None:
+        command: list[str | Path] = ["evolve", "--out", "switched", "--data", data, "--lr-adapt", "--no-flip", *TINY]
+        run(*command)
+        run(*command)
+        assert "has search.lr_adapt = True, not False" in run.refused("evolve", "--out", "switched", "--no-lr-adapt")
+        run("attack", "mse", "--data", data, "--no-flip", "--epochs", "1", "--seeds", "1", "--attacks", "fgsm", code=2)
+        assert "Unrecognized" not in run.err
+
     def test_flags_that_are_not_given_come_from_the_directory(self, run: Run, study: Path) -> None:
         before = files(study)
         run("evolve", "--out", study)

@@ -22,3 +22,7 @@ def test_import_lossmith_loads_torch_and_nothing_heavy() -> None:
 
 def test_a_heavy_module_would_be_seen() -> None:
     assert "cmaes" in loaded_by("import torch, cmaes") - loaded_by("import torch")
+
+
+def test_networks_are_there_after_the_import_alone() -> None:
+    assert "lossmith" in loaded_by("import lossmith; assert lossmith.nets.build('mlp', (4,), 3)")

@@ -7,6 +7,7 @@ from lossmith.errors import InputError
 from lossmith.losses import Criterion, Loss, baikal, cross_entropy, focal, gce, load, mae, mse, poly, save, taylor
 
 if TYPE_CHECKING:
+    from lossmith import nets as nets
     from lossmith.study import Study
 
 __version__ = "0.1.0"
@@ -30,7 +31,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Load ``Study`` on first use: it needs SciPy, which takes longer to import than the losses."""
+    """Load ``Study`` on first use, since it needs SciPy, which takes longer to import than the losses; and ``nets``."""
     if name == "Study":
         return import_module("lossmith.study").Study
+    if name == "nets":
+        return import_module("lossmith.nets")
     raise AttributeError(f"module 'lossmith' has no attribute {name!r}")

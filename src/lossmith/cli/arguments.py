@@ -10,7 +10,7 @@ Command = TypeVar("Command")
 OptionalDirectory = Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")]
 OptionalFile = Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")]
 OptionalNumber = Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")]
-Switch = Annotated[bool, tyro.conf.arg(help_behavior_hint="")]
+Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(help_behavior_hint="")]
 
 
 def parse(command: type[Command], arguments: Sequence[str], name: str, default: Command | None = None) -> Command:
@@ -20,7 +20,6 @@ def parse(command: type[Command], arguments: Sequence[str], name: str, default: 
         args=list(arguments),
         prog=f"lossmith {name}",
         default=tyro.MISSING_NONPROP if default is None else default,
-        config=(tyro.conf.FlagCreatePairsOff,),
     )
 
 

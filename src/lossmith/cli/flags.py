@@ -43,7 +43,9 @@ def flags(model: type[BaseModel], only: tuple[str, ...] = ()) -> Any:
                     # tyro would offer None among the choices; the settings check the value.
                     kind = type(get_args(optional)[0]) | None
             elif kind is bool:
+                # Otherwise both forms: a study's own value becomes the default, and the same command goes on with it.
                 shown |= {"help_behavior_hint": ""}
+                kind = tyro.conf.FlagCreatePairsOff[bool] if info.default else bool
             fields.append((name, Annotated[kind, tyro.conf.arg(**shown)], dataclasses.field(default=info.default)))
     made = dataclasses.make_dataclass(model.__name__, fields, frozen=True)
     made.__doc__ = (model.__doc__ or "").split("\n")[0]

@@ -18,7 +18,8 @@ class DataSettings(BaseModel):
     data: str = "digits"
     """Data to learn: digits, or mnist, fashion-mnist, cifar10, cifar100, svhn (from the Hugging Face hub, then kept);
     the path of an .npz file with x_train, y_train and, if wanted, x_test, y_test; or the path of a directory with a
-    folder of images for each class, or with train and test that hold these (./mnist for one that is called so)."""
+    folder of images for each class, or with train and test (or validation, val) that hold these (./mnist for one that
+    is called so)."""
 
     train_size: PositiveInt | None = None
     """Number of training samples (default: all that the validation and test parts leave)."""

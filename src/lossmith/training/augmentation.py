@@ -139,6 +139,12 @@ def check_augmentation(inputs: Tensor, recipe: Recipe) -> None:
             f"crop = {recipe.crop} pads images of {inputs.shape[-2]}×{inputs.shape[-1]} pixels so much that nothing of "
             f"one may be left: give {min(inputs.shape[-2:]) - 1} or less (4 is usual for 32×32)"
         )
+    height, width = inputs.shape[-2:]
+    if recipe.cutout and recipe.cutout >= 2 * min(height, width):
+        raise InputError(
+            f"cutout = {recipe.cutout} leaves nothing of images of {height}×{width} pixels, wherever it lies: give "
+            f"{min(height, width)} or less (16 is usual for 32×32)"
+        )
 
 
 def _moved(images: Tensor, draws: Draws, recipe: Recipe) -> Tensor:

@@ -191,6 +191,23 @@ class TestResultsPage:
             assert runs["command"].split()[1] == f"experiments/{kind}.py"
 
 
+def test_the_readme_tells_the_measured_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    program = importlib.import_module("speed_table")
+    folder = ROOT / "results" / "benchmarks"
+    assert "\n".join(program.candidates(json.loads((folder / "candidate-cost.json").read_text()))) in README
+    for path in folder.glob("against-optuna*.json"):
+        assert program.searches(json.loads(path.read_text())) in README
+    cost = json.loads((folder / "loss-cost.json").read_text())
+    assert (
+        f"are {cost['step']['parts']['gradient']['share'] + cost['step']['parts']['criterion']['share']:.2%}"[4:-1]
+        in README
+    )
+    residual, plain = cost["classes"]["residual"], cost["classes"]["cross-entropy"]
+    for found in (residual["eager"], residual["compiled"], plain["eager"], plain["compiled"]):
+        assert f"{found['ratio']:.2f}" in README
+
+
 def test_the_page_says_what_giving_up_did(experiment: Callable[[str], ModuleType]) -> None:
     program = experiment("hopeless")
     document = json.loads((ROOT / "results/hopeless/runs.json").read_text(encoding="utf-8"))

@@ -52,7 +52,7 @@ def reference(inputs: Tensor, targets: Tensor, draws: Draws, recipe: Recipe, mea
         p = recipe.crop
         padded = np.zeros((channels, height + 2 * p, width + 2 * p))
         padded[:, p : p + height, p : p + width] = image
-        down, right = draws.shift[k].tolist()
+        down, right = draws.shift[k].tolist() if recipe.crop else (0, 0)
         cropped = padded[:, down : down + height, right : right + width].copy()
         if recipe.flip and draws.mirrored[k]:
             cropped = cropped[:, :, ::-1].copy()
@@ -66,7 +66,7 @@ def reference(inputs: Tensor, targets: Tensor, draws: Draws, recipe: Recipe, mea
     keep = float(draws.share)
     second, probabilities = [], []
     for k, image in enumerate(first):
-        other = int(draws.partner[k])
+        other = int(draws.partner[k]) if recipe.mixup or recipe.cutmix else k
         if not (recipe.mixup or recipe.cutmix):
             second.append(image)
         elif not draws.pasted:

@@ -199,10 +199,8 @@ def test_the_readme_tells_the_measured_speed(monkeypatch: pytest.MonkeyPatch) ->
     for path in folder.glob("against-optuna*.json"):
         assert program.searches(json.loads(path.read_text())) in README
     cost = json.loads((folder / "loss-cost.json").read_text())
-    assert (
-        f"are {cost['step']['parts']['gradient']['share'] + cost['step']['parts']['criterion']['share']:.2%}"[4:-1]
-        in README
-    )
+    share = cost["step"]["parts"]["criterion"]["share"]
+    assert f"are {100 * share:.2f} % of a step of AllCNN-C" in README
     residual, plain = cost["classes"]["residual"], cost["classes"]["cross-entropy"]
     for found in (residual["eager"], residual["compiled"], plain["eager"], plain["compiled"]):
         assert f"{found['ratio']:.2f}" in README
@@ -282,7 +280,7 @@ def test_both_losses_were_tuned_alike_with_each_regulariser(
             for row in both.values():
                 assert len(row["test"]) == len(run["seeds"])
                 means = [statistics.mean(scores) for _, _, scores in row["again"]]
-                best = {one[0] for one, mean in zip(row["again"], means, strict=True) if mean == max(means)}
+                best = {one[0] for one, mean in zip(row["again"], means, strict=True) if mean > max(means) - 1e-12}
                 assert row["strength"] in ({axis.value(strength) for strength in best} if axis.name else {None})
 
 

@@ -109,6 +109,10 @@ def smoothed_targets(targets: Tensor, shape: tuple[int, ...], alpha: float) -> T
     return (1 - alpha) * y + alpha / shape[class_dim(shape)]
 
 
+# torch.compile makes an instance of an autograd function, which torch itself has deprecated.
+INSTANTIATED = "ignore:.*should not be instantiated:DeprecationWarning"
+
+
 # Cross-entropy is PyTorch's.
 
 
@@ -436,12 +440,15 @@ def test_function_transforms(loss: Loss) -> None:
     [
         (cross_entropy(), {}, "indices"),
         (taylor(SERIES), {"weight": True, "label_smoothing": 0.1, "ignore_index": 1, "reduction": "none"}, "indices"),
+        (taylor(SERIES), {"ignore_index": 2}, "indices"),
+        (cross_entropy() + 0.3 * mse(), {}, "probabilities"),
         (baikal(), {"reduction": "sum"}, "probabilities"),
         (focal(2) + gce(0.5), {"weight": True, "label_smoothing": 0.1}, "probabilities"),
     ],
-    ids=["cross-entropy", "Taylor", "Baikal", "focal + GCE"],
+    ids=["cross-entropy", "Taylor", "ignored", "cross-entropy + MSE", "Baikal", "focal + GCE"],
 )
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+@pytest.mark.filterwarnings(INSTANTIATED)
 def test_compiled_is_eager(
     loss: Loss, settings: dict[str, Any], labels: str, backend: str, fresh_compiler: None
 ) -> None:
@@ -449,16 +456,18 @@ def test_compiled_is_eager(
         settings = {**settings, "weight": class_weights(dtype=torch.float32)}
     criterion = Criterion(loss, **settings)
     compiled = torch.compile(criterion, fullgraph=True, backend=backend)
-    shape = (3, CLASSES, 2) if settings else (4, CLASSES)
+    shape = (4, CLASSES) if set(settings) <= {"ignore_index"} else (3, CLASSES, 2)
     logits, targets = batch(shape, labels, torch.float32)
     torch.testing.assert_close(
         value_and_gradients(compiled, logits, targets), value_and_gradients(criterion, logits, targets)
     )
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(logits, targets), criterion(logits, targets))
 
 
 @pytest.mark.skipif(not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="torch.compile needs a C++ compiler")
 # torch 2.13 imports its own deprecated torch.jit with the C++ back end.
-@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning", INSTANTIATED)
 def test_compiled_by_inductor_is_eager(fresh_compiler: None) -> None:
     loss = cross_entropy().smoothed(0.1, CLASSES) + 0.3 * random_taylor(3) + 0.1 * baikal()
     criterion = Criterion(loss, ignore_index=1)
@@ -471,7 +480,7 @@ def test_compiled_by_inductor_is_eager(fresh_compiler: None) -> None:
 
 
 @pytest.mark.skipif(not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="torch.compile needs a C++ compiler")
-@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning", INSTANTIATED)
 def test_compiled_with_a_network_its_weights_have_the_same_gradient(fresh_compiler: None) -> None:
     """Forward, loss and backward in one compiled program."""
     network, criterion = (
@@ -550,6 +559,32 @@ class TestOtherKindsOfDifferentiation:
         for _ in range(2):
             (again,) = torch.autograd.grad(value, logits, retain_graph=True)
             assert torch.equal(again, slope)
+
+    @pytest.mark.parametrize("labels", ["indices", "probabilities"])
+    @pytest.mark.parametrize("ignore", [-100, 2])
+    def test_a_backward_pass_leaves_the_others_alone(self, loss: Loss, labels: str, ignore: int) -> None:
+        """The gradient that the forward pass has found is used once, in place: no other pass may see that."""
+        logits, targets = batch((6, CLASSES), labels)
+        criterion = Criterion(loss, ignore_index=ignore if labels == "indices" else -100, reduction="none")
+        logits.requires_grad_()
+        values = criterion(logits, targets)
+        first = torch.eye(6, dtype=torch.float64)
+        rows = [torch.autograd.grad(values, logits, one, retain_graph=True)[0] for one in first]
+        (kept,) = torch.autograd.grad(criterion(logits, targets).sum(), logits)
+        torch.testing.assert_close(torch.stack(rows).sum(0), kept, rtol=1e-12, atol=1e-12)
+        (graph,) = torch.autograd.grad(values.sum(), logits, create_graph=True)
+        torch.testing.assert_close(graph, kept, rtol=1e-10, atol=1e-12)
+        (batched,) = torch.autograd.grad(criterion(logits, targets), logits, first, is_grads_batched=True)
+        torch.testing.assert_close(batched, torch.stack(rows), rtol=1e-10, atol=1e-12)
+
+    @pytest.mark.parametrize("labels", ["indices", "probabilities"])
+    @pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
+    def test_without_gradients_the_value_is_the_same(self, loss: Loss, labels: str, reduction: str) -> None:
+        logits, targets = batch((6, CLASSES), labels)
+        criterion = Criterion(loss, reduction=reduction)
+        with torch.no_grad():
+            alone = criterion(logits, targets)
+        assert torch.equal(alone, criterion(logits.requires_grad_(), targets).detach())
 
 
 # A module among modules.
@@ -751,9 +786,10 @@ def test_another_number_of_classes_is_refused(labels: str) -> None:
 
 
 @pytest.mark.parametrize("index", [CLASSES, -1])
-def test_a_class_that_there_is_not_is_an_error(index: int) -> None:
-    with pytest.raises((IndexError, RuntimeError), match="out of bounds"):
-        Criterion(mse())(torch.zeros(2, CLASSES), torch.tensor([0, index]))
+@pytest.mark.parametrize("weight", [None, torch.ones(CLASSES)], ids=["", "weight"])
+def test_a_class_that_there_is_not_is_a_sentence(index: int, weight: Tensor | None) -> None:
+    with pytest.raises(InputError, match=f"a target is class {index}, but the logits have {CLASSES} classes"):
+        Criterion(mse(), weight)(torch.zeros(2, CLASSES), torch.tensor([0, index]))
 
 
 @pytest.mark.parametrize(

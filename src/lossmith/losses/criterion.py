@@ -77,6 +77,9 @@ class Criterion(nn.Module):
         terms = smooth_labels(self._terms, self.label_smoothing, classes) if self.label_smoothing else self._terms
         weight = self.weight
         count: Tensor | int
+        if weight is None and closed.applies(logits, targets) and not torch.compiler.is_compiling():
+            values = closed.reduced(terms, logits, targets, self.ignore_index, self.reduction)
+            return values if torch.is_autocast_enabled(logits.device.type) else values.to(logits.dtype)
         if indices:
             targets = targets.long()
             kept = targets != self.ignore_index
@@ -93,7 +96,7 @@ class Criterion(nn.Module):
         return values if torch.is_autocast_enabled(logits.device.type) else values.to(logits.dtype)
 
     def _values(self, terms: Sequence[Weighted], logits: Tensor, targets: Tensor, dim: int) -> Tensor:
-        if self.weight is None and logits.ndim == 2:
+        if self.weight is None and torch.compiler.is_compiling() and closed.applies(logits, targets):
             return closed.values(terms, logits, targets)
         x = powers.log_outputs(logits, dim)
         weight = None if self.weight is None else self.weight.to(x.dtype).reshape(-1, *(1,) * (logits.ndim - dim - 1))

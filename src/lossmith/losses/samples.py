@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from lossmith.errors import InputError
 from lossmith.losses import powers
 
 
@@ -43,9 +44,9 @@ def sample_values(
         total = (phi if weight is None else phi * weight).sum(dim, keepdim=True)
     else:
         index = class_index(targets, x, dim)
-        total = _total([pair for pair in terms if pair[0].y], _at(x, index, dim))
+        total = _total([pair for pair in terms if pair[0].y], at_class(x, index, dim))
         if weight is not None:
-            total = total * _at(weight.expand_as(x), index, dim)
+            total = total * at_class(weight.expand_as(x), index, dim)
         free = [pair for pair in terms if not pair[0].y]
         if free:
             phi = _total(free, x)
@@ -54,13 +55,26 @@ def sample_values(
     return values
 
 
-def _at(x: Tensor, index: Tensor, dim: int) -> Tensor:
+def at_class(x: Tensor, index: Tensor, dim: int) -> Tensor:
     """The values at the class indices, with a class dimension of length 1."""
     if not torch.compiler.is_compiling():
-        return x.gather(dim, index)
+        try:
+            return x.gather(dim, index)
+        except (IndexError, RuntimeError):
+            outside = index[(index < 0) | (index >= x.shape[dim])]
+            if not outside.numel():
+                raise
+            raise InputError(
+                f"a target is class {int(outside[0])}, but the logits have {x.shape[dim]} classes, numbered from 0; "
+                "give each class an index below that number"
+            ) from None
     # The C++ back end of torch 2.13 gives a wrong gradient for `gather` beside a sum over the classes.
-    classes = torch.arange(x.shape[dim], device=x.device).reshape(-1, *(1,) * (x.ndim - 1 - dim % x.ndim))
-    return torch.where(classes == index, x, 0.0).sum(dim, keepdim=True)
+    return torch.where(classes(x, dim) == index, x, 0.0).sum(dim, keepdim=True)
+
+
+def classes(x: Tensor, dim: int) -> Tensor:
+    """The indices of all classes, along ``dim`` of ``x``."""
+    return torch.arange(x.shape[dim], device=x.device).reshape(-1, *(1,) * (x.ndim - 1 - dim % x.ndim))
 
 
 def class_index(targets: Tensor, x: Tensor, dim: int) -> Tensor:
@@ -142,7 +156,7 @@ class GradientRule:
             gradient = h * g.sum(-2, keepdim=True) - g if g.shape == h.shape else h * (g * h.shape[-2]) - g
         else:
             index = class_index(targets, h, -2)
-            target = self._hard(x.gather(-2, index), h.gather(-2, index)).expand(index.shape)
+            target = self._hard(at_class(x, index, -2), at_class(h, index, -2)).expand(index.shape)
             total = g.sum(-2, keepdim=True) if g.shape == h.shape else g * h.shape[-2]
             gradient = (h * (total + target) - g).scatter_add(-2, index, -target)
         return gradient.mT.to(logits.dtype)

@@ -52,6 +52,7 @@ TINY = [
     *("--train-size", "60", "--hidden", "4", "--epochs", "1", "--batch-size", "30", "--population", "4"),
     *("--generations", "1", "--finalists", "1", "--finalist-seeds", "2", "--training", "population"),
 ]
+CLOUDS = "clouds.npz: 3 classes, samples of 5; 60 for training, 60 for validation, 45 for test"
 FRESH = ["--tuning-finalists", "1", "--tuning-finalist-seeds", "1"]
 QUICK = ["--seeds", "2", "--tuning-seeds", "1", "--tuning-epochs", "1", *FRESH, "--no-rival"]
 LOSSMITH = [sys.executable, "-c", "from lossmith.cli import main; main()"]
@@ -182,6 +183,12 @@ class TestOverview:
             monkeypatch.undo()
         assert run.err == ""
 
+    def test_python_dash_m(self) -> None:
+        done = subprocess.run(
+            [sys.executable, "-m", "lossmith", "--version"], capture_output=True, text=True, check=True
+        )
+        assert re.fullmatch(r"lossmith \d+\.\d+\.\d+\n", done.stdout)
+
     def test_console_script(self, tmp_path: Path) -> None:
         """The script itself, outside of the source tree."""
         script = Path(sys.executable).with_name("lossmith")
@@ -293,9 +300,32 @@ class TestEvolve:
         assert "lossmith explain study/best.json cross-entropy" in out
         assert 'lossmith.load("study/best.json")' in out
         assert "generation 1/1" in run.err
+        assert run.err.startswith(f"{CLOUDS}\n")
         for word in ("best", "mean", "untrainable", "diverged"):
             assert word in run.err
         assert candidates(Path("study")) == 4
+
+    def test_a_batch_larger_than_the_training_part(self, run: Run, data: Path) -> None:
+        run("evolve", "--out", "large", "--data", data, *TINY, "--batch-size", "61")
+        assert "a batch of 61 is larger than the training part: it holds all 60 samples\n" in run.err
+
+    def test_a_folder_of_images(self, run: Run, tmp_path: Path) -> None:
+        """Names of the classes, and which folder counts as the test part, are told and kept."""
+        random = np.random.default_rng(0)
+        for part, count in (("train", 12), ("val", 3)):
+            for name in ("cat", "dog"):
+                (tmp_path / "pets" / part / name).mkdir(parents=True)
+                for number in range(count):
+                    pixels = random.integers(0, 256, (6, 5), dtype=np.uint8)
+                    Image.fromarray(pixels).save(tmp_path / "pets" / part / name / f"{number}.png")
+        run("evolve", "--out", "of-pets", "--data", "pets", *TINY, "--train-size", "18")
+        line = "pets: 2 classes (cat, dog), samples of 1 × 6 × 5; 18 for training, 6 for validation, 6 for test"
+        assert f"\n{line}\n" in run.err
+        assert "pets/val is taken as the test part; validation samples are split off" in run.err
+        assert line in run("show", "of-pets")
+        kept = json.loads(Path("of-pets/best.json").read_text())["provenance"]["data"]
+        assert kept["class_names"] == ["cat", "dog"]
+        assert json.loads(run("show", "of-pets", "--json"))["data"] == kept
 
     def test_quiet(self, run: Run, data: Path, study: Path) -> None:
         assert run("evolve", "--out", "new", "--data", data, "--quiet", *TINY) == run.err == ""
@@ -643,6 +673,7 @@ class TestShow:
         out = run("show", study)
         for text in ("Study study: ended", "population 4", "hidden [4]", "epochs 1", "Finalists", "winner: Loss("):
             assert text in out
+        assert f"\n{CLOUDS}\n" in out
         assert re.search(r"candidates: \d ok", out)
         assert "comparison" not in out
         assert run.err == ""
@@ -761,12 +792,12 @@ def loss_file(**changed: Any) -> str:
 LABELS = np.arange(120) % CLASSES
 BAD: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     "no directory": (lambda _: ["evolve"], "--out DIR"),
-    "no such data": (lambda _: ["evolve", "--out", "new", "--data", "no.npz"], "no file .*no.npz"),
+    "no such data": (lambda _: ["evolve", "--out", "new", "--data", "no.npz"], "no file or directory .*no.npz"),
     "unknown data": (lambda _: ["evolve", "--out", "new", "--data", "cifar"], r"perhaps cifar10 or cifar100 is meant"),
     "image size without a directory": (with_flags("--image-size", "4"), "leave --image-size out"),
     "channels that there are not": (
         with_flags("--channels", "2"),
-        "'data.channels' is wrong .it is 2.: input should be 1 or 3",
+        "lossmith: --channels is wrong .it is 2.: input should be 1 or 3",
     ),
     "channels without images": (with_flags("--channels", "3"), "leave --channels out"),
     "no arrays": (with_arrays(x_train=None), "no array x_train"),
@@ -783,17 +814,32 @@ BAD: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     "test without labels": (with_arrays(y_test=None), "without y_test"),
     "flat data for the conv net": (with_flags("--model", "conv"), "the model conv takes images"),
     "a depth that there is not": (with_flags("--model", "preresnet-21"), "give preresnet-20 or preresnet-26"),
-    "dropout of 1": (with_flags("--dropout", "1"), "model.dropout"),
+    "dropout of 1": (with_flags("--dropout", "1"), "--dropout is wrong"),
     "too many training samples": (with_flags("--train-size", "5000"), "train_size"),
-    "label noise of 1": (with_flags("--label-noise", "1"), "data.label_noise"),
-    "population of 1": (with_flags("--population", "1"), "search.population"),
-    "lr of 0": (with_flags("--lr", "0"), "recipe.lr"),
-    "lr that is no number": (with_flags("--lr", "nan"), "recipe.lr"),
-    "hidden of 0": (with_flags("--hidden", "0"), "model.hidden"),
+    "label noise of 1": (with_flags("--label-noise", "1"), "--label-noise is wrong"),
+    "population of 1": (with_flags("--population", "1"), "--population is wrong"),
+    "lr of 0": (with_flags("--lr", "0"), "--lr is wrong"),
+    "lr that is no number": (with_flags("--lr", "nan"), "--lr is wrong"),
+    "hidden of 0": (with_flags("--hidden", "0"), "--hidden is wrong"),
     "no threads": (with_flags("--threads", "0"), "--threads"),
-    "unknown device": (with_flags("--device", "nonsense"), "'nonsense'"),
+    "unknown device": (
+        with_flags("--device", "nonsense"),
+        "'nonsense' cannot be used .PyTorch knows no device of that name.;",
+    ),
     "a device that is not there": (with_flags("--device", "cuda:99"), "cuda:99"),
     "no such model": (with_flags("--model", "resnet-20"), "unknown model 'resnet-20' .nearest: preresnet-20"),
+    "a model that there is not, before data that there is not": (
+        lambda _: ["evolve", "--out", "new", "--data", "no.npz", "--model", "resnet-20"],
+        "unknown model",
+    ),
+    "a device that is not there, before data that there is not": (
+        lambda _: ["evolve", "--out", "new", "--data", "no.npz", "--device", "cuda:99"],
+        "cuda:99",
+    ),
+    "a module without its function": (
+        with_model("def net(shape, classes):\n    return nn.Linear(shape[0], classes)", "cli_bad_6"),
+        "or your own network as cli_bad_6:function, from the module cli_bad_6",
+    ),
     "no such module": (with_flags("--model", "no_such_module:net"), "no_such_module"),
     "no such function": (with_model("x = 1", "cli_bad_1:net"), "no function net"),
     "a module that raises": (with_model("raise ValueError('a\\nb')", "cli_bad_2:net"), "ValueError: a"),
@@ -827,13 +873,13 @@ BAD: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     "damaged provenance": (with_loss_file(loss_file(provenance={"digest": "0"})), "provenance"),
     "no tuning finalist": (
         lambda made: [*with_loss_file(loss_file())(made), "--tuning-finalists", "0"],
-        "tuning_finalists",
+        "--tuning-finalists is wrong",
     ),
     "no fresh seed of tuning": (
         lambda made: [*with_loss_file(loss_file())(made), "--tuning-finalist-seeds", "0"],
-        "tuning_finalist_seeds",
+        "--tuning-finalist-seeds is wrong",
     ),
-    "one seed": (lambda made: [*with_loss_file(loss_file())(made), "--seeds", "1"], "seeds"),
+    "one seed": (lambda made: [*with_loss_file(loss_file())(made), "--seeds", "1"], "--seeds is wrong"),
 }
 
 

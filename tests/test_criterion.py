@@ -9,14 +9,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._subclasses import FakeTensorMode
 from torch.autograd import forward_ad
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from lossmith import Criterion, InputError, Loss, baikal, cross_entropy, focal, gce, mae, mse, poly, taylor
-from lossmith.losses import Term
+from lossmith.losses import Term, closed
 
 CLASSES = 5
 SHAPES = [(CLASSES,), (4, CLASSES), (3, CLASSES, 6), (2, CLASSES, 3, 2)]
@@ -507,8 +510,29 @@ def fresh_compiler() -> Iterator[None]:
     torch.compiler.reset()
 
 
+@every_loss
+@every_label
+def test_value_and_gradient_at_once_are_those_of_autograd(loss: Loss, labels: str) -> None:
+    """Also for the constants that TaylorGLO's polynomials have, in every power of the label."""
+    logits, targets = batch((7, CLASSES), labels, torch.float64)
+    found = value_and_gradients(Criterion(loss, reduction="none"), logits, targets)[:2]
+    leaf = logits.clone().requires_grad_()
+    value = loss.value(leaf, targets)
+    cotangent = torch.linspace(0.5, 1.5, 7, dtype=torch.float64)
+    expected = (value.detach(), torch.autograd.grad(value, leaf, cotangent)[0])
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("order", [2, 3, 4, 5])
+def test_taylorglo_takes_few_passes(order: int) -> None:
+    """No term of its polynomials, smoothed or not, is left to two whole computations."""
+    for loss in (random_taylor(order), random_taylor(order).smoothed(0.1, CLASSES), mse(), poly(1), gce(1)):
+        parts = closed._Parts(list(zip(loss.terms, loss.coefficients.tolist(), strict=True)))
+        assert all(parts.closed(batch((2, CLASSES), labels)[1]) for labels in ("indices", "probabilities"))
+
+
 @pytest.mark.parametrize(
-    "loss", [cross_entropy(), mse(), baikal(), cross_entropy().smoothed(0.1, CLASSES) + 0.3 * mae()]
+    "loss", [cross_entropy(), mse(), baikal(), cross_entropy().smoothed(0.1, CLASSES) + 0.3 * mae(), taylor(MNIST)]
 )
 class TestOtherKindsOfDifferentiation:
     """Forward mode, and the transforms of torch.func, give what backward mode gives."""
@@ -576,6 +600,52 @@ class TestOtherKindsOfDifferentiation:
         torch.testing.assert_close(graph, kept, rtol=1e-10, atol=1e-12)
         (batched,) = torch.autograd.grad(criterion(logits, targets), logits, first, is_grads_batched=True)
         torch.testing.assert_close(batched, torch.stack(rows), rtol=1e-10, atol=1e-12)
+
+    @pytest.mark.parametrize("labels", ["indices", "probabilities"])
+    def test_vmap_over_a_backward_pass(self, loss: Loss, labels: str) -> None:
+        logits, targets = batch((6, CLASSES), labels)
+        values = Criterion(loss, reduction="none")(logits.requires_grad_(), targets)
+        rows = [torch.autograd.grad(values, logits, one, retain_graph=True)[0] for one in torch.eye(6).double()]
+        found = torch.vmap(lambda one: torch.autograd.grad(values, logits, one, retain_graph=True)[0])(
+            torch.eye(6, dtype=torch.float64)
+        )
+        torch.testing.assert_close(found, torch.stack(rows), rtol=1e-10, atol=1e-12)
+
+    @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+    def test_forward_mode_of_labels(self, loss: Loss) -> None:
+        logits, targets = batch((6, CLASSES), "probabilities")
+        criterion, tangent = Criterion(loss), batch((6, CLASSES), seed=1)[0]
+        labels = targets.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(criterion(logits, labels), labels)
+        with forward_ad.dual_level():
+            moved = forward_ad.unpack_dual(criterion(logits, forward_ad.make_dual(targets, tangent))).tangent
+            assert moved is not None
+            torch.testing.assert_close(moved, (slope * tangent).sum(), rtol=1e-10, atol=1e-12)
+
+    def test_what_is_kept_for_the_backward_pass_is_seen_by_hooks(self, loss: Loss) -> None:
+        """So checkpoints drop it, and what offloads it finds it."""
+        criterion, logits, targets, slope = self.case(loss)
+        logits.requires_grad_()
+        sizes: list[int] = []
+
+        def pack(tensor: Tensor) -> Tensor:
+            sizes.append(tensor.numel())
+            return tensor.clone()
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            value = criterion(logits, targets)
+        assert sizes.count(logits.numel()) == 2
+        for _ in range(2):
+            (found,) = torch.autograd.grad(value, logits, retain_graph=True)
+            torch.testing.assert_close(found, slope, rtol=1e-12, atol=1e-12)
+        value = checkpoint(criterion, logits, targets, use_reentrant=False)
+        torch.testing.assert_close(torch.autograd.grad(value, logits)[0], slope, rtol=1e-12, atol=1e-12)
+
+    def test_tensors_without_numbers(self, loss: Loss) -> None:
+        with FakeTensorMode():
+            value = Criterion(loss)(torch.empty(6, CLASSES, requires_grad=True), torch.empty(6, dtype=torch.long))
+            value.backward()
+        assert value.shape == ()
 
     @pytest.mark.parametrize("labels", ["indices", "probabilities"])
     @pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
@@ -755,7 +825,12 @@ def test_bad_arguments_are_sentences(arguments: dict[str, Any], message: str) ->
     [
         ((4, 5), torch.zeros(3, dtype=torch.long), {}, r"targets of shape \(3,\)"),
         ((4, 5), torch.zeros(4), {}, r"targets of shape \(4,\) and torch.float32"),
-        ((4, 5), torch.zeros(4, 5, dtype=torch.long), {}, "must be floating point, not torch.int64"),
+        (
+            (4, 5),
+            torch.zeros(4, 5, dtype=torch.long),
+            {},
+            r"floating point, not torch.int64; give targets.float\(\)",
+        ),
         ((4, 5), torch.zeros(4, 6), {}, r"targets of shape \(4, 6\)"),
         ((4, 5), torch.zeros(4, 1, dtype=torch.long), {}, r"targets of shape \(4, 1\)"),
         ((4, 5), torch.tensor(0), {}, r"targets of shape \(\)"),
@@ -776,6 +851,11 @@ def test_bad_shapes_are_sentences(
     with pytest.raises(InputError, match=message) as error:
         Criterion(mse(), **settings)(torch.zeros(logits), targets)
     assert "\n" not in str(error.value)
+
+
+def test_targets_of_numpy_are_a_sentence() -> None:
+    with pytest.raises(InputError, match=r"targets are a ndarray; give a tensor \(torch.as_tensor makes one\)"):
+        Criterion(mse())(torch.zeros(2, CLASSES), np.array([0, 1]))
 
 
 @every_label

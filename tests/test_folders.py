@@ -1,6 +1,7 @@
 """Folders of images: pixels, classes, layouts, conversions, and every bad input."""
 
 import logging
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from lossmith.data import DataSettings, Source, open_source
+from lossmith.data import DataSettings, Source, open_source, search_parts
 from lossmith.data.channels import with_channels
 from lossmith.errors import InputError
 
@@ -58,6 +59,7 @@ class TestPixels:
         assert (source.name, source.classes, source.inputs.dtype) == ("pets", 3, torch.uint8)
         assert np.array_equal(source.inputs.numpy(), np.moveaxis(made, -1, 1) if len(shape) == 3 else made[:, None])
         assert source.targets.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+        assert source.class_names == ("Dog", "cat", "zebra")
         assert source.test_inputs is None
 
     def test_equals_the_image_folder_of_the_library(self, tmp_path: Path) -> None:
@@ -305,7 +307,7 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "folder in a class": (
         lambda path: (path / "cat" / "more").mkdir(),
-        r"D/cat/more is a folder, but a class folder such as D/cat holds images only: move its images up",
+        r"D/cat/more is a folder, but .* D/cat holds images only: move its images up, or give D/cat if its folders are",
     ),
     "image beside the classes": (
         lambda path: write(path / "x.png", drawn((4, 5, 3))),
@@ -328,7 +330,7 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     "another folder beside train": (with_test("extra"), r"D has extra beside train, but only .* named test, .* or val"),
     "no image": (
         lambda path: (path / "cat" / "0.png").write_bytes(b"no image"),
-        r"D/cat/0\.png cannot be read as an image \(UnidentifiedImageError: .*\): replace or remove it",
+        r"D/cat/0\.png cannot be read as an image \(UnidentifiedImageError: cannot identify image file\): replace",
     ),
     "an empty file": (lambda path: (path / "cat" / "0.png").write_bytes(b""), r"D/cat/0\.png cannot be read as an im"),
     "truncated": (
@@ -355,6 +357,26 @@ class TestBadFolders:
         message = str(caught.value).replace(str(directory), "D")
         assert re.search(sentence, message), message
         assert "\n" not in message
+
+    @pytest.mark.parametrize("side", [None, 100_000])
+    def test_more_than_the_memory_holds(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: int | None
+    ) -> None:
+        """Told before the first image is resized, or after the first one is read."""
+        write_classes(tmp_path)
+        # 12 images of 5 × 4 × 3 bytes, twice.
+        pages = 143 if side is None else 100_000
+        monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": 10, "SC_PHYS_PAGES": pages}.__getitem__)
+        size = "5 × 4" if side is None else "100000 × 100000"
+        with pytest.raises(
+            InputError, match=rf"^12 images of {size} pixels take .* GiB while they are split, and .* GiB of"
+        ):
+            open_source(str(tmp_path), DataSettings(image_size=side))
+
+    def test_too_few_of_a_class_that_has_a_name(self, tmp_path: Path) -> None:
+        one(tmp_path, drawn((4, 5)))
+        with pytest.raises(InputError, match=r"class 0 \(a\) of .* has 1 sample, too few to be split into training"):
+            search_parts(open_source(str(tmp_path)), DataSettings())
 
     @pytest.mark.parametrize("depth", ["", "a/b"])
     def test_no_images(self, tmp_path: Path, depth: str) -> None:

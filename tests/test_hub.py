@@ -16,8 +16,9 @@ import torch
 from PIL import Image
 
 from lossmith.data import DataSettings, Source, open_source, opening
+from lossmith.data import hub as hub_module
 from lossmith.data import images as images_module
-from lossmith.data.hub import HUB, HubData, cache_directory
+from lossmith.data.hub import HUB, NOT_KEPT, HubData, cache_directory
 from lossmith.errors import InputError
 
 Arrays = dict[str, np.ndarray[Any, Any]]
@@ -158,8 +159,24 @@ class TestCache:
         self, named: Arrays, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         (tmp_path / "cache").write_text("a file")
-        assert open_source("mnist").digest == as_source(named).digest
-        assert "not kept for the next time (set LOSSMITH_CACHE)" in caplog.text
+        with caplog.at_level(logging.INFO, "lossmith"):
+            assert open_source("mnist").digest == as_source(named).digest
+        told = [record.getMessage() for record in caplog.records if "not kept for the next time" in record.getMessage()]
+        assert len(told) == 1
+        assert told[0].startswith(f"{NOT_KEPT} (")
+        assert "set LOSSMITH_CACHE to a directory that can be written to" in NOT_KEPT
+
+    def test_a_cache_that_cannot_be_written_is_told_before_the_data_is_loaded(
+        self, named: Arrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def stop(*_: Any, **__: Any) -> None:
+            raise InputError("no network")
+
+        (tmp_path / "cache").write_text("a file")
+        monkeypatch.setattr(hub_module, "hub_pixels", stop)
+        with pytest.raises(InputError, match="no network"):
+            open_source("mnist")
+        assert NOT_KEPT in caplog.text
 
     @pytest.mark.parametrize("cut", [0, 10, 1000])
     def test_a_damaged_copy(self, named: Arrays, cut: int) -> None:
@@ -196,7 +213,8 @@ class TestBad:
         )
         assert (result.returncode, result.stdout) == (2, "")
         assert result.stderr.startswith("lossmith: fashion-mnist cannot be loaded from the Hugging Face hub (")
-        assert "connect to it once, or give the data as an .npz file" in result.stderr
+        assert "unset HF_HUB_OFFLINE, which forbids it to download, and connect to it once, or give" in result.stderr
+        assert "HF_HUB_OFFLINE=1" not in result.stderr
         assert result.stderr.count("\n") == 1
         assert not (tmp_path / "study").exists()
         assert not cache_directory().exists()

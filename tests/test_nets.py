@@ -152,6 +152,15 @@ class TestBuiltIn:
         with pytest.raises(InputError, match=f"the rate of dropout is {dropout:g}: give a number from 0 to less than"):
             build("mlp", (4,), 3, dropout=dropout)
 
+    @pytest.mark.parametrize("classes", [0, 1])
+    def test_too_few_classes(self, classes: int) -> None:
+        with pytest.raises(InputError, match=f"a network of {classes} classes cannot classify: give 2 or more"):
+            build("mlp", (4,), classes)
+
+    def test_a_module_is_no_network(self) -> None:
+        with pytest.raises(InputError, match="or your own network as json:function, from the module json"):
+            build("json", (4,), 3)
+
     @pytest.mark.parametrize("name", OFFERED)
     def test_every_network_that_is_offered_takes_images(self, name: str) -> None:
         with torch.device("meta"):
@@ -182,18 +191,20 @@ class TestBuiltIn:
         with pytest.raises(InputError, match=re.escape(f"unknown model {name!r}")) as caught:
             build(name, (3, 32, 32), 10)
         assert nearest in str(caught.value)
-        assert str(caught.value).endswith("wrn-DEPTH-WIDTH, or your own network as package.module:function")
+        assert str(caught.value).endswith(
+            "wrn-DEPTH-WIDTH (such as wrn-16-8), or your own network as package.module:function"
+        )
 
     @pytest.mark.parametrize(
         ("name", "sentence"),
         [
-            ("preresnet-21", "6n + 2: give preresnet-20 or preresnet-26"),
-            ("preresnet-28", "6n + 2: give preresnet-26 or preresnet-32"),
-            ("preresnet-2", "6n + 2: give preresnet-8"),
-            ("wrn-27-3", "6n + 4: give wrn-22-3 or wrn-28-3"),
-            ("wrn-20-20", "6n + 4: give wrn-16-20 or wrn-22-20"),
-            ("wrn-4-4", "6n + 4: give wrn-10-4"),
-            ("wrn-1-1", "6n + 4: give wrn-10-1"),
+            ("preresnet-21", "6n + 2 with n = 1, 2, …: give preresnet-20 or preresnet-26"),
+            ("preresnet-28", "6n + 2 with n = 1, 2, …: give preresnet-26 or preresnet-32"),
+            ("preresnet-2", "6n + 2 with n = 1, 2, …: give preresnet-8"),
+            ("wrn-27-3", "6n + 4 with n = 1, 2, …: give wrn-22-3 or wrn-28-3"),
+            ("wrn-20-20", "6n + 4 with n = 1, 2, …: give wrn-16-20 or wrn-22-20"),
+            ("wrn-4-4", "6n + 4 with n = 1, 2, …: give wrn-10-4"),
+            ("wrn-1-1", "6n + 4 with n = 1, 2, …: give wrn-10-1"),
         ],
     )
     def test_a_depth_that_there_is_not(self, name: str, sentence: str) -> None:

@@ -21,7 +21,9 @@ from lossmith.losses import Term
 from lossmith.nets import Normalise
 from lossmith.seeds import derive
 from lossmith.training import Choice, Networks, Recipe, Task, Trained, Way, accuracy, choose_way, repeated, train
+from lossmith.training import plain as plain_module
 from lossmith.training import trainer as trainer_module
+from lossmith.training import vmapped as vmapped_module
 from lossmith.training.networks import input_dim, own_state, shared_buffers
 from lossmith.training.plain import PlainRun
 from lossmith.training.population import PopulationRun, clip_each
@@ -1019,6 +1021,24 @@ def test_compiled_is_uncompiled(way: Way, body: str) -> None:
         compiled = train(task, losses, [3, 3, 3], recipe, way, MONITOR)
     torch.compiler.reset()
     assert_agree(compiled, train(task, losses, [3, 3, 3], recipe, "plain", MONITOR))
+
+
+@pytest.mark.parametrize("way", ["plain-compiled", "population-compiled"])
+def test_one_compilation_for_all_losses_of_a_search(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[torch.fx.GraphModule] = []
+
+    def backend(graph: torch.fx.GraphModule, _: list[Tensor]) -> Callable[..., Any]:
+        made.append(graph)
+        return graph.forward
+
+    for module in (plain_module, vmapped_module):
+        monkeypatch.setattr(module, "compiled_like_eager", lambda forward: torch.compile(forward, backend=backend))
+    torch.compiler.reset()
+    task, recipe = task_of("mlp, dropout"), Recipe(epochs=1, batch_size=10)
+    for chunk, seed in (([0, 1], 3), ([2, 4], 3), ([3, 0], 5)):
+        train(task, LOSSES[chunk], [seed, seed], recipe, way, MONITOR)
+    torch.compiler.reset()
+    assert len(made) == 1
 
 
 def test_a_network_that_cannot_be_vectorised_is_refused_with_a_sentence_in_the_population_way() -> None:

@@ -76,7 +76,7 @@ def run(arguments: Sequence[str]) -> None:
     default = Compare(settings=filled(flags(EvolveSettings, PARTS), base.model_dump(mode="json")))
     given = parse(Compare, arguments, "compare", default)
     settings = merged(base, given.settings)
-    options = validated(CompareSettings, document_of(given.options), "the command line")
+    options = validated(CompareSettings, document_of(given.options), None)
     changes = conflicts(settings, base) if known else []
     if changes:
         key, wanted, stored = changes[0]

@@ -62,7 +62,7 @@ def run(arguments: Sequence[str]) -> None:
     directory, file = _places(parse(Evolve, arguments, "evolve"))
     document = EvolveSettings().model_dump(mode="json") if file is None else settings_document(file)
     given = parse(Evolve, arguments, "evolve", Evolve(settings=filled(flags(EvolveSettings), document)))
-    settings = at_absolute_place(validated(EvolveSettings, document_of(given.settings), "the command line"))
+    settings = at_absolute_place(validated(EvolveSettings, document_of(given.settings), None))
     _check_idle(settings)
     set_threads(given.threads)
     try:

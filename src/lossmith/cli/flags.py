@@ -98,7 +98,7 @@ def merged(base: EvolveSettings, given: Any) -> EvolveSettings:
     """The settings of parsed flags, over those that they began with."""
     kept, wished = base.model_dump(mode="json"), document_of(given)
     document = {**kept, **wished, "run": {**kept["run"], **wished["run"]}}
-    return at_absolute_place(validated(EvolveSettings, document, "the command line"))
+    return at_absolute_place(validated(EvolveSettings, document, None))
 
 
 def at_absolute_place(settings: EvolveSettings) -> EvolveSettings:

@@ -17,7 +17,7 @@ from lossmith.errors import InputError
 from lossmith.losses import Loss, load
 from lossmith.losses.files import read_json
 from lossmith.store import Store
-from lossmith.study.evolve import dropped_trainings, spread
+from lossmith.study.evolve import data_line, dropped_trainings, spread
 from lossmith.study.front import export_front, read_front
 
 
@@ -52,6 +52,8 @@ def run(arguments: Sequence[str]) -> None:
         if isinstance(settings, dict):
             values = ", ".join(f"{key} {value}" for key, value in settings.items() if value is not None)
             console.print(f"{part}: {values}")
+    if summary["data"]:
+        console.print(data_line(summary["data"]))
     counts = summary["candidates"]
     console.print("candidates: " + (", ".join(f"{number} {status}" for status, number in counts.items()) or "none"))
     if summary["dropped"]:
@@ -82,6 +84,7 @@ def summarise(directory: Path) -> dict[str, Any]:
     """Everything that ``show`` says, as data."""
     with Store(directory, readonly=True) as store:
         settings, rows, finalists = store.setting("settings"), store.candidates(), store.finalists("final")
+        data = store.setting("data")
     counts: dict[str, int] = {}
     for row in rows:
         counts[row["status"]] = counts.get(row["status"], 0) + 1
@@ -90,6 +93,7 @@ def summarise(directory: Path) -> dict[str, Any]:
     return {
         "state": "ended" if winner is not None else _state(settings, rows),
         "settings": settings,
+        "data": data,
         "candidates": counts,
         "dropped": dropped_trainings(rows),
         "best": max((row["fitness"] for row in rows if row["fitness"] is not None), default=None),

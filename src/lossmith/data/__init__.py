@@ -1,7 +1,7 @@
 """Data: where the samples come from, how they are split, and which labels are noisy."""
 
 from lossmith.data.opening import data_path, open_source
-from lossmith.data.parts import Part, SearchParts, search_parts, test_part
+from lossmith.data.parts import Part, SearchParts, part_sizes, search_parts, test_part
 from lossmith.data.pixels import pixel_white
 from lossmith.data.settings import DataSettings
 from lossmith.data.source import Source
@@ -13,6 +13,7 @@ __all__ = [
     "Source",
     "data_path",
     "open_source",
+    "part_sizes",
     "pixel_white",
     "search_parts",
     "test_part",

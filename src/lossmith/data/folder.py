@@ -1,5 +1,6 @@
 """Folders of images: what lies where; nothing is left out in silence."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from lossmith.errors import InputError
 TRAIN, TESTS = "train", ("test", "validation", "val", "valid")
 OF_THE_SYSTEM = ("thumbs.db", "desktop.ini", "__macosx")
 LISTED = 8
+_LOG = logging.getLogger("lossmith")
 
 
 class _Part(NamedTuple):
@@ -39,6 +41,8 @@ def read_folder(path: Path, side: int | None = None) -> dict[str, NDArray[Any]]:
     """
     endings = image_endings()
     train, test = _parts(path, endings)
+    if test is not None and test.name != TESTS[0]:
+        _LOG.warning("%s is taken as the test part; validation samples are split off %s", test, train)
     classes = [folder.name for folder in _folders(train)]
     if len(classes) < 2:
         raise InputError(f"{train} has one class folder only ({classes[0]}): give images of two classes or more")
@@ -54,6 +58,11 @@ def read_folder(path: Path, side: int | None = None) -> dict[str, NDArray[Any]]:
         for name, pair in zip(parts, arrays, strict=True)
         for kind, array in zip("xy", pair, strict=True)
     }
+
+
+def class_names(path: Path) -> tuple[str, ...]:
+    """The names of the class folders that :func:`read_folder` reads, in the order of their numbers."""
+    return tuple(folder.name for folder in _folders(_parts(path, image_endings())[0]))
 
 
 def _stacked_parts(rows: list[Row], sizes: Sequence[int]) -> list[tuple[NDArray[Any], NDArray[Any]]]:
@@ -108,7 +117,7 @@ def _images(folder: Path, endings: frozenset[str]) -> list[Path]:
         if entry.is_dir():
             raise InputError(
                 f"{entry} is a folder, but a class folder such as {folder} holds images only: move its images up, or "
-                "give the directory whose folders are the classes"
+                f"give {folder} if its folders are the classes"
             )
         if entry.suffix.lower() not in endings:
             raise InputError(

@@ -15,6 +15,7 @@ from lossmith.data.npz import read_npz
 from lossmith.errors import InputError
 from lossmith.losses.files import write_whole
 
+NOT_KEPT = "the converted data is not kept for the next time; set LOSSMITH_CACHE to a directory that can be written to"
 _LOG = logging.getLogger("lossmith")
 
 
@@ -76,6 +77,7 @@ def read_hub(name: str, entry: HubData) -> dict[str, NDArray[Any]]:
                 f"the copy of {name} that was kept cannot be used; delete {path}, and it is made again ({error})"
             ) from None
     _LOG.info("loading %s (%s of the Hugging Face hub), to be kept in %s", name, entry.identifier, path)
+    kept = _can_keep(path.parent)
     arrays: dict[str, NDArray[Any]] = {}
     for split in ("train", "test"):
         rows = hub_pixels(
@@ -87,8 +89,18 @@ def read_hub(name: str, entry: HubData) -> dict[str, NDArray[Any]]:
             name=name,
         )
         arrays[f"x_{split}"], arrays[f"y_{split}"] = stacked(rows)
-    _keep(arrays, path)
+    if kept:
+        _keep(arrays, path)
     return arrays
+
+
+def _can_keep(directory: Path) -> bool:
+    """Whether something can be kept there; if not, that is said before the work is done."""
+    there = next(path for path in (directory, *directory.parents) if path.exists())
+    if there.is_dir() and os.access(there, os.W_OK):
+        return True
+    _LOG.warning("%s (%s is no directory that can be written to)", NOT_KEPT, there)
+    return False
 
 
 def _keep(arrays: dict[str, NDArray[Any]], path: Path) -> None:
@@ -98,4 +110,4 @@ def _keep(arrays: dict[str, NDArray[Any]], path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(content.getvalue(), path)
     except (OSError, InputError) as error:
-        _LOG.warning("the converted data is not kept for the next time (set LOSSMITH_CACHE): %s", error)
+        _LOG.warning("%s (%s)", NOT_KEPT, error)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -19,6 +21,7 @@ Pixels = NDArray[np.uint8]
 FIRST_SECONDS, NEXT_SECONDS, REACH_SECONDS = 2.0, 10.0, 10.0
 GREY = ("1", "L", "LA")
 LIBRARIES = ("datasets", "huggingface_hub", "fsspec", "filelock")
+CONTAINER = Path("/sys/fs/cgroup/memory.max")
 _LOG = logging.getLogger("lossmith")
 
 
@@ -85,10 +88,11 @@ def hub_pixels(
         except InputError:
             raise
         except Exception as error:
+            alone = "unset HF_HUB_OFFLINE, which forbids it to download, and connect" if _offline() else "connect"
+            kept = "" if _offline() else " (without a network, HF_HUB_OFFLINE=1 looks for a copy that the library kept)"
             raise InputError(
-                f"{name or identifier} cannot be loaded from the Hugging Face hub ({_first_line(error)}): connect to "
-                "it once, or give the data as an .npz file (without a network, HF_HUB_OFFLINE=1 looks for a copy that "
-                "the library kept)"
+                f"{name or identifier} cannot be loaded from the Hugging Face hub ({_first_line(error)}): {alone} to "
+                f"it once, or give the data as an .npz file{kept}"
             ) from error
 
 
@@ -107,6 +111,8 @@ def pixels(rows: Iterable[Row], name: Callable[[int], str], count: int | None, s
     Raises:
         InputError: If there are none, images differ in size, or one has pixels without a known white.
     """
+    if side is not None and count is not None:
+        _check_memory(count, side, side, 1)
     found: list[Row] = []
     due = time.monotonic() + FIRST_SECONDS
     for number, (image, label) in enumerate(rows):
@@ -117,6 +123,8 @@ def pixels(rows: Iterable[Row], name: Callable[[int], str], count: int | None, s
                 f"{name(0)} has {first_width} × {first_height} pixels but {name(number)} has {width} × {height}: give "
                 "all images one size, or the side of a square that they are cropped and resized to (--image-size)"
             )
+        if not found and count is not None:
+            _check_memory(count, array.shape[0], array.shape[1], array.shape[2] if array.ndim == 3 else 1)
         found.append((array, int(label)))
         if time.monotonic() >= due:
             of = "" if count is None else f" of {count}"
@@ -140,6 +148,27 @@ def stacked(rows: list[Row]) -> tuple[Pixels, NDArray[np.int64]]:
         image, labels[number] = rows.pop()
         images[number] = np.moveaxis(image, -1, 0) if image.ndim == 3 else image
     return images, labels
+
+
+def _check_memory(count: int, height: int, width: int, channels: int) -> None:
+    """Refuse images that the memory cannot hold twice, as splitting them asks for, where the system tells its size."""
+    memory = _memory()
+    needed = 2 * count * height * width * channels
+    if memory is not None and needed > memory:
+        raise InputError(
+            f"{count} images of {width} × {height} pixels take {needed / 2**30:.1f} GiB while they are split, and "
+            f"{memory / 2**30:.1f} GiB of memory are there: give a smaller --image-size, or fewer images"
+        )
+
+
+def _memory() -> int | None:
+    """Bytes of memory of the machine, or of the container if it has less; None where the system does not tell."""
+    found: list[int] = []
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    with contextlib.suppress(OSError, ValueError):
+        found.append(int(CONTAINER.read_text()))
+    return min(found, default=None)
 
 
 def _array(image: Any, what: str, side: int | None) -> Pixels:
@@ -179,10 +208,15 @@ def _library() -> Any:
 def _reach(identifier: str) -> None:
     """Ask the hub once, since the library would ask again for half a minute; without a network, raise at once."""
     from huggingface_hub import HfApi
+
+    if not _offline() and not Path(identifier).is_dir():
+        HfApi().dataset_info(identifier, timeout=REACH_SECONDS)
+
+
+def _offline() -> bool:
     from huggingface_hub.constants import is_offline_mode
 
-    if not is_offline_mode() and not Path(identifier).is_dir():
-        HfApi().dataset_info(identifier, timeout=REACH_SECONDS)
+    return is_offline_mode()
 
 
 @contextlib.contextmanager
@@ -207,5 +241,6 @@ def _silent(datasets: Any) -> Iterator[None]:
 
 
 def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
+    """Type and first line of an error, without the addresses of objects in memory."""
+    lines = re.sub(r" <[^<>]* at 0x\w*>", "", str(error)).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}".rstrip(".") if lines else type(error).__name__

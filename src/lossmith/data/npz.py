@@ -38,7 +38,7 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
         InputError: If the file cannot be read, is not an .npz, is damaged, lacks an array, or holds Python objects.
     """
     if not path.is_file():
-        raise InputError(f"there is no file {path}: check the path of the .npz file or directory")
+        raise InputError(f"there is no file or directory {path}: check the path of the .npz file or of the images")
     try:
         with path.open("rb") as stream:
             return _read_arrays(stream, path)

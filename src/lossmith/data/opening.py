@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from lossmith.data.channels import with_channels
-from lossmith.data.folder import read_folder
+from lossmith.data.folder import class_names, read_folder
 from lossmith.data.hub import HUB, read_hub
 from lossmith.data.npz import read_npz
 from lossmith.data.settings import DataSettings
@@ -63,8 +63,10 @@ def _opened(data: str, side: int | None) -> Source:
         near = difflib.get_close_matches(data.lower().replace("_", "-"), NAMES, n=2)
         meant = f" (perhaps {' or '.join(near)} is meant)" if near else ""
         raise InputError(f"unknown data {data!r}{meant}: give {KINDS}")
-    arrays = read_folder(path, side) if path.is_dir() else read_npz(path)
-    return Source.from_arrays(arrays, path.resolve().name if path.is_dir() else path.name, str(path))
+    if not path.is_dir():
+        return Source.from_arrays(read_npz(path), path.name, str(path))
+    source = Source.from_arrays(read_folder(path, side), path.resolve().name, str(path))
+    return replace(source, class_names=class_names(path))
 
 
 def _converted(source: Source, channels: int) -> Source:

@@ -97,6 +97,15 @@ def test_part(source: Source, settings: DataSettings) -> Part:
     return Part(source.test_inputs[test], source.test_targets[test])
 
 
+def part_sizes(source: Source, settings: DataSettings) -> dict[str, int]:
+    """Number of samples of the parts ``train``, ``validation`` and ``test``.
+
+    Raises:
+        InputError: As :func:`search_parts`.
+    """
+    return {name: len(rows) for name, rows in _split(source, settings)._asdict().items()}
+
+
 test_part.__test__ = False  # type: ignore[attr-defined]
 
 
@@ -179,7 +188,8 @@ def _check_class_sizes(source: Source, parts: int) -> None:
     if counts[rarest] < parts:
         names = "training, validation and test" if parts == 3 else "training and validation"
         raise InputError(
-            f"class {rarest} of {source.name} has {int(counts[rarest])} samples, too few to be split into {names}: "
+            f"{source.class_called(rarest)} of {source.name} has {_samples(int(counts[rarest]))}, too few to be split "
+            f"into {names}: "
             f"give at least {parts} of each class"
         )
 
@@ -188,6 +198,11 @@ def _check_training_classes(source: Source, rows: Tensor) -> None:
     absent = (source.targets.cpu()[rows].bincount(minlength=source.classes) == 0).nonzero().flatten().tolist()
     if absent:
         raise InputError(
-            f"class {absent[0]} of {source.name} has too few samples to be split with {len(rows)} training samples, "
-            "since none of it would be among these: give a larger train_size or more samples of that class"
+            f"{source.class_called(absent[0])} of {source.name} has too few samples to be split with {len(rows)} "
+            "training samples, since none of it would be among these: give a larger train_size or more samples of "
+            "that class"
         )
+
+
+def _samples(count: int) -> str:
+    return "1 sample" if count == 1 else f"{count} samples"

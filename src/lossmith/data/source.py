@@ -45,6 +45,7 @@ class Source:
         test_inputs: The source's own test inputs, ``[M, *input_shape]``, if it has any.
         test_targets: Their labels, ``[M]``, int64.
         white: Value of a white pixel, if the source knows it.
+        class_names: What the classes are called, in their order, if the source knows it.
     """
 
     name: str
@@ -53,11 +54,16 @@ class Source:
     test_inputs: Tensor | None = None
     test_targets: Tensor | None = None
     white: float | None = None
+    class_names: tuple[str, ...] | None = None
 
     @cached_property
     def classes(self) -> int:
         """Number of classes K."""
         return int(self.targets.max()) + 1
+
+    def class_called(self, index: int) -> str:
+        """How to call a class in a message: its number, and its name if it has one."""
+        return f"class {index}" if self.class_names is None else f"class {index} ({self.class_names[index]})"
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -8,18 +8,30 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._C import _are_functorch_transforms_active
-from torch._C._functorch import is_legacy_batchedtensor
+from torch.autograd import forward_ad
+from torch.autograd.function import once_differentiable
 
 from lossmith.losses import powers
 from lossmith.losses.samples import INERT, LARGEST, GradientRule, Term, at_class, class_index, classes, sample_values
 
 Numbers = Sequence[tuple[Term, float]]
+# Neither has a public name; without the first everything is left to autograd.
+_transforming = getattr(torch._C, "_are_functorch_transforms_active", lambda: True)
+_batched = getattr(torch._C._functorch, "is_legacy_batchedtensor", lambda _: True)
 
 
 def applies(logits: Tensor, targets: Tensor) -> bool:
-    """Whether the functions here may be called: for ``[N, K]``, not under ``torch.func``, nor for labels' gradients."""
-    return logits.ndim == 2 and not (targets.requires_grad or _are_functorch_transforms_active())
+    """Whether the functions here may be called: for ``[N, K]``, backward mode, and no gradient of the labels."""
+    return (
+        logits.ndim == 2
+        and not targets.requires_grad
+        and not _transforming()
+        and (torch.compiler.is_compiling() or not (_has_tangent(logits) or _has_tangent(targets)))
+    )
+
+
+def _has_tangent(tensor: Tensor) -> bool:
+    return forward_ad.unpack_dual(tensor).tangent is not None
 
 
 def values(terms: Numbers, logits: Tensor, targets: Tensor) -> Tensor:
@@ -56,7 +68,8 @@ def reduced(terms: Numbers, logits: Tensor, targets: Tensor, ignore_index: int, 
     if not targets.is_floating_point():
         targets = targets.long()
         # On the host a look at the smallest index is cheaper than a mask; on a GPU it would wait for it.
-        if not (targets.is_cpu and ignore_index < 0 and targets.numel() and int(targets.min()) >= 0):
+        plain = targets.is_cpu and type(targets) is Tensor and targets.numel() > 0
+        if ignore_index >= 0 or not plain or int(targets.min()) < 0:
             kept = targets != ignore_index
             targets = torch.where(kept, targets, 0)
     result: Tensor = _Both.apply(terms, logits, targets, kept, reduction)  # type: ignore[no-untyped-call]
@@ -64,7 +77,6 @@ def reduced(terms: Numbers, logits: Tensor, targets: Tensor, ignore_index: int, 
 
 
 class _Traced(torch.autograd.Function):
-    # A compiler refuses a function with a rule for forward mode.
     @staticmethod
     def forward(ctx: Any, terms: Numbers, logits: Tensor, targets: Tensor) -> Tensor:
         value, gradient = _both(_Parts(terms), terms, logits, targets, True)
@@ -73,6 +85,7 @@ class _Traced(torch.autograd.Function):
         return value
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, slope: Tensor) -> tuple[None, Tensor, None]:
         (gradient,) = ctx.saved_tensors
         return None, (gradient * slope[:, None]).to(ctx.dtype), None
@@ -84,11 +97,9 @@ class _Both(torch.autograd.Function):
     def forward(
         ctx: Any, terms: Numbers, logits: Tensor, targets: Tensor, kept: Tensor | None, reduction: str
     ) -> Tensor:
-        value, ctx.gradient = _both(_parts(tuple(terms)), terms, logits, targets, ctx.needs_input_grad[1])
-        ctx.terms, ctx.kept, ctx.reduction = terms, kept, reduction
-        ctx.count = None
-        ctx.save_for_backward(logits, targets)
-        ctx.save_for_forward(logits, targets)
+        value, gradient = _both(_parts(tuple(terms)), terms, logits, targets, ctx.needs_input_grad[1])
+        ctx.terms, ctx.kept, ctx.count, ctx.unused = terms, kept, None, True
+        ctx.save_for_backward(logits, targets, gradient)
         if kept is not None:
             value = torch.where(kept, value, 0.0)
         if reduction != "none":
@@ -100,32 +111,29 @@ class _Both(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[None, Tensor, None, None, None]:
-        logits, targets = ctx.saved_tensors
+        logits, targets, gradient = ctx.saved_tensors
         each = slope if ctx.count is None else slope / ctx.count
         if ctx.kept is not None:
             each = torch.where(ctx.kept, each, 0.0)
         if each.ndim:
             each = each[:, None]
-        if torch.is_grad_enabled() or is_legacy_batchedtensor(slope):
-            gradient = _slope(ctx.terms, logits, targets) * each
+        if torch.is_grad_enabled():
+            found = _slope(ctx.terms, logits, targets) * each
+        elif _transforming() or _batched(slope):
+            found = _gradient(ctx.terms, logits, targets) * each
+        elif ctx.__dict__.pop("unused", False):
+            # What the forward pass has found is used up in place, behind autograd's back; a second pass finds it again.
+            found = gradient.data.mul_(each)
         else:
-            # What the forward pass has found is used up in place; a second backward pass finds it again.
-            found, ctx.gradient = ctx.gradient, None
-            if found is None:
-                found = _both(_parts(tuple(ctx.terms)), ctx.terms, logits, targets, True)[1]
-            gradient = found.mul_(each)
-        return None, gradient.to(logits.dtype), None, None, None
+            found = _gradient(ctx.terms, logits, targets).mul_(each)
+        return None, found.to(logits.dtype), None, None, None
 
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Any) -> Tensor:
-        logits, targets = ctx.saved_tensors
-        known = _slope(ctx.terms, logits, targets) if ctx.gradient is None else ctx.gradient
-        moved: Tensor = (known * tangents[1]).sum(-1)
-        if ctx.kept is not None:
-            moved = torch.where(ctx.kept, moved, 0.0)
-        if ctx.reduction != "none":
-            moved = moved.sum()
-        return moved if ctx.count is None else moved / ctx.count
+
+def _gradient(terms: Numbers, logits: Tensor, targets: Tensor) -> Tensor:
+    """The gradient ``[N, K]`` as the forward pass finds it."""
+    gradient = _both(_parts(tuple(terms)), terms, logits, targets, True)[1]
+    assert gradient is not None
+    return gradient
 
 
 def _slope(terms: Numbers, logits: Tensor, targets: Tensor) -> Tensor:
@@ -146,18 +154,19 @@ def _both(parts: _Parts, terms: Numbers, logits: Tensor, targets: Tensor, needed
 
 
 class _Part:
-    """``a log h + Σ_i c_i h^i`` and other powers: the terms of ``−φ`` with one power of y.
+    """``b + a log h + Σ_i c_i h^i`` and other powers: the terms of ``−φ`` with one power of y.
 
     The polynomials of values and of slopes ``i c_i h^i`` are lists of coefficients, from h^1 on.
     """
 
     def __init__(self, terms: Iterable[tuple[Term, float]]) -> None:
-        self.logarithm = 0.0
+        self.constant, self.logarithm = 0.0, 0.0
         self.values = [0.0] * LARGEST
         self.others: list[tuple[Term, float]] = []
         for term, c in terms:
-            if term.h == 0 and term.log:
-                self.logarithm -= c
+            if term.h == 0:
+                self.logarithm -= c if term.log else 0.0
+                self.constant -= 0.0 if term.log else c
             elif not term.log and term.h == int(term.h) and 1 <= term.h <= LARGEST:
                 self.values[int(term.h) - 1] -= c
             else:
@@ -180,7 +189,7 @@ class _Parts:
         self.at_label = _Part((term, c) for term, c in active if term.y)
 
     def closed(self, targets: Tensor) -> bool:
-        """Whether all terms that act on whole rows of outputs are whole powers or logarithms."""
+        """Whether all terms that act on whole rows of outputs are whole powers, from h^0 on, or logarithms."""
         return not any(part.others for part in (self.by_label if targets.is_floating_point() else self.by_label[:1]))
 
 
@@ -203,8 +212,8 @@ def _hard(parts: _Parts, x: Tensor, targets: Tensor, needed: bool) -> tuple[Tens
     for term, c in label.others:
         value += c * powers.power(at, term.h, term.log)
         slope += c * powers.slope(at, term.h, term.log)
-    if parts.inert:
-        value += parts.inert
+    if constant := label.constant + free.constant * x.shape[-1] + parts.inert:
+        value += constant
     # Minus the sum of the slopes of all outputs.
     total = -free.logarithm * x.shape[-1] - slope
     if free.logarithm:
@@ -244,6 +253,8 @@ def _soft(parts: _Parts, x: Tensor, targets: Tensor, needed: bool) -> tuple[Tens
         _add_polynomial(value, part.values, h, work)
         if part.logarithm:
             value.add_(x, alpha=part.logarithm)
+        if part.constant:
+            value.add_(part.constant)
         if j:
             value.mul_(y)
         if slope is not None:

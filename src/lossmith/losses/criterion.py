@@ -18,7 +18,8 @@ class Criterion(nn.Module):
     ``L_n = −Σ_k w_k φ(h_k, y_k)``, h = softmax(logits). Half precision is computed in float32; value and gradients are
     finite at every finite logit (a float16 result, whose range ends at 65504, may overflow); it can be differentiated
     twice and compiled. The state dictionary carries the loss, so a restored criterion is the saved one; one saved by
-    ``nn.CrossEntropyLoss`` loads as well and leaves the loss alone.
+    ``nn.CrossEntropyLoss`` loads as well and leaves the loss alone. Logits must not be changed in place between the
+    forward and the backward pass.
 
     Args:
         loss: One loss (not a population).
@@ -108,11 +109,13 @@ class Criterion(nn.Module):
                 f"weight has shape {tuple(self.weight.shape)}; it must hold one number for each of the "
                 f"{logits.shape[dim]} classes"
             )
+        if not isinstance(targets, Tensor):
+            raise InputError(f"targets are a {type(targets).__name__}; give a tensor (torch.as_tensor makes one)")
         if targets.shape == logits.shape:
             if not targets.is_floating_point():
                 raise InputError(
                     "targets of the logits' shape are class probabilities and must be floating point, "
-                    f"not {targets.dtype}"
+                    f"not {targets.dtype}; give targets.float()"
                 )
             if self.ignore_index >= 0:
                 raise InputError("ignore_index does not apply to class probabilities; leave it at its default")

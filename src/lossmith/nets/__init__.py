@@ -3,7 +3,16 @@
 from lossmith.nets.factory import NetworkFactory, check_network, network_factory
 from lossmith.nets.normalise import Normalise
 from lossmith.nets.parts import Dropout
-from lossmith.nets.registry import build
+from lossmith.nets.registry import build, check_name
 from lossmith.nets.settings import ModelSettings
 
-__all__ = ["Dropout", "ModelSettings", "NetworkFactory", "Normalise", "build", "check_network", "network_factory"]
+__all__ = [
+    "Dropout",
+    "ModelSettings",
+    "NetworkFactory",
+    "Normalise",
+    "build",
+    "check_name",
+    "check_network",
+    "network_factory",
+]

@@ -1,6 +1,7 @@
 """The user's own network, named ``package.module:function``."""
 
 import importlib
+import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -63,6 +64,17 @@ def own_body(name: str, input_shape: tuple[int, ...], classes: int) -> Callable[
         return network
 
     return body
+
+
+def importable(name: str) -> bool:
+    """Whether a module of that name can be found, from the current directory too; nothing is imported."""
+    with _importable(str(Path.cwd())):
+        importlib.invalidate_caches()
+        try:
+            found = importlib.util.find_spec(name) if name.isidentifier() else None
+            return found is not None and found.origin is not None
+        except (ImportError, ValueError):
+            return False
 
 
 def describe(error: BaseException) -> str:

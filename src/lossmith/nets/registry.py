@@ -12,11 +12,11 @@ from torch import nn
 from lossmith.errors import InputError
 from lossmith.nets.bodies import conv, mlp
 from lossmith.nets.convolutional import alexnet, allcnn_c, mnist_cnn
-from lossmith.nets.own import own_body
+from lossmith.nets.own import importable, own_body
 from lossmith.nets.parts import Shape
 from lossmith.nets.residual import residual
 
-FORMS = "mlp, conv, mnist-cnn, alexnet, allcnn-c, preresnet-DEPTH, wrn-DEPTH-WIDTH"
+FORMS = "mlp, conv, mnist-cnn, alexnet, allcnn-c, preresnet-DEPTH, wrn-DEPTH-WIDTH (such as wrn-16-8)"
 OFFERED = (
     *("mlp", "conv", "mnist-cnn", "alexnet", "allcnn-c", "preresnet-20", "preresnet-32", "preresnet-56"),
     *("wrn-16-8", "wrn-28-5", "wrn-28-10"),
@@ -71,6 +71,8 @@ def body_factory(
     """A function that builds the network of :func:`build` anew at each call; what is wrong is said before."""
     if dropout is not None and not 0 <= dropout < 1:
         raise InputError(f"the rate of dropout is {dropout:g}: give a number from 0 to less than 1")
+    if classes < 2:
+        raise InputError(f"a network of {classes} classes cannot classify: give 2 or more")
     if ":" in name:
         if dropout is not None:
             raise InputError(
@@ -88,6 +90,16 @@ def body_factory(
     return make
 
 
+def check_name(name: str) -> None:
+    """See that there is such a network, before the data is there that tells its shape.
+
+    Raises:
+        InputError: If there is none; one's own network is looked for when it is built.
+    """
+    if ":" not in name:
+        _family(name)
+
+
 def _family(name: str) -> Family:
     if name in FAMILIES:
         return FAMILIES[name]
@@ -97,7 +109,8 @@ def _family(name: str) -> Family:
         return _residual(_blocks(name, int(found[1]), 4), int(found[2]), 0.3)
     nearest = difflib.get_close_matches(name.lower(), OFFERED, n=3, cutoff=0.5)
     hint = f" (nearest: {', '.join(nearest)})" if nearest else ""
-    raise InputError(f"unknown model {name!r}{hint}: give {FORMS}, or your own network as package.module:function")
+    own = f"{name}:function, from the module {name}" if importable(name) else "package.module:function"
+    raise InputError(f"unknown model {name!r}{hint}: give {FORMS}, or your own network as {own}")
 
 
 def _blocks(name: str, depth: int, extra: int) -> int:
@@ -106,7 +119,9 @@ def _blocks(name: str, depth: int, extra: int) -> int:
     if rest or blocks < 1:
         kind, _, width = name.partition(f"-{depth}")
         near = dict.fromkeys(f"{kind}-{6 * max(1, n) + extra}{width}" for n in (blocks, blocks + 1))
-        raise InputError(f"there is no {name}, since its depth must be 6n + {extra}: give {' or '.join(near)}")
+        raise InputError(
+            f"there is no {name}, since its depth must be 6n + {extra} with n = 1, 2, …: give {' or '.join(near)}"
+        )
     return blocks
 
 
@@ -124,7 +139,7 @@ def _check_images(name: str, input_shape: Shape, least_side: int) -> None:
     if min(height, width) < least_side:
         raise InputError(
             f"the model {name} takes images of {least_side}×{least_side} pixels or more, but these are "
-            f"{height}×{width}: use the model conv or mlp"
+            f"{height}×{width}: use the model conv or mlp, or larger images (--image-size for those of a directory)"
         )
 
 

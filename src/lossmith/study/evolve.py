@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,11 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossmith.data import DataSettings, Source, open_source, pixel_white, search_parts, test_part
+from lossmith.data import DataSettings, Source, open_source, part_sizes, pixel_white, search_parts, test_part
 from lossmith.errors import InputError
 from lossmith.losses import Loss, cross_entropy, save
 from lossmith.losses.files import write_json
-from lossmith.nets import check_network, network_factory
+from lossmith.nets import check_name, check_network, network_factory
 from lossmith.search.objective import Objective, figures
 from lossmith.seeds import derive
 from lossmith.study.front import DROPPED, FILE, front_document
@@ -32,6 +33,8 @@ from lossmith.training import Choice, Task, Way, available, check_recipe, choose
 
 SMOOTHINGS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 TELL_SECONDS = 0.3
+NAMED = 8
+LOG = logging.getLogger("lossmith")
 Item = TypeVar("Item")
 
 
@@ -116,6 +119,7 @@ def evolve(
         _agree_on(study, objective)
         work = _Work(study, job, settings, objective or settings.objective.build(), report or (lambda _: None))
         work.versions()
+        work.describe()
         work.search()
         loss, provenance = work.finish()
         return Outcome(loss, job.classes, provenance, {**work.seconds, "all": time.perf_counter() - started})
@@ -161,8 +165,9 @@ class Job:
     @staticmethod
     def open(settings: EvolveSettings, source: Source | None = None) -> Job:
         """Load the data, build the network's factory and check that the two fit."""
-        source = open_source(source if source is not None else settings.data.data, settings.data)
         device = checked_device(settings.run.device)
+        check_name(settings.model.model)
+        source = open_source(source if source is not None else settings.data.data, settings.data)
         parts = search_parts(source, settings.data)
         factory = network_factory(settings.model, parts.train.inputs, parts.classes)
         check_network(factory, parts.train.inputs[: settings.recipe.batch_size], parts.classes)
@@ -172,6 +177,17 @@ class Job:
         task = Task(factory, train_part.inputs, train_part.targets, parts.classes, white, held_out)
         check_recipe(task, settings.recipe)
         return Job(task, held_out, source, settings.data)
+
+    def described(self) -> dict[str, Any]:
+        """The data in words and numbers: name, shape of a sample, classes and their names, sizes of the parts."""
+        source = self.source
+        return {
+            "name": source.name,
+            "shape": list(source.input_shape),
+            "classes": source.classes,
+            "class_names": None if source.class_names is None else list(source.class_names),
+            **part_sizes(source, self.split),
+        }
 
     def test(self) -> tuple[Tensor, Tensor]:
         """Inputs and labels of the test part; for what is done once, at the end."""
@@ -200,6 +216,8 @@ def checked_device(name: str) -> torch.device:
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:
         reason = str(error).split("\n")[0].rstrip(".")
+        if reason.startswith("Expected one of"):
+            reason = "PyTorch knows no device of that name"
         raise InputError(
             f"the device {name!r} cannot be used ({reason}); take cpu, or a device that PyTorch finds"
         ) from None
@@ -289,6 +307,21 @@ class _Work:
         save(loss, self.study.directory / "best.json", provenance=provenance)
         self._tell("done", 1.0)
         return loss, provenance
+
+    def describe(self) -> None:
+        """Say what the data is, and store it."""
+        data, batch = self.data(), self.settings.recipe.batch_size
+        LOG.info("%s", data_line(data))
+        if batch > data["train"]:
+            LOG.warning("a batch of %d is larger than the training part: it holds all %d samples", batch, data["train"])
+
+    def data(self) -> dict[str, Any]:
+        """What the data is, as it was when the study began."""
+        stored: dict[str, Any] | None = self.study.store.setting("data")
+        if stored is None:
+            stored = self.job.described()
+            self.study.store.set("data", stored)
+        return stored
 
     def versions(self) -> dict[str, str]:
         """The versions that the study began with."""
@@ -431,11 +464,23 @@ class _Work:
             "candidates": candidates,
             "invariant": self.study.verdicts(),
             "objective": (self.study.store.setting("objective") or {}).get("function"),
+            "data": self.data(),
             "digest": self.job.digest,
             "settings": settings,
             "training": self.way(),
             "versions": self.versions(),
         }
+
+
+def data_line(data: dict[str, Any]) -> str:
+    """What :meth:`Job.described` tells, in one line."""
+    names = data["class_names"] or []
+    called = f" ({', '.join(names[:NAMED])}{', …' * (len(names) > NAMED)})" if names else ""
+    shape = " × ".join(map(str, data["shape"]))
+    return (
+        f"{data['name']}: {data['classes']} classes{called}, samples of {shape}; {data['train']} for training, "
+        f"{data['validation']} for validation, {data['test']} for test"
+    )
 
 
 def dropped_trainings(rows: Sequence[dict[str, Any]]) -> int:

@@ -105,8 +105,13 @@ def write_toml(document: dict[str, Any], path: Path) -> None:
     write_whole(tomli_w.dumps(_without_none(document)).encode(), path)
 
 
-def validated(model: type[Settings], document: dict[str, Any], source: str) -> Settings:
+def validated(model: type[Settings], document: dict[str, Any], source: str | None) -> Settings:
     """Settings from a document.
+
+    Args:
+        model: Which settings.
+        document: Their values, as in JSON.
+        source: What the document is, for messages; None for the flags of a command.
 
     Raises:
         InputError: one sentence that names the key and what is wrong with it.
@@ -114,11 +119,13 @@ def validated(model: type[Settings], document: dict[str, Any], source: str) -> S
     try:
         return model.model_validate_json(json.dumps(document, default=lambda value: [str(value)]))
     except ValidationError as error:
+        if source is None:
+            raise InputError(first_problem(error, flags=True)) from None
         raise InputError(f"{source}: {first_problem(error)}") from None
 
 
-def first_problem(error: ValidationError) -> str:
-    """The first problem of a validation, as a sentence that names the key."""
+def first_problem(error: ValidationError, flags: bool = False) -> str:
+    """The first problem of a validation, as a sentence that names the key, or the flag of a command."""
     problem = error.errors()[0]
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
@@ -126,6 +133,9 @@ def first_problem(error: ValidationError) -> str:
     given = problem["input"]
     shown = f" (it is {given!r})" if isinstance(given, str | int | float | bool | list) else ""
     message = problem["msg"][:1].lower() + problem["msg"][1:]
+    if flags:
+        named = [part for part in problem["loc"] if isinstance(part, str)]
+        return f"--{named[-1].replace('_', '-')} is wrong{shown}: {message}" if named else message
     return f"the setting {key!r} is wrong{shown}: {message}"
 
 

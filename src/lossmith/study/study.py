@@ -337,7 +337,8 @@ class Study:
             if key == "digest":
                 raise InputError(
                     f"the data is not the data that the study in {self.directory} began with (their digests differ); "
-                    "give that data, or choose another directory"
+                    "give that data (of a folder of images: the same files under the same names), or choose another "
+                    "directory"
                 )
             if key == "search.generations":
                 done = (

@@ -65,7 +65,7 @@ class PopulationRun:
         if self.design is not None:
             return Perceptrons(self.design, parameters)
         shared = len(self.batches.seeds) == 1 and self.recipe.adversary == "none"
-        return Vmapped(self.base, parameters, buffers, self.recipe, self.compiled, shared)
+        return Vmapped(self.base, parameters, buffers, self.recipe, shared, self.task if self.compiled else None)
 
     def step(self) -> None:
         """Train on the next batch."""

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from lossmith.training.networks import State, input_dim, shared_buffers
+from lossmith.training.networks import State, Task, input_dim, shared_buffers
 from lossmith.training.precision import vmapped_autocast
 from lossmith.training.randomness import compiled_like_eager
 from lossmith.training.recipe import Recipe
+
+Forward = Callable[[State, State, Tensor], Tensor]
 
 
 class Engine(Protocol):
@@ -54,24 +56,29 @@ class Vmapped:
         parameters: ``[P, …]`` each.
         buffers: ``[P, …]`` each.
         recipe: Its precision is used.
-        compiled: Whether ``torch.compile`` is applied to the forward pass.
         shared: Whether all members get the same inputs.
+        task: If given, the forward pass is compiled by ``torch.compile``: once for all populations of the task, with
+            weights as an input.
     """
 
     def __init__(
-        self, base: nn.Module, parameters: State, buffers: State, recipe: Recipe, compiled: bool, shared: bool
+        self,
+        base: nn.Module,
+        parameters: State,
+        buffers: State,
+        recipe: Recipe,
+        shared: bool,
+        task: Task | None = None,
     ) -> None:
-        self.base, self.recipe, self.buffers = base, recipe, buffers
+        self.base, self.recipe, self.buffers = base.train(), recipe, buffers
         self.members = len(next(iter(parameters.values())))
-        self.shared = shared_buffers(base)
         self.parameters = {
             name: _laid_out(parameters[name]).detach().requires_grad_(trained.requires_grad)
             for name, trained in base.named_parameters()
         }
         self.leaves = [value for value in self.parameters.values() if value.requires_grad]
         self.input_dim = input_dim(self.parameters) if shared else 0
-        forward = vmap(self._call, in_dims=(0, 0, self.input_dim), randomness="same")
-        self.forward: Callable[[State, State, Tensor], Tensor] = compiled_like_eager(forward) if compiled else forward
+        self.forward = _forward(base, self.input_dim) if task is None else _compiled(task, self.input_dim)
 
     def logits(self, inputs: Tensor, of: Tensor | None) -> Tensor:
         """Logits ``[P, B, K]``, as in :class:`Engine`."""
@@ -100,9 +107,26 @@ class Vmapped:
         """Rows of values, in the memory layout of a leaf."""
         return _laid_out(values[rows])
 
-    def _call(self, parameters: State, buffers: State, x: Tensor) -> Tensor:
-        result: Tensor = functional_call(self.base, {**parameters, **buffers, **self.shared}, (x,))
+
+def _forward(base: nn.Module, inputs: int | None) -> Forward:
+    """The forward pass of stacked weights and buffers on inputs with the members along dimension ``inputs``, if any."""
+    shared = shared_buffers(base)
+
+    def forward(parameters: State, buffers: State, x: Tensor) -> Tensor:
+        result: Tensor = functional_call(base, {**parameters, **buffers, **shared}, (x,))
         return result
+
+    vectorised: Forward = vmap(forward, in_dims=(0, 0, inputs), randomness="same")
+    return vectorised
+
+
+def _compiled(task: Task, inputs: int | None) -> Forward:
+    """The same, compiled, in training mode; made once for a task."""
+    key = f"forward of populations, {inputs}"
+    if key not in task.memo:
+        task.memo[key] = compiled_like_eager(_forward(task.build(0).train(), inputs))
+    compiled: Forward = task.memo[key]
+    return compiled
 
 
 def _laid_out(stacked: Tensor) -> Tensor:

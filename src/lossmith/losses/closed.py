@@ -12,7 +12,7 @@ from torch.autograd import forward_ad
 from torch.autograd.function import once_differentiable
 
 from lossmith.losses import powers
-from lossmith.losses.samples import INERT, LARGEST, GradientRule, Term, at_class, class_index, classes, sample_values
+from lossmith.losses.samples import INERT, LARGEST, GradientRule, Term, at_class, classes, sample_values
 
 Numbers = Sequence[tuple[Term, float]]
 # Neither has a public name; without the first everything is left to autograd.
@@ -102,12 +102,10 @@ class _Both(torch.autograd.Function):
         ctx.save_for_backward(logits, targets, gradient)
         if kept is not None:
             value = torch.where(kept, value, 0.0)
-        if reduction != "none":
-            value = value.sum()
         if reduction == "mean":
             ctx.count = len(targets) if kept is None else kept.sum()
-            value = value / ctx.count
-        return value
+            return value.mean() if kept is None else value.sum() / ctx.count
+        return value.sum() if reduction == "sum" else value
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[None, Tensor, None, None, None]:
@@ -199,7 +197,7 @@ _parts = functools.lru_cache(maxsize=256)(_Parts)
 # In place wherever it can be: large temporary tensors cost more than the arithmetic.
 def _hard(parts: _Parts, x: Tensor, targets: Tensor, needed: bool) -> tuple[Tensor, Tensor | None]:
     """For class indices: the terms with y act on one output of each sample, those without on all of them."""
-    index, free, label = class_index(targets, x, -1), parts.by_label[0], parts.at_label
+    index, free, label = targets[:, None], parts.by_label[0], parts.at_label
     traced = torch.compiler.is_compiling()
     # Unlike elsewhere `gather` is safe here in a compiled program: nothing differentiates it.
     at = (x.gather(-1, index) if traced else at_class(x, index, -1)).clamp_(min=powers.LOWEST_LOG)

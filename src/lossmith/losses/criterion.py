@@ -132,7 +132,7 @@ class Criterion(nn.Module):
         if loss.shape:
             raise InputError("Criterion takes one loss, not a population; index the member that you want")
         self.loss = loss
-        self._terms = list(zip(loss.terms, loss.coefficients.tolist(), strict=True))
+        self._terms = tuple(zip(loss.terms, loss.coefficients.tolist(), strict=True))
 
     def get_extra_state(self) -> dict[str, Any]:
         """The loss as JSON, for ``state_dict``."""

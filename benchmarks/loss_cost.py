@@ -7,7 +7,8 @@ autograd (``criterion``) and by the closed form of the gradient alone (``gradien
 network in lossmith's plain way. The classes: ``lossmith.Criterion`` with its backward pass against
 ``torch.nn.functional.cross_entropy`` with its own, on the same logits, in turn: eager with class indices; under
 ``torch.no_grad()``, the value alone; with class probabilities as mixup and CutMix make them; and with ``--compiled``
-both of them compiled by ``torch.compile``. The losses: one of the residual space with all its terms, and cross-entropy.
+both of them compiled by ``torch.compile``. The losses: one of the residual space with all its terms, the paper's
+TaylorGLO loss for MNIST, and cross-entropy.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from machine import CPU, add_device, compared, median_seconds, ranged, say, seco
 from torch import Tensor
 from torch.nn import functional
 
-from lossmith.losses import Criterion, Loss, cross_entropy
+from lossmith.losses import Criterion, Loss, cross_entropy, find
 from lossmith.search import residual
 from lossmith.seeds import generator
 from lossmith.training import Recipe
@@ -36,6 +37,11 @@ POINT = (0.4, -0.3, 0.2, 0.3, -0.2)
 def loss_of(classes: int) -> Loss:
     """A loss of the residual space in which every term acts."""
     return residual(torch.tensor(POINT, dtype=torch.float64), classes)
+
+
+def losses_of(classes: int) -> dict[str, Loss]:
+    """The losses that are compared for many classes."""
+    return {"residual": loss_of(classes), "taylor": find("paper/mnist", classes), "cross-entropy": cross_entropy()}
 
 
 def backward(value: Value, logits: Tensor, targets: Tensor) -> Callable[[], object]:
@@ -101,7 +107,7 @@ def many_classes(classes: int, batch: int, pairs: int, compiled: bool, device: t
     logits = torch.randn(batch, classes, generator=random).to(device).requires_grad_()
     targets = torch.randint(classes, (batch,), generator=random).to(device)
     probabilities = mixed(targets, classes)
-    for name, loss in (("residual", loss_of(classes)), ("cross-entropy", cross_entropy())):
+    for name, loss in losses_of(classes).items():
         ours: Value = Criterion(loss)
         found[name] = {
             "eager": against(ours, theirs, logits, targets, pairs),
@@ -138,7 +144,7 @@ def main(arguments: list[str] | None = None) -> None:
     pairs = 3 if given.quick else given.pairs
     classes = many_classes(given.classes, given.batch, pairs, given.compiled, given.device)
     print(f"{given.classes} classes, batch {given.batch}, against torch's cross_entropy:")
-    for name in ("residual", "cross-entropy"):
+    for name in losses_of(given.classes):
         for kind, pair in classes[name].items():
             print(f"    {name}, {kind.replace('_', ' '):24} {ranged(pair)}")
     write("loss-cost", {"step": of_step, "classes": classes}, given.out, given.device)

@@ -595,6 +595,9 @@ class TestOtherKindsOfDifferentiation:
         first = torch.eye(6, dtype=torch.float64)
         rows = [torch.autograd.grad(values, logits, one, retain_graph=True)[0] for one in first]
         (kept,) = torch.autograd.grad(criterion(logits, targets).sum(), logits)
+        (mean,) = torch.autograd.grad(2 * Criterion(loss, ignore_index=criterion.ignore_index)(logits, targets), logits)
+        count = int((targets != criterion.ignore_index).sum()) if labels == "indices" else 6
+        torch.testing.assert_close(mean, 2 * kept / count, rtol=1e-12, atol=1e-12)
         torch.testing.assert_close(torch.stack(rows).sum(0), kept, rtol=1e-12, atol=1e-12)
         (graph,) = torch.autograd.grad(values.sum(), logits, create_graph=True)
         torch.testing.assert_close(graph, kept, rtol=1e-10, atol=1e-12)

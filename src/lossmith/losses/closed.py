@@ -97,15 +97,19 @@ class _Both(torch.autograd.Function):
     def forward(
         ctx: Any, terms: Numbers, logits: Tensor, targets: Tensor, kept: Tensor | None, reduction: str
     ) -> Tensor:
-        value, gradient = _both(_parts(tuple(terms)), terms, logits, targets, ctx.needs_input_grad[1])
+        # The gradient is that of the mean at once, unless only the device knows over how many samples.
+        ctx.scale = 1 / len(targets) if reduction == "mean" and kept is None and len(targets) else 1.0
+        value, gradient = _both(_parts(tuple(terms), ctx.scale), terms, logits, targets, ctx.needs_input_grad[1])
         ctx.terms, ctx.kept, ctx.count, ctx.unused = terms, kept, None, True
         ctx.save_for_backward(logits, targets, gradient)
         if kept is not None:
             value = torch.where(kept, value, 0.0)
-        if reduction == "mean":
-            ctx.count = len(targets) if kept is None else kept.sum()
-            return value.mean() if kept is None else value.sum() / ctx.count
-        return value.sum() if reduction == "sum" else value
+            ctx.count = kept.sum() if reduction == "mean" else None
+        if reduction == "none":
+            return value
+        if reduction == "sum":
+            return value.sum()
+        return value.mean() if kept is None else value.sum() / ctx.count
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[None, Tensor, None, None, None]:
@@ -116,20 +120,26 @@ class _Both(torch.autograd.Function):
         if each.ndim:
             each = each[:, None]
         if torch.is_grad_enabled():
-            found = _slope(ctx.terms, logits, targets) * each
+            found = _slope(ctx.terms, logits, targets) * (each * ctx.scale)
         elif _transforming() or _batched(slope):
-            found = _gradient(ctx.terms, logits, targets) * each
-        elif ctx.__dict__.pop("unused", False):
-            # What the forward pass has found is used up in place, behind autograd's back; a second pass finds it again.
-            found = gradient.data.mul_(each)
+            found = _gradient(ctx, logits, targets) * each
         else:
-            found = _gradient(ctx.terms, logits, targets).mul_(each)
+            # What the forward pass has found is used up in place, behind autograd's back; a second pass finds it again.
+            unused = ctx.__dict__.pop("unused", False)
+            found = gradient.data if unused else _gradient(ctx, logits, targets)
+            if not _is_one(each):
+                found.mul_(each)
         return None, found.to(logits.dtype), None, None, None
 
 
-def _gradient(terms: Numbers, logits: Tensor, targets: Tensor) -> Tensor:
+def _is_one(number: Tensor) -> bool:
+    """Whether it is a 1 on the host, as at the end of a program's own loss; elsewhere a look would wait for it."""
+    return number.is_cpu and type(number) is Tensor and number.ndim == 0 and float(number) == 1.0
+
+
+def _gradient(ctx: Any, logits: Tensor, targets: Tensor) -> Tensor:
     """The gradient ``[N, K]`` as the forward pass finds it."""
-    gradient = _both(_parts(tuple(terms)), terms, logits, targets, True)[1]
+    gradient = _both(_parts(tuple(ctx.terms), ctx.scale), ctx.terms, logits, targets, True)[1]
     assert gradient is not None
     return gradient
 
@@ -145,7 +155,7 @@ def _both(parts: _Parts, terms: Numbers, logits: Tensor, targets: Tensor, needed
     if not parts.closed(targets):
         return (
             sample_values(terms, powers.log_outputs(logits), targets),
-            _slope(terms, logits, targets) if needed else None,
+            _slope(terms, logits, targets) * parts.scale if needed else None,
         )
     x = torch.log_softmax(_wide(logits), -1)
     return (_soft if targets.is_floating_point() else _hard)(parts, x, targets, needed)
@@ -154,10 +164,11 @@ def _both(parts: _Parts, terms: Numbers, logits: Tensor, targets: Tensor, needed
 class _Part:
     """``b + a log h + Σ_i c_i h^i`` and other powers: the terms of ``−φ`` with one power of y.
 
-    The polynomials of values and of slopes ``i c_i h^i`` are lists of coefficients, from h^1 on.
+    Values are the polynomial's coefficients from h^1 on; its slopes ``i c_i h^i`` and that of the logarithm, ``pull``,
+    are scaled.
     """
 
-    def __init__(self, terms: Iterable[tuple[Term, float]]) -> None:
+    def __init__(self, terms: Iterable[tuple[Term, float]], scale: float) -> None:
         self.constant, self.logarithm = 0.0, 0.0
         self.values = [0.0] * LARGEST
         self.others: list[tuple[Term, float]] = []
@@ -171,20 +182,22 @@ class _Part:
                 self.others.append((term, -c))
         while self.values and not self.values[-1]:
             self.values.pop()
-        self.slopes = [power * c for power, c in enumerate(self.values, 1)]
+        self.pull = scale * self.logarithm
+        self.slopes = [scale * power * c for power, c in enumerate(self.values, 1)]
 
 
 class _Parts:
     """The terms of ``−φ``: without effect, with each power of y, and with y at a label, where all its powers are 1."""
 
-    def __init__(self, terms: Numbers) -> None:
+    def __init__(self, terms: Numbers, scale: float = 1.0) -> None:
+        self.scale = scale
         active = [(term, c) for term, c in terms if term != INERT]
         self.inert = -sum(c for term, c in terms if term == INERT)
         self.by_label = [
-            _Part((term, c) for term, c in active if term.y == j)
+            _Part(((term, c) for term, c in active if term.y == j), scale)
             for j in range(max([0, *(term.y for term, _ in active)]) + 1)
         ]
-        self.at_label = _Part((term, c) for term, c in active if term.y)
+        self.at_label = _Part(((term, c) for term, c in active if term.y), scale)
 
     def closed(self, targets: Tensor) -> bool:
         """Whether all terms that act on whole rows of outputs are whole powers, from h^0 on, or logarithms."""
@@ -204,16 +217,16 @@ def _hard(parts: _Parts, x: Tensor, targets: Tensor, needed: bool) -> tuple[Tens
     if label.values:
         output = at.exp()
         value = _horner(label.values, output).add_(at, alpha=label.logarithm)
-        slope = _horner(label.slopes, output).add_(label.logarithm)
+        slope = _horner(label.slopes, output).add_(label.pull)
     else:
-        value, slope = at * label.logarithm, torch.full_like(at, label.logarithm)
+        value, slope = at * label.logarithm, torch.full_like(at, label.pull)
     for term, c in label.others:
         value += c * powers.power(at, term.h, term.log)
-        slope += c * powers.slope(at, term.h, term.log)
+        slope += c * parts.scale * powers.slope(at, term.h, term.log)
     if constant := label.constant + free.constant * x.shape[-1] + parts.inert:
         value += constant
     # Minus the sum of the slopes of all outputs.
-    total = -free.logarithm * x.shape[-1] - slope
+    total = -free.pull * x.shape[-1] - slope
     if free.logarithm:
         value.add_(x.clamp_(min=powers.LOWEST_LOG).sum(-1, keepdim=True), alpha=free.logarithm)
     h = x.exp_() if needed or free.values else x
@@ -223,7 +236,7 @@ def _hard(parts: _Parts, x: Tensor, targets: Tensor, needed: bool) -> tuple[Tens
         if c:
             summed = raised.sum(-1, keepdim=True)
             value.add_(summed, alpha=c)
-            total.add_(summed, alpha=-power * c)
+            total.add_(summed, alpha=-free.slopes[power - 1])
     if not needed:
         return value[:, 0], None
     if len(free.values) > 1:
@@ -234,8 +247,8 @@ def _hard(parts: _Parts, x: Tensor, targets: Tensor, needed: bool) -> tuple[Tens
         gradient = h.mul_(factor)
     else:
         gradient = h.mul_(total)
-    if free.logarithm:
-        gradient.add_(free.logarithm)
+    if free.pull:
+        gradient.add_(free.pull)
     if traced:
         return value[:, 0], gradient + torch.where(classes(x, -1) == index, slope, 0.0)
     return value[:, 0], gradient.scatter_add_(-1, index, slope)
@@ -257,8 +270,8 @@ def _soft(parts: _Parts, x: Tensor, targets: Tensor, needed: bool) -> tuple[Tens
             value.mul_(y)
         if slope is not None:
             _add_polynomial(slope, part.slopes, h, work)
-            if part.logarithm:
-                slope.add_(part.logarithm)
+            if part.pull:
+                slope.add_(part.pull)
             if j:
                 slope.mul_(y)
     total = value.sum(-1)

@@ -88,15 +88,16 @@ def share(model: str, batch: int, rounds: int, device: torch.device = CPU) -> di
 def against(
     first: Value, second: Value, logits: Tensor, targets: Tensor, pairs: int, passes: Pass = backward
 ) -> dict[str, Any]:
-    """Pairs of times of two losses, each the median of some passes."""
+    """Pairs of times of two losses, each the median of some passes that take turns, so that noise meets both."""
     works = [passes(value, logits, targets) for value in (first, second)]
     for work in works:
         for _ in range(5):
             work()
     times: list[list[float]] = [[], []]
     for _ in range(pairs):
-        for taken, work in zip(times, works, strict=True):
-            taken.append(statistics.median(seconds(work, logits.device) for _ in range(20)))
+        taken = [[seconds(work, logits.device) for work in works] for _ in range(20)]
+        for both, one in zip(times, zip(*taken, strict=True), strict=True):
+            both.append(statistics.median(one))
     return compared(*times)
 
 

@@ -32,6 +32,23 @@ def candidates(document: dict[str, Any]) -> list[str]:
     return lines
 
 
+LOSSES = {
+    "residual": "`residual`, all terms",
+    "taylor": "TaylorGLO, the paper's for MNIST",
+    "cross-entropy": "cross-entropy",
+}
+
+
+def losses(document: dict[str, Any]) -> list[str]:
+    """What a criterion costs at many classes, against PyTorch's cross-entropy."""
+    lines = ["| loss | eager | both compiled | class probabilities | value alone, `no_grad` |", "|---|---|---|---|---|"]
+    for name, called in LOSSES.items():
+        found = document["classes"][name]
+        kinds = ("eager", "compiled", "class_probabilities", "no_gradient")
+        lines.append(f"| {called} | {' | '.join(ranged(found[kind]).strip() for kind in kinds)} |")
+    return lines
+
+
 def searches(document: dict[str, Any]) -> str:
     """A whole search against Optuna's, as a line."""
     model, settings = document["settings"]["model"]["model"], document["settings"]
@@ -47,6 +64,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="?", default=Path("results/benchmarks"))
     folder = parser.parse_args().folder
     print("\n".join(candidates(json.loads((folder / "candidate-cost.json").read_text()))))
+    print("\n".join(losses(json.loads((folder / "loss-cost.json").read_text()))))
     for path in sorted(folder.glob("against-optuna*.json")):
         print(searches(json.loads(path.read_text())))
 

@@ -201,9 +201,11 @@ def test_the_readme_tells_the_measured_speed(monkeypatch: pytest.MonkeyPatch) ->
     cost = json.loads((folder / "loss-cost.json").read_text())
     share = cost["step"]["parts"]["criterion"]["share"]
     assert f"are {100 * share:.2f} % of a step of AllCNN-C" in README
-    residual, plain = cost["classes"]["residual"], cost["classes"]["cross-entropy"]
-    for found in (residual["eager"], residual["compiled"], plain["eager"], plain["compiled"]):
-        assert f"{found['ratio']:.2f}" in README
+    assert "\n".join(program.losses(cost)) in README
+    models = json.loads((folder / "candidate-cost.json").read_text())["models"]
+    large = [models[name] for name in ("mnist-cnn", "allcnn-c", "preresnet-20")]
+    turned = [one["against"]["ordinary, indexed, channels last"][one["fastest_way"]]["ratio"] for one in large]
+    assert "the three large networks stand at {:.2f}, {:.2f} and {:.2f}.".format(*turned) in README
 
 
 def test_the_page_says_what_giving_up_did(experiment: Callable[[str], ModuleType]) -> None:

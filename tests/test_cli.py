@@ -1079,12 +1079,12 @@ class TestAttack:
             (["attack", "mse", "--figure", "away/two.png"], "away is no directory"),
             (["attack", "mse", "--data", "clouds.npz"], "flat features"),
             (["attack", "mse", "--data", "wide.npz"], "pixels from -1"),
-            (["attack", "mse", "--white", "0"], "'data.white'"),
+            (["attack", "mse", "--white", "0"], "--white is wrong"),
             (["damage", "mse", "--silenced", "2"], "silenced"),
             (["basin", "mse", "--points", "4"], "odd"),
             (["evolve", "--out", "study", "--objective", "robust-accuracy", "--data", "clouds.npz"], "flat features"),
             (["evolve", "--out", "study", "--adversary", "fgsm", "--data", "wide.npz"], "pixels from -1"),
-            (["evolve", "--out", "study", "--objective", "weighted", "--weight", "2"], "'objective.weight'"),
+            (["evolve", "--out", "study", "--objective", "weighted", "--weight", "2"], "--weight is wrong"),
             (["evolve", "--out", "study", "--epsilon", "0.3"], "--epsilon has no effect here; leave it out, or add"),
             (["evolve", "--out", "study", "--gradient", "loss"], "--gradient has no effect"),
             (["evolve", "--out", "study", "--objective", "robust-accuracy", "--weight", "0.3"], "--weight has no"),
@@ -1093,7 +1093,7 @@ class TestAttack:
             (["damage", "mse", "--input-noise", "0.1", "0.1"], "given twice"),
             (["attack", "mse", "--data", "black.npz"], "all pixels of black.npz are 0"),
             (["attack", "mse", "--data", "two.npz", "--attacks", "autoattack"], "give apgd-ce square instead"),
-            (["evolve", "--out", "study", "--objective", "weighted", "--epsilon=-1"], "'objective.epsilon'"),
+            (["evolve", "--out", "study", "--objective", "weighted", "--epsilon=-1"], "--epsilon is wrong"),
         ],
     )
     def test_bad_input(
@@ -1342,7 +1342,7 @@ class TestTrace:
         [
             ([], "no loss is given"),
             (["mse", "--samples", "0"], "--samples is 0; give a number from 1, or all"),
-            (["mse", "--lr", "-1"], "'recipe.lr' is wrong"),
+            (["mse", "--lr", "-1"], "--lr is wrong"),
             (["mse", "--data", "nowhere.npz"], "nowhere.npz"),
             (["nothing"], "there is no loss 'nothing'"),
             (["1,2"], "λ has 2 numbers"),

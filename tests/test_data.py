@@ -464,7 +464,7 @@ class TestSplit:
         ):
             search_parts(numbered([40, 2, 40]), DataSettings())
         search_parts(numbered([40, 2, 40], test=9), DataSettings())
-        with pytest.raises(InputError, match=r"class 2 of tensors has 1 samples, .* training and validation: give"):
+        with pytest.raises(InputError, match=r"class 2 of tensors has 1 sample, .* training and validation: give"):
             search_parts(numbered([40, 40, 1], test=9), DataSettings())
 
 

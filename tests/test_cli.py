@@ -32,6 +32,7 @@ from lossmith.cli.damage import Damage
 from lossmith.cli.evolve import Evolve
 from lossmith.cli.explain import Explain
 from lossmith.cli.show import Show
+from lossmith.cli.tables import tie_text
 from lossmith.cli.trace import TraceLosses
 from lossmith.data import DataSettings
 from lossmith.evaluation import Family, fixed
@@ -304,6 +305,15 @@ class TestEvolve:
         for word in ("best", "mean", "untrainable", "diverged"):
             assert word in run.err
         assert candidates(Path("study")) == 4
+
+    @pytest.mark.parametrize(
+        ("means", "told"), [([0.9, 0.9, float("nan")], True), ([0.8, 0.9, 0.7], True), ([0.91, 0.9], False)]
+    )
+    def test_a_winner_that_is_no_better_than_cross_entropy(self, means: list[float], told: bool) -> None:
+        names = ["candidate 0.1", "cross-entropy", "mean of the search"]
+        text = tie_text([{"name": name, "mean": mean} for name, mean in zip(names, means, strict=False)])
+        assert text.startswith("No finalist did better than cross-entropy") == told
+        assert tie_text([]) == ""
 
     def test_a_batch_larger_than_the_training_part(self, run: Run, data: Path) -> None:
         run("evolve", "--out", "large", "--data", data, *TINY, "--batch-size", "61")

@@ -784,6 +784,9 @@ def test_it_prints_its_formula_and_settings() -> None:
     assert repr(Criterion(cross_entropy(), reduction="sum", label_smoothing=0.1)) == (
         "Criterion(Loss('cross-entropy', φ = y log h), reduction='sum', label_smoothing=0.1)"
     )
+    assert repr(Criterion(cross_entropy(), torch.tensor([1.0, 0.5]), ignore_index=1)).endswith(
+        "reduction='mean', label_smoothing=0, weight=[1.0, 0.5], ignore_index=1)"
+    )
 
 
 def test_inputs_are_left_alone_and_nothing_warns() -> None:
@@ -810,6 +813,7 @@ def test_inputs_are_left_alone_and_nothing_warns() -> None:
         ({"loss": nn.CrossEntropyLoss()}, "not CrossEntropyLoss"),
         ({"loss": cross_entropy}, "not function"),
         ({"loss": Loss.stack([mse(), baikal()])}, "takes one loss, not a population"),
+        ({"loss": mse(), "weight": [1.0, 2.0]}, "weight is a list; give a tensor"),
         ({"loss": mse(), "reduction": "average"}, "reduction is 'average'"),
         ({"loss": mse(), "reduction": None}, "reduction is None"),
         ({"loss": mse(), "label_smoothing": -0.1}, "label_smoothing is -0.1"),
@@ -854,6 +858,19 @@ def test_bad_shapes_are_sentences(
     with pytest.raises(InputError, match=message) as error:
         Criterion(mse(), **settings)(torch.zeros(logits), targets)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("logits", "targets", "message"),
+    [
+        (np.zeros((2, CLASSES)), torch.tensor([0, 1]), "logits are ndarray; give a floating tensor"),
+        (torch.zeros(2, CLASSES).int(), torch.tensor([0, 1]), "logits are torch.int32; give a floating tensor"),
+        (torch.zeros(2, CLASSES), torch.tensor([True, False]), r"targets are true or false; give class indices"),
+    ],
+)
+def test_other_kinds_of_input_are_sentences(logits: Any, targets: Tensor, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Criterion(mse())(logits, targets)
 
 
 def test_targets_of_numpy_are_a_sentence() -> None:

@@ -442,7 +442,7 @@ class TestSplit:
         [
             ({"test_size": 120}, r"test_size is 120, but tensors has 120 samples: give 119 at most"),
             ({"train_size": 91}, r"train_size 91 and validation_size 1 .* tensors has 90 besides the test part: give"),
-            ({"train_size": 90}, r"train_size 90 and validation_size 1 ask for 91 samples.*: give smaller"),
+            ({"train_size": 90}, r"train_size 90 leaves no sample for validation, since .* has 90 .*: give 89 at most"),
             ({"validation_size": 90}, r"train_size 1 and validation_size 90 ask for 91"),
             ({"train_size": 60, "validation_size": 40}, r"ask for 100 samples, but tensors has 90 .*: give smaller"),
             ({"train_size": 3}, r"class \d of tensors .* 3 training samples.*: give a larger train_size"),

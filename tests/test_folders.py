@@ -327,6 +327,10 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
         with_test("test", "validation"),
         r"D has test, validation beside train, but only one folder is taken, .*: move the others away, or their images",
     ),
+    "training and testing": (
+        lambda path: (with_test("testing/cat")(path), (path / "train").rename(path / "training")),
+        r"D/testing holds folders of its own: rename it to test, if it is that part",
+    ),
     "another folder beside train": (with_test("extra"), r"D has extra beside train, but only .* named test, .* or val"),
     "no image": (
         lambda path: (path / "cat" / "0.png").write_bytes(b"no image"),
@@ -372,6 +376,12 @@ class TestBadFolders:
             InputError, match=rf"^12 images of {size} pixels take .* GiB while they are split, and .* GiB of"
         ):
             open_source(str(tmp_path), DataSettings(image_size=side))
+
+    def test_a_class_that_the_test_part_lacks_is_told(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        write_classes(tmp_path / "train")
+        write(tmp_path / "test" / "cat" / "0.png", drawn((4, 5, 3)))
+        open_source(str(tmp_path))
+        assert "test has no image of Dog, zebra: accuracy on it says nothing of that" in caplog.text
 
     def test_too_few_of_a_class_that_has_a_name(self, tmp_path: Path) -> None:
         one(tmp_path, drawn((4, 5)))

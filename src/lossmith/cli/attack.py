@@ -153,6 +153,8 @@ def _print(results: Sequence[Robustness], plan: AttackPlan) -> None:
     if contrasts:
         console.print(_tests_table(contrasts, names))
     told = tests_text(contrasts, names, "more often right under attack", "images")
+    if len(names) > 1 and not any(plan.epsilons):
+        told = "No tests: they compare losses under attack, and no ε is above 0."
     if told:
         console.print(f"Differences in percentage points with their 95 % interval. {told}" if contrasts else told)
     if not any(plan.epsilons):

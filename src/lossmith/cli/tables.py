@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ def conclude_search(directory: Path, outcome: Outcome, pictures: Sequence[Path])
     console.print(finalists_table(outcome.provenance["finalists"]))
     console.print(noise_text(outcome.provenance["settings"]["data"]["label_noise"]), end="")
     console.print(attack_text(outcome.provenance["settings"], directory), end="", soft_wrap=True)
+    console.print(tie_text(outcome.provenance["finalists"]), end="")
     console.print(f"\nThe winner: {outcome.loss!r}")
     console.print(f"Pictures:   {', '.join(str(path) for path in pictures)}", soft_wrap=True)
     console.print(f"Compare:    lossmith compare {directory / 'best.json'}", soft_wrap=True)
@@ -28,6 +30,13 @@ def conclude_search(directory: Path, outcome: Outcome, pictures: Sequence[Path])
     console.print(
         f'Use it:     criterion = lossmith.Criterion(lossmith.load("{directory / "best.json"}"))', soft_wrap=True
     )
+
+
+def tie_text(finalists: Sequence[dict[str, Any]]) -> str:
+    """That cross-entropy did as well as the winner, where it did."""
+    means = {row["name"]: row["mean"] for row in finalists if math.isfinite(row["mean"])}
+    level = means.get("cross-entropy") == max(means.values(), default=None)
+    return "No finalist did better than cross-entropy on the validation data: keep to that.\n" if level else ""
 
 
 def noise_text(share: float) -> str:

@@ -12,6 +12,7 @@ from lossmith.data.images import Row, file_rows, image_endings, pixels, stacked
 from lossmith.errors import InputError
 
 TRAIN, TESTS = "train", ("test", "validation", "val", "valid")
+NEARLY = {"training": TRAIN, "Train": TRAIN, "TRAIN": TRAIN, "testing": "test", "Test": "test", "TEST": "test"}
 OF_THE_SYSTEM = ("thumbs.db", "desktop.ini", "__macosx")
 LISTED = 8
 _LOG = logging.getLogger("lossmith")
@@ -49,6 +50,9 @@ def read_folder(path: Path, side: int | None = None) -> dict[str, NDArray[Any]]:
     parts = {"train": _part(train, classes, endings)}
     if test is not None:
         parts["test"] = _part(test, classes, endings)
+        absent = [name for number, name in enumerate(classes) if number not in parts["test"].labels]
+        if absent:
+            _LOG.warning("%s has no image of %s: accuracy on it says nothing of that", test, _listed(absent))
     files = [file for part in parts.values() for file in part.files]
     labels = [label for part in parts.values() for label in part.labels]
     rows = pixels(file_rows(files, labels), lambda number: str(files[number]), len(files), side)
@@ -79,6 +83,11 @@ def _parts(path: Path, endings: frozenset[str]) -> tuple[Path, Path | None]:
             f"{path} has no class folders: give a directory with a folder of images for each class (or with train and "
             "test that hold these), or an .npz file"
         )
+    for folder in folders:
+        if folder.name in NEARLY and _folders(folder):
+            raise InputError(
+                f"{folder} holds folders of its own: rename it to {NEARLY[folder.name]}, if it is that part"
+            )
     if not any(folder.name == TRAIN and _folders(folder) for folder in folders):
         return _without_stray_images(path, endings), None
     others = [folder.name for folder in folders if folder.name != TRAIN]

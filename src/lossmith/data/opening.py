@@ -60,7 +60,7 @@ def _opened(data: str, side: int | None) -> Source:
         return Source.from_arrays(read_hub(data, HUB[data]), data, data)
     path = data_path(data)
     if path is None:
-        near = difflib.get_close_matches(data.lower().replace("_", "-"), NAMES, n=2)
+        near = difflib.get_close_matches(data.lower().replace("_", "-"), NAMES, n=2, cutoff=0.7)
         meant = f" (perhaps {' or '.join(near)} is meant)" if near else ""
         raise InputError(f"unknown data {data!r}{meant}: give {KINDS}")
     if not path.is_dir():

@@ -174,6 +174,11 @@ def _sizes(available: int, settings: DataSettings, name: str) -> tuple[int, int]
         validation = max(1, min(VALIDATION_LIMIT, left))
     if train is None:
         train = max(1, available - validation)
+    if train + validation > available and settings.validation_size is None and train < available + 1:
+        raise InputError(
+            f"train_size {train} leaves no sample for validation, since {name} has {available} besides the test part: "
+            f"give {available - 1} at most"
+        )
     if train + validation > available:
         raise InputError(
             f"train_size {train} and validation_size {validation} ask for {train + validation} samples, but {name} has "

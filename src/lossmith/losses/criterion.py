@@ -61,6 +61,8 @@ class Criterion(nn.Module):
             raise InputError(f"reduction is {reduction!r}; it must be 'mean', 'sum' or 'none'")
         if not 0 <= label_smoothing <= 1:
             raise InputError(f"label_smoothing is {label_smoothing}; it must lie between 0 and 1")
+        if weight is not None and not isinstance(weight, Tensor):
+            raise InputError(f"weight is a {type(weight).__name__}; give a tensor (torch.as_tensor makes one)")
         self._set_loss(loss)
         self.ignore_index = ignore_index
         self.reduction = reduction
@@ -69,6 +71,9 @@ class Criterion(nn.Module):
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """The loss of a batch; shapes as for ``torch.nn.CrossEntropyLoss``."""
+        if not isinstance(logits, Tensor) or not logits.is_floating_point():
+            kind = logits.dtype if isinstance(logits, Tensor) else type(logits).__name__
+            raise InputError(f"logits are {kind}; give a floating tensor")
         if logits.ndim == 0:
             raise InputError("logits must have a class dimension: (K,), (N, K) or (N, K, d1, …)")
         dim = 0 if logits.ndim == 1 else 1
@@ -111,6 +116,8 @@ class Criterion(nn.Module):
             )
         if not isinstance(targets, Tensor):
             raise InputError(f"targets are a {type(targets).__name__}; give a tensor (torch.as_tensor makes one)")
+        if targets.dtype == torch.bool:
+            raise InputError("targets are true or false; give class indices (targets.long()) or class probabilities")
         if targets.shape == logits.shape:
             if not targets.is_floating_point():
                 raise InputError(
@@ -148,4 +155,6 @@ class Criterion(nn.Module):
 
     def extra_repr(self) -> str:
         """Formula and settings."""
-        return f"{self.loss!r}, reduction={self.reduction!r}, label_smoothing={self.label_smoothing:g}"
+        more = "" if self.weight is None else f", weight={self.weight.tolist()}"
+        more += "" if self.ignore_index == -100 else f", ignore_index={self.ignore_index}"
+        return f"{self.loss!r}, reduction={self.reduction!r}, label_smoothing={self.label_smoothing:g}{more}"

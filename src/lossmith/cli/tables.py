@@ -35,7 +35,7 @@ def conclude_search(directory: Path, outcome: Outcome, pictures: Sequence[Path])
 def tie_text(finalists: Sequence[dict[str, Any]]) -> str:
     """That cross-entropy did as well as the winner, where it did."""
     means = {row["name"]: row["mean"] for row in finalists if math.isfinite(row["mean"])}
-    level = means.get("cross-entropy") == max(means.values(), default=None)
+    level = "cross-entropy" in means and means["cross-entropy"] == max(means.values())
     return "No finalist did better than cross-entropy on the validation data: keep to that.\n" if level else ""
 
 

@@ -174,7 +174,7 @@ def _sizes(available: int, settings: DataSettings, name: str) -> tuple[int, int]
         validation = max(1, min(VALIDATION_LIMIT, left))
     if train is None:
         train = max(1, available - validation)
-    if train + validation > available and settings.validation_size is None and train < available + 1:
+    if train + validation > available and settings.validation_size is None and train <= available:
         raise InputError(
             f"train_size {train} leaves no sample for validation, since {name} has {available} besides the test part: "
             f"give {available - 1} at most"

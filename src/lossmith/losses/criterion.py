@@ -17,9 +17,9 @@ class Criterion(nn.Module):
 
     ``L_n = −Σ_k w_k φ(h_k, y_k)``, h = softmax(logits). Half precision is computed in float32; value and gradients are
     finite at every finite logit (a float16 result, whose range ends at 65504, may overflow); it can be differentiated
-    twice and compiled. The state dictionary carries the loss, so a restored criterion is the saved one; one saved by
-    ``nn.CrossEntropyLoss`` loads as well and leaves the loss alone. Logits must not be changed in place between the
-    forward and the backward pass.
+    twice, and compiled, then once. The state dictionary carries the loss, so a restored criterion is the saved one; one
+    saved by ``nn.CrossEntropyLoss`` loads as well and leaves the loss alone. Logits must not be changed in place
+    between the forward and the backward pass.
 
     Args:
         loss: One loss (not a population).

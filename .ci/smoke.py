@@ -31,7 +31,7 @@ assert logits.grad is not None, "the criterion gave no gradient"
 
 command = Path(sys.executable).with_name("lossmith")
 text = subprocess.run([command, "--help"], check=True, capture_output=True, text=True).stdout
-for word in ("evolve", "compare", "explain", "trace", "attack", "damage", "basin"):
+for word in ("evolve", "compare", "explain", "trace", "attack", "corruption", "basin"):
     assert word in text, f"`lossmith --help` does not name {word}"
 
 print(f"lossmith {version('lossmith')} works as a wheel: {len(modules)} modules, criterion, command line, py.typed")

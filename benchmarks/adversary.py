@@ -18,10 +18,10 @@ from typing import Any
 
 import torch
 
+from lossmith.analysis.basin import basin
+from lossmith.analysis.robustness import AttackPlan, robustness
+from lossmith.analysis.trained import train_loss
 from lossmith.data import DataSettings
-from lossmith.evaluation.basin import basin
-from lossmith.evaluation.robustness import AttackPlan, robustness
-from lossmith.evaluation.subjects import train_subject
 from lossmith.losses import Loss, cross_entropy
 from lossmith.search import Objective, ObjectiveSettings, accuracy
 from lossmith.study import EvolveSettings
@@ -67,21 +67,21 @@ def measured() -> dict[str, Any]:
     adversaries = {
         name: candidates(accuracy, settings.recipe.model_copy(update={"adversary": name})) for name in ("fgsm", "pgd")
     }
-    subject = train_subject(job.task, "cross-entropy", cross_entropy(), range(8), settings.recipe)
+    trained_loss = train_loss(job.task, "cross-entropy", cross_entropy(), range(8), settings.recipe)
     inputs, targets = job.test()
-    white = job.task.white
-    assert white is not None
+    max_pixel = job.task.max_pixel
+    assert max_pixel is not None
     whole = AttackPlan(epsilons=(0.1,), attacks=("fgsm", "pgd"))
     return {
         "robust_objective": {name: ratio(work, plain) for name, work in robust.items()},
         "adversarial_training": {name: ratio(work, plain, 3) for name, work in adversaries.items()},
         "basin": statistics.median(
-            seconds(lambda: basin(subject, inputs, targets, hessian_samples=0)) for _ in range(PAIRS)
+            seconds(lambda: basin(trained_loss, inputs, targets, hessian_samples=0)) for _ in range(PAIRS)
         ),
         "basin_with_eigenvalue": statistics.median(
-            seconds(lambda: basin(subject, inputs, targets)) for _ in range(PAIRS)
+            seconds(lambda: basin(trained_loss, inputs, targets)) for _ in range(PAIRS)
         ),
-        "attack": seconds(lambda: robustness(subject, inputs, targets, white, whole)),
+        "attack": seconds(lambda: robustness(trained_loss, inputs, targets, max_pixel, whole)),
     }
 
 

@@ -40,7 +40,7 @@ from torch import Tensor, nn
 
 from lossmith.data import DataSettings
 from lossmith.losses import Criterion, Loss
-from lossmith.nets import ModelSettings, Normalise
+from lossmith.nets import ModelSettings, Normalize
 from lossmith.search import SearchSettings
 from lossmith.seeds import derive
 from lossmith.study import EvolveSettings, RunSettings, Study, evolve
@@ -76,11 +76,11 @@ class Prepared:
     def __init__(self, settings: EvolveSettings, indexed: bool = False) -> None:
         job = Job.open(settings)
         self.job, self.recipe = job, settings.recipe
-        normalise = job.task.build(0).get_submodule("0")
-        assert isinstance(normalise, Normalise)
-        self.train = Samples.of(normalise(job.task.inputs), job.task.targets, indexed)
-        self.validation = (normalise(job.validation[0]), job.validation[1])
-        self._normalise = normalise
+        normalize = job.task.build(0).get_submodule("0")
+        assert isinstance(normalize, Normalize)
+        self.train = Samples.of(normalize(job.task.inputs), job.task.targets, indexed)
+        self.validation = (normalize(job.validation[0]), job.validation[1])
+        self._normalize = normalize
 
     def network(self, loss: nn.Module, seed: int) -> nn.Module:
         """A network trained by the ordinary loop."""
@@ -93,7 +93,7 @@ class Prepared:
     def test(self) -> tuple[Tensor, Tensor]:
         """Normalised test inputs and their labels."""
         inputs, targets = self.job.test()
-        return self._normalise(inputs), targets
+        return self._normalize(inputs), targets
 
 
 def by_optuna(settings: EvolveSettings, indexed: bool = False) -> Ended:
@@ -252,7 +252,7 @@ def main(arguments: list[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     settings = EvolveSettings(
         data=DataSettings(train_size=given.train_size, label_noise=0.4),
-        model=ModelSettings(model=given.model),
+        model=ModelSettings(name=given.model),
         recipe=Recipe(lr=0.05, batch_size=50, epochs=given.epochs),
         search=SearchSettings(
             population=given.population,

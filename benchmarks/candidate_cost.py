@@ -105,7 +105,7 @@ def task_of(model: str, samples: int, device: torch.device = CPU) -> Task:
     else:
         part = search_parts(open_source("digits"), DataSettings(train_size=min(samples, 800))).train
         inputs, targets = part.inputs, part.targets
-    factory = network_factory(ModelSettings(model=model), inputs, 10)
+    factory = network_factory(ModelSettings(name=model), inputs, 10)
     return Task(factory, inputs.to(device), targets.to(device), 10)
 
 

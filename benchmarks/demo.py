@@ -19,7 +19,7 @@ from lossmith.nets import ModelSettings, network_factory
 from lossmith.search import residual
 from lossmith.seeds import generator
 from lossmith.study import EvolveSettings, evolve
-from lossmith.study.settings import validated
+from lossmith.study.config import validated
 from lossmith.training import Recipe, Task, train
 
 

@@ -170,11 +170,11 @@ def plot(found: dict[str, dict[str, Any]]) -> Figure:
             end = max(max(one["trained"]) for one in part["searches"].values())
             for row, target in enumerate(TARGETS):
                 panel = axes[row, column]
-                for (name, costs), (colour, line) in zip(part["targets"][target]["costs"].items(), LOOKS, strict=True):
+                for (name, costs), (color, line) in zip(part["targets"][target]["costs"].items(), LOOKS, strict=True):
                     reached = sorted(value for value in costs if math.isfinite(value))
                     shares = [number / len(costs) for number in range(len(reached) + 1)]
                     places, heights = [0.0, *reached, end], [*shares, shares[-1]]
-                    panel.step(places, heights, where="post", color=colour, ls=line, lw=2, label=name)
+                    panel.step(places, heights, where="post", color=color, ls=line, lw=2, label=name)
                 panel.set(title=f"{job}: as good as {target}", xlabel="candidates trained", ylim=(-0.02, 1.05))
             axes[0, column].legend(loc="lower right")
         for row in range(len(TARGETS)):
@@ -196,7 +196,7 @@ def page(found: dict[str, dict[str, Any]]) -> str:
     return "\n".join([*lines, "![share of the searches that have reached the targets](reached.png)", ""])
 
 
-def summarise(folder: Path) -> str:
+def summarize(folder: Path) -> str:
     """Write ``summary.json``, ``summary.md`` and the figure over all jobs of a folder."""
     found = {job: summed_up(folder / job) for job in ("digits", "mnist") if (folder / job).is_dir()}
     text = page(found)

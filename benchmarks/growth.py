@@ -27,7 +27,7 @@ from lossmith.nets import ModelSettings, network_factory
 from lossmith.search import residual
 from lossmith.seeds import generator
 from lossmith.training import Recipe, Task
-from lossmith.training.population import PopulationRun
+from lossmith.training.engines.population import PopulationRun
 
 BASE = {"population": 16, "classes": 10, "batch": 50}
 SMALLEST = {"population": 1, "classes": 2, "batch": 2}
@@ -49,7 +49,7 @@ def task_of(model: str, classes: int, batch: int, device: torch.device) -> Task:
     """Random images of the digits' shape, enough for two batches and every class."""
     samples = max(2 * batch, classes)
     inputs = torch.randint(17, (samples, 1, 8, 8), generator=generator("growth", samples), dtype=torch.uint8)
-    factory = network_factory(ModelSettings(model=model), inputs, classes)
+    factory = network_factory(ModelSettings(name=model), inputs, classes)
     return Task(factory, inputs.to(device), (torch.arange(samples) % classes).to(device), classes)
 
 

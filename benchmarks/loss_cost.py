@@ -27,7 +27,7 @@ from lossmith.losses import Criterion, Loss, cross_entropy, find
 from lossmith.search import residual
 from lossmith.seeds import generator
 from lossmith.training import Recipe
-from lossmith.training.plain import PlainRun
+from lossmith.training.engines.sequential import SequentialRun
 
 Value = Callable[[Tensor, Tensor], Tensor]
 Pass = Callable[[Value, Tensor, Tensor], Callable[[], object]]
@@ -64,7 +64,7 @@ def share(model: str, batch: int, rounds: int, device: torch.device = CPU) -> di
     """Seconds of a training step, and the share of the loss in it."""
     task = task_of(model, max(2 * batch, 256), device)
     loss = loss_of(task.classes)
-    run = PlainRun(task, loss, 0, Recipe(batch_size=batch, lr=0.01))
+    run = SequentialRun(task, loss, 0, Recipe(batch_size=batch, lr=0.01))
     step = median_seconds(run.step, rounds, warm=1, device=device)
     logits = torch.randn(batch, task.classes, generator=generator("logits")).to(device).requires_grad_()
     targets = (torch.arange(batch) % task.classes).to(device)
@@ -85,7 +85,7 @@ def share(model: str, batch: int, rounds: int, device: torch.device = CPU) -> di
     }
 
 
-def against(
+def contrasts(
     first: Value, second: Value, logits: Tensor, targets: Tensor, pairs: int, passes: Pass = backward
 ) -> dict[str, Any]:
     """Pairs of times of two losses, each the median of some passes that take turns, so that noise meets both."""
@@ -111,15 +111,15 @@ def many_classes(classes: int, batch: int, pairs: int, compiled: bool, device: t
     for name, loss in losses_of(classes).items():
         ours: Value = Criterion(loss)
         found[name] = {
-            "eager": against(ours, theirs, logits, targets, pairs),
-            "no_gradient": against(ours, theirs, logits, targets, pairs, forward),
-            "class_probabilities": against(ours, theirs, logits, probabilities, pairs),
+            "eager": contrasts(ours, theirs, logits, targets, pairs),
+            "no_gradient": contrasts(ours, theirs, logits, targets, pairs, forward),
+            "class_probabilities": contrasts(ours, theirs, logits, probabilities, pairs),
         }
         if compiled:
             say(f"compiling {name}")
             both = (torch.compile(ours), torch.compile(theirs))
-            found[name]["compiled"] = against(*both, logits, targets, pairs)
-            found[name]["compiled_against_eager"] = against(both[0], theirs, logits, targets, pairs)
+            found[name]["compiled"] = contrasts(*both, logits, targets, pairs)
+            found[name]["compiled_against_eager"] = contrasts(both[0], theirs, logits, targets, pairs)
     return found
 
 

@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     print(f"{'network':10}{'P':>5}{titles}")
     for model in ("mlp", "cnn"):
-        factory = network_factory(ModelSettings(model=model), parts.train.inputs, parts.classes)
+        factory = network_factory(ModelSettings(name=model), parts.train.inputs, parts.classes)
         task = Task(factory, samples.inputs, samples.targets, parts.classes)
         work = operations(task, recipe)
         for size in given.populations:

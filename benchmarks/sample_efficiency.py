@@ -46,7 +46,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from efficiency import SEARCHES, TARGETS, cost, summarise
+from efficiency import SEARCHES, TARGETS, cost, summarize
 from machine import CPU, add_device, machine, say
 
 from lossmith.data import DataSettings
@@ -176,7 +176,7 @@ def made(job: str, seeds: range, size: Size, folder: Path, mnist: Path | None, d
             path = folder / f"{choice['space']}-{choice['invariant']}-{seed}.json"
             settings = settings_of(job, name, seed, size, mnist, device)
             kept = settings.model_dump(mode="json")
-            kept["data"]["data"] = Path(kept["data"]["data"]).name
+            kept["data"]["source"] = Path(kept["data"]["source"]).name
             if path.exists():
                 if read_json(path)["settings"] != kept:
                     raise SystemExit(f"{path} holds another search; choose another --folder")
@@ -218,7 +218,7 @@ def main(arguments: list[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     torch.set_num_threads(given.threads)
     if given.job == "summary":
-        print(summarise(given.folder))
+        print(summarize(given.folder))
         return
     size = Size(given.population, given.generations, given.replicates, given.networks)
     seeds = range(given.first_seed, given.first_seed + given.seeds)

@@ -4,7 +4,7 @@
 
 Studies on digits with 40 % of the labels replaced (those of ``noisy-digits.toml``, with another seed, split and noise
 each), in the spaces ``residual`` with the exact invariant and ``taylor`` without one, each once without and once with
-``hopeless``. Both train one after the other in this process, in turn, so that the seconds can be compared.
+``prune_at``. Both train one after the other in this process, in turn, so that the seconds can be compared.
 
 Written down before the run. The winner is unchanged if both studies choose the same candidate, or both cross-entropy or
 the same label smoothing. A candidate that is given up keeps the low fitness of that moment, which can order the worst
@@ -27,7 +27,7 @@ from scipy import stats
 from lossmith.cli.flags import settings_document
 from lossmith.losses.files import write_json, write_whole
 from lossmith.study import EvolveSettings, evolve
-from lossmith.study.settings import validated
+from lossmith.study.config import validated
 
 SPACES = (("residual", "exact"), ("taylor", "none"))
 
@@ -37,7 +37,7 @@ def settings_of(number: int, space: str, invariant: str, share: float | None, ge
     document = settings_document(Path(__file__).with_name("noisy-digits.toml"))
     document["data"] |= {"split_seed": number, "noise_seed": number}
     document["search"] |= {"seed": number, "space": space, "invariant": invariant, "generations": generations}
-    document["run"] |= {"hopeless": share, "training": "population"}
+    document["run"] |= {"prune_at": share, "training": "population"}
     return validated(EvolveSettings, document, "noisy-digits.toml")
 
 

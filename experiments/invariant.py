@@ -43,9 +43,9 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from lossmith.data import DataSettings, Source, open_source, search_parts
-from lossmith.evaluation.statistics import holm
 from lossmith.losses import Loss, taylor
 from lossmith.losses.files import read_json, write_json, write_whole
+from lossmith.metrics.statistics import holm
 from lossmith.nets import ModelSettings, network_factory
 from lossmith.report import save_figure
 from lossmith.report.figures import EVOLVED, OTHER, PLAIN, styled

@@ -56,20 +56,20 @@ import torch
 from matplotlib.figure import Figure
 from scipy import stats
 
+from lossmith.analysis.baselines import Axis
 from lossmith.cli.flags import settings_document
 from lossmith.data import open_source
-from lossmith.evaluation.baselines import Axis
-from lossmith.evaluation.statistics import Difference, holm, welch
 from lossmith.losses import Loss, Term, cross_entropy
 from lossmith.losses.files import read_json, write_json, write_whole
+from lossmith.metrics.statistics import Difference, holm, welch
 from lossmith.nets import network_factory
 from lossmith.report import save_figure
 from lossmith.report.figures import EVOLVED, PLAIN, styled
 from lossmith.seeds import derive
-from lossmith.store import Store
 from lossmith.study import EvolveSettings, evolve
+from lossmith.study.config import validated, with_data, write_toml
 from lossmith.study.evolve import Job
-from lossmith.study.settings import validated, with_data, write_toml
+from lossmith.study.store import Store
 from lossmith.training import Recipe, accuracy, repeated, train
 
 NOISES = {"clean": 0.0, "noisy": 0.4}
@@ -93,7 +93,7 @@ class Setup:
 
 
 @dataclass(frozen=True)
-class Regulariser:
+class Regularizer:
     """A row of the table.
 
     Args:
@@ -155,33 +155,33 @@ def sigmoid(place: int) -> float:
     return 1 / (1 + math.exp(-place))
 
 
-REGULARISERS = (
-    Regulariser(NONE, Axis("", float, 0, 0, 0, 0), lambda setup, _: setup),
-    Regulariser("flooding", Axis("share", power_of_two, -6, -3, -9, -1), flooded),
-    Regulariser("early stopping", Axis("patience", power_of_two, 1, 3, 0, 4), changed(patience=lambda _, s: int(s))),
-    Regulariser(
+REGULARIZERS = (
+    Regularizer(NONE, Axis("", float, 0, 0, 0, 0), lambda setup, _: setup),
+    Regularizer("flooding", Axis("share", power_of_two, -6, -3, -9, -1), flooded),
+    Regularizer("early stopping", Axis("patience", power_of_two, 1, 3, 0, 4), changed(patience=lambda _, s: int(s))),
+    Regularizer(
         "dropout",
         Axis("rate", lambda place: 0.15 * place, 1, 3, 1, 6),
         lambda setup, strength: replace(setup, dropout=strength),
     ),
-    Regulariser(
+    Regularizer(
         "weight decay", Axis("decay", lambda place: 10.0 ** (place / 2), -7, -5, -10, -2), changed(weight_decay=as_is)
     ),
-    Regulariser(
+    Regularizer(
         "label smoothing",
         Axis("α", sigmoid, -3, 0, -5, 5),
         lambda setup, strength: replace(setup, loss=setup.loss.smoothed(strength, setup.classes)),
     ),
-    Regulariser("mixup", Axis("α", power_of_two, -2, 0, -5, 3), changed(mixup=as_is)),
-    Regulariser(
+    Regularizer("mixup", Axis("α", power_of_two, -2, 0, -5, 3), changed(mixup=as_is)),
+    Regularizer(
         "Cutout",
         Axis("eighths of the side", float, 2, 4, 1, 6),
         changed(cutout=lambda setup, strength: max(1, round(setup.side * strength / 8))),
         images=True,
     ),
-    Regulariser("CutMix", Axis("α", power_of_two, -2, 0, -5, 3), changed(cutmix=as_is), images=True),
+    Regularizer("CutMix", Axis("α", power_of_two, -2, 0, -5, 3), changed(cutmix=as_is), images=True),
 )
-BY_NAME = {one.name: one for one in REGULARISERS}
+BY_NAME = {one.name: one for one in REGULARIZERS}
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ class Setting:
     """A loss with a regulariser: places on the axes of its strength and of the learning rate."""
 
     loss: str
-    regulariser: str
+    regularizer: str
     strength: int
     rate: int
 
@@ -234,7 +234,7 @@ class Bench:
 
     def setup(self, setting: Setting) -> Setup:
         """What the networks of a setting are trained with."""
-        one, recipe, inputs = BY_NAME[setting.regulariser], self.settings.recipe, self.job.task.inputs
+        one, recipe, inputs = BY_NAME[setting.regularizer], self.settings.recipe, self.job.task.inputs
         plain = recipe.model_copy(update={"lr": recipe.lr * RATES.value(setting.rate)})
         side = min(inputs.shape[-2:]) if inputs.ndim == 4 else 0
         setup = Setup(self.losses[setting.loss], plain, self.settings.model.dropout, self.job.classes, side)
@@ -285,7 +285,7 @@ class Bench:
         return rows
 
 
-def tuned(bench: Bench, number: int, rows: Sequence[Regulariser], say: Callable[[str], None]) -> dict[str, Any]:
+def tuned(bench: Bench, number: int, rows: Sequence[Regularizer], say: Callable[[str], None]) -> dict[str, Any]:
     """The best setting of each loss with each regulariser, on validation data."""
     seeds = [derive(number, "tuning", k) for k in range(TUNING_SEEDS)]
     fresh = [derive(number, "tuning again", k) for k in range(FINALIST_SEEDS)]
@@ -349,7 +349,7 @@ def condition(plan: Plan, number: int, name: str, work: Path) -> dict[str, Any]:
     losses = {BASELINE: cross_entropy(), OURS: evolved(settings, work / f"{number}-{name}")}
     say("evolved")
     job = Job.open(settings)
-    rows = [one for one in REGULARISERS if job.task.inputs.ndim == 4 or not one.images]
+    rows = [one for one in REGULARIZERS if job.task.inputs.ndim == 4 or not one.images]
     folder = work / f"{number}-{name}-table"
     folder.mkdir(parents=True, exist_ok=True)
     with Store(folder) as store:
@@ -360,8 +360,8 @@ def condition(plan: Plan, number: int, name: str, work: Path) -> dict[str, Any]:
         judged = bench.measured(settled, seeds, job.test())
         say("judged")
     table = {
-        regulariser: {loss: entry(bench, row, judged[row["setting"]]) for loss, row in both.items()}
-        for regulariser, both in chosen.items()
+        regularizer: {loss: entry(bench, row, judged[row["setting"]]) for loss, row in both.items()}
+        for regularizer, both in chosen.items()
     }
     found = {
         "search": number,
@@ -392,7 +392,7 @@ def evolved(settings: EvolveSettings, folder: Path) -> Loss:
 def entry(bench: Bench, row: dict[str, Any], judged: dict[str, list[float]]) -> dict[str, Any]:
     """A cell of the table."""
     setting: Setting = row["setting"]
-    axis = BY_NAME[setting.regulariser].axis
+    axis = BY_NAME[setting.regularizer].axis
     return {
         "strength": axis.value(setting.strength) if axis.name else None,
         "lr": bench.setup(setting).recipe.lr,
@@ -668,7 +668,7 @@ def main() -> None:
     if given.searches < 1 or given.networks < 2 or given.workers < 1:
         parser.error("take at least 1 search, 2 networks and 1 worker")
     settings = validated(EvolveSettings, settings_document(given.file), str(given.file))
-    data = given.data or settings.data.data
+    data = given.data or settings.data.source
     place = str(Path(data).expanduser().absolute()) if Path(data).suffix == ".npz" else data
     plan = Plan(with_data(settings, place), open_source(place).digest, given.networks)
     work = given.work / given.target.name

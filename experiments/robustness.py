@@ -66,24 +66,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lossmith.analysis.basin import Basin, basin
+from lossmith.analysis.corruption import Corruption, input_noise, silenced_units, weight_noise
+from lossmith.analysis.masking import Masking
+from lossmith.analysis.robustness import AttackPlan, Robustness, robustness
+from lossmith.analysis.trained import TrainedLoss, train_loss
 from lossmith.data import DataSettings
-from lossmith.evaluation.basin import Basin, basin
-from lossmith.evaluation.damage import Damage, input_noise, silenced_units, weight_noise
-from lossmith.evaluation.masking import Masking
-from lossmith.evaluation.robustness import AttackPlan, Robustness, robustness
-from lossmith.evaluation.statistics import welch
-from lossmith.evaluation.subjects import Subject, train_subject
 from lossmith.losses import Loss, cross_entropy
 from lossmith.losses.files import read_json, write_json, write_whole
+from lossmith.metrics.statistics import welch
 from lossmith.nets import ModelSettings
 from lossmith.report import plot_attacks, save_figure
-from lossmith.report.minima import plot_basin, plot_damage
+from lossmith.report.minima import plot_basin, plot_corruption
 from lossmith.search import ObjectiveSettings, SearchSettings
 from lossmith.search.objective import figures
 from lossmith.seeds import derive
-from lossmith.store import Store
 from lossmith.study import EvolveSettings, RunSettings, evolve
 from lossmith.study.evolve import Job
+from lossmith.study.store import Store
 from lossmith.training import Recipe, Trained, Way
 
 EPSILON = 0.1
@@ -125,7 +125,7 @@ def plan_of(job: str, data: str) -> Plan:
     if job == "digits":
         return Plan(
             EvolveSettings(
-                data=DataSettings(data=data, train_size=800),
+                data=DataSettings(source=data, train_size=800),
                 recipe=Recipe(epochs=15, lr=0.05),
                 search=SearchSettings(population=16, generations=15),
                 run=RunSettings(training="population", replicates=3),
@@ -146,8 +146,8 @@ def plan_of(job: str, data: str) -> Plan:
         )
     return Plan(
         EvolveSettings(
-            data=DataSettings(data=data, train_size=2000, validation_size=500, test_size=1000),
-            model=ModelSettings(model="cnn", hidden=(64,)),
+            data=DataSettings(source=data, train_size=2000, validation_size=500, test_size=1000),
+            model=ModelSettings(name="cnn", hidden=(64,)),
             recipe=Recipe(epochs=4, lr=0.05),
             search=SearchSettings(population=10, generations=10),
             run=RunSettings(training="plain", finalists=3, finalist_seeds=4),
@@ -219,7 +219,7 @@ class Tuning:
 
     def __init__(self, plan: Plan, job: Job, number: int) -> None:
         self.plan, self.job, self.number = plan, job, number
-        self.objective = ObjectiveSettings(objective="weighted", epsilon=EPSILON).build()
+        self.objective = ObjectiveSettings(metric="weighted", epsilon=EPSILON).build()
         self.known: dict[tuple[str, Setting, str], dict[str, float]] = {}
 
     def measured(self, row: Row, setting: Setting, purpose: str, count: int) -> dict[str, float]:
@@ -228,10 +228,12 @@ class Tuning:
         key = (json.dumps(loss.to_json()["coefficients"]) + json.dumps(loss.to_json()["terms"]), setting, purpose)
         if key not in self.known:
             seeds = [derive(self.number, purpose, k) for k in range(count)]
-            subject = train_subject(self.job.task, row.name, loss, seeds, self.recipe(setting), self.plan.way)
-            trained = Trained(subject.networks, subject.diverged, None, subject.losses, self.job.task.white)
+            trained_loss = train_loss(self.job.task, row.name, loss, seeds, self.recipe(setting), self.plan.way)
+            trained = Trained(
+                trained_loss.networks, trained_loss.diverged, None, trained_loss.losses, self.job.task.max_pixel
+            )
             found = figures(self.objective(trained, *self.job.validation))
-            sound = ~subject.diverged.cpu()
+            sound = ~trained_loss.diverged.cpu()
             self.known[key] = {name: float((found[name] * sound).mean()) for name in (CLEAN, ROBUST)}
         return self.known[key]
 
@@ -247,7 +249,7 @@ class Tuning:
             for setting in wanted:
                 tried[setting] = self.measured(row, setting, "tuning", self.plan.tuning_seeds)[row.objective]
             top = max(tried, key=tried.__getitem__)
-            wanted = [setting for setting in neighbours(top) if setting not in tried]
+            wanted = [setting for setting in neighbors(top) if setting not in tried]
         leading = sorted(tried, key=tried.__getitem__, reverse=True)[: self.plan.finalists]
         again = {
             setting: self.measured(row, setting, "tuning again", self.plan.finalist_seeds)[row.objective]
@@ -257,7 +259,7 @@ class Tuning:
         return chosen, again[chosen], len(tried)
 
 
-def neighbours(setting: Setting) -> list[Setting]:
+def neighbors(setting: Setting) -> list[Setting]:
     """The settings one step from another, within what grids can be extended to."""
     rate, place = setting.rate, setting.smoothing
     found = [Setting(other, place) for other in (rate - 1, rate + 1) if FAR_RATES[0] <= other <= FAR_RATES[1]]
@@ -314,7 +316,7 @@ def study(job_name: str, data: str, number: int, target: Path, work: Path) -> Pa
     for name, (row, setting, validation, tried) in tuned.items():
         loss = row.build(setting, job.classes)
         seeds = [derive(number, "final", k) for k in range(NETWORKS)]
-        subject = train_subject(job.task, name, loss, seeds, tuning.recipe(setting), plan.way)
+        trained_loss = train_loss(job.task, name, loss, seeds, tuning.recipe(setting), plan.way)
         document[name] = {
             "loss": loss.to_json(),
             "formula": loss.formula(),
@@ -323,7 +325,7 @@ def study(job_name: str, data: str, number: int, target: Path, work: Path) -> Pa
             "tuned_for": row.objective,
             "validation": validation,
             "tried": tried,
-            **judged(plan, subject, inputs, targets, job, number),
+            **judged(plan, trained_loss, inputs, targets, job, number),
         }
         print(f"{job_name} {number}: {name}, {time.perf_counter() - started:.0f} s", flush=True)
     settings = plan.settings.model_dump(mode="json")
@@ -345,34 +347,34 @@ def study(job_name: str, data: str, number: int, target: Path, work: Path) -> Pa
 
 def without_place(settings: EvolveSettings) -> EvolveSettings:
     """The same settings wherever the data lies."""
-    place = settings.data.model_copy(update={"data": Path(settings.data.data).name})
+    place = settings.data.model_copy(update={"data": Path(settings.data.source).name})
     return settings.model_copy(update={"data": place})
 
 
 def judged(
-    plan: Plan, subject: Subject, inputs: torch.Tensor, targets: torch.Tensor, job: Job, number: int
+    plan: Plan, trained_loss: TrainedLoss, inputs: torch.Tensor, targets: torch.Tensor, job: Job, number: int
 ) -> dict[str, Any]:
     """Everything that is measured of the networks of one loss on test data."""
-    white = job.task.white
-    assert white is not None
+    max_pixel = job.task.max_pixel
+    assert max_pixel is not None
     fgsm = AttackPlan(epsilons=FGSM, attacks=("fgsm",), samples=plan.fgsm_samples, seed=number)
     whole = AttackPlan(**{**plan.attacks.__dict__, "seed": number})
     few, labels = inputs[: plan.looked_at], targets[: plan.looked_at]
-    damages: list[Damage] = [
-        input_noise(subject, few, labels, LEVELS["input noise"], seed=number, white=white),
-        weight_noise(subject, few, labels, LEVELS["weight noise"], seed=number),
-        silenced_units(subject, few, labels, LEVELS["silenced units"], seed=number),
+    corruptions: list[Corruption] = [
+        input_noise(trained_loss, few, labels, LEVELS["input noise"], seed=number, max_pixel=max_pixel),
+        weight_noise(trained_loss, few, labels, LEVELS["weight noise"], seed=number),
+        silenced_units(trained_loss, few, labels, LEVELS["silenced units"], seed=number),
     ]
-    slices = basin(subject, few, labels, points=plan.points, seed=number, hessian_samples=plan.hessian_samples)
+    slices = basin(trained_loss, few, labels, points=plan.points, seed=number, hessian_samples=plan.hessian_samples)
     return {
-        "clean": figures_of(robustness(subject, inputs, targets, white, AttackPlan((0.0,), ("fgsm",), seed=number)))[
-            "clean"
-        ],
-        "fgsm": figures_of(robustness(subject, inputs, targets, white, fgsm)),
-        "attacks": figures_of(robustness(subject, inputs, targets, white, whole)),
+        "clean": figures_of(
+            robustness(trained_loss, inputs, targets, max_pixel, AttackPlan((0.0,), ("fgsm",), seed=number))
+        )["clean"],
+        "fgsm": figures_of(robustness(trained_loss, inputs, targets, max_pixel, fgsm)),
+        "attacks": figures_of(robustness(trained_loss, inputs, targets, max_pixel, whole)),
         "damage": {
-            damage.kind: {"clean": damage.clean.tolist(), "accuracy": damage.accuracy.mean(2).tolist()}
-            for damage in damages
+            corruption.kind: {"clean": corruption.clean.tolist(), "accuracy": corruption.accuracy.mean(2).tolist()}
+            for corruption in corruptions
         },
         "basin": {
             "t": slices.t.tolist(),
@@ -383,7 +385,7 @@ def judged(
             "accuracy": slices.accuracy.mean(1).tolist(),
             "cross_entropy": slices.cross_entropy.mean(1).tolist(),
         },
-        "diverged": subject.diverged.tolist(),
+        "diverged": trained_loss.diverged.tolist(),
     }
 
 
@@ -556,18 +558,18 @@ def pooled_basin(studies: Sequence[dict[str, Any]], name: str) -> Basin:
     return Basin(np.array(rows[0]["t"]), accuracy, entropy, eigenvalue, converged, diverged)
 
 
-def pooled_damage(studies: Sequence[dict[str, Any]], name: str) -> list[Damage]:
+def pooled_corruption(studies: Sequence[dict[str, Any]], name: str) -> list[Corruption]:
     """All networks of a loss under each damage."""
     found = []
     for kind, levels in LEVELS.items():
         rows = [one["losses"][name]["damage"][kind] for one in studies]
         accuracy = np.concatenate([np.array(row["accuracy"], dtype=float) for row in rows])[:, :, None]
         clean = np.concatenate([np.array(row["clean"], dtype=float) for row in rows])
-        found.append(Damage(kind, np.array(levels), clean, accuracy))
+        found.append(Corruption(kind, np.array(levels), clean, accuracy))
     return found
 
 
-def summarise(job: str, target: Path, command: str) -> None:
+def summarize(job: str, target: Path, command: str) -> None:
     """Write what came out: ``summary.json``, ``summary.md`` and the pictures."""
     studies = [read_json(path) for path in sorted(target.glob("study-*.json"))]
     found = claims(studies)
@@ -578,7 +580,8 @@ def summarise(job: str, target: Path, command: str) -> None:
     save_figure(plot_attacks([pooled(studies, name, "attacks") for name in four]), target / "attacks.png")
     save_figure(plot_basin([pooled_basin(studies, name) for name in three], three), target / "figure4.png")
     save_figure(
-        plot_damage([pooled_damage(studies, name) for name in three], three, "white pixels"), target / "damage.png"
+        plot_corruption([pooled_corruption(studies, name) for name in three], three, "white pixels"),
+        target / "damage.png",
     )
     document = {
         "command": command,
@@ -693,7 +696,7 @@ def page(job: str, studies: Sequence[dict[str, Any]], found: Sequence[Claim], co
         "![Figure 2](figure2.png)",
         "![Attacks](attacks.png)",
         "![Figure 4](figure4.png)",
-        "![Damage](damage.png)",
+        "![Corruption](damage.png)",
         "",
     ]
     return "\n".join(lines)
@@ -747,7 +750,7 @@ def main() -> None:
             print(one.result(), flush=True)
     extra = " --data mnist.npz" if given.job == "mnist" else ""
     command = f"python experiments/robustness.py {given.job} results/robustness/{given.job}{extra} --jobs {given.jobs}"
-    summarise(given.job, given.target, command)
+    summarize(given.job, given.target, command)
 
 
 if __name__ == "__main__":

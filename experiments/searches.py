@@ -16,13 +16,13 @@ from typing import Any
 import torch
 from scipy import stats
 
+from lossmith.analysis import Comparison
 from lossmith.cli.evolve import draw
 from lossmith.cli.flags import settings_document
-from lossmith.evaluation import Comparison
-from lossmith.evaluation.statistics import welch
+from lossmith.metrics.statistics import welch
 from lossmith.report import plot_comparison, save_figure
 from lossmith.study import CompareSettings, EvolveSettings, compare_losses, evolve
-from lossmith.study.settings import validated
+from lossmith.study.config import validated
 
 
 def one(file: Path, number: int, work: Path, target: Path, seeds: int) -> dict[str, Any]:

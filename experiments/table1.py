@@ -52,20 +52,20 @@ import torch
 from matplotlib.figure import Figure
 from scipy import stats
 
+from lossmith.analysis.baselines import learning_rates
 from lossmith.cli.flags import settings_document
 from lossmith.data import open_source
-from lossmith.evaluation.baselines import learning_rates
-from lossmith.evaluation.statistics import holm, welch
 from lossmith.losses import Loss, cross_entropy
 from lossmith.losses.files import read_json, write_json, write_whole
+from lossmith.metrics.statistics import holm, welch
 from lossmith.report import save_figure
 from lossmith.report.figures import EVOLVED, OTHER, PLAIN, styled
 from lossmith.seeds import derive
-from lossmith.store import Store
 from lossmith.study import EvolveSettings, Result, Study
+from lossmith.study.config import validated, with_data, write_toml
 from lossmith.study.evolve import Job
-from lossmith.study.front import DROPPED
-from lossmith.study.settings import validated, with_data, write_toml
+from lossmith.study.pareto import PRUNED
+from lossmith.study.store import Store
 from lossmith.training import Trained, Way, accuracy, choose_way, repeated, train
 
 FACTOR = {"none": 1, "published": 2, "exact": 2}
@@ -130,9 +130,9 @@ def searched(plan: Plan, number: int, arm: str, work: Path) -> dict[str, Any]:
             seed = derive(number, "search", study.generation)
             losses = [candidate.loss for candidate in chunk]
             begun = time.perf_counter()
-            found = trained(job, settings, losses, [seed], way, settings.run.partial, settings.run.hopeless)
+            found = trained(job, settings, losses, [seed], way, settings.run.partial, settings.run.prune_at)
             seconds = (time.perf_counter() - begun) / len(chunk)
-            rows = zip(chunk, on_validation(found, job), found.diverged.tolist(), dropped(found), strict=True)
+            rows = zip(chunk, on_validation(found, job), found.diverged.tolist(), pruned(found), strict=True)
             study.record(
                 Result(
                     candidate,
@@ -140,7 +140,7 @@ def searched(plan: Plan, number: int, arm: str, work: Path) -> dict[str, Any]:
                     "diverged" if lost else "ok",
                     (right,),
                     seconds,
-                    {DROPPED: (float(gone),)},
+                    {PRUNED: (float(gone),)},
                 )
                 for candidate, right, lost, gone in rows
             )
@@ -159,7 +159,7 @@ def searched(plan: Plan, number: int, arm: str, work: Path) -> dict[str, Any]:
             "trained": trained_of(study),
             "status": [row["status"] for row in rows_of],
             "fitness": [row["fitness"] for row in rows_of],
-            "dropped": sum(int(row["figures"].get(DROPPED, [0.0])[0]) for row in rows_of),
+            "dropped": sum(int(row["figures"].get(PRUNED, [0.0])[0]) for row in rows_of),
             "finalists": [{key: row[key] for key in ("name", "scores")} for row in finalists],
             "chosen": best["name"],
             "lr": settings.recipe.lr,
@@ -245,11 +245,11 @@ def trained(
     seeds: Sequence[int],
     way: Way,
     share: float = 1.0,
-    drop: float | None = None,
+    prune_at: float | None = None,
 ) -> Trained:
     """Each loss trained with each seed."""
     population = repeated(Loss.stack(losses), len(seeds))
-    return train(job.task, population, [*seeds] * len(losses), settings.recipe, way, share=share, drop=drop)
+    return train(job.task, population, [*seeds] * len(losses), settings.recipe, way, share=share, prune_at=prune_at)
 
 
 def on_validation(found: Trained, job: Job) -> list[float]:
@@ -260,9 +260,9 @@ def on_validation(found: Trained, job: Job) -> list[float]:
     return scores
 
 
-def dropped(found: Trained) -> list[bool]:
+def pruned(found: Trained) -> list[bool]:
     """Which networks were given up."""
-    gone: list[bool] = (torch.zeros_like(found.diverged) if found.dropped is None else found.dropped).tolist()
+    gone: list[bool] = (torch.zeros_like(found.diverged) if found.pruned is None else found.pruned).tolist()
     return gone
 
 
@@ -549,7 +549,7 @@ def main() -> None:
     settings = validated(EvolveSettings, settings_document(given.file), str(given.file))
     if settings.run.replicates != 1:
         parser.error(f"{given.file} has {settings.run.replicates} replicates; a trained candidate is one network here")
-    data = given.data or settings.data.data
+    data = given.data or settings.data.source
     place = str(Path(data).expanduser().absolute()) if Path(data).suffix == ".npz" else data
     plan = Plan(with_data(settings, place), open_source(place).digest, given.networks)
     work, numbers = given.work / given.target.name, range(given.searches)

@@ -13,6 +13,10 @@ import torch
 from packaging.requirements import Requirement
 from torch import Tensor, nn
 
+from lossmith.analysis.adversarial import fgsm_correct, pgd_correct
+from lossmith.analysis.masking import Masking
+from lossmith.analysis.robustness import AttackPlan, robustness
+from lossmith.analysis.trained import TrainedLoss, train_loss
 from lossmith.attacks import (
     GRADIENTS,
     checked_epsilon,
@@ -25,12 +29,8 @@ from lossmith.attacks import (
 )
 from lossmith.attacks.library import ATTACKS as LIBRARY
 from lossmith.attacks.library import library_attack, run_toolbox
-from lossmith.data import DataSettings, Source, open_source, pixel_white, search_parts
+from lossmith.data import DataSettings, Source, find_max_pixel, open_source, search_parts
 from lossmith.errors import InputError
-from lossmith.evaluation.masking import Masking
-from lossmith.evaluation.robustness import AttackPlan, robustness
-from lossmith.evaluation.subjects import Subject, train_subject
-from lossmith.evaluation.survivors import fgsm_survivors, pgd_survivors
 from lossmith.losses import Loss, baikal, cross_entropy, mae, mse
 from lossmith.nets import ModelSettings, network_factory
 from lossmith.training import Networks, Recipe, Task, accuracy, train
@@ -49,15 +49,15 @@ def digits() -> tuple[Task, Tensor, Tensor]:
 
 
 @pytest.fixture(scope="module")
-def subject(digits: tuple[Task, Tensor, Tensor]) -> Subject:
-    return train_subject(digits[0], "MSE", mse(), [1, 2, 3], RECIPE)
+def trained_loss(digits: tuple[Task, Tensor, Tensor]) -> TrainedLoss:
+    return train_loss(digits[0], "MSE", mse(), [1, 2, 3], RECIPE)
 
 
 @pytest.fixture(scope="module")
-def convolutional(digits: tuple[Task, Tensor, Tensor]) -> Subject:
+def convolutional(digits: tuple[Task, Tensor, Tensor]) -> TrainedLoss:
     task, inputs, _ = digits
-    factory = network_factory(ModelSettings(model="conv", hidden=(16,)), inputs, CLASSES)
-    return train_subject(Task(factory, task.inputs, task.targets, CLASSES, 16.0), "ce", cross_entropy(), [1], RECIPE)
+    factory = network_factory(ModelSettings(name="conv", hidden=(16,)), inputs, CLASSES)
+    return train_loss(Task(factory, task.inputs, task.targets, CLASSES, 16.0), "ce", cross_entropy(), [1], RECIPE)
 
 
 def slope_of(loss: Loss) -> Any:
@@ -67,14 +67,14 @@ def slope_of(loss: Loss) -> Any:
 class TestGradients:
     @pytest.mark.parametrize("loss", [cross_entropy(), mse(), baikal()])
     def test_against_autograd_of_the_loss(
-        self, subject: Subject, digits: tuple[Task, Tensor, Tensor], loss: Loss
+        self, trained_loss: TrainedLoss, digits: tuple[Task, Tensor, Tensor], loss: Loss
     ) -> None:
         _, inputs, targets = digits
         images = inputs[:20].float().expand(3, 20, 1, 8, 8)
-        _, (found,) = input_gradients(subject.networks.forward, images, targets[:20], [slope_of(loss)])
+        _, (found,) = input_gradients(trained_loss.networks.forward, images, targets[:20], [slope_of(loss)])
         for member in range(3):
             leaf = inputs[:20].float().requires_grad_()
-            value = loss.value(subject.networks.member(member)(leaf), targets[:20]).sum()
+            value = loss.value(trained_loss.networks.member(member)(leaf), targets[:20]).sum()
             (wanted,) = torch.autograd.grad(value, leaf)
             torch.testing.assert_close(found[member], wanted, rtol=1e-4, atol=1e-6)
 
@@ -102,21 +102,21 @@ class TestGradients:
         assert [gradient.shape for gradient in found] == [(1, 6, 4)] * len(GRADIENTS)
 
     def test_members_do_not_touch_each_other(
-        self, monkeypatch: pytest.MonkeyPatch, subject: Subject, digits: tuple[Task, Tensor, Tensor]
+        self, monkeypatch: pytest.MonkeyPatch, trained_loss: TrainedLoss, digits: tuple[Task, Tensor, Tensor]
     ) -> None:
         """In parts of the samples, too, whose size depends on how many networks there are."""
         _, inputs, targets = digits
         monkeypatch.setattr(importlib.import_module("lossmith.training.networks"), "SAMPLES", 120)
-        assert subject.networks.rows(inputs) == 40
-        assert subject.networks.select([0]).rows(inputs) == 120
-        together = pgd_survivors(subject.networks, subject.losses, inputs, targets, 0.1, 16.0, 3, 0)
-        whole = fgsm_survivors(subject.networks, subject.losses, inputs, targets, [0.1], 16.0)
+        assert trained_loss.networks.rows(inputs) == 40
+        assert trained_loss.networks.select([0]).rows(inputs) == 120
+        together = pgd_correct(trained_loss.networks, trained_loss.losses, inputs, targets, 0.1, 16.0, 3, 0)
+        whole = fgsm_correct(trained_loss.networks, trained_loss.losses, inputs, targets, [0.1], 16.0)
         for member in range(3):
-            alone = Subject("one", mse(), subject.networks.select([member]), subject.diverged[[member]])
-            single = fgsm_survivors(alone.networks, alone.losses, inputs, targets, [0.1], 16.0)
+            alone = TrainedLoss("one", mse(), trained_loss.networks.select([member]), trained_loss.diverged[[member]])
+            single = fgsm_correct(alone.networks, alone.losses, inputs, targets, [0.1], 16.0)
             for part, one in zip(whole, single, strict=True):
                 assert torch.equal(part[..., [member], :], one)
-            apart = pgd_survivors(alone.networks, alone.losses, inputs, targets, 0.1, 16.0, 3, 0)
+            apart = pgd_correct(alone.networks, alone.losses, inputs, targets, 0.1, 16.0, 3, 0)
             assert torch.equal(together[:, [member]], apart)
 
 
@@ -133,11 +133,11 @@ class TestSteps:
         torch.testing.assert_close(found, torch.tensor([[[0.15, 0.4, 1.0, 0.5]]]))
 
     def test_strength_is_in_units_of_the_white_pixel(
-        self, subject: Subject, digits: tuple[Task, Tensor, Tensor]
+        self, trained_loss: TrainedLoss, digits: tuple[Task, Tensor, Tensor]
     ) -> None:
         _, inputs, targets = digits
         images = inputs.float().expand(3, *inputs.shape)
-        found = fgsm(subject.networks.forward, images, targets, 0.125, slope_of(mse()), 16.0)
+        found = fgsm(trained_loss.networks.forward, images, targets, 0.125, slope_of(mse()), 16.0)
         assert found.min() >= 0
         assert found.max() <= 16
         moved = (found - images).abs()
@@ -147,37 +147,37 @@ class TestSteps:
 
     @pytest.mark.parametrize("start", [False, True])
     def test_zero_strength_changes_no_pixel(
-        self, subject: Subject, digits: tuple[Task, Tensor, Tensor], start: bool
+        self, trained_loss: TrainedLoss, digits: tuple[Task, Tensor, Tensor], start: bool
     ) -> None:
         _, inputs, targets = digits
         images = inputs.float().expand(3, *inputs.shape)
-        forward = subject.networks.forward
+        forward = trained_loss.networks.forward
         assert torch.equal(fgsm(forward, images, targets, 0.0, slope_of(mse()), 16.0), images)
         begin = random_start(images[0], 1) if start else None
         assert torch.equal(pgd(forward, images, targets, 0.0, slope_of(mse()), 16.0, 3, start=begin), images)
 
     def test_one_step_of_pgd_of_the_whole_length_is_fgsm(
-        self, subject: Subject, digits: tuple[Task, Tensor, Tensor]
+        self, trained_loss: TrainedLoss, digits: tuple[Task, Tensor, Tensor]
     ) -> None:
         _, inputs, targets = digits
         images = inputs.float().expand(3, *inputs.shape)
-        forward = subject.networks.forward
+        forward = trained_loss.networks.forward
         one = pgd(forward, images, targets, 0.1, slope_of(mse()), 16.0, 1, 0.1)
         torch.testing.assert_close(one, fgsm(forward, images, targets, 0.1, slope_of(mse()), 16.0))
 
-    def test_pgd_stays_near_and_climbs(self, subject: Subject, digits: tuple[Task, Tensor, Tensor]) -> None:
+    def test_pgd_stays_near_and_climbs(self, trained_loss: TrainedLoss, digits: tuple[Task, Tensor, Tensor]) -> None:
         _, inputs, targets = digits
         images = inputs.float().expand(3, *inputs.shape)
         seen: list[Tensor] = []
         start = random_start(images[0], "start")
         slope = slope_of(cross_entropy())
-        found = pgd(subject.networks.forward, images, targets, 0.1, slope, 16.0, 10, start=start, see=seen.append)
+        found = pgd(trained_loss.networks.forward, images, targets, 0.1, slope, 16.0, 10, start=start, see=seen.append)
         assert len(seen) == 10
         assert (found - images).abs().max() <= 1.6 + 1e-5
         assert found.min() >= 0
         assert found.max() <= 16
         with torch.no_grad():
-            last = subject.networks.forward(found)
+            last = trained_loss.networks.forward(found)
         values = [cross_entropy().value(logits, targets).mean() for logits in (seen[0], last)]
         assert values[1] > values[0] + 0.3
 
@@ -209,35 +209,40 @@ class TestAgainstTheLibrary:
     @pytest.mark.parametrize("steps", [1, 10])
     def test_fgsm_and_pgd(
         self,
-        subject: Subject,
-        convolutional: Subject,
+        trained_loss: TrainedLoss,
+        convolutional: TrainedLoss,
         digits: tuple[Task, Tensor, Tensor],
         kind: str,
         steps: int,
     ) -> None:
-        networks = (subject if kind == "mlp" else convolutional).networks.select([0])
+        networks = (trained_loss if kind == "mlp" else convolutional).networks.select([0])
         _, inputs, targets = digits
-        images, white, epsilon = inputs.float(), 16.0, 0.1
+        images, max_pixel, epsilon = inputs.float(), 16.0, 0.1
         slope = Loss.stack([cross_entropy()]).logit_gradient
 
         def made(evasion: Any, classifier: Any) -> Any:
             if steps == 1:
-                return evasion.FastGradientMethod(classifier, norm=np.inf, eps=epsilon * white)
+                return evasion.FastGradientMethod(classifier, norm=np.inf, eps=epsilon * max_pixel)
             return evasion.ProjectedGradientDescent(
-                classifier, norm=np.inf, eps=epsilon * white, eps_step=0.025 * white, max_iter=steps, verbose=False
+                classifier,
+                norm=np.inf,
+                eps=epsilon * max_pixel,
+                eps_step=0.025 * max_pixel,
+                max_iter=steps,
+                verbose=False,
             )
 
-        wanted = run_toolbox(made, networks.member(0), images, targets, CLASSES, white, 0)
+        wanted = run_toolbox(made, networks.member(0), images, targets, CLASSES, max_pixel, 0)
         if steps == 1:
-            found = fgsm(networks.forward, images[None], targets, epsilon, slope, white)[0]
+            found = fgsm(networks.forward, images[None], targets, epsilon, slope, max_pixel)[0]
         else:
-            found = pgd(networks.forward, images[None], targets, epsilon, slope, white, steps, 0.025)[0]
+            found = pgd(networks.forward, images[None], targets, epsilon, slope, max_pixel, steps, 0.025)[0]
         assert not torch.equal(found, images)
-        assert ((found - wanted).abs() / white <= 1e-6).double().mean() >= 0.999
+        assert ((found - wanted).abs() / max_pixel <= 1e-6).double().mean() >= 0.999
 
     @pytest.mark.parametrize("name", LIBRARY)
     def test_within_reach_and_harmful(
-        self, convolutional: Subject, digits: tuple[Task, Tensor, Tensor], name: str
+        self, convolutional: TrainedLoss, digits: tuple[Task, Tensor, Tensor], name: str
     ) -> None:
         _, inputs, targets = digits
         network, images = convolutional.networks.member(0), inputs[:60].float()
@@ -298,7 +303,7 @@ class TestAgainstTheLibrary:
 class TestRobustness:
     @pytest.fixture(scope="class")
     @classmethod
-    def found(cls, subject: Subject, digits: tuple[Task, Tensor, Tensor]) -> Any:
+    def found(cls, trained_loss: TrainedLoss, digits: tuple[Task, Tensor, Tensor]) -> Any:
         _, inputs, targets = digits
         plan = AttackPlan(
             epsilons=(0.0, 0.1),
@@ -308,13 +313,13 @@ class TestRobustness:
             iterations=5,
             queries=30,
         )
-        return robustness(subject, inputs, targets, 16.0, plan)
+        return robustness(trained_loss, inputs, targets, 16.0, plan)
 
     def test_no_attack_is_the_clean_accuracy_exactly(
-        self, found: Any, subject: Subject, digits: tuple[Task, Tensor, Tensor]
+        self, found: Any, trained_loss: TrainedLoss, digits: tuple[Task, Tensor, Tensor]
     ) -> None:
         _, inputs, targets = digits
-        clean = accuracy(subject.networks.logits(inputs), targets).numpy()
+        clean = accuracy(trained_loss.networks.logits(inputs), targets).numpy()
         assert (found.clean == clean).all()
         for name, values in found.accuracy.items():
             of_all = found.samples[name] == len(targets)
@@ -330,30 +335,32 @@ class TestRobustness:
         assert (found.accuracy["worst"][1] < found.clean_library).all()
         assert found.samples["worst"] == 40
 
-    def test_worst_is_per_sample(self, subject: Subject, digits: tuple[Task, Tensor, Tensor]) -> None:
+    def test_worst_is_per_sample(self, trained_loss: TrainedLoss, digits: tuple[Task, Tensor, Tensor]) -> None:
         _, inputs, targets = digits
-        right, survived, _ = fgsm_survivors(subject.networks, subject.losses, inputs, targets, [0.1], 16.0)
+        right, survived, _ = fgsm_correct(trained_loss.networks, trained_loss.losses, inputs, targets, [0.1], 16.0)
         by_hand = []
-        for slope in slopes(subject.losses):
+        for slope in slopes(trained_loss.losses):
             images = inputs.float().expand(3, *inputs.shape)
-            attacked = fgsm(subject.networks.forward, images, targets, 0.1, slope, 16.0)
+            attacked = fgsm(trained_loss.networks.forward, images, targets, 0.1, slope, 16.0)
             with torch.no_grad():
-                by_hand.append((subject.networks.forward(attacked).argmax(-1) == targets) & right)
+                by_hand.append((trained_loss.networks.forward(attacked).argmax(-1) == targets) & right)
         assert torch.equal(survived[0], torch.stack(by_hand))
 
-    def test_pgd_counts_success_at_any_step(self, subject: Subject, digits: tuple[Task, Tensor, Tensor]) -> None:
+    def test_pgd_counts_success_at_any_step(
+        self, trained_loss: TrainedLoss, digits: tuple[Task, Tensor, Tensor]
+    ) -> None:
         _, inputs, targets = digits
         counts = [
-            pgd_survivors(subject.networks, subject.losses, inputs, targets, 0.1, 16.0, 5, seed).sum()
+            pgd_correct(trained_loss.networks, trained_loss.losses, inputs, targets, 0.1, 16.0, 5, seed).sum()
             for seed in (0, 0, 1)
         ]
         assert counts[0] == counts[1]
         images = inputs.float().expand(3, *inputs.shape)
         start = random_start(images[0], 0, "pgd")
         standing = []
-        slope = slopes(subject.losses)[1]
+        slope = slopes(trained_loss.losses)[1]
         last = pgd(
-            subject.networks.forward,
+            trained_loss.networks.forward,
             images,
             targets,
             0.1,
@@ -364,15 +371,15 @@ class TestRobustness:
             see=lambda logits: standing.append(logits.argmax(-1) == targets),
         )
         with torch.no_grad():
-            standing += [subject.networks.forward(x).argmax(-1) == targets for x in (last, images)]
-        found = pgd_survivors(subject.networks, subject.losses, inputs, targets, 0.1, 16.0, 5, 0)
+            standing += [trained_loss.networks.forward(x).argmax(-1) == targets for x in (last, images)]
+        found = pgd_correct(trained_loss.networks, trained_loss.losses, inputs, targets, 0.1, 16.0, 5, 0)
         assert torch.equal(found[1], torch.stack(standing).all(0))
 
     def test_both_ways_agree(self, digits: tuple[Task, Tensor, Tensor]) -> None:
         task, inputs, targets = digits
         plan = AttackPlan(epsilons=(0.05, 0.1), steps=3)
         plain, together = (
-            robustness(train_subject(task, "ce", cross_entropy(), [4, 5], RECIPE, way), inputs, targets, 16.0, plan)
+            robustness(train_loss(task, "ce", cross_entropy(), [4, 5], RECIPE, way), inputs, targets, 16.0, plan)
             for way in ("plain", "population")
         )
         assert plain.accuracy.keys() == together.accuracy.keys()
@@ -380,14 +387,14 @@ class TestRobustness:
             assert np.abs(values - together.accuracy[name]).max() <= 0.02
 
     def test_a_network_that_is_not_finite_is_wrong_everywhere(
-        self, subject: Subject, digits: tuple[Task, Tensor, Tensor]
+        self, trained_loss: TrainedLoss, digits: tuple[Task, Tensor, Tensor]
     ) -> None:
         _, inputs, targets = digits
-        networks = subject.networks.select([0, 1])
+        networks = trained_loss.networks.select([0, 1])
         parameters = {name: value.clone() for name, value in networks.parameters.items()}
         next(iter(parameters.values()))[1] = torch.nan
         broken = Networks(networks.base, parameters, networks.buffers)
-        lost = Subject("lost", mse(), broken, torch.tensor([False, True]))
+        lost = TrainedLoss("lost", mse(), broken, torch.tensor([False, True]))
         found = robustness(lost, inputs, targets, 16.0, AttackPlan(epsilons=(0.0, 0.1), steps=2))
         assert found.clean[1] == 0
         assert found.clean[0] > 0.5
@@ -411,9 +418,9 @@ class TestRobustness:
         base = Fragile()
         networks = Networks(base, {"weight": torch.ones(1, 1)}, {})
         losses = Loss.stack([mse()])
-        assert fgsm_survivors(networks, losses, images, targets, [0.0], 1.0)[1].all()
+        assert fgsm_correct(networks, losses, images, targets, [0.0], 1.0)[1].all()
         images[3, 0, 0, 1] = 0.5
-        right, survived, _ = fgsm_survivors(networks, losses, images, targets, [0.0], 1.0)
+        right, survived, _ = fgsm_correct(networks, losses, images, targets, [0.0], 1.0)
         assert not right.any()
         assert not survived.any()
         assert accuracy(networks.logits(images), targets).item() == 0
@@ -421,18 +428,18 @@ class TestRobustness:
     def test_two_classes_are_told_before_any_attack(self, digits: tuple[Task, Tensor, Tensor]) -> None:
         task, inputs, targets = digits
         binary = Task(lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), task.inputs.float(), task.targets % 2, 2)
-        two = train_subject(binary, "ce", cross_entropy(), [1], Recipe(epochs=1))
+        two = train_loss(binary, "ce", cross_entropy(), [1], Recipe(epochs=1))
 
-        def tick(_: float) -> None:
+        def progress(_: float) -> None:
             raise AssertionError("an attack was made")
 
         with pytest.raises(InputError, match="apgd-dlr needs at least 3 classes, not 2; leave it out"):
-            robustness(two, inputs.float(), targets % 2, 16.0, AttackPlan(attacks=("fgsm", *LIBRARY)), tick)
+            robustness(two, inputs.float(), targets % 2, 16.0, AttackPlan(attacks=("fgsm", *LIBRARY)), progress)
 
-    def test_what_square_asks(self, subject: Subject, digits: tuple[Task, Tensor, Tensor]) -> None:
+    def test_what_square_asks(self, trained_loss: TrainedLoss, digits: tuple[Task, Tensor, Tensor]) -> None:
         """Three times the steps, at most: for the verdict, and before and after; another seed asks other questions."""
         _, inputs, targets = digits
-        network = subject.networks.member(0)
+        network = trained_loss.networks.member(0)
         with torch.no_grad():
             place = int((network(inputs).argmax(-1) == targets).nonzero()[0])
         images, targets = inputs[place : place + 1].float(), targets[place : place + 1]
@@ -449,13 +456,13 @@ class TestRobustness:
             for seed in (0, 0, 1)
         ]
         _, inputs, targets = digits
-        found = [robustness(subject, inputs, targets, 16.0, plan).accuracy["square"] for plan in plans]
+        found = [robustness(trained_loss, inputs, targets, 16.0, plan).accuracy["square"] for plan in plans]
         assert (found[0] == found[1]).all()
         assert (found[0] != found[2]).any()
 
-    def test_some_samples_only(self, subject: Subject, digits: tuple[Task, Tensor, Tensor]) -> None:
+    def test_some_samples_only(self, trained_loss: TrainedLoss, digits: tuple[Task, Tensor, Tensor]) -> None:
         _, inputs, targets = digits
-        found = robustness(subject, inputs, targets, 16.0, AttackPlan(samples=30, attacks=("fgsm",)))
+        found = robustness(trained_loss, inputs, targets, 16.0, AttackPlan(samples=30, attacks=("fgsm",)))
         assert found.samples == dict.fromkeys(("fgsm-loss", "fgsm-cross-entropy", "fgsm-margin", "fgsm", "worst"), 30)
         assert (found.clean * 30 == (found.clean * 30).round()).all()
 
@@ -493,14 +500,14 @@ class TestMasking:
     ) -> None:
         """Larger logits leave cross-entropy less and less gradient in float32; the decisions stay, and the margin's."""
         task, inputs, targets = digits
-        sound = train_subject(task, "ce", cross_entropy(), [1], Recipe(epochs=15))
+        sound = train_loss(task, "ce", cross_entropy(), [1], Recipe(epochs=15))
         parameters = {name: value.clone() for name, value in sound.networks.parameters.items()}
         for name in list(parameters)[-2:]:
             parameters[name] = parameters[name] * scale
         hidden = Networks(sound.networks.base, parameters, sound.networks.buffers)
         plan = AttackPlan(epsilons=(0.1,), attacks=("fgsm", "pgd", "square"), steps=10, queries=60)
         masked, plain = (
-            robustness(Subject("ce", cross_entropy(), networks, torch.tensor([False])), inputs, targets, 16.0, plan)
+            robustness(TrainedLoss("ce", cross_entropy(), networks, torch.tensor([False])), inputs, targets, 16.0, plan)
             for networks in (hidden, sound.networks)
         )
         assert masked.masking[0].signs() == signs
@@ -540,8 +547,10 @@ class TestMasking:
 
     def test_a_flat_loss_is_beaten_by_cross_entropy(self, digits: tuple[Task, Tensor, Tensor]) -> None:
         task, inputs, targets = digits
-        subject = train_subject(task, "Baikal", baikal(), [1, 2], Recipe(epochs=30))
-        (found,) = robustness(subject, inputs, targets, 16.0, AttackPlan(epsilons=(0.1,), attacks=("fgsm",))).masking
+        trained_loss = train_loss(task, "Baikal", baikal(), [1, 2], Recipe(epochs=30))
+        (found,) = robustness(
+            trained_loss, inputs, targets, 16.0, AttackPlan(epsilons=(0.1,), attacks=("fgsm",))
+        ).masking
         assert found.own_gradient is not None
         assert found.cross_entropy_gradient is not None
         assert found.own_gradient > found.cross_entropy_gradient + 0.05
@@ -551,15 +560,15 @@ class TestMasking:
         assert document["more_steps"] is None
         assert document["not_run"] == found.missing()
 
-    def test_black_box_only_by_hand(self, subject: Subject, digits: tuple[Task, Tensor, Tensor]) -> None:
+    def test_black_box_only_by_hand(self, trained_loss: TrainedLoss, digits: tuple[Task, Tensor, Tensor]) -> None:
         _, inputs, targets = digits
         attacks = ("pgd", "square")
         plan = AttackPlan(epsilons=(0.1,), attacks=attacks, steps=1, library_samples=150, queries=60)
-        found = robustness(subject, inputs, targets, 16.0, plan)
+        found = robustness(trained_loss, inputs, targets, 16.0, plan)
         both, white_box = found.accuracy["worst"][0], found.accuracy["pgd"][0]
         assert found.masking[0].black_box_only == pytest.approx((white_box - both).mean())
         one_step = AttackPlan(epsilons=(0.1,), attacks=("fgsm", "square"), library_samples=20, queries=5)
-        (masking,) = robustness(subject, inputs, targets, 16.0, one_step).masking
+        (masking,) = robustness(trained_loss, inputs, targets, 16.0, one_step).masking
         assert masking.black_box_only is None
         assert "black box (square, with pgd)" in masking.missing()
 
@@ -615,7 +624,7 @@ class TestAdversarialTraining:
         task, inputs, targets = digits
         plan = AttackPlan(epsilons=(0.1,), attacks=("pgd",), steps=10)
         found = [
-            robustness(train_subject(task, "ce", cross_entropy(), [1, 2], recipe), inputs, targets, 16.0, plan)
+            robustness(train_loss(task, "ce", cross_entropy(), [1, 2], recipe), inputs, targets, 16.0, plan)
             .accuracy["pgd"]
             .mean()
             for recipe in (
@@ -668,21 +677,21 @@ class TestAdversarialTraining:
 class TestPixels:
     def test_white(self) -> None:
         digits = open_source("digits")
-        assert pixel_white(digits, DataSettings()) == 16
-        assert pixel_white(digits, DataSettings(white=20.0)) == 20
+        assert find_max_pixel(digits, DataSettings()) == 16
+        assert find_max_pixel(digits, DataSettings(max_pixel=20.0)) == 20
         bytes_ = Source.from_tensors(torch.randint(0, 200, (8, 3, 4, 4), dtype=torch.uint8), torch.arange(8) % 2)
-        assert pixel_white(bytes_, DataSettings()) == 255
+        assert find_max_pixel(bytes_, DataSettings()) == 255
         shares = Source.from_tensors(torch.rand(8, 4, 4), torch.arange(8) % 2)
-        assert pixel_white(shares, DataSettings()) == 1
+        assert find_max_pixel(shares, DataSettings()) == 1
         named = Source.from_tensors(torch.rand(8, 4, 4), torch.arange(8) % 2, name="digits")
-        assert pixel_white(named, DataSettings()) == 1
+        assert find_max_pixel(named, DataSettings()) == 1
 
     def test_pixels_that_are_all_dark(self) -> None:
         """Bytes from 0 to 1 are hardly meant as 1 of 255."""
         dark = Source.from_tensors(torch.arange(128, dtype=torch.uint8).reshape(8, 4, 4) % 2, torch.arange(8) % 2)
         with pytest.raises(InputError, match=r"the brightest pixel of tensors is 1, but a white one would be 255"):
-            pixel_white(dark, DataSettings())
-        assert pixel_white(dark, DataSettings(white=1.0)) == 1
+            find_max_pixel(dark, DataSettings())
+        assert find_max_pixel(dark, DataSettings(max_pixel=1.0)) == 1
 
     @pytest.mark.parametrize(
         ("inputs", "sentence"),
@@ -697,10 +706,10 @@ class TestPixels:
     )
     def test_what_has_no_pixels(self, inputs: Tensor, sentence: str) -> None:
         with pytest.raises(InputError, match=sentence):
-            pixel_white(Source.from_tensors(inputs, torch.arange(8) % 2, name="mine"), DataSettings())
+            find_max_pixel(Source.from_tensors(inputs, torch.arange(8) % 2, name="mine"), DataSettings())
 
     def test_test_images_are_looked_at_too(self) -> None:
         inputs, targets = torch.rand(8, 1, 4, 4), torch.arange(8) % 2
         source = Source.from_tensors(inputs, targets, inputs + 1, targets)
         with pytest.raises(InputError, match="pixels from"):
-            pixel_white(source, DataSettings())
+            find_max_pixel(source, DataSettings())

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from lossmith import InputError, Loss, cross_entropy, mae, mse
-from lossmith.nets import Normalise
+from lossmith.nets import Normalize
 from lossmith.seeds import derive
 from lossmith.training import Recipe, Task, Way, train
 from lossmith.training import batches as batches_module
 from lossmith.training.augmentation import Draws, augmented, draw
 from lossmith.training.batches import Batches
-from lossmith.training.population import PopulationRun
+from lossmith.training.engines.population import PopulationRun
 
 CLASSES, SAMPLES = 4, 50
 KINDS: dict[str, dict[str, Any]] = {
@@ -95,7 +95,7 @@ def reference(inputs: Tensor, targets: Tensor, draws: Draws, recipe: Recipe, mea
 def test_equal_to_a_reference_sample_by_sample(name: str, kind: torch.dtype, seeds: int) -> None:
     recipe = recipe_of(**KINDS[name])
     inputs, targets = images(kind), labels()
-    mean = Normalise.fit(inputs).mean
+    mean = Normalize.fit(inputs).mean
     task = Task(nn.Flatten, inputs, targets, CLASSES)
     batches = Batches(task, range(7, 7 + seeds), recipe)
     for step in (0, 3, 5):
@@ -231,8 +231,8 @@ LOSSES = Loss.stack([cross_entropy(), mse(), cross_entropy() + mae(), cross_entr
 @pytest.mark.parametrize("body", BODIES)
 def test_population_equals_plain(body: str, name: str, seeds: list[int]) -> None:
     inputs = images(torch.float64)
-    normalise = Normalise.fit(inputs)
-    task = Task(lambda: nn.Sequential(normalise, *BODIES[body]()).double(), inputs, labels(), CLASSES)
+    normalize = Normalize.fit(inputs)
+    task = Task(lambda: nn.Sequential(normalize, *BODIES[body]()).double(), inputs, labels(), CLASSES)
     recipe = recipe_of(**KINDS[name])
     ways: list[Way] = ["plain", "population"]
     plain, population = (train(task, LOSSES, seeds, recipe, way).networks for way in ways)

@@ -16,17 +16,17 @@ from torch import Tensor, nn
 from torch.autograd.functional import hessian
 from torch.func import functional_call
 
+from lossmith.analysis import hessian as hessians
+from lossmith.analysis import perturbations
+from lossmith.analysis.basin import Basin, basin, check_slices, width
+from lossmith.analysis.contrasts import contrasts_with_first
+from lossmith.analysis.hessian import largest_eigenvalues
+from lossmith.analysis.perturbations import filter_noise, moved
+from lossmith.analysis.trained import TrainedLoss
 from lossmith.cli.basin import run
 from lossmith.errors import InputError
-from lossmith.evaluation import hessian as hessians
-from lossmith.evaluation import variants
-from lossmith.evaluation.against import against_first
-from lossmith.evaluation.basin import Basin, basin, check_slices, width
-from lossmith.evaluation.hessian import largest_eigenvalues
-from lossmith.evaluation.subjects import Subject
-from lossmith.evaluation.variants import filter_noise, moved
 from lossmith.losses import cross_entropy, mse
-from lossmith.nets import Normalise
+from lossmith.nets import Normalize
 from lossmith.report import save_figure
 from lossmith.report.minima import plot_basin
 from lossmith.seeds import generator
@@ -47,12 +47,12 @@ TARGETS = torch.arange(SAMPLES) % CLASSES
 
 
 def perceptron() -> nn.Module:
-    return nn.Sequential(Normalise.fit(INPUTS), nn.Flatten(), nn.Linear(50, 7), nn.ReLU(), nn.Linear(7, CLASSES))
+    return nn.Sequential(Normalize.fit(INPUTS), nn.Flatten(), nn.Linear(50, 7), nn.ReLU(), nn.Linear(7, CLASSES))
 
 
 def convolutions() -> nn.Module:
     return nn.Sequential(
-        Normalise.fit(INPUTS),
+        Normalize.fit(INPUTS),
         nn.Conv2d(2, 3, 3),
         nn.BatchNorm2d(3),
         nn.ReLU(),
@@ -63,7 +63,7 @@ def convolutions() -> nn.Module:
     )
 
 
-def networks(factory: Factory, vectorised: bool = True, count: int = NETWORKS) -> Networks:
+def networks(factory: Factory, vectorized: bool = True, count: int = NETWORKS) -> Networks:
     """Networks whose every parameter and statistic is drawn at random."""
     states = []
     for number in range(count):
@@ -76,22 +76,22 @@ def networks(factory: Factory, vectorised: bool = True, count: int = NETWORKS) -
         states.append(own_state(network))
     parameters = {name: torch.stack([own[name] for own, _ in states]) for name in states[0][0]}
     buffers = {name: torch.stack([own[name] for _, own in states]) for name in states[0][1]}
-    return Networks(factory().double(), parameters, buffers, vectorised)
+    return Networks(factory().double(), parameters, buffers, vectorized)
 
 
-def subject(factory: Factory, vectorised: bool = True, count: int = NETWORKS) -> Subject:
-    made = networks(factory, vectorised, count)
-    return Subject("cross-entropy", cross_entropy(), made, torch.zeros(count, dtype=torch.bool))
+def trained_loss(factory: Factory, vectorized: bool = True, count: int = NETWORKS) -> TrainedLoss:
+    made = networks(factory, vectorized, count)
+    return TrainedLoss("cross-entropy", cross_entropy(), made, torch.zeros(count, dtype=torch.bool))
 
 
 FACTORIES: list[Factory] = [perceptron, convolutions]
 
 
-@pytest.mark.parametrize("vectorised", [True, False])
+@pytest.mark.parametrize("vectorized", [True, False])
 @pytest.mark.parametrize("factory", FACTORIES)
 class TestSlices:
-    def test_the_middle_is_the_network_itself(self, factory: Factory, vectorised: bool) -> None:
-        one = subject(factory, vectorised)
+    def test_the_middle_is_the_network_itself(self, factory: Factory, vectorized: bool) -> None:
+        one = trained_loss(factory, vectorized)
         found = basin(one, INPUTS, TARGETS, directions=2, points=7, hessian_samples=0)
         plain = accuracy(one.networks.logits(INPUTS), TARGETS).tolist()
         assert found.t.tolist() == pytest.approx([-1, -2 / 3, -1 / 3, 0, 1 / 3, 2 / 3, 1])
@@ -99,8 +99,8 @@ class TestSlices:
         assert found.accuracy[:, :, 3].T.tolist() == [plain, plain]
         assert np.isnan(found.eigenvalue).all()
 
-    def test_against_an_ordinary_loop(self, factory: Factory, vectorised: bool) -> None:
-        one = subject(factory, vectorised)
+    def test_against_an_ordinary_loop(self, factory: Factory, vectorized: bool) -> None:
+        one = trained_loss(factory, vectorized)
         found = basin(one, INPUTS, TARGETS, directions=2, points=5, seed=3, hessian_samples=0)
         still = ("bias", "2.weight" if factory is convolutions else "none", "5.weight")
         for member in range(NETWORKS):
@@ -122,14 +122,14 @@ class TestSlices:
 
 
 def test_parts_of_a_population_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
-    one = subject(convolutions)
+    one = trained_loss(convolutions)
     whole = basin(one, INPUTS, TARGETS, points=5)
-    monkeypatch.setattr(variants, "MEMBERS", 4)
-    monkeypatch.setattr(variants, "BATCH", 16)
+    monkeypatch.setattr(perturbations, "MEMBERS", 4)
+    monkeypatch.setattr(perturbations, "BATCH", 16)
     monkeypatch.setattr(hessians, "ELEMENTS", INPUTS[0].numel() * 25)
     parts = basin(one, INPUTS, TARGETS, points=5)
     alone = [
-        basin(Subject("", mse(), one.networks.select([member]), one.diverged[:1]), INPUTS, TARGETS, points=5)
+        basin(TrainedLoss("", mse(), one.networks.select([member]), one.diverged[:1]), INPUTS, TARGETS, points=5)
         for member in range(NETWORKS)
     ]
     for name in ("accuracy", "cross_entropy", "eigenvalue"):
@@ -227,26 +227,26 @@ class Bent(nn.Module):
         return torch.stack([first, torch.zeros_like(first)], 1)
 
 
-@pytest.mark.parametrize("vectorised", [True, False])
+@pytest.mark.parametrize("vectorized", [True, False])
 class TestEigenvalue:
-    def test_against_the_full_hessian(self, vectorised: bool) -> None:
+    def test_against_the_full_hessian(self, vectorized: bool) -> None:
         def factory() -> nn.Module:
             network = nn.Sequential(nn.Flatten(), nn.Linear(50, 4), nn.Tanh(), nn.Linear(4, CLASSES))
             network[1].bias.requires_grad_(False)
             return network
 
-        made = networks(factory, vectorised)
+        made = networks(factory, vectorized)
         found = largest_eigenvalues(made, INPUTS, TARGETS, tolerance=1e-7, limit=1000)
         for member in range(NETWORKS):
             largest = torch.linalg.eigvalsh(full_hessian(made, member, INPUTS, TARGETS))[-1].item()
             assert found.value[member] == pytest.approx(largest, rel=1e-3)
         assert found.converged.all()
 
-    def test_largest_where_the_dominant_is_negative(self, vectorised: bool) -> None:
+    def test_largest_where_the_dominant_is_negative(self, vectorized: bool) -> None:
         base = Bent().double()
         parameters = {name: value.detach().repeat(2, 1) for name, value in base.named_parameters()}
         parameters["up"] += torch.tensor([[0.0], [1.0]])
-        made = Networks(base, parameters, {}, vectorised)
+        made = Networks(base, parameters, {}, vectorized)
         inputs, targets = torch.zeros(6, 1, dtype=torch.float64), torch.zeros(6, dtype=torch.long)
         found = largest_eigenvalues(made, inputs, targets)
         for member in range(2):
@@ -255,13 +255,13 @@ class TestEigenvalue:
             assert found.value[member] == pytest.approx(values[-1].item(), rel=1e-3)
         assert found.converged.all()
 
-    def test_too_few_steps_are_told(self, vectorised: bool) -> None:
-        found = largest_eigenvalues(networks(perceptron, vectorised), INPUTS, TARGETS, limit=1)
+    def test_too_few_steps_are_told(self, vectorized: bool) -> None:
+        found = largest_eigenvalues(networks(perceptron, vectorized), INPUTS, TARGETS, limit=1)
         assert not found.converged.any()
         assert np.isfinite(found.value).all()
 
-    def test_a_network_without_finite_numbers(self, vectorised: bool) -> None:
-        made = networks(perceptron, vectorised)
+    def test_a_network_without_finite_numbers(self, vectorized: bool) -> None:
+        made = networks(perceptron, vectorized)
         alone = largest_eigenvalues(made, INPUTS, TARGETS)
         made.parameters["2.weight"][1] = 1e308
         found = largest_eigenvalues(made, INPUTS, TARGETS)
@@ -313,7 +313,7 @@ def test_a_network_that_cannot_be_differentiated_twice(kind: str) -> None:
 
 
 def test_eigenvalue_of_some_samples_only() -> None:
-    one = subject(perceptron)
+    one = trained_loss(perceptron)
     some = basin(one, INPUTS, TARGETS, points=3, hessian_samples=20).eigenvalue
     everything = basin(one, INPUTS, TARGETS, points=3, hessian_samples=SAMPLES).eigenvalue
     assert (some != everything).all()
@@ -321,13 +321,13 @@ def test_eigenvalue_of_some_samples_only() -> None:
 
 
 def test_diverged_networks_and_infinite_logits() -> None:
-    one = subject(perceptron)
+    one = trained_loss(perceptron)
     alone = basin(one, INPUTS, TARGETS, points=3)
     one.networks.parameters["2.weight"][0] = math.nan
     one.networks.parameters["4.weight"][2] = math.inf
     ticks: list[float] = []
-    lost = Subject(one.name, one.loss, one.networks, torch.tensor([True, False, False]))
-    found = basin(lost, INPUTS, TARGETS, points=3, tick=ticks.append)
+    lost = TrainedLoss(one.name, one.loss, one.networks, torch.tensor([True, False, False]))
+    found = basin(lost, INPUTS, TARGETS, points=3, progress=ticks.append)
     assert ticks == [0.25, 0.5, 0.75, 1.0]
     assert found.diverged.tolist() == [True, False, False]
     for name in ("accuracy", "cross_entropy", "eigenvalue"):
@@ -336,7 +336,7 @@ def test_diverged_networks_and_infinite_logits() -> None:
     assert (found.accuracy[2] == 0).all()
     assert (found.cross_entropy[2] == math.inf).all()
     assert np.isnan(found.width(0.9)[0]).tolist() == [[True] * 3, [False] * 3, [True] * 3]
-    everything = Subject(one.name, one.loss, one.networks, torch.ones(3, dtype=torch.bool))
+    everything = TrainedLoss(one.name, one.loss, one.networks, torch.ones(3, dtype=torch.bool))
     nothing = basin(everything, INPUTS, TARGETS, points=3)
     assert np.isnan(nothing.accuracy).all()
     figure = plot_basin([found, nothing, alone], ["one $x$", "two", "three"])
@@ -345,7 +345,7 @@ def test_diverged_networks_and_infinite_logits() -> None:
 
 
 def test_picture_shows_means_over_directions_and_networks(tmp_path: Path) -> None:
-    found = basin(subject(perceptron), INPUTS, TARGETS, directions=2, points=5)
+    found = basin(trained_loss(perceptron), INPUTS, TARGETS, directions=2, points=5)
     figure = plot_basin([found], ["one"])
     left, right = figure.axes
     np.testing.assert_allclose(np.asarray(left.lines[0].get_ydata(), dtype=float), 100 * found.accuracy.mean((0, 1)))
@@ -365,7 +365,7 @@ class TestAgainstFirst:
     }
 
     def test_against_scipy(self) -> None:
-        wide, steep = against_first([self.FIRST, self.SECOND], lower={"steep"})
+        wide, steep = contrasts_with_first([self.FIRST, self.SECOND], lower={"steep"})
         for one, lower in ((wide, False), (steep, True)):
             ours, theirs = self.SECOND[one.measure].tolist(), self.FIRST[one.measure][:3].tolist()
             result = stats.ttest_ind(ours, theirs, equal_var=False, alternative="less" if lower else "greater")
@@ -379,8 +379,8 @@ class TestAgainstFirst:
 
     def test_no_test_of_one_network(self) -> None:
         alone = {"wide": np.array([1.0, np.nan]), "steep": np.array([1.0, 2.0])}
-        assert [one.measure for one in against_first([self.FIRST, alone])] == ["steep"]
-        assert against_first([self.FIRST]) == []
+        assert [one.measure for one in contrasts_with_first([self.FIRST, alone])] == ["steep"]
+        assert contrasts_with_first([self.FIRST]) == []
 
 
 TINY = ("--train-size", "100", "--epochs", "1", "--hidden", "4", "--seeds", "3", "--points", "5", "--directions", "2")
@@ -473,4 +473,4 @@ class TestCommand:
 def test_numbers_are_checked_in_python_too() -> None:
     check_slices(1, 3)
     with pytest.raises(InputError, match="points is 6"):
-        basin(subject(perceptron), INPUTS, TARGETS, points=6)
+        basin(trained_loss(perceptron), INPUTS, TARGETS, points=6)

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 import lossmith
 from lossmith.losses import Criterion
-from lossmith.nets import Normalise
+from lossmith.nets import Normalize
 from lossmith.search import residual
 from lossmith.training import Recipe, Task, train
 from lossmith.training.randomness import batch_order
@@ -100,11 +100,11 @@ class TestOrdinaryLoop:
         program = benchmark("ordinary")
         random = torch.Generator().manual_seed(2)
         inputs, targets = torch.randint(17, (40, 1, 4, 4), generator=random, dtype=torch.uint8), torch.arange(40) % 4
-        normalise = Normalise.fit(inputs)
+        normalize = Normalize.fit(inputs)
 
         def factory() -> nn.Module:
             body = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(12, 4))
-            return nn.Sequential(Normalise(normalise.mean, normalise.std), body).double()
+            return nn.Sequential(Normalize(normalize.mean, normalize.std), body).double()
 
         task = Task(factory, inputs, targets, 4)
         recipe = Recipe(batch_size=10, epochs=3, steps=steps, lr=0.1)
@@ -112,9 +112,9 @@ class TestOrdinaryLoop:
             task, residual(torch.tensor([POINT], dtype=torch.float64), 4), [5], recipe, "plain"
         ).networks.member(0)
         network = task.build(5)
-        normalised = network.get_submodule("0")(inputs)
+        normalized = network.get_submodule("0")(inputs)
         batches = [
-            (normalised[rows], targets[rows]) for epoch in range(3) for rows in batch_order(5, epoch, 40).split(10)
+            (normalized[rows], targets[rows]) for epoch in range(3) for rows in batch_order(5, epoch, 40).split(10)
         ]
         program.fit(network.get_submodule("1"), batches, program.ResidualLoss(*POINT), 0.1, 0.9, epochs=1, steps=steps)
         start, ends = task.build(5).state_dict(), network.state_dict()
@@ -460,10 +460,10 @@ def test_known_times_of_losses_give_known_shares_and_ratios(
     # Five runs to warm up; then three pairs of the median of 20.
     ours = clock.work(*[50.0] * 5, *[6.0] * 20, *[8.0] * 11, *[99.0] * 9, *[5.0] * 20)
     theirs = clock.work(*[50.0] * 5, *[2.0] * 20, *[4.0] * 20, *[1.0] * 20)
-    found = program.against(ours, theirs, logits, targets, 3, lambda value, x, y: lambda: value(x, y))
+    found = program.contrasts(ours, theirs, logits, targets, 3, lambda value, x, y: lambda: value(x, y))
     assert (found["first"], found["second"]) == ([6, 8, 5], [2, 4, 1])
     assert (found["quotients"], found["ratio"]) == ([3, 2, 5], 3)
-    monkeypatch.setattr(program.PlainRun, "step", clock.work(50, 7, 8, 30))
+    monkeypatch.setattr(program.SequentialRun, "step", clock.work(50, 7, 8, 30))
     monkeypatch.setattr(program, "backward", lambda value, x, y: clock.work(2.0 if y.is_floating_point() else 0.5))
     monkeypatch.setattr(program, "forward", lambda *_: clock.work(0.25))
     found = program.share("mlp", 10, 3)

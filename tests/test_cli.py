@@ -22,28 +22,28 @@ import torch
 from PIL import Image
 from pydantic import BaseModel
 
+from lossmith.analysis import Family, fixed
+from lossmith.analysis.trained import train_loss
 from lossmith.cli import COMMANDS, main
 from lossmith.cli.arguments import parse
 from lossmith.cli.attack import Attack
 from lossmith.cli.basin import Basin
 from lossmith.cli.compare import Compare
 from lossmith.cli.console import WIDTH, SearchProgress
-from lossmith.cli.damage import Damage
+from lossmith.cli.corruption import Corruption
 from lossmith.cli.evolve import Evolve
 from lossmith.cli.explain import Explain
 from lossmith.cli.show import Show
 from lossmith.cli.tables import tie_text
 from lossmith.cli.trace import TraceLosses
 from lossmith.data import DataSettings
-from lossmith.evaluation import Family, fixed
-from lossmith.evaluation.subjects import train_subject
 from lossmith.losses import NAMES, Loss, cross_entropy, find, load, mae, mse, save, taylor
 from lossmith.nets import ModelSettings
 from lossmith.search import ObjectiveSettings, SearchSettings
 from lossmith.seeds import derive
-from lossmith.store import Store
 from lossmith.study import CompareSettings, EvolveSettings, Progress, RunSettings, Study
 from lossmith.study.evolve import Job
+from lossmith.study.store import Store
 from lossmith.theory import explain
 from lossmith.training import Recipe, accuracy
 
@@ -169,7 +169,7 @@ class TestOverview:
     def test_unknown_command(self, run: Run) -> None:
         sentence = run.refused("evovle")
         assert "'evovle'" in sentence
-        assert "evolve, compare, explain, trace, attack, damage, basin, show" in sentence
+        assert "evolve, compare, explain, trace, attack, corruption, basin, show" in sentence
 
     @pytest.mark.parametrize("arguments", [["--help"], ["show", "study", "--json"], ["show", "study"]])
     def test_what_reads_the_output_has_ended(
@@ -202,7 +202,8 @@ class TestOverview:
 
 
 def settings_of(*models: type[BaseModel]) -> set[str]:
-    return {f"--{name.replace('_', '-')}" for model in models for name in model.model_fields}
+    called = {"source": "data", "name": "model", "metric": "objective"}
+    return {f"--{called.get(name, name).replace('_', '-')}" for model in models for name in model.model_fields}
 
 
 LOOKING = {
@@ -220,8 +221,8 @@ FLAGS = {
     "attack": LOOKING
     | {"--epsilon", "--attacks", "--pgd-steps", "--samples", "--library-samples", "--iterations", "--queries"},
     "basin": LOOKING | {"--directions", "--points", "--hessian-samples"},
-    "damage": LOOKING | {"--input-noise", "--weight-noise", "--silenced", "--draws"},
-    "show": {"--front", "--json"},
+    "corruption": LOOKING | {"--input-noise", "--weight-noise", "--silenced", "--draws"},
+    "show": {"--pareto", "--json"},
 }
 
 
@@ -232,7 +233,7 @@ KINDS = [
     ("trace", TraceLosses),
     ("attack", Attack),
     ("basin", Basin),
-    ("damage", Damage),
+    ("corruption", Corruption),
     ("show", Show),
 ]
 
@@ -388,7 +389,8 @@ class TestEvolve:
 
     def test_a_study_file(self, run: Run, data: Path) -> None:
         Path("job.toml").write_text(
-            f'[data]\ndata = "{data}"\ntrain_size = 60\n[model]\nhidden = [4]\n[recipe]\nepochs = 1\nbatch_size = 30\n'
+            f'[data]\nsource = "{data}"\ntrain_size = 60\n[model]\nhidden = [4]\n'
+            "[recipe]\nepochs = 1\nbatch_size = 30\n"
             '[search]\npopulation = 4\ngenerations = 1\n[run]\nfinalists = 1\nfinalist_seeds = 2\ntraining = "plain"\n'
         )
         run("evolve", "job.toml", "--seed", "3", "--quiet")
@@ -496,7 +498,7 @@ class TestCompare:
             (["--label-noise", "0.1"], "data.label_noise"),
             (["--split-seed", "1"], "data.split_seed"),
             (["--noise-seed", "1"], "data.noise_seed"),
-            (["--model", "conv"], "model.model"),
+            (["--model", "conv"], "model.name"),
             (["--hidden", "5"], "model.hidden"),
             (["--dropout", "0.1"], "model.dropout"),
         ],
@@ -951,7 +953,7 @@ class TestBadInput:
     def test_a_locked_database(
         self, run: Run, study: Path, monkeypatch: pytest.MonkeyPatch, command: str, few: None
     ) -> None:
-        monkeypatch.setattr(importlib.import_module("lossmith.store.database"), "WAIT_SECONDS", 0.05)
+        monkeypatch.setattr(importlib.import_module("lossmith.study.store"), "WAIT_SECONDS", 0.05)
         arguments: list[str | Path] = (
             ["evolve", "--out", study, "--generations", "2"]
             if command == "evolve"
@@ -1034,7 +1036,7 @@ class TestAttack:
             assert document["masking"][name]["0.1"]["black_box_only"] is None
             assert document["masking"][name]["0.1"]["not_run"] == ["black box (square, with pgd)"]
         assert [row["measure"] for row in document["tests"]] == ["ε = 0.05", "ε = 0.1"]
-        assert document["white"] == 16
+        assert document["max_pixel"] == 16
 
     def test_clean_accuracy_is_that_of_an_ordinary_evaluation(self, run: Run) -> None:
         document = json.loads(run("attack", "mse", "--epsilon", "0", "--json", "--seed", "3", *ATTACK))
@@ -1043,9 +1045,9 @@ class TestAttack:
         )
         job = Job.open(settings)
         seeds = [derive(3, "networks", number) for number in range(2)]
-        subject = train_subject(job.task, "MSE", mse(), seeds, settings.recipe)
+        trained_loss = train_loss(job.task, "MSE", mse(), seeds, settings.recipe)
         inputs, targets = job.test()
-        wanted = accuracy(subject.networks.logits(inputs), targets).tolist()
+        wanted = accuracy(trained_loss.networks.logits(inputs), targets).tolist()
         assert document["clean_accuracy"]["MSE"]["values"] == wanted
 
     def test_tables_and_picture(self, run: Run, tmp_path: Path) -> None:
@@ -1089,8 +1091,8 @@ class TestAttack:
             (["attack", "mse", "--figure", "away/two.png"], "away is no directory"),
             (["attack", "mse", "--data", "clouds.npz"], "flat features"),
             (["attack", "mse", "--data", "wide.npz"], "pixels from -1"),
-            (["attack", "mse", "--white", "0"], "--white is wrong"),
-            (["damage", "mse", "--silenced", "2"], "silenced"),
+            (["attack", "mse", "--max-pixel", "0"], "--max-pixel is wrong"),
+            (["corruption", "mse", "--silenced", "2"], "silenced"),
             (["basin", "mse", "--points", "4"], "odd"),
             (["evolve", "--out", "study", "--objective", "robust-accuracy", "--data", "clouds.npz"], "flat features"),
             (["evolve", "--out", "study", "--adversary", "fgsm", "--data", "wide.npz"], "pixels from -1"),
@@ -1100,7 +1102,7 @@ class TestAttack:
             (["evolve", "--out", "study", "--objective", "robust-accuracy", "--weight", "0.3"], "--weight has no"),
             (["evolve", "--out", "study", "--adversary-epsilon", "0.3"], "or add --adversary"),
             (["evolve", "--out", "study", "--adversary", "fgsm", "--adversary-steps", "3"], "--adversary-steps has no"),
-            (["damage", "mse", "--input-noise", "0.1", "0.1"], "given twice"),
+            (["corruption", "mse", "--input-noise", "0.1", "0.1"], "given twice"),
             (["attack", "mse", "--data", "black.npz"], "all pixels of black.npz are 0"),
             (["attack", "mse", "--data", "two.npz", "--attacks", "autoattack"], "give apgd-ce square instead"),
             (["evolve", "--out", "study", "--objective", "weighted", "--epsilon=-1"], "--epsilon is wrong"),
@@ -1112,7 +1114,7 @@ class TestAttack:
         def trained(*_: Any, **__: Any) -> None:
             raise AssertionError("a network was trained before the input was looked at")
 
-        monkeypatch.setattr(importlib.import_module("lossmith.evaluation.subjects"), "train", trained)
+        monkeypatch.setattr(importlib.import_module("lossmith.analysis.trained"), "train", trained)
         shutil.copy(data, tmp_path / "clouds.npz")
         images = np.linspace(-1, 1, 90 * 16, dtype=np.float32).reshape(90, 1, 4, 4)
         write_npz(tmp_path / "wide.npz", {"x_train": images, "y_train": np.arange(90) % 3})
@@ -1144,21 +1146,21 @@ class TestFront:
         words = ["--train-size", "150", "--hidden", "8", "--epochs", "1", "--population", "4", "--generations", "2"]
         words += ["--objective", "weighted", "--epsilon", "0.05", "--finalists", "1", "--finalist-seeds", "2"]
         text = run("evolve", "--out", "study", *words)
-        assert "figures/front.png" in text
+        assert "figures/pareto.png" in text
         assert "robust-accuracy" in text
-        assert (tmp_path / "study/figures/front.png").read_bytes().startswith(b"\x89PNG")
-        text = run("show", "study", "--front", "front")
+        assert (tmp_path / "study/figures/pareto.png").read_bytes().startswith(b"\x89PNG")
+        text = run("show", "study", "--pareto", "front")
         assert "not dominated" in text
         paths = sorted((tmp_path / "front").iterdir())
         assert paths
         for path in paths:
             assert f"front/{path.name}" in text
             assert load(path).classes == 10
-        document = json.loads(run("show", "study", "--front", "front", "--json"))
+        document = json.loads(run("show", "study", "--pareto", "front", "--json"))
         assert sorted(document["front"]) == [f"front/{path.name}" for path in paths]
 
     def test_there_is_none(self, run: Run, study: Path, tmp_path: Path) -> None:
-        assert "has no front" in run.refused("show", study, "--front", "front")
+        assert "has no front" in run.refused("show", study, "--pareto", "front")
         assert not (tmp_path / "front").exists()
 
 
@@ -1319,7 +1321,7 @@ class TestTrace:
         document = json.loads(Path("trace/trace.json").read_text())
         assert [row["name"] for row in document["losses"]] == ["cross-entropy", "TaylorGLO (MNIST)"]
         assert Loss.from_json(document["losses"][1]["loss"]) == find("paper/mnist", CLASSES)
-        assert document["settings"]["data"]["data"] == data.name
+        assert document["settings"]["data"]["source"] == data.name
         with np.load("trace/trace.npz", allow_pickle=False) as arrays:
             assert arrays["losses"].tolist() == ["cross-entropy", "TaylorGLO (MNIST)"]
             assert arrays["exact"].shape == arrays["published"].shape == arrays["vector"].shape == (2, 4, 20)
@@ -1451,7 +1453,7 @@ class TestInterrupt:
         def stopped(*_: Any, **__: Any) -> None:
             raise KeyboardInterrupt
 
-        place = "subjects" if command in ("attack", "basin", "damage") else command
+        place = "trained" if command in ("attack", "basin", "corruption") else command
         monkeypatch.setattr(importlib.import_module(f"lossmith.cli.{place}"), "parse", stopped)
         run(command, study, code=130)
         assert run.err == "\nlossmith: stopped. Nothing stored is lost.\n"
@@ -1477,7 +1479,7 @@ class TestImageFolder:
     def test_from_evolve_to_compare(self, run: Run, pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         run("evolve", "--out", "study", *self.FLAGS, "--quiet")
         kept = tomllib.loads(Path("study/study.toml").read_text())["data"]
-        assert (kept["data"], kept["image_size"]) == (str(pets.absolute()), 6)
+        assert (kept["source"], kept["image_size"]) == (str(pets.absolute()), 6)
         assert "channels" not in kept
         Path("sub").mkdir()
         monkeypatch.chdir("sub")
@@ -1486,12 +1488,12 @@ class TestImageFolder:
         assert candidates(Path("../study")) == 8
         run("compare", "../study/best.json", *QUICK, "--quiet")
         document = json.loads(Path("../study/comparison.json").read_text())
-        assert document["settings"]["data"]["data"] == "pets"
+        assert document["settings"]["data"]["source"] == "pets"
         assert document["settings"]["data"]["image_size"] == 6
         assert "data.image_size = 6, not 5" in run.refused("compare", "../study/best.json", *QUICK, "--image-size", "5")
         looking = ["../study/best.json", "--seeds", "1", "--quiet"]
         run("attack", *looking, "--attacks", "fgsm", "--samples", "5")
-        run("damage", *looking, "--draws", "1")
+        run("corruption", *looking, "--draws", "1")
         run("trace", "../study/best.json", "--samples", "5", "--quiet")
         described = json.loads(Path("trace/trace.json").read_text())
         assert described["settings"]["data"]["image_size"] == 6
@@ -1531,10 +1533,10 @@ class TestImageFolder:
             "from torch import nn\n\n\ndef net(shape, classes):\n"
             "    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(64, classes))\n"
         )
-        grey = ["evolve", "--out", "study", *self.FLAGS, "--model", "colourful:net"]
-        sentence = run.refused(*grey, "--channels", "1")
+        gray = ["evolve", "--out", "study", *self.FLAGS, "--model", "colourful:net"]
+        sentence = run.refused(*gray, "--channels", "1")
         assert "the model takes images of 3 channels, but these have 1: convert them with channels = 3" in sentence
-        run(*grey, "--channels", "3", "--quiet")
+        run(*gray, "--channels", "3", "--quiet")
 
 
 class TestDataByName:
@@ -1547,11 +1549,11 @@ class TestDataByName:
             opened.append(name)
             return arrays
 
-        monkeypatch.setattr(importlib.import_module("lossmith.data.opening"), "read_hub", read)
+        monkeypatch.setattr(importlib.import_module("lossmith.data.registry"), "read_hub", read)
         Path("svhn").mkdir()
         run("evolve", "--out", "study", "--data", "svhn", "--quiet", *TINY)
-        assert tomllib.loads(Path("study/study.toml").read_text())["data"]["data"] == "svhn"
-        assert json.loads(Path("study/best.json").read_text())["provenance"]["settings"]["data"]["data"] == "svhn"
+        assert tomllib.loads(Path("study/study.toml").read_text())["data"]["source"] == "svhn"
+        assert json.loads(Path("study/best.json").read_text())["provenance"]["settings"]["data"]["source"] == "svhn"
         run("trace", "study/best.json", "--samples", "5", "--quiet")
         assert opened == ["svhn", "svhn"]
         assert "svhn has no class folders" in run.refused("evolve", "--out", "other", "--data", "./svhn", *TINY)

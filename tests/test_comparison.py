@@ -12,21 +12,21 @@ import pytest
 import torch
 from torch import Tensor
 
+from lossmith.analysis import Comparison, Family, Plan, fixed
 from lossmith.data import Source, open_source, search_parts
 from lossmith.data import test_part as part_for_tests
 from lossmith.errors import InputError
-from lossmith.evaluation import Comparison, Family, Plan, fixed
 from lossmith.losses import Loss, cross_entropy, load, mae, mse, save, taylor
 from lossmith.nets import ModelSettings
 from lossmith.search import accuracy as measured_accuracy
 from lossmith.search.objective import figures
-from lossmith.store import Store
 from lossmith.study import CompareSettings, EvolveSettings, compare_losses, evolve
 from lossmith.study.comparison import RIVAL, conflicts, provenance, settings_of
-from lossmith.study.settings import validated, with_data
+from lossmith.study.config import validated, with_data
+from lossmith.study.store import Store
 
 comparison: Any = importlib.import_module("lossmith.study.comparison")
-evaluation: Any = importlib.import_module("lossmith.evaluation.compare")
+evaluation: Any = importlib.import_module("lossmith.analysis.comparison")
 searching: Any = importlib.import_module("lossmith.study.evolve")
 
 CLASSES = 3
@@ -53,7 +53,7 @@ def write_npz(path: Path, seed: int = 0, test_seed: int = 1, **changed: Any) -> 
 def tiny(place: str | Path, /, **parts: Mapping[str, Any]) -> EvolveSettings:
     """A search of four candidates, each trained for an epoch of two batches."""
     document: dict[str, Any] = {
-        "data": {"data": str(place), "train_size": 60},
+        "data": {"source": str(place), "train_size": 60},
         "model": {"hidden": [4]},
         "recipe": {"epochs": 1, "batch_size": 30},
         "search": {"population": 4, "generations": 1},
@@ -166,7 +166,7 @@ class TestSettingsOfLosses:
         (study / "study.toml").write_text(text)
         found = settings_of([study / "best.json"])
         assert found is not None
-        assert found[0].data.data == "clouds.npz"
+        assert found[0].data.source == "clouds.npz"
 
     def test_conflicts(self, npz: Path) -> None:
         kept = tiny(npz)
@@ -456,8 +456,8 @@ def test_runs_that_were_stored_before_a_setting_was_there_are_found_again() -> N
     attacked = settings.recipe.model_copy(update={"adversary": "fgsm"})
     assert comparison._digest("0" * 64, settings, Plan(recipe=attacked, way="population")) != key
     for rate in (0.0, 0.1):
-        dropped = settings.model_copy(update={"model": ModelSettings(dropout=rate)})
-        assert comparison._digest("0" * 64, dropped, Plan(recipe=settings.recipe, way="population")) != key
+        pruned = settings.model_copy(update={"model": ModelSettings(dropout=rate)})
+        assert comparison._digest("0" * 64, pruned, Plan(recipe=settings.recipe, way="population")) != key
 
 
 class TestNoTestSampleInTheSearch:
@@ -490,7 +490,7 @@ class TestNoTestSampleInTheSearch:
         inner = searching.train
         monkeypatch.setattr(searching, "train", train)
         evolve(tmp_path / "study", settings, objective=objective)
-        source = open_source(settings.data.data)
+        source = open_source(settings.data.source)
         held_out = {tuple(row.tolist()) for row in part_for_tests(source, settings.data).inputs}
         used = {tuple(row.tolist()) for inputs in seen for row in inputs}
         parts = search_parts(source, settings.data)

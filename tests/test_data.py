@@ -55,11 +55,11 @@ class TestSource:
         assert len(digest) == 64
         changed = inputs.clone()
         changed[5, 3] = 1
-        relabelled = targets.clone()
-        relabelled[0] = 1
+        relabeled = targets.clone()
+        relabeled[0] = 1
         others = [
             Source.from_tensors(changed, targets),
-            Source.from_tensors(inputs, relabelled),
+            Source.from_tensors(inputs, relabeled),
             Source.from_tensors(inputs.float(), targets),
             Source.from_tensors(inputs.reshape(6, 2, 2), targets),
             Source.from_tensors(inputs, targets, inputs, targets),

@@ -18,12 +18,12 @@ from lossmith.cli import main
 from lossmith.cli.evolve import _check_idle
 from lossmith.cli.flags import settings_document
 from lossmith.data.source import Source
-from lossmith.evaluation.statistics import welch
 from lossmith.losses import Loss, cross_entropy, mse, polynomial
+from lossmith.metrics.statistics import welch
 from lossmith.nets import ModelSettings, check_network, network_factory
 from lossmith.study import EvolveSettings, Study
+from lossmith.study.config import read_toml, validated
 from lossmith.study.evolve import Job
-from lossmith.study.settings import read_toml, validated
 from lossmith.training import Recipe, Task, repeated, train
 
 ROOT = Path(__file__).parents[1]
@@ -79,7 +79,7 @@ def named(path: Path) -> str:
 
 
 def inputs_of(settings: EvolveSettings, count: int = 4) -> Tensor:
-    shape = (count, *SHAPES[settings.data.data])
+    shape = (count, *SHAPES[settings.data.source])
     return torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
@@ -95,7 +95,7 @@ class TestPaper:
         recipe, run = settings.recipe, settings.run
         assert (recipe.optimizer, recipe.momentum, recipe.batch_size) == ("sgd", 0.9, 128)
         assert (recipe.lr, recipe.weight_decay, recipe.cutout) == (authors.lr, authors.weight_decay, authors.cutout)
-        assert (settings.model.model, settings.model.dropout) == (authors.model, authors.dropout)
+        assert (settings.model.name, settings.model.dropout) == (authors.model, authors.dropout)
         in_steps = name == "mnist"
         assert (recipe.crop, recipe.flip) == ((0, False) if in_steps else (4, True))
         epoch = 1 if in_steps else authors.samples // 128
@@ -116,13 +116,13 @@ class TestPaper:
         assert (search.space, search.order, search.sigma, search.generations) == ("taylor", 3, 1.2, 100)
         assert search.population == {"none": 28 if name == "mnist" else 20, "published": 40, "robust": 20}[way]
         assert (search.invariant, search.untrainable) == ("published" if way == "published" else "none", "worst")
-        assert (settings.run.replicates, search.lr_adapt, settings.run.hopeless) == (1, False, None)
+        assert (settings.run.replicates, search.lr_adapt, settings.run.prune_at) == (1, False, None)
         assert settings.data.validation_size == 5000
         assert settings.data.train_size is None
         if way == "robust":
-            assert (objective.objective, objective.epsilon, objective.gradient) == ("robust-accuracy", 0.1, "loss")
+            assert (objective.metric, objective.epsilon, objective.gradient) == ("robust-accuracy", 0.1, "loss")
         else:
-            assert objective.objective == "accuracy"
+            assert objective.metric == "accuracy"
 
     def test_the_network_can_be_built(self, path: Path) -> None:
         authors, settings = SETTINGS[path.stem.rpartition("-")[0]], settings_of(path)
@@ -144,7 +144,7 @@ class TestFiles:
         recipe, model = document["recipe"], document["model"]
         assert recipe.get("schedule", "constant") == "step" or not {"milestones", "decay"} & recipe.keys()
         assert not {"epochs", "steps"} <= recipe.keys()
-        assert ("hidden" in model) == (model["model"] in ("mlp", "conv"))
+        assert ("hidden" in model) == (model["name"] in ("mlp", "conv"))
         assert document["search"]["space"] == "taylor" or "order" not in document["search"]
 
     def test_the_head_says_how_to_run_it(self, path: Path) -> None:
@@ -198,7 +198,7 @@ def table1(experiment: Callable[[str], ModuleType]) -> ModuleType:
 
 
 @pytest.fixture(scope="module")
-def regularisers(experiment: Callable[[str], ModuleType]) -> ModuleType:
+def regularizers(experiment: Callable[[str], ModuleType]) -> ModuleType:
     return experiment("regularisers")
 
 
@@ -263,7 +263,7 @@ class TestTable1:
             table1.Plan(tiny(**changes), digest, networks).key
             for changes, digest, networks in (
                 ({}, "digest", 3),
-                ({"data": {"data": "elsewhere.npz"}}, "digest", 3),
+                ({"data": {"source": "elsewhere.npz"}}, "digest", 3),
                 ({}, "other", 3),
                 ({}, "digest", 4),
                 ({"recipe": {"lr": 0.1}}, "digest", 3),
@@ -312,20 +312,20 @@ class TestTable1:
 
 
 class TestRegularisers:
-    def test_the_span_of_known_losses(self, regularisers: ModuleType) -> None:
-        low, null = regularisers.span(cross_entropy(), 10)
+    def test_the_span_of_known_losses(self, regularizers: ModuleType) -> None:
+        low, null = regularizers.span(cross_entropy(), 10)
         assert low == pytest.approx(0, abs=1e-8)
         assert null == pytest.approx(math.log(10))
         # −h² + 2 h y: 0.9² + 9 · 0.1² − 1 at equal outputs, −1 at the label itself.
-        low, null = regularisers.span(polynomial(ch=-2, cy=2), 10)
+        low, null = regularizers.span(polynomial(ch=-2, cy=2), 10)
         assert low == pytest.approx(-1, abs=1e-8)
         assert null == pytest.approx(0.9**2 + 9 * 0.1**2 - 1)
-        smoothed = regularisers.span(cross_entropy().smoothed(0.2, 10), 10)[0]
+        smoothed = regularizers.span(cross_entropy().smoothed(0.2, 10), 10)[0]
         target = torch.tensor([0.82] + [0.02] * 9, dtype=torch.float64)
         assert smoothed == pytest.approx(float(-(target * target.log()).sum()), abs=1e-4)
 
     @pytest.mark.parametrize("way", ["plain", "population"])
-    def test_flooding_of_cross_entropy_is_flooding(self, regularisers: ModuleType, way: Any) -> None:
+    def test_flooding_of_cross_entropy_is_flooding(self, regularizers: ModuleType, way: Any) -> None:
         """A constant and another level give the same training as the level itself."""
         source = Source.from_tensors(
             torch.randn(60, 6, generator=torch.Generator().manual_seed(0)), torch.arange(60) % 4
@@ -333,7 +333,7 @@ class TestRegularisers:
         factory = network_factory(ModelSettings(hidden=(8,)), source.inputs, 4)
         task = Task(lambda: factory().double(), source.inputs.double(), source.targets, 4)
         recipe = Recipe(lr=0.2, epochs=20, batch_size=10)
-        setup = regularisers.flooded(regularisers.Setup(cross_entropy(), recipe, None, 4, 0), 0.25)
+        setup = regularizers.flooded(regularizers.Setup(cross_entropy(), recipe, None, 4, 0), 0.25)
         seeds = [1, 2]
         ours = train(task, repeated(Loss.stack([setup.loss]), 2), seeds, setup.recipe, way)
         level = recipe.model_copy(update={"flooding": 0.25 * math.log(4)})
@@ -344,19 +344,19 @@ class TestRegularisers:
         assert (logits[0] - logits[1]).abs().max() < 1e-6
         assert (logits[0] - logits[2]).abs().max() > 1e-2
 
-    def test_flooding_means_the_same_for_a_loss_scaled_and_shifted(self, regularisers: ModuleType) -> None:
+    def test_flooding_means_the_same_for_a_loss_scaled_and_shifted(self, regularizers: ModuleType) -> None:
         """At the share of the way down, the loss with its constant is at the level of the recipe."""
         for loss in (cross_entropy(), 3 * mse(), cross_entropy().smoothed(0.3, 5)):
-            setup = regularisers.flooded(regularisers.Setup(loss, Recipe(), None, 5, 0), 0.5)
-            low, null = regularisers.span(setup.loss, 5)
+            setup = regularizers.flooded(regularizers.Setup(loss, Recipe(), None, 5, 0), 0.5)
+            low, null = regularizers.span(setup.loss, 5)
             assert (low + null) / 2 == pytest.approx(setup.recipe.flooding)
 
-    def test_every_regulariser_changes_the_training(self, regularisers: ModuleType) -> None:
+    def test_every_regulariser_changes_the_training(self, regularizers: ModuleType) -> None:
         settings = tiny(recipe={"epochs": 20, "batch_size": 10, "lr": 0.1})
         job = Job.open(settings)
-        plain = regularisers.Setup(cross_entropy(), settings.recipe, None, 10, 8)
+        plain = regularizers.Setup(cross_entropy(), settings.recipe, None, 10, 8)
         changed = []
-        for one in regularisers.REGULARISERS:
+        for one in regularizers.REGULARIZERS:
             found = one.applied(plain, one.axis.value(one.axis.first))
             validated(Recipe, found.recipe.model_dump(mode="json"), one.name)
             factory = network_factory(settings.model.model_copy(update={"dropout": found.dropout}), job.task.inputs, 10)
@@ -364,11 +364,11 @@ class TestRegularisers:
             trained = train(task, Loss.stack([found.loss]), [1], found.recipe, "population")
             changed.append(trained.networks.logits(job.validation[0]))
         others = [float((logits - changed[0]).abs().max()) for logits in changed[1:]]
-        assert min(others) > 1e-3, dict(zip(list(regularisers.BY_NAME)[1:], others, strict=True))
+        assert min(others) > 1e-3, dict(zip(list(regularizers.BY_NAME)[1:], others, strict=True))
 
-    def test_both_losses_get_the_same_settings(self, regularisers: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_both_losses_get_the_same_settings(self, regularizers: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
         """The best of one loss at an edge makes both try the next place."""
-        bench = regularisers.Bench.__new__(regularisers.Bench)
+        bench = regularizers.Bench.__new__(regularizers.Bench)
         bench.losses = {"cross-entropy": cross_entropy(), "evolved": mse()}
 
         def measured(wanted: Any, seeds: Any) -> Any:
@@ -379,43 +379,43 @@ class TestRegularisers:
             return {one: {"validation": [score(one)] * len(seeds)} for one in wanted}
 
         monkeypatch.setattr(bench, "measured", measured)
-        row = regularisers.tuned(bench, 0, [regularisers.BY_NAME["dropout"]], lambda _: None)["dropout"]
+        row = regularizers.tuned(bench, 0, [regularizers.BY_NAME["dropout"]], lambda _: None)["dropout"]
         places = {loss: {(s, r) for s, r, _ in found["tried"]} for loss, found in row.items()}
         assert places["evolved"] == places["cross-entropy"]
         assert (6, 0) in places["cross-entropy"]
         assert (row["evolved"]["setting"].strength, row["evolved"]["setting"].rate) == (6, 0)
         assert (row["cross-entropy"]["setting"].strength, row["cross-entropy"]["setting"].rate) == (2, 1)
-        assert len(row["evolved"]["again"]) == regularisers.FINALISTS
+        assert len(row["evolved"]["again"]) == regularizers.FINALISTS
 
     def test_what_was_trained_is_found_again(
-        self, regularisers: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, regularizers: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         settings = tiny()
         job = Job.open(settings)
-        wanted = [regularisers.Setting("cross-entropy", name, 1, 0) for name in ("none", "dropout", "weight decay")]
-        with regularisers.Store(tmp_path) as store:
-            bench = regularisers.Bench(job, settings, {"cross-entropy": cross_entropy()}, store, "key")
+        wanted = [regularizers.Setting("cross-entropy", name, 1, 0) for name in ("none", "dropout", "weight decay")]
+        with regularizers.Store(tmp_path) as store:
+            bench = regularizers.Bench(job, settings, {"cross-entropy": cross_entropy()}, store, "key")
             first = bench.measured(wanted, [1, 2], job.test())
             monkeypatch.setattr(bench, "trained", None)
             assert bench.measured(wanted, [1, 2], job.test()) == first
         for row in first.values():
             assert [len(row["validation"]), len(row["test"])] == [2, 2]
 
-    def test_the_interaction_is_a_difference_of_differences(self, regularisers: ModuleType) -> None:
+    def test_the_interaction_is_a_difference_of_differences(self, regularizers: ModuleType) -> None:
         rng = np.random.default_rng(0)
         a, b, c, d = (rng.normal(mean, spread, 12) for mean, spread in ((3, 1), (2, 0.5), (4, 2), (1, 1)))
-        found = regularisers.interaction(a, b, c, d)
+        found = regularizers.interaction(a, b, c, d)
         assert found.difference == pytest.approx(a.mean() - b.mean() - (c.mean() - d.mean()))
         assert (found.low + found.high) / 2 == pytest.approx(found.difference)
-        assert regularisers.interaction(c, d, a, b).difference == pytest.approx(-found.difference)
+        assert regularizers.interaction(c, d, a, b).difference == pytest.approx(-found.difference)
         # Without spread in two of the samples it is Welch's test of the others.
         still = [0.5] * 12
-        alone, known = regularisers.interaction(a, b, still, still), welch(a.tolist(), b.tolist())
+        alone, known = regularizers.interaction(a, b, still, still), welch(a.tolist(), b.tolist())
         assert (alone.low, alone.high) == (pytest.approx(known.low), pytest.approx(known.high))
         assert alone.p == pytest.approx(stats.ttest_ind(a, b, equal_var=False).pvalue)
-        assert regularisers.interaction(still, still, still, still).p == 1
+        assert regularizers.interaction(still, still, still, still).p == 1
 
-    def test_claims(self, regularisers: ModuleType) -> None:
+    def test_claims(self, regularizers: ModuleType) -> None:
         noise = np.linspace(-0.01, 0.01, 20)
 
         def row(base: float, ours: float) -> dict[str, Any]:
@@ -426,7 +426,7 @@ class TestRegularisers:
 
         table = {"none": row(0.5, 0.7), "mixup": row(0.6, 0.7), "dropout": row(0.4, 0.65)}
         runs = [{"condition": name, "table": table} for name in ("clean", "noisy")]
-        tests, crossed = regularisers.claims(runs)
+        tests, crossed = regularizers.claims(runs)
         verdicts = {one.name: one.verdict for one in tests if one.condition == "noisy"}
         assert verdicts == {
             "evolved > cross-entropy": "held",
@@ -443,13 +443,13 @@ class TestRegularisers:
             ("dropout", "more together"),
         }
         assert [one.differences[0] for one in crossed[:2]] == [pytest.approx(-0.1), pytest.approx(0.05)]
-        assert regularisers.table(runs)[2].startswith("| none | 50.00 (")
+        assert regularizers.table(runs)[2].startswith("| none | 50.00 (")
         mixup = "+10.00** | +0.00 | **-10.00**"
-        assert regularisers.compact((tests, crossed))[2] == f"| mixup | **{mixup} | **{mixup} |"
+        assert regularizers.compact((tests, crossed))[2] == f"| mixup | **{mixup} | **{mixup} |"
 
 
 @pytest.fixture(scope="module")
-def hopeless(experiment: Callable[[str], ModuleType]) -> ModuleType:
+def prune_at(experiment: Callable[[str], ModuleType]) -> ModuleType:
     return experiment("hopeless")
 
 
@@ -477,11 +477,11 @@ class TestHopeless:
             (("mean", [1.0], {}), ("cross-entropy", None, {}), False),
         ],
     )
-    def test_what_is_an_unchanged_winner(self, hopeless: ModuleType, first: Any, second: Any, same: bool) -> None:
+    def test_what_is_an_unchanged_winner(self, prune_at: ModuleType, first: Any, second: Any, same: bool) -> None:
         pair = {"without": self.one(*first[:2], **first[2]), "with": self.one(*second[:2], **second[2])}
-        assert hopeless.unchanged(pair) is same
+        assert prune_at.unchanged(pair) is same
 
-    def test_the_table(self, hopeless: ModuleType) -> None:
+    def test_the_table(self, prune_at: ModuleType) -> None:
         pairs = [
             {
                 "space": space,
@@ -491,15 +491,15 @@ class TestHopeless:
             for space in ("residual", "taylor")
             for shift, seconds in ((0.0, 1.0), (0.02, 3.0), (0.04, 2.0))
         ]
-        rows = hopeless.table({"pairs": pairs})
+        rows = prune_at.table({"pairs": pairs})
         half = stats.t.ppf(0.975, 2) * 2 / math.sqrt(3)
         expected = f"| 3 | 1 | 9 of 36 (25%) | 0.50 (0.25–0.75) | +2.00 ± {half:.2f} points |"
         assert rows[2] == "| residual, exact " + expected
         assert rows[3] == "| taylor, none " + expected
 
-    def test_a_pair_differs_in_one_setting(self, hopeless: ModuleType) -> None:
-        one, other = (hopeless.settings_of(3, "taylor", "none", share, 5) for share in (None, 0.2))
-        assert one.run.hopeless is None
-        assert other.run.hopeless == 0.2
+    def test_a_pair_differs_in_one_setting(self, prune_at: ModuleType) -> None:
+        one, other = (prune_at.settings_of(3, "taylor", "none", share, 5) for share in (None, 0.2))
+        assert one.run.prune_at is None
+        assert other.run.prune_at == 0.2
         assert one.model_copy(update={"run": other.run}) == other
         assert one.data.split_seed == one.data.noise_seed == one.search.seed == 3

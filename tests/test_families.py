@@ -12,7 +12,7 @@ from torch.nn import functional
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from lossmith import InputError, Loss, cross_entropy, gce, mse
-from lossmith.nets import Normalise, build
+from lossmith.nets import Normalize, build
 from lossmith.nets.bodies import conv, mlp
 from lossmith.nets.convolutional import alexnet, allcnn_c, mnist_cnn
 from lossmith.nets.parts import Dropout
@@ -33,7 +33,7 @@ REDUCED: dict[str, tuple[Body, int]] = {
     "preresnet-14": (partial(residual, blocks=2, stem=3), 8),
     "wrn-10-2": (partial(residual, blocks=1, width=2, stem=3), 8),
 }
-DROPPED: dict[str, tuple[Body, int]] = {
+PRUNED: dict[str, tuple[Body, int]] = {
     "mlp": (partial(mlp, hidden=(8, 6), dropout=0.25), 6),
     "conv": (partial(conv, hidden=(8,), dropout=0.25), 6),
     "mnist-cnn": (partial(mnist_cnn, width=2), 8),
@@ -43,7 +43,7 @@ DROPPED: dict[str, tuple[Body, int]] = {
     "wrn-10-2": (partial(residual, blocks=1, width=2, dropout=0.3, stem=3), 8),
 }
 BOTH = [pytest.param(*value, id=name) for name, value in REDUCED.items()] + [
-    pytest.param(*value, id=f"{name}, dropout") for name, value in DROPPED.items()
+    pytest.param(*value, id=f"{name}, dropout") for name, value in PRUNED.items()
 ]
 LOSSES = Loss.stack([cross_entropy(), mse(), gce(0.7)])
 IMAGES = [name for name in OFFERED if name != "mlp"]
@@ -57,10 +57,10 @@ def images(samples: int, side: int, channels: int = 3) -> Tensor:
 
 def task_of(body: Body, side: int, kind: torch.dtype = torch.float64, samples: int = 26) -> Task:
     inputs = images(samples, side)
-    normalise = Normalise.fit(inputs)
+    normalize = Normalize.fit(inputs)
     targets = torch.arange(samples) % CLASSES
     return Task(
-        lambda: nn.Sequential(copy.deepcopy(normalise), body((3, side, side), CLASSES)).to(kind),
+        lambda: nn.Sequential(copy.deepcopy(normalize), body((3, side, side), CLASSES)).to(kind),
         inputs,
         targets,
         CLASSES,
@@ -229,11 +229,11 @@ class TestArchitecture:
         given: list[Tensor] = []
         block.conv1.register_forward_pre_hook(lambda _, args: given.append(args[0]))
         block.conv2.register_forward_pre_hook(lambda _, args: given.append(args[0]))
-        for training, dropped in ((True, 0.6 + 0.4 * 0.5), (False, 0.5)):
+        for training, pruned in ((True, 0.6 + 0.4 * 0.5), (False, 0.5)):
             given.clear()
             block.train(training)(x.expand(40, 3, 4, 5, 5).flatten(0, 1))
             share = (given[1] == 0).double().mean().item()
-            assert share == pytest.approx(dropped, abs=0.15 if not training else 0.05)
+            assert share == pytest.approx(pruned, abs=0.15 if not training else 0.05)
             assert given[0].mean() > 0
 
     def test_allcnn_c_ends_in_linear_logits(self) -> None:
@@ -293,13 +293,13 @@ class TestDropout:
 
     def test_one_mask_for_every_layout_and_precision(self) -> None:
         layer, x = Dropout(0.5), torch.ones(4, 3, 5, 6)
-        variants = (x, x.to(memory_format=torch.channels_last), x.double(), x.bfloat16())
+        perturbations = (x, x.to(memory_format=torch.channels_last), x.double(), x.bfloat16())
         outs = []
-        for variant in variants:
+        for perturbation in perturbations:
             with seeded(torch.device("cpu"), 1):
-                outs.append(layer(variant))
-            assert outs[-1].dtype == variant.dtype
-            assert outs[-1].stride() == variant.stride()
+                outs.append(layer(perturbation))
+            assert outs[-1].dtype == perturbation.dtype
+            assert outs[-1].stride() == perturbation.stride()
         assert all(torch.equal(out.double(), outs[0].double()) for out in outs)
 
     @pytest.mark.parametrize("batched", [True, False])

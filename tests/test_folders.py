@@ -117,24 +117,24 @@ class TestPixels:
 
 class TestModes:
     def test_all_become_colour_if_any_is(self, tmp_path: Path) -> None:
-        grey, colour = drawn((4, 4)), drawn((4, 4, 3))
-        write(tmp_path / "train" / "a" / "x.png", grey)
-        write(tmp_path / "train" / "b" / "x.png", grey)
-        write(tmp_path / "test" / "a" / "x.png", colour)
+        gray, color = drawn((4, 4)), drawn((4, 4, 3))
+        write(tmp_path / "train" / "a" / "x.png", gray)
+        write(tmp_path / "train" / "b" / "x.png", gray)
+        write(tmp_path / "test" / "a" / "x.png", color)
         source = open_source(str(tmp_path))
         assert source.input_shape == (3, 4, 4)
-        assert np.array_equal(source.inputs[1].numpy(), np.stack([grey] * 3))
+        assert np.array_equal(source.inputs[1].numpy(), np.stack([gray] * 3))
         assert source.test_inputs is not None
-        assert np.array_equal(source.test_inputs[0].numpy(), np.moveaxis(colour, -1, 0))
+        assert np.array_equal(source.test_inputs[0].numpy(), np.moveaxis(color, -1, 0))
 
     def test_one_bit(self, tmp_path: Path) -> None:
         bits = drawn((4, 4)) > 127
         assert np.array_equal(one(tmp_path, Image.fromarray(bits)).inputs[0, 0].numpy(), bits * 255)
 
     def test_alpha_is_dropped(self, tmp_path: Path) -> None:
-        colours, grey = drawn((4, 4, 4)), drawn((4, 4, 2))
-        assert np.array_equal(one(tmp_path / "rgba", colours).inputs[0].numpy(), np.moveaxis(colours[..., :3], -1, 0))
-        assert np.array_equal(one(tmp_path / "la", grey).inputs[0, 0].numpy(), grey[..., 0])
+        colors, gray = drawn((4, 4, 4)), drawn((4, 4, 2))
+        assert np.array_equal(one(tmp_path / "rgba", colors).inputs[0].numpy(), np.moveaxis(colors[..., :3], -1, 0))
+        assert np.array_equal(one(tmp_path / "la", gray).inputs[0, 0].numpy(), gray[..., 0])
 
     @pytest.mark.parametrize("transparency", [None, 3, bytes(range(0, 250, 10))])
     def test_palette(self, tmp_path: Path, transparency: int | bytes | None) -> None:
@@ -230,11 +230,11 @@ class TestChannels:
 
     @pytest.mark.parametrize("kind", [torch.uint8, torch.float32])
     def test_there_and_back(self, kind: torch.dtype) -> None:
-        grey = torch.arange(256).reshape(1, 1, 16, 16).to(kind)
-        colour = with_channels(grey, 3, "x")
-        assert torch.equal(colour, grey.expand(1, 3, 16, 16))
-        assert torch.allclose(with_channels(colour, 1, "x"), grey)
-        assert with_channels(colour, 3, "x") is colour
+        gray = torch.arange(256).reshape(1, 1, 16, 16).to(kind)
+        color = with_channels(gray, 3, "x")
+        assert torch.equal(color, gray.expand(1, 3, 16, 16))
+        assert torch.allclose(with_channels(color, 1, "x"), gray)
+        assert with_channels(color, 3, "x") is color
 
     def test_alpha_is_dropped(self) -> None:
         images = torch.rand(2, 4, 3, 3)
@@ -248,12 +248,12 @@ class TestChannels:
 
     def test_digits(self) -> None:
         digits = open_source("digits")
-        colour = open_source("digits", DataSettings(channels=3))
-        assert torch.equal(colour.inputs, digits.inputs.expand(-1, 3, -1, -1))
-        assert colour.white == 16
-        assert colour.digest != digits.digest
+        color = open_source("digits", DataSettings(channels=3))
+        assert torch.equal(color.inputs, digits.inputs.expand(-1, 3, -1, -1))
+        assert color.max_pixel == 16
+        assert color.digest != digits.digest
         assert open_source(digits, DataSettings(channels=1)) is digits
-        assert open_source(colour, DataSettings(channels=1)).digest == digits.digest
+        assert open_source(color, DataSettings(channels=1)).digest == digits.digest
 
     def test_npz(self, tmp_path: Path) -> None:
         x, y = drawn((6, 5, 5, 3)), np.arange(6) % 2

@@ -11,8 +11,8 @@ from lossmith import Loss, cross_entropy, mae, mse
 from lossmith.nets import ModelSettings, network_factory
 from lossmith.nets.registry import OFFERED
 from lossmith.training import Recipe, Task, Way, train
-from lossmith.training.plain import PlainRun
-from lossmith.training.population import PopulationRun
+from lossmith.training.engines.population import PopulationRun
+from lossmith.training.engines.sequential import SequentialRun
 
 CUDA = torch.device("cuda")
 CLASSES = 10
@@ -30,9 +30,9 @@ def task_of(model: str, device: torch.device = CUDA) -> Task:
     random = torch.Generator().manual_seed(0)
     inputs = torch.randint(0, 256, (96, 3, 32, 32), dtype=torch.uint8, generator=random)
     targets = torch.randint(0, CLASSES, (96,), generator=random)
-    factory = network_factory(ModelSettings(model=model), inputs, CLASSES)
+    factory = network_factory(ModelSettings(name=model), inputs, CLASSES)
     held_out = inputs.to(device), targets.to(device)
-    return Task(factory, *held_out, CLASSES, white=255.0, held_out=held_out)
+    return Task(factory, *held_out, CLASSES, max_pixel=255.0, held_out=held_out)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -81,7 +81,7 @@ def test_no_step_waits_for_the_device(model: str, changes: dict[str, str]) -> No
     """What an epoch draws is moved at its beginning; between, nothing is."""
     task, recipe = task_of(model), AUGMENTED.model_copy(update=changes)
     population = PopulationRun(task, LOSSES, [1, 1, 1], recipe)
-    for run in (population, PlainRun(task, cross_entropy(), 1, recipe, channels_last=True)):
+    for run in (population, SequentialRun(task, cross_entropy(), 1, recipe, channels_last=True)):
         run.step()
         run.step()
         with no_waiting():
@@ -99,7 +99,7 @@ def test_data_stays_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
         return to(value, *arguments, **named)  # type: ignore[call-overload, no-any-return]
 
     task = task_of("conv")
-    run = PlainRun(task, cross_entropy(), 1, AUGMENTED)
+    run = SequentialRun(task, cross_entropy(), 1, AUGMENTED)
     monkeypatch.setattr(Tensor, "to", counted)
     for _ in range(6):
         run.step()

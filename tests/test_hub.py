@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lossmith.data import DataSettings, Source, open_source, opening
+from lossmith.data import DataSettings, Source, open_source, registry
 from lossmith.data import hub as hub_module
 from lossmith.data import images as images_module
 from lossmith.data.hub import HUB, NOT_KEPT, HubData, cache_directory
@@ -28,12 +28,12 @@ def drawn(shape: tuple[int, ...], seed: int) -> np.ndarray[Any, Any]:
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
 
-def local_hub(directory: Path, colour: bool = True, image: str = "image", label: str = "label") -> Arrays:
+def local_hub(directory: Path, color: bool = True, image: str = "image", label: str = "label") -> Arrays:
     """A data set of parquet files with the splits train, test and extra, such as the hub holds; and its arrays."""
     arrays: Arrays = {}
     directory.mkdir()
     for split, count in (("train", 23), ("test", 7), ("extra", 3)):
-        x, y = drawn((count, 5, 6, 3) if colour else (count, 5, 6), count), np.arange(count) % 3
+        x, y = drawn((count, 5, 6, 3) if color else (count, 5, 6), count), np.arange(count) % 3
         features = datasets.Features(
             {
                 image: datasets.Image(),
@@ -45,7 +45,7 @@ def local_hub(directory: Path, colour: bool = True, image: str = "image", label:
         dataset = datasets.Dataset.from_dict(columns, features=features)
         dataset.to_parquet(str(directory / f"{split}-00000-of-00001.parquet"))
         if split != "extra":
-            arrays |= {f"x_{split}": np.moveaxis(x, -1, 1) if colour else x[:, None], f"y_{split}": y}
+            arrays |= {f"x_{split}": np.moveaxis(x, -1, 1) if color else x[:, None], f"y_{split}": y}
     return arrays
 
 
@@ -71,16 +71,16 @@ def as_source(arrays: Arrays) -> Source:
 
 class TestConversion:
     @pytest.mark.parametrize("streaming", [False, True])
-    @pytest.mark.parametrize("colour", [False, True])
+    @pytest.mark.parametrize("color", [False, True])
     def test_pixel_by_pixel(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, colour: bool, streaming: bool
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, color: bool, streaming: bool
     ) -> None:
-        arrays = local_hub(tmp_path / "hub", colour, "img", "fine_label")
+        arrays = local_hub(tmp_path / "hub", color, "img", "fine_label")
         entry = HubData(str(tmp_path / "hub"), image="img", label="fine_label", streaming=streaming)
         monkeypatch.setitem(HUB, "cifar100", entry)
         source = open_source("cifar100")
         assert source.name == "cifar100"
-        assert source.input_shape == (3 if colour else 1, 5, 6)
+        assert source.input_shape == (3 if color else 1, 5, 6)
         assert source.digest == as_source(arrays).digest
 
     def test_kept_arrays_make_the_same_source(self, named: Arrays) -> None:
@@ -94,11 +94,11 @@ class TestConversion:
         assert open_source(str(kept)).digest == first.digest
 
     def test_channels(self, named: Arrays) -> None:
-        grey = open_source("mnist", DataSettings(channels=1))
+        gray = open_source("mnist", DataSettings(channels=1))
         expected = [np.asarray(Image.fromarray(np.moveaxis(one, 0, -1)).convert("L")) for one in named["x_train"]]
-        assert np.array_equal(grey.inputs[:, 0].numpy(), np.stack(expected))
-        assert grey.test_inputs is not None
-        assert grey.test_inputs.shape == (7, 1, 5, 6)
+        assert np.array_equal(gray.inputs[:, 0].numpy(), np.stack(expected))
+        assert gray.test_inputs is not None
+        assert gray.test_inputs.shape == (7, 1, 5, 6)
         with np.load(cache_directory() / "mnist.npz") as file:
             assert np.array_equal(file["x_train"], named["x_train"])
 
@@ -107,7 +107,7 @@ class TestConversion:
             open_source("mnist", DataSettings(image_size=4))
 
     def test_table(self) -> None:
-        assert opening.NAMES == ("digits", "mnist", "fashion-mnist", "cifar10", "cifar100", "svhn")
+        assert registry.NAMES == ("digits", "mnist", "fashion-mnist", "cifar10", "cifar100", "svhn")
         assert all(entry.identifier.count("/") == 1 for entry in HUB.values())
 
     def test_bars_and_log_levels_are_put_back(self, named: Arrays, capfd: pytest.CaptureFixture[str]) -> None:

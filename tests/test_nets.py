@@ -15,8 +15,8 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from lossmith.errors import InputError
-from lossmith.nets import ModelSettings, NetworkFactory, Normalise, build, check_network, network_factory
-from lossmith.nets import normalise as normalise_module
+from lossmith.nets import ModelSettings, NetworkFactory, Normalize, build, check_network, network_factory
+from lossmith.nets import normalize as normalize_module
 from lossmith.nets.registry import OFFERED
 
 
@@ -34,9 +34,9 @@ class TestNormalise:
     @pytest.mark.parametrize("chunk", [1, 40, 1 << 21])
     @pytest.mark.parametrize("kind", [torch.uint8, torch.float32, torch.float64])
     def test_images(self, monkeypatch: pytest.MonkeyPatch, chunk: int, kind: torch.dtype) -> None:
-        monkeypatch.setattr(normalise_module, "_CHUNK_ELEMENTS", chunk)
+        monkeypatch.setattr(normalize_module, "_CHUNK_ELEMENTS", chunk)
         inputs = images(13, 3, 4, 5).to(kind)
-        layer = Normalise.fit(inputs)
+        layer = Normalize.fit(inputs)
         exact = inputs.to(torch.float64)
         assert layer.mean.shape == layer.std.shape == (3, 1, 1)
         torch.testing.assert_close(layer.mean.flatten(), exact.mean((0, 2, 3)).float())
@@ -54,37 +54,37 @@ class TestNormalise:
     )
     def test_flat(self, offset: float, scale: float, samples: int) -> None:
         inputs = torch.randn(samples, 3, generator=torch.Generator().manual_seed(1)) * scale + offset
-        layer = Normalise.fit(inputs)
+        layer = Normalize.fit(inputs)
         torch.testing.assert_close(layer.mean, inputs.double().mean(0).float())
         exact = inputs.double().std(0, correction=0)
         torch.testing.assert_close(layer.std, torch.where(exact == 0, 1, exact).float())
 
     def test_constant(self) -> None:
         flat = torch.cat([torch.full((1001, 1), 0.1), torch.arange(1001.0)[:, None]], dim=1)
-        assert Normalise.fit(flat).std[0] == 1
-        assert Normalise.fit(flat)(flat)[:, 0].abs().max() < 1e-7
+        assert Normalize.fit(flat).std[0] == 1
+        assert Normalize.fit(flat)(flat)[:, 0].abs().max() < 1e-7
         channel = torch.cat([torch.full((7, 1, 2, 2), 9, dtype=torch.uint8), images(7, 1, 2, 2)], dim=1)
-        assert Normalise.fit(channel).std.flatten()[0] == 1
-        assert Normalise.fit(channel)(channel)[:, 0].abs().max() == 0
+        assert Normalize.fit(channel).std.flatten()[0] == 1
+        assert Normalize.fit(channel)(channel)[:, 0].abs().max() == 0
 
     def test_one_sample(self) -> None:
-        layer = Normalise.fit(torch.tensor([[3.0, -2.0]]))
+        layer = Normalize.fit(torch.tensor([[3.0, -2.0]]))
         assert layer(torch.tensor([[3.0, -1.0]])).tolist() == [[0.0, 1.0]]
 
     def test_vmap_over_stacked_layers(self) -> None:
         inputs = images(6, 2, 3, 3)
-        layers = [Normalise.fit(inputs), Normalise.fit(inputs // 2)]
+        layers = [Normalize.fit(inputs), Normalize.fit(inputs // 2)]
         _, buffers = torch.func.stack_module_state(layers)
         out = torch.func.vmap(lambda state: torch.func.functional_call(layers[0], state, (inputs,)))(buffers)
         assert torch.equal(out, torch.stack([layer(inputs) for layer in layers]))
 
     def test_half_precision_inputs(self) -> None:
-        layer = Normalise.fit(torch.randn(8, 4))
+        layer = Normalize.fit(torch.randn(8, 4))
         with torch.autocast("cpu", dtype=torch.bfloat16):
             assert layer(torch.randn(8, 4).bfloat16()).dtype == torch.float32
 
     def test_buffers_are_saved_and_not_trained(self) -> None:
-        layer = Normalise.fit(torch.randn(8, 4))
+        layer = Normalize.fit(torch.randn(8, 4))
         assert set(layer.state_dict()) == {"mean", "std"}
         assert not list(layer.parameters())
 
@@ -104,7 +104,7 @@ class TestBuiltIn:
         inputs = images(20, 1, 8, 8)
         network = built(ModelSettings(hidden=(32, 16)), inputs)
         assert network(inputs).shape == (20, 10)
-        assert kinds(network) == ["Normalise", "Flatten", "Linear", "ReLU", "Linear", "ReLU", "Linear"]
+        assert kinds(network) == ["Normalize", "Flatten", "Linear", "ReLU", "Linear", "ReLU", "Linear"]
         assert [tuple(p.shape) for p in network.parameters() if p.ndim == 2] == [(32, 64), (16, 32), (10, 16)]
 
     def test_mlp_of_flat_data(self) -> None:
@@ -113,7 +113,7 @@ class TestBuiltIn:
 
     def test_mlp_without_hidden_layers(self) -> None:
         network = built(ModelSettings(hidden=()), torch.randn(20, 7), 3)
-        assert kinds(network) == ["Normalise", "Flatten", "Linear"]
+        assert kinds(network) == ["Normalize", "Flatten", "Linear"]
 
     @pytest.mark.parametrize(
         ("shape", "pools", "features"),
@@ -128,7 +128,7 @@ class TestBuiltIn:
     )
     def test_conv(self, shape: tuple[int, ...], pools: int, features: int) -> None:
         inputs = images(5, *shape)
-        network = built(ModelSettings(model="conv", hidden=(24,)), inputs, 4)
+        network = built(ModelSettings(name="conv", hidden=(24,)), inputs, 4)
         assert network(inputs).shape == (5, 4)
         assert kinds(network).count("MaxPool2d") == pools
         assert [tuple(p.shape) for p in network.parameters() if p.ndim == 2] == [(24, features), (4, 24)]
@@ -137,15 +137,15 @@ class TestBuiltIn:
     def test_conv_refuses_flat_data(self, name: str) -> None:
         sentence = f"the model {name} takes images, but this data has 7 flat features: use the model mlp"
         with pytest.raises(InputError, match=sentence):
-            network_factory(ModelSettings(model=name), torch.randn(20, 7), 3)
+            network_factory(ModelSettings(name=name), torch.randn(20, 7), 3)
 
     def test_dropout_comes_from_the_settings(self) -> None:
         inputs = images(20, 1, 8, 8)
         network = built(ModelSettings(hidden=(32, 16), dropout=0.25), inputs)
         linear = ["Linear", "ReLU", "Dropout"]
-        assert kinds(network) == ["Normalise", "Flatten", *linear, *linear, "Linear"]
-        assert kinds(built(ModelSettings(model="mnist-cnn", dropout=0.0), inputs)).count("Dropout") == 0
-        assert kinds(built(ModelSettings(model="mnist-cnn"), inputs)).count("Dropout") == 1
+        assert kinds(network) == ["Normalize", "Flatten", *linear, *linear, "Linear"]
+        assert kinds(built(ModelSettings(name="mnist-cnn", dropout=0.0), inputs)).count("Dropout") == 0
+        assert kinds(built(ModelSettings(name="mnist-cnn"), inputs)).count("Dropout") == 1
 
     @pytest.mark.parametrize("dropout", [-0.1, 1.0, math.nan, math.inf])
     def test_a_rate_that_cannot_be_used(self, dropout: float) -> None:
@@ -309,7 +309,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def own_factory(function: str, inputs: Tensor) -> NetworkFactory:
-    return network_factory(ModelSettings(model=f"lossmith_test_own:{function}"), inputs, 3)
+    return network_factory(ModelSettings(name=f"lossmith_test_own:{function}"), inputs, 3)
 
 
 class TestOwn:
@@ -321,7 +321,7 @@ class TestOwn:
         network = factory()
         assert sys.path == path
         assert isinstance(network, nn.Sequential)
-        assert torch.equal(network[0](inputs), Normalise.fit(inputs)(inputs))
+        assert torch.equal(network[0](inputs), Normalize.fit(inputs)(inputs))
         assert network(inputs).shape == (6, 3)
 
     def test_directory_that_is_on_the_path_stays(self, own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -345,7 +345,7 @@ class TestOwn:
     )
     def test_bad_name(self, own: Path, model: str, sentence: str) -> None:
         with pytest.raises(InputError, match=sentence) as caught:
-            network_factory(ModelSettings(model=model), torch.randn(6, 4), 3)
+            network_factory(ModelSettings(name=model), torch.randn(6, 4), 3)
         assert "\n" not in str(caught.value)
 
     @pytest.mark.parametrize(
@@ -372,7 +372,7 @@ class TestOwn:
         assert "\n" not in str(caught.value)
 
     def test_dropout_is_the_function_s_own(self, own: Path) -> None:
-        settings = ModelSettings(model="lossmith_test_own:good", dropout=0.0)
+        settings = ModelSettings(name="lossmith_test_own:good", dropout=0.0)
         with pytest.raises(InputError, match=r"dropout = 0 does not reach your own network .*:good: leave it out, and"):
             network_factory(settings, torch.randn(6, 4), 3)
 
@@ -402,7 +402,7 @@ class TestCheck:
     @staticmethod
     def refusal(inputs: Tensor, *layers: nn.Module) -> InputError:
         with pytest.raises(InputError) as caught:
-            check_network(lambda: nn.Sequential(Normalise.fit(inputs), *copy.deepcopy(layers)), inputs, 3)
+            check_network(lambda: nn.Sequential(Normalize.fit(inputs), *copy.deepcopy(layers)), inputs, 3)
         assert isinstance(caught.value.__cause__, RuntimeError)
         return caught.value
 

@@ -14,17 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from lossmith.analysis.adversarial import fgsm_correct
 from lossmith.data import DataSettings, Source, open_source, search_parts
 from lossmith.errors import InputError
-from lossmith.evaluation.survivors import fgsm_survivors
 from lossmith.losses import Loss, baikal, cross_entropy, load, mse
 from lossmith.nets import ModelSettings, network_factory
 from lossmith.search import ObjectiveSettings, accuracy, balanced_accuracy, recording, robust_accuracy, weighted
 from lossmith.search.objective import figures
-from lossmith.store import Store
 from lossmith.study import EvolveSettings, Study, evolve
-from lossmith.study.front import export_front, figure_pair, front, mean_figure, read_front
-from lossmith.study.settings import validated
+from lossmith.study.config import validated
+from lossmith.study.pareto import export_pareto, figure_pair, mean_figure, pareto_front, read_pareto
+from lossmith.study.store import Store
 from lossmith.training import Recipe, Task, Trained, train
 from lossmith.training import accuracy as share_of_right
 
@@ -71,7 +71,7 @@ class TestObjectives:
         trained, inputs, targets = parts
         value = figures(robust_accuracy(0.1, gradient)(*parts))["robust-accuracy"]
         names = ("loss", "cross-entropy", "margin") if gradient == "worst" else (gradient,)
-        _, survived, _ = fgsm_survivors(trained.networks, trained.losses, inputs, targets, [0.1], 16.0, names)
+        _, survived, _ = fgsm_correct(trained.networks, trained.losses, inputs, targets, [0.1], 16.0, names)
         assert torch.equal(value, survived[0].all(0).double().mean(-1))
         clean = figures(accuracy(*parts))["fitness"]
         assert (value < clean - 0.1).all()
@@ -91,11 +91,11 @@ class TestObjectives:
         ("settings", "names"),
         [
             ({}, {"accuracy"}),
-            ({"objective": "balanced-accuracy"}, {"accuracy", "balanced-accuracy"}),
-            ({"objective": "robust-accuracy"}, {"accuracy", "robust-accuracy"}),
-            ({"objective": "weighted"}, {"accuracy", "robust-accuracy"}),
+            ({"metric": "balanced-accuracy"}, {"accuracy", "balanced-accuracy"}),
+            ({"metric": "robust-accuracy"}, {"accuracy", "robust-accuracy"}),
+            ({"metric": "weighted"}, {"accuracy", "robust-accuracy"}),
             ({"record": ["robust-accuracy"]}, {"accuracy", "robust-accuracy"}),
-            ({"objective": "weighted", "record": ["accuracy", "balanced-accuracy"]},
+            ({"metric": "weighted", "record": ["accuracy", "balanced-accuracy"]},
              {"accuracy", "robust-accuracy", "balanced-accuracy"}),
         ],
     )  # fmt: skip
@@ -104,7 +104,7 @@ class TestObjectives:
     ) -> None:
         found = figures(validated(ObjectiveSettings, settings, "the test").build()(*parts))
         assert found.keys() == {"fitness", *names}
-        key = settings.get("objective", "accuracy")
+        key = settings.get("metric", "accuracy")
         if key != "weighted":
             assert torch.equal(found["fitness"], found[key])
 
@@ -147,7 +147,7 @@ class TestFront:
         def dominated(one: tuple[float, float]) -> bool:
             return any(all(a >= b for a, b in zip(other, one, strict=True)) and other != one for other in points)
 
-        found = front(rows_of(points), "accuracy", "robust-accuracy")
+        found = pareto_front(rows_of(points), "accuracy", "robust-accuracy")
         assert [row["means"] for row in found] == sorted({one for one in points if not dominated(one)})
         for row in found:
             first = points.index(row["means"])
@@ -156,10 +156,10 @@ class TestFront:
     def test_what_is_no_candidate(self) -> None:
         rows = rows_of([(0.5, 0.5), (0.9, 0.9)])
         rows[1] |= {"status": "diverged", "figures": {}}
-        assert [row["means"] for row in front(rows, "accuracy", "robust-accuracy")] == [(0.5, 0.5)]
-        assert [row["means"] for row in front(rows, "fitness", "robust-accuracy")] == [(0.5, 0.5)]
+        assert [row["means"] for row in pareto_front(rows, "accuracy", "robust-accuracy")] == [(0.5, 0.5)]
+        assert [row["means"] for row in pareto_front(rows, "fitness", "robust-accuracy")] == [(0.5, 0.5)]
         with pytest.raises(InputError, match="no figure 'speed'; recorded are accuracy, fitness, robust-accuracy"):
-            front(rows, "accuracy", "speed")
+            pareto_front(rows, "accuracy", "speed")
 
     def test_figures_are_means_over_the_trainings(self) -> None:
         row = {"scores": [0.2, 0.4], "figures": {"accuracy": [0.5, 1.0]}}
@@ -169,7 +169,7 @@ class TestFront:
     def test_what_an_older_study_stored_has_no_figures(self) -> None:
         old, new = rows_of([(0.5, 0.5), (0.4, 0.9)])
         old["figures"] = {}
-        assert [row["means"] for row in front([old, new], "accuracy", "robust-accuracy")] == [(0.4, 0.9)]
+        assert [row["means"] for row in pareto_front([old, new], "accuracy", "robust-accuracy")] == [(0.4, 0.9)]
 
     def test_which_pair(self) -> None:
         assert figure_pair(rows_of([(1.0, 1.0)])) == ("accuracy", "robust-accuracy")
@@ -186,7 +186,7 @@ def settings_of(**parts: dict[str, Any]) -> EvolveSettings:
         "model": {"hidden": [8]},
         "recipe": {"epochs": 1},
         "search": {"population": 4, "generations": 2},
-        "objective": {"objective": "weighted", "epsilon": 0.05, "weight": 0.25},
+        "objective": {"metric": "weighted", "epsilon": 0.05, "weight": 0.25},
         "run": {"training": "population", "replicates": 2, "finalists": 2, "finalist_seeds": 2},
     }
     return validated(EvolveSettings, {key: {**document[key], **parts.get(key, {})} for key in document}, "the test")
@@ -219,11 +219,11 @@ class TestStudies:
         assert document["provenance"]["settings"]["objective"]["weight"] == 0.25
 
     def test_the_front_is_exported_as_losses(self, study: Path, tmp_path: Path) -> None:
-        document = read_front(study)
+        document = read_pareto(study)
         (tmp_path / "front").mkdir()
         for name in ("99-1.json", "mine.json"):
             (tmp_path / "front" / name).write_text("{}")
-        paths = export_front(study, tmp_path / "front")
+        paths = export_pareto(study, tmp_path / "front")
         assert {path.name for path in (tmp_path / "front").iterdir()} == {*(path.name for path in paths), "mine.json"}
         assert [path.name for path in paths] == [
             f"{row['generation']}-{row['member']}.json" for row in document["front"]
@@ -246,14 +246,14 @@ class TestStudies:
     def test_resumed_like_uninterrupted(self, study: Path, tmp_path: Path) -> None:
         evolve(tmp_path / "study", settings_of(search={"population": 4, "generations": 1}))
         evolve(tmp_path / "study", settings_of())
-        assert (tmp_path / "study/front.json").read_bytes() == (study / "front.json").read_bytes()
+        assert (tmp_path / "study/pareto.json").read_bytes() == (study / "pareto.json").read_bytes()
         with Store(study, readonly=True) as first, Store(tmp_path / "study", readonly=True) as second:
             for one, other in zip(first.candidates(), second.candidates(), strict=True):
                 assert {**one, "seconds": 0} == {**other, "seconds": 0}
 
     def test_a_study_of_an_older_version_goes_on(self, tmp_path: Path) -> None:
         """Its settings have no objective, no adversary and no dropout; these are the defaults then."""
-        settings = settings_of(objective={"objective": "accuracy", "epsilon": 0.1, "weight": 0.5})
+        settings = settings_of(objective={"metric": "accuracy", "epsilon": 0.1, "weight": 0.5})
         whole = evolve(tmp_path / "whole", settings)
         first = settings.model_copy(update={"search": settings.search.model_copy(update={"generations": 1})})
         place = tmp_path / "old"
@@ -273,39 +273,37 @@ class TestStudies:
         assert evolve(place, settings).loss == whole.loss
         other = settings_of()
         before = (place / "study.toml").read_bytes()
-        with pytest.raises(InputError, match=r"has objective.objective = 'accuracy', not 'weighted'"):
+        with pytest.raises(InputError, match=r"has objective.metric = 'accuracy', not 'weighted'"):
             evolve(place, other)
         assert (place / "study.toml").read_bytes() == before
 
     def test_no_front_of_one_figure(self, tmp_path: Path) -> None:
-        evolve(tmp_path / "study", settings_of(objective={"objective": "accuracy"}))
-        assert not (tmp_path / "study/front.json").exists()
+        evolve(tmp_path / "study", settings_of(objective={"metric": "accuracy"}))
+        assert not (tmp_path / "study/pareto.json").exists()
         with pytest.raises(InputError, match=r"has no front: .* --objective weighted"):
-            export_front(tmp_path / "study", tmp_path / "front")
+            export_pareto(tmp_path / "study", tmp_path / "front")
         assert not (tmp_path / "front").exists()
 
     def test_a_damaged_front(self, study: Path, tmp_path: Path) -> None:
         shutil.copytree(study, tmp_path / "study")
-        (tmp_path / "study/front.json").write_text("{}")
-        with pytest.raises(InputError, match=r"front.json is damaged; remove it"):
-            read_front(tmp_path / "study")
-        (tmp_path / "study/front.json").unlink()
+        (tmp_path / "study/pareto.json").write_text("{}")
+        with pytest.raises(InputError, match=r"pareto.json is damaged; remove it"):
+            read_pareto(tmp_path / "study")
+        (tmp_path / "study/pareto.json").unlink()
         evolve(tmp_path / "study", settings_of())
-        assert (tmp_path / "study/front.json").read_bytes() == (study / "front.json").read_bytes()
+        assert (tmp_path / "study/pareto.json").read_bytes() == (study / "pareto.json").read_bytes()
 
     def test_from_python(self, tmp_path: Path) -> None:
         def mine(trained: Trained, inputs: Tensor, targets: Tensor) -> Mapping[str, Tensor]:
             found = figures(robust_accuracy(0.05)(trained, inputs, targets))
             return {"fitness": found["fitness"], "twice": 2 * found["fitness"]}
 
-        evolve(tmp_path / "study", settings_of(objective={"objective": "accuracy"}), objective=mine)
+        evolve(tmp_path / "study", settings_of(objective={"metric": "accuracy"}), objective=mine)
         with Store(tmp_path / "study", readonly=True) as store:
             rows = [row for row in store.candidates() if row["status"] == "ok"]
         assert all(row["figures"] == {"twice": [2 * score for score in row["scores"]]} for row in rows)
 
-    @pytest.mark.parametrize(
-        "part", [{"objective": {"objective": "robust-accuracy"}}, {"recipe": {"adversary": "pgd"}}]
-    )
+    @pytest.mark.parametrize("part", [{"objective": {"metric": "robust-accuracy"}}, {"recipe": {"adversary": "pgd"}}])
     def test_data_without_pixels_is_refused_before_anything_is_made(
         self, tmp_path: Path, part: dict[str, dict[str, Any]]
     ) -> None:
@@ -322,20 +320,20 @@ class TestStudies:
         with Store(tmp_path / "study", readonly=True) as store:
             document = store.setting("settings")
         with Study(tmp_path / "study", 10, settings_of().search, document=document) as again:
-            found = again.front()
+            found = again.pareto_front()
             assert [(one.generation, one.member) for one in found] == [
-                (row["generation"], row["member"]) for row in read_front(study)["front"]
+                (row["generation"], row["member"]) for row in read_pareto(study)["front"]
             ]
             with pytest.raises(InputError, match="no figure 'speed'"):
-                again.front("speed")
+                again.pareto_front("speed")
 
 
 def test_a_study_goes_on_with_its_objective_only(tmp_path: Path) -> None:
     def mine(trained: Trained, inputs: Tensor, targets: Tensor) -> Tensor:
         return torch.arange(len(trained.networks)).double()
 
-    settings = settings_of(objective={"objective": "accuracy"})
-    longer = settings_of(objective={"objective": "accuracy"}, search={"generations": 3})
+    settings = settings_of(objective={"metric": "accuracy"})
+    longer = settings_of(objective={"metric": "accuracy"}, search={"generations": 3})
     place = tmp_path / "own"
     outcome = evolve(place, settings, objective=mine)
     assert outcome.provenance["objective"].endswith("mine")
@@ -358,8 +356,8 @@ def test_figures_by_ask_and_tell(tmp_path: Path) -> None:
             candidate = study.ask()
             assert candidate is not None
             study.tell(candidate, place, figures={"speed": -place, "size": place % 2})
-        assert [one.member for one in study.front("speed", "size")] == [1, 0]
-        assert [one.member for one in study.front("fitness", "size")] == [3]
+        assert [one.member for one in study.pareto_front("speed", "size")] == [1, 0]
+        assert [one.member for one in study.pareto_front("fitness", "size")] == [3]
 
 
 def test_pairs_of_losses_share_their_networks() -> None:

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lossmith.evaluation import trace
+from lossmith.analysis import trace
 from lossmith.losses import Loss, cross_entropy, find, mae, mnist, mse, polynomial, taylor
-from lossmith.nets import ModelSettings, Normalise, network_factory
+from lossmith.nets import ModelSettings, Normalize, network_factory
 from lossmith.theory import acting, attraction, coefficients, from_acting, is_trainable, output_change, to_lambda
 from lossmith.training import Networks, Recipe, Task, Way, repeated, train
 
@@ -111,7 +111,7 @@ class FreeLogits(nn.Module):
 
 def free_task(count: int) -> Task:
     return Task(
-        lambda: nn.Sequential(Normalise(torch.zeros(1), torch.ones(1)), FreeLogits(count)),
+        lambda: nn.Sequential(Normalize(torch.zeros(1), torch.ones(1)), FreeLogits(count)),
         torch.arange(count)[:, None].double(),
         torch.arange(count) % CLASSES,
         CLASSES,

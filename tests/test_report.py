@@ -15,10 +15,10 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from numpy.testing import assert_allclose
 
+from lossmith.analysis import Comparison, Pair, Row
 from lossmith.errors import InputError
-from lossmith.evaluation import Comparison, Pair, Row
-from lossmith.evaluation.statistics import welch
 from lossmith.losses import Loss, baikal, cross_entropy, gce, mae, mnist, mse, taylor
+from lossmith.metrics.statistics import welch
 from lossmith.report import (
     History,
     Shape,
@@ -202,7 +202,7 @@ class TestFigures:
     def test_generations_are_whole_numbers(self, count: int) -> None:
         figure = plot_history(history(*np.linspace(0.4, 0.6, count).tolist()))
         figure.draw_without_rendering()
-        assert all(float(tick).is_integer() for tick in figure.axes[0].get_xticks())
+        assert all(float(progress).is_integer() for progress in figure.axes[0].get_xticks())
 
     def test_the_legend_hides_no_data(self) -> None:
         figure = plot_history(history(0.4, 0.5, 0.6, lines=LINES))

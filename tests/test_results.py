@@ -20,7 +20,7 @@ THEORY = (ROOT / "docs" / "theory.md").read_text(encoding="utf-8")
 ROBUSTNESS = (ROOT / "docs" / "robustness.md").read_text(encoding="utf-8")
 RESULTS = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
 TABLE1 = {"MNIST": "mnist", "CIFAR-10": "cifar10"}
-REGULARISERS = {"Digits": "digits", "MNIST": "mnist"}
+REGULARIZERS = {"Digits": "digits", "MNIST": "mnist"}
 PAPER = (ROOT / "docs" / "paper.md").read_text(encoding="utf-8")
 CELLS = [[cell.strip() for cell in line.strip("|").split("|")] for line in PAPER.splitlines()]
 EQUATIONS = [row for row in CELLS if len(row) == 6 and row[0][:1].isdigit()]
@@ -161,7 +161,7 @@ def placed(kind: str, folders: dict[str, str]) -> dict[str, Path]:
     return {name: ROOT / "results" / kind / folder for name, folder in folders.items()}
 
 
-@pytest.mark.parametrize(("kind", "folders"), [("table1", TABLE1), ("regularisers", REGULARISERS)])
+@pytest.mark.parametrize(("kind", "folders"), [("table1", TABLE1), ("regularisers", REGULARIZERS)])
 class TestResultsPage:
     """docs/results.md says what the raw runs say."""
 
@@ -258,7 +258,7 @@ def test_table_1_compares_equal_numbers_of_trained_candidates(
             assert scores[row["chosen"]] == max(scores.values())
 
 
-@pytest.mark.parametrize("folder", placed("regularisers", REGULARISERS).values(), ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", placed("regularisers", REGULARIZERS).values(), ids=lambda folder: folder.name)
 def test_both_losses_were_tuned_alike_with_each_regulariser(
     experiment: Callable[[str], ModuleType], folder: Path
 ) -> None:
@@ -272,7 +272,7 @@ def test_both_losses_were_tuned_alike_with_each_regulariser(
     assert {run["condition"]: run["label_noise"] for run in runs} == {"clean": 0, "noisy": 0.4}
     for run in runs:
         assert len(set(run["seeds"])) >= 10
-        assert list(run["table"]) == [one.name for one in program.REGULARISERS]
+        assert list(run["table"]) == [one.name for one in program.REGULARIZERS]
         assert lossmith.Loss.from_json(run["loss"]).formula() == run["formula"]
         for name, both in run["table"].items():
             axis = program.BY_NAME[name].axis
@@ -336,7 +336,7 @@ def resolved(name: str, default: ModuleType) -> object:
 def test_how_often_the_chosen_level_of_flooding_never_acts() -> None:
     """Where a network is the same to the digit as without flooding, the loss never fell to the level."""
     idle, tunings = 0, 0
-    for folder in placed("regularisers", REGULARISERS).values():
+    for folder in placed("regularisers", REGULARIZERS).values():
         for run in json.loads((folder / "runs.json").read_text(encoding="utf-8"))["conditions"]:
             for loss, row in run["table"]["flooding"].items():
                 tunings += 1

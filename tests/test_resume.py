@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import pytest
 
 import lossmith
-from lossmith.store import Store
+from lossmith.study.store import Store
 
 SEARCH = ("--population", "6", "--generations", "7", "--chunk", "2")
 JOB = (

@@ -11,19 +11,19 @@ from torch import Tensor
 
 from lossmith import InputError
 from lossmith.cli import main
-from lossmith.cli.show import summarise
+from lossmith.cli.show import summarize
 from lossmith.losses import GradientRule, load
 from lossmith.search import build_space
 from lossmith.seeds import derive
-from lossmith.store import Store
 from lossmith.study import EvolveSettings, evolve
-from lossmith.study.evolve import Job, dropped_trainings
-from lossmith.study.front import figure_pair
-from lossmith.study.settings import validated
+from lossmith.study.config import validated
+from lossmith.study.evolve import Job, pruned_trainings
+from lossmith.study.pareto import figure_pair
+from lossmith.study.store import Store
 from lossmith.study.study import Result, Study
 from lossmith.training import Trained, accuracy, repeated, train
-from lossmith.training.plain import PlainRun
-from lossmith.training.population import PopulationRun
+from lossmith.training.engines.population import PopulationRun
+from lossmith.training.engines.sequential import SequentialRun
 
 
 def settings_of(**changes: Any) -> EvolveSettings:
@@ -56,15 +56,15 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class TestHopeless:
     @pytest.mark.parametrize("way", ["population", "plain"])
     def test_the_first_generation_differs_in_those_given_up_only(self, tmp_path: Path, whole: Path, way: str) -> None:
-        evolve(tmp_path, settings_of(run__hopeless=0.4, run__training=way))
+        evolve(tmp_path, settings_of(run__prune_at=0.4, run__training=way))
         before, after = ([row for row in rows(place) if row["generation"] == 0] for place in (whole, tmp_path))
         given_up = 0
         for mine, theirs in zip(after, before, strict=True):
             assert mine["theta"] == theirs["theta"]
             assert len(mine["figures"]["dropped"]) == 2
-            for score, other, dropped in zip(mine["scores"], theirs["scores"], mine["figures"]["dropped"], strict=True):
-                given_up += dropped == 1
-                if dropped:
+            for score, other, pruned in zip(mine["scores"], theirs["scores"], mine["figures"]["dropped"], strict=True):
+                given_up += pruned == 1
+                if pruned:
                     assert score <= 0.25
                 else:
                     assert score == pytest.approx(other, abs=0.011)
@@ -72,11 +72,11 @@ class TestHopeless:
         assert given_up > 0
 
     def test_how_many_were_is_recorded(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        outcome = evolve(tmp_path, settings_of(run__hopeless=0.4))
+        outcome = evolve(tmp_path, settings_of(run__prune_at=0.4))
         count = sum(sum(row["figures"].get("dropped", ())) for row in rows(tmp_path))
-        assert count == dropped_trainings(rows(tmp_path)) > 0
+        assert count == pruned_trainings(rows(tmp_path)) > 0
         assert outcome.provenance["candidates"]["dropped trainings"] == count
-        assert summarise(tmp_path)["dropped"] == count
+        assert summarize(tmp_path)["dropped"] == count
         main(["show", str(tmp_path)])
         assert f"networks given up as hopeless: {count:.0f}" in capsys.readouterr().out
 
@@ -89,12 +89,12 @@ class TestHopeless:
         assert "hopeless" not in capsys.readouterr().out
 
     def test_it_is_no_figure_for_a_front(self, tmp_path: Path) -> None:
-        evolve(tmp_path, settings_of(run__hopeless=0.4))
+        evolve(tmp_path, settings_of(run__prune_at=0.4))
         assert figure_pair(rows(tmp_path)) is None
-        assert not (tmp_path / "front.json").exists()
+        assert not (tmp_path / "pareto.json").exists()
 
     def test_finalists_are_never_given_up(self, tmp_path: Path) -> None:
-        evolve(tmp_path, settings_of(run__hopeless=0.4))
+        evolve(tmp_path, settings_of(run__prune_at=0.4))
         with Store(tmp_path, readonly=True) as store:
             for row in store.finalists("final"):
                 assert "dropped" not in row["figures"]
@@ -102,7 +102,7 @@ class TestHopeless:
     def test_killed_between_chunks_and_resumed_like_uninterrupted(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
-        settings = settings_of(run__hopeless=0.4, run__chunk=6)
+        settings = settings_of(run__prune_at=0.4, run__chunk=6)
         evolve(tmp_path / "once", settings)
         record, done = Study.record, list[int]()
 
@@ -124,14 +124,14 @@ class TestHopeless:
 
     @pytest.mark.parametrize("value", [0.0, 1.0, -0.1, float("nan")])
     def test_a_share_that_cannot_be(self, value: float) -> None:
-        with pytest.raises(InputError, match=r"run\.hopeless"):
-            settings_of(run__hopeless=value)
+        with pytest.raises(InputError, match=r"run\.prune_at"):
+            settings_of(run__prune_at=value)
 
 
 class TestPartial:
-    @pytest.mark.parametrize(("way", "run"), [("population", PopulationRun), ("plain", PlainRun)])
+    @pytest.mark.parametrize(("way", "run"), [("population", PopulationRun), ("plain", SequentialRun)])
     def test_candidates_get_a_share_of_the_batches_and_finalists_all(
-        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, way: str, run: type[PopulationRun] | type[PlainRun]
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, way: str, run: type[PopulationRun] | type[SequentialRun]
     ) -> None:
         lengths: dict[int, list[float]] = {}
         step = run.step

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lossmith.errors import InputError
-from lossmith.store import Store
-from lossmith.store import database as database_module
+from lossmith.study import store as database_module
+from lossmith.study.store import Store
 
 
 def candidate(generation: int, member: int, **changes: Any) -> dict[str, Any]:
@@ -199,7 +199,7 @@ class TestTransactions:
 class TestOneAtATime:
     def test_another_process(self, tmp_path: Path) -> None:
         program = (
-            "import sys, pathlib; from lossmith.store import Store; from lossmith.errors import InputError\n"
+            "import sys, pathlib; from lossmith.study.store import Store; from lossmith.errors import InputError\n"
             "directory = pathlib.Path(sys.argv[1])\n"
             "with Store(directory, readonly=True) as store: print(len(store.candidates()))\n"
             "try: Store(directory)\n"

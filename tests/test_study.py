@@ -23,11 +23,11 @@ from lossmith.data import Source, open_source
 from lossmith.errors import InputError
 from lossmith.losses import Loss
 from lossmith.search import Optimizer, SearchSettings, build_space
-from lossmith.store import Store
 from lossmith.study import Candidate, EvolveSettings, Outcome, Progress, Result, Study, evolve
-from lossmith.study import settings as settings_module
+from lossmith.study import config as settings_module
 from lossmith.study import study as study_module
-from lossmith.study.settings import read_toml, validated, write_toml
+from lossmith.study.config import read_toml, validated, write_toml
+from lossmith.study.store import Store
 from lossmith.theory import is_trainable
 from lossmith.training import Choice, Trained
 
@@ -593,7 +593,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class TestEvolve:
     def test_what_it_leaves(self, tmp_path: Path) -> None:
         data = npz(tmp_path / "hidden place" / "numbers.npz")
-        settings = settings_of(data__data=str(data), data__label_noise=0.2)
+        settings = settings_of(data__source=str(data), data__label_noise=0.2)
         outcome = evolve(tmp_path / "study", settings)
         assert {path.name for path in (tmp_path / "study").iterdir()} == {
             "study.toml", "study.db", "study.lock", "training.log", "best.json",
@@ -618,7 +618,7 @@ class TestEvolve:
         provenance = document["provenance"]
         assert provenance == json.loads(json.dumps(outcome.provenance))
         assert provenance["digest"] == open_source(str(data)).digest
-        assert provenance["settings"]["data"]["data"] == "numbers.npz"
+        assert provenance["settings"]["data"]["source"] == "numbers.npz"
         assert provenance["settings"]["data"]["label_noise"] == 0.2
         assert provenance["candidates"]["candidates"] == 8
         assert sum(provenance["invariant"][key] for key in ("both", "exact_only", "published_only", "neither")) == 8
@@ -723,10 +723,10 @@ class TestEvolve:
         ("data.label_noise", 0.1),
         ("data.split_seed", 1),
         ("data.noise_seed", 1),
-        ("data.white", 300.0),
+        ("data.max_pixel", 300.0),
         ("data.image_size", 8),
         ("data.channels", 3),
-        ("model.model", "conv"),
+        ("model.name", "conv"),
         ("model.hidden", [8, 8]),
         ("model.dropout", 0.1),
         ("recipe.optimizer", "adamw"),
@@ -760,7 +760,7 @@ class TestEvolve:
         ("search.invariant", "none"),
         ("search.untrainable", "redraw"),
         ("search.seed", 1),
-        ("objective.objective", "weighted"),
+        ("objective.metric", "weighted"),
         ("objective.epsilon", 0.2),
         ("objective.gradient", "loss"),
         ("objective.weight", 0.2),
@@ -768,7 +768,7 @@ class TestEvolve:
         ("run.training", "plain"),
         ("run.replicates", 2),
         ("run.partial", 0.5),
-        ("run.hopeless", 0.5),
+        ("run.prune_at", 0.5),
         ("run.finalists", 3),
         ("run.finalist_seeds", 3),
         ("run.chunk", 2),
@@ -784,7 +784,7 @@ class TestEvolve:
 
     def test_every_setting_is_among_these(self) -> None:
         keys = {f"{part}.{key}" for part, values in EvolveSettings().model_dump().items() for key in values}
-        assert keys == {key for key, _ in self.CHANGES} | {"data.data", "search.generations"}
+        assert keys == {key for key, _ in self.CHANGES} | {"data.source", "search.generations"}
 
     @pytest.mark.parametrize(
         ("old", "new", "sentence"),
@@ -832,18 +832,18 @@ class TestEvolve:
 
     def test_data_at_another_place(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         data = npz(tmp_path / "a" / "numbers.npz")
-        evolve(tmp_path / "study", settings_of(data__data=str(data)))
+        evolve(tmp_path / "study", settings_of(data__source=str(data)))
         before = contents(tmp_path / "study")
         (tmp_path / "b").mkdir()
         moved = data.rename(tmp_path / "b" / "numbers.npz")
         calls: list[int] = []
         monkeypatch.setattr(evolve_module, "train", lambda *_, **__: calls.append(1))
-        evolve(tmp_path / "study", settings_of(data__data=str(moved)))
+        evolve(tmp_path / "study", settings_of(data__source=str(moved)))
         assert calls == []
         after = contents(tmp_path / "study")
         for name in ("best.json", "training.log"):
             assert after[name] == before[name]
-        assert read_toml(tmp_path / "study/study.toml")["data"]["data"] == str(moved)
+        assert read_toml(tmp_path / "study/study.toml")["data"]["source"] == str(moved)
         edited = moved.rename(tmp_path / "a" / "numbers.npz")
         path = tmp_path / "study/study.toml"
         path.write_text(path.read_text().replace(str(moved), str(edited)))
@@ -852,11 +852,11 @@ class TestEvolve:
         before = contents(tmp_path / "study")
         for place, sentence in (
             (edited, "the data is not the data that the study"),
-            (tmp_path / "c.npz", "has data.data ="),
+            (tmp_path / "c.npz", "has data.source ="),
         ):
             npz(place, seed=1)
             with pytest.raises(InputError, match=sentence):
-                evolve(tmp_path / "study", settings_of(data__data=str(place)))
+                evolve(tmp_path / "study", settings_of(data__source=str(place)))
         assert contents(tmp_path / "study") == before
 
     def test_a_study_of_tensors(self, tmp_path: Path) -> None:
@@ -869,7 +869,7 @@ class TestEvolve:
         settings = settings_of(data__train_size=100, data__validation_size=100)
         outcome = evolve(tmp_path, settings, source(0))
         assert outcome.classes == 3
-        assert read_toml(tmp_path / "study.toml")["data"]["data"] == "tensors"
+        assert read_toml(tmp_path / "study.toml")["data"]["source"] == "tensors"
         before = contents(tmp_path)
         evolve(tmp_path, settings, source(0))
         assert contents(tmp_path) == before
@@ -1076,9 +1076,9 @@ class TestEvolve:
 
     def test_bad_data_leaves_nothing(self, tmp_path: Path) -> None:
         for settings in (
-            settings_of(data__data=str(tmp_path / "absent.npz")),
+            settings_of(data__source=str(tmp_path / "absent.npz")),
             settings_of(data__train_size=5000),
-            settings_of(model__model="absent.module:function"),
+            settings_of(model__name="absent.module:function"),
             settings_of(run__device="abacus"),
             settings_of(run__device="meta"),
         ):
@@ -1196,11 +1196,11 @@ def evolve_as_written(
 
 ALL_CHANGED: dict[str, dict[str, Any]] = {
     "data": {
-        "data": "some \"quoted\" \\ place/ö.npz", "train_size": 3, "validation_size": 4, "test_size": 5,
+        "source": "some \"quoted\" \\ place/ö.npz", "train_size": 3, "validation_size": 4, "test_size": 5,
         "label_noise": 0.1, "split_seed": 6, "noise_seed": 10**20,
-        "white": 0.5, "image_size": 32, "channels": 3,
+        "max_pixel": 0.5, "image_size": 32, "channels": 3,
     },
-    "model": {"model": "a.b:c", "hidden": [3, 4, 5], "dropout": 0.25},
+    "model": {"name": "a.b:c", "hidden": [3, 4, 5], "dropout": 0.25},
     "recipe": {
         "optimizer": "adamw", "lr": 1e-7, "momentum": 0.1, "weight_decay": 1e-300, "epochs": 7, "steps": 8,
         "batch_size": 9, "schedule": "step", "milestones": [0.1, 1 / 3], "decay": 0.7, "clip": 2.5,
@@ -1212,10 +1212,10 @@ ALL_CHANGED: dict[str, dict[str, Any]] = {
         "lr_adapt": True, "invariant": "published", "untrainable": "redraw", "seed": -4,
     },
     "objective": {
-        "objective": "weighted", "epsilon": 0.05, "gradient": "margin", "weight": 0.7, "record": ["balanced-accuracy"],
+        "metric": "weighted", "epsilon": 0.05, "gradient": "margin", "weight": 0.7, "record": ["balanced-accuracy"],
     },
     "run": {
-        "training": "plain", "replicates": 2, "partial": 0.5, "hopeless": 0.2, "finalists": 3, "finalist_seeds": 4,
+        "training": "plain", "replicates": 2, "partial": 0.5, "prune_at": 0.2, "finalists": 3, "finalist_seeds": 4,
         "chunk": 5, "device": "cuda:1",
     },
 }  # fmt: skip
@@ -1262,10 +1262,10 @@ class TestSettings:
             ("[search]\nlr_adapt = 1\n", "search.lr_adapt"),
             ("[search]\nlr_adapt = 'true'\n", "search.lr_adapt"),
             ("[search]\nspace = 3\n", "search.space"),
-            ("[data]\ndata = 1979-05-27\n", "data.data"),
-            ("[data]\ndata = 07:32:00\n", "data.data"),
-            ("[data]\ndata = 1979-05-27T07:32:00Z\n", "data.data"),
-            ("[data]\ndata = true\n", "data.data"),
+            ("[data]\nsource = 1979-05-27\n", "data.source"),
+            ("[data]\nsource = 07:32:00\n", "data.source"),
+            ("[data]\nsource = 1979-05-27T07:32:00Z\n", "data.source"),
+            ("[data]\nsource = true\n", "data.source"),
             ("[data]\nlabel_noise = 1.0\n", "data.label_noise"),
             ("[data]\nlabel_noise = nan\n", "data.label_noise"),
             ("[data]\ntrain_size = 0\n", "data.train_size"),

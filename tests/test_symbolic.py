@@ -256,15 +256,15 @@ class TestLearningRule:
         with pytest.raises(InputError):
             theory.coefficients(numeric(name))
 
-    @pytest.mark.parametrize("centres", [(0.0, 0.0), (0.3, -1.7)])
-    def test_lambda_of_coefficients(self, centres: tuple[float, float]) -> None:
+    @pytest.mark.parametrize("centers", [(0.0, 0.0), (0.3, -1.7)])
+    def test_lambda_of_coefficients(self, centers: tuple[float, float]) -> None:
         """Equation 12 turned round, put into equation 12."""
         wanted = [1.5, -2.25, 0.7, 3.1, -0.4, 0.9]
-        lam = theory.to_lambda(theory.Coefficients(*float64(*wanted)), *centres)
+        lam = theory.to_lambda(theory.Coefficients(*float64(*wanted)), *centers)
         at = dict(zip(symbolic.lambdas(), (sp.Rational(each) for each in lam.tolist()), strict=True))
         found = symbolic.coefficients(symbolic.learning_rule(symbolic.taylor_phi()).subs(at))
         assert_close([float(c) for c in found.values()], wanted, tolerance=1e-14)
-        assert lam[:2].tolist() == list(centres)
+        assert lam[:2].tolist() == list(centers)
 
     @every_class
     @pytest.mark.parametrize("name", THIRD_ORDER)

@@ -40,7 +40,7 @@ from lossmith.theory import (
     margin,
     null_epoch,
     output_change,
-    recognise,
+    recognize,
     regime,
     sign_changes,
     symmetric_entropy_change,
@@ -103,11 +103,11 @@ class TestCoefficients:
         close(c.cy, m[4])
         assert [c.chh.abs().max().item(), c.chy.abs().max().item(), c.cyy.abs().max().item()] == [0, 0, 0]
 
-    @given(lam=lambdas, label_centre=numbers, output_centre=numbers)
-    def test_back_to_lambda_at_any_centres(self, lam: list[float], label_centre: float, output_centre: float) -> None:
+    @given(lam=lambdas, label_center=numbers, output_center=numbers)
+    def test_back_to_lambda_at_any_centres(self, lam: list[float], label_center: float, output_center: float) -> None:
         c = coefficients(lam)
-        back = to_lambda(c, label_centre, output_centre)
-        assert back[:2].tolist() == [label_centre, output_centre]
+        back = to_lambda(c, label_center, output_center)
+        assert back[:2].tolist() == [label_center, output_center]
         size = max(1.0, *(value.abs().item() for value in c), back.abs().max().item()) * 1e2
         for found, wanted in zip(coefficients(back), c, strict=True):
             close(found, wanted, atol=1e-13 * size)
@@ -702,7 +702,7 @@ class TestSmoothing:
         "loss", [cross_entropy(), mse(), baikal(), poly(2.0), gce(0.7), focal(3), cross_entropy() + 3 * mae()], ids=repr
     )
     def test_recognised(self, loss: Loss, n: int, alpha: float, factor: float) -> None:
-        found = recognise(factor * loss.smoothed(alpha, n), n)
+        found = recognize(factor * loss.smoothed(alpha, n), n)
         assert found.alpha.item() == pytest.approx(alpha, rel=1e-6)
         logits, targets = random_logits(6, n), torch.arange(6) % n
         wanted = factor * loss.logit_gradient(logits, targets)
@@ -710,7 +710,7 @@ class TestSmoothing:
 
     def test_powers_of_y_are_the_label_with_hard_ones(self) -> None:
         squared = taylor([0, 0, 0, -1, 0, 1, 0, 1]).smoothed(0.3, 10)
-        found = recognise(squared, 10)
+        found = recognize(squared, 10)
         logits, targets = random_logits(6, 10), torch.arange(6)
         again = found.base.smoothed(found.alpha.item(), 10).logit_gradient(logits, targets)
         close(again, squared.logit_gradient(logits, targets), rtol=1e-9, atol=1e-12)
@@ -719,8 +719,8 @@ class TestSmoothing:
 
     @pytest.mark.parametrize("loss", [cross_entropy(), mse(), baikal(), mae(), focal(1), -2 * gce(0.3)], ids=repr)
     def test_none_in_it(self, loss: Loss) -> None:
-        assert recognise(loss, 10).alpha == 0
-        assert recognise(loss, 10).base == loss
+        assert recognize(loss, 10).alpha == 0
+        assert recognize(loss, 10).base == loss
 
     @pytest.mark.parametrize(
         "loss",
@@ -731,23 +731,23 @@ class TestSmoothing:
         ids=repr,
     )
     def test_not_recognised(self, loss: Loss) -> None:
-        found = recognise(loss, 10)
+        found = recognize(loss, 10)
         assert found.alpha.isnan()
         assert found.base is loss
 
     def test_negative_smoothing_is_none(self) -> None:
         loss = residual(torch.tensor([-0.2, 0, 0, 0, 0]), 10)
-        assert recognise(loss, 10).alpha.isnan()
+        assert recognize(loss, 10).alpha.isnan()
 
     def test_smoothed_absolute_error_is_the_same_loss_at_another_gain(self) -> None:
         smoothed = mae().smoothed(0.3, 10)
-        assert recognise(smoothed, 10).alpha == 0
+        assert recognize(smoothed, 10).alpha == 0
         logits, targets = random_logits(5, 10), torch.arange(5)
         close(smoothed.logit_gradient(logits, targets), 0.7 * mae().logit_gradient(logits, targets), atol=1e-15)
 
     def test_population(self) -> None:
         members = [cross_entropy().smoothed(0.2, 10), mse(), mnist(), 2 * mse().smoothed(0.4, 10)]
-        found = recognise(Loss.stack(members), 10)
+        found = recognize(Loss.stack(members), 10)
         assert found.alpha.tolist() == pytest.approx([0.2, 0, math.nan, 0.4], nan_ok=True)
         logits, targets = random_logits(5, 10), torch.arange(5)
         for row, wanted in enumerate((cross_entropy(), mse(), mnist(), 2 * mse())):
@@ -783,7 +783,7 @@ class TestSmoothing:
 
     def test_other_errors(self) -> None:
         with pytest.raises(InputError, match="made for 10 classes"):
-            recognise(cross_entropy().smoothed(0.1, 10), 9)
+            recognize(cross_entropy().smoothed(0.1, 10), 9)
         with pytest.raises(InputError, match="at least 2 classes"):
             unsmoothed(mse(), 0.1, 1)
 

@@ -8,8 +8,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import nn
 
+from lossmith.analysis import FORMS, Trace, trace
 from lossmith.errors import InputError
-from lossmith.evaluation import FORMS, Trace, trace
 from lossmith.losses import Loss, baikal, cross_entropy, mse, taylor
 from lossmith.nets import ModelSettings, network_factory
 from lossmith.report import plot_trace, save_figure

@@ -18,15 +18,15 @@ from torch.nn import functional
 
 from lossmith import InputError, Loss, baikal, cross_entropy, gce, mae, mse, taylor
 from lossmith.losses import Term
-from lossmith.nets import Normalise
+from lossmith.nets import Normalize
 from lossmith.seeds import derive
 from lossmith.training import Choice, Networks, Recipe, Task, Trained, Way, accuracy, choose_way, repeated, train
-from lossmith.training import plain as plain_module
 from lossmith.training import trainer as trainer_module
-from lossmith.training import vmapped as vmapped_module
+from lossmith.training.engines import sequential as plain_module
+from lossmith.training.engines import vmap as vmapped_module
+from lossmith.training.engines.population import PopulationRun, clip_each
+from lossmith.training.engines.sequential import SequentialRun
 from lossmith.training.networks import input_dim, own_state, shared_buffers
-from lossmith.training.plain import PlainRun
-from lossmith.training.population import PopulationRun, clip_each
 from lossmith.training.randomness import batch_order, is_stochastic, seeded
 from lossmith.training.trainer import has_compiler, measure
 
@@ -172,8 +172,8 @@ def task_of(body: str | Body, samples: int = 41, kind: torch.dtype = torch.float
     if soft:
         generator = torch.Generator().manual_seed(1)
         targets = torch.rand(samples, CLASSES, generator=generator, dtype=torch.float64).log_softmax(1).exp()
-    normalise = Normalise.fit(inputs)
-    return Task(lambda: nn.Sequential(copy.deepcopy(normalise), *make()).to(kind), inputs, targets, CLASSES)
+    normalize = Normalize.fit(inputs)
+    return Task(lambda: nn.Sequential(copy.deepcopy(normalize), *make()).to(kind), inputs, targets, CLASSES)
 
 
 def states(networks: Networks) -> dict[str, Tensor]:
@@ -666,7 +666,7 @@ class TestNetworks:
         assert len(networks) == 3
         assert logits.shape == (3, len(PROBE), CLASSES)
         assert not logits.requires_grad
-        separate = Networks(networks.base, networks.parameters, networks.buffers, vectorised=False)
+        separate = Networks(networks.base, networks.parameters, networks.buffers, vectorized=False)
         for other in (networks.logits(PROBE, batch=7), separate.logits(PROBE), separate.logits(PROBE, batch=7)):
             torch.testing.assert_close(other, logits, rtol=1e-12, atol=1e-12)
         for row, seed in enumerate((3, 4, 5)):
@@ -742,7 +742,7 @@ class TestNetworks:
     def test_snapshots_stay(self) -> None:
         """Networks taken from a run in work are not changed by its next steps."""
         task = task_of("cnn, batch norm")
-        for run in (PopulationRun(task, LOSSES[:2], [3, 3], SGD), PlainRun(task, cross_entropy(), 3, SGD)):
+        for run in (PopulationRun(task, LOSSES[:2], [3, 3], SGD), SequentialRun(task, cross_entropy(), 3, SGD)):
             run.step()
             taken = run.networks()
             before = states(taken)
@@ -753,7 +753,7 @@ class TestNetworks:
     def test_shared_buffers(self) -> None:
         network = task_of("cnn, batch norm").build(3)
         assert set(shared_buffers(network)) == {"0.mean", "0.std"}
-        assert set(shared_buffers(Normalise.fit(PROBE))) == {"mean", "std"}
+        assert set(shared_buffers(Normalize.fit(PROBE))) == {"mean", "std"}
         parameters, buffers = own_state(network)
         assert not parameters.keys() & buffers.keys()
         assert set(buffers) == {"2.running_mean", "2.running_var", "2.num_batches_tracked"}
@@ -802,8 +802,8 @@ class TestLength:
     def test_stop_leaves_the_schedule(self, schedule: Any) -> None:
         task = task_of("mlp")
         recipe = Recipe(lr=0.1, epochs=4, batch_size=12, schedule=schedule)
-        runs: list[PlainRun | PopulationRun] = [
-            PlainRun(task, cross_entropy(), 3, recipe),
+        runs: list[SequentialRun | PopulationRun] = [
+            SequentialRun(task, cross_entropy(), 3, recipe),
             PopulationRun(task, Loss.stack([cross_entropy()]), [3], recipe),
         ]
         for way, run in zip(BOTH_WAYS, runs, strict=True):
@@ -843,7 +843,7 @@ class TestLength:
     @pytest.mark.parametrize("way", BOTH_WAYS)
     def test_looking_changes_nothing(self, way: Way) -> None:
         task = task_of("cnn, batch norm, dropout", kind=torch.float32)
-        watched = train(task, LOSSES, MIXED, SGD, way, MONITOR, tick=lambda share: None)
+        watched = train(task, LOSSES, MIXED, SGD, way, MONITOR, progress=lambda share: None)
         alone = train(task, LOSSES, MIXED, SGD, way)
         for name, value in states(watched.networks).items():
             assert torch.equal(value, states(alone.networks)[name])
@@ -853,7 +853,7 @@ class TestLength:
     )
     def test_ticks(self, body: str, way: Way, runs: int) -> None:
         shares: list[float] = []
-        train(task_of(body), LOSSES, MIXED, Recipe(steps=7, batch_size=12), way, tick=shares.append)
+        train(task_of(body), LOSSES, MIXED, Recipe(steps=7, batch_size=12), way, progress=shares.append)
         assert len(shares) == 3 * runs
         assert shares == sorted(set(shares))
         assert shares[0] > 0

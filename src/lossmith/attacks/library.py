@@ -58,7 +58,7 @@ def library_attack(
     targets: Tensor,
     epsilon: float,
     classes: int,
-    white: float = 1.0,
+    max_pixel: float = 1.0,
     *,
     iterations: int = 50,
     queries: int = 500,
@@ -87,12 +87,12 @@ def library_attack(
         return inputs
 
     def made(evasion: Any, classifier: Any) -> Any:
-        common = {"norm": np.inf, "eps": epsilon * white, "verbose": False, "batch_size": BATCH}
+        common = {"norm": np.inf, "eps": epsilon * max_pixel, "verbose": False, "batch_size": BATCH}
         if name == "square":
             return evasion.SquareAttack(classifier, max_iter=queries, nb_restarts=1, **common)
         return evasion.AutoProjectedGradientDescent(
             classifier,
-            eps_step=2 * epsilon * white,
+            eps_step=2 * epsilon * max_pixel,
             max_iter=iterations,
             nb_random_init=1,
             loss_type=APGD_LOSSES[name],
@@ -101,9 +101,9 @@ def library_attack(
 
     framed, cropped = (_framed(inputs), _Cropped(network, inputs)) if name == "square" else (inputs, network)
     height, width = inputs.shape[-2:]
-    attacked = run_toolbox(made, cropped, framed, targets, classes, white, seed)[..., :height, :width]
-    radius = epsilon * white
-    return attacked.clamp((inputs - radius).clamp(min=0), (inputs + radius).clamp(max=white))
+    attacked = run_toolbox(made, cropped, framed, targets, classes, max_pixel, seed)[..., :height, :width]
+    radius = epsilon * max_pixel
+    return attacked.clamp((inputs - radius).clamp(min=0), (inputs + radius).clamp(max=max_pixel))
 
 
 def run_toolbox(
@@ -112,7 +112,7 @@ def run_toolbox(
     inputs: Tensor,
     targets: Tensor,
     classes: int,
-    white: float,
+    max_pixel: float,
     seed: int,
 ) -> Tensor:
     """Images as an attack of the toolbox changes them, on the device of the inputs.
@@ -134,7 +134,7 @@ def run_toolbox(
             loss=nn.CrossEntropyLoss(),
             input_shape=tuple(inputs.shape[1:]),
             nb_classes=classes,
-            clip_values=(0.0, white),
+            clip_values=(0.0, max_pixel),
             device_type="cpu" if inputs.device.type == "cpu" else "gpu",
         )
         found = make(evasion, classifier).generate(inputs.cpu().numpy(), y=targets.cpu().numpy())

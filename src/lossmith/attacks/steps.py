@@ -28,7 +28,9 @@ def checked_epsilon(epsilon: float) -> float:
     return epsilon
 
 
-def fgsm(forward: Forward, inputs: Tensor, targets: Tensor, epsilon: float, slope: Slope, white: float = 1.0) -> Tensor:
+def fgsm(
+    forward: Forward, inputs: Tensor, targets: Tensor, epsilon: float, slope: Slope, max_pixel: float = 1.0
+) -> Tensor:
     """Fast gradient sign method: ``clip(x + ε w sign(∂/∂x), 0, w)``, for each network; x itself where ε is 0.
 
     Args:
@@ -46,12 +48,12 @@ def fgsm(forward: Forward, inputs: Tensor, targets: Tensor, epsilon: float, slop
     """
     checked_epsilon(epsilon)
     _, (gradient,) = input_gradients(forward, inputs, targets, [slope])
-    return signed_step(inputs, gradient, epsilon, white)
+    return signed_step(inputs, gradient, epsilon, max_pixel)
 
 
-def signed_step(inputs: Tensor, gradient: Tensor, epsilon: float, white: float) -> Tensor:
+def signed_step(inputs: Tensor, gradient: Tensor, epsilon: float, max_pixel: float) -> Tensor:
     """``clip(x + ε w sign(g), 0, w)``."""
-    return (inputs + epsilon * white * gradient.sign()).clamp(0, white)
+    return (inputs + epsilon * max_pixel * gradient.sign()).clamp(0, max_pixel)
 
 
 def pgd(
@@ -60,7 +62,7 @@ def pgd(
     targets: Tensor,
     epsilon: float,
     slope: Slope,
-    white: float = 1.0,
+    max_pixel: float = 1.0,
     steps: int = 20,
     size: float | None = None,
     start: Tensor | None = None,
@@ -90,14 +92,14 @@ def pgd(
     if steps < 1:
         raise InputError(f"an attack has 1 step or more, not {steps}")
     length = STEP_SHARE * epsilon / steps if size is None else size
-    radius = epsilon * white
-    low, high = (inputs - radius).clamp(min=0), (inputs + radius).clamp(max=white)
+    radius = epsilon * max_pixel
+    low, high = (inputs - radius).clamp(min=0), (inputs + radius).clamp(max=max_pixel)
     x = inputs if start is None else (inputs + radius * start).clamp(low, high)
     for _ in range(steps):
         logits, (gradient,) = input_gradients(forward, x, targets, [slope])
         if see is not None:
             see(logits)
-        x = (x + length * white * gradient.sign()).clamp(low, high)
+        x = (x + length * max_pixel * gradient.sign()).clamp(low, high)
     return x
 
 

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from io import TextIOWrapper
 
@@ -14,10 +14,14 @@ COMMANDS = {
     "explain": "say what the theory knows of any loss: how it starts, where it pulls and pushes",
     "trace": "train with some losses and watch how each sample is pulled towards its label or pushed away",
     "attack": "train with some losses and attack the networks: how many test images survive, and is it real?",
-    "damage": "train with some losses, then add noise to inputs and weights, and silence units",
+    "corruption": "train with some losses, then add noise to inputs and weights, and silence units",
     "basin": "train with some losses and look at the width of the minima they end in",
     "show": "say where a study stands",
 }
+
+
+COMMANDS_OF_0_1 = {"damage": "corruption"}
+FLAGS_OF_0_1 = {"--white": "--max-pixel", "--hopeless": "--prune-at", "--front": "--pareto"}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -44,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(given: list[str]) -> int:
+    given = [_modern(word, COMMANDS_OF_0_1) for word in given[:1]] + given[1:]
     if not given or given[0] in ("-h", "--help"):
         sys.stdout.write(_overview())
         return 0 if given else 2
@@ -52,11 +57,21 @@ def _run(given: list[str]) -> int:
 
         sys.stdout.write(f"lossmith {version('lossmith')}\n")
     elif given[0] in COMMANDS:
+        given = [given[0], *(_modern(word, FLAGS_OF_0_1) for word in given[1:])]
         import_module(f"lossmith.cli.{given[0]}").run(given[1:])
     else:
         commands = ", ".join(COMMANDS)
         raise InputError(f"there is no command {given[0]!r}; the commands are {commands} (see lossmith --help)")
     return 0
+
+
+def _modern(word: str, names: Mapping[str, str]) -> str:
+    """A word under today's name, told once where it was an older one."""
+    name, equals, value = word.partition("=")
+    if name not in names:
+        return word
+    sys.stderr.write(f"lossmith: {name} is called {names[name]} now\n")
+    return names[name] + equals + value
 
 
 def _fail(sentence: str) -> None:
@@ -65,7 +80,7 @@ def _fail(sentence: str) -> None:
 
 
 def _overview() -> str:
-    lines = "\n".join(f"  {name:<9} {what}" for name, what in COMMANDS.items())
+    lines = "\n".join(f"  {name:<10} {what}" for name, what in COMMANDS.items())
     return f"""lossmith metalearns the loss function of a PyTorch classifier.
 
 usage: lossmith COMMAND [OPTIONS]

@@ -9,16 +9,16 @@ from typing import Annotated, Any
 import tyro
 from rich.table import Table
 
+from lossmith.analysis.contrasts import Contrast, contrasts_with_first
+from lossmith.analysis.masking import Masking
+from lossmith.analysis.robustness import ATTACKS, OWN, AttackPlan, Robustness, robustness
 from lossmith.attacks.library import check_attack
 from lossmith.cli.arguments import OptionalNumber
 from lossmith.cli.console import Bar, output
-from lossmith.cli.spreads import moments, spread_text, tests_document, tests_text
-from lossmith.cli.subjects import Looking, described, opened, parsed, trained
-from lossmith.data import pixel_white
+from lossmith.cli.formatting import moments, spread_text, tests_document, tests_text
+from lossmith.cli.trained import Looking, described, opened, parsed, trained
+from lossmith.data import find_max_pixel
 from lossmith.errors import InputError
-from lossmith.evaluation.against import Contrast, against_first
-from lossmith.evaluation.masking import Masking
-from lossmith.evaluation.robustness import ATTACKS, OWN, AttackPlan, Robustness, robustness
 from lossmith.report import plot_attacks, save_figure
 
 
@@ -58,27 +58,27 @@ def run(arguments: Sequence[str]) -> None:
     given = parsed(Attack, arguments, "attack", ("--epsilon",), {"--attacks": (*ATTACKS, "autoattack")})
     plan = _plan(given)
     found = opened(given)
-    white = pixel_white(found.job.source, found.settings.data)
+    max_pixel = find_max_pixel(found.job.source, found.settings.data)
     for name in plan.library:
         check_attack(name, found.job.task.inputs, found.job.classes)
     try:
         with Bar(quiet=given.quiet or given.json) as bar:
-            subjects, way = trained(found, given, bar)
+            trained_losses, way = trained(found, given, bar)
             inputs, targets = found.job.test()
             results = []
-            for number, subject in enumerate(subjects):
+            for number, trained_loss in enumerate(trained_losses):
 
-                def tick(share: float, number: int = number) -> None:
-                    done = (number + share) / len(subjects)
+                def progress(share: float, number: int = number) -> None:
+                    done = (number + share) / len(trained_losses)
                     bar.show("attacking", done, line=f"attacking, {int(4 * done) * 25} %")
 
-                results.append(robustness(subject, inputs, targets, white, plan, tick))
+                results.append(robustness(trained_loss, inputs, targets, max_pixel, plan, progress))
     except KeyboardInterrupt:
         raise KeyboardInterrupt("The figures are printed at the end, so nothing was written.") from None
     if given.figure is not None:
         save_figure(plot_attacks(results), given.figure)
     if given.json:
-        document = {**described(found, given, way), **as_json(results, plan), "white": white}
+        document = {**described(found, given, way), **as_json(results, plan), "max_pixel": max_pixel}
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
     elif not given.quiet:
         _print(results, plan)
@@ -194,7 +194,7 @@ def _accuracy_table(results: Sequence[Robustness], plan: AttackPlan) -> Table:
 
 def contrasts_of(results: Sequence[Robustness]) -> list[Contrast]:
     """Tests of each loss against the first one in the worst figure at each ε above 0."""
-    return against_first(
+    return contrasts_with_first(
         [
             {
                 f"ε = {epsilon:g}": values

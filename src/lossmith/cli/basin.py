@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
+from lossmith.analysis.basin import Basin as Slices
+from lossmith.analysis.basin import basin, check_slices
+from lossmith.analysis.contrasts import Contrast, contrasts_with_first
 from lossmith.cli.console import Bar, output
-from lossmith.cli.spreads import moments, networks_text, numbers, p_text, spread_text, tests_document, tests_text
-from lossmith.cli.subjects import Looking, described, opened, parsed, trained
-from lossmith.evaluation.against import Contrast, against_first
-from lossmith.evaluation.basin import Basin as Slices
-from lossmith.evaluation.basin import basin, check_slices
+from lossmith.cli.formatting import moments, networks_text, numbers, p_text, spread_text, tests_document, tests_text
+from lossmith.cli.trained import Looking, described, opened, parsed, trained
 from lossmith.report import save_figure
 from lossmith.report.minima import plot_basin
 
@@ -52,19 +52,28 @@ def run(arguments: Sequence[str]) -> None:
     found = opened(given)
     names = [loss.name for loss in found.losses]
     with Bar(quiet=given.quiet or given.json) as bar:
-        subjects, way = trained(found, given, bar)
+        trained_losses, way = trained(found, given, bar)
         inputs, targets = found.job.test()
         results = []
-        for number, subject in enumerate(subjects):
+        for number, trained_loss in enumerate(trained_losses):
 
-            def tick(share: float, number: int = number) -> None:
-                done = (number + share) / len(subjects)
+            def progress(share: float, number: int = number) -> None:
+                done = (number + share) / len(trained_losses)
                 bar.show("walking", done, line=f"walking away from the networks, {int(4 * done) * 25} %")
 
             results.append(
-                basin(subject, inputs, targets, given.directions, given.points, given.seed, given.hessian_samples, tick)
+                basin(
+                    trained_loss,
+                    inputs,
+                    targets,
+                    given.directions,
+                    given.points,
+                    given.seed,
+                    given.hessian_samples,
+                    progress,
+                )
             )
-    contrasts = against_first([_measures(one) for one in results], lower={EIGENVALUE})
+    contrasts = contrasts_with_first([_measures(one) for one in results], lower={EIGENVALUE})
     if given.figure is not None:
         save_figure(plot_basin(results, names), given.figure)
     if given.json:

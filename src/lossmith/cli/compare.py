@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from lossmith.analysis import baselines
 from lossmith.cli.arguments import OptionalDirectory, OptionalNumber, Switch, parse
 from lossmith.cli.console import CompareProgress, set_threads
 from lossmith.cli.flags import document_of, filled, flags, merged
 from lossmith.cli.tables import print_comparison
 from lossmith.errors import InputError
-from lossmith.evaluation import baselines
 from lossmith.losses import Loss, load
 from lossmith.report import plot_comparison, save_figure
 from lossmith.study import CompareSettings, EvolveSettings, compare_losses
 from lossmith.study.comparison import RIVAL, conflicts, settings_of
-from lossmith.study.settings import validated
+from lossmith.study.config import validated
 
 REASONS = {
     "data": "with other data or another split, test samples could have been in the search",

@@ -15,12 +15,12 @@ from lossmith.cli.flags import at_absolute_place, document_of, filled, flags, se
 from lossmith.cli.tables import conclude_search
 from lossmith.errors import InputError
 from lossmith.losses import cross_entropy
-from lossmith.report import loss_shape, plot_front, plot_history, plot_losses, save_figure, search_history
+from lossmith.report import loss_shape, plot_history, plot_losses, plot_pareto, save_figure, search_history
 from lossmith.search import ObjectiveSettings
-from lossmith.store import Store
 from lossmith.study import EvolveSettings, Outcome, evolve
-from lossmith.study.front import FILE, read_front
-from lossmith.study.settings import validated
+from lossmith.study.config import validated
+from lossmith.study.pareto import has_pareto, read_pareto
+from lossmith.study.store import Store
 from lossmith.training import Recipe
 
 if TYPE_CHECKING:
@@ -84,10 +84,10 @@ def draw(directory: Path, outcome: Outcome, kinds: Sequence[str]) -> list[Path]:
         history = search_history(store.candidates(), store.finalists("final"))
     shapes = [loss_shape(loss, outcome.classes) for loss in (cross_entropy(), outcome.loss)]
     drawn = {"history": plot_history(history), "loss": plot_losses(shapes)}
-    if (directory / FILE).exists():
-        found = read_front(directory)
+    if has_pareto(directory):
+        found = read_pareto(directory)
         best = [tuple(row["figures"].values()) for row in found["front"]]
-        drawn["front"] = plot_front(found["candidates"], best, found["finalists"], found["figures"])
+        drawn["pareto"] = plot_pareto(found["candidates"], best, found["finalists"], found["figures"])
     paths = [directory / "figures" / f"{name}.{kind}" for name in drawn for kind in kinds]
     for path in paths:
         save_figure(drawn[path.stem], path)
@@ -105,7 +105,7 @@ def _check_idle(settings: EvolveSettings) -> None:
     idle = {
         "--epsilon": not objective.is_attacked and objective.epsilon != usual.epsilon,
         "--gradient": not objective.is_attacked and objective.gradient != usual.gradient,
-        "--weight": objective.objective != "weighted" and objective.weight != usual.weight,
+        "--weight": objective.metric != "weighted" and objective.weight != usual.weight,
         "--adversary-epsilon": recipe.adversary == "none" and recipe.adversary_epsilon != plain.adversary_epsilon,
         "--adversary-steps": recipe.adversary != "pgd" and recipe.adversary_steps != plain.adversary_steps,
     }

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import logging
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -12,7 +13,16 @@ from pydantic import BaseModel
 from lossmith.data import data_path
 from lossmith.errors import InputError
 from lossmith.study import EvolveSettings
-from lossmith.study.settings import read_toml, validated, with_data
+from lossmith.study.config import read_toml, validated, with_data
+from lossmith.study.legacy import modernized
+
+LOG = logging.getLogger("lossmith")
+# Settings do not repeat the name of their part, but their flags stand without it.
+NAMES = {
+    ("DataSettings", "source"): "data",
+    ("ModelSettings", "name"): "model",
+    ("ObjectiveSettings", "metric"): "objective",
+}
 
 
 @functools.cache
@@ -36,6 +46,8 @@ def flags(model: type[BaseModel], only: tuple[str, ...] = ()) -> Any:
         else:
             shown: dict[str, Any] = {"help": " ".join((info.description or "").split())}
             kind: Any = info.annotation
+            if flag := NAMES.get((model.__name__, name)):
+                shown["name"] = flag
             if NoneType in get_args(kind):
                 optional = get_args(kind)[0]
                 shown |= {"metavar": _metavar(optional), "help_behavior_hint": ""}
@@ -87,7 +99,9 @@ def settings_document(path: Path) -> dict[str, Any]:
     Raises:
         InputError: if it cannot be read, or names something that is not a setting.
     """
-    document = read_toml(path)
+    document, notes = modernized(read_toml(path))
+    for note in notes:
+        LOG.warning("%s: %s", path, note)
     document.pop("digest", None)
     if "classes" in document:
         raise InputError(f"{path} belongs to a study that is trained from Python (ask and tell); go on with it there")
@@ -103,5 +117,5 @@ def merged(base: EvolveSettings, given: Any) -> EvolveSettings:
 
 def at_absolute_place(settings: EvolveSettings) -> EvolveSettings:
     """The same settings with the path of the data made absolute, so that a study goes on from anywhere."""
-    path = data_path(settings.data.data)
+    path = data_path(settings.data.source)
     return settings if path is None else with_data(settings, str(path.absolute()))

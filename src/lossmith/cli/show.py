@@ -16,9 +16,10 @@ from lossmith.cli.tables import attack_text, finalists_table
 from lossmith.errors import InputError
 from lossmith.losses import Loss, load
 from lossmith.losses.files import read_json
-from lossmith.store import Store
-from lossmith.study.evolve import data_line, dropped_trainings, spread
-from lossmith.study.front import export_front, read_front
+from lossmith.study.evolve import data_line, pruned_trainings, spread
+from lossmith.study.legacy import modernized
+from lossmith.study.pareto import export_pareto, read_pareto
+from lossmith.study.store import Store
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Show:
 
     directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
     """Directory of the study."""
-    front: OptionalDirectory = None
+    pareto: OptionalDirectory = None
     """Write the candidates that no other one beats in one recorded figure without losing in the other to this
     directory, each as a loss file."""
     json: Switch = False
@@ -40,9 +41,9 @@ class Show:
 def run(arguments: Sequence[str]) -> None:
     """Run the command."""
     given = parse(Show, arguments, "show")
-    summary = summarise(given.directory)
-    if given.front is not None:
-        summary["front"] = [str(path) for path in export_front(given.directory, given.front)]
+    summary = summarize(given.directory)
+    if given.pareto is not None:
+        summary["front"] = [str(path) for path in export_pareto(given.directory, given.pareto)]
     if given.json:
         sys.stdout.write(json.dumps(summary, indent=2) + "\n")
         return
@@ -63,14 +64,14 @@ def run(arguments: Sequence[str]) -> None:
     if summary["finalists"]:
         console.print(finalists_table(summary["finalists"]))
         console.print(attack_text(summary["settings"] or {}, given.directory), end="", soft_wrap=True)
-    if given.front is not None:
-        console.print(_front_table(read_front(given.directory), summary["front"]))
+    if given.pareto is not None:
+        console.print(_pareto_table(read_pareto(given.directory), summary["front"]))
     for name in ("winner", "comparison"):
         if summary[name]:
             console.print(f"{name}: {summary[name]}")
 
 
-def _front_table(document: dict[str, Any], paths: Sequence[str]) -> Table:
+def _pareto_table(document: dict[str, Any], paths: Sequence[str]) -> Table:
     first, second = document["figures"]
     table = Table(title="Front: not dominated among the evaluated candidates", title_justify="left")
     for name in (first, second, "loss file"):
@@ -80,10 +81,11 @@ def _front_table(document: dict[str, Any], paths: Sequence[str]) -> Table:
     return table
 
 
-def summarise(directory: Path) -> dict[str, Any]:
+def summarize(directory: Path) -> dict[str, Any]:
     """Everything that ``show`` says, as data."""
     with Store(directory, readonly=True) as store:
         settings, rows, finalists = store.setting("settings"), store.candidates(), store.finalists("final")
+        settings = None if settings is None else modernized(settings)[0]
         data = store.setting("data")
     counts: dict[str, int] = {}
     for row in rows:
@@ -95,7 +97,7 @@ def summarise(directory: Path) -> dict[str, Any]:
         "settings": settings,
         "data": data,
         "candidates": counts,
-        "dropped": dropped_trainings(rows),
+        "dropped": pruned_trainings(rows),
         "best": max((row["fitness"] for row in rows if row["fitness"] is not None), default=None),
         "finalists": [
             {

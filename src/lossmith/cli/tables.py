@@ -9,8 +9,8 @@ from typing import Any
 
 from rich.table import Table
 
+from lossmith.analysis import Comparison, Pair, Row
 from lossmith.cli.console import WIDTH, output
-from lossmith.evaluation import Comparison, Pair, Row
 from lossmith.study import Outcome
 
 LONGEST_WORD = len("cross-entropy")
@@ -49,7 +49,7 @@ def noise_text(share: float) -> str:
 def attack_text(settings: dict[str, Any], directory: Path) -> str:
     """How robust accuracy was measured, and that nobody has looked for gradient masking yet; empty without attacks."""
     objective = settings.get("objective", {})
-    names = {objective.get("objective"), *objective.get("record", [])}
+    names = {objective.get("metric"), *objective.get("record", [])}
     if not names & {"robust-accuracy", "weighted"}:
         return ""
     followed = {

@@ -15,12 +15,12 @@ import torch
 import tyro
 from rich.table import Table
 
+from lossmith.analysis import FORMS, Trace, trace
 from lossmith.cli.arguments import OptionalDirectory, OptionalNumber, Switch, bracketed, parse, values_last
 from lossmith.cli.console import Bar, output, set_threads
 from lossmith.cli.flags import filled, flags, merged
-from lossmith.cli.subjects import base_settings
+from lossmith.cli.trained import base_settings
 from lossmith.errors import InputError
-from lossmith.evaluation import FORMS, Trace, trace
 from lossmith.losses import NAMES, Loss, find_all
 from lossmith.losses.files import write_json, write_whole
 from lossmith.report import plot_trace, save_figures
@@ -138,12 +138,12 @@ def _trace(
         batches = recipe.total_steps(len(job.task.inputs))
         way = choose_way(job.task, population, [given.seed] * len(losses), recipe, batches).way
 
-    def tick(share: float) -> None:
+    def progress(share: float) -> None:
         bar.show("training", share, line=f"training, {int(4 * share) * 25} %")
 
-    tick(0.0)
+    progress(0.0)
     samples = None if given.samples == "all" else given.samples
-    return trace(job.task, population, given.seed, recipe, way, samples, tick), way
+    return trace(job.task, population, given.seed, recipe, way, samples, progress), way
 
 
 def _packed(found: Trace, names: Sequence[str]) -> bytes:
@@ -158,7 +158,7 @@ def _summary(
     found: Trace, losses: Sequence[Loss], settings: EvolveSettings, given: TraceLosses, way: Way
 ) -> dict[str, Any]:
     document = settings.model_dump(mode="json", include={"data": True, "model": True, "recipe": True})
-    document["data"]["data"] = Path(settings.data.data).name
+    document["data"]["source"] = Path(settings.data.source).name
     return {
         "settings": document,
         "seed": given.seed,

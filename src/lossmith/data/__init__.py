@@ -1,8 +1,8 @@
 """Data: where the samples come from, how they are split, and which labels are noisy."""
 
-from lossmith.data.opening import data_path, open_source
 from lossmith.data.parts import Part, SearchParts, part_sizes, search_parts, test_part
-from lossmith.data.pixels import pixel_white
+from lossmith.data.pixels import find_max_pixel
+from lossmith.data.registry import data_path, open_source
 from lossmith.data.settings import DataSettings
 from lossmith.data.source import Source
 
@@ -12,9 +12,9 @@ __all__ = [
     "SearchParts",
     "Source",
     "data_path",
+    "find_max_pixel",
     "open_source",
     "part_sizes",
-    "pixel_white",
     "search_parts",
     "test_part",
 ]

@@ -19,7 +19,7 @@ from lossmith.errors import InputError
 Row = tuple[Any, int]
 Pixels = NDArray[np.uint8]
 FIRST_SECONDS, NEXT_SECONDS, REACH_SECONDS = 2.0, 10.0, 10.0
-GREY = ("1", "L", "LA")
+GRAY = ("1", "L", "LA")
 LIBRARIES = ("datasets", "huggingface_hub", "fsspec", "filelock")
 CONTAINER = Path("/sys/fs/cgroup/memory.max")
 _LOG = logging.getLogger("lossmith")
@@ -184,7 +184,7 @@ def _array(image: Any, what: str, side: int | None) -> Pixels:
     if image.mode.startswith("I;16"):
         levels = np.asarray(image).astype(np.uint32)
         plain = Image.fromarray(((levels * 255 + 32767) // 65535).astype(np.uint8))
-    elif image.mode in GREY:
+    elif image.mode in GRAY:
         plain = image.convert("L")
     else:
         # By way of RGBA, since Pillow warns of a palette with transparent entries that becomes RGB at once.

@@ -15,7 +15,7 @@ class DataSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
-    data: str = "digits"
+    source: str = "digits"
     """Data to learn: digits, or mnist, fashion-mnist, cifar10, cifar100, svhn (from the Hugging Face hub, then kept);
     the path of an .npz file with x_train, y_train and, if wanted, x_test, y_test; or the path of a directory with a
     folder of images for each class, or with train and test (or validation, val) that hold these (./mnist for one that
@@ -41,7 +41,7 @@ class DataSettings(BaseModel):
     noise_seed: int = 0
     """Seed of the label noise."""
 
-    white: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    max_pixel: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Value of a white pixel, to which the strengths of attacks and noise relate (default: 16 for digits, 255 for
     other uint8 images, 1 for floating images)."""
 

@@ -53,7 +53,7 @@ class Source:
     targets: Tensor
     test_inputs: Tensor | None = None
     test_targets: Tensor | None = None
-    white: float | None = None
+    max_pixel: float | None = None
     class_names: tuple[str, ...] | None = None
 
     @cached_property

@@ -2,7 +2,6 @@
 
 from lossmith.losses.criterion import Criterion
 from lossmith.losses.files import load, save
-from lossmith.losses.lookup import NAMES, common_classes, find, find_all, loss_file
 from lossmith.losses.loss import Loss
 from lossmith.losses.named import (
     baikal,
@@ -17,6 +16,7 @@ from lossmith.losses.named import (
     taylor_length,
     taylor_order,
 )
+from lossmith.losses.parse import NAMES, common_classes, find, find_all, loss_file
 from lossmith.losses.published import allcnnc, mnist, taylor_cross_entropy
 from lossmith.losses.samples import GradientRule, Term
 from lossmith.losses.typeset import latex

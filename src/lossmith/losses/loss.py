@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lossmith.errors import InputError
-from lossmith.losses import powers, text
+from lossmith.losses import formatting, powers
 from lossmith.losses.samples import INERT, GradientRule, Term, Weighted, sample_values
 
 
@@ -283,13 +283,13 @@ class Loss:
         """φ as a line of text, for one loss."""
         if self.shape:
             raise InputError("a population has no single formula; index one member")
-        return text.formula({term: c.item() for term, c in _nonzero(self).items()}, digits)
+        return formatting.formula({term: c.item() for term, c in _nonzero(self).items()}, digits)
 
     def gamma_formula(self, digits: int = 4) -> str:
         """The learning rule γ as a line of text, for one loss."""
         if self.shape:
             raise InputError("a population has no single learning rule; index one member")
-        return text.formula({term: c.item() for term, c in self.rule().items()}, digits)
+        return formatting.formula({term: c.item() for term, c in self.rule().items()}, digits)
 
     def __repr__(self) -> str:
         """Name, population shape or formula."""

@@ -157,13 +157,13 @@ def taylor(lam: Sequence[float] | Sequence[Sequence[float]] | ArrayLike | Tensor
         raise InputError(f"λ has {found} numbers, a Taylor loss of order {order} takes {length}")
     if not bool(rows.isfinite().all()):
         raise InputError("λ has a number that is not finite")
-    y_centre, h_centre = rows[..., 0], rows[..., 1]
+    y_center, h_center = rows[..., 0], rows[..., 1]
     powers = [(i, j) for j in range(order) for i in range(1, order - j + 1)]
     total: dict[Term, Tensor] = {}
     for weight, (i, j) in zip(rows[..., 2:].unbind(-1), powers, strict=True):
         for a in range(i + 1):
             for b in range(j + 1):
-                share = math.comb(i, a) * (-h_centre) ** (i - a) * math.comb(j, b) * (-y_centre) ** (j - b)
+                share = math.comb(i, a) * (-h_center) ** (i - a) * math.comb(j, b) * (-y_center) ** (j - b)
                 term = Term(float(a), b, 0)
                 total[term] = total.get(term, torch.zeros_like(weight)) + weight * share
     columns = torch.stack(list(total.values()), -1)

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from lossmith.errors import InputError
+from lossmith.losses.formatting import smallest
 from lossmith.losses.loss import Loss
 from lossmith.losses.samples import Term
-from lossmith.losses.text import smallest
 
 
 class Latex(NamedTuple):

@@ -1,7 +1,7 @@
 """Networks: built in or the user's own, with the normalisation as the first layer."""
 
 from lossmith.nets.factory import NetworkFactory, check_network, network_factory
-from lossmith.nets.normalise import Normalise
+from lossmith.nets.normalize import Normalize
 from lossmith.nets.parts import Dropout
 from lossmith.nets.registry import build, check_name
 from lossmith.nets.settings import ModelSettings
@@ -10,7 +10,7 @@ __all__ = [
     "Dropout",
     "ModelSettings",
     "NetworkFactory",
-    "Normalise",
+    "Normalize",
     "build",
     "check_name",
     "check_network",

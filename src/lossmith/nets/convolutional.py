@@ -1,12 +1,12 @@
 """The convolutional networks of the paper that have no batch norm: the MNIST CNN, AlexNet and AllCNN-C.
 
 Without batch norm, the scale of the initial weights decides whether a signal reaches the logits, so all three begin
-with He's (:func:`~lossmith.nets.parts.he_initialised`).
+with He's (:func:`~lossmith.nets.parts.he_initialized`).
 """
 
 from torch import nn
 
-from lossmith.nets.parts import Shape, connected, dropped, he_initialised
+from lossmith.nets.parts import Shape, connected, he_initialized, pruned
 
 INPUT_DROPOUT = 0.2
 
@@ -25,7 +25,7 @@ def mnist_cnn(input_shape: Shape, classes: int, dropout: float = 0.4, width: int
     """
     channels, height, side = input_shape
     flat = 2 * width * (height // 4) * (side // 4)
-    return he_initialised(
+    return he_initialized(
         nn.Sequential(
             *_convolution(channels, width, 5, padding=2),
             nn.MaxPool2d(2),
@@ -68,7 +68,7 @@ def alexnet(input_shape: Shape, classes: int, dropout: float = 0.0, width: int =
         if pooled:
             layers.append(nn.MaxPool2d(2, ceil_mode=True))
     flat = channels * sides[0] * sides[1]
-    return he_initialised(nn.Sequential(*layers, nn.Flatten(), *dropped(dropout), nn.Linear(flat, classes)))
+    return he_initialized(nn.Sequential(*layers, nn.Flatten(), *pruned(dropout), nn.Linear(flat, classes)))
 
 
 def allcnn_c(input_shape: Shape, classes: int, dropout: float = 0.5, width: int = 96) -> nn.Sequential:
@@ -89,17 +89,17 @@ def allcnn_c(input_shape: Shape, classes: int, dropout: float = 0.5, width: int 
     Source: Springenberg et al. (2015), Striving for Simplicity: The All Convolutional Net, table 1 and section 3.
     """
     double = 2 * width
-    return he_initialised(
+    return he_initialized(
         nn.Sequential(
-            *dropped(min(INPUT_DROPOUT, dropout)),
+            *pruned(min(INPUT_DROPOUT, dropout)),
             *_convolution(input_shape[0], width, 3, padding=1),
             *_convolution(width, width, 3, padding=1),
             *_convolution(width, width, 3, stride=2, padding=1),
-            *dropped(dropout),
+            *pruned(dropout),
             *_convolution(width, double, 3, padding=1),
             *_convolution(double, double, 3, padding=1),
             *_convolution(double, double, 3, stride=2, padding=1),
-            *dropped(dropout),
+            *pruned(dropout),
             *_convolution(double, double, 3),
             *_convolution(double, double, 1),
             nn.Conv2d(double, classes, 1),

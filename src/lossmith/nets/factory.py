@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from lossmith.errors import InputError
-from lossmith.nets.normalise import Normalise
+from lossmith.nets.normalize import Normalize
 from lossmith.nets.own import describe
 from lossmith.nets.registry import body_factory
 from lossmith.nets.settings import ModelSettings
@@ -21,7 +21,7 @@ NetworkFactory = Callable[[], nn.Module]
 def network_factory(settings: ModelSettings, train_inputs: Tensor, classes: int) -> NetworkFactory:
     """A function that builds a network with fresh initial weights at each call.
 
-    The network is ``nn.Sequential(Normalise, body)``. Initial weights come from PyTorch's global generator, which the
+    The network is ``nn.Sequential(Normalize, body)``. Initial weights come from PyTorch's global generator, which the
     caller seeds under ``torch.random.fork_rng``.
 
     Args:
@@ -34,12 +34,12 @@ def network_factory(settings: ModelSettings, train_inputs: Tensor, classes: int)
             dropout; the function that is returned raises it if the user's own function fails.
     """
     body = body_factory(
-        settings.model, tuple(train_inputs.shape[1:]), classes, hidden=settings.hidden, dropout=settings.dropout
+        settings.name, tuple(train_inputs.shape[1:]), classes, hidden=settings.hidden, dropout=settings.dropout
     )
-    normalise = Normalise.fit(train_inputs)
+    normalize = Normalize.fit(train_inputs)
 
     def build() -> nn.Module:
-        return nn.Sequential(copy.deepcopy(normalise), body())
+        return nn.Sequential(copy.deepcopy(normalize), body())
 
     return build
 

@@ -27,16 +27,16 @@ def connected(widths: Shape, classes: int, dropout: float) -> list[nn.Module]:
     """Linear layers of some widths, with ReLU (and dropout) after each, and a linear layer to K logits."""
     layers: list[nn.Module] = []
     for before, after in pairwise(widths):
-        layers += [nn.Linear(before, after), nn.ReLU(), *dropped(dropout)]
+        layers += [nn.Linear(before, after), nn.ReLU(), *pruned(dropout)]
     return [*layers, nn.Linear(widths[-1], classes)]
 
 
-def dropped(rate: float) -> list[nn.Module]:
+def pruned(rate: float) -> list[nn.Module]:
     """A dropout layer; none for a rate of 0, so that names of parameters and random numbers are those without."""
     return [Dropout(rate)] if rate else []
 
 
-def he_initialised(network: nn.Sequential) -> nn.Sequential:
+def he_initialized(network: nn.Sequential) -> nn.Sequential:
     """The network with new weights from N(0, 2 / fan-in), and biases of 0, in the layers that ReLU comes right after.
 
     The mean square of the activations is then the same in all layers. PyTorch's own initial weights have the variance

@@ -10,7 +10,7 @@ class ModelSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
-    model: str = "mlp"
+    name: str = "mlp"
     """Network to train: "mlp", "conv", "mnist-cnn", "alexnet", "allcnn-c", "preresnet-DEPTH" (20, 32, 56, any 6n + 2),
     "wrn-DEPTH-WIDTH" (16-8, 28-5, 28-10, any depth 6n + 4), all but the first for images only; or your own as
     "package.module:function", called with the input shape and the number of classes, given inputs that are already

@@ -1,6 +1,6 @@
 """Tables and pictures of what was computed before."""
 
-from lossmith.report.attacks import plot_attacks, plot_front
+from lossmith.report.attacks import plot_attacks, plot_pareto
 from lossmith.report.curves import (
     Attraction,
     History,
@@ -25,9 +25,9 @@ __all__ = [
     "plot_comparison",
     "plot_explanation",
     "plot_figure3",
-    "plot_front",
     "plot_history",
     "plot_losses",
+    "plot_pareto",
     "plot_trace",
     "rule_curve",
     "save_figure",

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from lossmith.evaluation.robustness import Robustness
+from lossmith.analysis.robustness import Robustness
 from lossmith.report.figures import EVOLVED, PLAIN, shown, styled
 from lossmith.report.theory import COLORS
 
@@ -72,9 +72,9 @@ def plot_attacks(results: Sequence[Robustness]) -> Figure:
         return figure
 
 
-def plot_front(
+def plot_pareto(
     candidates: Sequence[tuple[float, float]],
-    front: Sequence[tuple[float, float]],
+    pareto_front: Sequence[tuple[float, float]],
     references: Mapping[str, tuple[float, float]],
     names: tuple[str, str],
 ) -> Figure:
@@ -90,7 +90,7 @@ def plot_front(
         figure = Figure(figsize=(8.2, 4.6), layout="constrained")
         axes = figure.subplots()
         every = 100 * np.array(candidates).reshape(-1, 2)
-        best = 100 * np.array(front).reshape(-1, 2)
+        best = 100 * np.array(pareto_front).reshape(-1, 2)
         axes.scatter(every[:, 0], every[:, 1], s=12, color=PLAIN, alpha=0.35, lw=0, label="evaluated candidates")
         joined: Any = {"color": EVOLVED, "where": "post", "lw": 1.4, "marker": "o", "ms": 5}
         axes.step(best[:, 0], best[:, 1], label="not dominated", **{**joined, "where": "pre"})

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from lossmith.analysis import Comparison
 from lossmith.errors import InputError
-from lossmith.evaluation import Comparison
 from lossmith.losses.files import write_whole
 from lossmith.report.curves import History, Shape
 
@@ -153,9 +153,9 @@ def plot_comparison(comparison: Comparison) -> Figure:
         axes.set_yticks(range(len(rows)), labels)
         for label, row in zip(axes.get_yticklabels(), rows, strict=True):
             label.set_color(PLAIN if row.baseline else EVOLVED)
-        centre = [row.mean("test") * 100 for row in rows]
+        center = [row.mean("test") * 100 for row in rows]
         spread = max(row.std("test") * 100 for row in rows[1:] or rows)
-        left_edge = max(0.0, min(min(centre[1:] or centre) - 4 * spread, centre[0] - spread))
+        left_edge = max(0.0, min(min(center[1:] or center) - 4 * spread, center[0] - spread))
         axes.set_xlim(left=left_edge)
         axes.set(
             xlabel=f"test accuracy, % (each dot is one of {len(rows[0].runs)} networks)", title="Every loss tuned alike"

@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from lossmith.evaluation.basin import Basin
-from lossmith.evaluation.damage import INPUT, SILENCED, WEIGHT, Damage
+from lossmith.analysis.basin import Basin
+from lossmith.analysis.corruption import INPUT, SILENCED, WEIGHT, Corruption
 from lossmith.report.figures import EVOLVED, OTHER, PLAIN, shown, styled
 
 COLORS = (PLAIN, EVOLVED, OTHER, "#b8860b", "#6a4c93", "#4f7942", "#8c564b", "#5b5b5b")
@@ -52,7 +52,7 @@ def plot_basin(basins: Sequence[Basin], names: Sequence[str]) -> Figure:
         return figure
 
 
-def plot_damage(damages: Sequence[Sequence[Damage]], names: Sequence[str], input_unit: str = "") -> Figure:
+def plot_corruption(corruptions: Sequence[Sequence[Corruption]], names: Sequence[str], input_unit: str = "") -> Figure:
     """Accuracy against the level of each kind of damage, a panel for each kind and a line for each loss.
 
     Each network is averaged over the draws; lines are means over networks, bands one standard deviation to each side.
@@ -63,17 +63,17 @@ def plot_damage(damages: Sequence[Sequence[Damage]], names: Sequence[str], input
         names: Of the losses.
         input_unit: The unit of the noise on inputs.
     """
-    count = len(damages[0])
+    count = len(corruptions[0])
     with styled():
         figure = Figure(figsize=(0.8 + 3.8 * count, 4.4), layout="constrained")
         panels = list(figure.subplots(1, count, squeeze=False, sharey=True)[0])
-        for axes, kinds in zip(panels, zip(*damages, strict=True), strict=True):
+        for axes, kinds in zip(panels, zip(*corruptions, strict=True), strict=True):
             kind = kinds[0].kind
-            for number, (damage, name) in enumerate(zip(kinds, names, strict=True)):
-                diverged = np.isnan(damage.clean)
-                levels = np.concatenate([[0.0], damage.levels])
+            for number, (corruption, name) in enumerate(zip(kinds, names, strict=True)):
+                diverged = np.isnan(corruption.clean)
+                levels = np.concatenate([[0.0], corruption.levels])
                 order = np.argsort(levels, kind="stable")
-                values = np.concatenate([damage.clean[:, None], damage.accuracy.mean(2)], 1)[~diverged]
+                values = np.concatenate([corruption.clean[:, None], corruption.accuracy.mean(2)], 1)[~diverged]
                 middle, spread = _mean_and_spread(100 * values[:, order])
                 look = {**_look(number), "marker": "o", "ms": 4}
                 _banded(axes, levels[order], middle, spread, look, _label(name, diverged))
@@ -81,7 +81,7 @@ def plot_damage(damages: Sequence[Sequence[Damage]], names: Sequence[str], input
             axes.set(title=kind.capitalize(), xlabel=f"{LEVELS[kind]}{unit}")
             axes.set_xlim(left=-0.03 * axes.get_xlim()[1])
         panels[0].set_ylabel("test accuracy, %")
-        _finish(figure, panels, f"bands: ± one standard deviation over {len(damages[0][0].clean)} networks")
+        _finish(figure, panels, f"bands: ± one standard deviation over {len(corruptions[0][0].clean)} networks")
         return figure
 
 

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from lossmith.analysis import Trace
 from lossmith.errors import InputError
-from lossmith.evaluation import Trace
 from lossmith.report.curves import Attraction, Rule, Shape
 from lossmith.report.figures import EVOLVED, OTHER, PLAIN, shown, styled
 

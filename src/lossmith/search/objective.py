@@ -7,9 +7,9 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from lossmith.analysis.adversarial import fgsm_correct
 from lossmith.attacks import GRADIENTS, checked_epsilon
 from lossmith.errors import InputError
-from lossmith.evaluation.survivors import fgsm_survivors
 from lossmith.training import Trained
 from lossmith.training import accuracy as share_of_right
 
@@ -26,7 +26,7 @@ class ObjectiveSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
-    objective: Name = "accuracy"
+    metric: Name = "accuracy"
     """Fitness of a candidate on validation data: accuracy, the mean of the classes' accuracies, accuracy under FGSM,
     or the weighted mean of accuracy and accuracy under FGSM."""
 
@@ -46,7 +46,7 @@ class ObjectiveSettings(BaseModel):
     @property
     def is_attacked(self) -> bool:
         """Whether candidates are attacked."""
-        return self.objective in ("robust-accuracy", "weighted") or "robust-accuracy" in self.record
+        return self.metric in ("robust-accuracy", "weighted") or "robust-accuracy" in self.record
 
     def build(self) -> Objective:
         """The objective of the settings."""
@@ -56,11 +56,11 @@ class ObjectiveSettings(BaseModel):
             "robust-accuracy": robust_accuracy(self.epsilon, self.gradient),
         }
         needed: tuple[str, ...] = ("accuracy", "robust-accuracy")
-        if self.objective == "weighted":
+        if self.metric == "weighted":
             main = weighted(accuracy, known["robust-accuracy"], self.weight)
         else:
-            main = known[self.objective]
-            needed = (self.objective,)
+            main = known[self.metric]
+            needed = (self.metric,)
         others = [known[name] for name in self.record if name not in needed]
         # Accuracy costs next to nothing, and a front needs two figures.
         if "accuracy" not in (*needed, *self.record):
@@ -104,12 +104,12 @@ def robust_accuracy(epsilon: float, gradient: str = "worst") -> Objective:
     followed = GRADIENTS if gradient == "worst" else (gradient,)
 
     def measured(trained: Trained, inputs: Tensor, targets: Tensor) -> Mapping[str, Tensor]:
-        if trained.white is None:
+        if trained.max_pixel is None:
             raise InputError(
                 "robust accuracy needs images with pixels in [0, 1], which this data is not; take another objective"
             )
         networks, losses = trained.networks, trained.losses
-        _, survived, _ = fgsm_survivors(networks, losses, inputs, targets, [epsilon], trained.white, followed)
+        _, survived, _ = fgsm_correct(networks, losses, inputs, targets, [epsilon], trained.max_pixel, followed)
         value = survived[0].all(0).double().mean(-1)
         return {"fitness": value, "robust-accuracy": value}
 

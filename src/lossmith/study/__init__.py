@@ -2,8 +2,8 @@
 
 from lossmith.search.objective import Objective
 from lossmith.study.comparison import CompareSettings, compare_losses
+from lossmith.study.config import EvolveSettings, RunSettings
 from lossmith.study.evolve import Outcome, Progress, evolve
-from lossmith.study.settings import EvolveSettings, RunSettings
 from lossmith.study.study import Candidate, Result, Study
 
 __all__ = [

@@ -10,16 +10,17 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lossmith.analysis import Comparison, Family, Plan, baselines, compare, fixed
 from lossmith.data import Source, open_source
 from lossmith.errors import InputError
-from lossmith.evaluation import Comparison, Family, Plan, baselines, compare, fixed
 from lossmith.losses import Loss, Term, cross_entropy
 from lossmith.losses.files import read_json, write_json
 from lossmith.search import ObjectiveSettings
 from lossmith.seeds import derive
-from lossmith.store import Store
+from lossmith.study.config import EvolveSettings, differences, read_toml, validated, with_data
 from lossmith.study.evolve import Job, Progress, evolve
-from lossmith.study.settings import EvolveSettings, differences, read_toml, validated, with_data
+from lossmith.study.legacy import modernized, original
+from lossmith.study.store import Store
 from lossmith.training import Recipe, Way, available, choose_way, repeated
 
 Report = Callable[[str, float], None]
@@ -81,11 +82,11 @@ def settings_of(paths: Sequence[Path]) -> tuple[EvolveSettings, str] | None:
     for path in paths:
         origin = provenance(path)
         if origin is not None:
-            settings = validated(EvolveSettings, origin["settings"], f'"settings" of {path}')
+            settings = validated(EvolveSettings, modernized(origin["settings"])[0], f'"settings" of {path}')
             file = path.parent / "study.toml"
-            data = read_toml(file).get("data") if file.exists() else None
-            if isinstance(data, dict) and isinstance(data.get("data"), str):
-                settings = with_data(settings, data["data"])
+            data = modernized(read_toml(file))[0].get("data") if file.exists() else None
+            if isinstance(data, dict) and isinstance(data.get("source"), str):
+                settings = with_data(settings, data["source"])
             found.append((path, settings, origin["digest"]))
     for path, settings, digest in found[1:]:
         changes = conflicts(settings, found[0][1])
@@ -103,7 +104,7 @@ def conflicts(wanted: EvolveSettings, kept: EvolveSettings) -> list[tuple[str, A
     changes = differences(
         wanted.model_dump(mode="json", include=set(parts)), kept.model_dump(mode="json", include=set(parts))
     )
-    return [change for change in changes if change[0] != "data.data"]
+    return [change for change in changes if change[0] != "data.source"]
 
 
 def compare_losses(
@@ -127,7 +128,7 @@ def compare_losses(
         directory: A study's directory, or any other.
         options: How.
         digest: What the data's digest must be, if the losses were evolved on known data.
-        source: The data, if it is not what ``settings.data.data`` names.
+        source: The data, if it is not what ``settings.data.source`` names.
         report: Called with the phase and the share of it that is done.
 
     Raises:
@@ -135,7 +136,7 @@ def compare_losses(
             or called as a baseline is, or an input cannot be used.
     """
     options = options or CompareSettings()
-    source = open_source(source if source is not None else settings.data.data, settings.data)
+    source = open_source(source if source is not None else settings.data.source, settings.data)
     if digest is not None and source.digest != digest:
         raise InputError(
             f"the data {source.name!r} is not the data that the loss was evolved on; give that with --data, "
@@ -191,7 +192,7 @@ def _rival(settings: EvolveSettings, source: Source, directory: Path, report: Re
     def tell(progress: Progress) -> None:
         report(f"searching {RIVAL.split(',')[0]}", progress.done if progress.phase == "search" else 1.0)
 
-    place = settings.data.data
+    place = settings.data.source
     changed = settings.model_copy(update={"search": search, "objective": ObjectiveSettings()})
     outcome = evolve(directory / "rival", with_data(changed, place), source, report=tell)
     found = dict(zip(outcome.loss.terms, outcome.loss.coefficients.tolist(), strict=True))
@@ -234,7 +235,7 @@ def _epochs(settings: EvolveSettings, job: Job) -> int:
 
 def _portable(settings: EvolveSettings) -> dict[str, Any]:
     document = settings.model_dump(mode="json")
-    document["data"]["data"] = Path(settings.data.data).name
+    document["data"]["source"] = Path(settings.data.source).name
     return document
 
 
@@ -242,15 +243,18 @@ def _digest(data: str, settings: EvolveSettings, plan: Plan) -> str:
     # What is idle stays out, so that runs of comparisons by versions that did not know it are found again.
     attacked = plan.recipe.adversary != "none"
     # The digest of the data says what came of its place and of how its images were converted.
-    converted = {"data", "image_size", "channels"}
+    converted = {"source", "image_size", "channels"}
     idle = set() if attacked else {"adversary", "adversary_epsilon", "adversary_steps"}
     usual = Recipe().model_dump()
     idle |= {name for name in LATER if getattr(plan.recipe, name) == usual[name]}
     document = {
         "data": data,
-        "split": settings.data.model_dump(mode="json", exclude=converted if attacked else {*converted, "white"}),
-        "model": settings.model.model_dump(
-            mode="json", exclude={"dropout"} if settings.model.dropout is None else None
+        "split": original(
+            "data", settings.data.model_dump(mode="json", exclude=converted if attacked else {*converted, "max_pixel"})
+        ),
+        "model": original(
+            "model",
+            settings.model.model_dump(mode="json", exclude={"dropout"} if settings.model.dropout is None else None),
         ),
         "recipe": plan.recipe.model_dump(mode="json", exclude=idle),
         "way": plan.way,

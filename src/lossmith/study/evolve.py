@@ -19,15 +19,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossmith.data import DataSettings, Source, open_source, part_sizes, pixel_white, search_parts, test_part
+from lossmith.data import DataSettings, Source, find_max_pixel, open_source, part_sizes, search_parts, test_part
 from lossmith.errors import InputError
 from lossmith.losses import Loss, cross_entropy, save
 from lossmith.losses.files import write_json
 from lossmith.nets import check_name, check_network, network_factory
 from lossmith.search.objective import Objective, figures
 from lossmith.seeds import derive
-from lossmith.study.front import DROPPED, FILE, front_document
-from lossmith.study.settings import EvolveSettings, with_data
+from lossmith.study.config import EvolveSettings, with_data
+from lossmith.study.pareto import FILE, PRUNED, pareto_document
 from lossmith.study.study import Result, Study
 from lossmith.training import Choice, Task, Way, available, check_recipe, choose_way, repeated, train
 
@@ -100,7 +100,7 @@ def evolve(
     Args:
         directory: The study's directory.
         settings: Everything that decides the outcome.
-        source: The data, if it is not what ``settings.data.data`` names.
+        source: The data, if it is not what ``settings.data.source`` names.
         objective: Fitness ``[P]`` (higher is better) of trained networks on validation inputs and targets, or several
             figures by name with ``"fitness"`` among them, instead of what ``settings.objective`` says. Its name is
             stored, and a study goes on with an objective of the same name only.
@@ -166,15 +166,15 @@ class Job:
     def open(settings: EvolveSettings, source: Source | None = None) -> Job:
         """Load the data, build the network's factory and check that the two fit."""
         device = checked_device(settings.run.device)
-        check_name(settings.model.model)
-        source = open_source(source if source is not None else settings.data.data, settings.data)
+        check_name(settings.model.name)
+        source = open_source(source if source is not None else settings.data.source, settings.data)
         parts = search_parts(source, settings.data)
         factory = network_factory(settings.model, parts.train.inputs, parts.classes)
         check_network(factory, parts.train.inputs[: settings.recipe.batch_size], parts.classes)
         train_part, validation = parts.train.to(device), parts.validation.to(device)
         held_out = (validation.inputs, validation.targets)
-        white = _white(source, settings)
-        task = Task(factory, train_part.inputs, train_part.targets, parts.classes, white, held_out)
+        max_pixel = _max_pixel(source, settings)
+        task = Task(factory, train_part.inputs, train_part.targets, parts.classes, max_pixel, held_out)
         check_recipe(task, settings.recipe)
         return Job(task, held_out, source, settings.data)
 
@@ -195,10 +195,10 @@ class Job:
         return part.inputs, part.targets
 
 
-def _white(source: Source, settings: EvolveSettings) -> float | None:
+def _max_pixel(source: Source, settings: EvolveSettings) -> float | None:
     """The value of a white pixel; None if there is none and no attack needs it."""
     try:
-        return pixel_white(source, settings.data)
+        return find_max_pixel(source, settings.data)
     except InputError:
         if settings.is_attacked:
             raise
@@ -254,8 +254,10 @@ class _Work:
                     self._tell("search", (generation + number / len(chunks)) / study.search.generations)
                     label = {"generation": generation, "members": [candidate.member for candidate in chunk]}
                     with self.log.chunk("search", label):
-                        tick = self._ticker("search", generation, number, len(chunks), study.search.generations)
-                        measured = self._train([candidate.loss for candidate in chunk], seeds, tick, searching=True)
+                        progress = self._progress_within(
+                            "search", generation, number, len(chunks), study.search.generations
+                        )
+                        measured = self._train([candidate.loss for candidate in chunk], seeds, progress, searching=True)
                         study.record(
                             Result(
                                 candidate,
@@ -301,7 +303,7 @@ class _Work:
             Loss.from_json(winner["loss"]), name="evolved" if "theta" in winner["origin"] else winner["name"]
         )
         provenance = self._provenance(winner, finalists)
-        found = front_document(self.study.candidates(), finalists, self.study.loss_of, provenance)
+        found = pareto_document(self.study.candidates(), finalists, self.study.loss_of, provenance)
         if found is not None:
             write_json(found, self.study.directory / FILE)
         save(loss, self.study.directory / "best.json", provenance=provenance)
@@ -363,8 +365,8 @@ class _Work:
             if chunk[0][0] not in stored:
                 self._tell(stage, number / len(chunks))
                 with self.log.chunk(stage, {"ranks": [rank for rank, _ in chunk]}):
-                    tick = self._ticker(stage, 0, number, len(chunks), 1)
-                    measured = self._train([entry.loss for _, entry in chunk], seeds, tick)
+                    progress = self._progress_within(stage, 0, number, len(chunks), 1)
+                    measured = self._train([entry.loss for _, entry in chunk], seeds, progress)
                     self.study.store.add_finalists(
                         {
                             "stage": stage,
@@ -391,21 +393,23 @@ class _Work:
         return max(sound, key=lambda row: row["mean"])
 
     def _train(
-        self, losses: Sequence[Loss], seeds: Sequence[int], tick: Callable[[float], None], searching: bool = False
+        self, losses: Sequence[Loss], seeds: Sequence[int], progress: Callable[[float], None], searching: bool = False
     ) -> Measured:
         way, started, run = self.way(), time.perf_counter(), self.settings.run
         population = repeated(Loss.stack(losses), len(seeds))
-        share, drop = (run.partial, run.hopeless) if searching else (1.0, None)
+        share, prune_at = (run.partial, run.prune_at) if searching else (1.0, None)
         seeds_of_all = list(seeds) * len(losses)
         recipe = self.settings.recipe
-        trained = train(self.job.task, population, seeds_of_all, recipe, way, share=share, drop=drop, tick=tick)
+        trained = train(
+            self.job.task, population, seeds_of_all, recipe, way, share=share, prune_at=prune_at, progress=progress
+        )
         found = {name: value.cpu() for name, value in figures(self.objective(trained, *self.job.validation)).items()}
-        if DROPPED in found:
+        if PRUNED in found:
             raise InputError(
-                f"the objective gave a figure called {DROPPED!r}, which a study keeps for itself; rename it"
+                f"the objective gave a figure called {PRUNED!r}, which a study keeps for itself; rename it"
             )
-        if drop is not None and trained.dropped is not None:
-            found[DROPPED] = trained.dropped.double()
+        if prune_at is not None and trained.pruned is not None:
+            found[PRUNED] = trained.pruned.double()
         for name, values in found.items():
             if values.shape != (len(losses) * len(seeds),):
                 raise InputError(
@@ -429,14 +433,14 @@ class _Work:
     def _smoothed(self, alpha: float) -> Loss:
         return cross_entropy().smoothed(alpha, self.job.classes)
 
-    def _ticker(self, phase: str, done: int, chunk: int, chunks: int, total: int) -> Callable[[float], None]:
+    def _progress_within(self, phase: str, done: int, chunk: int, chunks: int, total: int) -> Callable[[float], None]:
         """Reports the progress within a chunk, at most a few times a second."""
 
-        def tick(share: float) -> None:
+        def progress(share: float) -> None:
             if time.perf_counter() - self.told > TELL_SECONDS:
                 self._tell(phase, (done + (chunk + share) / chunks) / total)
 
-        return tick
+        return progress
 
     def _tell(self, phase: str, done: float) -> None:
         self.told = time.perf_counter()
@@ -445,10 +449,10 @@ class _Work:
     def _provenance(self, winner: dict[str, Any], finalists: list[dict[str, Any]]) -> dict[str, Any]:
         counts = self.study.counts()
         settings = self.settings.model_dump(mode="json")
-        settings["data"]["data"] = Path(settings["data"]["data"]).name
+        settings["data"]["source"] = Path(settings["data"]["source"]).name
         candidates = {name: counts[name] for name in ("candidates", "untrainable", "diverged", "trainings")}
-        if self.settings.run.hopeless is not None:
-            candidates["dropped trainings"] = dropped_trainings(self.study.candidates())
+        if self.settings.run.prune_at is not None:
+            candidates["dropped trainings"] = pruned_trainings(self.study.candidates())
         return {
             "origin": winner["origin"],
             "validation": spread(winner["scores"]),
@@ -483,9 +487,9 @@ def data_line(data: dict[str, Any]) -> str:
     )
 
 
-def dropped_trainings(rows: Sequence[dict[str, Any]]) -> int:
+def pruned_trainings(rows: Sequence[dict[str, Any]]) -> int:
     """How many networks of stored candidates were given up as hopeless."""
-    return round(sum(sum(row["figures"].get(DROPPED, ())) for row in rows))
+    return round(sum(sum(row["figures"].get(PRUNED, ())) for row in rows))
 
 
 @dataclass(frozen=True)

@@ -18,14 +18,15 @@ from numpy.typing import NDArray
 from lossmith.errors import InputError
 from lossmith.losses import Criterion, Loss
 from lossmith.search import Optimizer, SearchSettings, build_space
-from lossmith.store import Store
-from lossmith.study.front import front
-from lossmith.study.settings import differences, read_toml, validated, write_toml
+from lossmith.study.config import differences, read_toml, validated, write_toml
+from lossmith.study.legacy import modernized
+from lossmith.study.pareto import pareto_front
+from lossmith.study.store import Store
 from lossmith.theory import is_trainable
 
 Status = Literal["ok", "untrainable", "diverged"]
 AGREEMENT = 1e-9
-MAY_CHANGE = ("data.data", "search.generations")
+MAY_CHANGE = ("data.source", "search.generations")
 
 
 @dataclass(frozen=True)
@@ -283,7 +284,7 @@ class Study:
             raise InputError(f"no candidate of the study in {self.directory} has a fitness yet; tell one first")
         return top[0]
 
-    def front(self, first: str = "accuracy", second: str = "robust-accuracy") -> list[Candidate]:
+    def pareto_front(self, first: str = "accuracy", second: str = "robust-accuracy") -> list[Candidate]:
         """The evaluated candidates that no other one beats in one figure without losing in the other.
 
         Args:
@@ -296,7 +297,7 @@ class Study:
         Raises:
             InputError: if a figure was not recorded.
         """
-        return [self._stored(row) for row in front(self.store.candidates(), first, second)]
+        return [self._stored(row) for row in pareto_front(self.store.candidates(), first, second)]
 
     def _make_directory(self) -> None:
         try:
@@ -308,6 +309,7 @@ class Study:
         path = self.directory / "study.toml"
         wanted = json.loads(json.dumps(self._document))
         stored = self.store.setting("settings")
+        stored = None if stored is None else modernized(stored)[0]
         if stored is None:
             if self.store.candidates():
                 raise InputError(f"{self.store.path} holds candidates but no settings; start in another directory")
@@ -315,7 +317,7 @@ class Study:
             self._refuse(differences(wanted, _completed(stored, self._defaults)), stored)
         written = None
         if path.exists() and stored is not None:
-            written = json.loads(json.dumps(read_toml(path), default=str))
+            written = modernized(json.loads(json.dumps(read_toml(path), default=str)))[0]
             for key, kept, found in differences(_pruned(stored), written):
                 if key not in MAY_CHANGE:
                     raise InputError(
@@ -332,7 +334,7 @@ class Study:
     def _refuse(self, changes: list[tuple[str, Any, Any]], stored: dict[str, Any]) -> None:
         same_data = self._document.get("digest") == stored.get("digest") is not None
         for key, wanted, kept in changes:
-            if key == "data.data" and same_data:
+            if key == "data.source" and same_data:
                 continue
             if key == "digest":
                 raise InputError(

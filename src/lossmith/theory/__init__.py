@@ -20,7 +20,7 @@ from lossmith.theory.coefficients import (
 from lossmith.theory.explanation import EPSILONS, Explanation, explain
 from lossmith.theory.invariant import Form, bias_growth, gain, is_trainable, margin, null_epoch
 from lossmith.theory.outputs import entropy_change, output_change, symmetric_entropy_change, symmetric_outputs
-from lossmith.theory.smoothing import Smoothing, recognise, unsmoothed
+from lossmith.theory.smoothing import Smoothing, recognize, unsmoothed
 from lossmith.theory.zero_error import REGIMES, ZeroError, regime, zero_error, zero_error_limits
 
 __all__ = [
@@ -50,7 +50,7 @@ __all__ = [
     "margin",
     "null_epoch",
     "output_change",
-    "recognise",
+    "recognize",
     "regime",
     "sign_changes",
     "symmetric_entropy_change",

@@ -194,11 +194,11 @@ def _with_near_misses(loss: Loss, x: Tensor, classes: int, form: Form) -> Tensor
     before, inner, after = size[:-2], size[1:-1], size[2:]
     near = (inner < NEAR) & (inner <= before) & (inner <= after) & (before + after > 0)
     lowest = near.nonzero().flatten() + 1
-    centre, width = x[lowest], (x[lowest + 1] - x[lowest - 1])[:, None] / 2
+    center, width = x[lowest], (x[lowest + 1] - x[lowest - 1])[:, None] / 2
     for _ in range(4):
-        finer = centre[:, None] + torch.linspace(-1, 1, 41, dtype=x.dtype) * width
+        finer = center[:, None] + torch.linspace(-1, 1, 41, dtype=x.dtype) * width
         best = _relative(loss, finer.flatten(), classes, form).reshape(finer.shape).abs().argmin(1)
         found.append(finer.flatten())
-        centre, width = finer.gather(1, best[:, None])[:, 0], width / 20
+        center, width = finer.gather(1, best[:, None])[:, 0], width / 20
     points: Tensor = torch.cat(found).unique()
     return points

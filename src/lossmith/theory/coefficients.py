@@ -83,18 +83,18 @@ def coefficients(lam: ArrayLike | Tensor | Loss) -> Coefficients:
     return Coefficients(*(rule.get(term, zero) for term in TERMS.values()))
 
 
-def to_lambda(c: Coefficients, label_centre: float = 0.0, output_centre: float = 0.0) -> Tensor:
+def to_lambda(c: Coefficients, label_center: float = 0.0, output_center: float = 0.0) -> Tensor:
     """The λ ``[*P, 8]`` with these coefficients and centres (equation 12 turned round).
 
     λ0 (label centre) and λ1 (output centre) are free: every choice gives the same learning rule.
     """
-    y0, h0 = label_centre, output_centre
+    y0, h0 = label_center, output_center
     l4, l6, l7 = c.chh / 3, c.chy / 2, c.cyy
     l3 = c.ch / 2 + l6 * y0 + 3 * h0 * l4
     l5 = c.cy + 2 * h0 * l6 + 2 * l7 * y0
     l2 = c.c1 + 2 * h0 * l3 - 3 * l4 * h0**2 + l5 * y0 - 2 * y0 * h0 * l6 - l7 * y0**2
-    centres = torch.full_like(l2, y0), torch.full_like(l2, h0)
-    return torch.stack([*centres, l2, l3, l4, l5, l6, l7], -1)
+    centers = torch.full_like(l2, y0), torch.full_like(l2, h0)
+    return torch.stack([*centers, l2, l3, l4, l5, l6, l7], -1)
 
 
 def acting(c: Coefficients) -> Acting:

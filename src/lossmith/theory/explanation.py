@@ -17,7 +17,7 @@ from lossmith.theory.checks import checked_epsilon
 from lossmith.theory.coefficients import acting, acting_pair, canonical, coefficients
 from lossmith.theory.invariant import bias_growth, gain, is_trainable, margin, null_epoch
 from lossmith.theory.outputs import symmetric_entropy_change
-from lossmith.theory.smoothing import parts, recognise
+from lossmith.theory.smoothing import parts, recognize
 from lossmith.theory.zero_error import REGIMES, regime, zero_error, zero_error_limits
 
 EPSILONS = (0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99)
@@ -154,7 +154,7 @@ def _text(value: float) -> str:
 
 
 def _smoothing(loss: Loss, classes: int) -> dict[str, Any] | None:
-    alpha, base = recognise(loss, classes)
+    alpha, base = recognize(loss, classes)
     return {"alpha": alpha.item(), "base": base.acting().formula()} if alpha > 0 else None
 
 

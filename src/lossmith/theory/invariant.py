@@ -33,7 +33,7 @@ def margin(loss: Loss, classes: int) -> Tensor:
     """
     check_classes(loss, classes)
     h = loss.coefficients.new_full(loss.shape, 1 / classes)
-    return labelled(loss).gamma(h, 0 * h + 1)
+    return labeled(loss).gamma(h, 0 * h + 1)
 
 
 def gain(loss: Loss, classes: int) -> Tensor:
@@ -83,11 +83,11 @@ def bias_growth(loss: Loss, classes: int) -> Tensor:
     columns = torch.stack(list(rule.values()), -1) if rule else loss.coefficients[..., :0]
     slope = Loss(tuple(rule), columns, loss.classes, loss.name)
     h = loss.coefficients.new_full(loss.shape, 1 / classes)
-    free, tied = slope.gamma(h, 0 * h), labelled(slope).gamma(h, 0 * h + 1)
+    free, tied = slope.gamma(h, 0 * h), labeled(slope).gamma(h, 0 * h + 1)
     return torch.where(m > 0, (free + tied / classes) / m, torch.nan)
 
 
-def labelled(loss: Loss) -> Loss:
+def labeled(loss: Loss) -> Loss:
     """The part of a loss that a label of 1 adds to a label of 0: the terms with a power of y."""
     kept = [k for k, term in enumerate(loss.terms) if term.y > 0]
     return Loss(tuple(loss.terms[k] for k in kept), loss.coefficients[..., kept], loss.classes, loss.name)

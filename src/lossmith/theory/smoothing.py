@@ -28,7 +28,7 @@ class Smoothing(NamedTuple):
 def unsmoothed(loss: Loss, alpha: float | Tensor, classes: int) -> Loss:
     """The loss whose smoothed variant is this one: ``y → (y − α/n)/(1−α)``, the inverse of ``Loss.smoothed``.
 
-    There is one for every loss and every α, so by itself it says nothing about the loss; see :func:`recognise`.
+    There is one for every loss and every α, so by itself it says nothing about the loss; see :func:`recognize`.
 
     Args:
         loss: One or a population ``[*P]``.
@@ -57,7 +57,7 @@ def unsmoothed(loss: Loss, alpha: float | Tensor, classes: int) -> Loss:
     return Loss(tuple(total), columns, classes, f"{loss.name} without smoothing")
 
 
-def recognise(loss: Loss, classes: int, tolerance: float = 1e-9) -> Smoothing:
+def recognize(loss: Loss, classes: int, tolerance: float = 1e-9) -> Smoothing:
     """The label smoothing that a loss consists of, where there is one, with hard labels.
 
     Two kinds of loss are recognised, up to a factor and to what has no effect: those whose base pays regard to the
@@ -74,7 +74,7 @@ def recognise(loss: Loss, classes: int, tolerance: float = 1e-9) -> Smoothing:
 
     Example:
         >>> from lossmith import cross_entropy
-        >>> recognise(3 * cross_entropy().smoothed(0.2, 10), classes=10).alpha
+        >>> recognize(3 * cross_entropy().smoothed(0.2, 10), classes=10).alpha
         tensor(0.2000, dtype=torch.float64)
     """
     check_classes(loss, classes)

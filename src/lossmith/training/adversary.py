@@ -11,7 +11,7 @@ FGSM_LENGTH = 1.25
 
 
 def attacked_batch(
-    forward: Forward, inputs: Tensor, targets: Tensor, start: Tensor, slope: Slope, recipe: Recipe, white: float
+    forward: Forward, inputs: Tensor, targets: Tensor, start: Tensor, slope: Slope, recipe: Recipe, max_pixel: float
 ) -> Tensor:
     """The images of a batch as the recipe's adversary changes them, ``[P, B, …]``.
 
@@ -30,17 +30,17 @@ def attacked_batch(
     epsilon = recipe.adversary_epsilon
     steps = 1 if recipe.adversary == "fgsm" else recipe.adversary_steps
     size = FGSM_LENGTH * epsilon if recipe.adversary == "fgsm" else STEP_SHARE * epsilon / steps
-    return pgd(forward, inputs, targets, epsilon, slope, white, steps, size, start)
+    return pgd(forward, inputs, targets, epsilon, slope, max_pixel, steps, size, start)
 
 
-def checked_white(task: Task) -> float:
+def checked_max_pixel(task: Task) -> float:
     """The value of a white pixel of a task.
 
     Raises:
         InputError: if its inputs are no images that can be attacked.
     """
-    if task.white is None:
+    if task.max_pixel is None:
         raise InputError(
             "adversarial training attacks images with pixels in [0, 1], which this data is not; train without adversary"
         )
-    return task.white
+    return task.max_pixel

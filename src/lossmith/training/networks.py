@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from lossmith.nets import Normalise
+from lossmith.nets import Normalize
 from lossmith.training.randomness import seeded
 
 State = dict[str, Tensor]
@@ -40,7 +40,7 @@ class Task:
     inputs: Tensor
     targets: Tensor
     classes: int
-    white: float | None = None
+    max_pixel: float | None = None
     held_out: tuple[Tensor, Tensor] | None = None
     memo: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
@@ -52,7 +52,7 @@ class Task:
     @cached_property
     def mean(self) -> Tensor:
         """Mean of the training inputs, for each channel ``[C, 1, 1]`` or feature ``[F]``."""
-        return Normalise.fit(self.inputs).mean
+        return Normalize.fit(self.inputs).mean
 
     def build(self, seed: int) -> nn.Module:
         """A network with the initial weights of a training seed."""
@@ -68,13 +68,13 @@ class Networks:
         base: One network of the architecture; its own parameters are never used.
         parameters: Stacked parameters by name.
         buffers: Stacked buffers by name, less the shared ones.
-        vectorised: Whether :meth:`logits` runs all networks in one program or one after another.
+        vectorized: Whether :meth:`logits` runs all networks in one program or one after another.
     """
 
     base: nn.Module
     parameters: State
     buffers: State
-    vectorised: bool = True
+    vectorized: bool = True
 
     def __len__(self) -> int:
         """P."""
@@ -93,7 +93,7 @@ class Networks:
                 rows = max(1, rows // 2)
 
     def _logits(self, x: Tensor) -> Tensor:
-        if self.vectorised and input_dim(self.parameters) is None:
+        if self.vectorized and input_dim(self.parameters) is None:
             return vmap(self._evaluator(), in_dims=(0, 0, None))(self.parameters, self.buffers, x)
         return self.forward(x.expand(len(self), *x.shape))
 
@@ -103,13 +103,13 @@ class Networks:
         They can be differentiated with respect to the inputs.
         """
         call = self._evaluator()
-        if self.vectorised:
+        if self.vectorized:
             return vmap(call)(self.parameters, self.buffers, inputs)
         return torch.stack([call(*self._state(member), x) for member, x in enumerate(inputs)])
 
     def rows(self, inputs: Tensor, batch: int = 1024) -> int:
         """How many samples are best run at a time: through all networks, or through one where they take turns."""
-        members = len(self) if self.vectorised else 1
+        members = len(self) if self.vectorized else 1
         return max(1, min(batch, SAMPLES // members, ELEMENTS // (members * inputs[0].numel())))
 
     def _evaluator(self) -> Callable[[State, State, Tensor], Tensor]:
@@ -149,13 +149,13 @@ class Networks:
 
     def apart(self) -> list[Networks]:
         """Populations that are run one after another, so that only one graph is held: all together, or each alone."""
-        return [self] if self.vectorised else [self.select([member]) for member in range(len(self))]
+        return [self] if self.vectorized else [self.select([member]) for member in range(len(self))]
 
     def select(self, rows: slice | list[int]) -> Networks:
         """Some of the networks, as views where a slice gives them."""
         parameters = {name: value[rows] for name, value in self.parameters.items()}
         buffers = {name: value[rows] for name, value in self.buffers.items()}
-        return Networks(self.base, parameters, buffers, self.vectorised)
+        return Networks(self.base, parameters, buffers, self.vectorized)
 
     def where(self, replaced: Tensor, others: Networks) -> Networks:
         """These networks, less those ``replaced [P]`` by others."""
@@ -167,7 +167,7 @@ class Networks:
             }
 
         return Networks(
-            self.base, mixed(self.parameters, others.parameters), mixed(self.buffers, others.buffers), self.vectorised
+            self.base, mixed(self.parameters, others.parameters), mixed(self.buffers, others.buffers), self.vectorized
         )
 
     @staticmethod
@@ -190,15 +190,15 @@ class Networks:
 
         parameters = joined([part.parameters for part in parts])
         buffers = joined([part.buffers for part in parts])
-        return Networks(first.base, parameters, buffers, first.vectorised)
+        return Networks(first.base, parameters, buffers, first.vectorized)
 
     def on(self, base: nn.Module) -> Networks:
         """The same networks with another network of the architecture as their base."""
-        return Networks(base, self.parameters, self.buffers, self.vectorised)
+        return Networks(base, self.parameters, self.buffers, self.vectorized)
 
 
 def input_dim(parameters: State) -> int | None:
-    """How inputs that all members share enter the vectorised forward pass: as they are (None), or expanded (0).
+    """How inputs that all members share enter the vectorized forward pass: as they are (None), or expanded (0).
 
     A convolution of shared inputs with stacked weights is one large convolution; a matrix product of stacked inputs
     with stacked weights needs no copies.
@@ -211,7 +211,7 @@ def shared_buffers(network: nn.Module) -> State:
     return {
         f"{prefix}.{name}" if prefix else name: buffer
         for prefix, module in network.named_modules()
-        if isinstance(module, Normalise)
+        if isinstance(module, Normalize)
         for name, buffer in module.named_buffers(recurse=False)
     }
 

@@ -17,12 +17,12 @@ from torch import Tensor
 
 from lossmith.errors import InputError
 from lossmith.losses import Loss
-from lossmith.training.adversary import checked_white
+from lossmith.training.adversary import checked_max_pixel
 from lossmith.training.augmentation import check_augmentation
-from lossmith.training.course import Course, Finished, Observe, Run, finite
+from lossmith.training.engines.population import PopulationRun
+from lossmith.training.engines.sequential import SequentialRun
+from lossmith.training.loop import Finished, Loop, Observe, Run, finite
 from lossmith.training.networks import Networks, Task
-from lossmith.training.plain import PlainRun
-from lossmith.training.population import PopulationRun
 from lossmith.training.randomness import is_stochastic, seeded
 from lossmith.training.recipe import Recipe
 
@@ -60,8 +60,8 @@ class Trained:
     diverged: Tensor
     curve: Tensor | None
     losses: Loss
-    white: float | None = None
-    dropped: Tensor | None = None
+    max_pixel: float | None = None
+    pruned: Tensor | None = None
 
 
 def train(
@@ -73,8 +73,8 @@ def train(
     monitor: tuple[Tensor, Tensor] | None = None,
     stop: int | None = None,
     share: float = 1.0,
-    drop: float | None = None,
-    tick: Callable[[float], None] | None = None,
+    prune_at: float | None = None,
+    progress: Callable[[float], None] | None = None,
     observe: Observe | None = None,
 ) -> Trained:
     """Train one network for each member.
@@ -112,9 +112,9 @@ def train(
             f"the way of training {way} needs a compiler, which is not found here (g++ on a CPU, Triton on a GPU): "
             "install it, or take training = auto"
         )
-    if task.held_out is None and drop is not None:
+    if task.held_out is None and prune_at is not None:
         raise InputError("hopeless networks are found on data held out: give the task held_out, or leave drop out")
-    course = Course(task, recipe, _length(task, recipe, stop, share), monitor, drop, observe)
+    loop = Loop(task, recipe, _length(task, recipe, stop, share), monitor, prune_at, observe)
     groups = _groups(task, seeds, recipe, way)
     done: list[Finished] = []
     while groups:
@@ -122,12 +122,12 @@ def train(
         before = sum(len(part.members) for part in done) / len(seeds)
 
         def told(part: float, before: float = before, size: float = len(members) / len(seeds)) -> None:
-            if tick is not None:
-                tick(before + size * part)
+            if progress is not None:
+                progress(before + size * part)
 
         try:
-            with seeded(task.device, seeds[members[0]], "dropout"), _vectorisable(recipe):
-                part = course.run(members, _made(task, losses, seeds, recipe, way, members), told)
+            with seeded(task.device, seeds[members[0]], "dropout"), _vectorizable(recipe):
+                part = loop.run(members, _made(task, losses, seeds, recipe, way, members), told)
             done.append(replace(part, networks=part.networks.on(done[0].networks.base)) if done else part)
             continue
         except RuntimeError as error:
@@ -139,14 +139,14 @@ def train(
     networks = Networks.gather([part.networks for part in done], order)
     sound = networks.finite() & finite(networks.logits(task.inputs[: recipe.batch_size]))
     curve = torch.cat([part.curve for part in done])[order] if monitor is not None else None
-    dropped = torch.cat([part.dropped for part in done])[order]
-    return Trained(networks, ~sound, curve, losses, task.white, dropped)
+    pruned = torch.cat([part.pruned for part in done])[order]
+    return Trained(networks, ~sound, curve, losses, task.max_pixel, pruned)
 
 
 def check_recipe(task: Task, recipe: Recipe) -> None:
     """Raise an InputError if a recipe does not suit a task."""
     if recipe.adversary != "none":
-        checked_white(task)
+        checked_max_pixel(task)
     check_augmentation(task.inputs, recipe)
     if recipe.patience is not None and task.held_out is None:
         raise InputError("early stopping (patience) needs data held out: give the task held_out, or leave it out")
@@ -194,7 +194,7 @@ def _parts(groups: Sequence[list[int]], size: int) -> list[list[int]]:
 
 
 @contextmanager
-def _vectorisable(recipe: Recipe) -> Iterator[None]:
+def _vectorizable(recipe: Recipe) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
@@ -224,7 +224,7 @@ def _made(task: Task, losses: Loss, seeds: Sequence[int], recipe: Recipe, way: W
     compiled = way.endswith("-compiled")
     if way.startswith("plain"):
         (member,) = members
-        return PlainRun(task, losses[member], seeds[member], recipe, compiled, "-channels-last" in way)
+        return SequentialRun(task, losses[member], seeds[member], recipe, compiled, "-channels-last" in way)
     return PopulationRun(task, losses[members], [seeds[k] for k in members], recipe, compiled)
 
 
@@ -248,7 +248,7 @@ def choose_way(task: Task, losses: Loss, seeds: Sequence[int], recipe: Recipe, b
     Channels last is tried with networks that convolve. Compiling takes about a minute, so it is tried only where the
     whole work (``batches`` batches of all members) takes the fastest way more than five: with the faster of the plain
     ways, and with the population unless that is many times slower. Where there is no compiler, or it fails on the
-    network, the ordinary way is kept. A network that cannot be vectorised (an LSTM) is trained the plain way. What
+    network, the ordinary way is kept. A network that cannot be vectorized (an LSTM) is trained the plain way. What
     fails has no seconds but a reason, which is logged.
 
     Raises:

@@ -70,10 +70,10 @@ def lambdas(order: int = 3) -> tuple[sp.Symbol, ...]:
 
 def taylor_phi(order: int = 3) -> sp.Expr:
     """``φ = Σ λ_m (h − λ1)^i (y − λ0)^j`` over i ≥ 1, i + j ≤ order, by (j, i), with symbols for λ (equation 10)."""
-    label_centre, output_centre, *weights = lambdas(order)
+    label_center, output_center, *weights = lambdas(order)
     powers = ((i, j) for j in range(order) for i in range(1, order - j + 1))
     terms = zip(weights, powers, strict=True)
-    return sp.Add(*(weight * (H - output_centre) ** i * (Y - label_centre) ** j for weight, (i, j) in terms))
+    return sp.Add(*(weight * (H - output_center) ** i * (Y - label_center) ** j for weight, (i, j) in terms))
 
 
 def learning_rule(expression: sp.Expr) -> sp.Expr:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lossmith.evaluation.statistics import Difference, holm, welch
+from lossmith.metrics.statistics import Difference, holm, welch
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,9 @@ class Contrast:
     counts: tuple[int, int]
 
 
-def against_first(samples: Sequence[Mapping[str, NDArray[np.float64]]], lower: Collection[str] = ()) -> list[Contrast]:
+def contrasts_with_first(
+    samples: Sequence[Mapping[str, NDArray[np.float64]]], lower: Collection[str] = ()
+) -> list[Contrast]:
     """One-tailed Welch tests of each loss but the first against the first, in every measure, Holm-corrected together.
 
     A measure that fewer than two networks of one of both have gets no test.

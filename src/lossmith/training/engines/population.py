@@ -7,18 +7,18 @@ from torch import Tensor
 
 from lossmith.attacks import floating, random_start
 from lossmith.losses import GradientRule, Loss
-from lossmith.training.adversary import attacked_batch, checked_white
+from lossmith.training.adversary import attacked_batch, checked_max_pixel
 from lossmith.training.batches import Batches
+from lossmith.training.engines.mlp import Design, MlpEngine
+from lossmith.training.engines.vmap import Engine, VmapEngine
 from lossmith.training.networks import Networks, State, Task, own_state
-from lossmith.training.perceptrons import Design, Perceptrons
 from lossmith.training.recipe import Recipe, build_optimizer
-from lossmith.training.vmapped import Engine, Vmapped
 
 
 class PopulationRun:
     """The training of P networks with P losses, a batch at a time: the same steps as P plain runs.
 
-    The forward pass is vectorised over the stacked parameters, the logit gradient of all members is computed in closed
+    The forward pass is vectorized over the stacked parameters, the logit gradient of all members is computed in closed
     form, and one ordinary optimiser steps the stack. Every operation acts on each member alone, so a member that
     diverges leaves the others as they are.
 
@@ -63,9 +63,9 @@ class PopulationRun:
 
     def _engine(self, parameters: State, buffers: State) -> Engine:
         if self.design is not None:
-            return Perceptrons(self.design, parameters)
+            return MlpEngine(self.design, parameters)
         shared = len(self.batches.seeds) == 1 and self.recipe.adversary == "none"
-        return Vmapped(self.base, parameters, buffers, self.recipe, shared, self.task if self.compiled else None)
+        return VmapEngine(self.base, parameters, buffers, self.recipe, shared, self.task if self.compiled else None)
 
     def step(self) -> None:
         """Train on the next batch."""
@@ -102,7 +102,7 @@ class PopulationRun:
             start,
             self.rule if self.rule is not None else self.losses.logit_gradient,
             self.recipe,
-            checked_white(self.task),
+            checked_max_pixel(self.task),
         )
 
     def _tide(self, logits: Tensor, targets: Tensor) -> Tensor:

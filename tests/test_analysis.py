@@ -18,15 +18,15 @@ from numpy.typing import NDArray
 from scipy import special, stats
 from torch import Tensor, nn
 
+from lossmith.analysis import Axis, Comparison, Family, Plan, baselines, compare, fixed, learning_rates
+from lossmith.analysis.baselines import bootstrapping
 from lossmith.errors import InputError
-from lossmith.evaluation import Axis, Comparison, Family, Plan, baselines, compare, fixed, learning_rates
-from lossmith.evaluation.baselines import bootstrapping
-from lossmith.evaluation.statistics import calibration_error, holm, negative_log_likelihood, temperature, welch
 from lossmith.losses import Loss, Term, cross_entropy, mae, mse
+from lossmith.metrics.statistics import calibration_error, holm, negative_log_likelihood, temperature, welch
 from lossmith.seeds import derive
 from lossmith.training import Recipe, Task, Way, accuracy, repeated, train
 
-module: Any = importlib.import_module("lossmith.evaluation.compare")
+module: Any = importlib.import_module("lossmith.analysis.comparison")
 
 probabilities = st.lists(st.floats(0, 1), min_size=1, max_size=30)
 
@@ -428,7 +428,7 @@ class FakeTraining:
         way: Way,
         monitor: tuple[Tensor, Tensor] | None = None,
         stop: int | None = None,
-        tick: Callable[[float], None] | None = None,
+        progress: Callable[[float], None] | None = None,
     ) -> FakeTrained:
         if self.interrupt_at == len(self.events):
             raise KeyboardInterrupt
@@ -437,8 +437,8 @@ class FakeTraining:
         self.events.append("final" if monitor is None else "tuning" if set(seeds) <= SEEDS else "again")
         self.seeds.append(set(seeds))
         networks = [self._network(row, recipe, seed) for row, seed in zip(_read(losses), seeds, strict=True)]
-        if tick is not None:
-            tick(0.5)
+        if progress is not None:
+            progress(0.5)
         if monitor is not None:
             assert monitor[0] is VALIDATION[0]
             assert stop is not None
@@ -511,7 +511,7 @@ def coarse(landscape: Landscape, tried: Tried) -> tuple[float, int]:
     return max(curve), curve.index(max(curve)) + 1
 
 
-def neighbours(tried: Tried, axis: Axis | None, stop: int) -> set[Tried]:
+def neighbors(tried: Tried, axis: Axis | None, stop: int) -> set[Tried]:
     """Everything one step away that is in range, and twice the epochs where the curve rises to its end."""
     kind, strength, rate, epochs = tried
     rates = learning_rates(LR)
@@ -572,7 +572,7 @@ class TestTuning:
             mine = [tried for tried in training.settings if tried[0] == kind]
             best = max(mine, key=lambda tried: coarse(landscape, tried)[0])
             value, stop = coarse(landscape, best)
-            assert neighbours(best, axis, stop) <= set(mine)
+            assert neighbors(best, axis, stop) <= set(mine)
             row = result.row(kind)
             assert row.tried == len(mine) >= result.row("given").tried
             # All seeds are alike here, so fresh ones confirm the best.

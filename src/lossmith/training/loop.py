@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lossmith.training.engines.population import PopulationRun
+from lossmith.training.engines.sequential import SequentialRun
 from lossmith.training.networks import Networks, Task
-from lossmith.training.plain import PlainRun
-from lossmith.training.population import PopulationRun
 from lossmith.training.recipe import Recipe
 
-Run = PlainRun | PopulationRun
+Run = SequentialRun | PopulationRun
 Observe = Callable[[list[int], int, Networks], None]
 LOOKED_AT = 1000
 
@@ -32,11 +32,11 @@ class Finished:
     members: list[int]
     networks: Networks
     curve: Tensor
-    dropped: Tensor
+    pruned: Tensor
 
 
 @dataclass(frozen=True)
-class Course:
+class Loop:
     """How long runs go, and what is watched.
 
     Args:
@@ -52,24 +52,24 @@ class Course:
     recipe: Recipe
     length: int
     monitor: tuple[Tensor, Tensor] | None
-    drop: float | None
+    prune_at: float | None
     observe: Observe | None
 
-    def run(self, members: list[int], run: Run, tick: Callable[[float], None]) -> Finished:
+    def run(self, members: list[int], run: Run, progress: Callable[[float], None]) -> Finished:
         """Train to the end, or until no member needs another batch."""
         per_epoch = self.recipe.steps_per_epoch(len(self.task.inputs))
         look = self._look()
         best = None if self.recipe.patience is None else Best(self.recipe.patience)
-        going, ended, dropped = list(members), list[tuple[list[int], Networks]](), set[int]()
+        going, ended, pruned = list(members), list[tuple[list[int], Networks]](), set[int]()
         right, curve = torch.zeros(len(members), dtype=torch.float64), list[Tensor]()
         if self.observe is not None:
             self.observe(going, 0, run.networks())
         for step in range(1, self.length + 1):
             run.step()
             if step == look:
-                hopeless = self._hopeless(run.networks())
-                dropped = {member for member, gone in zip(going, hopeless, strict=True) if gone}
-                going = _without(hopeless, going, ended, run, best)
+                prune_at = self._to_prune(run.networks())
+                pruned = {member for member, gone in zip(going, prune_at, strict=True) if gone}
+                going = _without(prune_at, going, ended, run, best)
             if going and (step % per_epoch == 0 or step == self.length):
                 networks = run.networks()
                 if self.observe is not None:
@@ -82,26 +82,26 @@ class Course:
                 if best is not None and step < self.length:
                     going = _without(best.over, going, ended, run, best)
                 if going:
-                    tick(step / self.length)
+                    progress(step / self.length)
             if not going:
-                tick(1.0)
+                progress(1.0)
                 break
         _without([True] * len(going), going, ended, run, best)
         if self.monitor is not None:
             curve += [right] * (-(-self.length // per_epoch) - len(curve))
         order = [member for part, _ in ended for member in part]
         networks = Networks.gather([networks for _, networks in ended], [order.index(member) for member in members])
-        gone = torch.tensor([member in dropped for member in members])
+        gone = torch.tensor([member in pruned for member in members])
         return Finished(members, networks, torch.stack(curve, 1) if curve else right[:, None][:, :0], gone)
 
     def _look(self) -> int | None:
         """The batch after which hopeless networks are given up, unless it is the last."""
-        if self.drop is None:
+        if self.prune_at is None:
             return None
-        step = max(1, round(self.drop * self.length))
+        step = max(1, round(self.prune_at * self.length))
         return step if step < self.length else None
 
-    def _hopeless(self, networks: Networks) -> list[bool]:
+    def _to_prune(self, networks: Networks) -> list[bool]:
         """Which networks are no better than the most frequent class would be by chance, or no longer finite."""
         assert self.task.held_out is not None
         inputs, targets = (values[:LOOKED_AT] for values in self.task.held_out)

@@ -42,7 +42,7 @@ class RunSettings(BaseModel):
     """Partial training: share of the recipe's schedule after which a candidate is judged; finalists are trained in
     full."""
 
-    hopeless: float | None = Field(default=None, gt=0, lt=1, allow_inf_nan=False)
+    prune_at: float | None = Field(default=None, gt=0, lt=1, allow_inf_nan=False)
     """Share of a candidate's training after which networks are given up that are at chance level on validation data, or
     no longer finite (default: none is); how many were is recorded. Where learning begins slowly, give 0.3 or more."""
 
@@ -79,7 +79,7 @@ class EvolveSettings(BaseModel):
 
 def with_data(settings: EvolveSettings, place: str) -> EvolveSettings:
     """The same settings with the data at another place."""
-    return settings.model_copy(update={"data": settings.data.model_copy(update={"data": place})})
+    return settings.model_copy(update={"data": settings.data.model_copy(update={"source": place})})
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """What a loss is worth: comparisons that return rows; drawing and storing them happens elsewhere."""
 
-from lossmith.evaluation.baselines import Axis, Family, baselines, fixed, learning_rates
-from lossmith.evaluation.compare import Comparison, Pair, Plan, Row, compare
-from lossmith.evaluation.trace import FORMS, Trace, trace
+from lossmith.analysis.baselines import Axis, Family, baselines, fixed, learning_rates
+from lossmith.analysis.comparison import Comparison, Pair, Plan, Row, compare
+from lossmith.analysis.trace import FORMS, Trace, trace
 
 __all__ = [
     "FORMS",

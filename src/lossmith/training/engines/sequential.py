@@ -9,7 +9,7 @@ from torch.func import functional_call
 
 from lossmith.attacks import floating, random_start
 from lossmith.losses import GradientRule, Loss
-from lossmith.training.adversary import attacked_batch, checked_white
+from lossmith.training.adversary import attacked_batch, checked_max_pixel
 from lossmith.training.batches import Batches
 from lossmith.training.networks import Networks, State, Task, own_state
 from lossmith.training.precision import autocast
@@ -19,7 +19,7 @@ from lossmith.training.recipe import Recipe, build_optimizer
 Forward = Callable[[State, Tensor], Tensor]
 
 
-class PlainRun:
+class SequentialRun:
     """The training of one network with one loss, a batch at a time.
 
     Args:
@@ -91,7 +91,7 @@ class PlainRun:
             start,
             self.rule if self.rule is not None else self.loss.logit_gradient,
             self.recipe,
-            checked_white(self.task),
+            checked_max_pixel(self.task),
         )[0]
 
     def keep(self, members: list[int]) -> None:
@@ -104,7 +104,7 @@ class PlainRun:
             self.network,
             {name: value[None] for name, value in parameters.items()},
             {name: value[None] for name, value in buffers.items()},
-            vectorised=False,
+            vectorized=False,
         )
 
 

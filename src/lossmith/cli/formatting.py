@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lossmith.evaluation.against import Contrast
+from lossmith.analysis.contrasts import Contrast
 
 
 def numbers(values: NDArray[Any]) -> Any:

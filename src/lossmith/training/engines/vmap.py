@@ -1,4 +1,4 @@
-"""The forward and backward pass of a population of any network, vectorised by ``torch.func.vmap``."""
+"""The forward and backward pass of a population of any network, vectorized by ``torch.func.vmap``."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Engine(Protocol):
         """Of values shaped like a leaf, those of some members."""
 
 
-class Vmapped:
+class VmapEngine:
     """An :class:`Engine` for any network that ``vmap`` can run.
 
     Args:
@@ -116,8 +116,8 @@ def _forward(base: nn.Module, inputs: int | None) -> Forward:
         result: Tensor = functional_call(base, {**parameters, **buffers, **shared}, (x,))
         return result
 
-    vectorised: Forward = vmap(forward, in_dims=(0, 0, inputs), randomness="same")
-    return vectorised
+    vectorized: Forward = vmap(forward, in_dims=(0, 0, inputs), randomness="same")
+    return vectorized
 
 
 def _compiled(task: Task, inputs: int | None) -> Forward:

@@ -1,4 +1,4 @@
-"""Damage: as strong as it is said to be, the same for every loss, and none at level 0."""
+"""Corruption: as strong as it is said to be, the same for every loss, and none at level 0."""
 
 import importlib
 import json
@@ -12,14 +12,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lossmith.cli.damage import run
-from lossmith.errors import InputError
-from lossmith.evaluation import variants
-from lossmith.evaluation.damage import (
+from lossmith.analysis import perturbations
+from lossmith.analysis.corruption import (
     INPUT,
     SILENCED,
     WEIGHT,
-    Damage,
+    Corruption,
     hidden_layers,
     input_noise,
     silence,
@@ -27,11 +25,13 @@ from lossmith.evaluation.damage import (
     spread,
     weight_noise,
 )
-from lossmith.evaluation.subjects import Subject
+from lossmith.analysis.trained import TrainedLoss
+from lossmith.cli.corruption import run
+from lossmith.errors import InputError
 from lossmith.losses import cross_entropy
-from lossmith.nets import Normalise
+from lossmith.nets import Normalize
 from lossmith.report import save_figure
-from lossmith.report.minima import plot_damage
+from lossmith.report.minima import plot_corruption
 from lossmith.seeds import generator
 from lossmith.training import Networks, accuracy
 from lossmith.training.networks import own_state
@@ -39,18 +39,18 @@ from lossmith.training.networks import own_state
 CLASSES, SAMPLES, NETWORKS = 4, 60, 3
 INPUTS = torch.rand(SAMPLES, 2, 4, 4, generator=generator("tests", "damage"), dtype=torch.float64) * 9
 TARGETS = torch.arange(SAMPLES) % CLASSES
-Measure = Callable[..., Damage]
+Measure = Callable[..., Corruption]
 
 
 def perceptron() -> nn.Module:
     return nn.Sequential(
-        Normalise.fit(INPUTS), nn.Flatten(), nn.Linear(32, 9), nn.ReLU(), nn.Linear(9, 6), nn.ReLU(), nn.Linear(6, 4)
+        Normalize.fit(INPUTS), nn.Flatten(), nn.Linear(32, 9), nn.ReLU(), nn.Linear(9, 6), nn.ReLU(), nn.Linear(6, 4)
     )
 
 
 def convolutions() -> nn.Module:
     return nn.Sequential(
-        Normalise.fit(INPUTS),
+        Normalize.fit(INPUTS),
         nn.Conv2d(2, 4, 3),
         nn.BatchNorm2d(4),
         nn.ReLU(),
@@ -65,7 +65,7 @@ def convolutions() -> nn.Module:
     )
 
 
-def subject(factory: Callable[[], nn.Module], vectorised: bool = True, count: int = NETWORKS) -> Subject:
+def trained_loss(factory: Callable[[], nn.Module], vectorized: bool = True, count: int = NETWORKS) -> TrainedLoss:
     """Networks whose every parameter and statistic is drawn at random."""
     states = []
     for number in range(count):
@@ -79,8 +79,8 @@ def subject(factory: Callable[[], nn.Module], vectorised: bool = True, count: in
         states.append(own_state(network))
     parameters = {name: torch.stack([own[name] for own, _ in states]) for name in states[0][0]}
     buffers = {name: torch.stack([own[name] for _, own in states]) for name in states[0][1]}
-    networks = Networks(factory().double(), parameters, buffers, vectorised)
-    return Subject("cross-entropy", cross_entropy(), networks, torch.zeros(count, dtype=torch.bool))
+    networks = Networks(factory().double(), parameters, buffers, vectorized)
+    return TrainedLoss("cross-entropy", cross_entropy(), networks, torch.zeros(count, dtype=torch.bool))
 
 
 def right(network: nn.Module, inputs: Tensor) -> float:
@@ -90,12 +90,12 @@ def right(network: nn.Module, inputs: Tensor) -> float:
 MEASURES: list[Measure] = [input_noise, weight_noise, silenced_units]
 
 
-@pytest.mark.parametrize("vectorised", [True, False])
+@pytest.mark.parametrize("vectorized", [True, False])
 class TestEveryKind:
     @pytest.mark.parametrize("factory", [perceptron, convolutions])
     @pytest.mark.parametrize("measure", MEASURES)
-    def test_none_is_clean(self, measure: Measure, factory: Callable[[], nn.Module], vectorised: bool) -> None:
-        one = subject(factory, vectorised)
+    def test_none_is_clean(self, measure: Measure, factory: Callable[[], nn.Module], vectorized: bool) -> None:
+        one = trained_loss(factory, vectorized)
         plain = accuracy(one.networks.logits(INPUTS), TARGETS).tolist()
         found = measure(one, INPUTS, TARGETS, (0.0, 0.5, 0.0), draws=2)
         assert found.accuracy.shape == (NETWORKS, 3, 2)
@@ -107,34 +107,34 @@ class TestEveryKind:
         assert only.accuracy[:, 0, 0].tolist() == plain
 
     @pytest.mark.parametrize("measure", MEASURES)
-    def test_every_network_alone(self, measure: Measure, vectorised: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-        one = subject(convolutions, vectorised)
+    def test_every_network_alone(self, measure: Measure, vectorized: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+        one = trained_loss(convolutions, vectorized)
         whole = measure(one, INPUTS, TARGETS, (0.2, 0.6))
-        monkeypatch.setattr(variants, "MEMBERS", 4)
+        monkeypatch.setattr(perturbations, "MEMBERS", 4)
         np.testing.assert_array_equal(measure(one, INPUTS, TARGETS, (0.2, 0.6)).accuracy, whole.accuracy)
         for member in range(NETWORKS):
-            alone = Subject("", one.loss, one.networks.select([member]), one.diverged[:1])
+            alone = TrainedLoss("", one.loss, one.networks.select([member]), one.diverged[:1])
             found = measure(alone, INPUTS, TARGETS, (0.2, 0.6))
             np.testing.assert_array_equal(found.accuracy[0], whole.accuracy[member])
 
     @pytest.mark.parametrize("measure", MEASURES)
-    def test_a_diverged_network(self, measure: Measure, vectorised: bool) -> None:
-        one = subject(perceptron, vectorised)
+    def test_a_diverged_network(self, measure: Measure, vectorized: bool) -> None:
+        one = trained_loss(perceptron, vectorized)
         alone = measure(one, INPUTS, TARGETS, (0.0, 0.5))
         one.networks.parameters["2.weight"][1] = math.nan
-        lost = Subject("", one.loss, one.networks, torch.tensor([False, True, False]))
+        lost = TrainedLoss("", one.loss, one.networks, torch.tensor([False, True, False]))
         found = measure(lost, INPUTS, TARGETS, (0.0, 0.5))
         assert np.isnan(found.clean).tolist() == [False, True, False]
         assert np.isnan(found.accuracy[1]).all()
         np.testing.assert_array_equal(found.accuracy[[0, 2]], alone.accuracy[[0, 2]])
-        every = Subject("", one.loss, one.networks, torch.ones(3, dtype=torch.bool))
+        every = TrainedLoss("", one.loss, one.networks, torch.ones(3, dtype=torch.bool))
         assert np.isnan(measure(every, INPUTS, TARGETS, (0.5,)).accuracy).all()
 
 
 class TestInputNoise:
     def test_images(self) -> None:
-        one = subject(perceptron)
-        found = input_noise(one, INPUTS, TARGETS, (0.1, 0.4), draws=2, seed=5, white=9.0)
+        one = trained_loss(perceptron)
+        found = input_noise(one, INPUTS, TARGETS, (0.1, 0.4), draws=2, seed=5, max_pixel=9.0)
         for draw in range(2):
             noise = torch.randn(INPUTS.shape, generator=generator(5, INPUT, draw, 0)).double()
             for place, level in enumerate((0.1, 0.4)):
@@ -143,7 +143,7 @@ class TestInputNoise:
                     assert found.accuracy[member, place, draw] == right(one.networks.member(member), noisy)
 
     def test_features_have_their_own_unit_and_no_limits(self) -> None:
-        one = subject(perceptron)
+        one = trained_loss(perceptron)
         reference = 3 * INPUTS[:30]
         found = input_noise(one, INPUTS, TARGETS, (0.5,), draws=1, reference=reference)
         noise = torch.randn(INPUTS.shape, generator=generator(0, INPUT, 0, 0)).double()
@@ -156,13 +156,13 @@ class TestInputNoise:
     def test_whole_numbers(self) -> None:
         whole = INPUTS.to(torch.uint8)
         assert spread(whole).dtype == torch.float32
-        one = subject(perceptron)
-        found = input_noise(one, whole, TARGETS, (0.3,), white=9.0).accuracy
-        np.testing.assert_array_equal(found, input_noise(one, whole.float(), TARGETS, (0.3,), white=9.0).accuracy)
+        one = trained_loss(perceptron)
+        found = input_noise(one, whole, TARGETS, (0.3,), max_pixel=9.0).accuracy
+        np.testing.assert_array_equal(found, input_noise(one, whole.float(), TARGETS, (0.3,), max_pixel=9.0).accuracy)
 
 
 def test_weight_noise_against_an_ordinary_loop() -> None:
-    one = subject(convolutions)
+    one = trained_loss(convolutions)
     found = weight_noise(one, INPUTS, TARGETS, (0.3, 0.7), draws=2, seed=4)
     for member in range(NETWORKS):
         for place, level in enumerate((0.3, 0.7)):
@@ -178,7 +178,7 @@ def test_weight_noise_against_an_ordinary_loop() -> None:
                 assert found.accuracy[member, place, draw] == pytest.approx(right(network, INPUTS), abs=1e-12)
 
 
-def silenced_networks(one: Subject, share: float, draw: int = 0) -> Networks:
+def silenced_networks(one: TrainedLoss, share: float, draw: int = 0) -> Networks:
     places = torch.arange(len(one.networks))
     change = silence(hidden_layers(one.networks.base, INPUTS), (share,), 0, draw)
     return change(one.networks, places, 0 * places)
@@ -205,26 +205,26 @@ class TestSilencedUnits:
     def test_units_give_zero_and_the_others_do_not(
         self, factory: Callable[[], nn.Module], layers: dict[str, tuple[int, str]], share: float
     ) -> None:
-        one = subject(factory)
+        one = trained_loss(factory)
         hurt = silenced_networks(one, share)
         assert {layer.name: layer.units for layer in hidden_layers(one.networks.base, INPUTS)} == {
             name: units for name, (units, _) in layers.items()
         }
-        for layer, (units, normalised) in layers.items():
+        for layer, (units, normalized) in layers.items():
             chosen = []
             for member in range(NETWORKS):
                 network = hurt.member(member)
                 silent = (outputs(network, layer) == 0).all(1)
-                assert (outputs(network, normalised)[silent] == 0).all()
+                assert (outputs(network, normalized)[silent] == 0).all()
                 assert silent.sum() == round(share * units)
-                assert (outputs(network, normalised)[~silent].abs().sum(1) > 0).all()
+                assert (outputs(network, normalized)[~silent].abs().sum(1) > 0).all()
                 chosen.append(silent.tolist())
             assert chosen == [chosen[0]] * NETWORKS
         last = list(one.networks.parameters)[-1]
         assert torch.equal(hurt.parameters[last], one.networks.parameters[last])
 
     def test_more_units_contain_fewer(self) -> None:
-        one = subject(perceptron)
+        one = trained_loss(perceptron)
         few, many, other = (
             silenced_networks(one, *own).parameters["2.bias"][0] == 0 for own in ((0.3,), (0.6,), (0.6, 1))
         )
@@ -232,7 +232,7 @@ class TestSilencedUnits:
         assert (many != other).any()
 
     def test_measured_is_what_these_networks_do(self) -> None:
-        one = subject(convolutions)
+        one = trained_loss(convolutions)
         found = silenced_units(one, INPUTS, TARGETS, (0.5,), draws=2)
         for draw in range(2):
             hurt = silenced_networks(one, 0.5, draw)
@@ -279,7 +279,7 @@ class TestSilencedUnits:
         assert [layer.name for layer in hidden_layers(network, torch.zeros(2, 4))] == ["0"]
 
     def test_no_hidden_layer(self) -> None:
-        one = subject(lambda: nn.Sequential(nn.Flatten(), nn.Linear(32, CLASSES)))
+        one = trained_loss(lambda: nn.Sequential(nn.Flatten(), nn.Linear(32, CLASSES)))
         with pytest.raises(InputError, match="no hidden linear or convolutional layer"):
             silenced_units(one, INPUTS, TARGETS, (0.5,))
 
@@ -296,15 +296,15 @@ class TestSilencedUnits:
 )
 def test_bad_numbers(measure: Measure, levels: tuple[float, ...], draws: int, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
-        measure(subject(perceptron), INPUTS, TARGETS, levels, draws=draws)
+        measure(trained_loss(perceptron), INPUTS, TARGETS, levels, draws=draws)
 
 
 def test_picture(tmp_path: Path) -> None:
     accuracy = np.linspace(0.2, 0.9, 18).reshape(3, 2, 3)
     clean = np.array([0.95, np.nan, 0.97])
     accuracy[1] = np.nan
-    made = [Damage(kind, np.array([0.5, 0.2]), clean, accuracy) for kind in (INPUT, SILENCED)]
-    figure = plot_damage([made, made], ["one", "two"], "for pixels in [0, 1]")
+    made = [Corruption(kind, np.array([0.5, 0.2]), clean, accuracy) for kind in (INPUT, SILENCED)]
+    figure = plot_corruption([made, made], ["one", "two"], "for pixels in [0, 1]")
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["Input noise", "Silenced units"]
     assert figure.axes[0].get_xlabel() == "σ of the noise, for pixels in [0, 1]"
     line = figure.axes[0].lines[0]
@@ -373,7 +373,7 @@ class TestCommand:
         run(["mse", *LEVELS, *plain, "--hidden"])
         text = " ".join(capsys.readouterr().out.split())
         assert "Silenced units are not measured, since the network has no hidden layer." in text
-        with pytest.raises(InputError, match="no damage is given that this network can take"):
+        with pytest.raises(InputError, match="no corruption is given that this network can take"):
             run(["mse", *plain, "--hidden", "--input-noise", "--weight-noise"])
 
     def test_flat_features(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -398,6 +398,6 @@ class TestCommand:
     def test_bad_input_before_any_training(
         self, arguments: tuple[str, ...], sentence: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(importlib.import_module("lossmith.cli.damage"), "opened", None)
+        monkeypatch.setattr(importlib.import_module("lossmith.cli.corruption"), "opened", None)
         with pytest.raises(InputError, match=sentence):
             run(["mse", *arguments])

@@ -11,20 +11,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lossmith.errors import InputError
-from lossmith.evaluation.subjects import Subject
-from lossmith.evaluation.variants import (
-    NORMALISATIONS,
+from lossmith.analysis.perturbations import (
+    NORMALIZATIONS,
     Batches,
     Change,
     along,
     batches,
     broadcast,
     filter_noise,
+    perturbed_scores,
     scores,
     sound,
-    variant_scores,
 )
+from lossmith.analysis.trained import TrainedLoss
+from lossmith.errors import InputError
 from lossmith.seeds import generator
 from lossmith.training import Networks
 
@@ -34,7 +34,7 @@ LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 @dataclass(frozen=True)
-class Damage:
+class Corruption:
     """Accuracy of S networks under one kind of damage; NaN where a network has diverged.
 
     Args:
@@ -51,23 +51,23 @@ class Damage:
 
 
 def input_noise(
-    subject: Subject,
+    trained_loss: TrainedLoss,
     inputs: Tensor,
     targets: Tensor,
     levels: Sequence[float],
     draws: int = 3,
     seed: int = 0,
-    white: float | None = None,
+    max_pixel: float | None = None,
     reference: Tensor | None = None,
-) -> Damage:
+) -> Corruption:
     """Accuracy under Gaussian noise of standard deviation ``level · unit`` on the inputs.
 
     The unit of images is the white pixel, and noisy pixels are clipped to ``[0, white]``; that of other inputs is each
     feature's own standard deviation, and nothing is clipped. The noise of a draw is the same for every network of
-    every subject, and at every level but for its size.
+    every loss, and at every level but for its size.
 
     Args:
-        subject: A loss and its S networks.
+        trained_loss: A loss and its S networks.
         inputs: ``[N, …]``, of the test part.
         targets: Class indices ``[N]``.
         levels: Standard deviations of the noise in the unit.
@@ -79,7 +79,7 @@ def input_noise(
     Raises:
         InputError: if a number cannot be used.
     """
-    unit = white if white is not None else spread(inputs if reference is None else reference)
+    unit = max_pixel if max_pixel is not None else spread(inputs if reference is None else reference)
 
     def noisy(level: float, draw: int) -> Batches:
         parts = zip(inputs.split(BLOCK), targets.split(BLOCK), strict=True)
@@ -87,24 +87,24 @@ def input_noise(
             clean = x if x.is_floating_point() else x.float()
             noise = torch.randn(x.shape, generator=generator(seed, INPUT, draw, block)).to(clean)
             found = clean + level * unit * noise
-            yield (found if white is None else found.clamp(0, white)), y
+            yield (found if max_pixel is None else found.clamp(0, max_pixel)), y
 
     def measured(networks: Networks, clean: NDArray[np.float64], draw: int) -> NDArray[np.float64]:
         return np.stack([scores(networks, noisy(level, draw))[0] if level else clean for level in levels], 1)
 
-    return _damage(INPUT, subject, inputs, targets, levels, draws, measured)
+    return _corruption(INPUT, trained_loss, inputs, targets, levels, draws, measured)
 
 
 def weight_noise(
-    subject: Subject, inputs: Tensor, targets: Tensor, levels: Sequence[float], draws: int = 3, seed: int = 0
-) -> Damage:
+    trained_loss: TrainedLoss, inputs: Tensor, targets: Tensor, levels: Sequence[float], draws: int = 3, seed: int = 0
+) -> Corruption:
     """Accuracy with Gaussian noise on each filter that is ``level`` times as long as the filter.
 
-    The noise is that of :func:`lossmith.evaluation.variants.filter_noise`, times the level: biases and normalisation
-    parameters are not moved, and a draw is the same Gaussian for every network of every subject.
+    The noise is that of :func:`lossmith.analysis.perturbations.filter_noise`, times the level: biases and normalisation
+    parameters are not moved, and a draw is the same Gaussian for every network of every loss.
 
     Args:
-        subject: A loss and its S networks.
+        trained_loss: A loss and its S networks.
         inputs: ``[N, …]``, of the test part.
         targets: Class indices ``[N]``.
         levels: Lengths of the noise.
@@ -119,20 +119,20 @@ def weight_noise(
         noise = filter_noise(networks, seed, WEIGHT, draw)
         return along(networks, noise, levels, (clean, clean), inputs, targets)[0]
 
-    return _damage(WEIGHT, subject, inputs, targets, levels, draws, measured)
+    return _corruption(WEIGHT, trained_loss, inputs, targets, levels, draws, measured)
 
 
 def silenced_units(
-    subject: Subject, inputs: Tensor, targets: Tensor, levels: Sequence[float], draws: int = 3, seed: int = 0
-) -> Damage:
+    trained_loss: TrainedLoss, inputs: Tensor, targets: Tensor, levels: Sequence[float], draws: int = 3, seed: int = 0
+) -> Corruption:
     """Accuracy with ``round(level · units)`` units silenced in every hidden layer.
 
     A silenced unit's weights and bias are 0, and so is what a normalisation layer that is given the layer's output
     does to it: before its activation function, the unit is 0 for every input. Which units are silenced is drawn for
-    each layer, the same for every network of every subject; those of a higher level contain those of a lower one.
+    each layer, the same for every network of every loss; those of a higher level contain those of a lower one.
 
     Args:
-        subject: A loss and its S networks.
+        trained_loss: A loss and its S networks.
         inputs: ``[N, …]``, of the test part.
         targets: Class indices ``[N]``.
         levels: Shares of the units, 0 to 1.
@@ -142,7 +142,7 @@ def silenced_units(
     Raises:
         InputError: if a number cannot be used, or the network has no hidden layer.
     """
-    layers = hidden_layers(subject.networks.base, inputs[:2])
+    layers = hidden_layers(trained_loss.networks.base, inputs[:2])
     if not layers:
         raise InputError("the network has no hidden linear or convolutional layer, so no unit can be silenced; add one")
     counts = [level for level in levels if level]
@@ -152,10 +152,10 @@ def silenced_units(
         if counts:
             change = silence(layers, counts, seed, draw)
             hurt = [place for place, level in enumerate(levels) if level]
-            found[:, hurt] = variant_scores(networks, len(counts), change, inputs, targets)[0]
+            found[:, hurt] = perturbed_scores(networks, len(counts), change, inputs, targets)[0]
         return found
 
-    return _damage(SILENCED, subject, inputs, targets, levels, draws, measured)
+    return _corruption(SILENCED, trained_loss, inputs, targets, levels, draws, measured)
 
 
 def spread(inputs: Tensor) -> Tensor:
@@ -198,13 +198,13 @@ def hidden_layers(network: nn.Module, inputs: Tensor) -> list[Hidden]:
             if isinstance(module, LAYERS) and id(module) not in order:
                 order[id(module)] = (name, module, output)
             for key, (_, _, made) in order.items():
-                if isinstance(module, NORMALISATIONS) and given and given[0] is made:
+                if isinstance(module, NORMALIZATIONS) and given and given[0] is made:
                     following.setdefault(key, module)
 
         return hook
 
     for name, module in network.named_modules():
-        if isinstance(module, (*LAYERS, *NORMALISATIONS)):
+        if isinstance(module, (*LAYERS, *NORMALIZATIONS)):
             hooks.append(module.register_forward_hook(remember(name)))
     try:
         with torch.no_grad():
@@ -234,10 +234,10 @@ def silence(layers: Sequence[Hidden], levels: Sequence[float], seed: int, draw: 
         mask = rank < torch.tensor([round(level * layer.units) for level in levels])[:, None]
         silent.update(dict.fromkeys(layer.state, mask))
 
-    def change(networks: Networks, _: Tensor, variant: Tensor) -> Networks:
+    def change(networks: Networks, _: Tensor, perturbation: Tensor) -> Networks:
         def quiet(state: dict[str, Tensor]) -> dict[str, Tensor]:
             return {
-                name: value.masked_fill(broadcast(silent[name][variant], value).to(value.device), 0)
+                name: value.masked_fill(broadcast(silent[name][perturbation], value).to(value.device), 0)
                 if name in silent
                 else value
                 for name, value in state.items()
@@ -248,7 +248,7 @@ def silence(layers: Sequence[Hidden], levels: Sequence[float], seed: int, draw: 
     return change
 
 
-def check_damage(kind: str, levels: Sequence[float], draws: int) -> None:
+def check_corruption(kind: str, levels: Sequence[float], draws: int) -> None:
     """See that damage can be done.
 
     Raises:
@@ -266,17 +266,17 @@ def check_damage(kind: str, levels: Sequence[float], draws: int) -> None:
 Measured = Callable[[Networks, NDArray[np.float64], int], NDArray[np.float64]]
 
 
-def _damage(
+def _corruption(
     kind: str,
-    subject: Subject,
+    trained_loss: TrainedLoss,
     inputs: Tensor,
     targets: Tensor,
     levels: Sequence[float],
     draws: int,
     measured: Measured,
-) -> Damage:
-    check_damage(kind, levels, draws)
-    networks, alive = subject.networks, sound(subject)
+) -> Corruption:
+    check_corruption(kind, levels, draws)
+    networks, alive = trained_loss.networks, sound(trained_loss)
     clean = np.full(len(networks), np.nan)
     accuracy = np.full((len(networks), len(levels), draws), np.nan)
     if alive:
@@ -284,4 +284,4 @@ def _damage(
         networks = networks.select(alive)
         for draw in range(draws):
             accuracy[alive, :, draw] = measured(networks, clean[alive], draw)
-    return Damage(kind, np.array(levels, dtype=float), clean, accuracy)
+    return Corruption(kind, np.array(levels, dtype=float), clean, accuracy)

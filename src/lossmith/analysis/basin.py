@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lossmith.analysis.hessian import largest_eigenvalues
+from lossmith.analysis.perturbations import along, batches, filter_noise, scores, sound
+from lossmith.analysis.trained import TrainedLoss
 from lossmith.errors import InputError
-from lossmith.evaluation.hessian import largest_eigenvalues
-from lossmith.evaluation.subjects import Subject
-from lossmith.evaluation.variants import along, batches, filter_noise, scores, sound
 from lossmith.seeds import generator
 
 
@@ -46,23 +46,23 @@ class Basin:
 
 
 def basin(
-    subject: Subject,
+    trained_loss: TrainedLoss,
     inputs: Tensor,
     targets: Tensor,
     directions: int = 3,
     points: int = 51,
     seed: int = 0,
     hessian_samples: int = 1000,
-    tick: Callable[[float], None] | None = None,
+    progress: Callable[[float], None] | None = None,
 ) -> Basin:
     """Accuracy and cross-entropy of networks along random directions (figure 4; Li et al., 2018).
 
     Weights ``w + t·d`` with t in ``points`` steps from −1 to 1 and d as in
-    :func:`lossmith.evaluation.variants.filter_noise`; a seed gives the same Gaussian to every network of every subject.
+    :func:`lossmith.analysis.perturbations.filter_noise`; a seed gives the same Gaussian to every network of every loss.
     The step t = 0 is the network itself.
 
     Args:
-        subject: A loss and its S networks.
+        trained_loss: A loss and its S networks.
         inputs: ``[N, …]``, of the test part.
         targets: Class indices ``[N]``.
         directions: D.
@@ -77,7 +77,7 @@ def basin(
     check_slices(directions, points, hessian_samples)
     t = np.linspace(-1, 1, points)
     t[points // 2] = 0
-    networks, alive = subject.networks, sound(subject)
+    networks, alive = trained_loss.networks, sound(trained_loss)
     curves = np.full((2, len(networks), directions, points), np.nan)
     eigenvalue, converged = np.full(len(networks), np.nan), np.zeros(len(networks), dtype=bool)
     if alive:
@@ -87,16 +87,16 @@ def basin(
         for number in range(directions):
             direction = filter_noise(networks, seed, "basin", number)
             curves[:, alive, number] = along(networks, direction, t.tolist(), clean, inputs, targets)
-            if tick is not None:
-                tick((number + 1) / (directions + (hessian_samples > 0)))
+            if progress is not None:
+                progress((number + 1) / (directions + (hessian_samples > 0)))
         if hessian_samples:
             order = torch.randperm(len(inputs), generator=generator(seed, "hessian", "samples"))
             chosen = order[:hessian_samples].sort().values.to(inputs.device)
             found = largest_eigenvalues(networks, inputs[chosen], targets[chosen], seed)
             eigenvalue[alive], converged[alive] = found.value, found.converged
-    if tick is not None:
-        tick(1.0)
-    return Basin(t, curves[0], curves[1], eigenvalue, converged, subject.diverged.cpu().numpy())
+    if progress is not None:
+        progress(1.0)
+    return Basin(t, curves[0], curves[1], eigenvalue, converged, trained_loss.diverged.cpu().numpy())
 
 
 def check_slices(directions: int, points: int, hessian_samples: int = 0) -> None:
@@ -137,9 +137,9 @@ def width(t: NDArray[np.float64], accuracy: NDArray[np.float64], share: float) -
     if not top > 0:
         return float("nan"), False
     level = share * top
-    centre = min(np.flatnonzero(accuracy == top), key=lambda place: abs(t[place]))
+    center = min(np.flatnonzero(accuracy == top), key=lambda place: abs(t[place]))
     below = np.flatnonzero(accuracy < level)
-    left, right = below[below < centre], below[below > centre]
+    left, right = below[below < center], below[below > center]
 
     def crossing(outside: int, inside: int) -> float:
         part = (level - accuracy[outside]) / (accuracy[inside] - accuracy[outside])

@@ -11,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lossmith.analysis.adversarial import correct, fgsm_correct, pgd_correct
+from lossmith.analysis.masking import Masking
+from lossmith.analysis.trained import TrainedLoss
 from lossmith.attacks import GRADIENTS, checked_epsilon, floating
 from lossmith.attacks.library import ATTACKS as LIBRARY
 from lossmith.attacks.library import check_attack, check_available, library_attack
 from lossmith.errors import InputError
-from lossmith.evaluation.masking import Masking
-from lossmith.evaluation.subjects import Subject
-from lossmith.evaluation.survivors import correct, fgsm_survivors, pgd_survivors
 from lossmith.seeds import derive, generator
 
 OWN = ("fgsm", "pgd")
@@ -116,41 +116,48 @@ class Robustness:
 
 
 def robustness(
-    subject: Subject, inputs: Tensor, targets: Tensor, white: float, plan: AttackPlan, tick: Tick | None = None
+    trained_loss: TrainedLoss,
+    inputs: Tensor,
+    targets: Tensor,
+    max_pixel: float,
+    plan: AttackPlan,
+    progress: Tick | None = None,
 ) -> Robustness:
     """Attack the networks of one loss.
 
     Args:
-        subject: The loss and its S networks.
+        trained_loss: The loss and its S networks.
         inputs: Images ``[N, C, H, W]``, pixels in [0, white].
         targets: Class indices ``[N]``.
         white: Value of a white pixel.
         plan: Which attacks.
         tick: Called with the share of the work that is done.
     """
-    told = tick if tick is not None else _silent
+    told = progress if progress is not None else _silent
     for name in plan.library:
-        check_attack(name, inputs, subject.networks.classes(inputs))
+        check_attack(name, inputs, trained_loss.networks.classes(inputs))
     order = torch.randperm(len(inputs), generator=generator(plan.seed, "attacked images")).to(inputs.device)
     rows = order[: plan.samples].sort().values
     few = torch.randperm(len(rows), generator=generator(plan.seed, "library images"))[: plan.library_samples]
     few = few.sort().values.to(inputs.device)
     x, y = inputs[rows], targets[rows]
-    networks, losses, count = subject.networks, subject.losses, len(plan.epsilons)
-    right, fgsm_after, zero = fgsm_survivors(networks, losses, x, y, plan.epsilons, white)
+    networks, losses, count = trained_loss.networks, trained_loss.losses, len(plan.epsilons)
+    right, fgsm_after, zero = fgsm_correct(networks, losses, x, y, plan.epsilons, max_pixel)
     after: dict[str, list[Tensor]] = {}
     for place, epsilon in enumerate(plan.epsilons):
         if "fgsm" in plan.attacks:
             _add(after, "fgsm", fgsm_after[place])
         if "pgd" in plan.attacks:
-            survived = pgd_survivors(networks, losses, x, y, epsilon, white, plan.steps, plan.seed)
+            survived = pgd_correct(networks, losses, x, y, epsilon, max_pixel, plan.steps, plan.seed)
             _add(after, "pgd", survived & right)
         for number, name in enumerate(plan.library):
 
             def within(share: float, done: float = place + (number + 1) / (len(plan.library) + 1)) -> None:
                 told((done + share / (len(plan.library) + 1)) / count)
 
-            survived = _library_survivors(name, subject, x[few], y[few], right[:, few], epsilon, white, plan, within)
+            survived = _library_correct(
+                name, trained_loss, x[few], y[few], right[:, few], epsilon, max_pixel, plan, within
+            )
             after.setdefault(name, []).append(survived)
         told((place + 1) / count)
     if set(LIBRARY) <= set(after):
@@ -162,14 +169,14 @@ def robustness(
         name: np.stack([part.double().mean(-1).cpu().numpy() for part in parts]) for name, parts in after.items()
     }
     return Robustness(
-        subject.name,
+        trained_loss.name,
         plan.epsilons,
         right.double().mean(-1).cpu().numpy(),
         accuracy,
         {name: parts[0].shape[-1] for name, parts in after.items()},
         right[:, few].double().mean(-1).cpu().numpy() if plan.library else None,
         [_masking(place, after, accuracy, zero, right, few) for place in range(count)],
-        subject.diverged.cpu().numpy(),
+        trained_loss.diverged.cpu().numpy(),
     )
 
 
@@ -183,31 +190,31 @@ def _add(after: dict[str, list[Tensor]], attack: str, survived: Tensor) -> None:
     after.setdefault(attack, []).append(survived.all(0))
 
 
-def _library_survivors(
+def _library_correct(
     name: str,
-    subject: Subject,
+    trained_loss: TrainedLoss,
     x: Tensor,
     y: Tensor,
     right: Tensor,
     epsilon: float,
-    white: float,
+    max_pixel: float,
     plan: AttackPlan,
-    tick: Tick,
+    progress: Tick,
 ) -> Tensor:
     found = right.clone()
     if not epsilon:
         return found
-    for number in range(len(subject.networks)):
+    for number in range(len(trained_loss.networks)):
         rows = right[number].nonzero().squeeze(-1)
         if len(rows):
-            network = subject.networks.member(number)
+            network = trained_loss.networks.member(number)
             seed = derive(plan.seed, name, number)
             options: dict[str, Any] = {"iterations": plan.iterations, "queries": plan.queries, "seed": seed}
-            classes = subject.networks.classes(x)
-            images = library_attack(name, network, floating(x[rows]), y[rows], epsilon, classes, white, **options)
+            classes = trained_loss.networks.classes(x)
+            images = library_attack(name, network, floating(x[rows]), y[rows], epsilon, classes, max_pixel, **options)
             with torch.no_grad():
                 found[number, rows] = correct(network(images)[None], y[rows])[0]
-        tick((number + 1) / len(subject.networks))
+        progress((number + 1) / len(trained_loss.networks))
     return found
 
 

@@ -16,7 +16,7 @@ CHUNK = 256
 
 
 @dataclass(frozen=True)
-class Subject:
+class TrainedLoss:
     """A loss and S networks that were trained with it.
 
     Args:
@@ -37,15 +37,15 @@ class Subject:
         return repeated(Loss.stack([self.loss]), len(self.networks))
 
 
-def train_subject(
+def train_loss(
     task: Task,
     name: str,
     loss: Loss,
     seeds: Sequence[int],
     recipe: Recipe,
     way: Way = "population",
-    tick: Callable[[float], None] | None = None,
-) -> Subject:
+    progress: Callable[[float], None] | None = None,
+) -> TrainedLoss:
     """Train one network with a loss for each seed.
 
     Raises:
@@ -60,9 +60,9 @@ def train_subject(
         done = start / len(seeds), len(chunk) / len(seeds)
 
         def told(share: float, done: tuple[float, float] = done) -> None:
-            if tick is not None:
-                tick(done[0] + done[1] * share)
+            if progress is not None:
+                progress(done[0] + done[1] * share)
 
-        parts.append(train(task, population, chunk, recipe, way, tick=told))
+        parts.append(train(task, population, chunk, recipe, way, progress=told))
     networks = Networks.gather([part.networks for part in parts], list(range(len(seeds))))
-    return Subject(name, loss, networks, torch.cat([part.diverged for part in parts]))
+    return TrainedLoss(name, loss, networks, torch.cat([part.diverged for part in parts]))

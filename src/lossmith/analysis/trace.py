@@ -68,7 +68,7 @@ def trace(
     recipe: Recipe,
     way: Way = "population",
     samples: int | None = 500,
-    tick: Callable[[float], None] | None = None,
+    progress: Callable[[float], None] | None = None,
 ) -> Trace:
     """Train one network for each loss, all from the same initial weights with the same batches, and watch samples.
 
@@ -108,7 +108,7 @@ def trace(
                     found[name][member, epoch] = values.float().cpu()
                 accuracy[member, epoch] = (logits.argmax(-1) == targets).double().mean().cpu()
 
-    train(task, losses, [seed] * len(losses), recipe, way, tick=tick, observe=observe)
+    train(task, losses, [seed] * len(losses), recipe, way, progress=progress, observe=observe)
     return Trace(chosen.numpy(), **{name: values.numpy() for name, values in found.items()}, accuracy=accuracy.numpy())
 
 

@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 import numpy as np
 from torch import Tensor
 
+from lossmith.analysis.baselines import Family, learning_rates
 from lossmith.errors import InputError
-from lossmith.evaluation.baselines import Family, learning_rates
-from lossmith.evaluation.statistics import (
+from lossmith.losses import Loss
+from lossmith.metrics.statistics import (
     Difference,
     calibration_error,
     holm,
@@ -22,7 +23,6 @@ from lossmith.evaluation.statistics import (
     temperature,
     welch,
 )
-from lossmith.losses import Loss
 from lossmith.seeds import derive
 from lossmith.training import Recipe, Task, Way, accuracy, repeated, train
 
@@ -350,7 +350,7 @@ class _Work:
                         plan.way,
                         self.validation,
                         stop=stop,
-                        tick=lambda part, b=before, s=share: self.report(phase, (b + s * part) / total),  # type: ignore[misc]
+                        progress=lambda part, b=before, s=share: self.report(phase, (b + s * part) / total),  # type: ignore[misc]
                     )
                     assert trained.curve is not None
                     means = trained.curve.reshape(len(chunk), len(seeds), -1).mean(1)

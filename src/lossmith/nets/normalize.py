@@ -9,7 +9,7 @@ from torch import Tensor, nn
 _CHUNK_ELEMENTS = 1 << 21
 
 
-class Normalise(nn.Module):
+class Normalize(nn.Module):
     """``(x − mean) / std``, for each channel of ``[N,C,H,W]`` or each feature of ``[N,F]``.
 
     Args:
@@ -17,7 +17,7 @@ class Normalise(nn.Module):
         std: Like ``mean``; positive.
 
     Example:
-        >>> Normalise.fit(torch.tensor([[0, 7], [2, 7]], dtype=torch.uint8))(torch.tensor([[2, 7]], dtype=torch.uint8))
+        >>> Normalize.fit(torch.tensor([[0, 7], [2, 7]], dtype=torch.uint8))(torch.tensor([[2, 7]], dtype=torch.uint8))
         tensor([[1., 0.]])
     """
 

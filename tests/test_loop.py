@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from lossmith import Criterion, InputError, Loss, baikal, cross_entropy, gce, mae, mse
-from lossmith.nets import Dropout, Normalise
+from lossmith.nets import Dropout, Normalize
 from lossmith.seeds import generator
 from lossmith.training import Networks, Recipe, Task, Way, accuracy, choose_way, train
-from lossmith.training import plain as plain_module
-from lossmith.training.course import Best
-from lossmith.training.perceptrons import Design, Perceptrons
-from lossmith.training.plain import PlainRun
-from lossmith.training.population import PopulationRun
+from lossmith.training.engines import sequential as plain_module
+from lossmith.training.engines.mlp import Design, MlpEngine
+from lossmith.training.engines.population import PopulationRun
+from lossmith.training.engines.sequential import SequentialRun
+from lossmith.training.loop import Best
 from lossmith.training.precision import LowerPrecision
 from lossmith.training.randomness import seeded
 from lossmith.training.recipe import build_optimizer
@@ -77,10 +77,10 @@ HELD_OUT = samples(90, 1)
 def task_of(body: str | Body = "mlp", kind: torch.dtype = torch.float64, held_out: bool = True) -> Task:
     make = BODIES[body] if isinstance(body, str) else body
     inputs, targets = samples(SAMPLES, 0)
-    normalise = Normalise.fit(inputs)
+    normalize = Normalize.fit(inputs)
     other = (HELD_OUT[0], HELD_OUT[1]) if held_out else None
     return Task(
-        lambda: nn.Sequential(copy.deepcopy(normalise), *make()).to(kind), inputs, targets, CLASSES, held_out=other
+        lambda: nn.Sequential(copy.deepcopy(normalize), *make()).to(kind), inputs, targets, CLASSES, held_out=other
     )
 
 
@@ -190,7 +190,7 @@ class TestEarlyStopping:
         monkeypatch.setattr(PopulationRun, "step", counted)
         task, recipe = task_of(), recipe_of(epochs=500, lr=0.3, patience=2)
         ticks: list[float] = []
-        train(task, LOSSES, [1] * 4, recipe, tick=ticks.append)
+        train(task, LOSSES, [1] * 4, recipe, progress=ticks.append)
         assert len(steps) < 500
         assert ticks[-1] == 1.0
 
@@ -260,27 +260,32 @@ class TestDrop:
         self, body: str, fields: dict[str, Any], seeds: list[int], way: Way
     ) -> None:
         task, recipe = task_of(body), recipe_of(**fields)
-        whole, trained = train(task, HOPELESS, seeds, recipe, way), train(task, HOPELESS, seeds, recipe, way, drop=0.5)
-        assert trained.dropped is not None
-        assert trained.dropped[1]
-        assert not trained.dropped[[0, 2]].any()
+        whole, trained = (
+            train(task, HOPELESS, seeds, recipe, way),
+            train(task, HOPELESS, seeds, recipe, way, prune_at=0.5),
+        )
+        assert trained.pruned is not None
+        assert trained.pruned[1]
+        assert not trained.pruned[[0, 2]].any()
         assert_agree(trained.networks.select([0, 2]), whole.networks.select([0, 2]))
         half = train(task, HOPELESS, seeds, recipe, way, share=0.5)
         assert_agree(trained.networks.select([1]), half.networks.select([1]))
 
     @pytest.mark.parametrize("way", BOTH_WAYS)
     def test_one_that_is_not_finite_is_dropped_and_has_diverged(self, way: Way) -> None:
-        trained = train(task_of(), HOPELESS, [1] * 4, recipe_of(lr=10.0), way, drop=0.2)
-        assert trained.dropped is not None
+        trained = train(task_of(), HOPELESS, [1] * 4, recipe_of(lr=10.0), way, prune_at=0.2)
+        assert trained.pruned is not None
         assert trained.diverged[3]
-        assert trained.dropped[3]
+        assert trained.pruned[3]
 
     @pytest.mark.parametrize("way", BOTH_WAYS)
     def test_all_of_them(self, way: Way) -> None:
-        task, hopeless, ticks = task_of(), Loss.stack([-1.0 * cross_entropy()] * 3), list[float]()
-        trained = train(task, hopeless, [1, 2, 3], recipe_of(), way, drop=0.3, tick=ticks.append, monitor=HELD_OUT)
-        assert trained.dropped is not None
-        assert trained.dropped.all()
+        task, prune_at, ticks = task_of(), Loss.stack([-1.0 * cross_entropy()] * 3), list[float]()
+        trained = train(
+            task, prune_at, [1, 2, 3], recipe_of(), way, prune_at=0.3, progress=ticks.append, monitor=HELD_OUT
+        )
+        assert trained.pruned is not None
+        assert trained.pruned.all()
         assert trained.curve is not None
         assert trained.curve.shape == (3, 6)
         assert ticks[-1] == pytest.approx(1.0)
@@ -294,14 +299,14 @@ class TestDrop:
             step(run)
 
         monkeypatch.setattr(PopulationRun, "step", counted)
-        train(task_of(), HOPELESS[:3], [1] * 3, recipe_of(), drop=0.5)
+        train(task_of(), HOPELESS[:3], [1] * 3, recipe_of(), prune_at=0.5)
         assert sizes == [3] * 15 + [2] * 15
 
     def test_nothing_is_dropped_after_the_last_batch_or_without_being_asked(self) -> None:
-        trained = train(task_of(), HOPELESS, [1] * 4, recipe_of(steps=1), drop=0.9)
-        assert trained.dropped is not None
-        assert not trained.dropped.any()
-        assert not train(task_of(), HOPELESS, [1] * 4, recipe_of()).dropped.any()  # type: ignore[union-attr]
+        trained = train(task_of(), HOPELESS, [1] * 4, recipe_of(steps=1), prune_at=0.9)
+        assert trained.pruned is not None
+        assert not trained.pruned.any()
+        assert not train(task_of(), HOPELESS, [1] * 4, recipe_of()).pruned.any()  # type: ignore[union-attr]
 
     def test_chance_is_that_of_the_most_frequent_class(self) -> None:
         """A network that always gives the class of four in five samples is hopeless; one that is right more is not."""
@@ -313,14 +318,14 @@ class TestDrop:
             always.bias.copy_(torch.tensor([1.0, 0, 0]))
         task = Task(lambda: nn.Sequential(nn.Flatten(), copy.deepcopy(always)), inputs, skewed, CLASSES)
         still = Task(task.factory, inputs, skewed, CLASSES, held_out=(inputs, skewed))
-        trained = train(still, Loss.stack([cross_entropy()]), [1], recipe_of(lr=1e-9), drop=0.5)
+        trained = train(still, Loss.stack([cross_entropy()]), [1], recipe_of(lr=1e-9), prune_at=0.5)
         assert accuracy(trained.networks.logits(inputs), skewed)[0] > 0.7
-        assert trained.dropped is not None
-        assert trained.dropped[0]
+        assert trained.pruned is not None
+        assert trained.pruned[0]
 
     def test_with_early_stopping_the_best_epoch_is_kept(self) -> None:
         task, recipe = task_of(), recipe_of(patience=3)
-        trained = train(task, HOPELESS[:3], [1] * 3, recipe, drop=0.5)
+        trained = train(task, HOPELESS[:3], [1] * 3, recipe, prune_at=0.5)
         whole = train(task, HOPELESS[:3], [1] * 3, recipe)
         assert_agree(trained.networks.select([0, 2]), whole.networks.select([0, 2]))
         half = train(task, HOPELESS[:3], [1] * 3, recipe, stop=3)
@@ -328,7 +333,7 @@ class TestDrop:
 
     def test_data_held_out_is_needed(self) -> None:
         with pytest.raises(InputError, match="hopeless networks are found on data held out"):
-            train(task_of(held_out=False), LOSSES, SEEDS, recipe_of(), drop=0.5)
+            train(task_of(held_out=False), LOSSES, SEEDS, recipe_of(), prune_at=0.5)
 
 
 class TestPrecision:
@@ -397,7 +402,7 @@ class TestWays:
 
     def test_convolutions_lie_with_channels_last(self) -> None:
         task = task_of(lambda: [nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 1), nn.Flatten(), nn.Linear(16, CLASSES)])
-        run = PlainRun(task, cross_entropy(), 1, recipe_of(), channels_last=True)
+        run = SequentialRun(task, cross_entropy(), 1, recipe_of(), channels_last=True)
         run.step()
         weight = dict(run.network.named_parameters())["2.weight"]
         assert weight.is_contiguous(memory_format=torch.channels_last)
@@ -474,7 +479,7 @@ class TestMemory:
             raise torch.OutOfMemoryError("CUDA out of memory")
 
         monkeypatch.setattr(PopulationRun, "step", full)
-        monkeypatch.setattr(PlainRun, "step", full)
+        monkeypatch.setattr(SequentialRun, "step", full)
         with pytest.raises(InputError, match="does not hold the training of one network"):
             choose_way(task_of(), LOSSES[:1], SEEDS[:1], recipe_of(), batches=1)
 
@@ -520,7 +525,7 @@ class TestPerceptrons:
     def test_perceptrons_are_recognised(self) -> None:
         for body in ("mlp", "mlp, dropout"):
             run = PopulationRun(task_of(body), LOSSES, [1] * 4, recipe_of())
-            assert isinstance(run.engine, Perceptrons)
+            assert isinstance(run.engine, MlpEngine)
 
     @pytest.mark.parametrize(
         "layers",
@@ -562,8 +567,8 @@ class TestPerceptrons:
         mixed[3].double()
         wrapped = nn.ModuleList([network()])
         subclass = type("Own", (nn.Sequential,), {})(*network())
-        normalised = nn.utils.parametrizations.weight_norm(network()[1])
-        for other in (hooked, frozen, tied, half, mixed, wrapped, subclass, nn.Sequential(normalised)):
+        normalized = nn.utils.parametrizations.weight_norm(network()[1])
+        for other in (hooked, frozen, tied, half, mixed, wrapped, subclass, nn.Sequential(normalized)):
             assert Design.of(other, 4) is None
 
     @pytest.mark.parametrize("seeds", [[1] * 4, [1, 2, 3, 1]])

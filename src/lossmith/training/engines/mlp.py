@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from lossmith.nets import Dropout, Normalise
+from lossmith.nets import Dropout, Normalize
 from lossmith.training.networks import State
 
 NARROW = 32
@@ -78,7 +78,7 @@ class Design:
                 dimensions = 2
             elif type(module) is nn.Identity:
                 continue
-            elif type(module) is Normalise and not layers:
+            elif type(module) is Normalize and not layers:
                 stem.append(module)
             else:
                 return None
@@ -99,8 +99,8 @@ def _leaves(network: nn.Sequential, prefix: str = "") -> Iterator[tuple[str, nn.
             yield f"{prefix}{name}", module
 
 
-class Perceptrons:
-    """An :class:`~lossmith.training.vmapped.Engine` for multilayer perceptrons.
+class MlpEngine:
+    """An :class:`~lossmith.training.engines.vmap.Engine` for multilayer perceptrons.
 
     The weights of a wide layer lie in memory as ``[P, in, out]`` and those of a narrow one as ``[P, out, in]``: so the
     products of the backward pass come out in order, and the inner loop is never short.

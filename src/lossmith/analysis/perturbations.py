@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lossmith.evaluation.subjects import Subject
+from lossmith.analysis.trained import TrainedLoss
 from lossmith.seeds import generator
 from lossmith.training import Networks
 
@@ -22,12 +22,12 @@ Batches = Iterable[tuple[Tensor, Tensor]]
 
 BATCH = 1024
 MEMBERS, ELEMENTS = 64, 2**26
-NORMALISATIONS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+NORMALIZATIONS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
-def sound(subject: Subject) -> list[int]:
+def sound(trained_loss: TrainedLoss) -> list[int]:
     """Which networks have not diverged."""
-    return [member for member, gone in enumerate(subject.diverged.tolist()) if not gone]
+    return [member for member, gone in enumerate(trained_loss.diverged.tolist()) if not gone]
 
 
 def batches(networks: Networks, inputs: Tensor, targets: Tensor) -> Batches:
@@ -66,7 +66,7 @@ def scores(networks: Networks, parts: Batches) -> Scores:
     return accuracy.cpu().numpy(), cross_entropy.cpu().numpy()
 
 
-def variant_scores(networks: Networks, count: int, change: Change, inputs: Tensor, targets: Tensor) -> Scores:
+def perturbed_scores(networks: Networks, count: int, change: Change, inputs: Tensor, targets: Tensor) -> Scores:
     """Accuracy and mean cross-entropy of every variant of every network, a population of them at a time.
 
     Args:
@@ -84,8 +84,8 @@ def variant_scores(networks: Networks, count: int, change: Change, inputs: Tenso
     total = len(networks) * count
     accuracy, cross_entropy = np.empty(total), np.empty(total)
     for places in torch.arange(total).split(members):
-        network, variant = places // count, places % count
-        changed = change(networks.select(network.tolist()), network, variant)
+        network, perturbation = places // count, places % count
+        changed = change(networks.select(network.tolist()), network, perturbation)
         accuracy[places], cross_entropy[places] = scores(changed, batches(changed, inputs, targets))
     return accuracy.reshape(-1, count), cross_entropy.reshape(-1, count)
 
@@ -107,7 +107,7 @@ def filter_noise(networks: Networks, *path: int | str) -> State:
     still = {
         id(value)
         for module in networks.base.modules()
-        if isinstance(module, NORMALISATIONS)
+        if isinstance(module, NORMALIZATIONS)
         for value in module.parameters(recurse=False)
     }
     directions = {}
@@ -124,11 +124,11 @@ def filter_noise(networks: Networks, *path: int | str) -> State:
 def moved(directions: State, steps: Tensor) -> Change:
     """Each network's weights plus t times its direction, for every t of ``steps [V]``."""
 
-    def change(networks: Networks, network: Tensor, variant: Tensor) -> Networks:
+    def change(networks: Networks, network: Tensor, perturbation: Tensor) -> Networks:
         parameters = dict(networks.parameters)
         for name, direction in directions.items():
             own = direction[network.to(direction.device)]
-            parameters[name] = torch.addcmul(parameters[name], broadcast(steps[variant], own).to(own), own)
+            parameters[name] = torch.addcmul(parameters[name], broadcast(steps[perturbation], own).to(own), own)
         return replace(networks, parameters=parameters)
 
     return change
@@ -156,5 +156,5 @@ def along(
     change = moved(directions, torch.tensor([steps[place] for place in away], dtype=torch.float64))
     accuracy, cross_entropy = (np.repeat(own[:, None], len(steps), 1) for own in clean)
     if away:
-        accuracy[:, away], cross_entropy[:, away] = variant_scores(networks, len(away), change, inputs, targets)
+        accuracy[:, away], cross_entropy[:, away] = perturbed_scores(networks, len(away), change, inputs, targets)
     return accuracy, cross_entropy

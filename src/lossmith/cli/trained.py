@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import torch
 import tyro
 
+from lossmith.analysis.trained import TrainedLoss, train_loss
 from lossmith.cli.arguments import OptionalFile, OptionalNumber, Switch, bracketed, parse, values_last
 from lossmith.cli.console import Bar, set_threads
 from lossmith.cli.flags import filled, flags, merged
 from lossmith.errors import InputError
-from lossmith.evaluation.subjects import Subject, train_subject
 from lossmith.losses import NAMES, Loss, cross_entropy, find_all, loss_file
 from lossmith.report.figures import checked_kind
 from lossmith.seeds import derive
@@ -117,7 +117,7 @@ def opened(given: Looking) -> Opened:
     return Opened(job, find_all(given.losses, job.classes), settings)
 
 
-def trained(found: Opened, given: Looking, bar: Bar) -> tuple[list[Subject], Way]:
+def trained(found: Opened, given: Looking, bar: Bar) -> tuple[list[TrainedLoss], Way]:
     """The networks of each loss, and the way in which they were trained."""
     job, settings = found.job, found.settings
     seeds = [derive(given.seed, "networks", number) for number in range(given.seeds)]
@@ -128,22 +128,22 @@ def trained(found: Opened, given: Looking, bar: Bar) -> tuple[list[Subject], Way
         population = repeated(Loss.stack([cross_entropy()]), len(seeds))
         batches = settings.recipe.total_steps(len(job.task.inputs)) * len(found.losses)
         way = choose_way(job.task, population, seeds, settings.recipe, batches).way
-    subjects = []
+    trained_losses = []
     for number, loss in enumerate(found.losses):
 
-        def tick(share: float, number: int = number) -> None:
+        def progress(share: float, number: int = number) -> None:
             done = (number + share) / len(found.losses)
             bar.show("training", done, line=f"training, {int(4 * done) * 25} %")
 
-        tick(0.0)
-        subjects.append(train_subject(job.task, loss.name, loss, seeds, settings.recipe, way, tick=tick))
-    return subjects, way
+        progress(0.0)
+        trained_losses.append(train_loss(job.task, loss.name, loss, seeds, settings.recipe, way, progress=progress))
+    return trained_losses, way
 
 
 def described(found: Opened, given: Looking, way: Way) -> dict[str, Any]:
     """What stands behind the figures, for JSON."""
     document = found.settings.model_dump(mode="json", include={"data": True, "model": True, "recipe": True})
-    document["data"]["data"] = Path(found.settings.data.data).name
+    document["data"]["source"] = Path(found.settings.data.source).name
     return {
         "settings": document,
         "seed": given.seed,

@@ -81,4 +81,4 @@ def _digits() -> Source:
     digits = load_digits()
     inputs = torch.from_numpy(np.asarray(digits.images, dtype=np.uint8))
     targets = torch.from_numpy(np.asarray(digits.target, dtype=np.int64))
-    return replace(Source.from_tensors(inputs, targets, name="digits"), white=16.0)
+    return replace(Source.from_tensors(inputs, targets, name="digits"), max_pixel=16.0)

@@ -13,8 +13,8 @@ from lossmith.errors import InputError
 from lossmith.losses import Loss, save
 from lossmith.losses.files import read_json
 
-DROPPED = "dropped"
-FILE = "front.json"
+PRUNED = "dropped"
+FILE, FILE_OF_0_1 = "pareto.json", "front.json"
 NAME = re.compile(r"\d+-\d+\.json")
 Row = Mapping[str, Any]
 
@@ -26,12 +26,12 @@ def figure_pair(rows: Sequence[Row]) -> tuple[str, str] | None:
         rows: Stored candidates.
     """
     names = list(dict.fromkeys(name for row in rows if row["status"] == "ok" for name in row["figures"]))
-    names = [name for name in names if name != DROPPED]
+    names = [name for name in names if name != PRUNED]
     ordered = sorted(names, key=lambda name: {"accuracy": 0, "robust-accuracy": 1}.get(name, 2))
     return (ordered[0], ordered[1]) if len(ordered) > 1 else None
 
 
-def front(rows: Sequence[Row], first: str, second: str) -> list[dict[str, Any]]:
+def pareto_front(rows: Sequence[Row], first: str, second: str) -> list[dict[str, Any]]:
     """The candidates that are not dominated in two figures (higher is better), with ``means``: their two figures.
 
     One dominates another if it is at least as good in both figures and better in one; of equals, the earliest stays.
@@ -72,10 +72,10 @@ def mean_figure(row: Row, name: str) -> float:
     return float(np.mean(values))
 
 
-def front_document(
+def pareto_document(
     rows: Sequence[Row], finalists: Sequence[Row], build: Callable[[Row], Loss], provenance: Mapping[str, Any]
 ) -> dict[str, Any] | None:
-    """What ``front.json`` holds, or None if the study recorded one figure only.
+    """What ``pareto.json`` holds, or None if the study recorded one figure only.
 
     Args:
         rows: Stored candidates.
@@ -98,7 +98,7 @@ def front_document(
                 "figures": dict(zip(pair, row["means"], strict=True)),
                 "loss": build(row).to_json(),
             }
-            for row in front(rows, *pair)
+            for row in pareto_front(rows, *pair)
         ],
         "finalists": {
             row["name"]: [mean_figure(row, name) for name in pair]
@@ -109,13 +109,23 @@ def front_document(
     }
 
 
-def read_front(directory: Path) -> dict[str, Any]:
+def has_pareto(directory: Path) -> bool:
+    """Whether a study has written its front."""
+    return _place(directory).exists()
+
+
+def _place(directory: Path) -> Path:
+    old = directory / FILE_OF_0_1
+    return old if old.exists() and not (directory / FILE).exists() else directory / FILE
+
+
+def read_pareto(directory: Path) -> dict[str, Any]:
     """The front of an ended study.
 
     Raises:
         InputError: if it has none.
     """
-    path = directory / FILE
+    path = _place(directory)
     if not path.exists():
         raise InputError(
             f"{directory} has no front: the study has not ended, or recorded one figure only; evolve with --objective "
@@ -127,7 +137,7 @@ def read_front(directory: Path) -> dict[str, Any]:
     return document
 
 
-def export_front(directory: Path, place: Path) -> list[Path]:
+def export_pareto(directory: Path, place: Path) -> list[Path]:
     """Write each member of a study's front as a loss file ``GENERATION-MEMBER.json`` into a directory.
 
     Files of such names that an earlier front left there are removed.
@@ -135,7 +145,7 @@ def export_front(directory: Path, place: Path) -> list[Path]:
     Raises:
         InputError: if there is no front, or the files cannot be written.
     """
-    document = read_front(directory)
+    document = read_pareto(directory)
     try:
         place.mkdir(parents=True, exist_ok=True)
     except OSError as error:

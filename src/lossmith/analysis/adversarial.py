@@ -11,13 +11,13 @@ from lossmith.losses import Loss
 from lossmith.training import Networks
 
 
-def fgsm_survivors(
+def fgsm_correct(
     networks: Networks,
     losses: Loss,
     inputs: Tensor,
     targets: Tensor,
     epsilons: Sequence[float],
-    white: float,
+    max_pixel: float,
     gradients: Sequence[str] = GRADIENTS,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Which images survive FGSM, along each gradient; one forward pass and one gradient for all strengths.
@@ -37,7 +37,7 @@ def fgsm_survivors(
     """
     followed = list(gradients)
     parts = [
-        _fgsm_survivors(some, losses[members], inputs, targets, epsilons, white, followed)
+        _fgsm_correct(some, losses[members], inputs, targets, epsilons, max_pixel, followed)
         for some, members in _apart(networks)
     ]
     clean, survived, zero, finite = (torch.cat(one, -2) for one in zip(*parts, strict=True))
@@ -46,13 +46,13 @@ def fgsm_survivors(
     return clean & sound, survived & sound, zero
 
 
-def _fgsm_survivors(
+def _fgsm_correct(
     networks: Networks,
     losses: Loss,
     inputs: Tensor,
     targets: Tensor,
     epsilons: Sequence[float],
-    white: float,
+    max_pixel: float,
     gradients: Sequence[str],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     followed = slopes(losses.to(inputs.device), gradients)
@@ -67,7 +67,7 @@ def _fgsm_survivors(
         zero.append(torch.stack([gradient.flatten(2).abs().amax(-1) == 0 for gradient in found]))
         with torch.no_grad():
             after = [
-                [correct(networks.forward(signed_step(images, one, epsilon, white)), y) & right for one in found]
+                [correct(networks.forward(signed_step(images, one, epsilon, max_pixel)), y) & right for one in found]
                 if epsilon
                 else [right] * len(found)
                 for epsilon in epsilons
@@ -82,39 +82,39 @@ def _apart(networks: Networks) -> list[tuple[Networks, slice]]:
     return [(part, slice(None) if len(parts) == 1 else slice(k, k + 1)) for k, part in enumerate(parts)]
 
 
-def pgd_survivors(
+def pgd_correct(
     networks: Networks,
     losses: Loss,
     inputs: Tensor,
     targets: Tensor,
     epsilon: float,
-    white: float,
+    max_pixel: float,
     steps: int,
     seed: int,
     gradients: Sequence[str] = GRADIENTS,
 ) -> Tensor:
     """Which images survive PGD from a random start, along each gradient and at each of its steps, ``[G, P, N]``.
 
-    Arguments as of :func:`fgsm_survivors`; the start is the same for all networks and gradients.
+    Arguments as of :func:`fgsm_correct`; the start is the same for all networks and gradients.
     """
     start = random_start(floating(inputs), seed, "pgd")
     return torch.cat(
         [
-            _pgd_survivors(some, losses[members], inputs, targets, start, epsilon, white, steps, gradients)
+            _pgd_correct(some, losses[members], inputs, targets, start, epsilon, max_pixel, steps, gradients)
             for some, members in _apart(networks)
         ],
         1,
     )
 
 
-def _pgd_survivors(
+def _pgd_correct(
     networks: Networks,
     losses: Loss,
     inputs: Tensor,
     targets: Tensor,
     start: Tensor,
     epsilon: float,
-    white: float,
+    max_pixel: float,
     steps: int,
     gradients: Sequence[str],
 ) -> Tensor:
@@ -132,7 +132,7 @@ def _pgd_survivors(
                 def see(logits: Tensor, y: Tensor = y, standing: list[Tensor] = standing) -> None:
                     standing[0] = standing[0] & correct(logits, y)
 
-                last = pgd(networks.forward, images, y, epsilon, slope, white, steps, start=offset, see=see)
+                last = pgd(networks.forward, images, y, epsilon, slope, max_pixel, steps, start=offset, see=see)
                 with torch.no_grad():
                     see(networks.forward(last))
             verdicts.append(standing[0])

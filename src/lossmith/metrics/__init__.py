@@ -1,0 +1,1 @@
+"""What figures say: statistics, calibration, metrics of logits and labels."""

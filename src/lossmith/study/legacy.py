@@ -1,0 +1,36 @@
+"""Settings under the names of older versions: version 0.1 called some by the name of their part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+RENAMED = {
+    ("data", "data"): "source",
+    ("data", "white"): "max_pixel",
+    ("model", "model"): "name",
+    ("objective", "objective"): "metric",
+    ("run", "hopeless"): "prune_at",
+}
+
+
+def modernized(document: Any) -> tuple[Any, list[str]]:
+    """A document of settings under today's names, and a sentence for each name that was an older one.
+
+    Where both names stand, the older one stays and the settings refuse it; so they do with what is no document at all.
+    """
+    if not isinstance(document, dict):
+        return document, []
+    found, notes = dict(document), list[str]()
+    for (part, old), new in RENAMED.items():
+        settings = found.get(part)
+        if isinstance(settings, dict) and old in settings and new not in settings:
+            found[part] = {new if key == old else key: value for key, value in settings.items()}
+            notes.append(f"the setting {part}.{old} is called {part}.{new} now")
+    return found, notes
+
+
+def original(part: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a part under the names of version 0.1, for what is identified by them."""
+    names = {new: old for (of, old), new in RENAMED.items() if of == part}
+    return {names.get(key, key): value for key, value in settings.items()}

@@ -1,0 +1,1 @@
+"""How networks are run: one after another, or a whole population in one program."""

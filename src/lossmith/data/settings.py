@@ -2,18 +2,18 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import Field, PositiveInt
+
+from lossmith.settings import Settings
 
 
-class DataSettings(BaseModel):
+class DataSettings(Settings):
     """Which data, how large each part is, and how many labels are replaced at random.
 
     Equal settings and an equal source give equal parts on every machine. ``label_noise`` and ``noise_seed`` never
     change which samples a part holds, and ``train_size`` and ``validation_size`` never change the test part.
     A smaller ``train_size`` gives a subset of the larger one's samples.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
     source: str = "digits"
     """Data to learn: digits, or mnist, fashion-mnist, cifar10, cifar100, svhn (from the Hugging Face hub, then kept);

@@ -2,13 +2,13 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from lossmith.settings import Settings
 
 
-class ModelSettings(BaseModel):
+class ModelSettings(Settings):
     """Which network is trained, the widths of its hidden layers, and its dropout."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
     name: str = "mlp"
     """Network to train: "mlp", "conv", "mnist-cnn", "alexnet", "allcnn-c", "preresnet-DEPTH" (20, 32, 56, any 6n + 2),

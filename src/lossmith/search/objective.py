@@ -4,12 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
 from lossmith.analysis.adversarial import fgsm_correct
 from lossmith.attacks import GRADIENTS, checked_epsilon
 from lossmith.errors import InputError
+from lossmith.settings import Settings
 from lossmith.training import Trained
 from lossmith.training import accuracy as share_of_right
 
@@ -21,10 +22,8 @@ Name = Literal["accuracy", "balanced-accuracy", "robust-accuracy", "weighted"]
 Figure = Literal["accuracy", "balanced-accuracy", "robust-accuracy"]
 
 
-class ObjectiveSettings(BaseModel):
+class ObjectiveSettings(Settings):
     """What the search maximises."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
     metric: Name = "accuracy"
     """Fitness of a candidate on validation data: accuracy, the mean of the classes' accuracies, accuracy under FGSM,

@@ -2,15 +2,15 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from lossmith.settings import Settings
 
 Invariant = Literal["none", "published", "exact"]
 
 
-class SearchSettings(BaseModel):
+class SearchSettings(Settings):
     """Where the search looks, how long, and which candidates it never trains."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
     space: Literal["residual", "canonical", "taylor", "smoothed-mae"] = "residual"
     """Coordinates of the search: "residual" (smoothed cross-entropy plus a polynomial), "canonical" (gain and shape of

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from lossmith.analysis import Comparison, Family, Plan, baselines, compare, fixed
 from lossmith.data import Source, open_source
@@ -17,6 +17,7 @@ from lossmith.losses import Loss, Term, cross_entropy
 from lossmith.losses.files import read_json, write_json
 from lossmith.search import ObjectiveSettings
 from lossmith.seeds import derive
+from lossmith.settings import Settings
 from lossmith.study.config import EvolveSettings, differences, read_toml, validated, with_data
 from lossmith.study.evolve import Job, Progress, evolve
 from lossmith.study.legacy import modernized, original
@@ -28,10 +29,8 @@ LATER = ("crop", "flip", "cutout", "mixup", "cutmix", "flooding", "patience", "p
 RIVAL = "label smoothing + MAE, searched"
 
 
-class CompareSettings(BaseModel):
+class CompareSettings(Settings):
     """How losses are compared."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
     seeds: int = Field(default=10, ge=2)
     """Networks trained for each tuned loss in the final comparison."""

@@ -6,22 +6,21 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from lossmith.data import DataSettings
 from lossmith.errors import InputError
 from lossmith.losses.files import write_whole
 from lossmith.nets import ModelSettings
 from lossmith.search import ObjectiveSettings, SearchSettings
+from lossmith.settings import Settings
 from lossmith.training import Recipe
 
-Settings = TypeVar("Settings", bound=BaseModel)
+Model = TypeVar("Model", bound=BaseModel)
 
 
-class RunSettings(BaseModel):
+class RunSettings(Settings):
     """How candidates are trained and the winner is chosen."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
     training: Literal[
         "auto",
@@ -59,10 +58,8 @@ class RunSettings(BaseModel):
     """Where networks are trained: "cpu", "cuda", or "cuda:1"."""
 
 
-class EvolveSettings(BaseModel):
+class EvolveSettings(Settings):
     """Everything that decides the outcome of a study."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     data: DataSettings = DataSettings()
     model: ModelSettings = ModelSettings()
@@ -105,7 +102,7 @@ def write_toml(document: dict[str, Any], path: Path) -> None:
     write_whole(tomli_w.dumps(_without_none(document)).encode(), path)
 
 
-def validated(model: type[Settings], document: dict[str, Any], source: str | None) -> Settings:
+def validated(model: type[Model], document: dict[str, Any], source: str | None) -> Model:
     """Settings from a document.
 
     Args:

@@ -57,7 +57,7 @@ from lossmith.search import SearchSettings
 from lossmith.seeds import derive
 from lossmith.study import EvolveSettings, RunSettings, Study
 from lossmith.study.evolve import SMOOTHINGS, Job
-from lossmith.study.study import Result
+from lossmith.study.records import Result
 from lossmith.training import Recipe, accuracy, repeated, train
 
 ROOT = Path("results/sample-efficiency")

@@ -253,11 +253,11 @@ class Bench:
             losses = [setups[setting].loss for setting in members]
             asked = {"recipe": recipe.model_dump(mode="json"), "dropout": dropout, "seeds": list(seeds)}
             label = json.dumps({**asked, "losses": [loss.to_json() for loss in losses], "test": test is not None})
-            rows = self.store.run(self.key, label)
+            rows = self.store.record(self.key, label)
             if rows is None:
                 started = time.perf_counter()
                 rows = self.trained(losses, recipe, dropout, seeds, test)
-                self.store.add_run(self.key, label, rows, time.perf_counter() - started)
+                self.store.add_record(self.key, label, rows, time.perf_counter() - started)
             found |= dict(zip(members, rows, strict=True))
         return found
 

@@ -19,8 +19,9 @@ from lossmith.study import EvolveSettings, evolve
 from lossmith.study.config import validated
 from lossmith.study.evolve import Job, pruned_trainings
 from lossmith.study.pareto import figure_pair
+from lossmith.study.records import Result
 from lossmith.study.store import Store
-from lossmith.study.study import Result, Study
+from lossmith.study.study import Study
 from lossmith.training import Trained, accuracy, repeated, train
 from lossmith.training.engines.population import PopulationRun
 from lossmith.training.engines.sequential import SequentialRun

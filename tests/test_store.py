@@ -89,7 +89,7 @@ class TestContract:
         with Store(tmp_path) as store:
             assert store.candidates() == store.finalists("final") == []
             assert store.setting("settings") is None
-            assert store.run("digest", "chunk") is None
+            assert store.record("digest", "chunk") is None
 
     def test_everything_comes_back_in_order(self, tmp_path: Path) -> None:
         rows = [candidate(1, 0), candidate(0, 1, status="untrainable", fitness=None, scores=[]), candidate(0, 0)]
@@ -97,7 +97,7 @@ class TestContract:
         with Store(tmp_path) as store:
             store.add_candidates(rows)
             store.add_finalists(finalists)
-            store.add_run("digest", "chunk", [{"test": 0.5}], 2.0)
+            store.add_record("digest", "chunk", [{"test": 0.5}], 2.0)
             store.set("way", {"way": "plain"})
             store.set("way", {"way": "population"})
         for readonly in (False, True):
@@ -107,7 +107,7 @@ class TestContract:
                 assert store.candidates(7) == []
                 assert store.finalists("final") == [finalists[2], finalists[0]]
                 assert store.finalists("smoothing") == [finalists[1]]
-                assert store.run("digest", "chunk") == [{"test": 0.5}]
+                assert store.record("digest", "chunk") == [{"test": 0.5}]
                 assert store.setting("way") == {"way": "population"}
         with Store(tmp_path) as store:
             store.set_and_forget_finalists("way", {"way": "plain"})

@@ -4,7 +4,8 @@ from lossmith.search.objective import Objective
 from lossmith.study.comparison import CompareSettings, compare_losses
 from lossmith.study.config import EvolveSettings, RunSettings
 from lossmith.study.evolve import Outcome, Progress, evolve
-from lossmith.study.study import Candidate, Result, Study
+from lossmith.study.records import Candidate, Result
+from lossmith.study.study import Study
 
 __all__ = [
     "Candidate",

@@ -162,8 +162,8 @@ def compare_losses(
             job.test,
             families,
             plan,
-            recall=lambda chunk: store.run(key, chunk),
-            keep=lambda chunk, rows, seconds: store.add_run(key, chunk, rows, seconds),
+            recall=lambda chunk: store.record(key, chunk),
+            keep=lambda chunk, rows, seconds: store.add_record(key, chunk, rows, seconds),
             report=report,
         )
     document = {

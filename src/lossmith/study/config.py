@@ -1,6 +1,7 @@
 """The settings of a whole study, and the TOML file that they live in."""
 
 import json
+import operator
 import tomllib
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -99,7 +100,7 @@ def write_toml(document: dict[str, Any], path: Path) -> None:
     Raises:
         InputError: if the file cannot be written.
     """
-    write_whole(tomli_w.dumps(_without_none(document)).encode(), path)
+    write_whole(tomli_w.dumps(without_none(document)).encode(), path)
 
 
 def validated(model: type[Model], document: dict[str, Any], source: str | None) -> Model:
@@ -121,6 +122,21 @@ def validated(model: type[Model], document: dict[str, Any], source: str | None) 
         raise InputError(f"{source}: {first_problem(error)}") from None
 
 
+def checked_classes(classes: Any) -> int:
+    """A number of classes.
+
+    Raises:
+        InputError: if it is none.
+    """
+    try:
+        count = operator.index(classes)
+    except TypeError:
+        raise InputError(f"a classifier has a whole number of classes, at least 2, not {classes!r}") from None
+    if count < 2:
+        raise InputError(f"a classifier has at least 2 classes, not {count}")
+    return count
+
+
 def first_problem(error: ValidationError, flags: bool = False) -> str:
     """The first problem of a validation, as a sentence that names the key, or the flag of a command."""
     problem = error.errors()[0]
@@ -136,6 +152,13 @@ def first_problem(error: ValidationError, flags: bool = False) -> str:
     return f"the setting {key!r} is wrong{shown}: {message}"
 
 
+def without_none(value: Any) -> Any:
+    """A document as TOML can hold it: without what is None."""
+    if isinstance(value, dict):
+        return {key: without_none(part) for key, part in value.items() if part is not None}
+    return list(value) if isinstance(value, tuple) else value
+
+
 def differences(wanted: dict[str, Any], stored: dict[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:
     """Settings in which two documents differ: (dotted key, wanted, stored)."""
     found: list[tuple[str, Any, Any]] = []
@@ -146,9 +169,3 @@ def differences(wanted: dict[str, Any], stored: dict[str, Any], prefix: str = ""
         elif ours != theirs:
             found.append((f"{prefix}{key}", ours, theirs))
     return found
-
-
-def _without_none(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_none(part) for key, part in value.items() if part is not None}
-    return list(value) if isinstance(value, tuple) else value

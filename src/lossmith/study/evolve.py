@@ -28,7 +28,8 @@ from lossmith.search.objective import Objective, figures
 from lossmith.seeds import derive
 from lossmith.study.config import EvolveSettings, with_data
 from lossmith.study.pareto import FILE, PRUNED, pareto_document
-from lossmith.study.study import Result, Study
+from lossmith.study.records import Result
+from lossmith.study.study import Study
 from lossmith.training import Choice, Task, Way, available, check_recipe, choose_way, repeated, train
 
 SMOOTHINGS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)

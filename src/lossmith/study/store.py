@@ -1,9 +1,8 @@
-"""One SQLite file for a study: every candidate, finalist and run, in whole transactions."""
+"""One SQLite file for a study: every candidate, finalist and record of an analysis, in whole transactions."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lossmith.errors import InputError
+from lossmith.study.lock import lock_study
 
 SCHEMA_VERSION = 2
 WAIT_SECONDS = 3.0
@@ -44,9 +44,9 @@ CREATE TABLE finalist (
     figures TEXT NOT NULL DEFAULT '{}',
     PRIMARY KEY (stage, rank)
 ) STRICT;
-CREATE TABLE run (
-    comparison TEXT NOT NULL,     -- digest of what is compared on what
-    chunk      TEXT NOT NULL,     -- part of the comparison that was trained together
+CREATE TABLE run (                -- what any analysis keeps; version 0.1 kept comparisons only
+    comparison TEXT NOT NULL,     -- digest of what is compared or measured, and on what
+    chunk      TEXT NOT NULL,     -- part of it that was trained or measured together
     result     TEXT NOT NULL,     -- JSON: raw figures of every training
     seconds    REAL NOT NULL,
     PRIMARY KEY (comparison, chunk)
@@ -78,7 +78,7 @@ class Store:
         self.path = directory / "study.db"
         if readonly and not self.path.exists():
             raise InputError(f"{directory} holds no study: there is no study.db in it; make one with lossmith evolve")
-        self._lock = None if readonly else _locked(directory / "study.lock")
+        self._lock = None if readonly else lock_study(directory)
         address = f"{self.path.absolute().as_uri()}?mode={'ro' if readonly else 'rwc'}"
         try:
             with self._clear_errors():
@@ -93,7 +93,7 @@ class Store:
         if hasattr(self, "_connection"):
             self._connection.close()
         if self._lock is not None:
-            self._lock.close()
+            self._lock.release()
 
     def __enter__(self) -> Store:
         """The store itself."""
@@ -118,6 +118,37 @@ class Store:
         rows = self.rows(query, generation)
         return [self._decoded(row, "theta", "scores", "figures") for row in rows]
 
+    def generations(self) -> int:
+        """How many generations are begun: one more than the last that a stored candidate is of."""
+        return int(self._row("SELECT coalesce(max(generation) + 1, 0) AS begun FROM candidate")["begun"])
+
+    def mean_fitness(self, generation: int) -> float | None:
+        """The mean fitness of a generation; None if no candidate of it has one."""
+        mean: float | None = self._row("SELECT avg(fitness) AS mean FROM candidate WHERE generation = ?", generation)[
+            "mean"
+        ]
+        return mean
+
+    def best_fitness(self) -> float | None:
+        """The highest fitness, or None."""
+        best: float | None = self._row("SELECT max(fitness) AS best FROM candidate")["best"]
+        return best
+
+    def counts(self) -> dict[str, int]:
+        """Numbers of ``candidates``, ``untrainable``, ``diverged`` and ``trainings``."""
+        return self._whole(
+            "SELECT count(*) AS candidates, total(status = 'untrainable') AS untrainable, "
+            "total(status = 'diverged') AS diverged, total(json_array_length(scores)) AS trainings FROM candidate"
+        )
+
+    def verdicts(self) -> dict[str, int]:
+        """How many candidates each form of the invariant passes (both, one only, neither), and how many it redrew."""
+        return self._whole(
+            "SELECT total(exact AND published) AS both, total(exact AND NOT published) AS exact_only, "
+            "total(published AND NOT exact) AS published_only, total(NOT exact AND NOT published) AS neither, "
+            "total(redrawn) AS redrawn FROM candidate"
+        )
+
     def add_candidates(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Store candidates in one transaction."""
         self.write((INSERT_CANDIDATE, _encoded(row)) for row in rows)
@@ -136,15 +167,19 @@ class Store:
         statement = ("INSERT OR REPLACE INTO setting VALUES (?, ?)", (name, json.dumps(value)))
         self.write([statement, ("DELETE FROM finalist", ())])
 
-    def run(self, comparison: str, chunk: str) -> Any:
-        """Stored raw figures of a chunk of a comparison, or None."""
-        rows = self.rows("SELECT result FROM run WHERE comparison = ? AND chunk = ?", comparison, chunk)
+    def record(self, analysis: str, part: str) -> Any:
+        """What is kept of a part of an analysis (a comparison, an attack, …), or None.
+
+        Args:
+            analysis: The digest of what is measured, and on what.
+            part: What was trained or measured together.
+        """
+        rows = self.rows("SELECT result FROM run WHERE comparison = ? AND chunk = ?", analysis, part)
         return self._json(rows[0]["result"]) if rows else None
 
-    def add_run(self, comparison: str, chunk: str, result: Any, seconds: float) -> None:
-        """Store the raw figures of a chunk of a comparison."""
-        values = (comparison, chunk, json.dumps(result), seconds)
-        self.write([("INSERT INTO run VALUES (?, ?, ?, ?)", values)])
+    def add_record(self, analysis: str, part: str, result: Any, seconds: float) -> None:
+        """Keep the raw figures of a part of an analysis."""
+        self.write([("INSERT INTO run VALUES (?, ?, ?, ?)", (analysis, part, json.dumps(result), seconds))])
 
     def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
         """The rows of a query."""
@@ -152,6 +187,13 @@ class Store:
             cursor = self._connection.execute(query, values)
             names = [column[0] for column in cursor.description]
             return [dict(zip(names, row, strict=True)) for row in cursor]
+
+    def _row(self, query: str, *values: Any) -> dict[str, Any]:
+        (row,) = self.rows(query, *values)
+        return row
+
+    def _whole(self, query: str) -> dict[str, int]:
+        return {name: int(value) for name, value in self._row(query).items()}
 
     def write(self, statements: Iterable[tuple[str, tuple[Any, ...] | dict[str, Any]]]) -> None:
         """Run statements in one transaction: all of them or none."""
@@ -237,20 +279,3 @@ def _encoded(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row with its lists and objects as JSON; ``figures`` may be left out."""
     whole = {"figures": {}, **row}
     return {name: json.dumps(value) if isinstance(value, list | dict) else value for name, value in whole.items()}
-
-
-def _locked(path: Path) -> Any:
-    try:
-        file = path.open("a")
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be opened ({error.strerror}); check the directory and its permissions"
-        ) from None
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        raise InputError(
-            f"another process (of this machine) works on the study in {path.parent}; wait for it or stop it"
-        ) from None
-    return file

@@ -1,0 +1,109 @@
+"""The generation in work: what is asked of it, what is known of it, and its stored points."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lossmith.errors import InputError
+from lossmith.study.records import Candidate, Result
+
+AGREEMENT = 1e-9
+
+
+def restored(
+    points: NDArray[np.float64], rows: Mapping[int, Mapping[str, Any]], generation: int, path: Path
+) -> tuple[NDArray[np.float64], bool]:
+    """The points of a generation with the stored ones in their places, and whether they agree but for rounding.
+
+    Args:
+        points: ``[P, D]``, as the optimiser draws them.
+        rows: Stored candidates of the generation, by their members.
+        generation: Which.
+        path: The database, for messages.
+
+    Raises:
+        InputError: if a row cannot be of this search.
+    """
+    found, agree = points.copy(), True
+    for member, row in rows.items():
+        if not 0 <= member < len(points) or not _is_point(row["theta"], points.shape[1]):
+            raise InputError(
+                f"{path} is damaged (candidate {member} of generation {generation} is none of this search); restore a "
+                "copy or start in another directory"
+            )
+        found[member] = row["theta"]
+        agree = agree and np.allclose(found[member], points[member], rtol=AGREEMENT, atol=AGREEMENT)
+    return found, agree
+
+
+def _is_point(theta: Any, dimensions: int) -> bool:
+    if not isinstance(theta, list) or len(theta) != dimensions:
+        return False
+    return all(isinstance(x, int | float) and np.isfinite(x) for x in theta)
+
+
+class Generation:
+    """The candidates of a generation, whose fitness is known of them, and who is out to be trained.
+
+    Args:
+        candidates: All of them, in order.
+        known: Fitness by member, None where there is none.
+    """
+
+    def __init__(self, candidates: Sequence[Candidate], known: Mapping[int, float | None]) -> None:
+        self.candidates = tuple(candidates)
+        self._known = dict(known)
+        self._out: set[int] = set()
+
+    @property
+    def complete(self) -> bool:
+        """Whether all are known."""
+        return len(self._known) == len(self.candidates)
+
+    @property
+    def points(self) -> NDArray[np.float64]:
+        """``[P, D]``."""
+        return np.array([candidate.theta for candidate in self.candidates])
+
+    @property
+    def fitness(self) -> list[float | None]:
+        """Of each member, when all are known."""
+        return [self._known[candidate.member] for candidate in self.candidates]
+
+    def pending(self) -> list[Candidate]:
+        """Those that wait for a fitness."""
+        return [candidate for candidate in self.candidates if candidate.member not in self._known]
+
+    def give(self) -> Candidate | None:
+        """The next that waits and is not out, which is out then; None if there is none."""
+        for candidate in self.pending():
+            if candidate.member not in self._out:
+                self._out.add(candidate.member)
+                return candidate
+        return None
+
+    def check(self, results: Sequence[Result]) -> None:
+        """See that results are of candidates that wait, each once.
+
+        Raises:
+            InputError: if one is not.
+        """
+        waiting = {(candidate.generation, candidate.member): candidate.theta for candidate in self.pending()}
+        for result in results:
+            place = (result.candidate.generation, result.candidate.member)
+            if waiting.pop(place, None) != result.candidate.theta:
+                raise InputError(
+                    f"candidate {place[1]} of generation {place[0]} is not waiting for a fitness; tell those of this "
+                    "study that ask gave, each once"
+                )
+
+    def take(self, results: Sequence[Result]) -> None:
+        """Know some results."""
+        for result in results:
+            self._known[result.candidate.member] = result.fitness
+            self._out.discard(result.candidate.member)

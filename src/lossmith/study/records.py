@@ -1,0 +1,83 @@
+"""What a study asks for and what it is told: candidates and their results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from lossmith.losses import Criterion, Loss
+
+Status = Literal["ok", "untrainable", "diverged"]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One loss to be tried.
+
+    Args:
+        generation: Its generation, from 0.
+        member: Its place in the generation, from 0.
+        theta: Its point in the space of the search.
+        loss: The loss there.
+        exact: Whether the exact invariant holds.
+        published: Whether the published invariant holds.
+        redrawn: How many points the invariant rejected before this one was drawn.
+    """
+
+    generation: int
+    member: int
+    theta: tuple[float, ...]
+    loss: Loss
+    exact: bool
+    published: bool
+    redrawn: int = 0
+
+    @staticmethod
+    def stored(row: Mapping[str, Any], loss: Loss) -> Candidate:
+        """The candidate of a stored row."""
+        theta, verdicts = tuple(row["theta"]), (bool(row["exact"]), bool(row["published"]))
+        return Candidate(row["generation"], row["member"], theta, loss, *verdicts, row["redrawn"])
+
+    @property
+    def criterion(self) -> Criterion:
+        """The loss as a drop-in for ``torch.nn.CrossEntropyLoss``."""
+        return Criterion(self.loss)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a candidate.
+
+    Args:
+        candidate: The candidate.
+        fitness: Its fitness (higher is better), or None if it has none.
+        status: ``"ok"``, ``"untrainable"`` or ``"diverged"``.
+        scores: The fitness of each of its trainings.
+        seconds: How long its training took.
+        figures: What else was measured, by name: a number for each of its trainings.
+    """
+
+    candidate: Candidate
+    fitness: float | None
+    status: Status = "ok"
+    scores: tuple[float, ...] = ()
+    seconds: float = 0.0
+    figures: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+    def row(self) -> dict[str, Any]:
+        """What the store keeps of it."""
+        candidate = self.candidate
+        return {
+            "generation": candidate.generation,
+            "member": candidate.member,
+            "theta": list(candidate.theta),
+            "status": self.status,
+            "fitness": self.fitness,
+            "scores": list(self.scores),
+            "exact": int(candidate.exact),
+            "published": int(candidate.published),
+            "redrawn": candidate.redrawn,
+            "seconds": self.seconds,
+            "figures": {name: list(values) for name, values in self.figures.items()},
+        }

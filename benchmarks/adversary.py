@@ -25,7 +25,7 @@ from lossmith.data import DataSettings
 from lossmith.losses import Loss, cross_entropy
 from lossmith.search import Objective, ObjectiveSettings, accuracy
 from lossmith.study import EvolveSettings
-from lossmith.study.evolve import Job
+from lossmith.study.problem import Problem
 from lossmith.training import Recipe, train
 
 CANDIDATES, PAIRS = 40, 5
@@ -52,7 +52,7 @@ def ratio(first: Callable[[], Any], second: Callable[[], Any], pairs: int = PAIR
 def measured() -> dict[str, Any]:
     """All figures."""
     settings = EvolveSettings(data=DataSettings(train_size=800, validation_size=500), recipe=Recipe(epochs=15))
-    job = Job.open(settings)
+    job = Problem.open(settings)
     losses = Loss.stack([cross_entropy()] * CANDIDATES)
     seeds = [0] * CANDIDATES
 

@@ -44,7 +44,8 @@ from lossmith.nets import ModelSettings, Normalize
 from lossmith.search import SearchSettings
 from lossmith.seeds import derive
 from lossmith.study import EvolveSettings, RunSettings, Study, evolve
-from lossmith.study.evolve import Job, Progress
+from lossmith.study.evolve import Progress
+from lossmith.study.problem import Problem
 from lossmith.training import Recipe
 
 START, STEP, BOUND = 0.0, 0.5, 5.0
@@ -74,7 +75,7 @@ class Prepared:
     """The data of a job as the ordinary loop wants it: normalised beforehand, in float32."""
 
     def __init__(self, settings: EvolveSettings, indexed: bool = False) -> None:
-        job = Job.open(settings)
+        job = Problem.open(settings)
         self.job, self.recipe = job, settings.recipe
         normalize = job.task.build(0).get_submodule("0")
         assert isinstance(normalize, Normalize)
@@ -144,7 +145,7 @@ def by_lossmith(settings: EvolveSettings, finalists: bool = False) -> Ended:
         except _SearchOver:
             results.clear()
         whole = time.perf_counter() - started
-        job = Job.open(settings)
+        job = Problem.open(settings)
         document = {**settings.model_dump(mode="json"), "digest": job.digest}
         with Study(folder, job.classes, settings.search, document=document) as study:
             counts = study.counts()

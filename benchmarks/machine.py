@@ -15,7 +15,7 @@ import torch
 
 from lossmith.errors import InputError
 from lossmith.losses.files import write_json
-from lossmith.study.evolve import checked_device
+from lossmith.training import checked_device
 
 RESULTS = Path("results/benchmarks")
 

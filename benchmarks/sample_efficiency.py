@@ -56,7 +56,8 @@ from lossmith.nets import ModelSettings
 from lossmith.search import SearchSettings
 from lossmith.seeds import derive
 from lossmith.study import EvolveSettings, RunSettings, Study
-from lossmith.study.evolve import SMOOTHINGS, Job
+from lossmith.study.finalists import SMOOTHINGS
+from lossmith.study.problem import Problem
 from lossmith.study.records import Result
 from lossmith.training import Recipe, accuracy, repeated, train
 
@@ -107,7 +108,9 @@ def settings_of(
     )
 
 
-def judged(job: Job, losses: list[Loss], settings: EvolveSettings, seeds: list[int]) -> list[tuple[list[float], bool]]:
+def judged(
+    job: Problem, losses: list[Loss], settings: EvolveSettings, seeds: list[int]
+) -> list[tuple[list[float], bool]]:
     """For each loss: validation accuracy of a network for each seed, 0 where it diverged, and whether any did."""
     population = repeated(Loss.stack(losses), len(seeds))
     trained = train(job.task, population, seeds * len(losses), settings.recipe)
@@ -122,7 +125,7 @@ def fresh_seeds(settings: EvolveSettings, count: int) -> list[int]:
     return [derive(settings.search.seed, "sample efficiency", number) for number in range(count)]
 
 
-def targets_of(job: Job, settings: EvolveSettings, size: Size) -> dict[str, float]:
+def targets_of(job: Problem, settings: EvolveSettings, size: Size) -> dict[str, float]:
     """The accuracy of each baseline: cross-entropy, and label smoothing with its best strength."""
     plain = cross_entropy()
     losses = [plain, *(plain.smoothed(alpha, job.classes) for alpha in SMOOTHINGS)]
@@ -132,7 +135,7 @@ def targets_of(job: Job, settings: EvolveSettings, size: Size) -> dict[str, floa
     return {"cross-entropy": first, "label smoothing": smoothed[best], "strength": SMOOTHINGS[best]}
 
 
-def searched(job: Job, settings: EvolveSettings, size: Size) -> list[dict[str, Any]]:
+def searched(job: Problem, settings: EvolveSettings, size: Size) -> list[dict[str, Any]]:
     """One search: its mean before the first generation and after each, with what was trained until then."""
     seed, fresh = settings.search.seed, fresh_seeds(settings, size.networks)
     steps: list[dict[str, Any]] = []
@@ -181,7 +184,7 @@ def made(job: str, seeds: range, size: Size, folder: Path, mnist: Path | None, d
                 if read_json(path)["settings"] != kept:
                     raise SystemExit(f"{path} holds another search; choose another --folder")
                 continue
-            opened = Job.open(settings)
+            opened = Problem.open(settings)
             started = time.perf_counter()
             if targets is None:
                 targets = targets_of(opened, settings, size)

@@ -68,7 +68,7 @@ from lossmith.report.figures import EVOLVED, PLAIN, styled
 from lossmith.seeds import derive
 from lossmith.study import EvolveSettings, evolve
 from lossmith.study.config import validated, with_data, write_toml
-from lossmith.study.evolve import Job
+from lossmith.study.problem import Problem
 from lossmith.study.store import Store
 from lossmith.training import Recipe, accuracy, repeated, train
 
@@ -229,7 +229,7 @@ class Plan:
 class Bench:
     """Trains settings of one condition; what was trained once is found again in the database."""
 
-    def __init__(self, job: Job, settings: EvolveSettings, losses: dict[str, Loss], store: Store, key: str) -> None:
+    def __init__(self, job: Problem, settings: EvolveSettings, losses: dict[str, Loss], store: Store, key: str) -> None:
         self.job, self.settings, self.losses, self.store, self.key = job, settings, losses, store, key
 
     def setup(self, setting: Setting) -> Setup:
@@ -348,7 +348,7 @@ def condition(plan: Plan, number: int, name: str, work: Path) -> dict[str, Any]:
     settings = plan.of(number, NOISES[name])
     losses = {BASELINE: cross_entropy(), OURS: evolved(settings, work / f"{number}-{name}")}
     say("evolved")
-    job = Job.open(settings)
+    job = Problem.open(settings)
     rows = [one for one in REGULARIZERS if job.task.inputs.ndim == 4 or not one.images]
     folder = work / f"{number}-{name}-table"
     folder.mkdir(parents=True, exist_ok=True)

@@ -82,7 +82,7 @@ from lossmith.search import ObjectiveSettings, SearchSettings
 from lossmith.search.objective import figures
 from lossmith.seeds import derive
 from lossmith.study import EvolveSettings, RunSettings, evolve
-from lossmith.study.evolve import Job
+from lossmith.study.problem import Problem
 from lossmith.study.store import Store
 from lossmith.training import Recipe, Trained, Way
 
@@ -196,7 +196,7 @@ def smoothing(place: int) -> float:
     return float(1 / (1 + np.exp(-place)))
 
 
-def searched(plan: Plan, job: Job, number: int, work: Path) -> dict[str, Loss]:
+def searched(plan: Plan, job: Problem, number: int, work: Path) -> dict[str, Loss]:
     """The losses that the searches of a study end with, by name."""
     found = {}
     for space in plan.spaces:
@@ -217,7 +217,7 @@ def searched(plan: Plan, job: Job, number: int, work: Path) -> dict[str, Loss]:
 class Tuning:
     """Validation figures of settings, each trained once whoever asks."""
 
-    def __init__(self, plan: Plan, job: Job, number: int) -> None:
+    def __init__(self, plan: Plan, job: Problem, number: int) -> None:
         self.plan, self.job, self.number = plan, job, number
         self.objective = ObjectiveSettings(metric="weighted", epsilon=EPSILON).build()
         self.known: dict[tuple[str, Setting, str], dict[str, float]] = {}
@@ -305,7 +305,7 @@ def study(job_name: str, data: str, number: int, target: Path, work: Path) -> Pa
     torch.set_num_threads(1)
     started = time.perf_counter()
     split = plan.settings.data.model_copy(update={"split_seed": number})
-    job = Job.open(plan.settings.model_copy(update={"data": split}))
+    job = Problem.open(plan.settings.model_copy(update={"data": split}))
     losses = searched(plan, job, number, work / str(number))
     print(f"{job_name} {number}: searched, {time.perf_counter() - started:.0f} s", flush=True)
     tuning = Tuning(plan, job, number)
@@ -352,7 +352,7 @@ def without_place(settings: EvolveSettings) -> EvolveSettings:
 
 
 def judged(
-    plan: Plan, trained_loss: TrainedLoss, inputs: torch.Tensor, targets: torch.Tensor, job: Job, number: int
+    plan: Plan, trained_loss: TrainedLoss, inputs: torch.Tensor, targets: torch.Tensor, job: Problem, number: int
 ) -> dict[str, Any]:
     """Everything that is measured of the networks of one loss on test data."""
     max_pixel = job.task.max_pixel

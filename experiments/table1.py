@@ -63,8 +63,8 @@ from lossmith.report.figures import EVOLVED, OTHER, PLAIN, styled
 from lossmith.seeds import derive
 from lossmith.study import EvolveSettings, Result, Study
 from lossmith.study.config import validated, with_data, write_toml
-from lossmith.study.evolve import Job
 from lossmith.study.pareto import PRUNED
+from lossmith.study.problem import Problem
 from lossmith.study.store import Store
 from lossmith.training import Trained, Way, accuracy, choose_way, repeated, train
 
@@ -119,7 +119,7 @@ class Plan:
 def searched(plan: Plan, number: int, arm: str, work: Path) -> dict[str, Any]:
     """One search and its choice."""
     settings, started = plan.of(number, arm), time.perf_counter()
-    job, told = Job.open(settings), 0
+    job, told = Problem.open(settings), 0
     document = {**settings.model_dump(mode="json"), "digest": job.digest}
     with Study(work / f"{number}-{arm}", job.classes, settings.search, document=document) as study:
         way = chosen_way(job, settings, study.store)
@@ -169,7 +169,7 @@ def searched(plan: Plan, number: int, arm: str, work: Path) -> dict[str, Any]:
         }
 
 
-def again(job: Job, settings: EvolveSettings, study: Study, way: Way, number: int) -> list[dict[str, Any]]:
+def again(job: Problem, settings: EvolveSettings, study: Study, way: Way, number: int) -> list[dict[str, Any]]:
     """The best candidates and the mean of a search, trained in full with fresh seeds."""
     named = {f"candidate {one.generation}.{one.member}": one.loss for one in study.top(settings.run.finalists)}
     named["mean of the search"] = study.mean
@@ -182,7 +182,7 @@ def again(job: Job, settings: EvolveSettings, study: Study, way: Way, number: in
 def tuned(plan: Plan, number: int, work: Path) -> dict[str, Any]:
     """Cross-entropy with the learning rate that is best on validation data."""
     settings, started = plan.of(number), time.perf_counter()
-    job = Job.open(settings)
+    job = Problem.open(settings)
     folder = work / f"{number}-{BASELINE}"
     folder.mkdir(parents=True, exist_ok=True)
     seeds = [derive(number, "finalists", k) for k in range(settings.run.finalist_seeds)]
@@ -224,7 +224,7 @@ def climbed(
 def judged(plan: Plan, number: int, parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Test accuracy of fresh networks of each loss of search ``number``."""
     started = time.perf_counter()
-    job = Job.open(plan.of(number))
+    job = Problem.open(plan.of(number))
     inputs, targets = job.test()
     seeds = [derive(number, "networks", k) for k in range(plan.networks)]
     rows = {}
@@ -239,7 +239,7 @@ def judged(plan: Plan, number: int, parts: Sequence[dict[str, Any]]) -> dict[str
 
 
 def trained(
-    job: Job,
+    job: Problem,
     settings: EvolveSettings,
     losses: Sequence[Loss],
     seeds: Sequence[int],
@@ -252,7 +252,7 @@ def trained(
     return train(job.task, population, [*seeds] * len(losses), settings.recipe, way, share=share, prune_at=prune_at)
 
 
-def on_validation(found: Trained, job: Job) -> list[float]:
+def on_validation(found: Trained, job: Problem) -> list[float]:
     """Validation accuracy of each network, 0 where it diverged."""
     inputs, targets = job.validation
     right = torch.where(found.diverged, 0.0, accuracy(found.networks.logits(inputs), targets))
@@ -272,7 +272,7 @@ def trained_of(study: Study) -> int:
     return int(counts["candidates"] - counts["untrainable"])
 
 
-def chosen_way(job: Job, settings: EvolveSettings, store: Store) -> Way:
+def chosen_way(job: Problem, settings: EvolveSettings, store: Store) -> Way:
     """The way of training: as set, or the fastest one as measured at the beginning."""
     if settings.run.training != "auto":
         return settings.run.training

@@ -42,7 +42,7 @@ from lossmith.nets import ModelSettings
 from lossmith.search import ObjectiveSettings, SearchSettings
 from lossmith.seeds import derive
 from lossmith.study import CompareSettings, EvolveSettings, Progress, RunSettings, Study
-from lossmith.study.evolve import Job
+from lossmith.study.problem import Problem
 from lossmith.study.store import Store
 from lossmith.theory import explain
 from lossmith.training import Recipe, accuracy
@@ -1043,7 +1043,7 @@ class TestAttack:
         settings = EvolveSettings.model_validate(
             {"data": {"train_size": 150}, "model": {"hidden": [8]}, "recipe": {"epochs": 2}}
         )
-        job = Job.open(settings)
+        job = Problem.open(settings)
         seeds = [derive(3, "networks", number) for number in range(2)]
         trained_loss = train_loss(job.task, "MSE", mse(), seeds, settings.recipe)
         inputs, targets = job.test()

@@ -27,7 +27,8 @@ from lossmith.study.store import Store
 
 comparison: Any = importlib.import_module("lossmith.study.comparison")
 evaluation: Any = importlib.import_module("lossmith.analysis.comparison")
-searching: Any = importlib.import_module("lossmith.study.evolve")
+problems: Any = importlib.import_module("lossmith.study.problem")
+runner: Any = importlib.import_module("lossmith.study.runner")
 
 CLASSES = 3
 OPTIONS = CompareSettings(
@@ -184,7 +185,7 @@ class TestRefusals:
         def train(*_: Any, **__: Any) -> None:
             raise AssertionError("something was trained")
 
-        for module in (evaluation, searching):
+        for module in (evaluation, runner):
             monkeypatch.setattr(module, "train", train)
 
     def refuse(self, tmp_path: Path, npz: Path, match: str, losses: dict[str, Loss], **named: Any) -> None:
@@ -269,7 +270,7 @@ class TestCompareLosses:
     ) -> None:
         first = compare_losses({"mine": mae()}, tiny(npz), tmp_path / "out", RIVALRY)
         before = (tmp_path / "out" / "comparison.json").read_bytes()
-        spies = [Spy(monkeypatch, module, "train") for module in (evaluation, searching)]
+        spies = [Spy(monkeypatch, module, "train") for module in (evaluation, runner)]
         second = compare_losses({"mine": mae()}, tiny(npz), tmp_path / "out", RIVALRY)
         assert [spy.calls for spy in spies] == [0, 0]
         assert second.to_json() == first.to_json()
@@ -306,7 +307,7 @@ class TestCompareLosses:
             return inner(task, *arguments, **named)
 
         inner = evaluation.train
-        monkeypatch.setattr(searching, "test_part", part)
+        monkeypatch.setattr(problems, "test_part", part)
         monkeypatch.setattr(evaluation, "train", train)
         compare_losses({"mine": mae()}, tiny(npz), tmp_path / "out", OPTIONS)
         assert [name for place, name in enumerate(events) if [name] != events[place - 1 : place]] == [
@@ -487,8 +488,8 @@ class TestNoTestSampleInTheSearch:
             seen.append(inputs)
             return figures(measured_accuracy(trained, inputs, targets))["fitness"]
 
-        inner = searching.train
-        monkeypatch.setattr(searching, "train", train)
+        inner = runner.train
+        monkeypatch.setattr(runner, "train", train)
         evolve(tmp_path / "study", settings, objective=objective)
         source = open_source(settings.data.source)
         held_out = {tuple(row.tolist()) for row in part_for_tests(source, settings.data).inputs}

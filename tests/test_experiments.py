@@ -23,7 +23,7 @@ from lossmith.metrics.statistics import welch
 from lossmith.nets import ModelSettings, check_network, network_factory
 from lossmith.study import EvolveSettings, Study
 from lossmith.study.config import read_toml, validated
-from lossmith.study.evolve import Job
+from lossmith.study.problem import Problem
 from lossmith.training import Recipe, Task, repeated, train
 
 ROOT = Path(__file__).parents[1]
@@ -353,7 +353,7 @@ class TestRegularisers:
 
     def test_every_regulariser_changes_the_training(self, regularizers: ModuleType) -> None:
         settings = tiny(recipe={"epochs": 20, "batch_size": 10, "lr": 0.1})
-        job = Job.open(settings)
+        job = Problem.open(settings)
         plain = regularizers.Setup(cross_entropy(), settings.recipe, None, 10, 8)
         changed = []
         for one in regularizers.REGULARIZERS:
@@ -391,7 +391,7 @@ class TestRegularisers:
         self, regularizers: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         settings = tiny()
-        job = Job.open(settings)
+        job = Problem.open(settings)
         wanted = [regularizers.Setting("cross-entropy", name, 1, 0) for name in ("none", "dropout", "weight decay")]
         with regularizers.Store(tmp_path) as store:
             bench = regularizers.Bench(job, settings, {"cross-entropy": cross_entropy()}, store, "key")

@@ -17,8 +17,9 @@ from lossmith.search import build_space
 from lossmith.seeds import derive
 from lossmith.study import EvolveSettings, evolve
 from lossmith.study.config import validated
-from lossmith.study.evolve import Job, pruned_trainings
 from lossmith.study.pareto import figure_pair
+from lossmith.study.problem import Problem
+from lossmith.study.provenance import pruned_trainings
 from lossmith.study.records import Result
 from lossmith.study.store import Store
 from lossmith.study.study import Study
@@ -165,7 +166,7 @@ class TestEarlyStopping:
         """With patience for all epochs, a score is the highest of the candidate's curve without early stopping."""
         settings = settings_of(recipe__patience=5)
         evolve(tmp_path, settings)
-        job = Job.open(settings)
+        job = Problem.open(settings)
         seeds = [derive(settings.search.seed, "search", 0, replicate) for replicate in range(2)]
         recipe = settings.recipe.model_copy(update={"patience": None})
         first = [row for row in rows(tmp_path) if row["generation"] == 0]

@@ -1,7 +1,6 @@
 """Studies: ask and tell, replay, the whole of a study, and the settings that decide it."""
 
 import dataclasses
-import importlib
 import itertools
 import json
 import math
@@ -25,13 +24,12 @@ from lossmith.losses import Loss
 from lossmith.search import Optimizer, SearchSettings, build_space
 from lossmith.study import Candidate, EvolveSettings, Outcome, Progress, Result, Study, evolve
 from lossmith.study import config as settings_module
+from lossmith.study import runner as runner_module
 from lossmith.study import study as study_module
 from lossmith.study.config import read_toml, validated, write_toml
 from lossmith.study.store import Store
 from lossmith.theory import is_trainable
 from lossmith.training import Choice, Trained
-
-evolve_module = importlib.import_module("lossmith.study.evolve")
 
 
 def sphere(candidate: Candidate) -> float:
@@ -638,7 +636,7 @@ class TestEvolve:
         shutil.copytree(reference, tmp_path / "study")
         before, stored = contents(tmp_path / "study"), tables(tmp_path / "study")
         calls: list[int] = []
-        monkeypatch.setattr(evolve_module, "train", lambda *_, **__: calls.append(1))
+        monkeypatch.setattr(runner_module, "train", lambda *_, **__: calls.append(1))
         outcome = evolve(tmp_path / "study", settings_of())
         assert calls == []
         assert contents(tmp_path / "study") == before
@@ -837,7 +835,7 @@ class TestEvolve:
         (tmp_path / "b").mkdir()
         moved = data.rename(tmp_path / "b" / "numbers.npz")
         calls: list[int] = []
-        monkeypatch.setattr(evolve_module, "train", lambda *_, **__: calls.append(1))
+        monkeypatch.setattr(runner_module, "train", lambda *_, **__: calls.append(1))
         evolve(tmp_path / "study", settings_of(data__source=str(moved)))
         assert calls == []
         after = contents(tmp_path / "study")
@@ -996,7 +994,7 @@ class TestEvolve:
             chosen.append(len(given[1]))
             return Choice("plain", {"plain": 1.0, "population": 2.0})
 
-        monkeypatch.setattr(evolve_module, "choose_way", choose)
+        monkeypatch.setattr(runner_module, "choose_way", choose)
         settings = settings_of(run__training="auto", run__replicates=2, run__chunk=6)
         with pytest.raises(KeyboardInterrupt):
             evolve(tmp_path, settings, objective=counting([], interrupting(3)))
@@ -1019,7 +1017,7 @@ class TestEvolve:
         assert 0 < outcome.seconds["training"] < outcome.seconds["all"]
 
     def test_progress(self, reference: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(evolve_module, "TELL_SECONDS", -1.0)
+        monkeypatch.setattr(runner_module, "TELL_SECONDS", -1.0)
         reports: list[Progress] = []
         settings = settings_of(search__generations=3, run__chunk=3, run__replicates=2)
         evolve(tmp_path, settings, report=reports.append)
@@ -1049,7 +1047,7 @@ class TestEvolve:
         self, reference_of_chunks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int
     ) -> None:
         """The interrupt comes after half of the epochs of a chunk, and again at the same place."""
-        monkeypatch.setattr(evolve_module, "TELL_SECONDS", -1.0)
+        monkeypatch.setattr(runner_module, "TELL_SECONDS", -1.0)
 
         def inside(number: int) -> Callable[[Progress], None]:
             begun = [0]
@@ -1176,7 +1174,7 @@ def dying(patch: pytest.MonkeyPatch, writes: int) -> Iterator[list[int]]:
 
     patch.setattr(Store, "write", mortal(Store.write))
     patch.setattr(study_module, "write_toml", mortal(write_toml))
-    patch.setattr(evolve_module, "train", over)
+    patch.setattr(runner_module, "train", over)
     with suppress(Died):
         yield died
 

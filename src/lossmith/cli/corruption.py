@@ -30,7 +30,7 @@ from lossmith.data import find_max_pixel
 from lossmith.errors import InputError
 from lossmith.report import save_figure
 from lossmith.report.minima import plot_corruption
-from lossmith.study.evolve import Job
+from lossmith.study.problem import Problem
 
 NUMBERS = ("--input-noise", "--weight-noise", "--silenced")
 TITLES = {
@@ -117,7 +117,9 @@ def run(arguments: Sequence[str]) -> None:
             console.print(f"Picture: {given.figure}", soft_wrap=True)
 
 
-def _corrupted(kind: str, trained_loss: TrainedLoss, job: Job, levels: Sequence[float], given: Corruption) -> Corrupted:
+def _corrupted(
+    kind: str, trained_loss: TrainedLoss, job: Problem, levels: Sequence[float], given: Corruption
+) -> Corrupted:
     inputs, targets = job.test()
     if kind == INPUT:
         max_pixel, reference = job.task.max_pixel, job.task.inputs
@@ -137,7 +139,7 @@ def _why_features(found: Opened) -> str:
     return ""
 
 
-def _unit(job: Job) -> str:
+def _unit(job: Problem) -> str:
     return "in each feature's standard deviation" if job.task.max_pixel is None else "for pixels in [0, 1]"
 
 

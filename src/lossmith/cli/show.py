@@ -16,9 +16,9 @@ from lossmith.cli.tables import attack_text, finalists_table
 from lossmith.errors import InputError
 from lossmith.losses import Loss, load
 from lossmith.losses.files import read_json
-from lossmith.study.evolve import data_line, pruned_trainings, spread
 from lossmith.study.legacy import modernized
 from lossmith.study.pareto import export_pareto, read_pareto
+from lossmith.study.provenance import data_line, pruned_trainings, spread
 from lossmith.study.store import Store
 
 

@@ -25,7 +25,7 @@ from lossmith.losses import NAMES, Loss, find_all
 from lossmith.losses.files import write_json, write_whole
 from lossmith.report import plot_trace, save_figures
 from lossmith.study import EvolveSettings
-from lossmith.study.evolve import Job
+from lossmith.study.problem import Problem
 from lossmith.training import Way, choose_way
 
 PARTS = ("data", "model", "recipe", "run.training", "run.device")
@@ -85,7 +85,7 @@ def run(arguments: Sequence[str]) -> None:
     pictures = [directory / "figures" / f"trace.{kind}" for kind in (("png", "svg") if given.svg else ("png",))]
     _check_places([directory / "trace.npz", directory / "trace.json", *pictures])
     with Bar(quiet=given.quiet or given.json):
-        job = Job.open(settings)
+        job = Problem.open(settings)
     losses = find_all(given.losses, job.classes)
     names = [loss.name for loss in losses]
     try:
@@ -130,7 +130,7 @@ def _check_places(paths: Sequence[Path]) -> None:
 
 
 def _trace(
-    job: Job, losses: Sequence[Loss], settings: EvolveSettings, given: TraceLosses, bar: Bar
+    job: Problem, losses: Sequence[Loss], settings: EvolveSettings, given: TraceLosses, bar: Bar
 ) -> tuple[Trace, Way]:
     population, recipe = Loss.stack(losses), settings.recipe
     way: Way | Literal["auto"] = settings.run.training

@@ -21,7 +21,7 @@ from lossmith.report.figures import checked_kind
 from lossmith.seeds import derive
 from lossmith.study import EvolveSettings
 from lossmith.study.comparison import settings_of
-from lossmith.study.evolve import Job
+from lossmith.study.problem import Problem
 from lossmith.training import Way, choose_way, repeated
 
 PARTS = ("data", "model", "recipe", "run.training", "run.device")
@@ -62,7 +62,7 @@ Command = TypeVar("Command", bound=Looking)
 class Opened:
     """The data, network and losses of a command."""
 
-    job: Job
+    job: Problem
     losses: list[Loss]
     settings: EvolveSettings
 
@@ -113,7 +113,7 @@ def opened(given: Looking) -> Opened:
     settings = merged(base_settings(given.losses), given.settings)
     set_threads(given.threads)
     with Bar(quiet=given.quiet or given.json):
-        job = Job.open(settings)
+        job = Problem.open(settings)
     return Opened(job, find_all(given.losses, job.classes), settings)
 
 

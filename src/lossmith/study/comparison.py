@@ -19,8 +19,9 @@ from lossmith.search import ObjectiveSettings
 from lossmith.seeds import derive
 from lossmith.settings import Settings
 from lossmith.study.config import EvolveSettings, differences, read_toml, validated, with_data
-from lossmith.study.evolve import Job, Progress, evolve
+from lossmith.study.evolve import Progress, evolve
 from lossmith.study.legacy import modernized, original
+from lossmith.study.problem import Problem
 from lossmith.study.store import Store
 from lossmith.training import Recipe, Way, available, choose_way, repeated
 
@@ -141,9 +142,9 @@ def compare_losses(
             f"the data {source.name!r} is not the data that the loss was evolved on; give that with --data, "
             "so that no test sample was in the search"
         )
-    job = Job.open(settings, source)
+    problem = Problem.open(settings, source)
     rivals = baselines()
-    _check(losses, {RIVAL, *(family.name for family in rivals)}, job.classes)
+    _check(losses, {RIVAL, *(family.name for family in rivals)}, problem.classes)
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -154,12 +155,12 @@ def compare_losses(
         if options.rival:
             rivals.append(_rival(settings, source, directory, report))
         families = [*rivals, *(fixed(name, loss) for name, loss in losses.items())]
-        plan = _plan(job, settings, options, store)
-        key = _digest(job.digest, settings, plan)
+        plan = _plan(problem, settings, options, store)
+        key = _digest(problem.digest, settings, plan)
         result = compare(
-            job.task,
-            job.validation,
-            job.test,
+            problem.task,
+            problem.validation,
+            problem.test,
             families,
             plan,
             recall=lambda chunk: store.record(key, chunk),
@@ -169,7 +170,7 @@ def compare_losses(
     document = {
         "settings": _portable(settings),
         "options": options.model_dump(mode="json"),
-        "digest": job.digest,
+        "digest": problem.digest,
         **result.to_json(),
     }
     write_json(document, directory / "comparison.json")
@@ -199,8 +200,8 @@ def _rival(settings: EvolveSettings, source: Source, directory: Path, report: Re
     return fixed(RIVAL, outcome.loss, baseline=True, text=f"α = {alpha:.3g}, weight = {weight:.3g}")
 
 
-def _plan(job: Job, settings: EvolveSettings, options: CompareSettings, store: Store) -> Plan:
-    epochs = options.tuning_epochs or 2 * _epochs(settings, job)
+def _plan(problem: Problem, settings: EvolveSettings, options: CompareSettings, store: Store) -> Plan:
+    epochs = options.tuning_epochs or 2 * _epochs(settings, problem)
     way: Way | None = None if settings.run.training == "auto" else settings.run.training
     if way is None:
         stored = store.setting("way")
@@ -209,11 +210,11 @@ def _plan(job: Job, settings: EvolveSettings, options: CompareSettings, store: S
             population = repeated(Loss.stack([cross_entropy()]), count)
             seeds = [derive(options.comparison_seed, "measuring", number) for number in range(count)]
             choice = choose_way(
-                job.task, population, seeds, settings.recipe, settings.recipe.total_steps(len(job.task.inputs))
+                problem.task, population, seeds, settings.recipe, settings.recipe.total_steps(len(problem.task.inputs))
             )
             stored = {"way": choice.way, "seconds": choice.seconds}
             store.set("way", stored)
-        way = available(stored["way"], job.task.device)
+        way = available(stored["way"], problem.task.device)
     return Plan(
         recipe=settings.recipe,
         way=way,
@@ -227,8 +228,8 @@ def _plan(job: Job, settings: EvolveSettings, options: CompareSettings, store: S
     )
 
 
-def _epochs(settings: EvolveSettings, job: Job) -> int:
-    samples = len(job.task.inputs)
+def _epochs(settings: EvolveSettings, problem: Problem) -> int:
+    samples = len(problem.task.inputs)
     return max(1, -(-settings.recipe.total_steps(samples) // settings.recipe.steps_per_epoch(samples)))
 
 

@@ -1,5 +1,6 @@
 """Training of networks, one by one or a population at once."""
 
+from lossmith.training.device import checked_device
 from lossmith.training.loop import accuracy
 from lossmith.training.networks import Networks, Task
 from lossmith.training.recipe import Recipe
@@ -15,6 +16,7 @@ __all__ = [
     "accuracy",
     "available",
     "check_recipe",
+    "checked_device",
     "choose_way",
     "repeated",
     "train",

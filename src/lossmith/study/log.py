@@ -1,0 +1,47 @@
+"""The log of a study's trainings, which says more than the database: what was begun and never stored."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lossmith.errors import InputError
+
+
+def _append(content: bytes, path: Path) -> None:
+    """Add to a file, all or nothing."""
+    with path.open("ab", buffering=0) as file:
+        size = file.tell()
+        if file.write(content) < len(content):
+            file.truncate(size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+class TrainingLog:
+    """Lines of JSON that say which chunk was begun and which was stored, so that nobody has to trust the resume."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @contextmanager
+    def chunk(self, stage: str, label: dict[str, Any]) -> Iterator[None]:
+        """Say that a chunk begins and, after the block, that it is stored."""
+        self._write({"event": "begun", "stage": stage, **label})
+        yield
+        self._write({"event": "stored", "stage": stage, **label})
+
+    def _write(self, line: dict[str, Any]) -> None:
+        stamped = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **line}
+        content = (json.dumps(stamped) + "\n").encode()
+        try:
+            _append(content, self.path)
+        except OSError as error:
+            raise InputError(
+                f"{self.path} cannot be written: {error.strerror}; make room and run the same command again"
+            ) from None

@@ -1,0 +1,95 @@
+"""What a loss is searched for: data, a network, and a metric of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from lossmith.data import DataSettings, Source, find_max_pixel, open_source, part_sizes, search_parts, test_part
+from lossmith.errors import InputError
+from lossmith.nets import check_name, check_network, network_factory
+from lossmith.search.objective import Objective
+from lossmith.study.config import EvolveSettings
+from lossmith.training import Task, check_recipe, checked_device
+
+
+@dataclass(frozen=True)
+class Problem:
+    """The data and network of a study on the device that trains, and what is maximised.
+
+    Args:
+        task: What networks are trained on.
+        validation: Inputs and labels that they are measured on.
+        objective: Their fitness, and what else is recorded of them.
+        source: Where the data comes from.
+        split: How it was split.
+    """
+
+    task: Task
+    validation: tuple[Tensor, Tensor]
+    objective: Objective
+    source: Source
+    split: DataSettings
+
+    @property
+    def digest(self) -> str:
+        """What identifies the data."""
+        return self.source.digest
+
+    @property
+    def classes(self) -> int:
+        """K."""
+        return self.task.classes
+
+    @staticmethod
+    def open(settings: EvolveSettings, source: Source | None = None, objective: Objective | None = None) -> Problem:
+        """Load the data, build the network's factory and check that the two fit.
+
+        Args:
+            settings: What to open.
+            source: The data, if it is not what ``settings.data.source`` names.
+            objective: What is maximised, if it is not what ``settings.objective`` says.
+
+        Raises:
+            InputError: if something cannot be used, or does not suit the rest.
+        """
+        device = checked_device(settings.run.device)
+        check_name(settings.model.name)
+        source = open_source(source if source is not None else settings.data.source, settings.data)
+        parts = search_parts(source, settings.data)
+        factory = network_factory(settings.model, parts.train.inputs, parts.classes)
+        check_network(factory, parts.train.inputs[: settings.recipe.batch_size], parts.classes)
+        train_part, validation = parts.train.to(device), parts.validation.to(device)
+        held_out = (validation.inputs, validation.targets)
+        max_pixel = _max_pixel(source, settings)
+        task = Task(factory, train_part.inputs, train_part.targets, parts.classes, max_pixel, held_out)
+        check_recipe(task, settings.recipe)
+        return Problem(task, held_out, objective or settings.objective.build(), source, settings.data)
+
+    def described(self) -> dict[str, Any]:
+        """The data in words and numbers: name, shape of a sample, classes and their names, sizes of the parts."""
+        source = self.source
+        return {
+            "name": source.name,
+            "shape": list(source.input_shape),
+            "classes": source.classes,
+            "class_names": None if source.class_names is None else list(source.class_names),
+            **part_sizes(source, self.split),
+        }
+
+    def test(self) -> tuple[Tensor, Tensor]:
+        """Inputs and labels of the test part; for what is done once, at the end."""
+        part = test_part(self.source, self.split).to(self.task.device)
+        return part.inputs, part.targets
+
+
+def _max_pixel(source: Source, settings: EvolveSettings) -> float | None:
+    """The value of a white pixel; None if there is none and no attack needs it."""
+    try:
+        return find_max_pixel(source, settings.data)
+    except InputError:
+        if settings.is_attacked:
+            raise
+        return None

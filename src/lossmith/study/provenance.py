@@ -1,0 +1,109 @@
+"""Where a loss comes from: what ``best.json`` says besides the loss, and what a study remembers of its beginning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lossmith.study.config import EvolveSettings
+from lossmith.study.pareto import PRUNED
+from lossmith.study.problem import Problem
+from lossmith.study.store import Store
+
+NAMED = 8
+
+
+def provenance_document(
+    store: Store,
+    problem: Problem,
+    settings: EvolveSettings,
+    way: str,
+    winner: Mapping[str, Any],
+    finalists: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """What ``best.json`` says of the winner.
+
+    Args:
+        store: The study's.
+        problem: What was searched for.
+        settings: As the study went on with.
+        way: How networks were trained.
+        winner: Its stored result.
+        finalists: All stored results, its own among them.
+    """
+    counts = store.counts()
+    written = settings.model_dump(mode="json")
+    # Only the name: a loss file goes to other machines, where the path says nothing.
+    written["data"]["source"] = Path(written["data"]["source"]).name
+    candidates = {name: counts[name] for name in ("candidates", "untrainable", "diverged", "trainings")}
+    if settings.run.prune_at is not None:
+        candidates["dropped trainings"] = pruned_trainings(store.candidates())
+    return {
+        "origin": winner["origin"],
+        "validation": spread(winner["scores"]),
+        "finalists": [
+            {
+                "name": row["name"],
+                "status": row["status"],
+                **spread(row["scores"]),
+                "figures": {name: spread(values) for name, values in row["figures"].items()},
+            }
+            for row in finalists
+        ],
+        "candidates": candidates,
+        "invariant": store.verdicts(),
+        "objective": (store.setting("objective") or {}).get("function"),
+        "data": data_of(store, problem),
+        "digest": problem.digest,
+        "settings": written,
+        "training": way,
+        "versions": versions_of(store),
+    }
+
+
+def data_of(store: Store, problem: Problem) -> dict[str, Any]:
+    """What the data is, as it was when the study began."""
+    stored: dict[str, Any] | None = store.setting("data")
+    if stored is None:
+        stored = problem.described()
+        store.set("data", stored)
+    return stored
+
+
+def versions_of(store: Store) -> dict[str, str]:
+    """The versions that the study began with."""
+    stored: dict[str, str] | None = store.setting("versions")
+    if stored is None:
+        stored = {"lossmith": version("lossmith"), "torch": torch.__version__}
+        store.set("versions", stored)
+    return stored
+
+
+def data_line(data: Mapping[str, Any]) -> str:
+    """What :meth:`Problem.described` tells, in one line."""
+    names = data["class_names"] or []
+    called = f" ({', '.join(names[:NAMED])}{', …' * (len(names) > NAMED)})" if names else ""
+    shape = " × ".join(map(str, data["shape"]))
+    return (
+        f"{data['name']}: {data['classes']} classes{called}, samples of {shape}; {data['train']} for training, "
+        f"{data['validation']} for validation, {data['test']} for test"
+    )
+
+
+def pruned_trainings(rows: Sequence[Mapping[str, Any]]) -> int:
+    """How many networks of stored candidates were given up as hopeless."""
+    return round(sum(sum(row["figures"].get(PRUNED, ())) for row in rows))
+
+
+def spread(scores: Sequence[float]) -> dict[str, Any]:
+    """Mean, sample standard deviation and number of some scores."""
+    return {
+        "mean": float(np.mean(scores)),
+        "std": float(np.std(scores, ddof=1)) if len(scores) > 1 else None,
+        "n": len(scores),
+    }

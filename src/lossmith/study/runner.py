@@ -1,0 +1,285 @@
+"""The work of one process on a study: what is missing is trained, measured and stored, chunk by chunk."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lossmith.errors import InputError
+from lossmith.losses import Loss, cross_entropy
+from lossmith.search.objective import Objective, figures
+from lossmith.seeds import derive
+from lossmith.study.config import EvolveSettings
+from lossmith.study.finalists import Entry, final_entries, smoothing_entries
+from lossmith.study.log import TrainingLog
+from lossmith.study.pareto import PRUNED
+from lossmith.study.problem import Problem
+from lossmith.study.records import Candidate, Result
+from lossmith.study.study import Study
+from lossmith.training import Choice, Trained, Way, available, choose_way, repeated, train
+
+TELL_SECONDS = 0.3
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Losses that are trained together.
+
+    Args:
+        losses: One or more.
+        label: What the log calls it.
+        missing: Whether it is still to be trained.
+    """
+
+    losses: list[Loss]
+    label: dict[str, Any]
+    missing: bool
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What came of one loss of a chunk.
+
+    Args:
+        figures: Its figures by name, one number for each of its networks; ``"fitness"`` among them.
+        diverged: Whether one of its networks has diverged.
+        seconds: Its share of the time of the chunk.
+    """
+
+    figures: dict[str, list[float]]
+    diverged: bool
+    seconds: float
+
+    @property
+    def scores(self) -> list[float]:
+        """The fitness of each network."""
+        return self.figures["fitness"]
+
+    @property
+    def mean(self) -> float | None:
+        """The fitness of the loss; None if it diverged."""
+        return None if self.diverged else float(np.mean(self.scores))
+
+    @property
+    def others(self) -> dict[str, list[float]]:
+        """The figures besides the fitness."""
+        return {name: values for name, values in self.figures.items() if name != "fitness"}
+
+
+class Runner:
+    """Trains what a study lacks.
+
+    Args:
+        study: The study.
+        problem: What is trained on, and how it is measured.
+        settings: The study's.
+        report: Called with the phase and the share of it that is done.
+    """
+
+    def __init__(
+        self, study: Study, problem: Problem, settings: EvolveSettings, report: Callable[[str, float], None]
+    ) -> None:
+        self.study, self.problem, self.settings = study, problem, settings
+        self.seconds = {"measuring": 0.0, "training": 0.0}
+        self._report, self._told = report, 0.0
+        self._log = TrainingLog(study.directory / "training.log")
+
+    def search(self) -> None:
+        """Train and record what is missing of the search, generation by generation."""
+        study, replicates = self.study, self.settings.run.replicates
+        while not study.finished:
+            generation = study.generation
+            waiting = {candidate.member for candidate in study.pending()}
+            # What is stored has no say in how a generation is divided: a resumed one trains the same chunks.
+            parts = self._parts(study.trainable(), replicates)
+            chunks = [_search_chunk(generation, part, waiting) for part in parts]
+            seeds = [
+                derive(self.settings.search.seed, "search", generation, replicate) for replicate in range(replicates)
+            ]
+            place = (generation, study.search.generations)
+            for number, results in self._trained("search", chunks, seeds, place, searching=True):
+                study.record(_result(*pair) for pair in zip(parts[number], results, strict=True))
+        self.tell("search", 1.0)
+
+    def finals(self) -> list[dict[str, Any]]:
+        """Tune label smoothing and train the finalists with fresh seeds; their stored results."""
+        run = self.settings.run
+        smoothings = self._tried("smoothing", smoothing_entries(self.problem.classes), (run.finalist_seeds + 1) // 2)
+        return self._tried("final", final_entries(self.study, run.finalists, smoothings), run.finalist_seeds)
+
+    def way(self) -> Way:
+        """The way of training: as set, or as measured when the study began."""
+        chosen = self.settings.run.training
+        if chosen != "auto":
+            return chosen
+        stored = self.study.store.setting("way")
+        if stored is None:
+            started = time.perf_counter()
+            choice = self._choice()
+            stored = {"way": choice.way, "seconds": choice.seconds, "failed": choice.failed}
+            self.study.store.set("way", stored)
+            self.seconds["measuring"] += time.perf_counter() - started
+        return available(stored["way"], self.problem.task.device)
+
+    def tell(self, phase: str, done: float) -> None:
+        """Report the progress."""
+        self._told = time.perf_counter()
+        self._report(phase, done)
+
+    def _choice(self) -> Choice:
+        task, recipe, replicates = self.problem.task, self.settings.recipe, self.settings.run.replicates
+        count = min(self.settings.search.population, max(1, self.settings.run.chunk // replicates))
+        losses = Loss.stack([cross_entropy()] * count)
+        seeds = [derive(self.settings.search.seed, "measuring", replicate) for replicate in range(replicates)]
+        chunks = -(-self.settings.search.population // count)
+        length = round(self.settings.run.partial * recipe.total_steps(len(task.inputs)))
+        batches = length * self.settings.search.generations * chunks
+        return choose_way(task, repeated(losses, replicates), seeds * count, recipe, batches)
+
+    def _tried(self, stage: str, entries: Sequence[Entry], count: int) -> list[dict[str, Any]]:
+        """Stored results of a stage, after what is missing of them was trained with ``count`` seeds each."""
+        store = self.study.store
+        stored = {row["rank"] for row in store.finalists(stage)}
+        parts = self._parts(list(enumerate(entries)), count)
+        chunks = [
+            Chunk([entry.loss for _, entry in part], {"ranks": [rank for rank, _ in part]}, part[0][0] not in stored)
+            for part in parts
+        ]
+        seeds = [derive(self.settings.search.seed, stage, number) for number in range(count)]
+        for number, results in self._trained(stage, chunks, seeds, (0, 1)):
+            store.add_finalists(
+                _finalist(stage, rank, entry, one) for (rank, entry), one in zip(parts[number], results, strict=True)
+            )
+        return store.finalists(stage)
+
+    def _trained(
+        self, phase: str, chunks: Sequence[Chunk], seeds: Sequence[int], place: tuple[int, int], searching: bool = False
+    ) -> Iterator[tuple[int, list[Measured]]]:
+        """The number of each missing chunk with what came of its losses, which the caller stores before the next.
+
+        Args:
+            phase: For reports and the log.
+            chunks: All of the stage.
+            seeds: Of the networks of each loss.
+            place: Which part of the phase the stage is, and of how many.
+            searching: Whether trainings are partial and pruned, as the settings say.
+        """
+
+        def share(number: int, done: float = 0.0) -> float:
+            return (place[0] + (number + done) / len(chunks)) / place[1]
+
+        for number, chunk in enumerate(chunks):
+            if not chunk.missing:
+                continue
+
+            def progress(done: float, number: int = number) -> None:
+                if time.perf_counter() - self._told > TELL_SECONDS:
+                    self.tell(phase, share(number, done))
+
+            self.tell(phase, share(number))
+            with self._log.chunk(phase, chunk.label):
+                yield number, self._train(chunk.losses, seeds, progress, searching)
+
+    def _train(
+        self, losses: Sequence[Loss], seeds: Sequence[int], progress: Callable[[float], None], searching: bool
+    ) -> list[Measured]:
+        """Train each loss with each seed, and measure: the one place where a study trains."""
+        way, started, run = self.way(), time.perf_counter(), self.settings.run
+        prune_at = run.prune_at if searching else None
+        trained = train(
+            self.problem.task,
+            repeated(Loss.stack(losses), len(seeds)),
+            list(seeds) * len(losses),
+            self.settings.recipe,
+            way,
+            share=run.partial if searching else 1.0,
+            prune_at=prune_at,
+            progress=progress,
+        )
+        found = measured(self.problem.objective, self.problem.validation, prune_at is not None, trained)
+        seconds = time.perf_counter() - started
+        self.seconds["training"] += seconds
+        return _by_loss(found, trained.diverged.cpu(), len(losses), seconds / len(losses))
+
+    def _parts(self, items: list[Item], replicates: int) -> list[list[Item]]:
+        size = 1 if self.way().startswith("plain") else max(1, self.settings.run.chunk // replicates)
+        return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def measured(
+    objective: Objective, validation: tuple[Tensor, Tensor], pruning: bool, trained: Trained
+) -> dict[str, Tensor]:
+    """Figures ``[P]`` of trained networks by name, ``"fitness"`` among them, and which of them were given up.
+
+    Args:
+        objective: What measures.
+        validation: Inputs and labels that it measures on.
+        pruning: Whether hopeless networks were given up, which is then a figure, too.
+        trained: The networks.
+
+    Raises:
+        InputError: if the objective gives something else than its figures.
+    """
+    found = {name: value.cpu() for name, value in figures(objective(trained, *validation)).items()}
+    if PRUNED in found:
+        raise InputError(f"the objective gave a figure called {PRUNED!r}, which a study keeps for itself; rename it")
+    if pruning and trained.pruned is not None:
+        found[PRUNED] = trained.pruned.double()
+    for name, values in found.items():
+        if values.shape != (len(trained.networks),):
+            raise InputError(
+                f"the objective gave a shape of {tuple(values.shape)} for {name}; it must give one number for each "
+                "network"
+            )
+    return found
+
+
+def _by_loss(found: Mapping[str, Tensor], diverged: Tensor, count: int, seconds: float) -> list[Measured]:
+    """Figures of all networks, which stand loss by loss, as figures of each loss."""
+    lost = (diverged | ~found["fitness"].isfinite()).reshape(count, -1).any(1).tolist()
+    lists = {
+        name: torch.where(values.isfinite(), values, 0.0).reshape(count, -1).tolist() for name, values in found.items()
+    }
+    return [
+        Measured({name: values[place] for name, values in lists.items()}, lost[place], seconds)
+        for place in range(count)
+    ]
+
+
+def _search_chunk(generation: int, part: Sequence[Candidate], waiting: set[int]) -> Chunk:
+    members = [candidate.member for candidate in part]
+    label = {"generation": generation, "members": members}
+    return Chunk([candidate.loss for candidate in part], label, members[0] in waiting)
+
+
+def _result(candidate: Candidate, one: Measured) -> Result:
+    return Result(
+        candidate,
+        one.mean,
+        "diverged" if one.diverged else "ok",
+        tuple(one.scores),
+        one.seconds,
+        {name: tuple(values) for name, values in one.others.items()},
+    )
+
+
+def _finalist(stage: str, rank: int, entry: Entry, one: Measured) -> dict[str, Any]:
+    return {
+        "stage": stage,
+        "rank": rank,
+        "name": entry.name,
+        "origin": entry.origin,
+        "loss": entry.loss.to_json(),
+        "status": "diverged" if one.diverged else "ok",
+        "mean": one.mean,
+        "scores": one.scores,
+        "seconds": one.seconds,
+        "figures": one.others,
+    }

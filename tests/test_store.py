@@ -6,6 +6,7 @@ import random
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from lossmith.errors import InputError
 from lossmith.study import store as database_module
+from lossmith.study.lock import lock_study
 from lossmith.study.store import Store
 
 
@@ -90,6 +92,9 @@ class TestContract:
             assert store.candidates() == store.finalists("final") == []
             assert store.setting("settings") is None
             assert store.record("digest", "chunk") is None
+            assert store.generations() == 0
+            assert store.best_fitness() is store.mean_fitness(0) is None
+            assert set(store.counts().values()) == set(store.verdicts().values()) == {0}
 
     def test_everything_comes_back_in_order(self, tmp_path: Path) -> None:
         rows = [candidate(1, 0), candidate(0, 1, status="untrainable", fitness=None, scores=[]), candidate(0, 0)]
@@ -214,6 +219,28 @@ class TestOneAtATime:
         assert count == "2"
         assert "another process" in sentence
         assert str(tmp_path) in sentence
+
+    def test_a_killed_process_holds_nothing(self, tmp_path: Path) -> None:
+        program = (
+            "import sys, pathlib; from lossmith.study.store import Store\n"
+            "store = Store(pathlib.Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()\n"
+        )
+        command = [sys.executable, "-c", program, str(tmp_path)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+            assert other.stdout is not None
+            assert other.stdout.readline() == "held\n"
+            refused(tmp_path, "another process")
+            other.kill()
+            other.wait()
+            with Store(tmp_path) as store:
+                assert store.candidates() == []
+
+    def test_another_thread_lets_go(self, tmp_path: Path) -> None:
+        held = lock_study(tmp_path)
+        thread = threading.Thread(target=held.release)
+        thread.start()
+        thread.join()
+        lock_study(tmp_path).release()
 
     def test_twice_in_one_process(self, tmp_path: Path) -> None:
         with Store(tmp_path):

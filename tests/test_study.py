@@ -26,6 +26,7 @@ from lossmith.study import Candidate, EvolveSettings, Outcome, Progress, Result,
 from lossmith.study import config as settings_module
 from lossmith.study import runner as runner_module
 from lossmith.study import study as study_module
+from lossmith.study.agreement import Agreement, reconciled
 from lossmith.study.config import read_toml, validated, write_toml
 from lossmith.study.store import Store
 from lossmith.theory import is_trainable
@@ -401,6 +402,76 @@ class TestSettingsOfAStudy:
             study.store.write([("DELETE FROM setting", ())])
         with pytest.raises(InputError, match="holds candidates but no settings; start in another directory"):
             Study(tmp_path, classes=10, population=4)
+
+
+KEPT: dict[str, Any] = {"classes": 10, "digest": "d", "data": {"source": "a"}, "search": {"generations": 4, "lr": None}}
+SHORT: dict[str, Any] = {"classes": 10, "digest": "d", "data": {"source": "a"}, "search": {"generations": 4}}
+
+
+def changed(document: dict[str, Any], part: str, key: str, value: Any) -> dict[str, Any]:
+    return {**document, part: {**document[part], key: value}}
+
+
+class TestAgreement:
+    """The one function that decides what a study goes on with; it reads and writes nothing."""
+
+    place = Path("absent")
+
+    def test_a_new_one(self) -> None:
+        found = reconciled(KEPT, None, None, {}, 0, self.place)
+        assert found == Agreement(KEPT, changes_file=True, changes_store=True, is_longer=False)
+
+    def test_tuples_are_lists(self) -> None:
+        assert reconciled({"a": (1, 2)}, None, None, {}, 0, self.place).document == {"a": [1, 2]}
+
+    def test_alike(self) -> None:
+        found = reconciled(KEPT, KEPT, SHORT, {}, 4, self.place)
+        assert found == Agreement(KEPT, changes_file=False, changes_store=False, is_longer=False)
+
+    def test_a_lost_file(self) -> None:
+        assert reconciled(KEPT, KEPT, None, {}, 4, self.place).changes_file
+
+    def test_longer(self) -> None:
+        wanted = changed(KEPT, "search", "generations", 5)
+        found = reconciled(wanted, KEPT, SHORT, {}, 4, self.place)
+        assert found == Agreement(wanted, changes_file=True, changes_store=True, is_longer=True)
+        # Killed between the file and the database: only the database is behind.
+        written = changed(SHORT, "search", "generations", 5)
+        found = reconciled(wanted, KEPT, written, {}, 4, self.place)
+        assert found == Agreement(wanted, changes_file=False, changes_store=True, is_longer=True)
+
+    @pytest.mark.parametrize(("done", "wanted", "fits"), [(4, 3, False), (3, 3, True), (0, 1, True)])
+    def test_shorter_but_not_than_what_is_done(self, done: int, wanted: int, fits: bool) -> None:
+        document = changed(KEPT, "search", "generations", wanted)
+        if fits:
+            assert reconciled(document, KEPT, SHORT, {}, done, self.place).document == document
+        else:
+            with pytest.raises(InputError, match=f"has {done} generations already.*give at least {done}"):
+                reconciled(document, KEPT, SHORT, {}, done, self.place)
+
+    def test_data_at_another_place_is_the_same_by_its_digest(self) -> None:
+        moved = changed(KEPT, "data", "source", "b")
+        assert not reconciled(moved, KEPT, SHORT, {}, 4, self.place).is_longer
+        with pytest.raises(InputError, match="digests differ"):
+            reconciled({**moved, "digest": "e"}, KEPT, SHORT, {}, 4, self.place)
+        without = {key: value for key, value in KEPT.items() if key != "digest"}
+        with pytest.raises(InputError, match=r"data\.source = 'a', not 'b'"):
+            reconciled(changed(without, "data", "source", "b"), without, None, {}, 4, self.place)
+
+    def test_what_an_older_version_did_not_hold(self) -> None:
+        wanted = changed(KEPT, "search", "seed", 0)
+        found = reconciled(wanted, KEPT, SHORT, {"search": {"seed": 0}}, 4, self.place)
+        assert found.document == wanted
+        with pytest.raises(InputError, match=r"search\.seed = None, not 0"):
+            reconciled(wanted, KEPT, SHORT, {}, 4, self.place)
+
+    def test_a_file_changed_by_hand(self) -> None:
+        with pytest.raises(InputError, match=r"study\.toml was changed.*classes is 9 there, the study has 10"):
+            reconciled(KEPT, KEPT, {**SHORT, "classes": 9}, {}, 4, self.place)
+
+    def test_candidates_without_settings(self) -> None:
+        with pytest.raises(InputError, match="holds candidates but no settings"):
+            reconciled(KEPT, None, None, {}, 1, self.place)
 
 
 class TestReplay:

@@ -131,7 +131,7 @@ class Study:
     def tell(self, candidate: Candidate, fitness: float, figures: Mapping[str, float] | None = None) -> None:
         """Record the fitness of a candidate (higher is better); a fitness that is not finite counts as diverged.
 
-        ``figures`` are recorded beside it, for :meth:`front`.
+        ``figures`` are recorded beside it, for :meth:`pareto_front`.
 
         Raises:
             InputError: if the candidate is not one that waits for a fitness.

@@ -1,6 +1,6 @@
 """Studies: the search for a loss, stored and resumable."""
 
-from lossmith.search.objective import Objective
+from lossmith.analysis import Objective
 from lossmith.study.comparison import CompareSettings, compare_losses
 from lossmith.study.config import EvolveSettings, RunSettings
 from lossmith.study.evolve import Outcome, Progress, evolve

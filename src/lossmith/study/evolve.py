@@ -19,12 +19,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lossmith.analysis import Objective, figures, objective_name
 from lossmith.data import DataSettings, Source, find_max_pixel, open_source, part_sizes, search_parts, test_part
 from lossmith.errors import InputError
 from lossmith.losses import Loss, cross_entropy, save
 from lossmith.losses.files import write_json
+from lossmith.metrics import recorded
 from lossmith.nets import check_name, check_network, network_factory
-from lossmith.search.objective import Objective, figures
 from lossmith.seeds import derive
 from lossmith.study.config import EvolveSettings, with_data
 from lossmith.study.pareto import FILE, PRUNED, pareto_document
@@ -131,7 +132,7 @@ def _agree_on(study: Study, objective: Objective | None) -> None:
     Raises:
         InputError: if it has another one.
     """
-    name = None if objective is None else getattr(objective, "__qualname__", type(objective).__qualname__)
+    name = None if objective is None else objective_name(objective)
     stored = study.store.setting("objective")
     if stored is None and not study.candidates():
         study.store.set("objective", {"function": name})
@@ -417,10 +418,7 @@ class _Work:
                     "network"
                 )
         lost = (trained.diverged.cpu() | ~found["fitness"].isfinite()).reshape(len(losses), -1).any(1)
-        lists = {
-            name: torch.where(values.isfinite(), values, 0.0).reshape(len(losses), -1).tolist()
-            for name, values in found.items()
-        }
+        lists = {name: recorded(values).reshape(len(losses), -1).tolist() for name, values in found.items()}
         rows = [{name: values[place] for name, values in lists.items()} for place in range(len(losses))]
         seconds = time.perf_counter() - started
         self.seconds["training"] += seconds

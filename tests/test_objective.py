@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import pickle
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +22,7 @@ from lossmith.analysis import (
     RobustAccuracy,
     Weighted,
     figures,
+    objective_name,
 )
 from lossmith.analysis.adversarial import fgsm_correct
 from lossmith.data import DataSettings, Source, open_source, search_parts
@@ -115,6 +117,27 @@ class TestObjectives:
         key = settings.get("metric", "accuracy")
         if key != "weighted":
             assert torch.equal(found["fitness"], found[key])
+
+    @pytest.mark.parametrize(
+        ("objective", "name"),
+        [
+            (accuracy, "accuracy"),
+            (balanced_accuracy, "balanced_accuracy"),
+            (RobustAccuracy(0.1), "robust_accuracy(0.1, worst)"),
+            (Weighted(accuracy, RobustAccuracy(0.05, "loss"), 0.3),
+             "weighted(accuracy, robust_accuracy(0.05, loss), 0.3)"),
+            (Recording(accuracy, (balanced_accuracy,)), "recording(accuracy, balanced_accuracy)"),
+            (ObjectiveSettings(metric="weighted", record=("balanced-accuracy",)).build(),
+             "recording(weighted(accuracy, robust_accuracy(0.1, worst), 0.5), balanced_accuracy)"),
+        ],
+    )  # fmt: skip
+    def test_pickled_and_named(self, parts: tuple[Trained, Tensor, Tensor], objective: Any, name: str) -> None:
+        again = pickle.loads(pickle.dumps(objective))  # noqa: S301
+        assert again == objective
+        assert objective_name(again) == name
+        first, second = figures(objective(*parts)), figures(again(*parts))
+        assert first.keys() == second.keys()
+        assert all(torch.equal(first[key], second[key]) for key in first)
 
     def test_no_images(self, parts: tuple[Trained, Tensor, Tensor]) -> None:
         trained, inputs, targets = parts

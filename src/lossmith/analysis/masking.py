@@ -69,7 +69,7 @@ class Masking:
 
     @staticmethod
     def from_json(document: dict[str, Any]) -> Masking:
-        """What :meth:`to_json` told; its signs follow from the figures."""
+        """The witnesses of :meth:`to_json`; its signs follow from them."""
         return Masking(**{one.name: document[one.name] for one in fields(Masking)})
 
     def to_json(self) -> dict[str, Any]:

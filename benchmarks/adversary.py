@@ -18,12 +18,17 @@ from typing import Any
 
 import torch
 
-from lossmith.analysis.basin import basin
-from lossmith.analysis.robustness import AttackPlan, robustness
-from lossmith.analysis.trained import train_loss
+from lossmith.analysis import (
+    AttackPlan,
+    MetricObjective,
+    Objective,
+    ObjectiveSettings,
+    basin,
+    robustness,
+    train_loss,
+)
 from lossmith.data import DataSettings
 from lossmith.losses import Loss, cross_entropy
-from lossmith.search import Objective, ObjectiveSettings, accuracy
 from lossmith.study import EvolveSettings
 from lossmith.study.problem import Problem
 from lossmith.training import Recipe, train
@@ -59,9 +64,10 @@ def measured() -> dict[str, Any]:
     def candidates(objective: Objective, recipe: Recipe = settings.recipe) -> Callable[[], Any]:
         return lambda: objective(train(job.task, losses, seeds, recipe), *job.validation)
 
+    accuracy = MetricObjective("accuracy")
     plain = candidates(accuracy)
     robust = {
-        name: candidates(ObjectiveSettings.model_validate({"objective": "robust-accuracy", "gradient": name}).build())
+        name: candidates(ObjectiveSettings.model_validate({"metric": "robust-accuracy", "gradient": name}).build())
         for name in ("worst", "loss")
     }
     adversaries = {

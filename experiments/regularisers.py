@@ -56,7 +56,7 @@ import torch
 from matplotlib.figure import Figure
 from scipy import stats
 
-from lossmith.analysis.baselines import Axis
+from lossmith.analysis import Axis
 from lossmith.cli.flags import settings_document
 from lossmith.data import open_source
 from lossmith.losses import Loss, Term, cross_entropy

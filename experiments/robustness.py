@@ -69,7 +69,9 @@ from numpy.typing import NDArray
 from lossmith.analysis.basin import Basin, basin
 from lossmith.analysis.corruption import Corruption, input_noise, silenced_units, weight_noise
 from lossmith.analysis.masking import Masking
-from lossmith.analysis.robustness import AttackPlan, Robustness, robustness
+from lossmith.analysis.objective import ObjectiveSettings, figures
+from lossmith.analysis.plans import AttackPlan
+from lossmith.analysis.robustness import Robustness, robustness
 from lossmith.analysis.trained import TrainedLoss, train_loss
 from lossmith.data import DataSettings
 from lossmith.losses import Loss, cross_entropy
@@ -78,8 +80,7 @@ from lossmith.metrics.statistics import welch
 from lossmith.nets import ModelSettings
 from lossmith.report import plot_attacks, save_figure
 from lossmith.report.minima import plot_basin, plot_corruption
-from lossmith.search import ObjectiveSettings, SearchSettings
-from lossmith.search.objective import figures
+from lossmith.search import SearchSettings
 from lossmith.seeds import derive
 from lossmith.study import EvolveSettings, RunSettings, evolve
 from lossmith.study.problem import Problem

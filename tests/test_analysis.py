@@ -20,13 +20,15 @@ from torch import Tensor, nn
 
 from lossmith.analysis import Axis, Comparison, Family, Plan, baselines, compare, fixed, learning_rates
 from lossmith.analysis.baselines import bootstrapping
+from lossmith.analysis.curves import LONGEST
 from lossmith.errors import InputError
 from lossmith.losses import Loss, Term, cross_entropy, mae, mse
-from lossmith.metrics.statistics import calibration_error, holm, negative_log_likelihood, temperature, welch
+from lossmith.metrics.calibration import calibration_error, negative_log_likelihood, temperature
+from lossmith.metrics.statistics import holm, welch
 from lossmith.seeds import derive
 from lossmith.training import Recipe, Task, Way, accuracy, repeated, train
 
-module: Any = importlib.import_module("lossmith.analysis.comparison")
+trained_module: Any = importlib.import_module("lossmith.analysis.trained")
 
 probabilities = st.lists(st.floats(0, 1), min_size=1, max_size=30)
 
@@ -483,7 +485,7 @@ def compared(
     plan: Plan = PLAN,
     **callbacks: Any,
 ) -> Comparison:
-    monkeypatch.setattr(module, "train", training)
+    monkeypatch.setattr(trained_module, "train", training)
 
     def test() -> tuple[Tensor, Tensor]:
         training.events.append("test")
@@ -494,7 +496,7 @@ def compared(
 
 def rugged(number: int) -> Landscape:
     """Any value anywhere, the same for all seeds; rising in the epochs in half of all places."""
-    longest = float(EPOCHS * 2**module.LONGEST)
+    longest = float(EPOCHS * 2**LONGEST)
 
     def landscape(at: At) -> float:
         place = random.Random(f"{number} {at.kind} {at.strength} {at.rate}")
@@ -519,7 +521,7 @@ def neighbors(tried: Tried, axis: Axis | None, stop: int) -> set[Tried]:
     if axis is not None:
         moved = (strength - 1, strength + 1)
         found |= {(kind, other, rate, epochs) for other in moved if axis.lowest <= other <= axis.highest}
-    if stop == epochs and epochs < EPOCHS * 2**module.LONGEST:
+    if stop == epochs and epochs < EPOCHS * 2**LONGEST:
         found.add((kind, strength, rate, 2 * epochs))
     return found
 
@@ -585,7 +587,7 @@ class TestTuning:
         training = FakeTraining(hills(second=peak(100 * toward, 100 * toward, 1000, 221)))
         result = compared(monkeypatch, training, [FIRST, family_of("second", AXIS, baseline=True)])
         mine = [setting for setting in training.settings if setting[0] == "second"]
-        most = EPOCHS * 2**module.LONGEST
+        most = EPOCHS * 2**LONGEST
         assert max(mine, key=lambda s: (toward * (s[1] + s[2]), s[3])) == ("second", strength, rate, most)
         assert all(AXIS.lowest <= setting[1] <= AXIS.highest for setting in mine)
         assert all(-8 <= setting[2] <= 6 for setting in mine)

@@ -13,10 +13,8 @@ import torch
 from packaging.requirements import Requirement
 from torch import Tensor, nn
 
+from lossmith.analysis import AttackPlan, Masking, TrainedLoss, robustness, train_loss
 from lossmith.analysis.adversarial import fgsm_correct, pgd_correct
-from lossmith.analysis.masking import Masking
-from lossmith.analysis.robustness import AttackPlan, robustness
-from lossmith.analysis.trained import TrainedLoss, train_loss
 from lossmith.attacks import (
     GRADIENTS,
     checked_epsilon,

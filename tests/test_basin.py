@@ -19,13 +19,13 @@ from torch.func import functional_call
 from lossmith.analysis import hessian as hessians
 from lossmith.analysis import perturbations
 from lossmith.analysis.basin import Basin, basin, check_slices, width
-from lossmith.analysis.contrasts import contrasts_with_first
 from lossmith.analysis.hessian import largest_eigenvalues
 from lossmith.analysis.perturbations import filter_noise, moved
 from lossmith.analysis.trained import TrainedLoss
 from lossmith.cli.basin import run
 from lossmith.errors import InputError
 from lossmith.losses import cross_entropy, mse
+from lossmith.metrics.statistics import contrasts_with_first
 from lossmith.nets import Normalize
 from lossmith.report import save_figure
 from lossmith.report.minima import plot_basin

@@ -22,7 +22,7 @@ import torch
 from PIL import Image
 from pydantic import BaseModel
 
-from lossmith.analysis import Family, fixed
+from lossmith.analysis import Family, ObjectiveSettings, fixed
 from lossmith.analysis.trained import train_loss
 from lossmith.cli import COMMANDS, main
 from lossmith.cli.arguments import parse
@@ -39,7 +39,7 @@ from lossmith.cli.trace import TraceLosses
 from lossmith.data import DataSettings
 from lossmith.losses import NAMES, Loss, cross_entropy, find, load, mae, mse, save, taylor
 from lossmith.nets import ModelSettings
-from lossmith.search import ObjectiveSettings, SearchSettings
+from lossmith.search import SearchSettings
 from lossmith.seeds import derive
 from lossmith.study import CompareSettings, EvolveSettings, Progress, RunSettings, Study
 from lossmith.study.problem import Problem

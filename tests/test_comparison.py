@@ -12,21 +12,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from lossmith.analysis import Comparison, Family, Plan, fixed
+from lossmith.analysis import Comparison, Family, MetricObjective, Plan, figures, fixed
 from lossmith.data import Source, open_source, search_parts
 from lossmith.data import test_part as part_for_tests
 from lossmith.errors import InputError
 from lossmith.losses import Loss, cross_entropy, load, mae, mse, save, taylor
 from lossmith.nets import ModelSettings
-from lossmith.search import accuracy as measured_accuracy
-from lossmith.search.objective import figures
 from lossmith.study import CompareSettings, EvolveSettings, compare_losses, evolve
 from lossmith.study.comparison import RIVAL, conflicts, provenance, settings_of
 from lossmith.study.config import validated, with_data
 from lossmith.study.store import Store
 
 comparison: Any = importlib.import_module("lossmith.study.comparison")
-evaluation: Any = importlib.import_module("lossmith.analysis.comparison")
+training: Any = importlib.import_module("lossmith.analysis.trained")
+judging: Any = importlib.import_module("lossmith.analysis.judging")
 problems: Any = importlib.import_module("lossmith.study.problem")
 runner: Any = importlib.import_module("lossmith.study.runner")
 
@@ -185,7 +184,7 @@ class TestRefusals:
         def train(*_: Any, **__: Any) -> None:
             raise AssertionError("something was trained")
 
-        for module in (evaluation, runner):
+        for module in (training, runner):
             monkeypatch.setattr(module, "train", train)
 
     def refuse(self, tmp_path: Path, npz: Path, match: str, losses: dict[str, Loss], **named: Any) -> None:
@@ -270,7 +269,7 @@ class TestCompareLosses:
     ) -> None:
         first = compare_losses({"mine": mae()}, tiny(npz), tmp_path / "out", RIVALRY)
         before = (tmp_path / "out" / "comparison.json").read_bytes()
-        spies = [Spy(monkeypatch, module, "train") for module in (evaluation, runner)]
+        spies = [Spy(monkeypatch, module, "train") for module in (training, runner)]
         second = compare_losses({"mine": mae()}, tiny(npz), tmp_path / "out", RIVALRY)
         assert [spy.calls for spy in spies] == [0, 0]
         assert second.to_json() == first.to_json()
@@ -278,7 +277,7 @@ class TestCompareLosses:
 
     def test_a_run_that_was_stopped_goes_on(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, npz: Path) -> None:
         settings = tiny(npz, run={"chunk": 2})
-        spy = Spy(monkeypatch, evaluation, "train")
+        spy = Spy(monkeypatch, training, "train")
         whole = compare_losses({"mine": mae()}, settings, tmp_path / "whole", OPTIONS)
         trainings = spy.calls
         for stop in (0, trainings // 3, trainings - 1):
@@ -303,12 +302,12 @@ class TestCompareLosses:
             return part_for_tests(*arguments)
 
         def train(task: Any, *arguments: Any, **named: Any) -> Any:
-            events.append("tuning" if len(arguments) > 4 else "final")  # the monitored samples come fifth
+            events.append("final" if named["monitor"] is None else "tuning")
             return inner(task, *arguments, **named)
 
-        inner = evaluation.train
+        inner = training.train
         monkeypatch.setattr(problems, "test_part", part)
-        monkeypatch.setattr(evaluation, "train", train)
+        monkeypatch.setattr(training, "train", train)
         compare_losses({"mine": mae()}, tiny(npz), tmp_path / "out", OPTIONS)
         assert [name for place, name in enumerate(events) if [name] != events[place - 1 : place]] == [
             "tuning",
@@ -326,8 +325,8 @@ class TestCompareLosses:
             seen.append(targets)
             return torch.as_tensor(inner(logits, targets))
 
-        inner = evaluation.accuracy
-        monkeypatch.setattr(evaluation, "accuracy", accuracy)
+        inner = judging.accuracy
+        monkeypatch.setattr(judging, "accuracy", accuracy)
         compare_losses({"mine": mae()}, tiny(npz, data={"label_noise": 0.9}), tmp_path / "out", OPTIONS)
         clean = torch.arange(45) % CLASSES
         assert any(torch.equal(targets, clean) for targets in seen)
@@ -369,7 +368,7 @@ class TestCompareLosses:
     def test_other_data_settings_are_another_comparison(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, npz: Path
     ) -> None:
-        spy = Spy(monkeypatch, evaluation, "train")
+        spy = Spy(monkeypatch, training, "train")
         compare_losses({"mine": mae()}, tiny(npz), tmp_path / "out", OPTIONS)
         changes: list[dict[str, Any]] = [{"data": {"split_seed": 1}}, {"recipe": {"momentum": 0.5}}]
         for number, changed in enumerate(changes):
@@ -386,7 +385,7 @@ class TestCompareLosses:
         """More finalists and seeds are trained; the settings that were tried already are not tried again."""
         compare_losses({"mine": mae()}, tiny(npz), tmp_path / "out", OPTIONS)
         phases: list[str] = []
-        spy = Spy(monkeypatch, evaluation, "train")
+        spy = Spy(monkeypatch, training, "train")
         more = OPTIONS.model_copy(update={"tuning_finalists": 2, "tuning_finalist_seeds": 2})
         result = compare_losses(
             {"mine": mae()}, tiny(npz), tmp_path / "out", more, report=lambda phase, _: phases.append(phase)
@@ -486,7 +485,7 @@ class TestNoTestSampleInTheSearch:
 
         def objective(trained: Any, inputs: Tensor, targets: Tensor) -> Tensor:
             seen.append(inputs)
-            return figures(measured_accuracy(trained, inputs, targets))["fitness"]
+            return figures(MetricObjective("accuracy")(trained, inputs, targets))["fitness"]
 
         inner = runner.train
         monkeypatch.setattr(runner, "train", train)

@@ -15,16 +15,14 @@ from torch import Tensor, nn
 from lossmith.analysis import perturbations
 from lossmith.analysis.corruption import (
     INPUT,
-    SILENCED,
     WEIGHT,
     Corruption,
-    hidden_layers,
     input_noise,
-    silence,
     silenced_units,
     spread,
     weight_noise,
 )
+from lossmith.analysis.silencing import SILENCED, hidden_layers, silence
 from lossmith.analysis.trained import TrainedLoss
 from lossmith.cli.corruption import run
 from lossmith.errors import InputError

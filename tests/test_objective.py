@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import pickle
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,19 +15,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from lossmith.analysis import (
+    MetricObjective,
+    ObjectiveSettings,
+    Recording,
+    RobustAccuracy,
+    Weighted,
+    figures,
+    objective_name,
+)
 from lossmith.analysis.adversarial import fgsm_correct
 from lossmith.data import DataSettings, Source, open_source, search_parts
 from lossmith.errors import InputError
 from lossmith.losses import Loss, baikal, cross_entropy, load, mse
 from lossmith.nets import ModelSettings, network_factory
-from lossmith.search import ObjectiveSettings, accuracy, balanced_accuracy, recording, robust_accuracy, weighted
-from lossmith.search.objective import figures
 from lossmith.study import EvolveSettings, Study, evolve
 from lossmith.study.config import validated
 from lossmith.study.pareto import export_pareto, figure_pair, mean_figure, pareto_front, read_pareto
 from lossmith.study.store import Store
 from lossmith.training import Recipe, Task, Trained, train
 from lossmith.training import accuracy as share_of_right
+
+accuracy, balanced_accuracy = MetricObjective("accuracy"), MetricObjective("balanced-accuracy")
 
 
 @pytest.fixture(scope="module")
@@ -69,21 +79,21 @@ class TestObjectives:
     @pytest.mark.parametrize("gradient", ["worst", "loss", "cross-entropy", "margin"])
     def test_robust_accuracy(self, parts: tuple[Trained, Tensor, Tensor], gradient: str) -> None:
         trained, inputs, targets = parts
-        value = figures(robust_accuracy(0.1, gradient)(*parts))["robust-accuracy"]
+        value = figures(RobustAccuracy(0.1, gradient)(*parts))["robust-accuracy"]
         names = ("loss", "cross-entropy", "margin") if gradient == "worst" else (gradient,)
         _, survived, _ = fgsm_correct(trained.networks, trained.losses, inputs, targets, [0.1], 16.0, names)
         assert torch.equal(value, survived[0].all(0).double().mean(-1))
         clean = figures(accuracy(*parts))["fitness"]
         assert (value < clean - 0.1).all()
-        torch.testing.assert_close(figures(robust_accuracy(0.0, gradient)(*parts))["fitness"], clean, rtol=0, atol=0)
+        torch.testing.assert_close(figures(RobustAccuracy(0.0, gradient)(*parts))["fitness"], clean, rtol=0, atol=0)
 
     def test_weighted(self, parts: tuple[Trained, Tensor, Tensor]) -> None:
-        both = figures(weighted(accuracy, robust_accuracy(0.1), 0.25)(*parts))
+        both = figures(Weighted(accuracy, RobustAccuracy(0.1), 0.25)(*parts))
         assert both.keys() == {"fitness", "accuracy", "robust-accuracy"}
         torch.testing.assert_close(both["fitness"], 0.75 * both["accuracy"] + 0.25 * both["robust-accuracy"])
 
     def test_recording_has_no_say(self, parts: tuple[Trained, Tensor, Tensor]) -> None:
-        found = figures(recording(accuracy, [balanced_accuracy])(*parts))
+        found = figures(Recording(accuracy, (balanced_accuracy,))(*parts))
         assert found.keys() == {"fitness", "accuracy", "balanced-accuracy"}
         assert torch.equal(found["fitness"], found["accuracy"])
 
@@ -108,18 +118,39 @@ class TestObjectives:
         if key != "weighted":
             assert torch.equal(found["fitness"], found[key])
 
+    @pytest.mark.parametrize(
+        ("objective", "name"),
+        [
+            (accuracy, "accuracy"),
+            (balanced_accuracy, "balanced_accuracy"),
+            (RobustAccuracy(0.1), "robust_accuracy(0.1, worst)"),
+            (Weighted(accuracy, RobustAccuracy(0.05, "loss"), 0.3),
+             "weighted(accuracy, robust_accuracy(0.05, loss), 0.3)"),
+            (Recording(accuracy, (balanced_accuracy,)), "recording(accuracy, balanced_accuracy)"),
+            (ObjectiveSettings(metric="weighted", record=("balanced-accuracy",)).build(),
+             "recording(weighted(accuracy, robust_accuracy(0.1, worst), 0.5), balanced_accuracy)"),
+        ],
+    )  # fmt: skip
+    def test_pickled_and_named(self, parts: tuple[Trained, Tensor, Tensor], objective: Any, name: str) -> None:
+        again = pickle.loads(pickle.dumps(objective))  # noqa: S301
+        assert again == objective
+        assert objective_name(again) == name
+        first, second = figures(objective(*parts)), figures(again(*parts))
+        assert first.keys() == second.keys()
+        assert all(torch.equal(first[key], second[key]) for key in first)
+
     def test_no_images(self, parts: tuple[Trained, Tensor, Tensor]) -> None:
         trained, inputs, targets = parts
         blind = Trained(trained.networks, trained.diverged, None, trained.losses)
         with pytest.raises(InputError, match="robust accuracy needs images with pixels in"):
-            robust_accuracy(0.1)(blind, inputs, targets)
+            RobustAccuracy(0.1)(blind, inputs, targets)
 
     @pytest.mark.parametrize(
         ("make", "sentence"),
         [
-            (lambda: robust_accuracy(-0.1), "epsilon is -0.1"),
-            (lambda: robust_accuracy(0.1, "steepest"), "there is no gradient 'steepest'; give worst, loss"),
-            (lambda: weighted(accuracy, accuracy, 1.5), "the weight is 1.5"),
+            (lambda: RobustAccuracy(-0.1), "epsilon is -0.1"),
+            (lambda: RobustAccuracy(0.1, "steepest"), "there is no gradient 'steepest'; give worst, loss"),
+            (lambda: Weighted(accuracy, accuracy, 1.5), "the weight is 1.5"),
             (lambda: figures({"accuracy": torch.ones(1)}), 'gave accuracy; one of its figures must be "fitness"'),
         ],
     )
@@ -295,7 +326,7 @@ class TestStudies:
 
     def test_from_python(self, tmp_path: Path) -> None:
         def mine(trained: Trained, inputs: Tensor, targets: Tensor) -> Mapping[str, Tensor]:
-            found = figures(robust_accuracy(0.05)(trained, inputs, targets))
+            found = figures(RobustAccuracy(0.05)(trained, inputs, targets))
             return {"fitness": found["fitness"], "twice": 2 * found["fitness"]}
 
         evolve(tmp_path / "study", settings_of(objective={"metric": "accuracy"}), objective=mine)
@@ -337,7 +368,7 @@ def test_a_study_goes_on_with_its_objective_only(tmp_path: Path) -> None:
     place = tmp_path / "own"
     outcome = evolve(place, settings, objective=mine)
     assert outcome.provenance["objective"].endswith("mine")
-    for other in (None, accuracy, robust_accuracy(0.1)):
+    for other in (None, accuracy, RobustAccuracy(0.1)):
         with pytest.raises(InputError, match=r"begun with another objective \(the function .*mine, not"):
             evolve(place, longer, objective=other)
     evolve(place, longer, objective=mine)
@@ -345,7 +376,7 @@ def test_a_study_goes_on_with_its_objective_only(tmp_path: Path) -> None:
     assert evolve(plain, settings).provenance["objective"] is None
     with pytest.raises(InputError, match=r"that of its settings, not the function .*mine"):
         evolve(plain, longer, objective=mine)
-    combined = weighted(accuracy, robust_accuracy(0.05, "loss"), 0.3)
+    combined = Weighted(accuracy, RobustAccuracy(0.05, "loss"), 0.3)
     named = evolve(tmp_path / "named", settings, objective=combined).provenance["objective"]
     assert named == "weighted(accuracy, robust_accuracy(0.05, loss), 0.3)"
 
@@ -368,6 +399,6 @@ def test_pairs_of_losses_share_their_networks() -> None:
     values = []
     for losses in itertools.permutations([cross_entropy(), mse()]):
         trained = train(task, Loss.stack(losses), [1, 1], Recipe(epochs=2))
-        measured = figures(robust_accuracy(0.1)(trained, found.validation.inputs, found.validation.targets))
+        measured = figures(RobustAccuracy(0.1)(trained, found.validation.inputs, found.validation.targets))
         values.append(measured["fitness"])
     assert torch.equal(values[0], values[1].flip(0))

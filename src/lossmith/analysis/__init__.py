@@ -1,21 +1,85 @@
-"""What a loss is worth: comparisons that return rows; drawing and storing them happens elsewhere."""
+"""What a loss is worth and what it does: objectives, comparisons and looks at networks, as records.
 
-from lossmith.analysis.baselines import Axis, Family, baselines, fixed, learning_rates
-from lossmith.analysis.comparison import Comparison, Pair, Plan, Row, compare
+Drawing and storing them happens elsewhere.
+"""
+
+from lossmith.analysis.baselines import Family, baselines, fixed, learning_rates
+from lossmith.analysis.basin import Basin, basin, check_slices
+from lossmith.analysis.comparison import compare
+from lossmith.analysis.corruption import (
+    Corruption,
+    check_corruption,
+    corruption_document,
+    corruptions_of,
+    input_noise,
+    silenced_units,
+    weight_noise,
+)
+from lossmith.analysis.masking import Masking
+from lossmith.analysis.objective import (
+    MetricObjective,
+    Objective,
+    ObjectiveSettings,
+    Recording,
+    RobustAccuracy,
+    Weighted,
+    figures,
+    objective_name,
+)
+from lossmith.analysis.plans import AttackPlan
+from lossmith.analysis.records import Chunks, Comparison, Pair, Plan, Row
+from lossmith.analysis.robustness import Robustness, attack_contrasts, attack_document, robustness
+from lossmith.analysis.silencing import hidden_layers
 from lossmith.analysis.trace import FORMS, Trace, trace
+from lossmith.analysis.trained import TrainedLoss, train_each, train_loss
+from lossmith.analysis.tuning import Axis, Chosen, Grid, Setting, Tuner, mean_score
 
 __all__ = [
     "FORMS",
+    "AttackPlan",
     "Axis",
+    "Basin",
+    "Chosen",
+    "Chunks",
     "Comparison",
+    "Corruption",
     "Family",
+    "Grid",
+    "Masking",
+    "MetricObjective",
+    "Objective",
+    "ObjectiveSettings",
     "Pair",
     "Plan",
+    "Recording",
+    "RobustAccuracy",
+    "Robustness",
     "Row",
+    "Setting",
     "Trace",
+    "TrainedLoss",
+    "Tuner",
+    "Weighted",
+    "attack_contrasts",
+    "attack_document",
     "baselines",
+    "basin",
+    "check_corruption",
+    "check_slices",
     "compare",
+    "corruption_document",
+    "corruptions_of",
+    "figures",
     "fixed",
+    "hidden_layers",
+    "input_noise",
     "learning_rates",
+    "mean_score",
+    "objective_name",
+    "robustness",
+    "silenced_units",
     "trace",
+    "train_each",
+    "train_loss",
+    "weight_noise",
 ]

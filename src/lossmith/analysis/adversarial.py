@@ -8,6 +8,7 @@ from torch import Tensor
 from lossmith.attacks import GRADIENTS, floating, input_gradients, pgd, random_start, slopes
 from lossmith.attacks.steps import signed_step
 from lossmith.losses import Loss
+from lossmith.metrics import correct, finite
 from lossmith.training import Networks
 
 
@@ -25,10 +26,10 @@ def fgsm_correct(
     Args:
         networks: P networks.
         losses: The losses they were trained with, ``[P]``.
-        inputs: Images ``[N, C, H, W]``, pixels in [0, white].
+        inputs: Images ``[N, C, H, W]``, pixels in [0, max_pixel].
         targets: Class indices ``[N]``.
         epsilons: The E strengths.
-        white: Value of a white pixel.
+        max_pixel: Value of a white pixel.
         gradients: The G gradients that are followed.
 
     Returns:
@@ -40,9 +41,9 @@ def fgsm_correct(
         _fgsm_correct(some, losses[members], inputs, targets, epsilons, max_pixel, followed)
         for some, members in _apart(networks)
     ]
-    clean, survived, zero, finite = (torch.cat(one, -2) for one in zip(*parts, strict=True))
-    # As in the accuracy of a training: a network that gives a number that is not finite is wrong everywhere.
-    sound = finite.all(-1, keepdim=True)
+    clean, survived, zero = (torch.cat(one, -2) for one in zip(*(part[:3] for part in parts), strict=True))
+    # Parts of the samples do not know of each other, so what is not finite is decided for whole networks here.
+    sound = torch.cat([part[3] for part in parts])[:, None]
     return clean & sound, survived & sound, zero
 
 
@@ -56,14 +57,14 @@ def _fgsm_correct(
     gradients: Sequence[str],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     followed = slopes(losses.to(inputs.device), gradients)
-    clean, survived, zero, finite = [], [], [], []
+    clean, survived, zero, numbers = [], [], [], []
     rows = networks.rows(inputs)
     for x, y in zip(inputs.split(rows), targets.split(rows), strict=True):
         images = floating(x).expand(len(networks), *x.shape)
         logits, found = input_gradients(networks.forward, images, y, followed)
         right = correct(logits, y)
         clean.append(right)
-        finite.append(logits.isfinite().all(-1))
+        numbers.append(finite(logits))
         zero.append(torch.stack([gradient.flatten(2).abs().amax(-1) == 0 for gradient in found]))
         with torch.no_grad():
             after = [
@@ -73,7 +74,7 @@ def _fgsm_correct(
                 for epsilon in epsilons
             ]
         survived.append(torch.stack([torch.stack(row) for row in after]))
-    return torch.cat(clean, -1), torch.cat(survived, -1), torch.cat(zero, -1), torch.cat(finite, -1)
+    return torch.cat(clean, -1), torch.cat(survived, -1), torch.cat(zero, -1), torch.stack(numbers).all(0)
 
 
 def _apart(networks: Networks) -> list[tuple[Networks, slice]]:
@@ -138,8 +139,3 @@ def _pgd_correct(
             verdicts.append(standing[0])
         found.append(torch.stack(verdicts))
     return torch.cat(found, -1)
-
-
-def correct(logits: Tensor, targets: Tensor) -> Tensor:
-    """Whether each sample is classified rightly, ``[P, N]``, from logits ``[P, N, K]`` that are finite numbers."""
-    return (logits.argmax(-1) == targets) & logits.isfinite().all(-1)

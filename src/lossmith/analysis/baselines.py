@@ -8,28 +8,8 @@ from dataclasses import dataclass
 
 import torch
 
+from lossmith.analysis.tuning import Axis
 from lossmith.losses import Loss, Term, baikal, cross_entropy, focal, gce, mae, mse, poly
-
-
-@dataclass(frozen=True)
-class Axis:
-    """A grid of one strength, indexed by whole numbers so that it can be extended at either end.
-
-    Args:
-        name: What tables call the strength.
-        value: The strength at a place of the grid.
-        first: First place of the grid as it starts.
-        last: Last place of the grid as it starts.
-        lowest: Lowest place that it can be extended to.
-        highest: Highest place that it can be extended to.
-    """
-
-    name: str
-    value: Callable[[int], float]
-    first: int
-    last: int
-    lowest: int
-    highest: int
 
 
 @dataclass(frozen=True)

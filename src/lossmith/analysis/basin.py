@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,12 @@ from lossmith.analysis.hessian import largest_eigenvalues
 from lossmith.analysis.perturbations import along, batches, filter_noise, scores, sound
 from lossmith.analysis.trained import TrainedLoss
 from lossmith.errors import InputError
+from lossmith.metrics import from_lists, to_lists
+from lossmith.metrics.statistics import moments
 from lossmith.seeds import generator
+
+EIGENVALUE = "largest eigenvalue"
+WIDTHS = {0.99: "width at 99 %", 0.9: "width at 90 %"}
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,61 @@ class Basin:
         lengths, capped = zip(*found, strict=True)
         return np.reshape(lengths, shape), np.reshape(capped, shape)
 
+    @property
+    def clean(self) -> NDArray[np.float64]:
+        """Accuracy of the networks themselves, ``[S]``."""
+        return self.accuracy[:, 0, len(self.t) // 2]
+
+    def measures(self) -> dict[str, NDArray[np.float64]]:
+        """What is tested, a number for each network: mean widths of its slices, and the eigenvalue."""
+        widths = {title: self.width(share)[0].mean(1) for share, title in WIDTHS.items()}
+        return {**widths, EIGENVALUE: self.eigenvalue}
+
+    def figures(self) -> dict[str, Any]:
+        """Everything but the steps, as JSON; null where a network has diverged or a cross-entropy is infinite."""
+        widths = {}
+        for share, title in WIDTHS.items():
+            lengths, capped = self.width(share)
+            widths[title] = {**moments(lengths.mean(1)), "slices": to_lists(lengths), "capped": capped.tolist()}
+        return {
+            "diverged": self.diverged.tolist(),
+            "test_accuracy": moments(self.clean),
+            "accuracy": self._curve(self.accuracy),
+            "cross_entropy": self._curve(self.cross_entropy),
+            **widths,
+            EIGENVALUE: {**moments(self.eigenvalue), "converged": self.converged.tolist()},
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object."""
+        return {"t": to_lists(self.t), **self.figures()}
+
+    @staticmethod
+    def from_json(document: dict[str, Any]) -> Basin:
+        """The basin of :meth:`to_json`."""
+        diverged = np.array(document["diverged"], dtype=bool)
+        accuracy, cross_entropy = (from_lists(document[name]["values"]) for name in ("accuracy", "cross_entropy"))
+        # A network that was measured has no NaN, so that null stands for infinity there.
+        cross_entropy[np.isnan(cross_entropy) & ~diverged[:, None, None]] = np.inf
+        eigenvalue = document[EIGENVALUE]
+        return Basin(
+            np.array(document["t"], dtype=float),
+            accuracy,
+            cross_entropy,
+            from_lists(eigenvalue["values"]),
+            np.array(eigenvalue["converged"], dtype=bool),
+            diverged,
+        )
+
+    def _curve(self, values: NDArray[np.float64]) -> dict[str, Any]:
+        """Mean and standard deviation ``[T]`` over the slices of all sound networks, and the values ``[S, D, T]``."""
+        slices = values[~self.diverged].reshape(-1, len(self.t))
+        empty = np.full(len(self.t), np.nan)
+        with np.errstate(invalid="ignore"):
+            mean = slices.mean(0) if len(slices) else empty
+            std = slices.std(0, ddof=1) if len(slices) > 1 else empty
+        return {"mean": to_lists(mean), "std": to_lists(std), "n": len(slices), "values": to_lists(values)}
+
 
 def basin(
     trained_loss: TrainedLoss,
@@ -69,7 +130,7 @@ def basin(
         points: T, an odd number.
         seed: Decides the directions, and what the Hessian is computed on.
         hessian_samples: Samples of the Hessian, drawn at random if there are more; 0 leaves it out.
-        tick: Called with the share of the work that is done.
+        progress: Called with the share of the work that is done.
 
     Raises:
         InputError: if a number cannot be used, or the network cannot be differentiated twice.

@@ -3,34 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from lossmith.analysis.perturbations import (
-    NORMALIZATIONS,
     Batches,
-    Change,
     along,
     batches,
-    broadcast,
     filter_noise,
     perturbed_scores,
     scores,
     sound,
 )
+from lossmith.analysis.silencing import SILENCED, hidden_layers, silence
 from lossmith.analysis.trained import TrainedLoss
 from lossmith.errors import InputError
+from lossmith.metrics import from_lists, to_lists
+from lossmith.metrics.statistics import moments
 from lossmith.seeds import generator
 from lossmith.training import Networks
 
-INPUT, WEIGHT, SILENCED = KINDS = ("input noise", "weight noise", "silenced units")
+INPUT, WEIGHT = "input noise", "weight noise"
+KINDS = (INPUT, WEIGHT, SILENCED)
 BLOCK = 1024
-LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,62 @@ class Corruption:
     clean: NDArray[np.float64]
     accuracy: NDArray[np.float64]
 
+    def measures(self) -> dict[str, NDArray[np.float64]]:
+        """What is tested, a number for each network: its draws averaged. At level 0 there is nothing to test."""
+        means = self.accuracy.mean(2).T
+        return {measure(self.kind, level): mean for level, mean in zip(self.levels, means, strict=True) if level}
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object, as of :func:`corruption_document` for one kind."""
+        return corruption_document([self])
+
+    @staticmethod
+    def from_json(document: dict[str, Any]) -> Corruption:
+        """The corruption of :meth:`to_json`."""
+        (found,) = corruptions_of(document)
+        return found
+
+
+def measure(kind: str, level: float) -> str:
+    """What tests call a level of a kind of damage."""
+    return f"{kind} {level:g}"
+
+
+def corruption_document(corruptions: Sequence[Corruption]) -> dict[str, Any]:
+    """One loss under several kinds of damage, as JSON; null where a network has diverged."""
+    clean = corruptions[0].clean
+    return {
+        "diverged": np.isnan(clean).tolist(),
+        "test_accuracy": moments(clean),
+        "damage": [
+            {
+                "kind": corruption.kind,
+                "level": float(level),
+                **moments(corruption.accuracy[:, place].mean(1)),
+                "draws": to_lists(corruption.accuracy[:, place]),
+            }
+            for corruption in corruptions
+            for place, level in enumerate(corruption.levels)
+        ],
+    }
+
+
+def corruptions_of(document: dict[str, Any]) -> list[Corruption]:
+    """The kinds of damage of :func:`corruption_document`; one without any level is not among them."""
+    clean = from_lists(document["test_accuracy"]["values"])
+    kinds: dict[str, list[dict[str, Any]]] = {}
+    for row in document["damage"]:
+        kinds.setdefault(row["kind"], []).append(row)
+    return [
+        Corruption(
+            kind,
+            np.array([row["level"] for row in rows], dtype=float),
+            clean,
+            np.stack([from_lists(row["draws"]) for row in rows], 1),
+        )
+        for kind, rows in kinds.items()
+    ]
+
 
 def input_noise(
     trained_loss: TrainedLoss,
@@ -62,8 +118,8 @@ def input_noise(
 ) -> Corruption:
     """Accuracy under Gaussian noise of standard deviation ``level · unit`` on the inputs.
 
-    The unit of images is the white pixel, and noisy pixels are clipped to ``[0, white]``; that of other inputs is each
-    feature's own standard deviation, and nothing is clipped. The noise of a draw is the same for every network of
+    The unit of images is the white pixel, and noisy pixels are clipped to ``[0, max_pixel]``; that of other inputs is
+    each feature's own standard deviation, and nothing is clipped. The noise of a draw is the same for every network of
     every loss, and at every level but for its size.
 
     Args:
@@ -73,7 +129,7 @@ def input_noise(
         levels: Standard deviations of the noise in the unit.
         draws: R, how often noise is drawn.
         seed: Decides the noise.
-        white: Value of a white pixel, if the inputs are images.
+        max_pixel: Value of a white pixel, if the inputs are images.
         reference: Inputs ``[M, …]`` whose standard deviations are the unit of other inputs; ``inputs`` without it.
 
     Raises:
@@ -161,91 +217,6 @@ def silenced_units(
 def spread(inputs: Tensor) -> Tensor:
     """Standard deviation of each feature of ``[N, …]``, computed in float64, in the type of floating inputs."""
     return inputs.double().std(0, correction=0).to(inputs.dtype if inputs.is_floating_point() else torch.float32)
-
-
-@dataclass(frozen=True)
-class Hidden:
-    """A layer whose units can be silenced.
-
-    Args:
-        name: Of the layer in the network.
-        units: How many it has.
-        state: Names of the parameters and buffers that a unit has a slice of.
-    """
-
-    name: str
-    units: int
-    state: tuple[str, ...]
-
-
-def hidden_layers(network: nn.Module, inputs: Tensor) -> list[Hidden]:
-    """Linear and convolutional layers whose output is not the network's, in the order in which they are run.
-
-    With each goes a normalisation layer that is given the layer's output as it is; not one that is given a sum of
-    several, as in residual networks.
-
-    Args:
-        network: A network; it is run once, in evaluation mode.
-        inputs: A few samples ``[N, …]``.
-    """
-    names = {id(value): name for name, value in (*network.named_parameters(), *network.named_buffers())}
-    order: dict[int, tuple[str, nn.Module, Tensor]] = {}
-    following: dict[int, nn.Module] = {}
-    hooks = []
-
-    def remember(name: str) -> Callable[[nn.Module, tuple[Any, ...], Any], None]:
-        def hook(module: nn.Module, given: tuple[Any, ...], output: Any) -> None:
-            if isinstance(module, LAYERS) and id(module) not in order:
-                order[id(module)] = (name, module, output)
-            for key, (_, _, made) in order.items():
-                if isinstance(module, NORMALIZATIONS) and given and given[0] is made:
-                    following.setdefault(key, module)
-
-        return hook
-
-    for name, module in network.named_modules():
-        if isinstance(module, (*LAYERS, *NORMALIZATIONS)):
-            hooks.append(module.register_forward_hook(remember(name)))
-    try:
-        with torch.no_grad():
-            logits = network.eval()(inputs)
-    finally:
-        for one in hooks:
-            one.remove()
-    last = next((key for key, (_, _, made) in order.items() if made is logits), next(reversed(order), None))
-    found = []
-    for key, (name, layer, _) in order.items():
-        if key == last or id(layer.weight) not in names:
-            continue
-        state: list[Any] = [layer.weight, layer.bias]
-        if key in following:
-            state += [getattr(following[key], part, None) for part in ("weight", "bias", "running_mean")]
-        units = len(layer.weight)  # type: ignore[arg-type]
-        known = [names[id(value)] for value in state if id(value) in names and len(value) == units]
-        found.append(Hidden(name, units, tuple(known)))
-    return found
-
-
-def silence(layers: Sequence[Hidden], levels: Sequence[float], seed: int, draw: int) -> Change:
-    """Networks with a share of the units of each layer silenced, a variant for each level."""
-    silent = {}
-    for layer in layers:
-        rank = torch.randperm(layer.units, generator=generator(seed, SILENCED, draw, layer.name))
-        mask = rank < torch.tensor([round(level * layer.units) for level in levels])[:, None]
-        silent.update(dict.fromkeys(layer.state, mask))
-
-    def change(networks: Networks, _: Tensor, perturbation: Tensor) -> Networks:
-        def quiet(state: dict[str, Tensor]) -> dict[str, Tensor]:
-            return {
-                name: value.masked_fill(broadcast(silent[name][perturbation], value).to(value.device), 0)
-                if name in silent
-                else value
-                for name, value in state.items()
-            }
-
-        return replace(networks, parameters=quiet(networks.parameters), buffers=quiet(networks.buffers))
-
-    return change
 
 
 def check_corruption(kind: str, levels: Sequence[float], draws: int) -> None:

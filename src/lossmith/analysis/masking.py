@@ -1,6 +1,8 @@
 """Signs of gradient masking: what says that a loss hides from its attack rather than resists it."""
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
 from typing import Any
 
 NOTABLE, LARGE = 0.01, 0.05
@@ -64,6 +66,11 @@ class Masking:
             "black box (square, with pgd)": self.black_box_only,
         }
         return [name for name, value in witnesses.items() if value is None]
+
+    @staticmethod
+    def from_json(document: dict[str, Any]) -> Masking:
+        """The witnesses of :meth:`to_json`; its signs follow from them."""
+        return Masking(**{one.name: document[one.name] for one in fields(Masking)})
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object; a witness that was not run is null and named in ``not_run``."""

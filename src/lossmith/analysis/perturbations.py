@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lossmith.analysis.trained import TrainedLoss
+from lossmith.metrics import METRICS, cross_entropies, finite, or_worst
 from lossmith.seeds import generator
 from lossmith.training import Networks
 
@@ -40,7 +40,8 @@ def batches(networks: Networks, inputs: Tensor, targets: Tensor) -> Batches:
 def scores(networks: Networks, parts: Batches) -> Scores:
     """Accuracy and mean cross-entropy of each network.
 
-    A network with a logit that is not a finite number is wrong on every sample, and its cross-entropy is infinite.
+    They are summed over the parts, since a whole data set need not fit into memory; what is not finite is decided by
+    :mod:`lossmith.metrics.finite` for all parts together.
 
     Args:
         networks: P networks.
@@ -52,17 +53,16 @@ def scores(networks: Networks, parts: Batches) -> Scores:
     device = next(iter(networks.parameters.values())).device
     right = torch.zeros(len(networks), dtype=torch.float64, device=device)
     total = torch.zeros_like(right)
-    finite = torch.ones_like(right, dtype=torch.bool)
+    sound = torch.ones_like(right, dtype=torch.bool)
     count = 0
     for inputs, targets in parts:
         logits = networks.logits(inputs).double()
-        finite &= logits.isfinite().flatten(1).all(1)
+        sound &= finite(logits)
         right += (logits.argmax(-1) == targets).sum(-1)
-        chosen = logits.gather(-1, targets.expand(len(networks), -1)[..., None]).squeeze(-1)
-        total += (logits.logsumexp(-1) - chosen).sum(-1)
+        total += cross_entropies(logits, targets).sum(-1)
         count += len(targets)
-    accuracy = torch.where(finite, right / count, 0.0)
-    cross_entropy = torch.where(finite, total / count, math.inf)
+    accuracy = or_worst(right / count, sound, METRICS["accuracy"].worst)
+    cross_entropy = or_worst(total / count, sound, METRICS["nll"].worst)
     return accuracy.cpu().numpy(), cross_entropy.cpu().numpy()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,78 +11,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lossmith.analysis.adversarial import correct, fgsm_correct, pgd_correct
+from lossmith.analysis.adversarial import fgsm_correct, pgd_correct
 from lossmith.analysis.masking import Masking
+from lossmith.analysis.plans import OWN, AttackPlan
 from lossmith.analysis.trained import TrainedLoss
-from lossmith.attacks import GRADIENTS, checked_epsilon, floating
+from lossmith.attacks import GRADIENTS, floating
 from lossmith.attacks.library import ATTACKS as LIBRARY
-from lossmith.attacks.library import check_attack, check_available, library_attack
-from lossmith.errors import InputError
+from lossmith.attacks.library import check_attack, library_attack
+from lossmith.metrics import correct, from_lists
+from lossmith.metrics.statistics import Contrast, contrasts_with_first, moments
 from lossmith.seeds import derive, generator
 
-OWN = ("fgsm", "pgd")
-ATTACKS = (*OWN, *LIBRARY)
 Array = NDArray[np.float64]
-Tick = Callable[[float], None]
-
-
-@dataclass(frozen=True)
-class AttackPlan:
-    """Which attacks are made.
-
-    Args:
-        epsilons: Strengths ε, shares of the range of pixels.
-        attacks: Some of ``fgsm``, ``pgd``, ``apgd-ce``, ``apgd-dlr``, ``square``.
-        steps: Steps of PGD.
-        samples: Images that FGSM and PGD are run on; None takes all of them.
-        library_samples: How many of these the attacks of the library are run on.
-        iterations: Steps of Auto-PGD.
-        queries: Queries of Square for each image.
-        seed: Of the choice of images, random starts, and what the library draws.
-
-    Raises:
-        InputError: if a strength or number cannot be used, there is no such attack, or the library is missing.
-    """
-
-    epsilons: tuple[float, ...] = (0.0, 0.05, 0.1)
-    attacks: tuple[str, ...] = OWN
-    steps: int = 20
-    samples: int | None = None
-    library_samples: int = 200
-    iterations: int = 50
-    queries: int = 500
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not self.epsilons:
-            raise InputError("no epsilon is given; give the strengths of the attack, such as 0 0.05 0.1")
-        for epsilon in self.epsilons:
-            checked_epsilon(epsilon)
-        if len({f"{epsilon:g}" for epsilon in self.epsilons}) < len(self.epsilons):
-            raise InputError("an epsilon is given twice, to six digits; leave one out")
-        unknown = [name for name in self.attacks if name not in ATTACKS]
-        if unknown or not self.attacks:
-            raise InputError(
-                f"there is no attack {''.join(unknown[:1])!r}; give some of {', '.join(ATTACKS)}, autoattack, with "
-                "spaces between them"
-            )
-        counts = {
-            "steps": self.steps,
-            "samples": self.samples if self.samples is not None else 1,
-            "library_samples": self.library_samples,
-            "iterations": self.iterations,
-            "queries": self.queries,
-        }
-        for name, count in counts.items():
-            if count < 1:
-                raise InputError(f"{name} is {count}; it must be at least 1")
-        if self.library:
-            check_available()
-
-    @property
-    def library(self) -> tuple[str, ...]:
-        """The attacks of the library."""
-        return tuple(name for name in LIBRARY if name in self.attacks)
+Progress = Callable[[float], None]
+LIBRARY_IMAGES = "clean_accuracy_of_library_images"
 
 
 @dataclass(frozen=True)
@@ -114,6 +56,67 @@ class Robustness:
     masking: list[Masking]
     diverged: NDArray[np.bool_]
 
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object; figures stand in the order of ``epsilons``, and by ε as text, as tables show them."""
+        return {
+            "name": self.name,
+            "epsilons": list(self.epsilons),
+            "clean_accuracy": moments(self.clean),
+            "accuracy": {
+                f"{epsilon:g}": {name: moments(values[place]) for name, values in self.accuracy.items()}
+                for place, epsilon in enumerate(self.epsilons)
+            },
+            "masking": {
+                f"{epsilon:g}": masking.to_json() for epsilon, masking in zip(self.epsilons, self.masking, strict=True)
+            },
+            LIBRARY_IMAGES: None if self.clean_library is None else moments(self.clean_library),
+            "samples": self.samples,
+            "diverged": self.diverged.tolist(),
+        }
+
+    @staticmethod
+    def from_json(document: dict[str, Any]) -> Robustness:
+        """The figures of :meth:`to_json`."""
+        rows = list(document["accuracy"].values())
+        library = document[LIBRARY_IMAGES]
+        return Robustness(
+            document["name"],
+            tuple(document["epsilons"]),
+            from_lists(document["clean_accuracy"]["values"]),
+            {name: np.stack([from_lists(row[name]["values"]) for row in rows]) for name in rows[0]},
+            document["samples"],
+            None if library is None else from_lists(library["values"]),
+            [Masking.from_json(masking) for masking in document["masking"].values()],
+            np.array(document["diverged"], dtype=bool),
+        )
+
+
+def attack_document(results: Sequence[Robustness], plan: AttackPlan) -> dict[str, Any]:
+    """Everything that was found of some losses, by loss, ε and attack, as JSON."""
+    rows = {result.name: result.to_json() for result in results}
+    return {
+        **{part: {name: row[part] for name, row in rows.items()} for part in ("clean_accuracy", "accuracy", "masking")},
+        "tests": [one.to_json(list(rows)) for one in attack_contrasts(results)],
+        LIBRARY_IMAGES: {name: row[LIBRARY_IMAGES] for name, row in rows.items() if row[LIBRARY_IMAGES] is not None},
+        "samples": results[0].samples,
+        "diverged": {name: sum(row["diverged"]) for name, row in rows.items()},
+        "plan": plan.to_json(),
+    }
+
+
+def attack_contrasts(results: Sequence[Robustness]) -> list[Contrast]:
+    """Tests of each loss with the first one in the worst figure at each ε above 0."""
+    return contrasts_with_first(
+        [
+            {
+                f"ε = {epsilon:g}": values
+                for epsilon, values in zip(result.epsilons, result.accuracy["worst"], strict=True)
+                if epsilon
+            }
+            for result in results
+        ]
+    )
+
 
 def robustness(
     trained_loss: TrainedLoss,
@@ -121,19 +124,19 @@ def robustness(
     targets: Tensor,
     max_pixel: float,
     plan: AttackPlan,
-    progress: Tick | None = None,
+    progress: Progress | None = None,
 ) -> Robustness:
     """Attack the networks of one loss.
 
     Args:
         trained_loss: The loss and its S networks.
-        inputs: Images ``[N, C, H, W]``, pixels in [0, white].
+        inputs: Images ``[N, C, H, W]``, pixels in [0, max_pixel].
         targets: Class indices ``[N]``.
-        white: Value of a white pixel.
+        max_pixel: Value of a white pixel.
         plan: Which attacks.
-        tick: Called with the share of the work that is done.
+        progress: Called with the share of the work that is done.
     """
-    told = progress if progress is not None else _silent
+    report = progress if progress is not None else _silent
     for name in plan.library:
         check_attack(name, inputs, trained_loss.networks.classes(inputs))
     order = torch.randperm(len(inputs), generator=generator(plan.seed, "attacked images")).to(inputs.device)
@@ -153,13 +156,13 @@ def robustness(
         for number, name in enumerate(plan.library):
 
             def within(share: float, done: float = place + (number + 1) / (len(plan.library) + 1)) -> None:
-                told((done + share / (len(plan.library) + 1)) / count)
+                report((done + share / (len(plan.library) + 1)) / count)
 
             survived = _library_correct(
                 name, trained_loss, x[few], y[few], right[:, few], epsilon, max_pixel, plan, within
             )
             after.setdefault(name, []).append(survived)
-        told((place + 1) / count)
+        report((place + 1) / count)
     if set(LIBRARY) <= set(after):
         after["autoattack"] = [
             torch.stack(parts).all(0) for parts in zip(*(after[name] for name in LIBRARY), strict=True)
@@ -199,7 +202,7 @@ def _library_correct(
     epsilon: float,
     max_pixel: float,
     plan: AttackPlan,
-    progress: Tick,
+    progress: Progress,
 ) -> Tensor:
     found = right.clone()
     if not epsilon:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from lossmith.errors import InputError
 from lossmith.losses import Loss
+from lossmith.metrics import accuracy, finite, from_lists, to_lists
 from lossmith.seeds import generator
 from lossmith.theory import attraction, output_change
 from lossmith.training import Networks, Recipe, Task, Way, train
@@ -60,6 +62,29 @@ class Trace:
         share: NDArray[np.float64] = np.where(np.isnan(strength).any(-1), np.nan, (strength < -ROUNDING).mean(-1))
         return share
 
+    def summary(self, losses: Sequence[Loss]) -> list[dict[str, Any]]:
+        """For each loss, as JSON: the loss, and after each epoch what came of it; null where its network diverged."""
+        return [
+            {
+                "name": loss.name,
+                "loss": loss.to_json(),
+                "repelled": {form: to_lists(self.repelled(form)[row]) for form in FORMS},
+                "mean_strength": {form: to_lists(self.strength(form)[row].mean(-1, dtype=float)) for form in FORMS},
+                "accuracy": to_lists(self.accuracy[row]),
+            }
+            for row, loss in enumerate(losses)
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """Every strength, as nested lists; null where a network has diverged."""
+        return {one.name: to_lists(getattr(self, one.name)) for one in fields(self)}
+
+    @staticmethod
+    def from_json(document: dict[str, Any]) -> Trace:
+        """The trace of :meth:`to_json`."""
+        kinds = {"samples": np.int64, "accuracy": np.float64}
+        return Trace(**{name: from_lists(values, kinds.get(name, np.float32)) for name, values in document.items()})
+
 
 def trace(
     task: Task,
@@ -81,7 +106,7 @@ def trace(
         recipe: The recipe of all.
         way: How they are trained.
         samples: Training samples drawn in each epoch; None takes all of them every time.
-        tick: Called after each epoch with the share of the work that is done.
+        progress: Called after each epoch with the share of the work that is done.
 
     Raises:
         InputError: if the targets are class probabilities, there is no sample to look at, the losses are made for
@@ -97,19 +122,21 @@ def trace(
     size = total if samples is None else min(samples, total)
     chosen = torch.stack([_drawn(seed, epoch, total, size) for epoch in range(length + 1)])
     found = {name: torch.full((len(losses), length + 1, size), torch.nan) for name in ("output", *FORMS)}
-    accuracy = torch.full((len(losses), length + 1), torch.nan, dtype=torch.float64)
+    shares = torch.full((len(losses), length + 1), torch.nan, dtype=torch.float64)
 
     def observe(members: list[int], epoch: int, networks: Networks) -> None:
         rows = chosen[epoch].to(task.device)
         targets = task.targets[rows]
-        for member, logits in zip(members, networks.logits(task.inputs[rows]).double(), strict=True):
-            if bool(logits.isfinite().all()):
-                for name, values in _looked_at(losses[member], logits, targets).items():
+        logits = networks.logits(task.inputs[rows]).double()
+        right = accuracy(logits, targets).cpu()
+        for place, (member, sound) in enumerate(zip(members, finite(logits).tolist(), strict=True)):
+            if sound:
+                for name, values in _looked_at(losses[member], logits[place], targets).items():
                     found[name][member, epoch] = values.float().cpu()
-                accuracy[member, epoch] = (logits.argmax(-1) == targets).double().mean().cpu()
+                shares[member, epoch] = right[place]
 
     train(task, losses, [seed] * len(losses), recipe, way, progress=progress, observe=observe)
-    return Trace(chosen.numpy(), **{name: values.numpy() for name, values in found.items()}, accuracy=accuracy.numpy())
+    return Trace(chosen.numpy(), **{name: values.numpy() for name, values in found.items()}, accuracy=shares.numpy())
 
 
 def _drawn(seed: int, epoch: int, total: int, size: int) -> Tensor:

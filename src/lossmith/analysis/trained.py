@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from lossmith.errors import InputError
 from lossmith.losses import Loss
-from lossmith.training import Networks, Recipe, Task, Way, repeated, train
+from lossmith.training import Networks, Recipe, Task, Trained, Way, repeated, train
 
+Item = TypeVar("Item")
 CHUNK = 256
 
 
@@ -37,6 +39,28 @@ class TrainedLoss:
         return repeated(Loss.stack([self.loss]), len(self.networks))
 
 
+def batched(items: Sequence[Item], size: int) -> list[list[Item]]:
+    """Items in parts of a size, of one item at least."""
+    step = max(1, size)
+    return [list(items[start : start + step]) for start in range(0, len(items), step)]
+
+
+def train_each(
+    task: Task,
+    losses: Sequence[Loss],
+    seeds: Sequence[int],
+    recipe: Recipe,
+    way: Way,
+    monitor: tuple[Tensor, Tensor] | None = None,
+    stop: int | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> Trained:
+    """Each loss trained with each seed, the seeds of the first loss first; arguments as of ``training.train``."""
+    population = repeated(Loss.stack(losses), len(seeds))
+    all_seeds = list(seeds) * len(losses)
+    return train(task, population, all_seeds, recipe, way, monitor=monitor, stop=stop, progress=progress)
+
+
 def train_loss(
     task: Task,
     name: str,
@@ -53,16 +77,14 @@ def train_loss(
     """
     if not seeds:
         raise InputError("no network is asked for; give at least one seed")
-    parts = []
-    for start in range(0, len(seeds), CHUNK):
-        chunk = list(seeds[start : start + CHUNK])
-        population = repeated(Loss.stack([loss]), len(chunk))
-        done = start / len(seeds), len(chunk) / len(seeds)
+    parts: list[Trained] = []
+    for chunk in batched(seeds, CHUNK):
+        before, size = len(parts) * CHUNK / len(seeds), len(chunk) / len(seeds)
 
-        def told(share: float, done: tuple[float, float] = done) -> None:
+        def within(share: float, before: float = before, size: float = size) -> None:
             if progress is not None:
-                progress(done[0] + done[1] * share)
+                progress(before + size * share)
 
-        parts.append(train(task, population, chunk, recipe, way, progress=told))
+        parts.append(train_each(task, [loss], chunk, recipe, way, progress=within))
     networks = Networks.gather([part.networks for part in parts], list(range(len(seeds))))
     return TrainedLoss(name, loss, networks, torch.cat([part.diverged for part in parts]))

@@ -4,21 +4,21 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 from rich.table import Table
 
-from lossmith.analysis.contrasts import Contrast, contrasts_with_first
-from lossmith.analysis.masking import Masking
-from lossmith.analysis.robustness import ATTACKS, OWN, AttackPlan, Robustness, robustness
+from lossmith.analysis import AttackPlan, Masking, Robustness, attack_contrasts, attack_document, robustness
+from lossmith.analysis.plans import ATTACKS, OWN
 from lossmith.attacks.library import check_attack
 from lossmith.cli.arguments import OptionalNumber
 from lossmith.cli.console import Bar, output
-from lossmith.cli.formatting import moments, spread_text, tests_document, tests_text
+from lossmith.cli.formatting import spread_text, tests_text
 from lossmith.cli.trained import Looking, described, opened, parsed, trained
 from lossmith.data import find_max_pixel
 from lossmith.errors import InputError
+from lossmith.metrics.statistics import Contrast
 from lossmith.report import plot_attacks, save_figure
 
 
@@ -78,46 +78,12 @@ def run(arguments: Sequence[str]) -> None:
     if given.figure is not None:
         save_figure(plot_attacks(results), given.figure)
     if given.json:
-        document = {**described(found, given, way), **as_json(results, plan), "max_pixel": max_pixel}
+        document = {**described(found, given, way), **attack_document(results, plan), "max_pixel": max_pixel}
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
     elif not given.quiet:
         _print(results, plan)
         if given.figure is not None:
             output().print(f"\nPicture: {given.figure}", soft_wrap=True)
-
-
-def as_json(results: Sequence[Robustness], plan: AttackPlan) -> dict[str, Any]:
-    """Everything that was found, by loss, ε and attack."""
-    return {
-        "clean_accuracy": {result.name: moments(result.clean) for result in results},
-        "accuracy": {
-            result.name: {
-                f"{epsilon:g}": {name: moments(values[place]) for name, values in result.accuracy.items()}
-                for place, epsilon in enumerate(plan.epsilons)
-            }
-            for result in results
-        },
-        "masking": {
-            result.name: {
-                f"{epsilon:g}": masking.to_json()
-                for epsilon, masking in zip(plan.epsilons, result.masking, strict=True)
-            }
-            for result in results
-        },
-        "tests": tests_document(contrasts_of(results), [result.name for result in results]),
-        "clean_accuracy_of_library_images": {
-            result.name: moments(result.clean_library) for result in results if result.clean_library is not None
-        },
-        "samples": results[0].samples,
-        "diverged": {result.name: int(result.diverged.sum()) for result in results},
-        "plan": {
-            "epsilon": list(plan.epsilons),
-            "attacks": list(plan.attacks),
-            "steps": plan.steps,
-            "iterations": plan.iterations,
-            "queries": plan.queries,
-        },
-    }
 
 
 def _plan(given: Attack) -> AttackPlan:
@@ -149,14 +115,14 @@ def _print(results: Sequence[Robustness], plan: AttackPlan) -> None:
     for result in results:
         if result.diverged.any():
             console.print(f"{result.name}: {int(result.diverged.sum())} networks diverged and count as wrong.")
-    contrasts, names = contrasts_of(results), [result.name for result in results]
+    contrasts, names = attack_contrasts(results), [result.name for result in results]
     if contrasts:
         console.print(_tests_table(contrasts, names))
-    told = tests_text(contrasts, names, "more often right under attack", "images")
+    tests = tests_text(contrasts, names, "more often right under attack", "images")
     if len(names) > 1 and not any(plan.epsilons):
-        told = "No tests: they compare losses under attack, and no ε is above 0."
-    if told:
-        console.print(f"Differences in percentage points with their 95 % interval. {told}" if contrasts else told)
+        tests = "No tests: they compare losses under attack, and no ε is above 0."
+    if tests:
+        console.print(f"Differences in percentage points with their 95 % interval. {tests}" if contrasts else tests)
     if not any(plan.epsilons):
         return
     console.print(_masking_table(results, plan))
@@ -190,20 +156,6 @@ def _accuracy_table(results: Sequence[Robustness], plan: AttackPlan) -> Table:
             table.add_row(first[0], f"{epsilon:g}", first[1], *cells)
         table.add_section()
     return table
-
-
-def contrasts_of(results: Sequence[Robustness]) -> list[Contrast]:
-    """Tests of each loss against the first one in the worst figure at each ε above 0."""
-    return contrasts_with_first(
-        [
-            {
-                f"ε = {epsilon:g}": values
-                for epsilon, values in zip(result.epsilons, result.accuracy["worst"], strict=True)
-                if epsilon
-            }
-            for result in results
-        ]
-    )
 
 
 def _tests_table(contrasts: Sequence[Contrast], names: Sequence[str]) -> Table:

@@ -4,23 +4,20 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.table import Table
 
-from lossmith.analysis.basin import Basin as Slices
-from lossmith.analysis.basin import basin, check_slices
-from lossmith.analysis.contrasts import Contrast, contrasts_with_first
+from lossmith.analysis import Basin as Slices
+from lossmith.analysis import basin, check_slices
+from lossmith.analysis.basin import EIGENVALUE, WIDTHS
 from lossmith.cli.console import Bar, output
-from lossmith.cli.formatting import moments, networks_text, numbers, p_text, spread_text, tests_document, tests_text
+from lossmith.cli.formatting import networks_text, p_text, spread_text, tests_text
 from lossmith.cli.trained import Looking, described, opened, parsed, trained
+from lossmith.metrics import to_lists
+from lossmith.metrics.statistics import Contrast, contrasts_with_first
 from lossmith.report import save_figure
 from lossmith.report.minima import plot_basin
-
-EIGENVALUE = "largest eigenvalue"
-WIDTHS = {0.99: "width at 99 %", 0.9: "width at 90 %"}
 
 
 @dataclass(frozen=True)
@@ -73,7 +70,7 @@ def run(arguments: Sequence[str]) -> None:
                     progress,
                 )
             )
-    contrasts = contrasts_with_first([_measures(one) for one in results], lower={EIGENVALUE})
+    contrasts = contrasts_with_first([one.measures() for one in results], lower={EIGENVALUE})
     if given.figure is not None:
         save_figure(plot_basin(results, names), given.figure)
     if given.json:
@@ -82,9 +79,9 @@ def run(arguments: Sequence[str]) -> None:
             "directions": given.directions,
             "hessian_samples": min(given.hessian_samples, len(targets)),
             "samples": len(targets),
-            "t": numbers(results[0].t),
-            "results": [_document(name, one) for name, one in zip(names, results, strict=True)],
-            "tests": tests_document(contrasts, names),
+            "t": to_lists(results[0].t),
+            "results": [{"name": name, **one.figures()} for name, one in zip(names, results, strict=True)],
+            "tests": [one.to_json(names) for one in contrasts],
         }
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
     elif not given.quiet:
@@ -93,42 +90,6 @@ def run(arguments: Sequence[str]) -> None:
         console.print(_caption(results, names, contrasts, len(targets)))
         if given.figure is not None:
             console.print(f"Picture: {given.figure}", soft_wrap=True)
-
-
-def _measures(one: Slices) -> dict[str, NDArray[np.float64]]:
-    """What is tested: a number for each network."""
-    widths = {title: one.width(share)[0].mean(1) for share, title in WIDTHS.items()}
-    return {**widths, EIGENVALUE: one.eigenvalue}
-
-
-def _clean(one: Slices) -> NDArray[np.float64]:
-    return one.accuracy[:, 0, len(one.t) // 2]
-
-
-def _document(name: str, one: Slices) -> dict[str, Any]:
-    sound = ~one.diverged
-
-    def curve(values: NDArray[np.float64]) -> dict[str, Any]:
-        kept = values[sound].reshape(-1, len(one.t))
-        empty = np.full(len(one.t), np.nan)
-        with np.errstate(invalid="ignore"):
-            mean = kept.mean(0) if len(kept) else empty
-            std = kept.std(0, ddof=1) if len(kept) > 1 else empty
-        return {"mean": numbers(mean), "std": numbers(std), "n": len(kept), "values": numbers(values)}
-
-    widths = {}
-    for share, title in WIDTHS.items():
-        lengths, capped = one.width(share)
-        widths[title] = {**moments(lengths.mean(1)), "slices": numbers(lengths), "capped": capped.tolist()}
-    return {
-        "name": name,
-        "diverged": one.diverged.tolist(),
-        "test_accuracy": moments(_clean(one)),
-        "accuracy": curve(one.accuracy),
-        "cross_entropy": curve(one.cross_entropy),
-        **widths,
-        EIGENVALUE: {**moments(one.eigenvalue), "converged": one.converged.tolist()},
-    }
 
 
 def _table(results: Sequence[Slices], names: Sequence[str], contrasts: Sequence[Contrast]) -> Table:
@@ -142,7 +103,7 @@ def _table(results: Sequence[Slices], names: Sequence[str], contrasts: Sequence[
         if tested:
             table.add_column("p", justify="right", no_wrap=True)
     for place, (name, one) in enumerate(zip(names, results, strict=True)):
-        cells = [networks_text(one.diverged), spread_text(_clean(one), 1, 100)]
+        cells = [networks_text(one.diverged), spread_text(one.clean, 1, 100)]
         for measure, text in [
             *((title, _width_text(one, share)) for share, title in WIDTHS.items()),
             (EIGENVALUE, spread_text(one.eigenvalue)),
@@ -173,7 +134,7 @@ def _caption(results: Sequence[Slices], names: Sequence[str], contrasts: Sequenc
         for name, one in zip(names, results, strict=True)
     }
     if any(unsettled.values()):
-        told = ", ".join(f"{name} {count}" for name, count in unsettled.items() if count)
-        sentences.append(f"Networks whose power iteration had not settled: {told}.")
+        counts = ", ".join(f"{name} {count}" for name, count in unsettled.items() if count)
+        sentences.append(f"Networks whose power iteration had not settled: {counts}.")
     tests = tests_text(contrasts, names, "flatter", "directions")
     return " ".join([*sentences, tests] if tests else sentences)

@@ -4,30 +4,28 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.table import Table
 
-from lossmith.analysis.contrasts import Contrast, contrasts_with_first
-from lossmith.analysis.corruption import (
-    INPUT,
-    SILENCED,
-    WEIGHT,
+from lossmith.analysis import Corruption as Corrupted
+from lossmith.analysis import (
+    TrainedLoss,
     check_corruption,
+    corruption_document,
     hidden_layers,
     input_noise,
     silenced_units,
     weight_noise,
 )
-from lossmith.analysis.corruption import Corruption as Corrupted
-from lossmith.analysis.trained import TrainedLoss
+from lossmith.analysis.corruption import INPUT, WEIGHT, measure
+from lossmith.analysis.silencing import SILENCED
 from lossmith.cli.console import Bar, output
-from lossmith.cli.formatting import moments, networks_text, numbers, p_text, spread_text, tests_document, tests_text
+from lossmith.cli.formatting import networks_text, p_text, spread_text, tests_text
 from lossmith.cli.trained import Looking, Opened, described, opened, parsed, trained
 from lossmith.data import find_max_pixel
 from lossmith.errors import InputError
+from lossmith.metrics.statistics import Contrast, contrasts_with_first
 from lossmith.report import save_figure
 from lossmith.report.minima import plot_corruption
 from lossmith.study.problem import Problem
@@ -88,7 +86,9 @@ def run(arguments: Sequence[str]) -> None:
                 done = (number + place / len(kinds)) / len(trained_losses)
                 bar.show("damaging", done, line=f"damaging the networks, {int(4 * done) * 25} %")
                 results[-1].append(_corrupted(kind, trained_loss, found.job, levels[kind], given))
-    contrasts = contrasts_with_first([_measures(one) for one in results])
+    contrasts = contrasts_with_first(
+        [{key: mean for one in kinds_of_loss for key, mean in one.measures().items()} for kinds_of_loss in results]
+    )
     unit = _unit(found.job)
     if given.figure is not None:
         save_figure(plot_corruption(results, names, unit), given.figure)
@@ -99,8 +99,8 @@ def run(arguments: Sequence[str]) -> None:
             **described(found, given, way),
             "draws": given.draws,
             "input_noise_unit": unit,
-            "results": [_document(name, one) for name, one in zip(names, results, strict=True)],
-            "tests": tests_document(contrasts, names),
+            "results": [{"name": name, **corruption_document(one)} for name, one in zip(names, results, strict=True)],
+            "tests": [one.to_json(names) for one in contrasts],
             "unmeasured": [] if hidden else [SILENCED],
         }
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
@@ -124,8 +124,8 @@ def _corrupted(
     if kind == INPUT:
         max_pixel, reference = job.task.max_pixel, job.task.inputs
         return input_noise(trained_loss, inputs, targets, levels, given.draws, given.seed, max_pixel, reference)
-    measure = weight_noise if kind == WEIGHT else silenced_units
-    return measure(trained_loss, inputs, targets, levels, given.draws, given.seed)
+    corrupt = weight_noise if kind == WEIGHT else silenced_units
+    return corrupt(trained_loss, inputs, targets, levels, given.draws, given.seed)
 
 
 def _why_features(found: Opened) -> str:
@@ -143,39 +143,6 @@ def _unit(job: Problem) -> str:
     return "in each feature's standard deviation" if job.task.max_pixel is None else "for pixels in [0, 1]"
 
 
-def _measure(kind: str, level: float) -> str:
-    return f"{kind} {level:g}"
-
-
-def _measures(corruptions: Sequence[Corrupted]) -> dict[str, NDArray[np.float64]]:
-    """What is tested: a number for each network; at level 0 there is nothing to test."""
-    return {
-        _measure(corruption.kind, level): corruption.accuracy[:, place].mean(1)
-        for corruption in corruptions
-        for place, level in enumerate(corruption.levels)
-        if level
-    }
-
-
-def _document(name: str, corruptions: Sequence[Corrupted]) -> dict[str, Any]:
-    clean = corruptions[0].clean
-    return {
-        "name": name,
-        "diverged": np.isnan(clean).tolist(),
-        "test_accuracy": moments(clean),
-        "damage": [
-            {
-                "kind": corruption.kind,
-                "level": float(level),
-                **moments(corruption.accuracy[:, place].mean(1)),
-                "draws": numbers(corruption.accuracy[:, place]),
-            }
-            for corruption in corruptions
-            for place, level in enumerate(corruption.levels)
-        ],
-    }
-
-
 def _table(corruptions: Sequence[Corrupted], names: Sequence[str], contrasts: Sequence[Contrast], unit: str) -> Table:
     """One kind of corruption: a row for each loss, and below it the p of its tests."""
     kind, levels = corruptions[0].kind, corruptions[0].levels
@@ -187,7 +154,7 @@ def _table(corruptions: Sequence[Corrupted], names: Sequence[str], contrasts: Se
     for place, (name, corruption) in enumerate(zip(names, corruptions, strict=True)):
         values = [corruption.clean, *corruption.accuracy.mean(2).T]
         table.add_row(name, networks_text(np.isnan(corruption.clean)), *(spread_text(one, 1, 100) for one in values))
-        tests = [p_text(contrasts, place, _measure(kind, level)) for level in levels]
+        tests = [p_text(contrasts, place, measure(kind, level)) for level in levels]
         if any(tests):
             table.add_row("", "", "p", *tests)
         table.add_section()

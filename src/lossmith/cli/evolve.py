@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from lossmith.analysis import ObjectiveSettings
 from lossmith.cli.arguments import OptionalDirectory, OptionalNumber, Switch, parse
 from lossmith.cli.console import SearchProgress, set_threads
 from lossmith.cli.flags import at_absolute_place, document_of, filled, flags, settings_document
@@ -16,7 +17,6 @@ from lossmith.cli.tables import conclude_search
 from lossmith.errors import InputError
 from lossmith.losses import cross_entropy
 from lossmith.report import loss_shape, plot_history, plot_losses, plot_pareto, save_figure, search_history
-from lossmith.search import ObjectiveSettings
 from lossmith.study import EvolveSettings, Outcome, evolve
 from lossmith.study.config import validated
 from lossmith.study.pareto import has_pareto, read_pareto

@@ -1,61 +1,26 @@
-"""Figures of networks as commands tell them: text, JSON, and tests."""
+"""Figures of networks and tests as commands tell them in text."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lossmith.analysis.contrasts import Contrast
-
-
-def numbers(values: NDArray[Any]) -> Any:
-    """An array as nested lists for JSON, with null for what is not a finite number."""
-    if values.ndim:
-        return [numbers(value) for value in values]
-    return values.item() if np.isfinite(values) else None
-
-
-def moments(values: NDArray[np.float64]) -> dict[str, Any]:
-    """Mean, sample standard deviation and number of what networks ``[S]`` have, for JSON, and the values."""
-    known = values[np.isfinite(values)]
-    return {
-        "mean": float(known.mean()) if len(known) else None,
-        "std": float(known.std(ddof=1)) if len(known) > 1 else None,
-        "n": len(known),
-        "values": numbers(values),
-    }
+from lossmith.metrics import known
+from lossmith.metrics.statistics import Contrast
 
 
 def spread_text(values: NDArray[np.float64], digits: int = 2, factor: float = 1.0) -> str:
     """Mean ± sample standard deviation of what networks ``[S]`` have, or a dash."""
-    known = factor * values[np.isfinite(values)]
-    if not len(known):
+    measured = factor * known(values)
+    if not len(measured):
         return "–"
-    spread = f" ± {known.std(ddof=1):.{digits}f}" if len(known) > 1 else ""
-    return f"{known.mean():.{digits}f}{spread}"
+    spread = f" ± {measured.std(ddof=1):.{digits}f}" if len(measured) > 1 else ""
+    return f"{measured.mean():.{digits}f}{spread}"
 
 
 def p_text(contrasts: Sequence[Contrast], place: int, measure: str) -> str:
     """The corrected p of a loss in one measure, empty without a test."""
     return next((f"{one.holm:.2g}" for one in contrasts if (one.place, one.measure) == (place, measure)), "")
-
-
-def tests_document(contrasts: Sequence[Contrast], names: Sequence[str]) -> list[dict[str, Any]]:
-    """Every test, for JSON."""
-    return [
-        {
-            "loss": names[one.place],
-            "against": names[0],
-            "measure": one.measure,
-            "difference": one.result.difference,
-            "interval": [one.result.low, one.result.high],
-            "p": one.result.p,
-            "holm": one.holm,
-            "n": list(one.counts),
-        }
-        for one in contrasts
-    ]
 
 
 def tests_text(contrasts: Sequence[Contrast], names: Sequence[str], better: str, averaged: str) -> str:

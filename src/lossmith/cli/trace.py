@@ -167,21 +167,8 @@ def _summary(
         "device": settings.run.device,
         "threads": torch.get_num_threads(),
         "versions": {"lossmith": version("lossmith"), "torch": torch.__version__},
-        "losses": [
-            {
-                "name": loss.name,
-                "loss": loss.to_json(),
-                "repelled": {form: _numbers(found.repelled(form)[row]) for form in FORMS},
-                "mean_strength": {form: _numbers(found.strength(form)[row].mean(-1, dtype=float)) for form in FORMS},
-                "accuracy": _numbers(found.accuracy[row]),
-            }
-            for row, loss in enumerate(losses)
-        ],
+        "losses": found.summary(losses),
     }
-
-
-def _numbers(values: Any) -> list[float | None]:
-    return [None if np.isnan(value) else float(value) for value in values]
 
 
 def _table(found: Trace, names: Sequence[str]) -> Table:

@@ -1,14 +1,17 @@
-"""What figures of several networks say about their losses."""
+"""What figures of several networks say about their losses: means, tests, corrections."""
+
+from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, special, stats
+from scipy import stats
 
-BINS = 15
+from lossmith.metrics.finite import known, to_lists
 
 
 @dataclass(frozen=True)
@@ -51,24 +54,74 @@ def holm(values: Sequence[float]) -> list[float]:
     return [float(value) for value in adjusted]
 
 
-def negative_log_likelihood(logits: NDArray[np.float64], targets: NDArray[np.int64]) -> float:
-    """Mean of ``−log softmax(logits)[target]``, for logits ``[N, K]``."""
-    chosen = np.take_along_axis(logits, targets[:, None], 1)[:, 0]
-    return float(np.mean(special.logsumexp(logits, axis=1) - chosen))
+@dataclass(frozen=True)
+class Contrast:
+    """A loss compared with the first one in one measure.
+
+    Args:
+        place: Of the loss among all.
+        measure: What was measured.
+        result: Mean of the loss less that of the first, with p that the loss is the better one.
+        holm: That p, corrected over all contrasts.
+        counts: Networks of the loss and of the first.
+    """
+
+    place: int
+    measure: str
+    result: Difference
+    holm: float
+    counts: tuple[int, int]
+
+    def to_json(self, names: Sequence[str]) -> dict[str, Any]:
+        """A JSON object, given the names of all losses."""
+        return {
+            "loss": names[self.place],
+            "against": names[0],
+            "measure": self.measure,
+            "difference": self.result.difference,
+            "interval": [self.result.low, self.result.high],
+            "p": self.result.p,
+            "holm": self.holm,
+            "n": list(self.counts),
+        }
 
 
-def calibration_error(logits: NDArray[np.float64], targets: NDArray[np.int64]) -> float:
-    """Expected calibration error: mean |accuracy − confidence| over 15 bins of equal width of the top output."""
-    outputs = special.softmax(logits, axis=1)
-    confidence, right = outputs.max(1), outputs.argmax(1) == targets
-    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    gaps = np.bincount(bins, right - confidence, BINS)
-    return float(np.abs(gaps).sum() / len(targets))
+def contrasts_with_first(
+    samples: Sequence[Mapping[str, NDArray[np.float64]]], lower: Collection[str] = ()
+) -> list[Contrast]:
+    """One-tailed Welch tests of each loss with the first one, in every measure, Holm-corrected together.
+
+    A measure that fewer than two networks of one of both have gets no test.
+
+    Args:
+        samples: For each loss, each measure of its networks ``[S]``; NaN where a network has none.
+        lower: Measures of which less is better; of the others, more is.
+    """
+    found = []
+    for place, own in enumerate(samples[1:], 1):
+        for measure, values in own.items():
+            ours, theirs = (known(one).tolist() for one in (values, samples[0][measure]))
+            if min(len(ours), len(theirs)) < 2:
+                continue
+            if measure in lower:
+                turned = welch(theirs, ours)
+                result = Difference(-turned.difference, -turned.high, -turned.low, turned.p)
+            else:
+                result = welch(ours, theirs)
+            found.append((place, measure, result, (len(ours), len(theirs))))
+    corrected = holm([result.p for _, _, result, _ in found]) if found else []
+    return [
+        Contrast(place, measure, result, p, counts)
+        for (place, measure, result, counts), p in zip(found, corrected, strict=True)
+    ]
 
 
-def temperature(logits: NDArray[np.float64], targets: NDArray[np.int64]) -> float:
-    """The T in [e⁻⁶, e⁶] that gives ``logits / T`` the lowest negative log likelihood (Guo et al., 2017)."""
-    found = optimize.minimize_scalar(
-        lambda log: negative_log_likelihood(logits * np.exp(-log), targets), bounds=(-6.0, 6.0), method="bounded"
-    )
-    return float(np.exp(found.x))
+def moments(values: NDArray[np.float64]) -> dict[str, Any]:
+    """Mean, sample standard deviation and number of what networks ``[S]`` have, for JSON, and the values."""
+    measured = known(values)
+    return {
+        "mean": float(measured.mean()) if len(measured) else None,
+        "std": float(measured.std(ddof=1)) if len(measured) > 1 else None,
+        "n": len(measured),
+        "values": to_lists(values),
+    }

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from lossmith.analysis.basin import Basin
-from lossmith.analysis.corruption import INPUT, SILENCED, WEIGHT, Corruption
+from lossmith.analysis.corruption import INPUT, WEIGHT, Corruption
+from lossmith.analysis.silencing import SILENCED
 from lossmith.report.figures import EVOLVED, OTHER, PLAIN, shown, styled
 
 COLORS = (PLAIN, EVOLVED, OTHER, "#b8860b", "#6a4c93", "#4f7942", "#8c564b", "#5b5b5b")

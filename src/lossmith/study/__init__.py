@@ -1,6 +1,6 @@
 """Studies: the search for a loss, stored and resumable."""
 
-from lossmith.search.objective import Objective
+from lossmith.analysis import Objective
 from lossmith.study.comparison import RIVAL, CompareSettings, compare_losses, conflicts, settings_of
 from lossmith.study.config import EvolveSettings, RunSettings, differences, read_toml, validated, with_data, write_toml
 from lossmith.study.evolve import Outcome, Progress, evolve

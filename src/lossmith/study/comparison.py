@@ -10,12 +10,11 @@ from typing import Any
 
 from pydantic import Field
 
-from lossmith.analysis import Comparison, Family, Plan, baselines, compare, fixed
+from lossmith.analysis import Comparison, Family, ObjectiveSettings, Plan, baselines, compare, fixed
 from lossmith.data import Source, open_source
 from lossmith.errors import InputError
 from lossmith.losses import Loss, Term, cross_entropy
 from lossmith.losses.files import read_json, write_json
-from lossmith.search import ObjectiveSettings
 from lossmith.seeds import derive
 from lossmith.settings import Settings
 from lossmith.study.config import EvolveSettings, differences, read_toml, validated, with_data

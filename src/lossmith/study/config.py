@@ -9,11 +9,12 @@ from typing import Any, Literal, TypeVar
 import tomli_w
 from pydantic import BaseModel, Field, ValidationError
 
+from lossmith.analysis import ObjectiveSettings
 from lossmith.data import DataSettings
 from lossmith.errors import InputError
 from lossmith.losses.files import write_whole
 from lossmith.nets import ModelSettings
-from lossmith.search import ObjectiveSettings, SearchSettings
+from lossmith.search import SearchSettings
 from lossmith.settings import Settings
 from lossmith.training import Recipe
 

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from lossmith.analysis import Objective, objective_name
 from lossmith.data import Source
 from lossmith.errors import InputError
 from lossmith.losses import Loss, save
 from lossmith.losses.files import write_json
-from lossmith.search.objective import Objective
 from lossmith.study.config import EvolveSettings, with_data
 from lossmith.study.finalists import winner
 from lossmith.study.pareto import FILE, pareto_document
@@ -124,7 +124,7 @@ def _agree_on(study: Study, objective: Objective | None) -> None:
     Raises:
         InputError: if it has another one.
     """
-    name = None if objective is None else getattr(objective, "__qualname__", type(objective).__qualname__)
+    name = None if objective is None else objective_name(objective)
     stored = study.store.setting("objective")
     if stored is None and not study.candidates():
         study.store.set("objective", {"function": name})

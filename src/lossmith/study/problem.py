@@ -7,10 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
+from lossmith.analysis import Objective
 from lossmith.data import DataSettings, Source, find_max_pixel, open_source, part_sizes, search_parts, test_part
 from lossmith.errors import InputError
 from lossmith.nets import check_name, check_network, network_factory
-from lossmith.search.objective import Objective
 from lossmith.study.config import EvolveSettings
 from lossmith.training import Task, check_recipe, checked_device
 

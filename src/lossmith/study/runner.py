@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
-import torch
 from torch import Tensor
 
+from lossmith.analysis import Objective, figures
 from lossmith.errors import InputError
 from lossmith.losses import Loss, cross_entropy
-from lossmith.search.objective import Objective, figures
+from lossmith.metrics import recorded
 from lossmith.seeds import derive
 from lossmith.study.config import EvolveSettings
 from lossmith.study.finalists import Entry, final_entries, smoothing_entries
@@ -244,9 +244,7 @@ def measured(
 def _by_loss(found: Mapping[str, Tensor], diverged: Tensor, count: int, seconds: float) -> list[Measured]:
     """Figures of all networks, which stand loss by loss, as figures of each loss."""
     lost = (diverged | ~found["fitness"].isfinite()).reshape(count, -1).any(1).tolist()
-    lists = {
-        name: torch.where(values.isfinite(), values, 0.0).reshape(count, -1).tolist() for name, values in found.items()
-    }
+    lists = {name: recorded(values).reshape(count, -1).tolist() for name, values in found.items()}
     return [
         Measured({name: values[place] for name, values in lists.items()}, lost[place], seconds)
         for place in range(count)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lossmith.metrics import accuracy
 from lossmith.training.engines.population import PopulationRun
 from lossmith.training.engines.sequential import SequentialRun
 from lossmith.training.networks import Networks, Task
@@ -159,14 +160,3 @@ class Best:
         if self.networks is not None:
             self.networks = self.networks.select(rows)
             self.right, self.since = self.right[rows], self.since[rows]
-
-
-def accuracy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Share of right answers ``[P]`` in float64, for logits ``[P, N, K]``; 0 where a logit is not a finite number."""
-    right = (logits.argmax(-1) == targets).double().mean(-1)
-    return torch.where(finite(logits), right, 0.0)
-
-
-def finite(logits: Tensor) -> Tensor:
-    """Whether all logits ``[P, N, K]`` of each network are finite numbers, ``[P]``."""
-    return logits.isfinite().flatten(1).all(1)

@@ -17,11 +17,12 @@ from torch import Tensor
 
 from lossmith.errors import InputError
 from lossmith.losses import Loss
+from lossmith.metrics import finite
 from lossmith.training.adversary import checked_max_pixel
 from lossmith.training.augmentation import check_augmentation
 from lossmith.training.engines.population import PopulationRun
 from lossmith.training.engines.sequential import SequentialRun
-from lossmith.training.loop import Finished, Loop, Observe, Run, finite
+from lossmith.training.loop import Finished, Loop, Observe, Run
 from lossmith.training.networks import Networks, Task
 from lossmith.training.randomness import is_stochastic, seeded
 from lossmith.training.recipe import Recipe

@@ -1,0 +1,169 @@
+"""Tuning on validation curves: strengths, learning rate and number of epochs of every loss of a comparison."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from lossmith.analysis.baselines import Family, learning_rates
+from lossmith.analysis.records import Chunks, Plan, Report, Samples, Tuned
+from lossmith.analysis.trained import batched, train_each
+from lossmith.analysis.tuning import Axis, Grid, Place, Setting, Tuner
+from lossmith.losses import Loss
+from lossmith.seeds import derive
+from lossmith.training import Recipe, Task
+
+LONGEST = 2
+LENGTHS = Axis("times the epochs were doubled", lambda place: 2.0**place, 0, 0, 0, LONGEST)
+Curve = list[float]
+Curves = Mapping[Setting, Curve]
+
+
+def tuned_recipe(plan: Plan, lr: float, epochs: int) -> Recipe:
+    """The recipe of a setting; its length is in epochs, whatever the recipe's own is in."""
+    return plan.recipe.model_copy(update={"lr": lr, "epochs": epochs, "steps": None})
+
+
+def stop_of(curve: Curve) -> int:
+    """Early stopping: after how many epochs a curve is first at its best."""
+    return curve.index(max(curve)) + 1
+
+
+class CurveTuning:
+    """Tunes the losses of a comparison.
+
+    A setting is the strengths of a loss, the learning rate, and how often the epochs were doubled, which is tried where
+    the best curve still rises at its end. What is measured of it is its curve: mean validation accuracy after each
+    epoch, over some seeds.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        validation: Samples,
+        families: Sequence[Family],
+        plan: Plan,
+        chunks: Chunks,
+        report: Report,
+    ) -> None:
+        self.task, self.validation, self.plan, self.chunks, self.report = task, validation, plan, chunks, report
+        self.families = {family.name: family for family in families}
+        self.rates = learning_rates(plan.recipe.lr)
+        grids = [Grid(family.name, (*family.axes, self.rates, LENGTHS)) for family in families]
+        self.tuner = Tuner(grids, _height, self._around, more=self._missing)
+
+    def tune(self) -> list[Tuned]:
+        """The best setting of each loss."""
+        rounds = itertools.count()
+
+        def measure(wanted: Sequence[Setting]) -> dict[Setting, Curve]:
+            number = next(rounds)
+            phase = "tuning" if number == 0 else f"tuning beyond the grids, round {number}"
+            return self._measured(wanted, "tuning", self.plan.tuning_seeds, phase)
+
+        tried = self.tuner.search(measure)
+        stops = {setting: stop_of(curve) for setting, curve in tried.items()}
+
+        def measure_again(wanted: Sequence[Setting]) -> dict[Setting, Curve]:
+            phase = "the best settings, fresh seeds"
+            return self._measured(wanted, "tuning again", self.plan.finalist_seeds, phase, stops.__getitem__)
+
+        chosen = self.tuner.choose(
+            tried, self.plan.finalists, measure_again, lambda setting, curve: curve[stops[setting] - 1]
+        )
+        found = []
+        for name, one in chosen.items():
+            *strengths, rate, doubled = one.setting.place
+            epochs, stop = self.plan.epochs * 2**doubled, stops[one.setting]
+            lr = self.rates.value(rate)
+            found.append(Tuned(self.families[name], tuple(strengths), lr, epochs, stop, one.score, one.tried))
+        return found
+
+    def _around(self, grid: Grid, best: Setting, curve: Curve) -> list[Place]:
+        """Neighbours of the best setting; longer trainings only where its curve is the highest at its end."""
+        rising = stop_of(curve) == len(curve)
+        doubled = best.place[-1]
+        return [place for place in grid.around(best.place) if place[-1] == doubled or (rising and place[-1] > doubled)]
+
+    def _missing(self, tried: Curves) -> list[Setting]:
+        """Untried settings that bring each baseline up to the given loss with the most, the nearest to its best one."""
+        counts = {name: sum(setting.name == name for setting in tried) for name in self.families}
+        most = max((counts[name] for name, family in self.families.items() if not family.baseline), default=0)
+        found: list[Setting] = []
+        for name in (name for name, family in self.families.items() if family.baseline):
+            *strengths, best_rate, best_doubled = self.tuner.ranked(tried, name)[0].place
+            steps = {
+                Setting(name, (*strengths, rate, doubled)): abs(rate - best_rate) + 2 * abs(doubled - best_doubled)
+                for doubled in range(LONGEST + 1)
+                for rate in range(self.rates.lowest, self.rates.highest + 1)
+            }
+            near = sorted((setting for setting in steps if setting not in tried), key=steps.__getitem__)
+            found += near[: max(0, most - counts[name])]
+        return found
+
+    def _measured(
+        self,
+        settings: Sequence[Setting],
+        purpose: str,
+        count: int,
+        phase: str,
+        until: Callable[[Setting], int] | None = None,
+    ) -> dict[Setting, Curve]:
+        """The curve of each setting, over ``count`` seeds of a purpose; settings of one recipe are trained together.
+
+        ``until`` names the last epoch that is needed of a setting; without it, all are.
+        """
+        plan = self.plan
+        found: dict[Setting, Curve] = {}
+        seeds = [derive(plan.seed, "comparison", purpose, number) for number in range(count)]
+        groups: dict[tuple[int, int], list[Setting]] = {}
+        for setting in settings:
+            rate, doubled = setting.place[-2:]
+            groups.setdefault((rate, doubled), []).append(setting)
+        done, total = 0, sum(2 ** setting.place[-1] for setting in settings)
+        for (rate, doubled), members in groups.items():
+            recipe = tuned_recipe(plan, self.rates.value(rate), plan.epochs * 2**doubled)
+            for chunk in batched(sorted(members, key=until) if until else members, plan.chunk // len(seeds)):
+                before, share = done / total, 2**doubled * len(chunk) / total
+                stop = max(map(until, chunk)) if until else recipe.epochs
+
+                def progress(part: float, before: float = before, share: float = share) -> None:
+                    self.report(phase, before + share * part)
+
+                found |= dict(zip(chunk, self._curves(chunk, seeds, recipe, stop, progress), strict=True))
+                done += 2**doubled * len(chunk)
+                self.report(phase, done / total)
+        return found
+
+    def _curves(
+        self,
+        settings: Sequence[Setting],
+        seeds: list[int],
+        recipe: Recipe,
+        stop: int,
+        progress: Callable[[float], None],
+    ) -> list[Curve]:
+        losses = [self._loss(setting) for setting in settings]
+        labels = {"lr": recipe.lr, "epochs": recipe.epochs, "stop": stop, "seeds": seeds}
+        key = json.dumps({"tuning": [loss.to_json() for loss in losses], **labels})
+        curves: list[Curve] | None = self.chunks.recall(key)
+        if curves is None:
+            started = time.perf_counter()
+            trained = train_each(
+                self.task, losses, seeds, recipe, self.plan.way, self.validation, stop, progress=progress
+            )
+            assert trained.curve is not None
+            means = trained.curve.reshape(len(losses), len(seeds), -1).mean(1)
+            curves = means.round(decimals=12).tolist()  # Equal settings stay equal, whatever the chunk.
+            self.chunks.keep(key, curves, time.perf_counter() - started)
+        return curves
+
+    def _loss(self, setting: Setting) -> Loss:
+        family = self.families[setting.name]
+        return family.build(family.strengths(setting.place[:-2]), self.task.classes)
+
+
+def _height(_: Setting, curve: Curve) -> float:
+    return max(curve)

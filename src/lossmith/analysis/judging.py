@@ -1,0 +1,129 @@
+"""The judgement of a comparison: fresh networks of each tuned loss on test data, and the tests between losses."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from lossmith.analysis.curves import tuned_recipe
+from lossmith.analysis.records import Chunks, Comparison, Pair, Plan, Report, Row, Samples, Tuned
+from lossmith.analysis.trained import batched, train_each
+from lossmith.losses import Loss
+from lossmith.metrics import accuracy, finite
+from lossmith.metrics.calibration import calibration_error, negative_log_likelihood, temperature
+from lossmith.metrics.statistics import holm, welch
+from lossmith.seeds import derive
+from lossmith.training import Recipe, Task
+
+Runs = list[dict[str, Any]]
+
+
+def judge(
+    task: Task,
+    validation: Samples,
+    test: Callable[[], Samples],
+    tuned: Sequence[Tuned],
+    plan: Plan,
+    chunks: Chunks,
+    report: Report,
+) -> list[Row]:
+    """Figures of fresh networks of each tuned loss."""
+    seeds = [derive(plan.seed, "comparison", "final", number) for number in range(plan.seeds)]
+    groups: dict[tuple[float, int, int], list[Tuned]] = {}
+    for choice in tuned:
+        groups.setdefault((choice.lr, choice.epochs, choice.stop), []).append(choice)
+    runs: dict[str, Runs] = {}
+    samples = test()
+    done, total = 0, sum(choice.stop for choice in tuned)
+    for (lr, epochs, stop), members in groups.items():
+        recipe = tuned_recipe(plan, lr, epochs)
+        for chunk in batched(members, plan.chunk // len(seeds)):
+            losses = [choice.loss(task.classes) for choice in chunk]
+            labels = [{"loss": loss.to_json(), "lr": lr, "epochs": epochs, "stop": stop} for loss in losses]
+            key = json.dumps({"final": labels, "seeds": seeds})
+            result = chunks.recall(key)
+            if result is None:
+                started = time.perf_counter()
+                result = _judged(task, validation, samples, losses, seeds, recipe, stop, plan)
+                chunks.keep(key, result, time.perf_counter() - started)
+            runs |= {choice.family.name: rows for choice, rows in zip(chunk, result, strict=True)}
+            done += stop * len(chunk)
+            report("final networks", done / total)
+    return [_row(choice, choice.loss(task.classes), runs[choice.family.name]) for choice in tuned]
+
+
+def concluded(rows: list[Row]) -> Comparison:
+    """The tests of each loss and the first, and of each given loss and each baseline, corrected together."""
+    reference = rows[0]
+    best = max((row for row in rows if row.baseline), key=lambda row: row.mean("validation"))
+    wanted = [(row, reference) for row in rows[1:]]
+    wanted += [(row, other) for row in rows if not row.baseline for other in rows[1:] if other.baseline]
+    results = [welch(first.column("test"), second.column("test")) for first, second in wanted]
+    corrected = holm([result.p for result in results])
+    pairs = [
+        Pair(first.name, second.name, result, p)
+        for (first, second), result, p in zip(wanted, results, corrected, strict=True)
+    ]
+    ordered = sorted(rows, key=lambda row: row.mean("validation"), reverse=True)
+    return Comparison(ordered, pairs, best.name)
+
+
+def _judged(
+    task: Task,
+    validation: Samples,
+    test: Samples,
+    losses: Sequence[Loss],
+    seeds: list[int],
+    recipe: Recipe,
+    stop: int,
+    plan: Plan,
+) -> list[Runs]:
+    networks = train_each(task, losses, seeds, recipe, plan.way, stop=stop).networks
+    on_validation, on_test = networks.logits(validation[0]), networks.logits(test[0])
+    figures = [
+        {"seed": seed, "validation": right, "test": share, **_calibration(seen, validation[1], new, test[1])}
+        for seed, right, share, seen, new in zip(
+            seeds * len(losses),
+            accuracy(on_validation, validation[1]).tolist(),
+            accuracy(on_test, test[1]).tolist(),
+            on_validation,
+            on_test,
+            strict=True,
+        )
+    ]
+    return batched(figures, len(seeds))
+
+
+def _calibration(seen: Tensor, seen_targets: Tensor, new: Tensor, new_targets: Tensor) -> dict[str, float | None]:
+    """Figures of one network, the temperature fitted on samples seen before; none for one that is not finite."""
+    if not bool(finite(seen[None]) & finite(new[None])):
+        return dict.fromkeys(("nll", "ece", "temperature", "nll_scaled", "ece_scaled"))
+    known, logits = seen.double().cpu().numpy(), new.double().cpu().numpy()
+    known_targets, targets = seen_targets.cpu().numpy(), new_targets.cpu().numpy()
+    scale = temperature(known, known_targets)
+    return {
+        "nll": negative_log_likelihood(logits, targets),
+        "ece": calibration_error(logits, targets),
+        "temperature": scale,
+        "nll_scaled": negative_log_likelihood(logits / scale, targets),
+        "ece_scaled": calibration_error(logits / scale, targets),
+    }
+
+
+def _row(tuned: Tuned, loss: Loss, runs: Runs) -> Row:
+    return Row(
+        name=tuned.family.name,
+        baseline=tuned.family.baseline,
+        strengths=tuned.family.describe(tuned.place),
+        lr=tuned.lr,
+        epochs=tuned.epochs,
+        stop=tuned.stop,
+        tried=tuned.tried,
+        tuning=tuned.validation,
+        loss=loss.to_json(),
+        runs=runs,
+    )

@@ -1,0 +1,173 @@
+"""What a comparison is asked and what it answers: plan, tuned settings, rows, tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from lossmith.analysis.baselines import Family
+from lossmith.losses import Loss
+from lossmith.metrics.statistics import Difference
+from lossmith.training import Recipe, Way
+
+Samples = tuple[Tensor, Tensor]
+Report = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """Where the parts of a comparison are kept, so that one that was stopped goes on.
+
+    Args:
+        recall: Gives a stored result for a key, or None.
+        keep: Stores a result, and how many seconds it took.
+    """
+
+    recall: Callable[[str], Any] = lambda _: None
+    keep: Callable[[str, Any, float], None] = lambda *_: None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a comparison is made.
+
+    Args:
+        recipe: The recipe; its learning rate is the middle of the grid.
+        way: The way of training.
+        seeds: Networks of the final comparison, for each loss.
+        tuning_seeds: Networks of each setting that is tried.
+        finalists: The best settings of each loss that are trained again with fresh seeds before one is chosen.
+        finalist_seeds: Networks of each of those.
+        epochs: Epochs of each tuning run; the number that is used is read off its validation curve (early stopping).
+        seed: What all seeds derive from.
+        chunk: Most networks trained in one program.
+    """
+
+    recipe: Recipe
+    way: Way
+    seeds: int = 30
+    tuning_seeds: int = 2
+    finalists: int = 5
+    finalist_seeds: int = 10
+    epochs: int = 60
+    seed: int = 0
+    chunk: int = 256
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The setting that a loss is compared with, chosen on validation data.
+
+    Args:
+        family: The loss and its strengths.
+        place: The chosen strengths, as places on their axes.
+        lr: Its learning rate.
+        epochs: Epochs that its schedule is laid out for.
+        stop: Epochs after which training stops.
+        validation: Mean validation accuracy there, over the fresh seeds.
+        tried: Settings that were tried for this loss.
+    """
+
+    family: Family
+    place: tuple[int, ...]
+    lr: float
+    epochs: int
+    stop: int
+    validation: float
+    tried: int
+
+    def loss(self, classes: int) -> Loss:
+        """The loss at its strengths."""
+        return self.family.build(self.family.strengths(self.place), classes)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One loss of a comparison.
+
+    Args:
+        name: The loss.
+        baseline: Whether it is a baseline.
+        strengths: Its tuned strengths as text.
+        lr: Its tuned learning rate.
+        epochs: Epochs that its schedule is laid out for.
+        stop: Its tuned number of epochs.
+        tried: Settings tried in tuning.
+        tuning: Mean validation accuracy of the chosen setting over the fresh seeds of tuning.
+        loss: The loss as JSON.
+        runs: Raw figures of each network: seed, validation and test accuracy, negative log likelihood and calibration
+            error on test data before and after temperature scaling, and the temperature, fitted on validation data.
+    """
+
+    name: str
+    baseline: bool
+    strengths: str
+    lr: float
+    epochs: int
+    stop: int
+    tried: int
+    tuning: float
+    loss: dict[str, Any]
+    runs: list[dict[str, Any]] = field(default_factory=list)
+
+    def column(self, name: str) -> list[float]:
+        """One figure of all networks."""
+        return [run[name] for run in self.runs]
+
+    def mean(self, name: str) -> float:
+        """Mean of a figure."""
+        return float(np.mean(self.column(name)))
+
+    def std(self, name: str) -> float:
+        """Sample standard deviation of a figure."""
+        return float(np.std(self.column(name), ddof=1))
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A test of one loss and another on test accuracy, p corrected by Holm over all pairs of the comparison."""
+
+    first: str
+    second: str
+    result: Difference
+    holm: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The outcome of a comparison.
+
+    Args:
+        rows: The losses by the validation accuracy of their final networks, the best first.
+        pairs: The tests.
+        best_baseline: The baseline that is best on validation data.
+    """
+
+    rows: list[Row]
+    pairs: list[Pair]
+    best_baseline: str
+
+    def row(self, name: str) -> Row:
+        """The row of a loss."""
+        return next(row for row in self.rows if row.name == name)
+
+    def pair(self, first: str, second: str) -> Pair | None:
+        """The test of one loss and another, if it was made."""
+        return next((pair for pair in self.pairs if (pair.first, pair.second) == (first, second)), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, as a JSON object."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(document: dict[str, Any]) -> Comparison:
+        """The comparison of :meth:`to_json`; what stands beside it in a file is left alone."""
+        return Comparison(
+            [Row(**row) for row in document["rows"]],
+            [Pair(**{**pair, "result": Difference(**pair["result"])}) for pair in document["pairs"]],
+            document["best_baseline"],
+        )

@@ -1,0 +1,59 @@
+"""The policy for values that are not finite numbers. It is written here once; other modules ask these functions.
+
+- **A network** that gives a logit that is not finite, on any of the samples, is wrong on every one of them: each of its
+  metrics is the worst that there is (0 for a share of right answers, infinite for a likelihood), and an attack finds it
+  wrong before and after. The whole network counts and not the sample, since the argmax of NaN is a class by accident.
+- **A candidate** whose fitness is not finite, or one of whose networks diverged, has diverged: it has no fitness and
+  ranks last. What is recorded of its figures is 0 where it is not finite.
+- **What was not measured**, of a network that diverged, is NaN in arrays. Means and tests leave it out, and JSON has
+  null for it, as for infinity.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+def finite(logits: Tensor) -> Tensor:
+    """Whether all logits ``[P, N, K]`` of each network are finite numbers, ``[P]``."""
+    return logits.isfinite().flatten(1).all(1)
+
+
+def correct(logits: Tensor, targets: Tensor) -> Tensor:
+    """Whether each sample is classified rightly, ``[P, N]``, from logits ``[P, N, K]`` that are finite numbers.
+
+    For samples that come in parts: when all are there, :func:`finite` of all of them decides about the network.
+    """
+    return (logits.argmax(-1) == targets) & logits.isfinite().all(-1)
+
+
+def or_worst(values: Tensor, sound: Tensor, worst: float) -> Tensor:
+    """Values ``[P]`` of networks, and the worst one for those that are not ``sound [P]``."""
+    return torch.where(sound, values, worst)
+
+
+def recorded(values: Tensor) -> Tensor:
+    """Figures as a study records them: 0 where they are not finite."""
+    return torch.where(values.isfinite(), values, 0.0)
+
+
+def known(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Those of some values ``[S]`` that were measured."""
+    return values[np.isfinite(values)]
+
+
+def to_lists(values: NDArray[Any]) -> Any:
+    """An array as nested lists for JSON, with null for what is not a finite number."""
+    found = values.astype(object)
+    found[~np.isfinite(values)] = None
+    return found.tolist()
+
+
+def from_lists(lists: Any, dtype: Any = np.float64) -> NDArray[Any]:
+    """The array of nested lists, with NaN for null."""
+    return np.array(lists, dtype=dtype)

@@ -24,7 +24,7 @@ from lossmith.errors import InputError
 from lossmith.losses import Loss, Term, cross_entropy, mae, mse
 from lossmith.metrics.statistics import calibration_error, holm, negative_log_likelihood, temperature, welch
 from lossmith.seeds import derive
-from lossmith.training import Recipe, Task, Way, accuracy, repeated, train
+from lossmith.training import Backend, Recipe, Task, Trainer, accuracy, repeated, train
 
 module: Any = importlib.import_module("lossmith.analysis.comparison")
 
@@ -425,7 +425,7 @@ class FakeTraining:
         losses: Loss,
         seeds: Sequence[int],
         recipe: Recipe,
-        way: Way,
+        way: Backend,
         monitor: tuple[Tensor, Tensor] | None = None,
         stop: int | None = None,
         progress: Callable[[float], None] | None = None,
@@ -471,7 +471,7 @@ def _read(losses: Loss) -> list[tuple[str, float]]:
     return rows
 
 
-PLAN = Plan(Recipe(lr=LR), "population", seeds=4, tuning_seeds=2, finalists=3, finalist_seeds=8, epochs=EPOCHS)
+PLAN = Plan(Recipe(lr=LR), Backend("population"), seeds=4, tuning_seeds=2, finalists=3, finalist_seeds=8, epochs=EPOCHS)
 TASK = Task(lambda: nn.Linear(1, CLASSES), torch.zeros(10, 1), torch.arange(10) % CLASSES, CLASSES)
 FIRST = family_of("first")
 
@@ -483,7 +483,9 @@ def compared(
     plan: Plan = PLAN,
     **callbacks: Any,
 ) -> Comparison:
-    monkeypatch.setattr(module, "train", training)
+    monkeypatch.setattr(
+        Trainer, "train", lambda trainer, *arguments, **named: training(trainer.task, *arguments, **named)
+    )
 
     def test() -> tuple[Tensor, Tensor]:
         training.events.append("test")
@@ -933,7 +935,13 @@ def test_a_real_comparison() -> None:
     task = Task(lambda: nn.Linear(4, 3), inputs[:60], targets[:60], 3)
     validation, test = (inputs[60:120], targets[60:120]), (inputs[120:], targets[120:])
     plan = Plan(
-        Recipe(lr=0.05, batch_size=20), "population", seeds=3, tuning_seeds=1, epochs=2, finalists=1, finalist_seeds=2
+        Recipe(lr=0.05, batch_size=20),
+        Backend("population"),
+        seeds=3,
+        tuning_seeds=1,
+        epochs=2,
+        finalists=1,
+        finalist_seeds=2,
     )
     families = [
         Family("cross-entropy", (), lambda *_: cross_entropy()),

@@ -24,7 +24,7 @@ from lossmith.metrics.statistics import (
     welch,
 )
 from lossmith.seeds import derive
-from lossmith.training import Recipe, Task, Way, accuracy, repeated, train
+from lossmith.training import Backend, Recipe, Task, Trainer, accuracy, repeated
 
 Samples = tuple[Tensor, Tensor]
 Recall = Callable[[str], Any]
@@ -40,7 +40,7 @@ class Plan:
 
     Args:
         recipe: The recipe; its learning rate is the middle of the grid.
-        way: The way of training.
+        backend: How networks are run.
         seeds: Networks of the final comparison, for each loss.
         tuning_seeds: Networks of each setting that is tried.
         finalists: The best settings of each loss that are trained again with fresh seeds before one is chosen.
@@ -51,7 +51,7 @@ class Plan:
     """
 
     recipe: Recipe
-    way: Way
+    backend: Backend
     seeds: int = 30
     tuning_seeds: int = 2
     finalists: int = 5
@@ -174,7 +174,7 @@ class Comparison:
 
 
 def compare(
-    task: Task,
+    task: Task | Trainer,
     validation: Samples,
     test: Callable[[], Samples],
     families: Sequence[Family],
@@ -193,7 +193,7 @@ def compare(
     not taken at its word.
 
     Args:
-        task: What is trained on what.
+        task: What is trained on what; a trainer brings along what it has compiled.
         validation: Inputs and class indices for tuning and for the temperature.
         test: Gives the test inputs and class indices; called once, after all tuning.
         families: Losses; the first must be cross-entropy, the others are compared with it.
@@ -218,7 +218,7 @@ def compare(
 class _Work:
     def __init__(
         self,
-        task: Task,
+        task: Task | Trainer,
         validation: Samples,
         plan: Plan,
         families: dict[str, Family],
@@ -226,7 +226,7 @@ class _Work:
         keep: Keep,
         report: Report,
     ) -> None:
-        self.task, self.validation, self.plan, self.families = task, validation, plan, families
+        self.trainer, self.validation, self.plan, self.families = Trainer.of(task), validation, plan, families
         self.recall, self.keep, self.report = recall, keep, report
         self.rates = learning_rates(plan.recipe.lr)
         self.curves: dict[Setting, list[float]] = {}
@@ -342,13 +342,12 @@ class _Work:
                 if curves is None:
                     started, before = time.perf_counter(), done
                     share = 2**doubled * len(chunk)
-                    trained = train(
-                        self.task,
+                    trained = self.trainer.train(
                         repeated(Loss.stack(losses), len(seeds)),
                         seeds * len(chunk),
                         recipe,
-                        plan.way,
-                        self.validation,
+                        plan.backend,
+                        monitor=self.validation,
                         stop=stop,
                         progress=lambda part, b=before, s=share: self.report(phase, (b + s * part) / total),  # type: ignore[misc]
                     )
@@ -366,7 +365,8 @@ class _Work:
     ) -> tuple[list[list[dict[str, Any]]], float]:
         started = time.perf_counter()
         population = repeated(Loss.stack(losses), len(seeds))
-        trained = train(self.task, population, seeds * len(losses), self._recipe(lr, epochs), self.plan.way, stop=stop)
+        recipe = self._recipe(lr, epochs)
+        trained = self.trainer.train(population, seeds * len(losses), recipe, self.plan.backend, stop=stop)
         on_validation = trained.networks.logits(self.validation[0])
         on_test = trained.networks.logits(test[0])
         figures = [
@@ -388,7 +388,7 @@ class _Work:
 
     def _loss(self, setting: Setting) -> Loss:
         family = self.families[setting.family]
-        return family.build(family.strengths(setting.strengths), self.task.classes)
+        return family.build(family.strengths(setting.strengths), self.trainer.task.classes)
 
     def _ranked(self, family: Family) -> list[Setting]:
         """Settings of a family that were tried, the best first."""

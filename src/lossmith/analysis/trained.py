@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lossmith.errors import InputError
 from lossmith.losses import Loss
-from lossmith.training import Networks, Recipe, Task, Way, repeated, train
+from lossmith.training import Backend, Networks, Recipe, Task, Trainer, repeated
 
 CHUNK = 256
 
@@ -38,12 +38,12 @@ class TrainedLoss:
 
 
 def train_loss(
-    task: Task,
+    task: Task | Trainer,
     name: str,
     loss: Loss,
     seeds: Sequence[int],
     recipe: Recipe,
-    way: Way = "population",
+    backend: Backend | str = "population",
     progress: Callable[[float], None] | None = None,
 ) -> TrainedLoss:
     """Train one network with a loss for each seed.
@@ -53,7 +53,7 @@ def train_loss(
     """
     if not seeds:
         raise InputError("no network is asked for; give at least one seed")
-    parts = []
+    trainer, parts = Trainer.of(task), []
     for start in range(0, len(seeds), CHUNK):
         chunk = list(seeds[start : start + CHUNK])
         population = repeated(Loss.stack([loss]), len(chunk))
@@ -63,6 +63,6 @@ def train_loss(
             if progress is not None:
                 progress(done[0] + done[1] * share)
 
-        parts.append(train(task, population, chunk, recipe, way, progress=told))
+        parts.append(trainer.train(population, chunk, recipe, backend, progress=told))
     networks = Networks.gather([part.networks for part in parts], list(range(len(seeds))))
     return TrainedLoss(name, loss, networks, torch.cat([part.diverged for part in parts]))

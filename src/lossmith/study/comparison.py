@@ -21,7 +21,7 @@ from lossmith.study.config import EvolveSettings, differences, read_toml, valida
 from lossmith.study.evolve import Job, Progress, evolve
 from lossmith.study.legacy import modernized, original
 from lossmith.study.store import Store
-from lossmith.training import Recipe, Way, available, choose_way, repeated
+from lossmith.training import Recipe, Trainer, choose_backend, repeated
 
 Report = Callable[[str, float], None]
 LATER = ("crop", "flip", "cutout", "mixup", "cutmix", "flooding", "patience", "precision")
@@ -155,10 +155,11 @@ def compare_losses(
         if options.rival:
             rivals.append(_rival(settings, source, directory, report))
         families = [*rivals, *(fixed(name, loss) for name, loss in losses.items())]
-        plan = _plan(job, settings, options, store)
+        trainer = Trainer(job.task)
+        plan = _plan(job, trainer, settings, options, store)
         key = _digest(job.digest, settings, plan)
         result = compare(
-            job.task,
+            trainer,
             job.validation,
             job.test,
             families,
@@ -200,24 +201,16 @@ def _rival(settings: EvolveSettings, source: Source, directory: Path, report: Re
     return fixed(RIVAL, outcome.loss, baseline=True, text=f"α = {alpha:.3g}, weight = {weight:.3g}")
 
 
-def _plan(job: Job, settings: EvolveSettings, options: CompareSettings, store: Store) -> Plan:
+def _plan(job: Job, trainer: Trainer, settings: EvolveSettings, options: CompareSettings, store: Store) -> Plan:
     epochs = options.tuning_epochs or 2 * _epochs(settings, job)
-    way: Way | None = None if settings.run.training == "auto" else settings.run.training
-    if way is None:
-        stored = store.setting("way")
-        if stored is None:
-            count = min(settings.run.chunk, 40)
-            population = repeated(Loss.stack([cross_entropy()]), count)
-            seeds = [derive(options.comparison_seed, "measuring", number) for number in range(count)]
-            choice = choose_way(
-                job.task, population, seeds, settings.recipe, settings.recipe.total_steps(len(job.task.inputs))
-            )
-            stored = {"way": choice.way, "seconds": choice.seconds}
-            store.set("way", stored)
-        way = available(stored["way"], job.task.device)
+    count = min(settings.run.chunk, 40)
+    population = repeated(Loss.stack([cross_entropy()]), count)
+    seeds = [derive(options.comparison_seed, "measuring", number) for number in range(count)]
+    batches = settings.recipe.total_steps(len(job.task.inputs))
+    backend = choose_backend(settings.run.training, trainer, population, seeds, settings.recipe, batches, store)
     return Plan(
         recipe=settings.recipe,
-        way=way,
+        backend=backend,
         seeds=options.seeds,
         tuning_seeds=options.tuning_seeds,
         finalists=options.tuning_finalists,
@@ -257,7 +250,7 @@ def _digest(data: str, settings: EvolveSettings, plan: Plan) -> str:
             settings.model.model_dump(mode="json", exclude={"dropout"} if settings.model.dropout is None else None),
         ),
         "recipe": plan.recipe.model_dump(mode="json", exclude=idle),
-        "way": plan.way,
+        "way": plan.backend.original,
         "device": settings.run.device,
     }
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]

@@ -29,7 +29,7 @@ from lossmith.seeds import derive
 from lossmith.study.config import EvolveSettings, with_data
 from lossmith.study.pareto import FILE, PRUNED, pareto_document
 from lossmith.study.study import Result, Study
-from lossmith.training import Choice, Task, Way, available, check_recipe, choose_way, repeated, train
+from lossmith.training import Backend, Task, Trainer, check_recipe, choose_backend, repeated
 
 SMOOTHINGS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 TELL_SECONDS = 0.3
@@ -240,6 +240,8 @@ class _Work:
         self.seed = settings.search.seed
         self.log = TrainingLog(study.directory / "training.log")
         self.told = 0.0
+        self.trainer = Trainer(job.task)
+        self._backend: Backend | None = None
         self.seconds = {"measuring": 0.0, "training": 0.0}
 
     def search(self) -> None:
@@ -333,29 +335,22 @@ class _Work:
             self.study.store.set("versions", stored)
         return stored
 
-    def way(self) -> Way:
-        """The way of training: as set, or as measured when the study began."""
-        chosen = self.settings.run.training
-        if chosen != "auto":
-            return chosen
-        stored = self.study.store.setting("way")
-        if stored is None:
+    def backend(self) -> Backend:
+        """How networks are run: as set, or as measured when the study began."""
+        if self._backend is None:
             started = time.perf_counter()
-            choice = self._choice()
-            stored = {"way": choice.way, "seconds": choice.seconds, "failed": choice.failed}
-            self.study.store.set("way", stored)
+            task, recipe, replicates = self.job.task, self.settings.recipe, self.settings.run.replicates
+            count = min(self.settings.search.population, max(1, self.settings.run.chunk // replicates))
+            losses = repeated(Loss.stack([cross_entropy()] * count), replicates)
+            seeds = [derive(self.seed, "measuring", replicate) for replicate in range(replicates)]
+            chunks = -(-self.settings.search.population // count)
+            length = round(self.settings.run.partial * recipe.total_steps(len(task.inputs)))
+            batches = length * self.settings.search.generations * chunks
+            self._backend = choose_backend(
+                self.settings.run.training, self.trainer, losses, seeds * count, recipe, batches, self.study.store
+            )
             self.seconds["measuring"] += time.perf_counter() - started
-        return available(stored["way"], self.job.task.device)
-
-    def _choice(self) -> Choice:
-        task, recipe, replicates = self.job.task, self.settings.recipe, self.settings.run.replicates
-        count = min(self.settings.search.population, max(1, self.settings.run.chunk // replicates))
-        losses = Loss.stack([cross_entropy()] * count)
-        seeds = [derive(self.seed, "measuring", replicate) for replicate in range(replicates)]
-        chunks = -(-self.settings.search.population // count)
-        length = round(self.settings.run.partial * recipe.total_steps(len(task.inputs)))
-        batches = length * self.settings.search.generations * chunks
-        return choose_way(task, repeated(losses, replicates), seeds * count, recipe, batches)
+        return self._backend
 
     def _tried(self, stage: str, entries: Sequence[Entry], count: int) -> list[dict[str, Any]]:
         seeds = [derive(self.seed, stage, number) for number in range(count)]
@@ -395,13 +390,13 @@ class _Work:
     def _train(
         self, losses: Sequence[Loss], seeds: Sequence[int], progress: Callable[[float], None], searching: bool = False
     ) -> Measured:
-        way, started, run = self.way(), time.perf_counter(), self.settings.run
+        backend, started, run = self.backend(), time.perf_counter(), self.settings.run
         population = repeated(Loss.stack(losses), len(seeds))
         share, prune_at = (run.partial, run.prune_at) if searching else (1.0, None)
         seeds_of_all = list(seeds) * len(losses)
         recipe = self.settings.recipe
-        trained = train(
-            self.job.task, population, seeds_of_all, recipe, way, share=share, prune_at=prune_at, progress=progress
+        trained = self.trainer.train(
+            population, seeds_of_all, recipe, backend, share=share, prune_at=prune_at, progress=progress
         )
         found = {name: value.cpu() for name, value in figures(self.objective(trained, *self.job.validation)).items()}
         if PRUNED in found:
@@ -427,7 +422,7 @@ class _Work:
         return Measured(rows, lost.tolist(), seconds)
 
     def _chunks(self, items: list[Item], replicates: int) -> list[list[Item]]:
-        size = 1 if self.way().startswith("plain") else max(1, self.settings.run.chunk // replicates)
+        size = max(1, self.settings.run.chunk // replicates) if self.backend().population else 1
         return [items[start : start + size] for start in range(0, len(items), size)]
 
     def _smoothed(self, alpha: float) -> Loss:
@@ -471,7 +466,7 @@ class _Work:
             "data": self.data(),
             "digest": self.job.digest,
             "settings": settings,
-            "training": self.way(),
+            "training": str(self.backend()),
             "versions": self.versions(),
         }
 

@@ -1,0 +1,73 @@
+"""Named entries of one kind: what is registered can be asked for by name, everywhere."""
+
+import difflib
+from collections.abc import Iterator
+from typing import Generic, TypeVar
+
+from lossmith.errors import InputError
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Entries of one kind by name, in the order of registration.
+
+    Args:
+        kind: What they are, for messages, with its article.
+
+    Example:
+        >>> shapes = Registry[int]("a shape")
+        >>> shapes.register("square", 4)
+        4
+        >>> shapes["sqare"]
+        Traceback (most recent call last):
+        lossmith.errors.InputError: 'sqare' is not the name of a shape (did you mean square?); the names are square
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._entries: dict[str, T] = {}
+
+    def register(self, name: str, entry: T) -> T:
+        """Add an entry.
+
+        Raises:
+            ValueError: if there is one of that name.
+        """
+        if name in self._entries:
+            raise ValueError(f"{name!r} is registered as {self.kind} already")
+        self._entries[name] = entry
+        return entry
+
+    def __getitem__(self, name: str) -> T:
+        """The entry of a name.
+
+        Raises:
+            InputError: if there is none.
+        """
+        if name not in self._entries:
+            raise InputError(unknown(name, self.kind, list(self)))
+        return self._entries[name]
+
+    def __contains__(self, name: object) -> bool:
+        """Whether there is an entry of that name."""
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        """The names."""
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._entries)
+
+    def items(self) -> Iterator[tuple[str, T]]:
+        """Names and entries."""
+        return iter(self._entries.items())
+
+
+def unknown(name: str, kind: str, names: list[str]) -> str:
+    """The sentence that says that there is nothing of a name, and what is near it."""
+    near = difflib.get_close_matches(name.lower(), names, n=2, cutoff=0.5)
+    hint = f" (did you mean {' or '.join(near)}?)" if near else ""
+    return f"{name!r} is not the name of {kind}{hint}; the names are {', '.join(names)}"

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from machine import CPU, add_device, compared, ranged, say, seconds, with_threads, write
@@ -31,8 +31,7 @@ from lossmith.data import DataSettings, open_source, search_parts
 from lossmith.nets import ModelSettings, network_factory
 from lossmith.search import residual
 from lossmith.seeds import generator
-from lossmith.training import Recipe, Task, train
-from lossmith.training.trainer import Way, has_compiler
+from lossmith.training import Backend, Recipe, Task, Trainer, has_compiler
 
 SHAPES = {"mnist-cnn": (1, 28, 28), "alexnet": (3, 32, 32), "allcnn-c": (3, 32, 32), "preresnet-20": (3, 32, 32)}
 MODELS = ("mlp", "conv", "mnist-cnn", "allcnn-c", "preresnet-20")
@@ -126,18 +125,16 @@ def convolves(task: Task) -> bool:
     return any(weight.ndim == 4 for weight in task.build(0).parameters())
 
 
-def ways_of(task: Task, compiled: bool) -> list[Way]:
+def ways_of(task: Task, compiled: bool) -> list[str]:
     """Lossmith's ways of training that suit a network."""
-    return [
-        way
-        for way in get_args(Way)
-        if (compiled or not way.endswith("-compiled")) and (convolves(task) or "channels-last" not in way)
-    ]
+    ways = ["sequential", "population", *["sequential-channels-last"] * convolves(task)]
+    compiled_ways = ["sequential-compiled", "vmap-compiled", *["sequential-channels-last-compiled"] * convolves(task)]
+    return ways + compiled_ways * compiled
 
 
-def lossmith_candidates(task: Task, recipe: Recipe, points: Tensor, way: Way) -> None:
+def lossmith_candidates(trainer: Trainer, recipe: Recipe, points: Tensor, way: str) -> None:
     """Some candidates in one of lossmith's ways."""
-    train(task, residual(points, task.classes), [0] * len(points), recipe, way)
+    trainer.train(residual(points, trainer.task.classes), [0] * len(points), recipe, way)
 
 
 def each(work: Callable[[], object], candidates: int, device: torch.device) -> float:
@@ -151,7 +148,7 @@ def warmed(work: Callable[[], float]) -> float:
     return work()
 
 
-def measured(task: Task, recipe: Recipe, population: int, threads: list[int], pairs: int, ways: list[Way]) -> Any:
+def measured(task: Task, recipe: Recipe, population: int, threads: list[int], pairs: int, ways: list[str]) -> Any:
     """Seconds a candidate on every side, and each ordinary loop's against each way of lossmith."""
     points = 0.3 * torch.randn(population, 5, generator=generator("points"), dtype=torch.float64)
     first, sides = points[0].tolist(), dict[str, Callable[[], float]]()
@@ -160,10 +157,11 @@ def measured(task: Task, recipe: Recipe, population: int, threads: list[int], pa
         if name == "ordinary" and recipe.precision != "float32":
             whole = recipe.model_copy(update={"precision": "float32"})
             sides["ordinary, float32"] = partial(each, partial(opponent.candidate, whole, first), 1, task.device)
-    opponents = list(sides)
+    opponents, trainer = list(sides), Trainer(task)
     for way in ways:
-        members = points if way.startswith("population") else points[:1]
-        sides[way] = partial(each, partial(lossmith_candidates, task, recipe, members, way), len(members), task.device)
+        members = points if Backend.parse(way).population else points[:1]
+        candidates = partial(lossmith_candidates, trainer, recipe, members, way)
+        sides[way] = partial(each, candidates, len(members), task.device)
     by_threads = {name: with_threads(threads, partial(warmed, work)) for name, work in sides.items()}
     best = {name: min(found, key=found.__getitem__) for name, found in by_threads.items()}
     times: dict[str, list[float]] = {name: [] for name in sides}

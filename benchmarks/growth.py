@@ -26,8 +26,7 @@ from machine import add_device, median_seconds, say, write
 from lossmith.nets import ModelSettings, network_factory
 from lossmith.search import residual
 from lossmith.seeds import generator
-from lossmith.training import Recipe, Task
-from lossmith.training.engines.population import PopulationRun
+from lossmith.training import Backend, Recipe, Task, Trainer
 
 BASE = {"population": 16, "classes": 10, "batch": 50}
 SMALLEST = {"population": 1, "classes": 2, "batch": 2}
@@ -61,7 +60,9 @@ def point(
     place = torch.device(device)
     task = task_of(model, classes, batch, place)
     points = 0.3 * torch.randn(population, 5, generator=generator("points"), dtype=torch.float64)
-    run = PopulationRun(task, residual(points, classes), [0] * population, Recipe(batch_size=batch, lr=0.01))
+    trainer, recipe = Trainer(task), Recipe(batch_size=batch, lr=0.01)
+    backend = trainer.resolved(Backend("population"), recipe)
+    run = trainer.start(residual(points, classes), [0] * population, recipe, backend, list(range(population)))
     taken = median_seconds(run.step, rounds, device=place)
     return {"seconds": taken, "peak": torch.cuda.max_memory_allocated(place) if place.type == "cuda" else peak_bytes()}
 

@@ -4,7 +4,7 @@
 
 The share: value and gradient of a loss of the residual space on the logits of one batch, by ``lossmith.Criterion`` and
 autograd (``criterion``) and by the closed form of the gradient alone (``gradient``), of one whole training step of the
-network in lossmith's plain way. The classes: ``lossmith.Criterion`` with its backward pass against
+network in lossmith's sequential engine. The classes: ``lossmith.Criterion`` with its backward pass against
 ``torch.nn.functional.cross_entropy`` with its own, on the same logits, in turn: eager with class indices; under
 ``torch.no_grad()``, the value alone; with class probabilities as mixup and CutMix make them; and with ``--compiled``
 both of them compiled by ``torch.compile``. The losses: one of the residual space with all its terms, the paper's
@@ -26,8 +26,7 @@ from torch.nn import functional
 from lossmith.losses import Criterion, Loss, cross_entropy, find
 from lossmith.search import residual
 from lossmith.seeds import generator
-from lossmith.training import Recipe
-from lossmith.training.engines.sequential import SequentialRun
+from lossmith.training import Backend, Recipe, Trainer
 
 Value = Callable[[Tensor, Tensor], Tensor]
 Pass = Callable[[Value, Tensor, Tensor], Callable[[], object]]
@@ -64,7 +63,8 @@ def share(model: str, batch: int, rounds: int, device: torch.device = CPU) -> di
     """Seconds of a training step, and the share of the loss in it."""
     task = task_of(model, max(2 * batch, 256), device)
     loss = loss_of(task.classes)
-    run = SequentialRun(task, loss, 0, Recipe(batch_size=batch, lr=0.01))
+    recipe = Recipe(batch_size=batch, lr=0.01)
+    run = Trainer(task).start(Loss.stack([loss]), [0], recipe, Backend(), [0])
     step = median_seconds(run.step, rounds, warm=1, device=device)
     logits = torch.randn(batch, task.classes, generator=generator("logits")).to(device).requires_grad_()
     targets = (torch.arange(batch) % task.classes).to(device)

@@ -22,8 +22,7 @@ from machine import add_device, median_seconds, say, write
 from lossmith.losses import Loss
 from lossmith.search import residual
 from lossmith.seeds import generator
-from lossmith.training import Recipe, Task, accuracy, train
-from lossmith.training.trainer import Way, has_compiler, measure
+from lossmith.training import Backend, Recipe, Task, Trainer, accuracy, has_compiler, measure, train
 
 VALIDATION, EPOCH, HOUR = 5000, 45_000 // 128, 3600.0
 CIFAR = {"batch_size": 128, "crop": 4, "flip": True}
@@ -67,12 +66,13 @@ def judging_seconds(task: Task, losses: Loss, recipe: Recipe) -> float:
 
 
 def measured(
-    task: Task, partial: Partial, population: int, candidates: int, ways: list[Way], recipe: Recipe
+    task: Task, partial: Partial, population: int, candidates: int, ways: list[str], recipe: Recipe
 ) -> dict[str, Any]:
     """What was measured of one network, and what follows."""
     points = 0.3 * torch.randn(population, 5, generator=generator("points"), dtype=torch.float64)
     losses = residual(points, task.classes)
-    by_way = {way: measure(task, losses, [0] * population, recipe, way, budget=1.0) for way in ways}
+    trainer = Trainer(task)
+    by_way = {way: measure(trainer, losses, [0] * population, recipe, Backend.parse(way), budget=1.0) for way in ways}
     fastest = min(by_way, key=by_way.__getitem__)
     judging = judging_seconds(task, losses, recipe)
     return {

@@ -19,8 +19,7 @@ from lossmith.data import DataSettings, open_source, search_parts
 from lossmith.nets import ModelSettings, network_factory
 from lossmith.search import residual
 from lossmith.seeds import generator
-from lossmith.training import Recipe, Task, choose_way
-from lossmith.training.trainer import measure
+from lossmith.training import Backend, Recipe, Task, Trainer, measure, measured_choice
 
 ROUNDS = 5
 
@@ -55,7 +54,7 @@ def main(arguments: list[str] | None = None) -> None:
         f"torch {torch.__version__}, {place}, {given.threads} threads, digits, batch {recipe.batch_size}, SGD, momentum"
     )
     titles = (
-        f"{'plain, ms':>12}{'population, ms':>16}{'ratio (range)':>20}{'of matmul':>16}{'auto':>14}{'auto/best':>11}"
+        f"{'one by one':>12}{'population, ms':>16}{'ratio (range)':>20}{'of matmul':>16}{'auto':>14}{'auto/best':>11}"
     )
     print(f"{'network':10}{'P':>5}{titles}")
     for model in ("mlp", "cnn"):
@@ -65,23 +64,24 @@ def main(arguments: list[str] | None = None) -> None:
         for size in given.populations:
             points = torch.randn(size, 5, generator=generator("benchmark"), dtype=torch.float64) * 0.3
             losses, seeds = residual(points, parts.classes), [0] * size
-            plain, population, rates = [], [], []
+            trainer, rates = Trainer(task), list[float]()
+            sequential, population = list[float](), list[float]()
             for _ in range(ROUNDS):
                 rates.append(matmul_rate(device=given.device))
-                plain.append(measure(task, losses, seeds, recipe, "plain", budget=0.5))
-                population.append(measure(task, losses, seeds, recipe, "population", budget=0.5))
-            ratios = [one / other for one, other in zip(plain, population, strict=True)]
+                for backend, times in ((Backend(), sequential), (Backend("population"), population)):
+                    times.append(measure(trainer, losses, seeds, recipe, backend, budget=0.5))
+            ratios = [one / other for one, other in zip(sequential, population, strict=True)]
             shares = [
                 statistics.median(work * size / t / rate for t, rate in zip(times, rates, strict=True))
-                for times in (plain, population)
+                for times in (sequential, population)
             ]
-            choice = choose_way(task, losses, seeds, recipe, batches=500)
-            medians = {"plain": statistics.median(plain), "population": statistics.median(population)}
-            kept = min(medians.values()) / medians[choice.way]
+            choice = measured_choice(trainer, losses, seeds, recipe, batches=500)
+            medians = {False: statistics.median(sequential), True: statistics.median(population)}
+            kept = min(medians.values()) / medians[choice.backend.population]
             ratio = f"{statistics.median(ratios):.1f} ({min(ratios):.1f}–{max(ratios):.1f})"
             print(
-                f"{model:10}{size:5}{medians['plain'] * 1e3:12.2f}{medians['population'] * 1e3:16.2f}{ratio:>20}"
-                f"{f'{shares[0]:.1%}, {shares[1]:.1%}':>16}{choice.way:>14}{kept:11.2f}",
+                f"{model:10}{size:5}{medians[False] * 1e3:12.2f}{medians[True] * 1e3:16.2f}{ratio:>20}"
+                f"{f'{shares[0]:.1%}, {shares[1]:.1%}':>16}{choice.backend!s:>14}{kept:11.2f}",
                 flush=True,
             )
 

@@ -85,7 +85,7 @@ from lossmith.seeds import derive
 from lossmith.study import EvolveSettings, RunSettings, evolve
 from lossmith.study.problem import Problem
 from lossmith.study.store import Store
-from lossmith.training import Recipe, Trained, Way
+from lossmith.training import Recipe, Trained
 
 EPSILON = 0.1
 FGSM = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
@@ -110,7 +110,7 @@ class Plan:
     settings: EvolveSettings
     studies: int
     spaces: tuple[str, ...]
-    way: Way
+    backend: str
     tuning_seeds: int
     finalists: int
     finalist_seeds: int
@@ -133,7 +133,7 @@ def plan_of(job: str, data: str) -> Plan:
             ),
             studies=5,
             spaces=("canonical", "residual"),
-            way="population",
+            backend="population",
             tuning_seeds=3,
             finalists=5,
             finalist_seeds=10,
@@ -151,11 +151,11 @@ def plan_of(job: str, data: str) -> Plan:
             model=ModelSettings(name="cnn", hidden=(64,)),
             recipe=Recipe(epochs=4, lr=0.05),
             search=SearchSettings(population=10, generations=10),
-            run=RunSettings(training="plain", finalists=3, finalist_seeds=4),
+            run=RunSettings(training="sequential", finalists=3, finalist_seeds=4),
         ),
         studies=2,
         spaces=("canonical",),
-        way="plain",
+        backend="sequential",
         tuning_seeds=2,
         finalists=3,
         finalist_seeds=5,
@@ -229,7 +229,7 @@ class Tuning:
         key = (json.dumps(loss.to_json()["coefficients"]) + json.dumps(loss.to_json()["terms"]), setting, purpose)
         if key not in self.known:
             seeds = [derive(self.number, purpose, k) for k in range(count)]
-            trained_loss = train_loss(self.job.task, row.name, loss, seeds, self.recipe(setting), self.plan.way)
+            trained_loss = train_loss(self.job.task, row.name, loss, seeds, self.recipe(setting), self.plan.backend)
             trained = Trained(
                 trained_loss.networks, trained_loss.diverged, None, trained_loss.losses, self.job.task.max_pixel
             )
@@ -317,7 +317,7 @@ def study(job_name: str, data: str, number: int, target: Path, work: Path) -> Pa
     for name, (row, setting, validation, tried) in tuned.items():
         loss = row.build(setting, job.classes)
         seeds = [derive(number, "final", k) for k in range(NETWORKS)]
-        trained_loss = train_loss(job.task, name, loss, seeds, tuning.recipe(setting), plan.way)
+        trained_loss = train_loss(job.task, name, loss, seeds, tuning.recipe(setting), plan.backend)
         document[name] = {
             "loss": loss.to_json(),
             "formula": loss.formula(),

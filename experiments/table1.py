@@ -66,7 +66,7 @@ from lossmith.study.config import validated, with_data, write_toml
 from lossmith.study.pareto import PRUNED
 from lossmith.study.problem import Problem
 from lossmith.study.store import Store
-from lossmith.training import Trained, Way, accuracy, choose_way, repeated, train
+from lossmith.training import Backend, Trained, Trainer, accuracy, choose_backend, repeated
 
 FACTOR = {"none": 1, "published": 2, "exact": 2}
 BASELINE = "cross-entropy"
@@ -122,15 +122,16 @@ def searched(plan: Plan, number: int, arm: str, work: Path) -> dict[str, Any]:
     job, told = Problem.open(settings), 0
     document = {**settings.model_dump(mode="json"), "digest": job.digest}
     with Study(work / f"{number}-{arm}", job.classes, settings.search, document=document) as study:
-        way = chosen_way(job, settings, study.store)
+        trainer = Trainer(job.task)
+        backend = chosen_backend(trainer, settings, study.store)
         while (left := plan.budget - trained_of(study)) > 0:
             if study.finished:
                 raise SystemExit(f"{study.directory}: {arm} rejects nearly every candidate; take another space or σ")
-            chunk = study.pending()[: 1 if way.startswith("plain") else left]
+            chunk = study.pending()[: left if backend.population else 1]
             seed = derive(number, "search", study.generation)
             losses = [candidate.loss for candidate in chunk]
             begun = time.perf_counter()
-            found = trained(job, settings, losses, [seed], way, settings.run.partial, settings.run.prune_at)
+            found = trained(trainer, settings, losses, [seed], backend, settings.run.partial, settings.run.prune_at)
             seconds = (time.perf_counter() - begun) / len(chunk)
             rows = zip(chunk, on_validation(found, job), found.diverged.tolist(), pruned(found), strict=True)
             study.record(
@@ -148,12 +149,12 @@ def searched(plan: Plan, number: int, arm: str, work: Path) -> dict[str, Any]:
             if share > told:
                 told = share
                 say(number, arm, f"{trained_of(study)} of {plan.budget} trained, generation {study.generation}", begun)
-        finalists = again(job, settings, study, way, number)
+        finalists = again(job, trainer, settings, study, backend, number)
         best = max(finalists, key=lambda row: float(np.mean(row["scores"])))
         rows_of = study.candidates()
         return {
             "arm": arm,
-            "way": way,
+            "way": str(backend),
             "population": settings.search.population,
             "generations": study.generation,
             "trained": trained_of(study),
@@ -169,12 +170,14 @@ def searched(plan: Plan, number: int, arm: str, work: Path) -> dict[str, Any]:
         }
 
 
-def again(job: Problem, settings: EvolveSettings, study: Study, way: Way, number: int) -> list[dict[str, Any]]:
+def again(
+    job: Problem, trainer: Trainer, settings: EvolveSettings, study: Study, backend: Backend, number: int
+) -> list[dict[str, Any]]:
     """The best candidates and the mean of a search, trained in full with fresh seeds."""
     named = {f"candidate {one.generation}.{one.member}": one.loss for one in study.top(settings.run.finalists)}
     named["mean of the search"] = study.mean
     seeds = [derive(number, "finalists", k) for k in range(settings.run.finalist_seeds)]
-    scores = on_validation(trained(job, settings, list(named.values()), seeds, way), job)
+    scores = on_validation(trained(trainer, settings, list(named.values()), seeds, backend), job)
     rows = np.reshape(scores, (len(named), len(seeds))).tolist()
     return [{"name": name, "loss": loss, "scores": row} for (name, loss), row in zip(named.items(), rows, strict=True)]
 
@@ -187,19 +190,21 @@ def tuned(plan: Plan, number: int, work: Path) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     seeds = [derive(number, "finalists", k) for k in range(settings.run.finalist_seeds)]
     axis = learning_rates(settings.recipe.lr)
+    trainer = Trainer(job.task)
     with Store(folder) as store:
-        way = chosen_way(job, settings, store)
+        backend = chosen_backend(trainer, settings, store)
 
     def measured(place: int) -> list[float]:
         recipe = settings.recipe.model_copy(update={"lr": axis.value(place)})
-        return on_validation(trained(job, with_recipe(settings, recipe), [cross_entropy()], seeds, way), job)
+        found = trained(trainer, with_recipe(settings, recipe), [cross_entropy()], seeds, backend)
+        return on_validation(found, job)
 
     tried = climbed(measured, range(axis.first, axis.last + 1), axis.lowest, axis.highest)
     best = max(tried, key=lambda place: float(np.mean(tried[place])))
     say(number, BASELINE, f"lr = {axis.value(best):g} of {len(tried)} tried", started)
     return {
         "arm": BASELINE,
-        "way": way,
+        "way": str(backend),
         "lr": axis.value(best),
         "tried": [{"lr": axis.value(place), "scores": tried[place]} for place in sorted(tried)],
         "formula": cross_entropy().formula(),
@@ -226,12 +231,14 @@ def judged(plan: Plan, number: int, parts: Sequence[dict[str, Any]]) -> dict[str
     started = time.perf_counter()
     job = Problem.open(plan.of(number))
     inputs, targets = job.test()
+    trainer = Trainer(job.task)
     seeds = [derive(number, "networks", k) for k in range(plan.networks)]
     rows = {}
     for part in parts:
         settings = plan.of(number)
         recipe = settings.recipe.model_copy(update={"lr": part["lr"]})
-        found = trained(job, with_recipe(settings, recipe), [Loss.from_json(part["loss"])], seeds, part["way"])
+        loss, backend = Loss.from_json(part["loss"]), Backend.parse(part["way"])
+        found = trained(trainer, with_recipe(settings, recipe), [loss], seeds, backend)
         test = accuracy(found.networks.logits(inputs), targets).tolist()
         rows[part["arm"]] = {**part, "seeds": seeds, "validation": on_validation(found, job), "test": test}
         say(number, part["arm"], f"test accuracy {np.mean(test):.4f} ({np.std(test, ddof=1):.4f})", started)
@@ -239,17 +246,18 @@ def judged(plan: Plan, number: int, parts: Sequence[dict[str, Any]]) -> dict[str
 
 
 def trained(
-    job: Problem,
+    trainer: Trainer,
     settings: EvolveSettings,
     losses: Sequence[Loss],
     seeds: Sequence[int],
-    way: Way,
+    backend: Backend,
     share: float = 1.0,
     prune_at: float | None = None,
 ) -> Trained:
     """Each loss trained with each seed."""
     population = repeated(Loss.stack(losses), len(seeds))
-    return train(job.task, population, [*seeds] * len(losses), settings.recipe, way, share=share, prune_at=prune_at)
+    seeds_of_all = [*seeds] * len(losses)
+    return trainer.train(population, seeds_of_all, settings.recipe, backend, share=share, prune_at=prune_at)
 
 
 def on_validation(found: Trained, job: Problem) -> list[float]:
@@ -272,19 +280,11 @@ def trained_of(study: Study) -> int:
     return int(counts["candidates"] - counts["untrainable"])
 
 
-def chosen_way(job: Problem, settings: EvolveSettings, store: Store) -> Way:
-    """The way of training: as set, or the fastest one as measured at the beginning."""
-    if settings.run.training != "auto":
-        return settings.run.training
-    stored = store.setting("way")
-    if stored is None:
-        count = settings.search.population
-        losses = Loss.stack([cross_entropy()] * count)
-        choice = choose_way(job.task, losses, [derive("measuring")] * count, settings.recipe, 0)
-        stored = {"way": choice.way, "seconds": choice.seconds}
-        store.set("way", stored)
-    way: Way = stored["way"]
-    return way
+def chosen_backend(trainer: Trainer, settings: EvolveSettings, store: Store) -> Backend:
+    """How networks are run: as set, or the fastest one as measured at the beginning."""
+    count = settings.search.population
+    losses, seeds = Loss.stack([cross_entropy()] * count), [derive("measuring")] * count
+    return choose_backend(settings.run.training, trainer, losses, seeds, settings.recipe, 0, store)
 
 
 def with_recipe(settings: EvolveSettings, recipe: Any) -> EvolveSettings:

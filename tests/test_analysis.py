@@ -1,13 +1,13 @@
 """The fair comparison: its statistics, its baselines, and its tuning against known landscapes of accuracy."""
 
-import importlib
+import functools
 import itertools
 import json
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -26,9 +26,7 @@ from lossmith.losses import Loss, Term, cross_entropy, mae, mse
 from lossmith.metrics.calibration import calibration_error, negative_log_likelihood, temperature
 from lossmith.metrics.statistics import holm, welch
 from lossmith.seeds import derive
-from lossmith.training import Recipe, Task, Way, accuracy, repeated, train
-
-trained_module: Any = importlib.import_module("lossmith.analysis.trained")
+from lossmith.training import Backend, Job, Local, Outcome, Recipe, Task, Trained, accuracy, repeated, train
 
 probabilities = st.lists(st.floats(0, 1), min_size=1, max_size=30)
 
@@ -387,6 +385,9 @@ class FakeNetworks:
     shares: list[float | None]
     test_shares: list[float | None]
 
+    def __len__(self) -> int:
+        return len(self.shares)
+
     def logits(self, inputs: Tensor) -> Tensor:
         """Logits that are right on the first share of the samples; not numbers where there is no share."""
         seen = inputs is VALIDATION[0]
@@ -427,7 +428,7 @@ class FakeTraining:
         losses: Loss,
         seeds: Sequence[int],
         recipe: Recipe,
-        way: Way,
+        way: Backend,
         monitor: tuple[Tensor, Tensor] | None = None,
         stop: int | None = None,
         progress: Callable[[float], None] | None = None,
@@ -473,25 +474,38 @@ def _read(losses: Loss) -> list[tuple[str, float]]:
     return rows
 
 
-PLAN = Plan(Recipe(lr=LR), "population", seeds=4, tuning_seeds=2, finalists=3, finalist_seeds=8, epochs=EPOCHS)
+PLAN = Plan(Recipe(lr=LR), Backend("population"), seeds=4, tuning_seeds=2, finalists=3, finalist_seeds=8, epochs=EPOCHS)
 TASK = Task(lambda: nn.Linear(1, CLASSES), torch.zeros(10, 1), torch.arange(10) % CLASSES, CLASSES)
 FIRST = family_of("first")
 
 
+class FakeExecutor(Local):
+    """Runs jobs by a stand-in for training."""
+
+    def __init__(self, training: FakeTraining) -> None:
+        super().__init__()
+        self.training = training
+
+    def run(self, jobs: Sequence[Job], progress: Callable[[int, float], None] | None = None) -> Iterator[Outcome]:
+        for number, job in enumerate(jobs):
+            within = None if progress is None else functools.partial(progress, number)
+            trained = self.training(
+                job.task, job.losses, job.seeds, job.recipe, job.backend, job.monitor, job.stop, within
+            )
+            yield Outcome(job.measure(cast(Trained, trained)), None, 0.0)
+
+
 def compared(
-    monkeypatch: pytest.MonkeyPatch,
     training: FakeTraining,
     families: Sequence[Family],
     plan: Plan = PLAN,
     **callbacks: Any,
 ) -> Comparison:
-    monkeypatch.setattr(trained_module, "train", training)
-
     def test() -> tuple[Tensor, Tensor]:
         training.events.append("test")
         return TEST
 
-    return compare(TASK, VALIDATION, test, families, plan, **callbacks)
+    return compare(TASK, VALIDATION, test, families, plan, executor=FakeExecutor(training), **callbacks)
 
 
 def rugged(number: int) -> Landscape:
@@ -529,7 +543,7 @@ def neighbors(tried: Tried, axis: Axis | None, stop: int) -> set[Tried]:
 class TestTuning:
     def test_the_best_inner_setting_is_found(self, monkeypatch: pytest.MonkeyPatch) -> None:
         training = FakeTraining(hills(second=peak(2, -1, 5, 0.9), first=peak(0, -2, 3, 0.8)))
-        result = compared(monkeypatch, training, [FIRST, family_of("second", AXIS)])
+        result = compared(training, [FIRST, family_of("second", AXIS)])
         row = result.row("second")
         assert (row.strengths, row.lr, row.epochs, row.stop, row.tried) == ("s = 2", LR / 2, 8, 5, 25)
         assert row.tuning == pytest.approx(0.9)
@@ -557,7 +571,7 @@ class TestTuning:
     def test_a_best_at_an_edge_extends_the_grid(
         self, monkeypatch: pytest.MonkeyPatch, hill: Landscape, strength: int, rate: int, epochs: int, stop: int
     ) -> None:
-        result = compared(monkeypatch, FakeTraining(hills(second=hill)), [FIRST, family_of("second", AXIS)])
+        result = compared(FakeTraining(hills(second=hill)), [FIRST, family_of("second", AXIS)])
         row = result.row("second")
         assert (row.strengths, row.lr, row.epochs, row.stop) == (f"s = {strength}", LR * 2.0**rate, epochs, stop)
 
@@ -566,10 +580,7 @@ class TestTuning:
         """Whatever the landscape: the optimum is not merely that of where the search happened to look."""
         landscape, training = rugged(number), FakeTraining(rugged(number))
         families = {"first": None, "second": AXIS, "third": None, "given": None}
-        with pytest.MonkeyPatch.context() as monkeypatch:
-            result = compared(
-                monkeypatch, training, [family_of(kind, axis, kind != "given") for kind, axis in families.items()]
-            )
+        result = compared(training, [family_of(kind, axis, kind != "given") for kind, axis in families.items()])
         for kind, axis in families.items():
             mine = [tried for tried in training.settings if tried[0] == kind]
             best = max(mine, key=lambda tried: coarse(landscape, tried)[0])
@@ -585,7 +596,7 @@ class TestTuning:
     def test_the_limits_hold(self, monkeypatch: pytest.MonkeyPatch, toward: int, strength: int, rate: int) -> None:
         """A landscape that rises for ever is climbed to the end of each axis, and no further."""
         training = FakeTraining(hills(second=peak(100 * toward, 100 * toward, 1000, 221)))
-        result = compared(monkeypatch, training, [FIRST, family_of("second", AXIS, baseline=True)])
+        result = compared(training, [FIRST, family_of("second", AXIS, baseline=True)])
         mine = [setting for setting in training.settings if setting[0] == "second"]
         most = EPOCHS * 2**LONGEST
         assert max(mine, key=lambda s: (toward * (s[1] + s[2]), s[3])) == ("second", strength, rate, most)
@@ -599,13 +610,13 @@ class TestTuning:
         self, monkeypatch: pytest.MonkeyPatch, strength: int, settings: int
     ) -> None:
         training = FakeTraining(hills(second=peak(strength, -1, 5)))
-        result = compared(monkeypatch, training, [FIRST, family_of("second", Axis("s", float, 0, 2, 0, 2))])
+        result = compared(training, [FIRST, family_of("second", Axis("s", float, 0, 2, 0, 2))])
         assert result.row("second").tried == settings
         assert result.row("second").strengths == f"s = {min(2, max(0, strength))}"
 
     def test_a_level_landscape_is_not_climbed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """As where no network learns anything: the neighbours of the first of the best are tried, no more."""
-        result = compared(monkeypatch, FakeTraining(lambda _: 0.5), [FIRST, family_of("second", AXIS)])
+        result = compared(FakeTraining(lambda _: 0.5), [FIRST, family_of("second", AXIS)])
         assert (result.row("first").tried, result.row("second").tried) == (6, 27)
 
     @pytest.mark.parametrize(
@@ -616,14 +627,14 @@ class TestTuning:
         self, monkeypatch: pytest.MonkeyPatch, rate: int, found: int, tried: int
     ) -> None:
         training = FakeTraining(hills(second=peak(0, rate, 5, 3)))
-        result = compared(monkeypatch, training, [FIRST, family_of("second")])
+        result = compared(training, [FIRST, family_of("second")])
         assert result.row("second").lr == LR * 2.0**found
         assert result.row("second").tried == tried
 
     def test_no_setting_is_trained_twice(self, monkeypatch: pytest.MonkeyPatch) -> None:
         training = FakeTraining(hills(second=peak(6, 4, 13), given=peak(0, -4, 30)))
         families = [FIRST, family_of("second", AXIS), family_of("given", baseline=False)]
-        result = compared(monkeypatch, training, families)
+        result = compared(training, families)
         assert len(training.settings) == len(set(training.settings)) == sum(row.tried for row in result.rows)
         assert len(training.again) == len(set(training.again)) == PLAN.finalists * len(families)
         assert set(training.again) <= set(training.settings)
@@ -634,7 +645,7 @@ class TestTuning:
     ) -> None:
         training = FakeTraining(hills(given=hill, first=peak(0, 0, 5)))
         families = [FIRST, family_of("second", AXIS), family_of("third"), family_of("given", baseline=False)]
-        result = compared(monkeypatch, training, families)
+        result = compared(training, families)
         assert all(row.tried >= result.row("given").tried >= 5 for row in result.rows)
 
     def test_settings_that_make_the_budgets_equal_can_win(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -644,7 +655,7 @@ class TestTuning:
             return 0.9 if at.rate == 3 else peak(0, 0, 5, 0.6)(at)
 
         training = FakeTraining(hills(first=two_hills, given=peak(0, 6, 5)))
-        result = compared(monkeypatch, training, [FIRST, family_of("given", baseline=False)])
+        result = compared(training, [FIRST, family_of("given", baseline=False)])
         assert result.row("first").lr == LR * 8
         assert result.row("given").tried == 10
         assert {rate for kind, _, rate, epochs in training.settings if (kind, epochs) == ("first", EPOCHS)} >= {2, 3, 4}
@@ -658,20 +669,20 @@ class TestTuning:
             return peak(0, 0, 5, 0.6)(at) + spike
 
         training = FakeTraining(lucky)
-        result = compared(monkeypatch, training, [FIRST, family_of("second")], replace(PLAN, finalists=1))
+        result = compared(training, [FIRST, family_of("second")], replace(PLAN, finalists=1))
         assert training.again == [("first", 0, 0, EPOCHS), ("second", 0, 0, EPOCHS)]
         assert result.row("second").lr == LR
         assert result.row("second").tuning == pytest.approx(0.6)
 
     def test_the_test_part_is_asked_for_once_after_all_tuning(self, monkeypatch: pytest.MonkeyPatch) -> None:
         training = FakeTraining(hills(second=peak(6, 4, 13), given=peak(0, 4, 30)))
-        compared(monkeypatch, training, [FIRST, family_of("second", AXIS), family_of("given", baseline=False)])
+        compared(training, [FIRST, family_of("second", AXIS), family_of("given", baseline=False)])
         kinds = [kind for kind, _ in itertools.groupby(training.events)]
         assert kinds == ["tuning", "again", "test", "final"]
 
     def test_the_three_stages_have_seeds_of_their_own(self, monkeypatch: pytest.MonkeyPatch) -> None:
         training = FakeTraining(hills(second=peak(6, 4, 13)))
-        result = compared(monkeypatch, training, [FIRST, family_of("second", AXIS)])
+        result = compared(training, [FIRST, family_of("second", AXIS)])
         stages = [set(seeds) for seeds, _ in itertools.groupby(training.seeds)]
         assert [len(seeds) for seeds in stages] == [PLAN.tuning_seeds, PLAN.finalist_seeds, PLAN.seeds]
         assert all(first.isdisjoint(second) for first, second in itertools.combinations(stages, 2))
@@ -684,7 +695,7 @@ class TestTuning:
         plan = replace(PLAN, finalist_seeds=finalist_seeds)
         for height in (0.1, 0.3, 0.7, 0.9):
             training = FakeTraining(hills(second=peak(2, 0, 8, height)))
-            row = compared(monkeypatch, training, [FIRST, family_of("second", AXIS)], plan).row("second")
+            row = compared(training, [FIRST, family_of("second", AXIS)], plan).row("second")
             assert ("second", 2, 0, 2 * EPOCHS) in training.again
             assert (row.epochs, row.stop) == (EPOCHS, 8)
 
@@ -692,7 +703,7 @@ class TestTuning:
     def test_the_size_of_a_chunk_changes_nothing(self, monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
         families = [FIRST, family_of("second", AXIS), family_of("given", baseline=False)]
         results = [
-            compared(monkeypatch, FakeTraining(hills(second=peak(6, 1, 13))), families, replace(PLAN, chunk=size))
+            compared(FakeTraining(hills(second=peak(6, 1, 13))), families, replace(PLAN, chunk=size))
             for size in (chunk, 256)
         ]
         assert results[0].to_json() == results[1].to_json()
@@ -701,7 +712,7 @@ class TestTuning:
         told: list[tuple[str, float]] = []
         training = FakeTraining(hills(second=peak(6, 4, 13), given=peak(0, 5, 5)))
         families = [FIRST, family_of("second", AXIS), family_of("given", baseline=False)]
-        compared(monkeypatch, training, families, report=lambda *state: told.append(state))
+        compared(training, families, report=lambda *state: told.append(state))
         phases = {phase: [share for name, share in told if name == phase] for phase, _ in told}
         assert next(iter(phases)) == "tuning"
         assert list(phases)[-2:] == ["the best settings, fresh seeds", "final networks"]
@@ -724,7 +735,7 @@ class TestFreshSeeds:
         self, monkeypatch: pytest.MonkeyPatch, finalists: int, rate: int, mean: float
     ) -> None:
         training = FakeTraining(self.lucky)
-        result = compared(monkeypatch, training, [FIRST, family_of("second")], replace(PLAN, finalists=finalists))
+        result = compared(training, [FIRST, family_of("second")], replace(PLAN, finalists=finalists))
         row = result.row("second")
         assert row.lr == LR * 2.0**rate
         assert row.tuning == pytest.approx(mean)
@@ -743,7 +754,7 @@ class TestFreshSeeds:
             return 0.4 if at.seed == fresh[-1] and finalist_seeds > 1 else 0.61
 
         plan = replace(PLAN, finalist_seeds=finalist_seeds)
-        result = compared(monkeypatch, FakeTraining(landscape), [FIRST, family_of("second")], plan)
+        result = compared(FakeTraining(landscape), [FIRST, family_of("second")], plan)
         mean = 0.61 if finalist_seeds == 1 else 0.61 - 0.21 / finalist_seeds
         assert result.row("second").lr == (LR / 2 if mean > 0.6 else LR)
         assert result.row("second").tuning == pytest.approx(max(mean, 0.6))
@@ -755,7 +766,7 @@ class TestFreshSeeds:
             late = 0.3 if at.seed not in SEEDS and at.rate == 1 and at.epoch == 7 else 0.0
             return peak(0, 0, 5, 0.6)(at) + late
 
-        result = compared(monkeypatch, FakeTraining(landscape), [FIRST, family_of("second")])
+        result = compared(FakeTraining(landscape), [FIRST, family_of("second")])
         row = result.row("second")
         assert (row.lr, row.stop) == (LR, 5)
         assert row.tuning == pytest.approx(0.6)
@@ -771,7 +782,7 @@ class TestFreshSeeds:
             return peak(0, 0, 8, 0.6)(at) + luck
 
         training = FakeTraining(landscape)
-        result = compared(monkeypatch, training, [FIRST, family_of("second")], replace(PLAN, finalists=finalists))
+        result = compared(training, [FIRST, family_of("second")], replace(PLAN, finalists=finalists))
         row = result.row("second")
         assert ("second", 0, 0, 2 * EPOCHS) in training.again
         assert (row.epochs, row.stop) == (epochs, stop)
@@ -779,7 +790,7 @@ class TestFreshSeeds:
 
     def test_each_family_has_its_own_finalists(self, monkeypatch: pytest.MonkeyPatch) -> None:
         training = FakeTraining(hills(first=peak(0, 0, 5, 0.9), second=peak(1, -1, 5, 0.3)))
-        compared(monkeypatch, training, [FIRST, family_of("second", AXIS)], replace(PLAN, finalists=1))
+        compared(training, [FIRST, family_of("second", AXIS)], replace(PLAN, finalists=1))
         assert training.again == [("first", 0, 0, EPOCHS), ("second", 1, -1, EPOCHS)]
 
     def test_more_of_them_need_no_new_tuning(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -787,7 +798,7 @@ class TestFreshSeeds:
         for number in (4, 6):
             training = FakeTraining(self.lucky)
             plan = replace(PLAN, finalist_seeds=number)
-            compared(monkeypatch, training, [FIRST, family_of("second")], plan, recall=kept.recall, keep=kept.keep)
+            compared(training, [FIRST, family_of("second")], plan, recall=kept.recall, keep=kept.keep)
         assert "tuning" not in training.events
         assert "again" in training.events
 
@@ -797,14 +808,14 @@ class TestConclusion:
         seen = hills(first=peak(0, 0, 5, 0.7), second=peak(0, 0, 5, 0.8), third=peak(0, 0, 5, 0.6))
         test = hills(first=peak(0, 0, 5, 0.95), second=peak(0, 0, 5, 0.6), third=peak(0, 0, 5, 0.99))
         families = [FIRST, family_of("second"), family_of("third"), family_of("given", baseline=False)]
-        result = compared(monkeypatch, FakeTraining(seen, test), families)
+        result = compared(FakeTraining(seen, test), families)
         assert [row.name for row in result.rows] == ["second", "first", "third", "given"]
         assert result.best_baseline == "second"
         assert result.row("third").mean("test") == pytest.approx(0.99)
 
     def test_a_given_loss_is_never_the_best_baseline(self, monkeypatch: pytest.MonkeyPatch) -> None:
         training = FakeTraining(hills(given=peak(0, 0, 5, 0.99), first=peak(0, 0, 5, 0.6)))
-        result = compared(monkeypatch, training, [FIRST, family_of("second"), family_of("given", baseline=False)])
+        result = compared(training, [FIRST, family_of("second"), family_of("given", baseline=False)])
         assert result.rows[0].name == "given"
         assert result.best_baseline == "first"
 
@@ -816,7 +827,7 @@ class TestConclusion:
             return peak(0, 0, 5, heights[at.kind])(at) + spread.get(at.seed, 0)
 
         families = [FIRST, family_of("second"), family_of("given", baseline=False), family_of("third", baseline=False)]
-        result = compared(monkeypatch, FakeTraining(landscape), families)
+        result = compared(FakeTraining(landscape), families)
         assert {(pair.first, pair.second) for pair in result.pairs} == {
             ("second", "first"),
             ("given", "first"),
@@ -834,7 +845,7 @@ class TestConclusion:
 
     def test_each_run_has_its_figures(self, monkeypatch: pytest.MonkeyPatch) -> None:
         training = FakeTraining(peak(0, 0, 5, 0.8), peak(0, 0, 5, 0.75))
-        result = compared(monkeypatch, training, [FIRST, family_of("second")])
+        result = compared(training, [FIRST, family_of("second")])
         for run in result.row("second").runs:
             assert (run["validation"], run["test"]) == pytest.approx((0.8, 0.75))
             sure = 1 / (1 + math.exp(-2))
@@ -848,7 +859,7 @@ class TestConclusion:
     def test_a_loss_whose_networks_diverge_has_no_calibration(self, monkeypatch: pytest.MonkeyPatch) -> None:
         training = FakeTraining(peak(0, 0, 5, 0.8))
         training.diverging = {"given"}
-        result = compared(monkeypatch, training, [FIRST, family_of("second"), family_of("given", baseline=False)])
+        result = compared(training, [FIRST, family_of("second"), family_of("given", baseline=False)])
         row = result.row("given")
         assert result.rows[-1] is row
         assert row.column("test") == row.column("validation") == [0.0] * PLAN.seeds
@@ -862,7 +873,7 @@ class TestConclusion:
     def test_two_losses_of_one_name_are_refused_before_any_training(self, monkeypatch: pytest.MonkeyPatch) -> None:
         training = FakeTraining(peak())
         with pytest.raises(InputError, match="'first'"):
-            compared(monkeypatch, training, [FIRST, family_of("second"), fixed("first", mse())])
+            compared(training, [FIRST, family_of("second"), fixed("first", mse())])
         assert training.events == []
 
 
@@ -886,7 +897,7 @@ class TestGoingOn:
     landscape = staticmethod(hills(second=peak(6, 4, 13), given=peak(0, 4, 30)))
 
     def run(self, monkeypatch: pytest.MonkeyPatch, training: FakeTraining, kept: Kept, plan: Plan = PLAN) -> Comparison:
-        return compared(monkeypatch, training, self.families, plan, recall=kept.recall, keep=kept.keep)
+        return compared(training, self.families, plan, recall=kept.recall, keep=kept.keep)
 
     def test_a_second_run_trains_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         kept = Kept()
@@ -935,7 +946,13 @@ def test_a_real_comparison() -> None:
     task = Task(lambda: nn.Linear(4, 3), inputs[:60], targets[:60], 3)
     validation, test = (inputs[60:120], targets[60:120]), (inputs[120:], targets[120:])
     plan = Plan(
-        Recipe(lr=0.05, batch_size=20), "population", seeds=3, tuning_seeds=1, epochs=2, finalists=1, finalist_seeds=2
+        Recipe(lr=0.05, batch_size=20),
+        Backend("population"),
+        seeds=3,
+        tuning_seeds=1,
+        epochs=2,
+        finalists=1,
+        finalist_seeds=2,
     )
     families = [
         Family("cross-entropy", (), lambda *_: cross_entropy()),

@@ -378,7 +378,7 @@ class TestRobustness:
         plan = AttackPlan(epsilons=(0.05, 0.1), steps=3)
         plain, together = (
             robustness(train_loss(task, "ce", cross_entropy(), [4, 5], RECIPE, way), inputs, targets, 16.0, plan)
-            for way in ("plain", "population")
+            for way in ("sequential", "population")
         )
         assert plain.accuracy.keys() == together.accuracy.keys()
         for name, values in plain.accuracy.items():
@@ -589,7 +589,7 @@ class TestAdversarialTraining:
             {"epochs": 2, "batch_size": 30, "lr": 0.05, "adversary": adversary, "adversary_steps": 3}
         )
         losses = Loss.stack([cross_entropy(), mse()])
-        plain, together = (train(task, losses, list(seeds), recipe, way) for way in ("plain", "population"))
+        plain, together = (train(task, losses, list(seeds), recipe, way) for way in ("sequential", "population"))
         for part in ("parameters", "buffers"):
             for name, value in getattr(plain.networks, part).items():
                 torch.testing.assert_close(getattr(together.networks, part)[name], value, rtol=1e-9, atol=1e-11)
@@ -597,7 +597,7 @@ class TestAdversarialTraining:
     def test_it_is_what_an_ordinary_loop_does(self, digits: tuple[Task, Tensor, Tensor]) -> None:
         task = task_of(digits[0])
         recipe = Recipe(epochs=1, steps=2, batch_size=30, lr=0.05, adversary="fgsm", adversary_epsilon=0.2)
-        trained = train(task, Loss.stack([cross_entropy()]), [5], recipe, "plain")
+        trained = train(task, Loss.stack([cross_entropy()]), [5], recipe, "sequential")
         network = task.build(5)
         optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9)
         from lossmith.training.randomness import batch_order

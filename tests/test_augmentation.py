@@ -12,11 +12,10 @@ from torch import Tensor, nn
 from lossmith import InputError, Loss, cross_entropy, mae, mse
 from lossmith.nets import Normalize
 from lossmith.seeds import derive
-from lossmith.training import Recipe, Task, Way, train
+from lossmith.training import Backend, Recipe, Task, Trainer, train
 from lossmith.training import batches as batches_module
 from lossmith.training.augmentation import Draws, augmented, draw
 from lossmith.training.batches import Batches
-from lossmith.training.engines.population import PopulationRun
 
 CLASSES, SAMPLES = 4, 50
 KINDS: dict[str, dict[str, Any]] = {
@@ -234,7 +233,7 @@ def test_population_equals_plain(body: str, name: str, seeds: list[int]) -> None
     normalize = Normalize.fit(inputs)
     task = Task(lambda: nn.Sequential(normalize, *BODIES[body]()).double(), inputs, labels(), CLASSES)
     recipe = recipe_of(**KINDS[name])
-    ways: list[Way] = ["plain", "population"]
+    ways: list[str] = ["sequential", "population"]
     plain, population = (train(task, LOSSES, seeds, recipe, way).networks for way in ways)
     for key, value in plain.parameters.items():
         torch.testing.assert_close(value, population.parameters[key], rtol=1e-9, atol=1e-11)
@@ -253,7 +252,7 @@ def test_a_batch_is_augmented_once_for_the_whole_population(monkeypatch: pytest.
     task = Task(lambda: nn.Sequential(*BODIES["mlp"]()), images(torch.float32), labels(), CLASSES)
     for seeds, shape in (([1] * 4, (12, 3, 6, 8)), ([1, 2, 1, 2], (2, 12, 3, 6, 8))):
         shapes.clear()
-        run = PopulationRun(task, LOSSES, seeds, recipe_of(crop=1))
+        run = Trainer(task).start(LOSSES, seeds, recipe_of(crop=1), Backend("mlp"), [0, 1, 2, 3])
         run.step()
         assert shapes == [shape]
 

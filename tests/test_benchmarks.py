@@ -7,7 +7,7 @@ import statistics
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -109,7 +109,7 @@ class TestOrdinaryLoop:
         task = Task(factory, inputs, targets, 4)
         recipe = Recipe(batch_size=10, epochs=3, steps=steps, lr=0.1)
         theirs = train(
-            task, residual(torch.tensor([POINT], dtype=torch.float64), 4), [5], recipe, "plain"
+            task, residual(torch.tensor([POINT], dtype=torch.float64), 4), [5], recipe, "sequential"
         ).networks.member(0)
         network = task.build(5)
         normalized = network.get_submodule("0")(inputs)
@@ -242,8 +242,8 @@ class TestCandidateCost:
         assert models["mlp"]["against"].keys() == mlp
         assert models["cnn"]["against"].keys() == mlp | {"ordinary, channels last", "ordinary, indexed, channels last"}
         for name, ways in (
-            ("mlp", ["plain", "population"]),
-            ("cnn", ["plain", "population", "plain-channels-last"]),
+            ("mlp", ["sequential", "population"]),
+            ("cnn", ["sequential", "population", "sequential-channels-last"]),
         ):
             assert models[name]["size"] == {"batch": 50, "steps": 2, "population": 3}
             assert all(list(pairs) == ways for pairs in models[name]["against"].values())
@@ -256,22 +256,22 @@ class TestCandidateCost:
         program = benchmark("candidate_cost")
         # Two runs with each of two numbers of threads, of which one counts; then three pairs.
         loops = {False: clock.work(50, 7, 50, 9, 8, 12, 9), True: clock.work(50, 7, 50, 9, 6, 6, 9)}
-        ways = {"plain": clock.work(50, 4, 50, 3, 4, 3, 9), "population": clock.work(50, 6, 50, 7, 3, 6, 9)}
+        ways = {"sequential": clock.work(50, 4, 50, 3, 4, 3, 9), "population": clock.work(50, 6, 50, 7, 3, 6, 9)}
         monkeypatch.setattr(program.Opponent, "candidate", lambda self, *_: loops[self.samples.indexed]())
-        monkeypatch.setattr(program, "lossmith_candidates", lambda task, recipe, points, way: ways[way]())
+        monkeypatch.setattr(program, "lossmith_candidates", lambda trainer, recipe, points, way: ways[way]())
         task = program.task_of("mlp", 100)
-        found = program.measured(task, Recipe(), 3, [1, 2], 3, ["plain", "population"])
+        found = program.measured(task, Recipe(), 3, [1, 2], 3, ["sequential", "population"])
         assert found["seconds_by_threads"]["ordinary"] == {1: 7, 2: 9}
         assert found["seconds_by_threads"]["population"] == pytest.approx({1: 2, 2: 7 / 3})
-        assert found["threads"] == {"ordinary": 1, "ordinary, indexed": 1, "plain": 2, "population": 1}
-        assert found["seconds"] == {"ordinary": 9, "ordinary, indexed": 6, "plain": 4, "population": 2}
+        assert found["threads"] == {"ordinary": 1, "ordinary, indexed": 1, "sequential": 2, "population": 1}
+        assert found["seconds"] == {"ordinary": 9, "ordinary, indexed": 6, "sequential": 4, "population": 2}
         assert found["fastest_way"] == "population"
         first, second = found["against"]["ordinary"], found["against"]["ordinary, indexed"]
-        assert first["plain"]["quotients"] == [2, 4, 1]
+        assert first["sequential"]["quotients"] == [2, 4, 1]
         assert first["population"]["quotients"] == [8, 6, 3]
         assert (first["population"]["ratio"], second["population"]["ratio"]) == (6, 3)
-        assert (first["plain"]["ratio"], second["plain"]["ratio"]) == (2, 1.5)
-        assert (second["plain"]["lowest"], second["plain"]["highest"]) == (1, 2)
+        assert (first["sequential"]["ratio"], second["sequential"]["ratio"]) == (2, 1.5)
+        assert (second["sequential"]["lowest"], second["sequential"]["highest"]) == (1, 2)
 
     def test_the_target_of_a_gpu_is_told(self, benchmark: Callable[[str], ModuleType]) -> None:
         program = benchmark("candidate_cost")
@@ -279,10 +279,10 @@ class TestCandidateCost:
         def lines(taken: float, device: str) -> str:
             found = {
                 "size": {"steps": 10},
-                "threads": {"ordinary": 1, "plain": 2},
-                "seconds": {"ordinary": 1.0, "plain": taken},
-                "fastest_way": "plain",
-                "against": {"ordinary": {"plain": benchmark("machine").compared([1.0], [taken])}},
+                "threads": {"ordinary": 1, "sequential": 2},
+                "seconds": {"ordinary": 1.0, "sequential": taken},
+                "fastest_way": "sequential",
+                "against": {"ordinary": {"sequential": benchmark("machine").compared([1.0], [taken])}},
             }
             return "\n".join(program.told("allcnn-c", torch.device(device), found))
 
@@ -323,8 +323,8 @@ class TestPartialSearch:
         capsys: pytest.CaptureFixture[str],
     ) -> None:
         program = benchmark("partial_search")
-        batch = {"plain": 0.056, "population": 0.0216, "plain-channels-last": 0.05}
-        monkeypatch.setattr(program, "measure", lambda task, losses, seeds, recipe, way, budget: batch[way])
+        batch = {"sequential": 0.056, "population": 0.0216, "sequential-channels-last": 0.05}
+        monkeypatch.setattr(program, "measure", lambda trainer, losses, seeds, recipe, way, budget: batch[str(way)])
         monkeypatch.setattr(program, "accuracy", clock.work(50, 1.5, 1.6, 9.0))
         monkeypatch.setattr(program, "VALIDATION", 100)
         out = tmp_path / "partial.json"
@@ -463,7 +463,8 @@ def test_known_times_of_losses_give_known_shares_and_ratios(
     found = program.contrasts(ours, theirs, logits, targets, 3, lambda value, x, y: lambda: value(x, y))
     assert (found["first"], found["second"]) == ([6, 8, 5], [2, 4, 1])
     assert (found["quotients"], found["ratio"]) == ([3, 2, 5], 3)
-    monkeypatch.setattr(program.SequentialRun, "step", clock.work(50, 7, 8, 30))
+    run = SimpleNamespace(step=clock.work(50, 7, 8, 30))
+    monkeypatch.setattr(program.Trainer, "start", lambda *_: run)
     monkeypatch.setattr(program, "backward", lambda value, x, y: clock.work(2.0 if y.is_floating_point() else 0.5))
     monkeypatch.setattr(program, "forward", lambda *_: clock.work(0.25))
     found = program.share("mlp", 10, 3)

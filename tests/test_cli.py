@@ -45,7 +45,7 @@ from lossmith.study import CompareSettings, EvolveSettings, Progress, RunSetting
 from lossmith.study.problem import Problem
 from lossmith.study.store import Store
 from lossmith.theory import explain
-from lossmith.training import Recipe, accuracy
+from lossmith.training import Recipe, Trainer, accuracy
 
 comparison: Any = importlib.import_module("lossmith.study.comparison")
 CLASSES = 3
@@ -391,11 +391,12 @@ class TestEvolve:
         Path("job.toml").write_text(
             f'[data]\nsource = "{data}"\ntrain_size = 60\n[model]\nhidden = [4]\n'
             "[recipe]\nepochs = 1\nbatch_size = 30\n"
-            '[search]\npopulation = 4\ngenerations = 1\n[run]\nfinalists = 1\nfinalist_seeds = 2\ntraining = "plain"\n'
+            "[search]\npopulation = 4\ngenerations = 1\n"
+            '[run]\nfinalists = 1\nfinalist_seeds = 2\ntraining = "sequential"\n'
         )
         run("evolve", "job.toml", "--seed", "3", "--quiet")
         kept = tomllib.loads(Path("job/study.toml").read_text())
-        assert (kept["search"]["seed"], kept["run"]["training"], kept["data"]["train_size"]) == (3, "plain", 60)
+        assert (kept["search"]["seed"], kept["run"]["training"], kept["data"]["train_size"]) == (3, "sequential", 60)
         assert "search.seed" in run.refused("evolve", "job.toml", "--out", "job")
         run("evolve", "job/study.toml", "--generations", "2", "--quiet")
         assert candidates(Path("job")) == 8
@@ -510,7 +511,18 @@ class TestCompare:
         assert files(study) == before
 
     def test_device_and_way_of_training_can_be_chosen(self, run: Run, study: Path) -> None:
-        run("compare", study / "best.json", *QUICK, "--training", "plain", "--device", "cpu", "--chunk", "7", "--quiet")
+        run(
+            "compare",
+            study / "best.json",
+            *QUICK,
+            "--training",
+            "sequential",
+            "--device",
+            "cpu",
+            "--chunk",
+            "7",
+            "--quiet",
+        )
 
     def test_other_data_is_refused(self, run: Run, study: Path) -> None:
         other = write_npz(Path("other.npz"), clouds(test_seed=9))
@@ -1114,7 +1126,7 @@ class TestAttack:
         def trained(*_: Any, **__: Any) -> None:
             raise AssertionError("a network was trained before the input was looked at")
 
-        monkeypatch.setattr(importlib.import_module("lossmith.analysis.trained"), "train", trained)
+        monkeypatch.setattr(Trainer, "train", trained)
         shutil.copy(data, tmp_path / "clouds.npz")
         images = np.linspace(-1, 1, 90 * 16, dtype=np.float32).reshape(90, 1, 4, 4)
         write_npz(tmp_path / "wide.npz", {"x_train": images, "y_train": np.arange(90) % 3})

@@ -22,12 +22,11 @@ from lossmith.study import CompareSettings, EvolveSettings, compare_losses, evol
 from lossmith.study.comparison import RIVAL, conflicts, provenance, settings_of
 from lossmith.study.config import validated, with_data
 from lossmith.study.store import Store
+from lossmith.training import Backend, Trainer
 
 comparison: Any = importlib.import_module("lossmith.study.comparison")
-training: Any = importlib.import_module("lossmith.analysis.trained")
-judging: Any = importlib.import_module("lossmith.analysis.judging")
 problems: Any = importlib.import_module("lossmith.study.problem")
-runner: Any = importlib.import_module("lossmith.study.runner")
+judging: Any = importlib.import_module("lossmith.analysis.judging")
 
 CLASSES = 3
 OPTIONS = CompareSettings(
@@ -89,7 +88,7 @@ class Spy:
         self.inner: Callable[..., Any] = getattr(module, name)
         self.calls = 0
         self.stop_at: int | None = None
-        monkeypatch.setattr(module, name, self)
+        monkeypatch.setattr(module, name, lambda *arguments, **named: self(*arguments, **named))
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         if self.calls == self.stop_at:
@@ -170,7 +169,9 @@ class TestSettingsOfLosses:
 
     def test_conflicts(self, npz: Path) -> None:
         kept = tiny(npz)
-        allowed = tiny("elsewhere.npz", search={"seed": 3}, run={"device": "cuda", "training": "plain", "chunk": 3})
+        allowed = tiny(
+            "elsewhere.npz", search={"seed": 3}, run={"device": "cuda", "training": "sequential", "chunk": 3}
+        )
         assert conflicts(allowed, kept) == []
         wanted = tiny(npz, data={"label_noise": 0.5}, recipe={"lr": 0.2})
         assert conflicts(wanted, kept) == [("data.label_noise", 0.5, 0.0), ("recipe.lr", 0.2, 0.05)]
@@ -184,8 +185,7 @@ class TestRefusals:
         def train(*_: Any, **__: Any) -> None:
             raise AssertionError("something was trained")
 
-        for module in (training, runner):
-            monkeypatch.setattr(module, "train", train)
+        monkeypatch.setattr(Trainer, "train", train)
 
     def refuse(self, tmp_path: Path, npz: Path, match: str, losses: dict[str, Loss], **named: Any) -> None:
         before = files(tmp_path)
@@ -269,15 +269,15 @@ class TestCompareLosses:
     ) -> None:
         first = compare_losses({"mine": mae()}, tiny(npz), tmp_path / "out", RIVALRY)
         before = (tmp_path / "out" / "comparison.json").read_bytes()
-        spies = [Spy(monkeypatch, module, "train") for module in (training, runner)]
+        spy = Spy(monkeypatch, Trainer, "train")
         second = compare_losses({"mine": mae()}, tiny(npz), tmp_path / "out", RIVALRY)
-        assert [spy.calls for spy in spies] == [0, 0]
+        assert spy.calls == 0
         assert second.to_json() == first.to_json()
         assert (tmp_path / "out" / "comparison.json").read_bytes() == before
 
     def test_a_run_that_was_stopped_goes_on(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, npz: Path) -> None:
         settings = tiny(npz, run={"chunk": 2})
-        spy = Spy(monkeypatch, training, "train")
+        spy = Spy(monkeypatch, Trainer, "train")
         whole = compare_losses({"mine": mae()}, settings, tmp_path / "whole", OPTIONS)
         trainings = spy.calls
         for stop in (0, trainings // 3, trainings - 1):
@@ -301,13 +301,13 @@ class TestCompareLosses:
             events.append("test part")
             return part_for_tests(*arguments)
 
-        def train(task: Any, *arguments: Any, **named: Any) -> Any:
+        def train(trainer: Trainer, *arguments: Any, **named: Any) -> Any:
             events.append("final" if named["monitor"] is None else "tuning")
-            return inner(task, *arguments, **named)
+            return inner(trainer, *arguments, **named)
 
-        inner = training.train
+        inner = Trainer.train
         monkeypatch.setattr(problems, "test_part", part)
-        monkeypatch.setattr(training, "train", train)
+        monkeypatch.setattr(Trainer, "train", train)
         compare_losses({"mine": mae()}, tiny(npz), tmp_path / "out", OPTIONS)
         assert [name for place, name in enumerate(events) if [name] != events[place - 1 : place]] == [
             "tuning",
@@ -368,7 +368,7 @@ class TestCompareLosses:
     def test_other_data_settings_are_another_comparison(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, npz: Path
     ) -> None:
-        spy = Spy(monkeypatch, training, "train")
+        spy = Spy(monkeypatch, Trainer, "train")
         compare_losses({"mine": mae()}, tiny(npz), tmp_path / "out", OPTIONS)
         changes: list[dict[str, Any]] = [{"data": {"split_seed": 1}}, {"recipe": {"momentum": 0.5}}]
         for number, changed in enumerate(changes):
@@ -385,7 +385,7 @@ class TestCompareLosses:
         """More finalists and seeds are trained; the settings that were tried already are not tried again."""
         compare_losses({"mine": mae()}, tiny(npz), tmp_path / "out", OPTIONS)
         phases: list[str] = []
-        spy = Spy(monkeypatch, training, "train")
+        spy = Spy(monkeypatch, Trainer, "train")
         more = OPTIONS.model_copy(update={"tuning_finalists": 2, "tuning_finalist_seeds": 2})
         result = compare_losses(
             {"mine": mae()}, tiny(npz), tmp_path / "out", more, report=lambda phase, _: phases.append(phase)
@@ -417,16 +417,16 @@ class TestCompareLosses:
             with pytest.raises(KeyboardInterrupt):
                 compare_losses({"mine": mae()}, tiny(npz, run={"chunk": 5}), tmp_path / "out", wanted)
         recipe = tiny(npz).recipe
-        assert plans[0] == Plan(recipe, "population", 3, 4, 6, 7, epochs=8, seed=9, chunk=5)
-        assert plans[1] == Plan(recipe, "population", seeds=10, epochs=2, chunk=5)
+        assert plans[0] == Plan(recipe, Backend("mlp"), 3, 4, 6, 7, epochs=8, seed=9, chunk=5)
+        assert plans[1] == Plan(recipe, Backend("mlp"), seeds=10, epochs=2, chunk=5)
 
     def test_the_measured_way_of_training_is_kept(self, tmp_path: Path, npz: Path) -> None:
         settings = tiny(npz, run={"training": "auto"})
         compare_losses({"mine": mae()}, settings, tmp_path / "out", OPTIONS)
         with Store(tmp_path / "out") as store:
-            way = store.setting("way")
-            assert way["way"] in ("plain", "population")
-            assert set(way["seconds"]) == {"plain", "population"}
+            kept = store.setting("backend")
+            assert kept["backend"] in ("sequential", "mlp")
+            assert set(kept["seconds"]) == {"sequential", "mlp"}
 
     @pytest.mark.parametrize(
         ("recipe", "epochs"),
@@ -451,13 +451,15 @@ class TestCompareLosses:
 def test_runs_that_were_stored_before_a_setting_was_there_are_found_again() -> None:
     """The key is that of a version without adversaries, white pixels and dropout."""
     settings = EvolveSettings()
-    key = comparison._digest("0" * 64, settings, Plan(recipe=settings.recipe, way="population"))
+    key = comparison._digest("0" * 64, settings, Plan(recipe=settings.recipe, backend=Backend("population")))
     assert key == "c84aa2a893590d0b"
+    for engine in ("mlp", "vmap"):
+        assert comparison._digest("0" * 64, settings, Plan(recipe=settings.recipe, backend=Backend(engine))) == key
     attacked = settings.recipe.model_copy(update={"adversary": "fgsm"})
-    assert comparison._digest("0" * 64, settings, Plan(recipe=attacked, way="population")) != key
+    assert comparison._digest("0" * 64, settings, Plan(recipe=attacked, backend=Backend("population"))) != key
     for rate in (0.0, 0.1):
         pruned = settings.model_copy(update={"model": ModelSettings(dropout=rate)})
-        assert comparison._digest("0" * 64, pruned, Plan(recipe=settings.recipe, way="population")) != key
+        assert comparison._digest("0" * 64, pruned, Plan(recipe=settings.recipe, backend=Backend("population"))) != key
 
 
 class TestNoTestSampleInTheSearch:
@@ -479,16 +481,16 @@ class TestNoTestSampleInTheSearch:
         settings = tiny(write_npz(tmp_path / "clouds.npz", **changed), data={"train_size": 50})
         seen: list[Tensor] = []
 
-        def train(task: Any, *arguments: Any, **named: Any) -> Any:
-            seen.append(task.inputs)
-            return inner(task, *arguments, **named)
+        def train(trainer: Trainer, *arguments: Any, **named: Any) -> Any:
+            seen.append(trainer.task.inputs)
+            return inner(trainer, *arguments, **named)
 
         def objective(trained: Any, inputs: Tensor, targets: Tensor) -> Tensor:
             seen.append(inputs)
             return figures(MetricObjective("accuracy")(trained, inputs, targets))["fitness"]
 
-        inner = runner.train
-        monkeypatch.setattr(runner, "train", train)
+        inner = Trainer.train
+        monkeypatch.setattr(Trainer, "train", train)
         evolve(tmp_path / "study", settings, objective=objective)
         source = open_source(settings.data.source)
         held_out = {tuple(row.tolist()) for row in part_for_tests(source, settings.data).inputs}

@@ -324,7 +324,7 @@ class TestRegularisers:
         target = torch.tensor([0.82] + [0.02] * 9, dtype=torch.float64)
         assert smoothed == pytest.approx(float(-(target * target.log()).sum()), abs=1e-4)
 
-    @pytest.mark.parametrize("way", ["plain", "population"])
+    @pytest.mark.parametrize("way", ["sequential", "population"])
     def test_flooding_of_cross_entropy_is_flooding(self, regularizers: ModuleType, way: Any) -> None:
         """A constant and another level give the same training as the level itself."""
         source = Source.from_tensors(

@@ -395,7 +395,9 @@ class TestTraining:
     def test_population_is_plain(self, body: Body, side: int, seeds: list[int]) -> None:
         task, probe = task_of(body, side), images(9, side) // 2
         recipe = Recipe(lr=0.02, weight_decay=0.01, steps=3, batch_size=8)
-        plain, together = (states(train(task, LOSSES, seeds, recipe, way), probe) for way in ("plain", "population"))
+        plain, together = (
+            states(train(task, LOSSES, seeds, recipe, way), probe) for way in ("sequential", "population")
+        )
         assert plain.keys() == together.keys()
         for name, value in plain.items():
             assert_relatively_close(together[name], value, 1e-6, name)
@@ -413,7 +415,7 @@ class TestTraining:
         task = task_of(body, side, torch.float32, samples=32)
         losses = Loss.stack([cross_entropy()])
         recipe = Recipe(lr=0.02, epochs=60, batch_size=16)
-        trained = train(task, losses, [3], recipe, "plain")
+        trained = train(task, losses, [3], recipe, "sequential")
         logits = trained.networks.logits(task.inputs)[0]
         assert not trained.diverged.any()
         before = functional.cross_entropy(task.build(3).eval()(task.inputs), task.targets)

@@ -10,15 +10,13 @@ from torch import Tensor
 from lossmith import Loss, cross_entropy, mae, mse
 from lossmith.nets import ModelSettings, network_factory
 from lossmith.nets.registry import OFFERED
-from lossmith.training import Recipe, Task, Way, train
-from lossmith.training.engines.population import PopulationRun
-from lossmith.training.engines.sequential import SequentialRun
+from lossmith.training import Backend, Recipe, Task, Trainer, train
 
 CUDA = torch.device("cuda")
 CLASSES = 10
 LOSSES = Loss.stack([cross_entropy(), mse(), cross_entropy() + 0.5 * mae()])
 NETWORKS = OFFERED
-WAYS: tuple[Way, ...] = ("plain", "plain-channels-last", "population")
+WAYS: tuple[str, ...] = ("sequential", "sequential-channels-last", "population")
 AUGMENTED = Recipe(
     batch_size=16, steps=6, lr=0.01, crop=4, flip=True, cutout=8, mixup=0.2, cutmix=1.0, flooding=0.01, clip=5.0
 )
@@ -38,7 +36,7 @@ def task_of(model: str, device: torch.device = CUDA) -> Task:
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("model", NETWORKS)
-def test_every_network_trains(model: str, way: Way, precision: str) -> None:
+def test_every_network_trains(model: str, way: str, precision: str) -> None:
     task = task_of(model)
     recipe = AUGMENTED.model_copy(update={"precision": precision})
     trained = train(task, LOSSES, [1, 1, 1], recipe, way)
@@ -50,10 +48,10 @@ def test_every_network_trains(model: str, way: Way, precision: str) -> None:
             assert not torch.equal(value, fresh.networks.parameters[name])
 
 
-@pytest.mark.parametrize("way", ["plain-compiled", "plain-channels-last-compiled", "population-compiled"])
-def test_compiled_ways(way: Way) -> None:
+@pytest.mark.parametrize("way", ["sequential-compiled", "sequential-channels-last-compiled", "vmap-compiled"])
+def test_compiled_ways(way: str) -> None:
     recipe = Recipe(batch_size=16, steps=4, lr=0.01)
-    compiled, plain = (train(task_of("conv"), LOSSES, [1, 1, 1], recipe, one) for one in (way, "plain"))
+    compiled, plain = (train(task_of("conv"), LOSSES, [1, 1, 1], recipe, one) for one in (way, "sequential"))
     for name, value in plain.networks.parameters.items():
         torch.testing.assert_close(compiled.networks.parameters[name], value, rtol=1e-2, atol=1e-3)
 
@@ -61,7 +59,7 @@ def test_compiled_ways(way: Way) -> None:
 @pytest.mark.parametrize("model", ["mlp", "conv", "preresnet-20"])
 def test_both_ways_agree(model: str) -> None:
     recipe = Recipe(batch_size=16, steps=4, lr=0.01, crop=4, flip=True)
-    plain, population = (train(task_of(model), LOSSES, [1, 1, 1], recipe, way) for way in ("plain", "population"))
+    plain, population = (train(task_of(model), LOSSES, [1, 1, 1], recipe, way) for way in ("sequential", "population"))
     for name, value in plain.networks.parameters.items():
         torch.testing.assert_close(population.networks.parameters[name], value, rtol=2e-2, atol=2e-3)
 
@@ -80,8 +78,9 @@ def no_waiting() -> Iterator[None]:
 def test_no_step_waits_for_the_device(model: str, changes: dict[str, str]) -> None:
     """What an epoch draws is moved at its beginning; between, nothing is."""
     task, recipe = task_of(model), AUGMENTED.model_copy(update=changes)
-    population = PopulationRun(task, LOSSES, [1, 1, 1], recipe)
-    for run in (population, SequentialRun(task, cross_entropy(), 1, recipe, channels_last=True)):
+    trainer = Trainer(task)
+    for backend, members in ((Backend("population"), [0, 1, 2]), (Backend(channels_last=True), [0])):
+        run = trainer.start(LOSSES, [1, 1, 1], recipe, trainer.resolved(backend, recipe), members)
         run.step()
         run.step()
         with no_waiting():
@@ -99,7 +98,7 @@ def test_data_stays_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
         return to(value, *arguments, **named)  # type: ignore[call-overload, no-any-return]
 
     task = task_of("conv")
-    run = SequentialRun(task, cross_entropy(), 1, AUGMENTED)
+    run = Trainer(task).start(LOSSES, [1, 1, 1], AUGMENTED, Backend(), [0])
     monkeypatch.setattr(Tensor, "to", counted)
     for _ in range(6):
         run.step()

@@ -12,21 +12,28 @@ from torch import Tensor, nn
 from lossmith import Criterion, InputError, Loss, baikal, cross_entropy, gce, mae, mse
 from lossmith.nets import Dropout, Normalize
 from lossmith.seeds import generator
-from lossmith.training import Networks, Recipe, Task, Way, accuracy, choose_way, train
-from lossmith.training.engines import sequential as plain_module
-from lossmith.training.engines.mlp import Design, MlpEngine
+from lossmith.training import Backend, Networks, Recipe, Task, Trainer, accuracy, has_compiler, measured_choice, train
+from lossmith.training.engines import base as base_module
+from lossmith.training.engines.mlp import Design, MlpStack
 from lossmith.training.engines.population import PopulationRun
 from lossmith.training.engines.sequential import SequentialRun
 from lossmith.training.loop import Best
 from lossmith.training.precision import LowerPrecision
 from lossmith.training.randomness import seeded
 from lossmith.training.recipe import build_optimizer
-from lossmith.training.trainer import has_compiler
 
 CLASSES, SAMPLES = 3, 60
 LOSSES = Loss.stack([cross_entropy(), mse(), cross_entropy() + 0.5 * mae(), cross_entropy()])
 SEEDS = [1, 1, 2, 2]
-BOTH_WAYS: list[Way] = ["plain", "population"]
+BOTH_WAYS: list[str] = ["sequential", "population"]
+
+
+def start(task: Task, losses: Loss, seeds: list[int], recipe: Recipe, backend: str = "population") -> Any:
+    """A run of all members."""
+    trainer = Trainer(task)
+    resolved = trainer.resolved(Backend.parse(backend), recipe)
+    return trainer.start(losses, seeds, recipe, resolved, list(range(len(seeds))))
+
 
 COMPILING = pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 
@@ -113,7 +120,7 @@ def ordinary(task: Task, loss: Loss, seed: int, recipe: Recipe) -> nn.Module:
 class TestFlooding:
     @pytest.mark.parametrize("body", ["mlp", "cnn", "batch norm"])
     @pytest.mark.parametrize("way", BOTH_WAYS)
-    def test_equal_to_the_loop_that_minimises_the_flooded_loss(self, body: str, way: Way) -> None:
+    def test_equal_to_the_loop_that_minimises_the_flooded_loss(self, body: str, way: str) -> None:
         task, recipe = task_of(body), recipe_of(flooding=0.5)
         trained = train(task, LOSSES, SEEDS, recipe, way)
         for member, seed in enumerate(SEEDS):
@@ -124,7 +131,7 @@ class TestFlooding:
                 )
 
     @pytest.mark.parametrize("way", BOTH_WAYS)
-    def test_the_loss_stays_near_the_level(self, way: Way) -> None:
+    def test_the_loss_stays_near_the_level(self, way: str) -> None:
         task, recipe = task_of(), recipe_of(flooding=0.4, epochs=40)
         losses = Loss.stack([cross_entropy()])
         flooded, free = (
@@ -145,7 +152,9 @@ class TestFlooding:
     @pytest.mark.skipif(not has_compiler(torch.device("cpu")), reason="torch.compile needs a C++ compiler")
     def test_compiled(self) -> None:
         task, recipe = task_of(kind=torch.float32), recipe_of(flooding=0.6, epochs=1)
-        plain, compiled = (train(task, LOSSES[:1], [1], recipe, way).networks for way in ("plain", "plain-compiled"))
+        plain, compiled = (
+            train(task, LOSSES[:1], [1], recipe, way).networks for way in ("sequential", "sequential-compiled")
+        )
         assert_agree(plain, compiled, 1e-5)
 
 
@@ -153,7 +162,7 @@ class TestEarlyStopping:
     @staticmethod
     def reference(task: Task, loss: Loss, seed: int, recipe: Recipe, patience: int) -> tuple[int, float, bool]:
         """The best epoch of one training, its accuracy, and whether it was stopped, from a curve without stopping."""
-        curve = train(task, Loss.stack([loss]), [seed], recipe, "plain", monitor=task.held_out).curve
+        curve = train(task, Loss.stack([loss]), [seed], recipe, "sequential", monitor=task.held_out).curve
         assert curve is not None
         best, right, since = 0, -1.0, 0
         for epoch, value in enumerate(curve[0].tolist(), 1):
@@ -166,7 +175,7 @@ class TestEarlyStopping:
 
     @pytest.mark.parametrize("body", ["mlp", "batch norm", "mlp, dropout"])
     @pytest.mark.parametrize("way", BOTH_WAYS)
-    def test_each_member_is_as_it_was_after_its_best_epoch(self, body: str, way: Way) -> None:
+    def test_each_member_is_as_it_was_after_its_best_epoch(self, body: str, way: str) -> None:
         task, recipe = task_of(body), recipe_of(epochs=14, lr=0.3)
         stopped = train(task, LOSSES, SEEDS, recipe.model_copy(update={"patience": 2}), way, monitor=task.held_out)
         assert stopped.curve is not None
@@ -232,7 +241,7 @@ class TestEarlyStopping:
 class TestPartial:
     @pytest.mark.parametrize("way", BOTH_WAYS)
     @pytest.mark.parametrize("schedule", ["step", "cosine", "one-cycle"])
-    def test_a_share_of_the_batches_under_the_whole_schedule(self, way: Way, schedule: str) -> None:
+    def test_a_share_of_the_batches_under_the_whole_schedule(self, way: str, schedule: str) -> None:
         recipe = recipe_of(schedule=schedule)
         whole, part = task_of(), train(task_of(), LOSSES, SEEDS, recipe, way, share=0.5)
         assert_agree(part.networks, train(whole, LOSSES, SEEDS, recipe, way, stop=3).networks)
@@ -257,7 +266,7 @@ class TestDrop:
     @pytest.mark.parametrize("fields", [{}, {"optimizer": "adamw", "lr": 0.01}, {"clip": 0.5}])
     @pytest.mark.parametrize("way", BOTH_WAYS)
     def test_the_others_go_on_as_if_nothing_were(
-        self, body: str, fields: dict[str, Any], seeds: list[int], way: Way
+        self, body: str, fields: dict[str, Any], seeds: list[int], way: str
     ) -> None:
         task, recipe = task_of(body), recipe_of(**fields)
         whole, trained = (
@@ -272,14 +281,14 @@ class TestDrop:
         assert_agree(trained.networks.select([1]), half.networks.select([1]))
 
     @pytest.mark.parametrize("way", BOTH_WAYS)
-    def test_one_that_is_not_finite_is_dropped_and_has_diverged(self, way: Way) -> None:
+    def test_one_that_is_not_finite_is_dropped_and_has_diverged(self, way: str) -> None:
         trained = train(task_of(), HOPELESS, [1] * 4, recipe_of(lr=10.0), way, prune_at=0.2)
         assert trained.pruned is not None
         assert trained.diverged[3]
         assert trained.pruned[3]
 
     @pytest.mark.parametrize("way", BOTH_WAYS)
-    def test_all_of_them(self, way: Way) -> None:
+    def test_all_of_them(self, way: str) -> None:
         task, prune_at, ticks = task_of(), Loss.stack([-1.0 * cross_entropy()] * 3), list[float]()
         trained = train(
             task, prune_at, [1, 2, 3], recipe_of(), way, prune_at=0.3, progress=ticks.append, monitor=HELD_OUT
@@ -339,7 +348,7 @@ class TestDrop:
 class TestPrecision:
     @pytest.mark.parametrize("body", BODIES)
     @pytest.mark.parametrize("way", BOTH_WAYS)
-    def test_near_float32(self, body: str, way: Way) -> None:
+    def test_near_float32(self, body: str, way: str) -> None:
         task, recipe = task_of(body, torch.float32), recipe_of(epochs=2, lr=0.02)
         full = train(task, LOSSES, [1] * 4, recipe, way).networks
         half = train(task, LOSSES, [1] * 4, recipe_of(epochs=2, lr=0.02, precision="bfloat16"), way).networks
@@ -392,17 +401,19 @@ class TestPrecision:
 class TestWays:
     @COMPILING
     @pytest.mark.parametrize("body", ["cnn", "batch norm"])
-    @pytest.mark.parametrize("way", ["plain-channels-last", "plain-compiled", "plain-channels-last-compiled"])
-    def test_equal_to_the_plain_way(self, body: str, way: Way) -> None:
+    @pytest.mark.parametrize(
+        "way", ["sequential-channels-last", "sequential-compiled", "sequential-channels-last-compiled"]
+    )
+    def test_equal_to_sequential(self, body: str, way: str) -> None:
         if way.endswith("compiled") and not has_compiler(torch.device("cpu")):
             pytest.skip("torch.compile needs a C++ compiler")
         task, recipe = task_of(body, torch.float32), recipe_of(epochs=1)
-        plain, other = (train(task, LOSSES[:2], [1, 2], recipe, one) for one in ("plain", way))
+        plain, other = (train(task, LOSSES[:2], [1, 2], recipe, one) for one in ("sequential", way))
         assert_agree(plain.networks, other.networks, 1e-4)
 
     def test_convolutions_lie_with_channels_last(self) -> None:
         task = task_of(lambda: [nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 1), nn.Flatten(), nn.Linear(16, CLASSES)])
-        run = SequentialRun(task, cross_entropy(), 1, recipe_of(), channels_last=True)
+        run = start(task, LOSSES[:1], [1], recipe_of(), "sequential-channels-last")
         run.step()
         weight = dict(run.network.named_parameters())["2.weight"]
         assert weight.is_contiguous(memory_format=torch.channels_last)
@@ -417,11 +428,11 @@ class TestWays:
 
             return torch.compile(function, backend=backend)
 
-        monkeypatch.setattr(plain_module, "compiled_like_eager", compiled)
-        task = task_of(kind=torch.float32)
+        monkeypatch.setattr(base_module, "compiled_like_eager", compiled)
+        trainer = Trainer(task_of(kind=torch.float32))
         losses = [gce(0.1 * k) for k in range(1, 11)] + [cross_entropy() + c * mae() for c in (0.1, 0.2)]
         for loss in losses:
-            train(task, Loss.stack([loss] * 2), [1, 2], recipe_of(epochs=1), "plain-compiled")
+            trainer.train(Loss.stack([loss] * 2), [1, 2], recipe_of(epochs=1), "sequential-compiled")
         assert graphs["count"] == 1
 
 
@@ -448,8 +459,8 @@ class TestMemory:
         sizes = self.limited(monkeypatch, most)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            found = train(task := task_of(), LOSSES, SEEDS, recipe_of(), monitor=HELD_OUT)
-            again = train(task, LOSSES, SEEDS, recipe_of(), monitor=HELD_OUT)
+            found = (trainer := Trainer(task_of())).train(LOSSES, SEEDS, recipe_of(), monitor=HELD_OUT)
+            again = trainer.train(LOSSES, SEEDS, recipe_of(), monitor=HELD_OUT)
         assert len(caught) == (most < 4)
         if caught:
             assert "does not hold 4 networks at once; they are trained in parts" in str(caught[0].message)
@@ -467,12 +478,12 @@ class TestMemory:
 
     def test_the_population_is_measured_in_parts_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.limited(monkeypatch, 2)
-        task = task_of()
+        trainer = Trainer(task_of())
         with pytest.warns(UserWarning, match="does not hold 4 networks at once"):
-            choice = choose_way(task, LOSSES, SEEDS, recipe_of(), batches=1)
-        assert {"plain", "population"} <= choice.seconds.keys()
+            choice = measured_choice(trainer, LOSSES, SEEDS, recipe_of(), batches=1)
+        assert {"sequential", str(trainer.resolved(Backend("population"), recipe_of()))} <= choice.seconds.keys()
         assert choice.failed == {}
-        assert task.memo["fits"] == 2
+        assert trainer.fits == 2
 
     def test_one_network_that_cannot_be_measured(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def full(_: object) -> None:
@@ -481,7 +492,7 @@ class TestMemory:
         monkeypatch.setattr(PopulationRun, "step", full)
         monkeypatch.setattr(SequentialRun, "step", full)
         with pytest.raises(InputError, match="does not hold the training of one network"):
-            choose_way(task_of(), LOSSES[:1], SEEDS[:1], recipe_of(), batches=1)
+            measured_choice(Trainer(task_of()), LOSSES[:1], SEEDS[:1], recipe_of(), batches=1)
 
     @pytest.mark.parametrize("words", ["CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling", "CUDA out of memory."])
     def test_other_words_for_it(self, monkeypatch: pytest.MonkeyPatch, words: str) -> None:
@@ -489,7 +500,7 @@ class TestMemory:
 
         def short(task: Task, seed: int) -> nn.Module:
             made.append(seed)
-            if len(made) == 1:
+            if len(made) == 2:  # the first one is looked at only
                 raise RuntimeError(words)
             return build(task, seed)
 
@@ -524,8 +535,9 @@ class TestPerceptrons:
 
     def test_perceptrons_are_recognised(self) -> None:
         for body in ("mlp", "mlp, dropout"):
-            run = PopulationRun(task_of(body), LOSSES, [1] * 4, recipe_of())
-            assert isinstance(run.engine, MlpEngine)
+            run = start(task_of(body), LOSSES, [1] * 4, recipe_of())
+            assert isinstance(run.stack, MlpStack)
+            assert run.backend == Backend("mlp")
 
     @pytest.mark.parametrize(
         "layers",
@@ -586,10 +598,10 @@ class TestPerceptrons:
     def test_the_same_training_as_plain_and_as_vectorised(self, make: Body, seeds: list[int]) -> None:
         task, recipe = task_of(make), recipe_of(clip=1.0, weight_decay=0.01)
         assert Design.of(task.build(0), 4) is not None
-        plain = train(task, LOSSES, seeds, recipe, "plain").networks
+        plain = train(task, LOSSES, seeds, recipe, "sequential").networks
         assert_agree(train(task, LOSSES, seeds, recipe).networks, plain)
         if len(set(seeds)) == 1:
-            runs = [PopulationRun(task, LOSSES, seeds, recipe, traced=traced) for traced in (False, True)]
+            runs = [start(task, LOSSES, seeds, recipe, engine) for engine in ("mlp", "vmap")]
             for run in runs:
                 with seeded(task.device, 1, "dropout"):
                     for _ in range(4):
@@ -599,11 +611,11 @@ class TestPerceptrons:
 
 @COMPILING
 @pytest.mark.skipif(not has_compiler(torch.device("cpu")), reason="torch.compile needs a C++ compiler")
-def test_what_a_task_keeps_changes_no_result() -> None:
+def test_what_a_trainer_keeps_changes_no_result() -> None:
     """The compiled function of one training serves the next, and so does what the memory was found to hold."""
-    task, fresh = task_of(kind=torch.float32), task_of(kind=torch.float32)
-    train(task, LOSSES[:1], [9], recipe_of(epochs=1), "plain-compiled")
-    task.memo["fits"] = 3
-    for way in ("plain-compiled", "population"):
-        again, expected = (train(one, LOSSES, SEEDS, recipe_of(), way).networks for one in (task, fresh))
+    trainer, fresh = (Trainer(task_of(kind=torch.float32)) for _ in range(2))
+    trainer.train(LOSSES[:1], [9], recipe_of(epochs=1), "sequential-compiled")
+    trainer.fits = 3
+    for way in ("sequential-compiled", "population"):
+        again, expected = (one.train(LOSSES, SEEDS, recipe_of(), way).networks for one in (trainer, fresh))
         assert_agree(again, expected, 1e-5)

@@ -15,10 +15,10 @@ from lossmith.analysis import trace
 from lossmith.losses import Loss, cross_entropy, find, mae, mnist, mse, polynomial, taylor
 from lossmith.nets import ModelSettings, Normalize, network_factory
 from lossmith.theory import acting, attraction, coefficients, from_acting, is_trainable, output_change, to_lambda
-from lossmith.training import Networks, Recipe, Task, Way, repeated, train
+from lossmith.training import Networks, Recipe, Task, repeated, train
 
 KEPT = Path(__file__).parents[1] / "results" / "invariant"
-WAYS: list[Way] = ["plain", "population"]
+WAYS: list[str] = ["sequential", "population"]
 CLASSES = 4
 RECIPE = Recipe(lr=0.05, epochs=6, batch_size=10)
 
@@ -50,7 +50,7 @@ def size_of_training(job: Task, losses: Loss, seeds: list[int], networks: Networ
 class TestEqualActingNumbers:
     """(b) Two λ with equal acting numbers train to the same weights from the same start."""
 
-    def test_other_centres_c1_and_share_of_cy(self, way: Way) -> None:
+    def test_other_centres_c1_and_share_of_cy(self, way: str) -> None:
         lam = 0.5 * torch.randn(5, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
         lam[0] = to_lambda(coefficients(mse()), 0, 0)
         c = coefficients(lam)
@@ -62,13 +62,13 @@ class TestEqualActingNumbers:
         assert size_of_training(task(), others, seeds, one) > 0.1
         assert distance(one, other) < 1e-11
 
-    def test_the_published_loss_of_mnist_without_what_is_idle(self, way: Way) -> None:
+    def test_the_published_loss_of_mnist_without_what_is_idle(self, way: str) -> None:
         bare = polynomial(*from_acting(acting(coefficients(mnist()))))
         recipe = RECIPE.model_copy(update={"lr": 0.002})
         one, other = (train(task(), Loss.stack([loss]), [1], recipe, way).networks for loss in (mnist(), bare))
         assert distance(one, other) < 1e-11
 
-    def test_other_numbers_lead_elsewhere(self, way: Way) -> None:
+    def test_other_numbers_lead_elsewhere(self, way: str) -> None:
         numbers = acting(coefficients(mse()))
         one, other = (
             train(task(), Loss.stack([polynomial(*from_acting(a))]), [1], RECIPE, way).networks
@@ -84,7 +84,7 @@ class TestEqualActingNumbers:
 class TestSmoothedEmbedding:
     """(c) A loss with smoothed labels and its smoothed embedding with hard ones train to the same weights."""
 
-    def test_same_weights(self, name: str, way: Way) -> None:
+    def test_same_weights(self, name: str, way: str) -> None:
         alpha, loss = 0.2, find(name, CLASSES)
         recipe = RECIPE.model_copy(update={"lr": 0.002 if name == "paper/mnist" else 0.05})
         _, labels = samples()
@@ -124,7 +124,7 @@ class TestOneStep:
 
     NAMES = ("cross-entropy", "mse", "baikal", "paper/allcnnc", "label-smoothing:0.3", "mae")
 
-    def test_change_of_a_step_is_the_strength(self, way: Way) -> None:
+    def test_change_of_a_step_is_the_strength(self, way: str) -> None:
         """One batch of all samples at lr N is a step of length 1 on each, so the prediction is exact."""
         count = 40
         losses = Loss.stack([find(name, CLASSES) for name in self.NAMES])
@@ -136,7 +136,7 @@ class TestOneStep:
         assert (found.vector[:, 0] < -0.01).any()
         assert (found.vector[:, 0] > 0.01).any()
 
-    def test_sign_and_first_order_of_a_small_step(self, way: Way) -> None:
+    def test_sign_and_first_order_of_a_small_step(self, way: str) -> None:
         count, rate = 40, 1e-3
         job = free_task(count)
         losses = Loss.stack([find(name, CLASSES) for name in self.NAMES])

@@ -56,7 +56,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class TestHopeless:
-    @pytest.mark.parametrize("way", ["population", "plain"])
+    @pytest.mark.parametrize("way", ["population", "sequential"])
     def test_the_first_generation_differs_in_those_given_up_only(self, tmp_path: Path, whole: Path, way: str) -> None:
         evolve(tmp_path, settings_of(run__prune_at=0.4, run__training=way))
         before, after = ([row for row in rows(place) if row["generation"] == 0] for place in (whole, tmp_path))
@@ -131,7 +131,7 @@ class TestHopeless:
 
 
 class TestPartial:
-    @pytest.mark.parametrize(("way", "run"), [("population", PopulationRun), ("plain", SequentialRun)])
+    @pytest.mark.parametrize(("way", "run"), [("population", PopulationRun), ("sequential", SequentialRun)])
     def test_candidates_get_a_share_of_the_batches_and_finalists_all(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, way: str, run: type[PopulationRun] | type[SequentialRun]
     ) -> None:
@@ -140,6 +140,8 @@ class TestPartial:
 
         def counted(one: Any) -> None:
             step(one)
+            if one.recipe.schedule != "cosine":  # a step by which two backends are compared
+                return
             lengths.setdefault(id(one), []).append(one.optimizer.param_groups[0]["lr"])
             kept.append(one)
 

@@ -30,7 +30,8 @@ from lossmith.study.agreement import Agreement, reconciled
 from lossmith.study.config import read_toml, validated, write_toml
 from lossmith.study.store import Store
 from lossmith.theory import is_trainable
-from lossmith.training import Choice, Trained
+from lossmith.training import Backend, Choice, Trained, Trainer
+from lossmith.training import tuner as tuner_module
 
 
 def sphere(candidate: Candidate) -> float:
@@ -707,7 +708,7 @@ class TestEvolve:
         shutil.copytree(reference, tmp_path / "study")
         before, stored = contents(tmp_path / "study"), tables(tmp_path / "study")
         calls: list[int] = []
-        monkeypatch.setattr(runner_module, "train", lambda *_, **__: calls.append(1))
+        monkeypatch.setattr(Trainer, "train", lambda *_, **__: calls.append(1))
         outcome = evolve(tmp_path / "study", settings_of())
         assert calls == []
         assert contents(tmp_path / "study") == before
@@ -834,7 +835,7 @@ class TestEvolve:
         ("objective.gradient", "loss"),
         ("objective.weight", 0.2),
         ("objective.record", ["balanced-accuracy"]),
-        ("run.training", "plain"),
+        ("run.training", "sequential"),
         ("run.replicates", 2),
         ("run.partial", 0.5),
         ("run.prune_at", 0.5),
@@ -906,7 +907,7 @@ class TestEvolve:
         (tmp_path / "b").mkdir()
         moved = data.rename(tmp_path / "b" / "numbers.npz")
         calls: list[int] = []
-        monkeypatch.setattr(runner_module, "train", lambda *_, **__: calls.append(1))
+        monkeypatch.setattr(Trainer, "train", lambda *_, **__: calls.append(1))
         evolve(tmp_path / "study", settings_of(data__source=str(moved)))
         assert calls == []
         after = contents(tmp_path / "study")
@@ -968,7 +969,7 @@ class TestEvolve:
             "whole": settings_of(search__population=6, search__generations=1),
             "chunks": settings_of(search__population=6, search__generations=1, run__chunk=4),
             "ones": settings_of(search__population=6, search__generations=1, run__chunk=1),
-            "plain": settings_of(search__population=6, search__generations=1, run__training="plain"),
+            "sequential": settings_of(search__population=6, search__generations=1, run__training="sequential"),
         }
         for name, settings in runs.items():
             evolve(tmp_path / name, settings)
@@ -1063,27 +1064,27 @@ class TestEvolve:
 
         def choose(*given: Any) -> Choice:
             chosen.append(len(given[1]))
-            return Choice("plain", {"plain": 1.0, "population": 2.0})
+            return Choice(Backend("sequential"), {"sequential": 1.0, "mlp": 2.0})
 
-        monkeypatch.setattr(runner_module, "choose_way", choose)
+        monkeypatch.setattr(tuner_module, "measured_choice", choose)
         settings = settings_of(run__training="auto", run__replicates=2, run__chunk=6)
         with pytest.raises(KeyboardInterrupt):
             evolve(tmp_path, settings, objective=counting([], interrupting(3)))
         outcome = evolve(tmp_path, settings, objective=counting([], interrupting(-1)))
         assert chosen == [6]
-        assert outcome.provenance["training"] == "plain"
+        assert outcome.provenance["training"] == "sequential"
         begun = [line for line in log_of(tmp_path) if line["stage"] == "search" and line["event"] == "begun"]
         assert all(len(line["members"]) == 1 for line in begun)
         with Store(tmp_path, readonly=True) as store:
-            assert store.setting("way") == {
-                "way": "plain",
-                "seconds": {"plain": 1.0, "population": 2.0},
+            assert store.setting("backend") == {
+                "backend": "sequential",
+                "seconds": {"sequential": 1.0, "mlp": 2.0},
                 "failed": {},
             }
 
     def test_auto(self, tmp_path: Path) -> None:
         outcome = evolve(tmp_path, settings_of(run__training="auto", search__generations=1))
-        assert outcome.provenance["training"] in ("plain", "population")
+        assert outcome.provenance["training"] in ("sequential", "mlp")
         assert outcome.seconds["measuring"] > 0
         assert 0 < outcome.seconds["training"] < outcome.seconds["all"]
 
@@ -1245,7 +1246,7 @@ def dying(patch: pytest.MonkeyPatch, writes: int) -> Iterator[list[int]]:
 
     patch.setattr(Store, "write", mortal(Store.write))
     patch.setattr(study_module, "write_toml", mortal(write_toml))
-    patch.setattr(runner_module, "train", over)
+    patch.setattr(Trainer, "train", over)
     with suppress(Died):
         yield died
 
@@ -1284,7 +1285,7 @@ ALL_CHANGED: dict[str, dict[str, Any]] = {
         "metric": "weighted", "epsilon": 0.05, "gradient": "margin", "weight": 0.7, "record": ["balanced-accuracy"],
     },
     "run": {
-        "training": "plain", "replicates": 2, "partial": 0.5, "prune_at": 0.2, "finalists": 3, "finalist_seeds": 4,
+        "training": "sequential", "replicates": 2, "partial": 0.5, "prune_at": 0.2, "finalists": 3, "finalist_seeds": 4,
         "chunk": 5, "device": "cuda:1",
     },
 }  # fmt: skip

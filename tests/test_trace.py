@@ -14,9 +14,9 @@ from lossmith.losses import Loss, baikal, cross_entropy, mse, taylor
 from lossmith.nets import ModelSettings, network_factory
 from lossmith.report import plot_trace, save_figure
 from lossmith.theory import attraction, output_change
-from lossmith.training import Networks, Recipe, Task, Way, train
+from lossmith.training import Networks, Recipe, Task, train
 
-WAYS: list[Way] = ["plain", "population"]
+WAYS: list[str] = ["sequential", "population"]
 CLASSES, SAMPLES = 3, 48
 RECIPE = Recipe(lr=0.1, epochs=3, batch_size=12)
 LOSSES = Loss.stack([cross_entropy(), cross_entropy().smoothed(0.3, CLASSES), mse()])
@@ -33,7 +33,7 @@ def task(dropout: bool = False) -> Task:
 
 @pytest.mark.parametrize("way", WAYS)
 class TestTrace:
-    def test_shapes_and_samples(self, way: Way) -> None:
+    def test_shapes_and_samples(self, way: str) -> None:
         found = trace(task(), LOSSES, 0, RECIPE, way, samples=20)
         assert found.samples.shape == (4, 20)
         assert all(len(set(row)) == 20 for row in found.samples.tolist())
@@ -42,12 +42,12 @@ class TestTrace:
             assert getattr(found, name).shape == (3, 4, 20)
         assert found.accuracy.shape == (3, 4)
 
-    def test_all_samples(self, way: Way) -> None:
+    def test_all_samples(self, way: str) -> None:
         for samples in (None, SAMPLES, 10 * SAMPLES):
             found = trace(task(), LOSSES, 0, RECIPE, way, samples=samples)
             assert found.samples.tolist() == [list(range(SAMPLES))] * 4
 
-    def test_same_start_and_same_samples_for_each_loss(self, way: Way) -> None:
+    def test_same_start_and_same_samples_for_each_loss(self, way: str) -> None:
         found = trace(task(), LOSSES, 0, RECIPE, way)
         for row in (1, 2):
             assert np.array_equal(found.output[row, 0], found.output[0, 0])
@@ -55,7 +55,7 @@ class TestTrace:
         alone = trace(task(), LOSSES[1:2], 0, RECIPE, way)
         np.testing.assert_allclose(alone.output[0], found.output[1], atol=1e-6)
 
-    def test_every_figure_is_that_of_the_network_at_that_time(self, way: Way) -> None:
+    def test_every_figure_is_that_of_the_network_at_that_time(self, way: str) -> None:
         """From networks trained to each epoch on their own."""
         job = task()
         found = trace(job, LOSSES, 3, RECIPE, way, samples=30)
@@ -78,7 +78,7 @@ class TestTrace:
                 right = (outputs.argmax(-1) == targets).double().mean().item()
                 assert found.accuracy[member, epoch] == right
 
-    def test_a_diverged_network_is_nan_and_the_others_are_not(self, way: Way) -> None:
+    def test_a_diverged_network_is_nan_and_the_others_are_not(self, way: str) -> None:
         wild = Loss.stack([cross_entropy(), 1e300 * baikal()])
         found = trace(task(), wild, 0, RECIPE, way)
         assert np.isfinite(found.exact[0]).all()
@@ -87,7 +87,7 @@ class TestTrace:
         assert np.isnan(found.repelled("exact")[1, -1])
         assert found.repelled("exact")[0].tolist() == [0] * 4
 
-    def test_looking_does_not_change_the_training(self, way: Way) -> None:
+    def test_looking_does_not_change_the_training(self, way: str) -> None:
         job = task(dropout=True)
         seen: list[tuple[list[int], int]] = []
 
@@ -102,7 +102,7 @@ class TestTrace:
         groups = [[0, 1, 2]] if way == "population" else [[0], [1], [2]]
         assert seen == [(members, epoch) for members in groups for epoch in range(4)]
 
-    def test_an_incomplete_last_epoch_counts(self, way: Way) -> None:
+    def test_an_incomplete_last_epoch_counts(self, way: str) -> None:
         found = trace(task(), LOSSES, 0, RECIPE.model_copy(update={"steps": 9}), way)
         assert found.samples.shape[0] == 4
         assert np.isfinite(found.exact).all()

@@ -20,15 +20,29 @@ from lossmith import InputError, Loss, baikal, cross_entropy, gce, mae, mse, tay
 from lossmith.losses import Term
 from lossmith.nets import Normalize
 from lossmith.seeds import derive
-from lossmith.training import Choice, Networks, Recipe, Task, Trained, Way, accuracy, choose_way, repeated, train
-from lossmith.training import trainer as trainer_module
-from lossmith.training.engines import sequential as plain_module
-from lossmith.training.engines import vmap as vmapped_module
-from lossmith.training.engines.population import PopulationRun, clip_each
-from lossmith.training.engines.sequential import SequentialRun
+from lossmith.training import (
+    Backend,
+    Choice,
+    Networks,
+    Recipe,
+    Task,
+    Trained,
+    Trainer,
+    accuracy,
+    choose_backend,
+    has_compiler,
+    measure,
+    measured_choice,
+    repeated,
+    train,
+)
+from lossmith.training import backend as backend_module
+from lossmith.training import tuner as tuner_module
+from lossmith.training.agreement import Agreement
+from lossmith.training.engines import base as base_module
+from lossmith.training.engines.population import clip_each
 from lossmith.training.networks import input_dim, own_state, shared_buffers
 from lossmith.training.randomness import batch_order, is_stochastic, seeded
-from lossmith.training.trainer import has_compiler, measure
 
 CLASSES = 4
 MNIST = [-10.9408, 7.5216, 8.2896, 0.2415, 7.8726, 8.9666, 2.0184, 7.0513]
@@ -44,7 +58,14 @@ LOSSES = Loss.stack(
 )
 EQUAL = [3] * 6
 MIXED = [3, 4, 3, 5, 4, 6]
-BOTH_WAYS: list[Way] = ["plain", "population"]
+BOTH_WAYS: list[str] = ["sequential", "population"]
+
+
+def start(task: Task, losses: Loss, seeds: list[int], recipe: Recipe, backend: str = "population") -> Any:
+    """A run of all members."""
+    trainer = Trainer(task)
+    resolved = trainer.resolved(Backend.parse(backend), recipe)
+    return trainer.start(losses, seeds, recipe, resolved, list(range(len(seeds))))
 
 
 class Odd(nn.Module):
@@ -205,7 +226,7 @@ def assert_equal(first: Trained, second: Trained, rows: Sequence[int], others: S
 def assert_ways_agree(
     task: Task, losses: Loss, seeds: Sequence[int], recipe: Recipe, tolerance: float = 1e-9
 ) -> Trained:
-    plain = train(task, losses, seeds, recipe, "plain", MONITOR)
+    plain = train(task, losses, seeds, recipe, "sequential", MONITOR)
     together = train(task, losses, seeds, recipe, "population", MONITOR)
     assert_agree(together, plain, tolerance)
     assert not plain.diverged.any()
@@ -308,7 +329,7 @@ class TestPopulationIsPlain:
 
 
 class TestPlainIsPyTorch:
-    """The plain way against a loop that is written out here."""
+    """Sequential against a loop that is written out here."""
 
     @staticmethod
     def by_hand(
@@ -351,7 +372,7 @@ class TestPlainIsPyTorch:
 
     def check(self, task: Task, criterion: Any, loss: Loss, recipe: Recipe) -> None:
         expected, scores = self.by_hand(task, criterion, 3, recipe)
-        trained = train(task, Loss.stack([loss]), [3], recipe, "plain", MONITOR)
+        trained = train(task, Loss.stack([loss]), [3], recipe, "sequential", MONITOR)
         found = trained.networks.member(0)
         for (name, value), (same, other) in zip(found.state_dict().items(), expected.state_dict().items(), strict=True):
             assert name == same
@@ -454,7 +475,7 @@ class TestIsolation:
         assert multiple == 1e30 or broken.curve[[2, 5], -1].tolist() == [0, 0]
 
     @pytest.mark.parametrize("way", BOTH_WAYS)
-    def test_the_last_step_too(self, way: Way) -> None:
+    def test_the_last_step_too(self, way: str) -> None:
         """Every parameter is still a finite number, their products are not."""
         recipe = Recipe(lr=0.05, momentum=0, steps=1, batch_size=41)
         losses = Loss.stack([cross_entropy(), 1e30 * cross_entropy()])
@@ -465,7 +486,7 @@ class TestIsolation:
         assert trained.curve[1].tolist() == [0]
 
     @pytest.mark.parametrize("way", BOTH_WAYS)
-    def test_all_diverge(self, way: Way) -> None:
+    def test_all_diverge(self, way: str) -> None:
         trained = train(task_of("cnn, batch norm", kind=torch.float32), 1e300 * LOSSES, MIXED, SGD, way, MONITOR)
         assert trained.diverged.all()
         assert trained.curve is not None
@@ -478,7 +499,7 @@ class TestIsolation:
         assert plain.diverged.tolist()[:3] == [False, True, False]
 
     @pytest.mark.parametrize("way", BOTH_WAYS)
-    def test_seeds_decide_and_nothing_else(self, way: Way) -> None:
+    def test_seeds_decide_and_nothing_else(self, way: str) -> None:
         losses = Loss.stack([cross_entropy()] * 4)
         for body in ("mlp", "mlp, dropout"):
             logits = train(task_of(body), losses, [3, 4, 3, 5], SGD, way).networks.logits(PROBE)
@@ -575,7 +596,7 @@ class TestRandomness:
 
     @pytest.mark.parametrize("body", BODIES)
     @pytest.mark.parametrize("way", BOTH_WAYS)
-    def test_twice_the_same(self, way: Way, body: str) -> None:
+    def test_twice_the_same(self, way: str, body: str) -> None:
         task = task_of(body, kind=torch.float32)
         first, second = (train(task, LOSSES, MIXED, SGD, way, MONITOR) for _ in range(2))
         assert_equal(first, second, range(6), range(6))
@@ -599,7 +620,7 @@ class TestRandomness:
         for way in BOTH_WAYS:
             train(task, few, [3, 4], SGD, way, MONITOR)
             assert everything() == before
-        choose_way(task, few, [3, 4], SGD, 10)
+        choose_backend("auto", task, few, [3, 4], SGD, 10)
         assert everything() == before
 
     def test_global_state_does_not_matter(self) -> None:
@@ -703,7 +724,7 @@ class TestNetworks:
 
     @pytest.mark.parametrize("way", BOTH_WAYS)
     @pytest.mark.parametrize("body", BODIES)
-    def test_member_of_a_training(self, body: str, way: Way) -> None:
+    def test_member_of_a_training(self, body: str, way: str) -> None:
         networks = train(task_of(body), LOSSES[:3], [3, 4, 3], SGD, way).networks
         for index in range(3):
             network = networks.member(index)
@@ -742,7 +763,7 @@ class TestNetworks:
     def test_snapshots_stay(self) -> None:
         """Networks taken from a run in work are not changed by its next steps."""
         task = task_of("cnn, batch norm")
-        for run in (PopulationRun(task, LOSSES[:2], [3, 3], SGD), SequentialRun(task, cross_entropy(), 3, SGD)):
+        for run in (start(task, LOSSES[:2], [3, 3], SGD), start(task, LOSSES[:1], [3], SGD, "sequential")):
             run.step()
             taken = run.networks()
             before = states(taken)
@@ -781,7 +802,7 @@ class TestLength:
     @pytest.mark.parametrize("way", BOTH_WAYS)
     @pytest.mark.parametrize("schedule", ["constant", "step", "cosine", "one-cycle"])
     @pytest.mark.parametrize("body", ["mlp", "cnn, batch norm, dropout"])
-    def test_stop(self, body: str, schedule: Any, way: Way) -> None:
+    def test_stop(self, body: str, schedule: Any, way: str) -> None:
         task = task_of(body, kind=torch.float32)
         recipe = Recipe(lr=0.1, epochs=4, batch_size=12, schedule=schedule)
         full = train(task, LOSSES[:3], [3, 4, 3], recipe, way, MONITOR)
@@ -802,11 +823,8 @@ class TestLength:
     def test_stop_leaves_the_schedule(self, schedule: Any) -> None:
         task = task_of("mlp")
         recipe = Recipe(lr=0.1, epochs=4, batch_size=12, schedule=schedule)
-        runs: list[SequentialRun | PopulationRun] = [
-            SequentialRun(task, cross_entropy(), 3, recipe),
-            PopulationRun(task, Loss.stack([cross_entropy()]), [3], recipe),
-        ]
-        for way, run in zip(BOTH_WAYS, runs, strict=True):
+        for way in BOTH_WAYS:
+            run = start(task, Loss.stack([cross_entropy()]), [3], recipe, way)
             rates = []
             for _ in range(6):
                 run.step()
@@ -818,7 +836,7 @@ class TestLength:
                 assert torch.equal(stopped.networks.parameters[name], value), name
 
     @pytest.mark.parametrize("way", BOTH_WAYS)
-    def test_steps(self, way: Way) -> None:
+    def test_steps(self, way: str) -> None:
         task = task_of("mlp", kind=torch.float32)
         seven = train(task, LOSSES, MIXED, Recipe(steps=7, batch_size=12), way, MONITOR)
         two = train(task, LOSSES, MIXED, Recipe(epochs=2, batch_size=12), way, MONITOR)
@@ -834,14 +852,14 @@ class TestLength:
 
     @pytest.mark.parametrize("way", BOTH_WAYS)
     @pytest.mark.parametrize("body", ["mlp", "cnn, batch norm, dropout"])
-    def test_curve_ends_at_the_end(self, body: str, way: Way) -> None:
+    def test_curve_ends_at_the_end(self, body: str, way: str) -> None:
         trained = train(task_of(body, kind=torch.float32), LOSSES, MIXED, SGD, way, MONITOR)
         assert trained.curve is not None
         assert trained.curve.dtype == torch.float64
         assert torch.equal(trained.curve[:, -1], accuracy(trained.networks.logits(PROBE), PROBE_TARGETS))
 
     @pytest.mark.parametrize("way", BOTH_WAYS)
-    def test_looking_changes_nothing(self, way: Way) -> None:
+    def test_looking_changes_nothing(self, way: str) -> None:
         task = task_of("cnn, batch norm, dropout", kind=torch.float32)
         watched = train(task, LOSSES, MIXED, SGD, way, MONITOR, progress=lambda share: None)
         alone = train(task, LOSSES, MIXED, SGD, way)
@@ -849,9 +867,9 @@ class TestLength:
             assert torch.equal(value, states(alone.networks)[name])
 
     @pytest.mark.parametrize(
-        ("body", "way", "runs"), [("mlp", "plain", 6), ("mlp", "population", 1), ("mlp, dropout", "population", 4)]
+        ("body", "way", "runs"), [("mlp", "sequential", 6), ("mlp", "population", 1), ("mlp, dropout", "population", 4)]
     )
-    def test_ticks(self, body: str, way: Way, runs: int) -> None:
+    def test_ticks(self, body: str, way: str, runs: int) -> None:
         shares: list[float] = []
         train(task_of(body), LOSSES, MIXED, Recipe(steps=7, batch_size=12), way, progress=shares.append)
         assert len(shares) == 3 * runs
@@ -860,14 +878,14 @@ class TestLength:
         assert shares[-1] == 1.0
 
     @pytest.mark.parametrize("way", BOTH_WAYS)
-    def test_one_seed_for_each(self, way: Way) -> None:
+    def test_one_seed_for_each(self, way: str) -> None:
         with pytest.raises(InputError, match="6 losses need as many seeds, not 2"):
             train(task_of("mlp"), LOSSES, [1, 2], SGD, way)
         with pytest.raises(InputError, match="not a population"):
             train(task_of("mlp"), cross_entropy(), [1], SGD, way)
 
     @pytest.mark.parametrize("way", BOTH_WAYS)
-    def test_number_of_classes(self, way: Way) -> None:
+    def test_number_of_classes(self, way: str) -> None:
         other = Loss.stack([cross_entropy().smoothed(0.1, CLASSES + 1)])
         with pytest.raises(InputError, match="made for 5 classes and was called with 4"):
             train(task_of("mlp"), other, [1], SGD, way)
@@ -882,7 +900,7 @@ class TestLength:
         task = task_of("mlp, dropout")
         together = train(task, LOSSES, [5, 3, 5, 4, 3, 5], SGD, "population", MONITOR)
         for member, seed in enumerate([5, 3, 5, 4, 3, 5]):
-            alone = train(task, LOSSES[member : member + 1], [seed], SGD, "plain", MONITOR)
+            alone = train(task, LOSSES[member : member + 1], [seed], SGD, "sequential", MONITOR)
             torch.testing.assert_close(
                 together.networks.logits(PROBE)[member], alone.networks.logits(PROBE)[0], rtol=1e-9, atol=1e-9
             )
@@ -893,7 +911,7 @@ class TestLength:
 
 @dataclass
 class Bench:
-    """Stands in for the measurement: seconds by way, None where it fails."""
+    """Stands in for the measurement: seconds by backend, None where it fails."""
 
     seconds: dict[str, float | None]
     error: type[Exception] = RuntimeError
@@ -901,9 +919,9 @@ class Bench:
     def __post_init__(self) -> None:
         self.asked: list[str] = []
 
-    def __call__(self, task: Task, losses: Loss, seeds: Sequence[int], recipe: Recipe, way: Way) -> float:
-        self.asked.append(way)
-        seconds = self.seconds[way]
+    def __call__(self, trainer: Trainer, losses: Loss, seeds: Sequence[int], recipe: Recipe, backend: Backend) -> float:
+        self.asked.append(str(backend))
+        seconds = self.seconds[str(backend)]
         if seconds is None:
             raise self.error("the network cannot do that")
         return seconds
@@ -912,92 +930,97 @@ class Bench:
 class TestChoice:
     @staticmethod
     def choose(monkeypatch: pytest.MonkeyPatch, bench: Bench, batches: int, compiler: bool = True) -> Choice:
-        monkeypatch.setattr(trainer_module, "measure", bench)
-        monkeypatch.setattr(trainer_module, "has_compiler", lambda device: compiler)
-        return choose_way(task_of("mlp"), LOSSES, EQUAL, SGD, batches)
+        monkeypatch.setattr(tuner_module, "measure", bench)
+        monkeypatch.setattr(tuner_module, "has_compiler", lambda device: compiler)
+        # What is compiled is compared elsewhere.
+        monkeypatch.setattr(Agreement, "disagreement", lambda *_: None)
+        return measured_choice(Trainer(task_of("mlp")), LOSSES, EQUAL, SGD, batches)
 
-    @pytest.mark.parametrize(("population", "plain", "wanted"), [(1.0, 2.0, "population"), (2.0, 1.0, "plain")])
-    def test_the_faster(self, monkeypatch: pytest.MonkeyPatch, population: float, plain: float, wanted: str) -> None:
-        bench = Bench({"population": population, "plain": plain})
+    @pytest.mark.parametrize(("mlp", "single", "wanted"), [(1.0, 2.0, "mlp"), (2.0, 1.0, "sequential")])
+    def test_the_faster(self, monkeypatch: pytest.MonkeyPatch, mlp: float, single: float, wanted: str) -> None:
+        bench = Bench({"mlp": mlp, "sequential": single})
         choice = self.choose(monkeypatch, bench, 10)
-        assert choice.way == wanted
-        assert choice.seconds == {"population": population, "plain": plain}
-        assert sorted(bench.asked) == ["plain", "population"]
+        assert str(choice.backend) == wanted
+        assert choice.seconds == {"mlp": mlp, "sequential": single}
+        assert sorted(bench.asked) == ["mlp", "sequential"]
 
-    @pytest.mark.parametrize("best", ["plain", "population"])
+    @pytest.mark.parametrize("best", ["sequential", "mlp"])
     @pytest.mark.parametrize("compiled", [0.5, 0.8, 1.5])
     def test_both_are_compiled_where_it_is_long(
         self, monkeypatch: pytest.MonkeyPatch, best: str, compiled: float
     ) -> None:
-        """Eager ways can be bound by the interpreter, so the slower of them may be the faster one compiled."""
-        other = {"plain": "population", "population": "plain"}[best]
+        """Eager backends can be bound by the interpreter, so the slower of them may be the faster one compiled."""
+        of = {"sequential": "sequential-compiled", "mlp": "vmap-compiled"}
+        other = {"sequential": "mlp", "mlp": "sequential"}[best]
         seconds: dict[str, float | None] = {
-            **{"population": 2.0, "plain": 2.0, best: 1.0},
-            **{f"{best}-compiled": compiled, f"{other}-compiled": 0.7},
+            **{"mlp": 2.0, "sequential": 2.0, best: 1.0},
+            **{of[best]: compiled, of[other]: 0.7},
         }
         bench = Bench(seconds)
         choice = self.choose(monkeypatch, bench, 301)
-        assert bench.asked[2:] == ["plain-compiled", "population-compiled"]
-        assert choice.way == (f"{best}-compiled" if compiled < 0.7 else f"{other}-compiled")
+        assert bench.asked[2:] == ["sequential-compiled", "vmap-compiled"]
+        assert str(choice.backend) == (of[best] if compiled < 0.7 else of[other])
         assert choice.seconds == seconds
 
-    def test_a_way_that_is_many_times_slower_is_not_compiled(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        bench = Bench({"population": 10.0, "plain": 1.0, "plain-compiled": 2.0})
-        assert self.choose(monkeypatch, bench, 301).way == "plain"
-        assert bench.asked == ["population", "plain", "plain-compiled"]
+    def test_what_is_many_times_slower_is_not_compiled(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        bench = Bench({"mlp": 10.0, "sequential": 1.0, "sequential-compiled": 2.0})
+        assert self.choose(monkeypatch, bench, 301).backend == Backend("sequential")
+        assert bench.asked == ["mlp", "sequential", "sequential-compiled"]
 
     @pytest.mark.parametrize(("batches", "compiler"), [(300, True), (301, False)])
     def test_not_compiled(self, monkeypatch: pytest.MonkeyPatch, batches: int, compiler: bool) -> None:
-        bench = Bench({"population": 1.0, "plain": 2.0})
-        assert self.choose(monkeypatch, bench, batches, compiler).way == "population"
+        bench = Bench({"mlp": 1.0, "sequential": 2.0})
+        assert self.choose(monkeypatch, bench, batches, compiler).backend == Backend("mlp")
         assert len(bench.asked) == 2
 
     @pytest.mark.parametrize("error", [RuntimeError, NotImplementedError, OSError, AssertionError, DeprecationWarning])
     def test_compiling_fails(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: type[Exception]
     ) -> None:
-        bench = Bench({"population": 1.0, "plain": 2.0, "plain-compiled": 3.0, "population-compiled": None}, error)
+        bench = Bench({"mlp": 1.0, "sequential": 2.0, "sequential-compiled": 3.0, "vmap-compiled": None}, error)
         choice = self.choose(monkeypatch, bench, 10_000)
-        assert choice.way == "population"
-        assert choice.seconds == {"population": 1.0, "plain": 2.0, "plain-compiled": 3.0}
-        assert choice.failed.keys() == {"population-compiled"}
+        assert choice.backend == Backend("mlp")
+        assert choice.seconds == {"mlp": 1.0, "sequential": 2.0, "sequential-compiled": 3.0}
+        assert choice.failed.keys() == {"vmap-compiled"}
         assert capsys.readouterr() == ("", "")
 
     def test_cannot_be_vectorised(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        bench = Bench({"population": None, "plain": 2.0, "plain-compiled": 3.0})
+        bench = Bench({"mlp": None, "sequential": 2.0, "sequential-compiled": 3.0})
         choice = self.choose(monkeypatch, bench, 10_000)
-        assert choice.way == "plain"
-        assert choice.seconds == {"plain": 2.0, "plain-compiled": 3.0}
+        assert choice.backend == Backend("sequential")
+        assert choice.seconds == {"sequential": 2.0, "sequential-compiled": 3.0}
 
     def test_fails_in_both_ways(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(RuntimeError, match="cannot do that"):
-            self.choose(monkeypatch, Bench({"population": None, "plain": None}), 10)
+            self.choose(monkeypatch, Bench({"mlp": None, "sequential": None}), 10)
 
     def test_a_network_that_vmap_does_not_know(self) -> None:
         def body() -> list[nn.Module]:
             return [nn.Flatten(), nn.Linear(16, 8), nn.BatchNorm1d(8, momentum=None), nn.Linear(8, CLASSES)]
 
         task = task_of(body)
-        assert choose_way(task, LOSSES, EQUAL, SGD, 10).way == "plain"
-        assert not train(task, LOSSES, EQUAL, SGD, "plain").diverged.any()
+        assert choose_backend("auto", task, LOSSES, EQUAL, SGD, 10) == Backend("sequential")
+        assert not train(task, LOSSES, EQUAL, SGD, "sequential").diverged.any()
 
     def test_measure(self) -> None:
         for body, seeds in (("mlp", EQUAL), ("mlp, dropout", MIXED)):
             for way in BOTH_WAYS:
-                assert 0 < measure(task_of(body), LOSSES, seeds, SGD, way, budget=0.0) < 60
+                backend = Backend.parse(way)
+                assert 0 < measure(Trainer(task_of(body)), LOSSES, seeds, SGD, backend, budget=0.0) < 60
 
     def test_measure_counts_all_members(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The plain way is measured on one member for all of them; every tick of this clock is a second."""
+        """Sequential is measured on one member for all of them; every tick of this clock is a second."""
         clock = iter(range(10_000))
-        monkeypatch.setattr(trainer_module, "time", SimpleNamespace(perf_counter=lambda: float(next(clock))))
-        assert measure(task_of("mlp"), LOSSES, EQUAL, SGD, "plain") == 6.0
-        assert measure(task_of("mlp"), LOSSES, EQUAL, SGD, "population") == 1.0
-        assert measure(task_of("mlp, dropout"), LOSSES, MIXED, SGD, "population") == 4.0
+        monkeypatch.setattr(tuner_module, "time", SimpleNamespace(perf_counter=lambda: float(next(clock))))
+        population = Backend("population")
+        assert measure(Trainer(task_of("mlp")), LOSSES, EQUAL, SGD, Backend("sequential")) == 6.0
+        assert measure(Trainer(task_of("mlp")), LOSSES, EQUAL, SGD, population) == 1.0
+        assert measure(Trainer(task_of("mlp, dropout")), LOSSES, MIXED, SGD, population) == 4.0
 
     def test_has_compiler(self, monkeypatch: pytest.MonkeyPatch) -> None:
         found: set[str] = set()
         tools = SimpleNamespace(which=lambda name: name if name in found else None)
-        monkeypatch.setattr(trainer_module, "shutil", tools)
+        monkeypatch.setattr(backend_module, "shutil", tools)
         assert not has_compiler(torch.device("cpu"))
         found.add("clang++")
         assert has_compiler(torch.device("cpu"))
@@ -1012,31 +1035,30 @@ class TestChoice:
 @pytest.mark.skipif(not has_compiler(torch.device("cpu")), reason="torch.compile needs a C++ compiler")
 # torch 2.13 imports its own deprecated torch.jit with the C++ back end.
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
-@pytest.mark.parametrize(("way", "body"), [("population-compiled", "mlp"), ("plain-compiled", "mlp, dropout")])
-def test_compiled_is_uncompiled(way: Way, body: str) -> None:
+@pytest.mark.parametrize(("way", "body"), [("vmap-compiled", "mlp"), ("sequential-compiled", "mlp, dropout")])
+def test_compiled_is_uncompiled(way: str, body: str) -> None:
     task, losses, recipe = task_of(body), LOSSES[[0, 1, 4]], RECIPES["SGD, clipped"]
     torch.compiler.reset()
     # Without vector instructions: to find out which the compiler knows takes most of the time.
     with inductor.patch({"cpp.vec_isa_ok": False}):
         compiled = train(task, losses, [3, 3, 3], recipe, way, MONITOR)
     torch.compiler.reset()
-    assert_agree(compiled, train(task, losses, [3, 3, 3], recipe, "plain", MONITOR))
+    assert_agree(compiled, train(task, losses, [3, 3, 3], recipe, "sequential", MONITOR))
 
 
-@pytest.mark.parametrize("way", ["plain-compiled", "population-compiled"])
-def test_one_compilation_for_all_losses_of_a_search(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("way", ["sequential-compiled", "vmap-compiled"])
+def test_one_compilation_for_all_losses_of_a_search(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[torch.fx.GraphModule] = []
 
     def backend(graph: torch.fx.GraphModule, _: list[Tensor]) -> Callable[..., Any]:
         made.append(graph)
         return graph.forward
 
-    for module in (plain_module, vmapped_module):
-        monkeypatch.setattr(module, "compiled_like_eager", lambda forward: torch.compile(forward, backend=backend))
+    monkeypatch.setattr(base_module, "compiled_like_eager", lambda forward: torch.compile(forward, backend=backend))
     torch.compiler.reset()
-    task, recipe = task_of("mlp, dropout"), Recipe(epochs=1, batch_size=10)
+    trainer, recipe = Trainer(task_of("mlp, dropout")), Recipe(epochs=1, batch_size=10)
     for chunk, seed in (([0, 1], 3), ([2, 4], 3), ([3, 0], 5)):
-        train(task, LOSSES[chunk], [seed, seed], recipe, way, MONITOR)
+        trainer.train(LOSSES[chunk], [seed, seed], recipe, way, monitor=MONITOR)
     torch.compiler.reset()
     assert len(made) == 1
 
@@ -1053,9 +1075,9 @@ def test_a_network_that_cannot_be_vectorised_is_refused_with_a_sentence_in_the_p
 
     task = Task(Branching, torch.randn(8, 4), torch.arange(8) % 3, 3)
     losses = Loss.stack([cross_entropy(), mse()])
-    with pytest.raises(InputError, match="training = plain"):
+    with pytest.raises(InputError, match="training = sequential"):
         train(task, losses, [0, 0], Recipe(epochs=1, batch_size=4), "population")
-    assert len(train(task, losses, [0, 0], Recipe(epochs=1, batch_size=4), "plain").networks) == 2
+    assert len(train(task, losses, [0, 0], Recipe(epochs=1, batch_size=4), "sequential").networks) == 2
 
 
 def test_a_network_with_a_recurrent_layer_is_told_to_be_trained_plainly() -> None:
@@ -1070,6 +1092,6 @@ def test_a_network_with_a_recurrent_layer_is_told_to_be_trained_plainly() -> Non
 
     task = Task(Recurrent, torch.randn(8, 4), torch.arange(8) % 3, 3)
     losses = Loss.stack([cross_entropy(), mse()])
-    with pytest.raises(InputError, match="training = plain"):
+    with pytest.raises(InputError, match="training = sequential"):
         train(task, losses, [0, 0], Recipe(epochs=1, batch_size=4), "population")
-    assert len(train(task, losses, [0, 0], Recipe(epochs=1, batch_size=4), "plain").networks) == 2
+    assert len(train(task, losses, [0, 0], Recipe(epochs=1, batch_size=4), "sequential").networks) == 2

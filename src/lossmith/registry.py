@@ -1,6 +1,4 @@
-"""One named registry for every kind of thing that is chosen by name."""
-
-from __future__ import annotations
+"""Named entries of one kind: what is registered can be asked for by name, everywhere."""
 
 import difflib
 from collections.abc import Iterator
@@ -8,58 +6,72 @@ from typing import Generic, TypeVar
 
 from lossmith.errors import InputError
 
-Value = TypeVar("Value")
+T = TypeVar("T")
 
 
-class Registry(Generic[Value]):
-    """Values by name, in the order in which they were registered.
+class Registry(Generic[T]):
+    """Entries of one kind by name, in the order of registration.
 
     Args:
-        kind: What the values are, for messages.
+        kind: What they are, for messages.
 
     Example:
-        >>> shapes: Registry[int] = Registry("shape")
-        >>> shapes.register("triangle", 3)
-        >>> shapes["triangle"], shapes.names
-        (3, ('triangle',))
+        >>> shapes = Registry[int]("shape")
+        >>> shapes.register("square", 4)
+        4
+        >>> shapes["sqare"]
+        Traceback (most recent call last):
+        lossmith.errors.InputError: there is no shape 'sqare' (did you mean square?); give one of square
     """
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
-        self._values: dict[str, Value] = {}
+        self._entries: dict[str, T] = {}
 
-    def register(self, name: str, value: Value) -> None:
-        """Add a value.
+    def register(self, name: str, entry: T) -> T:
+        """Add an entry.
 
         Raises:
-            InputError: if the name is taken.
+            InputError: if there is one of that name.
         """
-        if name in self._values:
+        if name in self._entries:
             raise InputError(f"there is a {self.kind} {name!r} already; register yours by another name")
-        self._values[name] = value
+        self._entries[name] = entry
+        return entry
 
-    def __getitem__(self, name: str) -> Value:
-        """The value of a name.
+    def __getitem__(self, name: str) -> T:
+        """The entry of a name.
 
         Raises:
-            InputError: if there is none, with the names that are near.
+            InputError: if there is none.
         """
-        if name in self._values:
-            return self._values[name]
-        near = difflib.get_close_matches(name.lower(), self._values, n=2, cutoff=0.6)
-        hint = f"; did you mean {' or '.join(near)}?" if near else f"; give one of {', '.join(self._values)}"
-        raise InputError(f"there is no {self.kind} {name!r}{hint}")
+        if name not in self._entries:
+            raise InputError(unknown(name, self.kind, list(self)))
+        return self._entries[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._values
+        """Whether there is an entry of that name."""
+        return name in self._entries
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
+        """The names."""
+        return iter(self._entries)
 
     def __len__(self) -> int:
-        return len(self._values)
+        """How many there are."""
+        return len(self._entries)
 
-    @property
     def names(self) -> tuple[str, ...]:
         """All names, in order."""
-        return tuple(self._values)
+        return tuple(self._entries)
+
+    def items(self) -> Iterator[tuple[str, T]]:
+        """Names and entries."""
+        return iter(self._entries.items())
+
+
+def unknown(name: str, kind: str, names: list[str]) -> str:
+    """The sentence that says that there is nothing of a name, and what is near it."""
+    near = difflib.get_close_matches(name.lower(), names, n=2, cutoff=0.5)
+    hint = f" (did you mean {' or '.join(near)}?)" if near else ""
+    return f"there is no {kind} {name!r}{hint}; give one of {', '.join(names)}"

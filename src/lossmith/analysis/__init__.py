@@ -31,7 +31,7 @@ from lossmith.analysis.records import Chunks, Comparison, Pair, Plan, Row
 from lossmith.analysis.robustness import Robustness, attack_contrasts, attack_document, robustness
 from lossmith.analysis.silencing import hidden_layers
 from lossmith.analysis.trace import FORMS, Trace, trace
-from lossmith.analysis.trained import TrainedLoss, train_each, train_loss
+from lossmith.analysis.trained import TrainedLoss, train_loss
 from lossmith.analysis.tuning import Axis, Chosen, Grid, Setting, Tuner, mean_score
 
 __all__ = [
@@ -79,7 +79,6 @@ __all__ = [
     "robustness",
     "silenced_units",
     "trace",
-    "train_each",
     "train_loss",
     "weight_noise",
 ]

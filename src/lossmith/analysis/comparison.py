@@ -10,7 +10,7 @@ from lossmith.analysis.curves import CurveTuning
 from lossmith.analysis.judging import concluded, judge
 from lossmith.analysis.records import Chunks, Comparison, Plan, Report, Samples
 from lossmith.errors import InputError
-from lossmith.training import Task
+from lossmith.training import Executor, Local, Task
 
 
 def compare(
@@ -20,6 +20,7 @@ def compare(
     families: Sequence[Family],
     plan: Plan,
     *,
+    executor: Executor | None = None,
     recall: Callable[[str], Any] = lambda _: None,
     keep: Callable[[str, Any, float], None] = lambda *_: None,
     report: Report = lambda *_: None,
@@ -38,6 +39,7 @@ def compare(
         test: Gives the test inputs and class indices; called once, after all tuning.
         families: Losses; the first must be cross-entropy, the others are compared with it.
         plan: How.
+        executor: Runs the trainings; this process without it.
         recall: Gives a stored result for a key, or None.
         keep: Stores a result, so that a comparison that was stopped goes on.
         report: Called with the phase and the share of it that is done.
@@ -49,6 +51,6 @@ def compare(
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise InputError(f"two losses of the comparison are called {twice!r}; give each a name of its own")
-    chunks = Chunks(recall, keep)
-    tuned = CurveTuning(task, validation, families, plan, chunks, report).tune()
-    return concluded(judge(task, validation, test, tuned, plan, chunks, report))
+    chunks, executor = Chunks(recall, keep), executor or Local()
+    tuned = CurveTuning(task, validation, families, plan, executor, chunks, report).tune()
+    return concluded(judge(task, validation, test, tuned, plan, executor, chunks, report))

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import itertools
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from lossmith.analysis.baselines import Family, learning_rates
+from lossmith.analysis.jobs import Part, each_loss, results_of
 from lossmith.analysis.records import Chunks, Plan, Report, Samples, Tuned
-from lossmith.analysis.trained import batched, train_each
+from lossmith.analysis.trained import batched
 from lossmith.analysis.tuning import Axis, Grid, Place, Setting, Tuner
 from lossmith.losses import Loss
 from lossmith.seeds import derive
-from lossmith.training import Recipe, Task
+from lossmith.training import Executor, Recipe, Task, Trained
 
 LONGEST = 2
 LENGTHS = Axis("times the epochs were doubled", lambda place: 2.0**place, 0, 0, 0, LONGEST)
@@ -45,9 +46,11 @@ class CurveTuning:
         validation: Samples,
         families: Sequence[Family],
         plan: Plan,
+        executor: Executor,
         chunks: Chunks,
         report: Report,
     ) -> None:
+        self.executor = executor
         self.task, self.validation, self.plan, self.chunks, self.report = task, validation, plan, chunks, report
         self.families = {family.name: family for family in families}
         self.rates = learning_rates(plan.recipe.lr)
@@ -116,49 +119,33 @@ class CurveTuning:
         ``until`` names the last epoch that is needed of a setting; without it, all are.
         """
         plan = self.plan
-        found: dict[Setting, Curve] = {}
         seeds = [derive(plan.seed, "comparison", purpose, number) for number in range(count)]
         groups: dict[tuple[int, int], list[Setting]] = {}
         for setting in settings:
             rate, doubled = setting.place[-2:]
             groups.setdefault((rate, doubled), []).append(setting)
-        done, total = 0, sum(2 ** setting.place[-1] for setting in settings)
+        together: list[list[Setting]] = []
+        parts: list[Part] = []
         for (rate, doubled), members in groups.items():
             recipe = tuned_recipe(plan, self.rates.value(rate), plan.epochs * 2**doubled)
             for chunk in batched(sorted(members, key=until) if until else members, plan.chunk // len(seeds)):
-                before, share = done / total, 2**doubled * len(chunk) / total
                 stop = max(map(until, chunk)) if until else recipe.epochs
+                together.append(chunk)
+                parts.append(self._part(chunk, seeds, recipe, stop, 2**doubled * len(chunk)))
+        curves = results_of(parts, self.executor, self.chunks, partial(self.report, phase))
+        return {
+            setting: curve
+            for chunk, rows in zip(together, curves, strict=True)
+            for setting, curve in zip(chunk, rows, strict=True)
+        }
 
-                def progress(part: float, before: float = before, share: float = share) -> None:
-                    self.report(phase, before + share * part)
-
-                found |= dict(zip(chunk, self._curves(chunk, seeds, recipe, stop, progress), strict=True))
-                done += 2**doubled * len(chunk)
-                self.report(phase, done / total)
-        return found
-
-    def _curves(
-        self,
-        settings: Sequence[Setting],
-        seeds: list[int],
-        recipe: Recipe,
-        stop: int,
-        progress: Callable[[float], None],
-    ) -> list[Curve]:
+    def _part(self, settings: Sequence[Setting], seeds: list[int], recipe: Recipe, stop: int, work: float) -> Part:
         losses = [self._loss(setting) for setting in settings]
         labels = {"lr": recipe.lr, "epochs": recipe.epochs, "stop": stop, "seeds": seeds}
         key = json.dumps({"tuning": [loss.to_json() for loss in losses], **labels})
-        curves: list[Curve] | None = self.chunks.recall(key)
-        if curves is None:
-            started = time.perf_counter()
-            trained = train_each(
-                self.task, losses, seeds, recipe, self.plan.way, self.validation, stop, progress=progress
-            )
-            assert trained.curve is not None
-            means = trained.curve.reshape(len(losses), len(seeds), -1).mean(1)
-            curves = means.round(decimals=12).tolist()  # Equal settings stay equal, whatever the chunk.
-            self.chunks.keep(key, curves, time.perf_counter() - started)
-        return curves
+        measure = partial(_mean_curves, len(losses))
+        job = each_loss(self.task, losses, seeds, recipe, self.plan.backend, measure, self.validation, stop)
+        return Part(key, job, work)
 
     def _loss(self, setting: Setting) -> Loss:
         family = self.families[setting.name]
@@ -167,3 +154,11 @@ class CurveTuning:
 
 def _height(_: Setting, curve: Curve) -> float:
     return max(curve)
+
+
+def _mean_curves(count: int, trained: Trained) -> list[Curve]:
+    """The mean curve of each of ``count`` losses over its networks."""
+    assert trained.curve is not None
+    means = trained.curve.reshape(count, -1, trained.curve.shape[-1]).mean(1)
+    curves: list[Curve] = means.round(decimals=12).tolist()  # Equal settings stay equal, whatever the chunk.
+    return curves

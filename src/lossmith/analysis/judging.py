@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor
 
 from lossmith.analysis.curves import tuned_recipe
+from lossmith.analysis.jobs import Part, each_loss, results_of
 from lossmith.analysis.records import Chunks, Comparison, Pair, Plan, Report, Row, Samples, Tuned
-from lossmith.analysis.trained import batched, train_each
+from lossmith.analysis.trained import batched
 from lossmith.losses import Loss
 from lossmith.metrics import accuracy, finite
 from lossmith.metrics.calibration import calibration_error, negative_log_likelihood, temperature
 from lossmith.metrics.statistics import holm, welch
 from lossmith.seeds import derive
-from lossmith.training import Recipe, Task
+from lossmith.training import Executor, Task, Trained
 
 Runs = list[dict[str, Any]]
 
@@ -28,6 +29,7 @@ def judge(
     test: Callable[[], Samples],
     tuned: Sequence[Tuned],
     plan: Plan,
+    executor: Executor,
     chunks: Chunks,
     report: Report,
 ) -> list[Row]:
@@ -36,23 +38,24 @@ def judge(
     groups: dict[tuple[float, int, int], list[Tuned]] = {}
     for choice in tuned:
         groups.setdefault((choice.lr, choice.epochs, choice.stop), []).append(choice)
-    runs: dict[str, Runs] = {}
     samples = test()
-    done, total = 0, sum(choice.stop for choice in tuned)
+    together: list[list[Tuned]] = []
+    parts: list[Part] = []
     for (lr, epochs, stop), members in groups.items():
         recipe = tuned_recipe(plan, lr, epochs)
         for chunk in batched(members, plan.chunk // len(seeds)):
             losses = [choice.loss(task.classes) for choice in chunk]
             labels = [{"loss": loss.to_json(), "lr": lr, "epochs": epochs, "stop": stop} for loss in losses]
-            key = json.dumps({"final": labels, "seeds": seeds})
-            result = chunks.recall(key)
-            if result is None:
-                started = time.perf_counter()
-                result = _judged(task, validation, samples, losses, seeds, recipe, stop, plan)
-                chunks.keep(key, result, time.perf_counter() - started)
-            runs |= {choice.family.name: rows for choice, rows in zip(chunk, result, strict=True)}
-            done += stop * len(chunk)
-            report("final networks", done / total)
+            measure = partial(_judged, validation, samples, seeds)
+            job = each_loss(task, losses, seeds, recipe, plan.backend, measure, stop=stop)
+            together.append(chunk)
+            parts.append(Part(json.dumps({"final": labels, "seeds": seeds}), job, stop * len(chunk)))
+    results = results_of(parts, executor, chunks, partial(report, "final networks"))
+    runs: dict[str, Runs] = {
+        choice.family.name: rows
+        for chunk, result in zip(together, results, strict=True)
+        for choice, rows in zip(chunk, result, strict=True)
+    }
     return [_row(choice, choice.loss(task.classes), runs[choice.family.name]) for choice in tuned]
 
 
@@ -72,22 +75,14 @@ def concluded(rows: list[Row]) -> Comparison:
     return Comparison(ordered, pairs, best.name)
 
 
-def _judged(
-    task: Task,
-    validation: Samples,
-    test: Samples,
-    losses: Sequence[Loss],
-    seeds: list[int],
-    recipe: Recipe,
-    stop: int,
-    plan: Plan,
-) -> list[Runs]:
-    networks = train_each(task, losses, seeds, recipe, plan.way, stop=stop).networks
+def _judged(validation: Samples, test: Samples, seeds: list[int], trained: Trained) -> list[Runs]:
+    """Figures of the networks of each loss, one for each seed."""
+    networks = trained.networks
     on_validation, on_test = networks.logits(validation[0]), networks.logits(test[0])
     figures = [
         {"seed": seed, "validation": right, "test": share, **_calibration(seen, validation[1], new, test[1])}
         for seed, right, share, seen, new in zip(
-            seeds * len(losses),
+            seeds * (len(networks) // len(seeds)),
             accuracy(on_validation, validation[1]).tolist(),
             accuracy(on_test, test[1]).tolist(),
             on_validation,

@@ -12,7 +12,7 @@ from torch import Tensor
 from lossmith.analysis.baselines import Family
 from lossmith.losses import Loss
 from lossmith.metrics.statistics import Difference
-from lossmith.training import Recipe, Way
+from lossmith.training import Backend, Recipe
 
 Samples = tuple[Tensor, Tensor]
 Report = Callable[[str, float], None]
@@ -37,7 +37,7 @@ class Plan:
 
     Args:
         recipe: The recipe; its learning rate is the middle of the grid.
-        way: The way of training.
+        backend: How networks are run.
         seeds: Networks of the final comparison, for each loss.
         tuning_seeds: Networks of each setting that is tried.
         finalists: The best settings of each loss that are trained again with fresh seeds before one is chosen.
@@ -48,7 +48,7 @@ class Plan:
     """
 
     recipe: Recipe
-    way: Way
+    backend: Backend
     seeds: int = 30
     tuning_seeds: int = 2
     finalists: int = 5

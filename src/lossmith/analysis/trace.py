@@ -16,7 +16,7 @@ from lossmith.losses import Loss
 from lossmith.metrics import accuracy, finite, from_lists, to_lists
 from lossmith.seeds import generator
 from lossmith.theory import attraction, output_change
-from lossmith.training import Networks, Recipe, Task, Way, train
+from lossmith.training import Backend, Networks, Recipe, Task, Trainer
 
 FORMS = ("exact", "published", "vector")
 ROUNDING = 1e-12
@@ -87,11 +87,11 @@ class Trace:
 
 
 def trace(
-    task: Task,
+    task: Task | Trainer,
     losses: Loss,
     seed: int,
     recipe: Recipe,
-    way: Way = "population",
+    backend: Backend | str = "population",
     samples: int | None = 500,
     progress: Callable[[float], None] | None = None,
 ) -> Trace:
@@ -104,14 +104,16 @@ def trace(
         losses: A population ``[P]``.
         seed: Of initial weights, batches, dropout, and the choice of samples.
         recipe: The recipe of all.
-        way: How they are trained.
+        backend: How they are run.
         samples: Training samples drawn in each epoch; None takes all of them every time.
         progress: Called after each epoch with the share of the work that is done.
 
     Raises:
         InputError: if the targets are class probabilities, there is no sample to look at, the losses are made for
-            another number of classes, or the way cannot run the network.
+            another number of classes, or the backend cannot run the network.
     """
+    trainer = Trainer.of(task)
+    task = trainer.task
     if task.targets.is_floating_point():
         raise InputError("a trace follows each sample's one label; give class indices instead of probabilities")
     if samples is not None and samples < 1:
@@ -135,7 +137,7 @@ def trace(
                     found[name][member, epoch] = values.float().cpu()
                 shares[member, epoch] = right[place]
 
-    train(task, losses, [seed] * len(losses), recipe, way, progress=progress, observe=observe)
+    trainer.train(losses, [seed] * len(losses), recipe, backend, progress=progress, observe=observe)
     return Trace(chosen.numpy(), **{name: values.numpy() for name, values in found.items()}, accuracy=shares.numpy())
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lossmith.errors import InputError
 from lossmith.losses import Loss
-from lossmith.training import Networks, Recipe, Task, Trained, Way, repeated, train
+from lossmith.training import Backend, Networks, Recipe, Task, Trained, Trainer, repeated
 
 Item = TypeVar("Item")
 CHUNK = 256
@@ -45,29 +45,13 @@ def batched(items: Sequence[Item], size: int) -> list[list[Item]]:
     return [list(items[start : start + step]) for start in range(0, len(items), step)]
 
 
-def train_each(
-    task: Task,
-    losses: Sequence[Loss],
-    seeds: Sequence[int],
-    recipe: Recipe,
-    way: Way,
-    monitor: tuple[Tensor, Tensor] | None = None,
-    stop: int | None = None,
-    progress: Callable[[float], None] | None = None,
-) -> Trained:
-    """Each loss trained with each seed, the seeds of the first loss first; arguments as of ``training.train``."""
-    population = repeated(Loss.stack(losses), len(seeds))
-    all_seeds = list(seeds) * len(losses)
-    return train(task, population, all_seeds, recipe, way, monitor=monitor, stop=stop, progress=progress)
-
-
 def train_loss(
-    task: Task,
+    task: Task | Trainer,
     name: str,
     loss: Loss,
     seeds: Sequence[int],
     recipe: Recipe,
-    way: Way = "population",
+    backend: Backend | str = "population",
     progress: Callable[[float], None] | None = None,
 ) -> TrainedLoss:
     """Train one network with a loss for each seed.
@@ -77,7 +61,7 @@ def train_loss(
     """
     if not seeds:
         raise InputError("no network is asked for; give at least one seed")
-    parts: list[Trained] = []
+    trainer, parts = Trainer.of(task), list[Trained]()
     for chunk in batched(seeds, CHUNK):
         before, size = len(parts) * CHUNK / len(seeds), len(chunk) / len(seeds)
 
@@ -85,6 +69,7 @@ def train_loss(
             if progress is not None:
                 progress(before + size * share)
 
-        parts.append(train_each(task, [loss], chunk, recipe, way, progress=within))
+        population = repeated(Loss.stack([loss]), len(chunk))
+        parts.append(trainer.train(population, chunk, recipe, backend, progress=within))
     networks = Networks.gather([part.networks for part in parts], list(range(len(seeds))))
     return TrainedLoss(name, loss, networks, torch.cat([part.diverged for part in parts]))

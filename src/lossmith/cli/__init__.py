@@ -21,6 +21,7 @@ COMMANDS = {
 
 
 COMMANDS_OF_0_1 = {"damage": "corruption"}
+TRAINING = "--training"
 FLAGS_OF_0_1 = {"--white": "--max-pixel", "--hopeless": "--prune-at", "--front": "--pareto"}
 
 
@@ -57,7 +58,7 @@ def _run(given: list[str]) -> int:
 
         sys.stdout.write(f"lossmith {version('lossmith')}\n")
     elif given[0] in COMMANDS:
-        given = [given[0], *(_modern(word, FLAGS_OF_0_1) for word in given[1:])]
+        given = _modern_training([given[0], *(_modern(word, FLAGS_OF_0_1) for word in given[1:])])
         import_module(f"lossmith.cli.{given[0]}").run(given[1:])
     else:
         commands = ", ".join(COMMANDS)
@@ -72,6 +73,21 @@ def _modern(word: str, names: Mapping[str, str]) -> str:
         return word
     sys.stderr.write(f"lossmith: {name} is called {names[name]} now\n")
     return names[name] + equals + value
+
+
+def _modern_training(words: list[str]) -> list[str]:
+    """The words with the values of ``--training`` under today's names, told where they were older ones."""
+    joined = [word for word in words if word.startswith(f"{TRAINING}=")]
+    if TRAINING not in words and not joined:
+        return words
+    from lossmith.training import OLD_NAMES
+
+    after = [before == TRAINING for before in ["", *words]]
+    parted = [(TRAINING + "=", word.partition("=")[2]) if word in joined else ("", word) for word in words]
+    return [
+        start + _modern(value, OLD_NAMES) if start or follows else word
+        for word, (start, value), follows in zip(words, parted, after, strict=False)
+    ]
 
 
 def _fail(sentence: str) -> None:

@@ -63,7 +63,7 @@ def run(arguments: Sequence[str]) -> None:
         check_attack(name, found.job.task.inputs, found.job.classes)
     try:
         with Bar(quiet=given.quiet or given.json) as bar:
-            trained_losses, way = trained(found, given, bar)
+            trained_losses, backend = trained(found, given, bar)
             inputs, targets = found.job.test()
             results = []
             for number, trained_loss in enumerate(trained_losses):
@@ -78,7 +78,7 @@ def run(arguments: Sequence[str]) -> None:
     if given.figure is not None:
         save_figure(plot_attacks(results), given.figure)
     if given.json:
-        document = {**described(found, given, way), **attack_document(results, plan), "max_pixel": max_pixel}
+        document = {**described(found, given, backend), **attack_document(results, plan), "max_pixel": max_pixel}
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
     elif not given.quiet:
         _print(results, plan)

@@ -49,7 +49,7 @@ def run(arguments: Sequence[str]) -> None:
     found = opened(given)
     names = [loss.name for loss in found.losses]
     with Bar(quiet=given.quiet or given.json) as bar:
-        trained_losses, way = trained(found, given, bar)
+        trained_losses, backend = trained(found, given, bar)
         inputs, targets = found.job.test()
         results = []
         for number, trained_loss in enumerate(trained_losses):
@@ -75,7 +75,7 @@ def run(arguments: Sequence[str]) -> None:
         save_figure(plot_basin(results, names), given.figure)
     if given.json:
         document = {
-            **described(found, given, way),
+            **described(found, given, backend),
             "directions": given.directions,
             "hessian_samples": min(given.hessian_samples, len(targets)),
             "samples": len(targets),

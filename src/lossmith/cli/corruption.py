@@ -78,7 +78,7 @@ def run(arguments: Sequence[str]) -> None:
     if not kinds:
         raise InputError("no corruption is given that this network can take; give levels of --input-noise, for example")
     with Bar(quiet=given.quiet or given.json) as bar:
-        trained_losses, way = trained(found, given, bar)
+        trained_losses, backend = trained(found, given, bar)
         results: list[list[Corrupted]] = []
         for number, trained_loss in enumerate(trained_losses):
             results.append([])
@@ -96,7 +96,7 @@ def run(arguments: Sequence[str]) -> None:
     unmeasured = "" if hidden else "Silenced units are not measured, since the network has no hidden layer."
     if given.json:
         document = {
-            **described(found, given, way),
+            **described(found, given, backend),
             "draws": given.draws,
             "input_noise_unit": unit,
             "results": [{"name": name, **corruption_document(one)} for name, one in zip(names, results, strict=True)],

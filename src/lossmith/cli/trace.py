@@ -26,7 +26,7 @@ from lossmith.losses.files import write_json, write_whole
 from lossmith.report import plot_trace, save_figures
 from lossmith.study import EvolveSettings
 from lossmith.study.problem import Problem
-from lossmith.training import Way, choose_way
+from lossmith.training import Backend, Trainer, choose_backend
 
 PARTS = ("data", "model", "recipe", "run.training", "run.device")
 if TYPE_CHECKING:
@@ -90,10 +90,10 @@ def run(arguments: Sequence[str]) -> None:
     names = [loss.name for loss in losses]
     try:
         with Bar(quiet=given.quiet or given.json) as bar:
-            found, way = _trace(job, losses, settings, given, bar)
+            found, backend = _trace(job, losses, settings, given, bar)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("A trace is written at its end, so nothing was written.") from None
-    summary = _summary(found, losses, settings, given, way)
+    summary = _summary(found, losses, settings, given, backend)
     directory.mkdir(parents=True, exist_ok=True)
     save_figures({path: plot_trace(found, names) for path in pictures})
     write_whole(_packed(found, names), directory / "trace.npz")
@@ -131,19 +131,18 @@ def _check_places(paths: Sequence[Path]) -> None:
 
 def _trace(
     job: Problem, losses: Sequence[Loss], settings: EvolveSettings, given: TraceLosses, bar: Bar
-) -> tuple[Trace, Way]:
+) -> tuple[Trace, Backend]:
     population, recipe = Loss.stack(losses), settings.recipe
-    way: Way | Literal["auto"] = settings.run.training
-    if way == "auto":
-        batches = recipe.total_steps(len(job.task.inputs))
-        way = choose_way(job.task, population, [given.seed] * len(losses), recipe, batches).way
+    trainer, seeds = Trainer(job.task), [given.seed] * len(losses)
+    batches = recipe.total_steps(len(job.task.inputs))
+    backend = choose_backend(settings.run.training, trainer, population, seeds, recipe, batches)
 
     def progress(share: float) -> None:
         bar.show("training", share, line=f"training, {int(4 * share) * 25} %")
 
     progress(0.0)
     samples = None if given.samples == "all" else given.samples
-    return trace(job.task, population, given.seed, recipe, way, samples, progress), way
+    return trace(trainer, population, given.seed, recipe, backend, samples, progress), backend
 
 
 def _packed(found: Trace, names: Sequence[str]) -> bytes:
@@ -155,7 +154,7 @@ def _packed(found: Trace, names: Sequence[str]) -> bytes:
 
 
 def _summary(
-    found: Trace, losses: Sequence[Loss], settings: EvolveSettings, given: TraceLosses, way: Way
+    found: Trace, losses: Sequence[Loss], settings: EvolveSettings, given: TraceLosses, backend: Backend
 ) -> dict[str, Any]:
     document = settings.model_dump(mode="json", include={"data": True, "model": True, "recipe": True})
     document["data"]["source"] = Path(settings.data.source).name
@@ -163,7 +162,7 @@ def _summary(
         "settings": document,
         "seed": given.seed,
         "samples": found.samples.shape[1],
-        "training": way,
+        "training": str(backend),
         "device": settings.run.device,
         "threads": torch.get_num_threads(),
         "versions": {"lossmith": version("lossmith"), "torch": torch.__version__},

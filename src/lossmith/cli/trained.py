@@ -22,7 +22,7 @@ from lossmith.seeds import derive
 from lossmith.study import EvolveSettings
 from lossmith.study.comparison import settings_of
 from lossmith.study.problem import Problem
-from lossmith.training import Way, choose_way, repeated
+from lossmith.training import Backend, Trainer, choose_backend, repeated
 
 PARTS = ("data", "model", "recipe", "run.training", "run.device")
 NUMBERS = ("--hidden", "--milestones")
@@ -117,17 +117,15 @@ def opened(given: Looking) -> Opened:
     return Opened(job, find_all(given.losses, job.classes), settings)
 
 
-def trained(found: Opened, given: Looking, bar: Bar) -> tuple[list[TrainedLoss], Way]:
-    """The networks of each loss, and the way in which they were trained."""
+def trained(found: Opened, given: Looking, bar: Bar) -> tuple[list[TrainedLoss], Backend]:
+    """The networks of each loss, and how they were run."""
     job, settings = found.job, found.settings
     seeds = [derive(given.seed, "networks", number) for number in range(given.seeds)]
-    chosen = settings.run.training
-    way: Way = "population" if chosen == "auto" else chosen
-    if chosen == "auto":
+    if settings.run.training == "auto":
         bar.show("measuring", 0.0, line="measuring which way of training is faster")
-        population = repeated(Loss.stack([cross_entropy()]), len(seeds))
-        batches = settings.recipe.total_steps(len(job.task.inputs)) * len(found.losses)
-        way = choose_way(job.task, population, seeds, settings.recipe, batches).way
+    trainer, population = Trainer(job.task), repeated(Loss.stack([cross_entropy()]), len(seeds))
+    batches = settings.recipe.total_steps(len(job.task.inputs)) * len(found.losses)
+    backend = choose_backend(settings.run.training, trainer, population, seeds, settings.recipe, batches)
     trained_losses = []
     for number, loss in enumerate(found.losses):
 
@@ -136,11 +134,11 @@ def trained(found: Opened, given: Looking, bar: Bar) -> tuple[list[TrainedLoss],
             bar.show("training", done, line=f"training, {int(4 * done) * 25} %")
 
         progress(0.0)
-        trained_losses.append(train_loss(job.task, loss.name, loss, seeds, settings.recipe, way, progress=progress))
-    return trained_losses, way
+        trained_losses.append(train_loss(trainer, loss.name, loss, seeds, settings.recipe, backend, progress))
+    return trained_losses, backend
 
 
-def described(found: Opened, given: Looking, way: Way) -> dict[str, Any]:
+def described(found: Opened, given: Looking, backend: Backend) -> dict[str, Any]:
     """What stands behind the figures, for JSON."""
     document = found.settings.model_dump(mode="json", include={"data": True, "model": True, "recipe": True})
     document["data"]["source"] = Path(found.settings.data.source).name
@@ -148,7 +146,7 @@ def described(found: Opened, given: Looking, way: Way) -> dict[str, Any]:
         "settings": document,
         "seed": given.seed,
         "seeds": given.seeds,
-        "training": way,
+        "training": str(backend),
         "device": found.settings.run.device,
         "versions": {"lossmith": version("lossmith"), "torch": torch.__version__},
         "losses": [{"name": loss.name, "loss": loss.to_json()} for loss in found.losses],

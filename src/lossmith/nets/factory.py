@@ -3,6 +3,7 @@
 import copy
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import chain
 
 import torch
@@ -15,7 +16,22 @@ from lossmith.nets.own import describe
 from lossmith.nets.registry import body_factory
 from lossmith.nets.settings import ModelSettings
 
-NetworkFactory = Callable[[], nn.Module]
+
+@dataclass(frozen=True)
+class NetworkFactory:
+    """Builds a network with fresh initial weights at each call; a value that can be pickled.
+
+    Args:
+        normalize: The normalization before the body.
+        body: Builds the rest.
+    """
+
+    normalize: Normalize
+    body: Callable[[], nn.Module]
+
+    def __call__(self) -> nn.Module:
+        """``nn.Sequential(normalize, body)``, with weights from PyTorch's global generator."""
+        return nn.Sequential(copy.deepcopy(self.normalize), self.body())
 
 
 def network_factory(settings: ModelSettings, train_inputs: Tensor, classes: int) -> NetworkFactory:
@@ -36,15 +52,10 @@ def network_factory(settings: ModelSettings, train_inputs: Tensor, classes: int)
     body = body_factory(
         settings.name, tuple(train_inputs.shape[1:]), classes, hidden=settings.hidden, dropout=settings.dropout
     )
-    normalize = Normalize.fit(train_inputs)
-
-    def build() -> nn.Module:
-        return nn.Sequential(copy.deepcopy(normalize), body())
-
-    return build
+    return NetworkFactory(Normalize.fit(train_inputs), body)
 
 
-def check_network(factory: NetworkFactory, inputs_sample: Tensor, classes: int) -> None:
+def check_network(factory: Callable[[], nn.Module], inputs_sample: Tensor, classes: int) -> None:
     """Build the network and run a few samples through it, in evaluation and in training mode.
 
     The global generators are left as they were.

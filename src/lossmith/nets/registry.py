@@ -4,7 +4,6 @@ import difflib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import nn
@@ -83,11 +82,33 @@ def body_factory(
     family = _family(name)
     if family.least_side is not None:
         _check_images(name, input_shape, family.least_side)
-    rate = family.dropout if dropout is None else dropout
-    make = partial(family.body, input_shape, classes, hidden, rate)
+    body = Body(name, tuple(input_shape), classes, tuple(hidden), family.dropout if dropout is None else dropout)
     with torch.device("meta"):
-        make()
-    return make
+        body()
+    return body
+
+
+@dataclass(frozen=True)
+class Body:
+    """Builds a network that has a name, anew at each call; a value that can be pickled.
+
+    Args:
+        name: The network.
+        input_shape: ``(C, H, W)``, or ``(F,)``.
+        classes: Number of classes K.
+        hidden: Widths of the fully connected hidden layers.
+        dropout: Rate of dropout.
+    """
+
+    name: str
+    input_shape: Shape
+    classes: int
+    hidden: tuple[int, ...]
+    dropout: float
+
+    def __call__(self) -> nn.Module:
+        """One network with weights from PyTorch's global generator."""
+        return _family(self.name).body(self.input_shape, self.classes, self.hidden, self.dropout)
 
 
 def check_name(name: str) -> None:

@@ -22,7 +22,7 @@ from lossmith.study.evolve import Progress, evolve
 from lossmith.study.legacy import modernized, original
 from lossmith.study.problem import Problem
 from lossmith.study.store import Store
-from lossmith.training import Recipe, Way, available, choose_way, repeated
+from lossmith.training import Executor, Local, Recipe, choose_backend, repeated
 
 Report = Callable[[str, float], None]
 LATER = ("crop", "flip", "cutout", "mixup", "cutmix", "flooding", "patience", "precision")
@@ -114,6 +114,7 @@ def compare_losses(
     *,
     digest: str | None = None,
     source: Source | None = None,
+    executor: Executor | None = None,
     report: Report = lambda *_: None,
 ) -> Comparison:
     """Compare losses with every tuned baseline, and keep the raw runs in ``directory``.
@@ -128,6 +129,7 @@ def compare_losses(
         options: How.
         digest: What the data's digest must be, if the losses were evolved on known data.
         source: The data, if it is not what ``settings.data.source`` names.
+        executor: Runs the trainings; this process without it. What is stored does not depend on it.
         report: Called with the phase and the share of it that is done.
 
     Raises:
@@ -141,6 +143,7 @@ def compare_losses(
             f"the data {source.name!r} is not the data that the loss was evolved on; give that with --data, "
             "so that no test sample was in the search"
         )
+    executor = executor or Local()
     problem = Problem.open(settings, source)
     rivals = baselines()
     _check(losses, {RIVAL, *(family.name for family in rivals)}, problem.classes)
@@ -152,9 +155,9 @@ def compare_losses(
         ) from None
     with Store(directory) as store:
         if options.rival:
-            rivals.append(_rival(settings, source, directory, report))
+            rivals.append(_rival(settings, source, directory, executor, report))
         families = [*rivals, *(fixed(name, loss) for name, loss in losses.items())]
-        plan = _plan(problem, settings, options, store)
+        plan = _plan(problem, executor, settings, options, store)
         key = _digest(problem.digest, settings, plan)
         result = compare(
             problem.task,
@@ -162,6 +165,7 @@ def compare_losses(
             problem.test,
             families,
             plan,
+            executor=executor,
             recall=lambda chunk: store.record(key, chunk),
             keep=lambda chunk, rows, seconds: store.add_record(key, chunk, rows, seconds),
             report=report,
@@ -185,7 +189,7 @@ def _check(losses: Mapping[str, Loss], taken: set[str], classes: int) -> None:
         loss.check_classes(classes)
 
 
-def _rival(settings: EvolveSettings, source: Source, directory: Path, report: Report) -> Family:
+def _rival(settings: EvolveSettings, source: Source, directory: Path, executor: Executor, report: Report) -> Family:
     search = settings.search.model_copy(update={"space": "smoothed-mae", "sigma": None})
 
     def tell(progress: Progress) -> None:
@@ -193,30 +197,25 @@ def _rival(settings: EvolveSettings, source: Source, directory: Path, report: Re
 
     place = settings.data.source
     changed = settings.model_copy(update={"search": search, "objective": ObjectiveSettings()})
-    outcome = evolve(directory / "rival", with_data(changed, place), source, report=tell)
+    outcome = evolve(directory / "rival", with_data(changed, place), source, executor=executor, report=tell)
     found = dict(zip(outcome.loss.terms, outcome.loss.coefficients.tolist(), strict=True))
     alpha, weight = 1 - found.get(Term(0, 1, 1), 0.0), found.get(Term(1, 1, 0), 0.0)
     return fixed(RIVAL, outcome.loss, baseline=True, text=f"α = {alpha:.3g}, weight = {weight:.3g}")
 
 
-def _plan(problem: Problem, settings: EvolveSettings, options: CompareSettings, store: Store) -> Plan:
+def _plan(
+    problem: Problem, executor: Executor, settings: EvolveSettings, options: CompareSettings, store: Store
+) -> Plan:
     epochs = options.tuning_epochs or 2 * _epochs(settings, problem)
-    way: Way | None = None if settings.run.training == "auto" else settings.run.training
-    if way is None:
-        stored = store.setting("way")
-        if stored is None:
-            count = min(settings.run.chunk, 40)
-            population = repeated(Loss.stack([cross_entropy()]), count)
-            seeds = [derive(options.comparison_seed, "measuring", number) for number in range(count)]
-            choice = choose_way(
-                problem.task, population, seeds, settings.recipe, settings.recipe.total_steps(len(problem.task.inputs))
-            )
-            stored = {"way": choice.way, "seconds": choice.seconds}
-            store.set("way", stored)
-        way = available(stored["way"], problem.task.device)
+    count = min(settings.run.chunk, 40)
+    population = repeated(Loss.stack([cross_entropy()]), count)
+    seeds = [derive(options.comparison_seed, "measuring", number) for number in range(count)]
+    batches = settings.recipe.total_steps(len(problem.task.inputs))
+    trainer = executor.trainer(problem.task)
+    backend = choose_backend(settings.run.training, trainer, population, seeds, settings.recipe, batches, store)
     return Plan(
         recipe=settings.recipe,
-        way=way,
+        backend=backend,
         seeds=options.seeds,
         tuning_seeds=options.tuning_seeds,
         finalists=options.tuning_finalists,
@@ -256,7 +255,7 @@ def _digest(data: str, settings: EvolveSettings, plan: Plan) -> str:
             settings.model.model_dump(mode="json", exclude={"dropout"} if settings.model.dropout is None else None),
         ),
         "recipe": plan.recipe.model_dump(mode="json", exclude=idle),
-        "way": plan.way,
+        "way": plan.backend.original,
         "device": settings.run.device,
     }
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]

@@ -4,10 +4,11 @@ import json
 import operator
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import tomli_w
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 from lossmith.analysis import ObjectiveSettings
 from lossmith.data import DataSettings
@@ -16,25 +17,26 @@ from lossmith.losses.files import write_whole
 from lossmith.nets import ModelSettings
 from lossmith.search import SearchSettings
 from lossmith.settings import Settings
-from lossmith.training import Recipe
+from lossmith.training import Backend, Recipe
 
 Model = TypeVar("Model", bound=BaseModel)
+
+
+def _training(text: str) -> str:
+    """The name of a backend as it is today, or "auto"."""
+    try:
+        return text if text == "auto" else str(Backend.parse(text))
+    except InputError as error:
+        raise PydanticCustomError("training", "{sentence}", {"sentence": str(error)}) from None
 
 
 class RunSettings(Settings):
     """How candidates are trained and the winner is chosen."""
 
-    training: Literal[
-        "auto",
-        "plain",
-        "population",
-        "plain-channels-last",
-        "plain-compiled",
-        "plain-channels-last-compiled",
-        "population-compiled",
-    ] = "auto"
-    """One network after another, all in one program, either of them compiled, or whichever a short measurement finds
-    fastest."""
+    training: Annotated[str, AfterValidator(_training)] = "auto"
+    """How networks are run: "sequential", one after another; "population", all in one program, "mlp" where the network
+    is a multilayer perceptron in float32, else "vmap"; "sequential-channels-last"; "sequential-compiled",
+    "sequential-channels-last-compiled", "vmap-compiled"; or "auto", whichever a short measurement finds fastest."""
 
     replicates: int = Field(default=1, ge=1)
     """Networks trained for each candidate, with seeds of their own; the fitness is their mean."""

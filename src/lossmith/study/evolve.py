@@ -21,6 +21,7 @@ from lossmith.study.problem import Problem
 from lossmith.study.provenance import data_line, data_of, provenance_document, versions_of
 from lossmith.study.runner import Runner
 from lossmith.study.study import Study
+from lossmith.training import Executor, Local
 
 LOG = logging.getLogger("lossmith")
 
@@ -78,6 +79,7 @@ def evolve(
     source: Source | None = None,
     *,
     objective: Objective | None = None,
+    executor: Executor | None = None,
     report: Callable[[Progress], None] | None = None,
 ) -> Outcome:
     """Search a loss for a network on data, train the finalists again, and write the winner to ``best.json``.
@@ -91,6 +93,7 @@ def evolve(
         objective: Fitness ``[P]`` (higher is better) of trained networks on validation inputs and targets, or several
             figures by name with ``"fitness"`` among them, instead of what ``settings.objective`` says. Its name is
             stored, and a study goes on with an objective of the same name only.
+        executor: Runs the trainings; this process without it. What is stored does not depend on it.
         report: Called with the progress.
 
     Raises:
@@ -111,9 +114,9 @@ def evolve(
         _agree_on(study, objective)
         versions_of(study.store)
         _describe(data_of(study.store, problem), settings.recipe.batch_size)
-        runner = Runner(study, problem, settings, tell)
+        runner = Runner(study, problem, settings, executor or Local(), tell)
         runner.search()
-        loss, provenance = _conclude(study, problem, settings, runner.finals(), runner.way())
+        loss, provenance = _conclude(study, problem, settings, runner.finals(), str(runner.backend))
         runner.tell("done", 1.0)
         return Outcome(loss, problem.classes, provenance, {**runner.seconds, "all": time.perf_counter() - started})
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lossmith.training import OLD_NAMES
+
 RENAMED = {
     ("data", "data"): "source",
     ("data", "white"): "max_pixel",
@@ -12,10 +14,11 @@ RENAMED = {
     ("objective", "objective"): "metric",
     ("run", "hopeless"): "prune_at",
 }
+VALUES = {("run", "training"): OLD_NAMES}
 
 
 def modernized(document: Any) -> tuple[Any, list[str]]:
-    """A document of settings under today's names, and a sentence for each name that was an older one.
+    """A document of settings under today's names, and a sentence for each name or value that was an older one.
 
     Where both names stand, the older one stays and the settings refuse it; so they do with what is no document at all.
     """
@@ -27,6 +30,12 @@ def modernized(document: Any) -> tuple[Any, list[str]]:
         if isinstance(settings, dict) and old in settings and new not in settings:
             found[part] = {new if key == old else key: value for key, value in settings.items()}
             notes.append(f"the setting {part}.{old} is called {part}.{new} now")
+    for (part, name), values in VALUES.items():
+        settings = found.get(part)
+        value = settings.get(name) if isinstance(settings, dict) else None
+        if isinstance(value, str) and value in values:
+            found[part] = {**found[part], name: values[value]}
+            notes.append(f"{part}.{name} = {value} is called {values[value]} now")
     return found, notes
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,11 +27,12 @@ class TrainingLog:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    @contextmanager
-    def chunk(self, stage: str, label: dict[str, Any]) -> Iterator[None]:
-        """Say that a chunk begins and, after the block, that it is stored."""
+    def begun(self, stage: str, label: dict[str, Any]) -> None:
+        """Say that a chunk begins."""
         self._write({"event": "begun", "stage": stage, **label})
-        yield
+
+    def stored(self, stage: str, label: dict[str, Any]) -> None:
+        """Say that it is stored."""
         self._write({"event": "stored", "stage": stage, **label})
 
     def _write(self, line: dict[str, Any]) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,7 +24,7 @@ from lossmith.study.pareto import PRUNED
 from lossmith.study.problem import Problem
 from lossmith.study.records import Candidate, Result
 from lossmith.study.study import Study
-from lossmith.training import Choice, Trained, Way, available, choose_way, repeated, train
+from lossmith.training import Backend, Executor, Job, Trained, choose_backend, repeated
 
 TELL_SECONDS = 0.3
 Item = TypeVar("Item")
@@ -80,13 +82,19 @@ class Runner:
         study: The study.
         problem: What is trained on, and how it is measured.
         settings: The study's.
+        executor: Runs the trainings.
         report: Called with the phase and the share of it that is done.
     """
 
     def __init__(
-        self, study: Study, problem: Problem, settings: EvolveSettings, report: Callable[[str, float], None]
+        self,
+        study: Study,
+        problem: Problem,
+        settings: EvolveSettings,
+        executor: Executor,
+        report: Callable[[str, float], None],
     ) -> None:
-        self.study, self.problem, self.settings = study, problem, settings
+        self.study, self.problem, self.settings, self.executor = study, problem, settings, executor
         self.seconds = {"measuring": 0.0, "training": 0.0}
         self._report, self._told = report, 0.0
         self._log = TrainingLog(study.directory / "training.log")
@@ -114,34 +122,25 @@ class Runner:
         smoothings = self._tried("smoothing", smoothing_entries(self.problem.classes), (run.finalist_seeds + 1) // 2)
         return self._tried("final", final_entries(self.study, run.finalists, smoothings), run.finalist_seeds)
 
-    def way(self) -> Way:
-        """The way of training: as set, or as measured when the study began."""
-        chosen = self.settings.run.training
-        if chosen != "auto":
-            return chosen
-        stored = self.study.store.setting("way")
-        if stored is None:
-            started = time.perf_counter()
-            choice = self._choice()
-            stored = {"way": choice.way, "seconds": choice.seconds, "failed": choice.failed}
-            self.study.store.set("way", stored)
-            self.seconds["measuring"] += time.perf_counter() - started
-        return available(stored["way"], self.problem.task.device)
+    @functools.cached_property
+    def backend(self) -> Backend:
+        """How networks are run: as set, or as measured when the study began."""
+        started = time.perf_counter()
+        task, recipe, run, search = self.problem.task, self.settings.recipe, self.settings.run, self.settings.search
+        count = min(search.population, max(1, run.chunk // run.replicates))
+        losses = repeated(Loss.stack([cross_entropy()] * count), run.replicates)
+        seeds = [derive(search.seed, "measuring", replicate) for replicate in range(run.replicates)]
+        chunks = -(-search.population // count)
+        batches = round(run.partial * recipe.total_steps(len(task.inputs))) * search.generations * chunks
+        trainer = self.executor.trainer(task)
+        chosen = choose_backend(run.training, trainer, losses, seeds * count, recipe, batches, self.study.store)
+        self.seconds["measuring"] += time.perf_counter() - started
+        return chosen
 
     def tell(self, phase: str, done: float) -> None:
         """Report the progress."""
         self._told = time.perf_counter()
         self._report(phase, done)
-
-    def _choice(self) -> Choice:
-        task, recipe, replicates = self.problem.task, self.settings.recipe, self.settings.run.replicates
-        count = min(self.settings.search.population, max(1, self.settings.run.chunk // replicates))
-        losses = Loss.stack([cross_entropy()] * count)
-        seeds = [derive(self.settings.search.seed, "measuring", replicate) for replicate in range(replicates)]
-        chunks = -(-self.settings.search.population // count)
-        length = round(self.settings.run.partial * recipe.total_steps(len(task.inputs)))
-        batches = length * self.settings.search.generations * chunks
-        return choose_way(task, repeated(losses, replicates), seeds * count, recipe, batches)
 
     def _tried(self, stage: str, entries: Sequence[Entry], count: int) -> list[dict[str, Any]]:
         """Stored results of a stage, after what is missing of them was trained with ``count`` seeds each."""
@@ -171,52 +170,58 @@ class Runner:
             place: Which part of the phase the stage is, and of how many.
             searching: Whether trainings are partial and pruned, as the settings say.
         """
+        missing = [number for number, chunk in enumerate(chunks) if chunk.missing]
+        jobs = [self._job(chunks[number].losses, seeds, searching) for number in missing]
+        shares = [0.0] * len(missing)
 
-        def share(number: int, done: float = 0.0) -> float:
-            return (place[0] + (number + done) / len(chunks)) / place[1]
+        def share() -> float:
+            return (place[0] + (len(chunks) - len(missing) + sum(shares)) / len(chunks)) / place[1]
 
-        for number, chunk in enumerate(chunks):
-            if not chunk.missing:
-                continue
+        def progress(number: int, done: float) -> None:
+            shares[number] = done
+            if time.perf_counter() - self._told > TELL_SECONDS:
+                self.tell(phase, share())
 
-            def progress(done: float, number: int = number) -> None:
-                if time.perf_counter() - self._told > TELL_SECONDS:
-                    self.tell(phase, share(number, done))
+        begun = 0
+        outcomes = self.executor.run(jobs, progress)
+        for place_of_job, number in enumerate(missing):
+            # As many are at work as there are workers, so as many can be begun and not stored.
+            for following in missing[begun : place_of_job + self.executor.workers]:
+                self._log.begun(phase, chunks[following].label)
+                begun += 1
+            self.tell(phase, share())
+            outcome = next(outcomes)
+            self.seconds["training"] += outcome.seconds
+            (found, diverged), count = outcome.result, len(chunks[number].losses)
+            yield number, _by_loss(found, diverged, count, outcome.seconds / count)
+            shares[place_of_job] = 1.0
+            self._log.stored(phase, chunks[number].label)
 
-            self.tell(phase, share(number))
-            with self._log.chunk(phase, chunk.label):
-                yield number, self._train(chunk.losses, seeds, progress, searching)
-
-    def _train(
-        self, losses: Sequence[Loss], seeds: Sequence[int], progress: Callable[[float], None], searching: bool
-    ) -> list[Measured]:
-        """Train each loss with each seed, and measure: the one place where a study trains."""
-        way, started, run = self.way(), time.perf_counter(), self.settings.run
+    def _job(self, losses: Sequence[Loss], seeds: Sequence[int], searching: bool) -> Job:
+        """The training of each loss with each seed, and what is measured of it: the one place where a study trains."""
+        run = self.settings.run
         prune_at = run.prune_at if searching else None
-        trained = train(
+        return Job(
             self.problem.task,
             repeated(Loss.stack(losses), len(seeds)),
-            list(seeds) * len(losses),
+            tuple(seeds) * len(losses),
             self.settings.recipe,
-            way,
+            self.backend,
+            partial(measured, self.problem.objective, self.problem.validation, prune_at is not None),
             share=run.partial if searching else 1.0,
             prune_at=prune_at,
-            progress=progress,
         )
-        found = measured(self.problem.objective, self.problem.validation, prune_at is not None, trained)
-        seconds = time.perf_counter() - started
-        self.seconds["training"] += seconds
-        return _by_loss(found, trained.diverged.cpu(), len(losses), seconds / len(losses))
 
     def _parts(self, items: list[Item], replicates: int) -> list[list[Item]]:
-        size = 1 if self.way().startswith("plain") else max(1, self.settings.run.chunk // replicates)
+        # Of the settings and the network alone, never of the executor: so every executor stores the same.
+        size = max(1, self.settings.run.chunk // replicates) if self.backend.population else 1
         return [items[start : start + size] for start in range(0, len(items), size)]
 
 
 def measured(
     objective: Objective, validation: tuple[Tensor, Tensor], pruning: bool, trained: Trained
-) -> dict[str, Tensor]:
-    """Figures ``[P]`` of trained networks by name, ``"fitness"`` among them, and which of them were given up.
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Figures ``[P]`` of trained networks by name, ``"fitness"`` among them, and which networks diverged, ``[P]``.
 
     Args:
         objective: What measures.
@@ -238,7 +243,7 @@ def measured(
                 f"the objective gave a shape of {tuple(values.shape)} for {name}; it must give one number for each "
                 "network"
             )
-    return found
+    return found, trained.diverged.cpu()
 
 
 def _by_loss(found: Mapping[str, Tensor], diverged: Tensor, count: int, seconds: float) -> list[Measured]:

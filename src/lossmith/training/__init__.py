@@ -1,23 +1,43 @@
-"""Training of networks, one by one or a population at once."""
+"""Training of networks, one by one or a population at once, in this process or in others."""
 
 from lossmith.metrics import accuracy
+from lossmith.training.backend import OLD_NAMES, Backend, available, has_compiler
 from lossmith.training.device import checked_device
+from lossmith.training.executors import EXECUTORS, Executor, Job, Local, Outcome, Processes, Watch, executor, run_job
+from lossmith.training.loop import Samples
 from lossmith.training.networks import Networks, Task
 from lossmith.training.recipe import Recipe
-from lossmith.training.trainer import Choice, Trained, Way, available, check_recipe, choose_way, repeated, train
+from lossmith.training.trainer import Trained, Trainer, check_recipe, repeated, train
+from lossmith.training.tuner import Choice, Memory, choose_backend, measure, measured_choice
 
 __all__ = [
+    "EXECUTORS",
+    "OLD_NAMES",
+    "Backend",
     "Choice",
+    "Executor",
+    "Job",
+    "Local",
+    "Memory",
     "Networks",
+    "Outcome",
+    "Processes",
     "Recipe",
+    "Samples",
     "Task",
     "Trained",
-    "Way",
+    "Trainer",
+    "Watch",
     "accuracy",
     "available",
     "check_recipe",
     "checked_device",
-    "choose_way",
+    "choose_backend",
+    "executor",
+    "has_compiler",
+    "measure",
+    "measured_choice",
     "repeated",
+    "run_job",
     "train",
 ]

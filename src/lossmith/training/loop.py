@@ -9,12 +9,11 @@ import torch
 from torch import Tensor
 
 from lossmith.metrics import accuracy
-from lossmith.training.engines.population import PopulationRun
-from lossmith.training.engines.sequential import SequentialRun
+from lossmith.training.engines import Run
 from lossmith.training.networks import Networks, Task
 from lossmith.training.recipe import Recipe
 
-Run = SequentialRun | PopulationRun
+Samples = tuple[Tensor, Tensor]
 Observe = Callable[[list[int], int, Networks], None]
 LOOKED_AT = 1000
 
@@ -27,7 +26,7 @@ class Finished:
         members: Their places in the whole population.
         networks: Their networks, in this order.
         curve: Accuracy after each epoch, ``[members, epochs]``; empty without a monitor.
-        dropped: Whether each was given up.
+        pruned: Whether each was given up.
     """
 
     members: list[int]
@@ -45,14 +44,14 @@ class Loop:
         recipe: The recipe.
         length: Number of batches.
         monitor: Inputs and class indices on which accuracy is measured after each epoch.
-        drop: Share of the batches after which hopeless networks are given up.
+        prune_at: Share of the batches after which hopeless networks are given up.
         observe: Called before the first batch and after each epoch.
     """
 
     task: Task
     recipe: Recipe
     length: int
-    monitor: tuple[Tensor, Tensor] | None
+    monitor: Samples | None
     prune_at: float | None
     observe: Observe | None
 
@@ -111,7 +110,7 @@ class Loop:
         right = accuracy(networks.logits(inputs), targets).cpu()
         return [bool(gone) for gone in (right <= chance) | ~networks.finite().cpu()]
 
-    def _right(self, networks: Networks, samples: tuple[Tensor, Tensor] | None) -> Tensor:
+    def _right(self, networks: Networks, samples: Samples | None) -> Tensor:
         assert samples is not None
         return accuracy(networks.logits(samples[0]), samples[1]).cpu()
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,11 +28,9 @@ class Task:
         inputs: Training inputs ``[N, …]`` on the device that trains.
         targets: Class indices ``[N]`` or class probabilities ``[N, K]`` on the same device.
         classes: K.
-        white: Value of a white pixel, if the inputs are images that can be attacked.
-        held_out: Inputs and class indices that are not trained on, for early stopping and for dropping hopeless
+        max_pixel: Value of a white pixel, if the inputs are images that can be attacked.
+        held_out: Inputs and class indices that are not trained on, for early stopping and for pruning hopeless
             networks.
-        memo: What this process has learned about training it (compiled functions, how many networks the memory holds);
-            results depend on it to rounding only.
     """
 
     factory: Callable[[], nn.Module]
@@ -42,7 +39,6 @@ class Task:
     classes: int
     max_pixel: float | None = None
     held_out: tuple[Tensor, Tensor] | None = None
-    memo: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def device(self) -> torch.device:

@@ -1,22 +1,30 @@
 """The forward and backward pass of a population of multilayer perceptrons, by batched matrix products alone.
 
 A step of many small networks is bound by the interpreter and by memory that is taken and given back. Here nothing is
-traced, each layer is one ``bmm`` into a buffer that is kept, and all parameters are one vector, which the optimiser
+traced, each layer is one ``bmm`` into a buffer that is kept, and all parameters are one vector, which the optimizer
 steps at once.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
 
+from lossmith.errors import InputError
+from lossmith.losses import Loss
 from lossmith.nets import Dropout, Normalize
-from lossmith.training.networks import State
+from lossmith.training.engines.base import ENGINES, Engine, Passes
+from lossmith.training.engines.population import PopulationRun
+from lossmith.training.networks import State, Task
+from lossmith.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from lossmith.training.backend import Backend
 
 NARROW = 32
 
@@ -99,8 +107,8 @@ def _leaves(network: nn.Sequential, prefix: str = "") -> Iterator[tuple[str, nn.
             yield f"{prefix}{name}", module
 
 
-class MlpEngine:
-    """An :class:`~lossmith.training.engines.vmap.Engine` for multilayer perceptrons.
+class MlpStack:
+    """A :class:`~lossmith.training.engines.Stack` of multilayer perceptrons.
 
     The weights of a wide layer lie in memory as ``[P, in, out]`` and those of a narrow one as ``[P, out, in]``: so the
     products of the backward pass come out in order, and the inner loop is never short.
@@ -196,3 +204,26 @@ class MlpEngine:
         if place not in self.work or self.work[place].shape != shape:
             self.work[place] = torch.empty(shape, dtype=like.dtype, device=like.device)
         return self.work[place]
+
+
+def _refusal(network: nn.Module, task: Task, recipe: Recipe) -> str | None:
+    if recipe.precision != "float32":
+        return "it computes in float32 only"
+    if Design.of(network, task.inputs.ndim) is None:
+        return "the network is no multilayer perceptron of linear layers, ReLU and dropout alone"
+    return None
+
+
+def _start(
+    task: Task, losses: Loss, seeds: Sequence[int], recipe: Recipe, backend: Backend, _passes: Passes
+) -> PopulationRun:
+    def stack(base: nn.Module, parameters: State, _buffers: State, _shared: bool) -> MlpStack:
+        design = Design.of(base, task.inputs.ndim)
+        if design is None:
+            raise InputError(f"{_refusal(base, task, recipe)}: train it with training = population")
+        return MlpStack(design, parameters)
+
+    return PopulationRun(task, losses, seeds, recipe, backend, stack)
+
+
+ENGINES.register("mlp", Engine(_start, population=True, refusal=_refusal))

@@ -1,25 +1,32 @@
 """All networks of a population trained in one program."""
 
-from collections.abc import Sequence
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lossmith.attacks import floating, random_start
 from lossmith.losses import GradientRule, Loss
 from lossmith.training.adversary import attacked_batch, checked_max_pixel
 from lossmith.training.batches import Batches
-from lossmith.training.engines.mlp import Design, MlpEngine
-from lossmith.training.engines.vmap import Engine, VmapEngine
+from lossmith.training.engines.base import Stack
 from lossmith.training.networks import Networks, State, Task, own_state
 from lossmith.training.recipe import Recipe, build_optimizer
 
+if TYPE_CHECKING:
+    from lossmith.training.backend import Backend
+
+MakeStack = Callable[[nn.Module, State, State, bool], Stack]
+
 
 class PopulationRun:
-    """The training of P networks with P losses, a batch at a time: the same steps as P plain runs.
+    """The training of P networks with P losses, a batch at a time: the same steps as P sequential runs.
 
     The forward pass is vectorized over the stacked parameters, the logit gradient of all members is computed in closed
-    form, and one ordinary optimiser steps the stack. Every operation acts on each member alone, so a member that
+    form, and one ordinary optimizer steps the stack. Every operation acts on each member alone, so a member that
     diverges leaves the others as they are.
 
     Args:
@@ -27,20 +34,14 @@ class PopulationRun:
         losses: A population ``[P]``.
         seeds: One seed a member; equal seeds mean equal initial weights and batches.
         recipe: The recipe of all.
-        compiled: Whether ``torch.compile`` is applied to the forward pass.
-        traced: Whether multilayer perceptrons, too, are run by ``vmap``.
+        backend: How they are run.
+        make: Stacks networks like a base, their parameters and buffers ``[P, …]``, and whether all get the same inputs.
     """
 
     def __init__(
-        self,
-        task: Task,
-        losses: Loss,
-        seeds: Sequence[int],
-        recipe: Recipe,
-        compiled: bool = False,
-        traced: bool = False,
+        self, task: Task, losses: Loss, seeds: Sequence[int], recipe: Recipe, backend: Backend, make: MakeStack
     ) -> None:
-        self.task, self.recipe = task, recipe
+        self.task, self.recipe, self.backend, self.make = task, recipe, backend, make
         distinct = list(dict.fromkeys(seeds))
         self.batches = Batches(task, distinct, recipe)
         place = torch.tensor([distinct.index(seed) for seed in seeds])
@@ -51,21 +52,17 @@ class PopulationRun:
             {name: torch.stack([state[kind][name] for state in states])[place] for name in states[0][kind]}
             for kind in (0, 1)
         )
-        self.compiled = compiled
-        simple = recipe.precision == "float32" and not compiled and not traced
-        self.design = Design.of(self.base, task.inputs.ndim) if simple else None
         self.place = place.to(task.device)
         self.losses = losses.to(task.device)
         self.rule: GradientRule | None = None
-        self.engine = self._engine(parameters, buffers)
-        self.optimizer = build_optimizer(recipe, self.engine.leaves)
+        self.stack = self._stack(parameters, buffers)
+        self.optimizer = build_optimizer(recipe, self.stack.leaves)
         self.done = 0
 
-    def _engine(self, parameters: State, buffers: State) -> Engine:
-        if self.design is not None:
-            return MlpEngine(self.design, parameters)
-        shared = len(self.batches.seeds) == 1 and self.recipe.adversary == "none"
-        return VmapEngine(self.base, parameters, buffers, self.recipe, shared, self.task if self.compiled else None)
+    def _stack(self, parameters: State, buffers: State) -> Stack:
+        return self.make(
+            self.base, parameters, buffers, len(self.batches.seeds) == 1 and self.recipe.adversary == "none"
+        )
 
     def step(self) -> None:
         """Train on the next batch."""
@@ -79,15 +76,15 @@ class PopulationRun:
             inputs, of = self._attacked(images, targets), torch.arange(len(self.place), device=self.task.device)
         for group in self.optimizer.param_groups:
             group["lr"] = recipe.rate(self.done, recipe.total_steps(self.batches.samples))
-        logits = self.engine.logits(inputs, of)
+        logits = self.stack.logits(inputs, of)
         if self.rule is None:
             self.rule = self.losses.gradient_rule(logits)
         slope = self.rule(logits, targets) / logits.shape[-2]
         if recipe.flooding:
             slope = slope * self._tide(logits, targets)
-        self.engine.differentiate(slope)
+        self.stack.differentiate(slope)
         if recipe.clip is not None:
-            clip_each(self.engine.gradients(), recipe.clip)
+            clip_each(self.stack.gradients(), recipe.clip)
         self.optimizer.step()
         self.done += 1
 
@@ -113,15 +110,15 @@ class PopulationRun:
     def keep(self, members: list[int]) -> None:
         """Go on with some of the members only."""
         rows = torch.tensor(members, device=self.task.device)
-        before, states = self.engine, self.optimizer.state
-        self.engine = self._engine(
+        before, states = self.stack, self.optimizer.state
+        self.stack = self._stack(
             *(
                 {name: value.detach()[rows] for name, value in state.items()}
                 for state in (before.parameters, before.buffers)
             )
         )
-        self.optimizer = build_optimizer(self.recipe, self.engine.leaves)
-        for old, new in zip(before.leaves, self.engine.leaves, strict=True):
+        self.optimizer = build_optimizer(self.recipe, self.stack.leaves)
+        for old, new in zip(before.leaves, self.stack.leaves, strict=True):
             self.optimizer.state[new] = {
                 name: before.selected(value, rows) if value.shape == old.shape else value
                 for name, value in states[old].items()
@@ -130,13 +127,13 @@ class PopulationRun:
 
     def networks(self, copied: bool = True) -> Networks:
         """The networks as they are now; without a copy they change when training goes on."""
-        parameters = {name: value.detach() for name, value in self.engine.parameters.items()}
+        parameters = {name: value.detach() for name, value in self.stack.parameters.items()}
         if not copied:
-            return Networks(self.base, parameters, self.engine.buffers)
+            return Networks(self.base, parameters, self.stack.buffers)
         return Networks(
             self.base,
             {name: value.clone() for name, value in parameters.items()},
-            {name: value.clone() for name, value in self.engine.buffers.items()},
+            {name: value.clone() for name, value in self.stack.buffers.items()},
         )
 
 

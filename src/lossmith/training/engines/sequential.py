@@ -1,7 +1,9 @@
-"""One network trained by ordinary PyTorch: the specification that the population is tested against."""
+"""One network trained by ordinary PyTorch: the specification that every other engine equals."""
 
-from collections.abc import Callable
-from functools import partial
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -11,12 +13,15 @@ from lossmith.attacks import floating, random_start
 from lossmith.losses import GradientRule, Loss
 from lossmith.training.adversary import attacked_batch, checked_max_pixel
 from lossmith.training.batches import Batches
+from lossmith.training.engines.base import ENGINES, Engine, Passes, buffers_written
 from lossmith.training.networks import Networks, State, Task, own_state
 from lossmith.training.precision import autocast
-from lossmith.training.randomness import compiled_like_eager
 from lossmith.training.recipe import Recipe, build_optimizer
 
-Forward = Callable[[State, Tensor], Tensor]
+if TYPE_CHECKING:
+    from lossmith.training.backend import Backend
+
+Forward = Callable[[State, State, Tensor], tuple[Tensor, State]]
 
 
 class SequentialRun:
@@ -27,26 +32,23 @@ class SequentialRun:
         loss: One loss.
         seed: Of initial weights and batches.
         recipe: The recipe.
-        compiled: Whether the forward pass is compiled: once for all trainings of the task, with weights as an input.
-        channels_last: Whether images and convolutions lie in memory with their channels last.
+        backend: Compiled or not, and the layout of images and convolutions in memory.
+        passes: The compiled passes of the task.
     """
 
-    def __init__(
-        self, task: Task, loss: Loss, seed: int, recipe: Recipe, compiled: bool = False, channels_last: bool = False
-    ) -> None:
-        self.task, self.seed, self.recipe = task, seed, recipe
+    def __init__(self, task: Task, loss: Loss, seed: int, recipe: Recipe, backend: Backend, passes: Passes) -> None:
+        self.task, self.seed, self.recipe, self.backend = task, seed, recipe, backend
         self.network = task.build(seed).train()
-        self.layout = torch.channels_last if channels_last else torch.contiguous_format
-        if channels_last:
+        self.layout = torch.channels_last if backend.channels_last else torch.contiguous_format
+        if backend.channels_last:
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = build_optimizer(recipe, [value for value in self.network.parameters() if value.requires_grad])
         self.loss = loss
         self.rule: GradientRule | None = None
         self.batches = Batches(task, [seed], recipe)
         self.forward: Callable[[Tensor], Tensor] = self.network
-        if compiled:
-            state = {**dict(self.network.named_parameters()), **dict(self.network.named_buffers())}
-            self.forward = partial(_compiled(task), state)
+        if backend.compiled:
+            self.forward = _compiled(self.network, passes.get("sequential", _stateless))
         self.done = 0
 
     def step(self) -> None:
@@ -108,15 +110,37 @@ class SequentialRun:
         )
 
 
-def _compiled(task: Task) -> Forward:
-    """The forward pass in training mode as a compiled function of weights and inputs; made once for a task."""
-    if "forward" not in task.memo:
-        base = task.build(0).train()
+def _stateless(base: nn.Module) -> Forward:
+    """The forward pass as a function of weights and inputs, which gives the buffers that it assigns anew, too."""
 
-        def forward(state: State, inputs: Tensor) -> Tensor:
-            logits: Tensor = functional_call(base, state, (inputs,))
-            return logits
+    def forward(parameters: State, buffers: State, inputs: Tensor) -> tuple[Tensor, State]:
+        state = {**parameters, **buffers}
+        logits: Tensor = functional_call(base, state, (inputs,))
+        return logits, buffers_written(state, buffers)
 
-        task.memo["forward"] = compiled_like_eager(forward)
-    compiled: Forward = task.memo["forward"]
-    return compiled
+    return forward
+
+
+def _compiled(network: nn.Module, forward: Forward) -> Callable[[Tensor], Tensor]:
+    """The compiled forward pass of one network."""
+    parameters: State = dict(network.named_parameters())
+    buffers = dict(network.named_buffers())
+
+    def call(inputs: Tensor) -> Tensor:
+        logits, written = forward(parameters, buffers, inputs)
+        with torch.no_grad():
+            for name, value in written.items():
+                buffers[name].copy_(value)
+        return logits
+
+    return call
+
+
+def _start(
+    task: Task, losses: Loss, seeds: Sequence[int], recipe: Recipe, backend: Backend, passes: Passes
+) -> SequentialRun:
+    (seed,) = seeds
+    return SequentialRun(task, losses[0], seed, recipe, backend, passes)
+
+
+ENGINES.register("sequential", Engine(_start, population=False, compiles=True, layouts=True))

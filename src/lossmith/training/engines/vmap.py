@@ -2,54 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from lossmith.losses import Loss
+from lossmith.training.engines.base import ENGINES, Engine, Passes, buffers_written
+from lossmith.training.engines.population import PopulationRun
 from lossmith.training.networks import State, Task, input_dim, shared_buffers
 from lossmith.training.precision import vmapped_autocast
-from lossmith.training.randomness import compiled_like_eager
 from lossmith.training.recipe import Recipe
 
-Forward = Callable[[State, State, Tensor], Tensor]
+if TYPE_CHECKING:
+    from lossmith.training.backend import Backend
+
+Forward = Callable[[State, State, Tensor], tuple[Tensor, State]]
 
 
-class Engine(Protocol):
-    """The forward and backward pass of P networks.
-
-    Args:
-        parameters: Their parameters, ``[P, …]`` each.
-        buffers: Their buffers, ``[P, …]`` each, less the shared ones.
-        leaves: What an optimiser steps.
-    """
-
-    parameters: State
-    buffers: State
-    leaves: list[Tensor]
-
-    def logits(self, inputs: Tensor, of: Tensor | None) -> Tensor:
-        """Logits ``[P, B, K]`` in training mode.
-
-        Args:
-            inputs: ``[B, …]`` for all members, or ``[S, B, …]``.
-            of: Which of the S each member takes, ``[P]``.
-        """
-
-    def differentiate(self, slope: Tensor) -> None:
-        """Set the gradients of the leaves, where ``slope [P, B, K]`` is that of the last logits."""
-
-    def gradients(self) -> list[Tensor]:
-        """The gradients by parameter, ``[P, …]`` each."""
-
-    def selected(self, values: Tensor, rows: Tensor) -> Tensor:
-        """Of values shaped like a leaf, those of some members."""
-
-
-class VmapEngine:
-    """An :class:`Engine` for any network that ``vmap`` can run.
+class VmapStack:
+    """A :class:`~lossmith.training.engines.Stack` of any network that ``vmap`` can run.
 
     Args:
         base: One network of the architecture.
@@ -57,8 +32,7 @@ class VmapEngine:
         buffers: ``[P, …]`` each.
         recipe: Its precision is used.
         shared: Whether all members get the same inputs.
-        task: If given, the forward pass is compiled by ``torch.compile``: once for all populations of the task, with
-            weights as an input.
+        passes: If given, the forward pass is compiled: once for all populations of a task, with weights as an input.
     """
 
     def __init__(
@@ -68,7 +42,7 @@ class VmapEngine:
         buffers: State,
         recipe: Recipe,
         shared: bool,
-        task: Task | None = None,
+        passes: Passes | None = None,
     ) -> None:
         self.base, self.recipe, self.buffers = base.train(), recipe, buffers
         self.members = len(next(iter(parameters.values())))
@@ -78,17 +52,19 @@ class VmapEngine:
         }
         self.leaves = [value for value in self.parameters.values() if value.requires_grad]
         self.input_dim = input_dim(self.parameters) if shared else 0
-        self.forward = _forward(base, self.input_dim) if task is None else _compiled(task, self.input_dim)
+        make = partial(_forward, inputs=self.input_dim)
+        self.forward: Forward = make(base) if passes is None else passes.get(f"vmap, {self.input_dim}", make)
 
     def logits(self, inputs: Tensor, of: Tensor | None) -> Tensor:
-        """Logits ``[P, B, K]``, as in :class:`Engine`."""
+        """Logits ``[P, B, K]`` in training mode."""
         if of is not None:
             inputs = inputs[of]
         elif self.input_dim == 0:
             inputs = inputs.expand(self.members, *inputs.shape)
         self.base.train()
         with vmapped_autocast(self.recipe):
-            self.result = self.forward(self.parameters, self.buffers, inputs)
+            self.result, written = self.forward(self.parameters, self.buffers, inputs)
+        self.buffers.update((name, value.detach()) for name, value in written.items())
         return self.result.detach()
 
     def differentiate(self, slope: Tensor) -> None:
@@ -109,24 +85,19 @@ class VmapEngine:
 
 
 def _forward(base: nn.Module, inputs: int | None) -> Forward:
-    """The forward pass of stacked weights and buffers on inputs with the members along dimension ``inputs``, if any."""
+    """The forward pass of stacked weights and buffers on inputs with the members along dimension ``inputs``, if any.
+
+    It gives the buffers that it assigns anew, too.
+    """
     shared = shared_buffers(base)
 
-    def forward(parameters: State, buffers: State, x: Tensor) -> Tensor:
-        result: Tensor = functional_call(base, {**parameters, **buffers, **shared}, (x,))
-        return result
+    def forward(parameters: State, buffers: State, x: Tensor) -> tuple[Tensor, State]:
+        state = {**parameters, **buffers, **shared}
+        result: Tensor = functional_call(base, state, (x,))
+        return result, buffers_written(state, buffers)
 
     vectorized: Forward = vmap(forward, in_dims=(0, 0, inputs), randomness="same")
     return vectorized
-
-
-def _compiled(task: Task, inputs: int | None) -> Forward:
-    """The same, compiled, in training mode; made once for a task."""
-    key = f"forward of populations, {inputs}"
-    if key not in task.memo:
-        task.memo[key] = compiled_like_eager(_forward(task.build(0).train(), inputs))
-    compiled: Forward = task.memo[key]
-    return compiled
 
 
 def _laid_out(stacked: Tensor) -> Tensor:
@@ -135,5 +106,17 @@ def _laid_out(stacked: Tensor) -> Tensor:
 
 
 def _laid_out_like(leaf: Tensor, gradient: Tensor) -> Tensor:
-    """The gradient in the memory layout of its leaf: fused optimisers read both in one order and do not check."""
+    """The gradient in the memory layout of its leaf: fused optimizers read both in one order and do not check."""
     return gradient if gradient.stride() == leaf.stride() else torch.empty_like(leaf).copy_(gradient)
+
+
+def _start(
+    task: Task, losses: Loss, seeds: Sequence[int], recipe: Recipe, backend: Backend, passes: Passes
+) -> PopulationRun:
+    def stack(base: nn.Module, parameters: State, buffers: State, shared: bool) -> VmapStack:
+        return VmapStack(base, parameters, buffers, recipe, shared, passes if backend.compiled else None)
+
+    return PopulationRun(task, losses, seeds, recipe, backend, stack)
+
+
+ENGINES.register("vmap", Engine(_start, population=True, compiles=True))

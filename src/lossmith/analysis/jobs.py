@@ -1,0 +1,72 @@
+"""Jobs whose results are kept under a key: what is known is recalled, the rest is run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lossmith.analysis.records import Chunks
+from lossmith.losses import Loss
+from lossmith.training import Backend, Executor, Job, Recipe, Samples, Task, Trained, repeated
+
+
+@dataclass(frozen=True)
+class Part:
+    """A job, and the key of its result.
+
+    Args:
+        key: What the result is kept under.
+        job: The job.
+        work: How much of the whole it is, in any unit.
+    """
+
+    key: str
+    job: Job
+    work: float
+
+
+def each_loss(
+    task: Task,
+    losses: Sequence[Loss],
+    seeds: Sequence[int],
+    recipe: Recipe,
+    backend: Backend,
+    measure: Callable[[Trained], Any],
+    monitor: Samples | None = None,
+    stop: int | None = None,
+) -> Job:
+    """The job that trains each loss with each seed, the seeds of the first loss first."""
+    population = repeated(Loss.stack(losses), len(seeds))
+    return Job(task, population, tuple(seeds) * len(losses), recipe, backend, measure, monitor=monitor, stop=stop)
+
+
+def results_of(
+    parts: Sequence[Part], executor: Executor, chunks: Chunks, report: Callable[[float], None] = lambda _: None
+) -> list[Any]:
+    """The result of each part, in order; what was not known is kept as soon as it is.
+
+    Args:
+        parts: Jobs with keys; equal keys stand for one job.
+        executor: Runs what is not known.
+        chunks: What is known, and where results are kept.
+        report: Called with the share of the work that is done.
+    """
+    found = {part.key: chunks.recall(part.key) for part in parts}
+    missing = list({part.key: part for part in parts if found[part.key] is None}.values())
+    total = sum(part.work for part in parts) or 1.0
+    known = total - sum(part.work for part in missing)
+    shares = [0.0] * len(missing)
+
+    def progress(number: int, share: float) -> None:
+        shares[number] = share
+        report((known + sum(part.work * done for part, done in zip(missing, shares, strict=True))) / total)
+
+    outcomes = executor.run([part.job for part in missing], progress)
+    for number, (part, outcome) in enumerate(zip(missing, outcomes, strict=True)):
+        found[part.key] = outcome.result
+        chunks.keep(part.key, outcome.result, outcome.seconds)
+        progress(number, 1.0)
+    if not missing:
+        report(1.0)
+    return [found[part.key] for part in parts]

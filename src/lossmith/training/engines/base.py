@@ -1,0 +1,121 @@
+"""What an engine is: it trains some networks, a batch at a time. A new one is a file and a registration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from torch import Tensor, nn
+
+from lossmith.losses import Loss
+from lossmith.registry import Registry
+from lossmith.training.networks import Networks, State, Task
+from lossmith.training.randomness import compiled_like_eager
+from lossmith.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from lossmith.training.backend import Backend
+
+
+class Run(Protocol):
+    """The training of some networks, a batch at a time.
+
+    Args:
+        backend: How they are run.
+        done: Batches that they have been trained on.
+    """
+
+    backend: Backend
+    done: int
+
+    def step(self) -> None:
+        """Train on the next batch."""
+
+    def keep(self, members: list[int]) -> None:
+        """Go on with some of the members only."""
+
+    def networks(self) -> Networks:
+        """The networks as they are now, copied."""
+
+
+class Passes:
+    """Forward passes of one task's network, compiled once each for all its trainings, with weights as an input."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self._made: dict[str, Callable[..., Any]] = {}
+
+    def get(self, name: str, make: Callable[[nn.Module], Callable[..., Any]]) -> Callable[..., Any]:
+        """The compiled pass of a name; ``make`` gives the uncompiled one of a network in training mode."""
+        if name not in self._made:
+            self._made[name] = compiled_like_eager(make(self.task.build(0).train()))
+        return self._made[name]
+
+
+Start = Callable[[Task, Loss, Sequence[int], Recipe, "Backend", Passes], Run]
+
+
+def _takes_all(_network: nn.Module, _task: Task, _recipe: Recipe) -> str | None:
+    return None
+
+
+@dataclass(frozen=True)
+class Engine:
+    """How networks are run.
+
+    Args:
+        start: Begins the training of losses ``[P]`` with one seed each.
+        population: Whether it runs all networks in one program; otherwise P is 1.
+        compiles: Whether it can be compiled.
+        layouts: Whether images can lie in memory with their channels last.
+        refusal: Why it cannot train a network, as the end of a sentence; None where it can.
+    """
+
+    start: Start
+    population: bool
+    compiles: bool = False
+    layouts: bool = False
+    refusal: Callable[[nn.Module, Task, Recipe], str | None] = _takes_all
+
+
+ENGINES = Registry[Engine]("engine")
+
+
+class Stack(Protocol):
+    """The forward and backward pass of P networks whose weights are stacked.
+
+    Args:
+        parameters: Their parameters, ``[P, …]`` each.
+        buffers: Their buffers, ``[P, …]`` each, less the shared ones.
+        leaves: What an optimizer steps.
+    """
+
+    parameters: State
+    buffers: State
+    leaves: list[Tensor]
+
+    def logits(self, inputs: Tensor, of: Tensor | None) -> Tensor:
+        """Logits ``[P, B, K]`` in training mode.
+
+        Args:
+            inputs: ``[B, …]`` for all members, or ``[S, B, …]``.
+            of: Which of the S each member takes, ``[P]``.
+        """
+
+    def differentiate(self, slope: Tensor) -> None:
+        """Set the gradients of the leaves, where ``slope [P, B, K]`` is that of the last logits."""
+
+    def gradients(self) -> list[Tensor]:
+        """The gradients by parameter, ``[P, …]`` each."""
+
+    def selected(self, values: Tensor, rows: Tensor) -> Tensor:
+        """Of values shaped like a leaf, those of some members."""
+
+
+def buffers_written(state: State, before: State) -> State:
+    """Buffers that a forward pass has assigned anew; those that it changed in place are the tensors they were.
+
+    ``functional_call`` puts what a module assigns back into the dictionary of its weights.
+    """
+    return {name: state[name] for name, value in before.items() if state[name] is not value}

@@ -1,0 +1,25 @@
+"""Where jobs run: in this process, or in others; the outcomes are the same."""
+
+from lossmith.errors import InputError
+from lossmith.training.executors.base import EXECUTORS, Executor, Job, Outcome, Watch, run_job
+from lossmith.training.executors.local import Local
+from lossmith.training.executors.processes import Processes
+
+__all__ = ["EXECUTORS", "Executor", "Job", "Local", "Outcome", "Processes", "Watch", "executor", "run_job"]
+
+
+def executor(name: str = "auto", workers: int | None = None) -> Executor:
+    """The executor of a name.
+
+    Args:
+        name: A registered one, or ``"auto"``: processes where more than one worker is asked for, else local.
+        workers: How many jobs run at once; None is what suits the executor.
+
+    Raises:
+        InputError: if there is none of that name, or it cannot have so many workers.
+    """
+    if workers is not None and workers < 1:
+        raise InputError(f"workers is {workers}; give a number from 1")
+    if name == "auto":
+        name = "processes" if workers is not None and workers > 1 else "local"
+    return EXECUTORS[name](workers)

@@ -1,0 +1,153 @@
+"""What an executor is: it runs jobs somewhere and gives their outcomes in order. A new one is a file and a name."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from lossmith.losses import Loss
+from lossmith.registry import Registry
+from lossmith.training.backend import Backend
+from lossmith.training.loop import Samples
+from lossmith.training.networks import Networks, Task
+from lossmith.training.recipe import Recipe
+from lossmith.training.trainer import Trained, Trainer
+
+Progress = Callable[[int, float], None]
+
+
+class Watch(Protocol):
+    """Looks at networks during a training; made anew for each job."""
+
+    def observe(self, members: list[int], epoch: int, networks: Networks) -> None:
+        """Look at some members after an epoch; again from epoch 0 where they begin anew."""
+
+    def result(self) -> Any:
+        """What was seen; it can be pickled."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One population to be trained and measured: a value that can be pickled, and its outcome a function of it alone.
+
+    Args:
+        task: What is trained on what.
+        losses: A population ``[P]``.
+        seeds: One seed a member.
+        recipe: The recipe.
+        backend: How they are run.
+        measure: Gives what is wanted of the trained networks; it and its result can be pickled.
+        monitor: Inputs and class indices on which accuracy is measured after each epoch.
+        stop: End after this many epochs.
+        share: End after this share of the batches.
+        prune_at: Share of the batches after which hopeless networks are given up.
+        watch: Makes what looks at the networks during the training.
+    """
+
+    task: Task
+    losses: Loss
+    seeds: tuple[int, ...]
+    recipe: Recipe
+    backend: Backend
+    measure: Callable[[Trained], Any]
+    monitor: Samples | None = None
+    stop: int | None = None
+    share: float = 1.0
+    prune_at: float | None = None
+    watch: Callable[[], Watch] | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job.
+
+    Args:
+        result: What ``measure`` gave.
+        watched: What ``watch`` saw, or None.
+        seconds: How long it took.
+    """
+
+    result: Any
+    watched: Any
+    seconds: float
+
+
+class Executor(Protocol):
+    """Runs jobs.
+
+    Args:
+        workers: How many jobs it runs at once.
+    """
+
+    workers: int
+
+    def run(self, jobs: Sequence[Job], progress: Progress | None = None) -> Iterator[Outcome]:
+        """The outcomes in the order of the jobs, each as soon as it and all before it are there.
+
+        An error in a job is raised where its outcome would come, and ends the others.
+
+        Args:
+            jobs: What is to be done.
+            progress: Called with the number of a job and the share of it that is done.
+        """
+
+    def trainer(self, task: Task) -> Trainer:
+        """A trainer in this process, for what is measured before jobs are run; what it compiles serves local jobs."""
+
+    def close(self) -> None:
+        """End what runs, and let go of what is held."""
+
+    def __enter__(self) -> Self:
+        """The executor itself."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+
+
+class Trainers:
+    """The trainers of the last few tasks, so that what one job compiles serves the next."""
+
+    KEPT = 4
+
+    def __init__(self) -> None:
+        self._known: list[Trainer] = []
+
+    def of(self, task: Task) -> Trainer:
+        """The trainer of a task."""
+        found = next((trainer for trainer in self._known if trainer.task is task), None) or Trainer(task)
+        self._known = [found, *(trainer for trainer in self._known if trainer is not found)][: self.KEPT]
+        return found
+
+
+def run_job(job: Job, trainer: Trainer | None = None, progress: Callable[[float], None] | None = None) -> Outcome:
+    """Train and measure one population, here and now.
+
+    Args:
+        job: What is to be done.
+        trainer: That of its task, if there is one.
+        progress: Called with the share that is done.
+    """
+    started = time.perf_counter()
+    watch = None if job.watch is None else job.watch()
+    trained = (trainer or Trainer(job.task)).train(
+        job.losses,
+        job.seeds,
+        job.recipe,
+        job.backend,
+        monitor=job.monitor,
+        stop=job.stop,
+        share=job.share,
+        prune_at=job.prune_at,
+        progress=progress,
+        observe=None if watch is None else watch.observe,
+    )
+    result = job.measure(trained)
+    return Outcome(result, None if watch is None else watch.result(), time.perf_counter() - started)
+
+
+EXECUTORS = Registry[Callable[[int | None], Executor]]("executor")

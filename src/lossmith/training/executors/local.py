@@ -1,0 +1,58 @@
+"""Jobs in this process, one after another, with all its threads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+from lossmith.errors import InputError
+from lossmith.training.executors.base import EXECUTORS, Job, Outcome, Progress, Trainers, run_job
+from lossmith.training.networks import Task
+from lossmith.training.trainer import Trainer
+
+
+class Local:
+    """An :class:`~lossmith.training.Executor` in this process."""
+
+    workers = 1
+
+    def __init__(self) -> None:
+        self.trainers = Trainers()
+
+    def run(self, jobs: Sequence[Job], progress: Progress | None = None) -> Iterator[Outcome]:
+        """The outcomes, each job begun when its outcome is asked for."""
+        for number, job in enumerate(jobs):
+            within = None if progress is None else partial(progress, number)
+            yield run_job(job, self.trainers.of(job.task), within)
+
+    def trainer(self, task: Task) -> Trainer:
+        """The trainer of the task's jobs."""
+        return self.trainers.of(task)
+
+    def close(self) -> None:
+        """Let go of what was compiled."""
+        self.trainers = Trainers()
+
+    def __enter__(self) -> Self:
+        """The executor itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+
+def _local(workers: int | None) -> Local:
+    if workers not in (None, 1):
+        raise InputError(
+            f"the executor local has no workers, but {workers} were asked for: take executor = processes, or leave "
+            "workers out"
+        )
+    return Local()
+
+
+EXECUTORS.register("local", _local)

@@ -1,0 +1,194 @@
+"""Jobs in worker processes with one thread each.
+
+Each worker has a pipe of its own, where ``ProcessPoolExecutor`` has one queue for all: a worker that is killed costs
+the job that it was at and no other, and can leave no lock held that the others wait for.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections import deque
+from collections.abc import Iterator, Sequence
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from types import TracebackType
+from typing import Self
+
+from lossmith.errors import InputError
+from lossmith.training.executors.base import EXECUTORS, Job, Outcome, Progress
+from lossmith.training.executors.handover import Handover
+from lossmith.training.executors.worker import Failed, Ready, Told, WorkerTraceback, received, serve
+from lossmith.training.networks import Task
+from lossmith.training.trainer import Trainer
+
+MOST_DEATHS = 3
+
+
+class _Worker:
+    """A process, the pipe to it, and the number of the job that it is at."""
+
+    def __init__(self, folder: str) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe: Connection
+        self.pipe, theirs = context.Pipe()
+        self.process: SpawnProcess = context.Process(target=serve, args=(theirs, folder), daemon=True)
+        self.ready = False
+        self.job: int | None = None
+        # Ctrl-C reaches every process of a terminal: it is the driver that ends the workers, which inherit this mask.
+        masked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self.process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, masked)
+            theirs.close()
+
+    def give(self, number: int, content: bytes) -> None:
+        """Send a job; that the worker has died is seen when it is waited for."""
+        self.job = number
+        try:
+            self.pipe.send_bytes(content)
+        except OSError:
+            self.process.kill()
+
+    def end(self) -> None:
+        """End the process: at once, if it is at a job."""
+        self.pipe.close()
+        if self.job is not None or not self.ready:
+            self.process.kill()
+        self.process.join(5)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+        self.process.close()
+
+
+class Processes:
+    """An :class:`~lossmith.training.Executor` of worker processes, which are started when they are first needed.
+
+    Args:
+        workers: How many.
+    """
+
+    def __init__(self, workers: int) -> None:
+        if workers < 1:
+            raise InputError(f"workers is {workers}; give a number from 1")
+        self.workers = workers
+        self._pool: list[_Worker] = []
+        self._handover: Handover | None = None
+
+    def run(self, jobs: Sequence[Job], progress: Progress | None = None) -> Iterator[Outcome]:
+        """The outcomes in order; jobs that a worker died at are run again.
+
+        Raises:
+            InputError: if workers die three times with no job done in between, or a job cannot be pickled.
+        """
+        if self._handover is None:
+            self._handover = Handover()
+        waiting, answers = deque(range(len(jobs))), dict[int, Outcome | Failed]()
+        deaths, place = 0, 0
+        try:
+            while place < len(jobs):
+                self._assign(jobs, waiting)
+                for worker in self._heard():
+                    number = worker.job
+                    if (answer := _heard_from(worker)) is None:
+                        deaths += 1
+                        if number is not None:
+                            waiting.appendleft(number)
+                        self._bury(worker, deaths)
+                    elif isinstance(answer, Told):
+                        if progress is not None and number is not None:
+                            progress(number, answer.share)
+                    elif number is not None and not isinstance(answer, Ready):
+                        answers[number], worker.job, deaths = answer, None, 0
+                while place in answers:
+                    answer = answers.pop(place)
+                    if isinstance(answer, Failed):
+                        raise answer.error from WorkerTraceback(answer.trace)
+                    place += 1
+                    if waiting:
+                        self._assign(jobs, waiting)
+                    yield answer
+        finally:
+            # What is still at a job of this run would answer the next one.
+            self._end([worker for worker in self._pool if worker.job is not None])
+
+    def trainer(self, task: Task) -> Trainer:
+        """A trainer of this process alone."""
+        return Trainer(task)
+
+    def close(self) -> None:
+        """End all workers and remove what was handed to them."""
+        self._end(list(self._pool))
+        if self._handover is not None:
+            self._handover.close()
+            self._handover = None
+
+    def __enter__(self) -> Self:
+        """The executor itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    def _assign(self, jobs: Sequence[Job], waiting: deque[int]) -> None:
+        """Give jobs to the workers that have none, and start workers that are missing."""
+        assert self._handover is not None
+        while waiting:
+            idle = next((worker for worker in self._pool if worker.job is None), None)
+            if idle is None and len(self._pool) == self.workers:
+                return
+            content = self._handover.pack(jobs[waiting[0]])
+            if idle is None:
+                idle = _Worker(str(self._handover.folder))
+                self._pool.append(idle)
+            idle.give(waiting.popleft(), content)
+
+    def _heard(self) -> list[_Worker]:
+        """Workers that have sent something or died, waited for."""
+        by_handle = {worker.pipe: worker for worker in self._pool}
+        return [by_handle[pipe] for pipe in wait(list(by_handle)) if isinstance(pipe, Connection)]
+
+    def _bury(self, worker: _Worker, deaths: int) -> None:
+        """Let go of a worker that has died.
+
+        Raises:
+            InputError: if that has happened too often.
+        """
+        worker.process.join()
+        code, ready = worker.process.exitcode, worker.ready
+        self._end([worker])
+        if deaths < MOST_DEATHS:
+            return
+        how = f"killed by signal {-code}" if code is not None and code < 0 else f"ended with code {code}"
+        remedy = "give fewer workers if the memory is short, or take executor = local"
+        if not ready:
+            remedy = 'put what a script starts under if __name__ == "__main__":, or take executor = local'
+        raise InputError(f"worker processes died {deaths} times with no job done in between (the last {how}): {remedy}")
+
+    def _end(self, workers: list[_Worker]) -> None:
+        for worker in workers:
+            self._pool.remove(worker)
+            worker.end()
+
+
+def _heard_from(worker: _Worker) -> Outcome | Failed | Told | Ready | None:
+    """What a worker has sent; None if it has died."""
+    try:
+        answer: Outcome | Failed | Told | Ready = received(worker.pipe.recv_bytes())
+    except (EOFError, OSError):
+        return None
+    worker.ready = True
+    return answer
+
+
+def _processes(workers: int | None) -> Processes:
+    return Processes(len(os.sched_getaffinity(0)) if workers is None else workers)
+
+
+EXECUTORS.register("processes", _processes)

@@ -1,0 +1,122 @@
+"""What a worker process does: it runs the jobs that it is sent, one at a time, with one thread."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import threading
+import time
+import traceback
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lossmith.errors import InputError
+from lossmith.training.executors.base import Outcome, Trainers, run_job
+from lossmith.training.executors.handover import Found
+
+TELL_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The worker has begun."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """The share of a job that is done."""
+
+    share: float
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The error that a job ended with, and its traceback."""
+
+    error: BaseException
+    trace: str
+
+
+class WorkerTraceback(Exception):
+    """The traceback of an error in a worker process."""
+
+    def __str__(self) -> str:
+        """The text."""
+        return f"\n{self.args[0]}"
+
+
+def serve(connection: Connection, folder: str) -> None:
+    """Run jobs until the other end is closed."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(1)
+    found, trainers = Found(Path(folder)), Trainers()
+    # The pipe is closed when the driver ends or wants the worker to end.
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        connection.send_bytes(pickle.dumps(Ready()))
+        while True:
+            content = connection.recv_bytes()
+            connection.send_bytes(_answer(connection, content, found, trainers))
+
+
+def _answer(connection: Connection, content: bytes, found: Found, trainers: Trainers) -> bytes:
+    """The outcome of a job, or its error, as bytes."""
+    told = 0.0
+
+    def progress(share: float) -> None:
+        nonlocal told
+        if time.monotonic() - told > TELL_SECONDS or share == 1.0:
+            told = time.monotonic()
+            connection.send_bytes(pickle.dumps(Told(share)))
+
+    try:
+        try:
+            job = found.unpack(content)
+        except (AttributeError, ImportError) as error:
+            raise InputError(
+                f"a worker process does not find what the driver has ({error}): define it at the top of a module that "
+                "can be imported, or take executor = local"
+            ) from error
+        return _bytes(run_job(job, trainers.of(job.task), progress))
+    except (BrokenPipeError, ConnectionResetError):
+        raise
+    except BaseException as error:
+        return pickle.dumps(_portable(error))
+
+
+def _bytes(outcome: Outcome) -> bytes:
+    try:
+        return pickle.dumps(outcome)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise InputError(
+            f"the result of a job cannot be handed back ({error}): let it be of tensors and numbers, or take "
+            "executor = local"
+        ) from None
+
+
+def _portable(error: BaseException) -> Failed:
+    """The error as it can be sent; one that cannot becomes a RuntimeError with its type and words."""
+    trace = "".join(traceback.format_exception(error))
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301 (made on the line itself)
+    except Exception:
+        return Failed(RuntimeError(f"{type(error).__name__}: {error}"), trace)
+    return Failed(error, trace)
+
+
+def _end_with_parent() -> None:
+    """A driver that is killed closes nothing; then this process ends, too, in the midst of a job."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def received(content: bytes) -> Any:
+    """What a worker has sent."""
+    return pickle.loads(content)  # noqa: S301 (sent by a process that this one started)

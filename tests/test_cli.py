@@ -33,9 +33,11 @@ from lossmith.cli.console import WIDTH, SearchProgress
 from lossmith.cli.corruption import Corruption
 from lossmith.cli.evolve import Evolve
 from lossmith.cli.explain import Explain
+from lossmith.cli.flags import settings_rules
 from lossmith.cli.show import Show
 from lossmith.cli.tables import tie_text
 from lossmith.cli.trace import TraceLosses
+from lossmith.cli.trained import SHOWN, Trained
 from lossmith.data import DataSettings
 from lossmith.losses import NAMES, Loss, cross_entropy, find, load, mae, mse, save, taylor
 from lossmith.nets import ModelSettings
@@ -263,8 +265,9 @@ class TestHelp:
         examples = [shlex.split(line.removeprefix("example:")) for line in lines if f" lossmith {command} " in line]
         examples = [words for words in examples if words[:2] == ["lossmith", command] and "--help" not in words]
         assert examples
+        rules = settings_rules(SHOWN if issubclass(kind, Trained) else {})
         for words in examples:
-            assert isinstance(parse(kind, words[2:], command), kind)
+            assert isinstance(parse(kind, words[2:], command, rules=rules), kind)
 
     @pytest.mark.parametrize(
         ("arguments", "shown"),
@@ -1453,7 +1456,7 @@ class TestInterrupt:
         def stopped(*_: Any, **__: Any) -> None:
             raise KeyboardInterrupt
 
-        place = "trained" if command in ("attack", "basin", "corruption") else command
+        place = command if command in ("explain", "show") else "flags"
         monkeypatch.setattr(importlib.import_module(f"lossmith.cli.{place}"), "parse", stopped)
         run(command, study, code=130)
         assert run.err == "\nlossmith: stopped. Nothing stored is lost.\n"

@@ -14,9 +14,9 @@ from lossmith.analysis.masking import Masking
 from lossmith.analysis.robustness import ATTACKS, OWN, AttackPlan, Robustness, robustness
 from lossmith.attacks.library import check_attack
 from lossmith.cli.arguments import OptionalNumber
-from lossmith.cli.console import Bar, output
+from lossmith.cli.console import output
 from lossmith.cli.formatting import moments, spread_text, tests_document, tests_text
-from lossmith.cli.trained import Looking, described, opened, parsed, trained
+from lossmith.cli.trained import Looking, bar, opened, parsed, quarters, trained
 from lossmith.data import find_max_pixel
 from lossmith.errors import InputError
 from lossmith.report import plot_attacks, save_figure
@@ -62,23 +62,19 @@ def run(arguments: Sequence[str]) -> None:
     for name in plan.library:
         check_attack(name, found.job.task.inputs, found.job.classes)
     try:
-        with Bar(quiet=given.quiet or given.json) as bar:
-            trained_losses, way = trained(found, given, bar)
+        with bar(given) as shown:
+            trained_losses, way = trained(found, given, shown)
             inputs, targets = found.job.test()
             results = []
             for number, trained_loss in enumerate(trained_losses):
-
-                def progress(share: float, number: int = number) -> None:
-                    done = (number + share) / len(trained_losses)
-                    bar.show("attacking", done, line=f"attacking, {int(4 * done) * 25} %")
-
+                progress = quarters(shown, "attacking", first=number, count=len(trained_losses))
                 results.append(robustness(trained_loss, inputs, targets, max_pixel, plan, progress))
     except KeyboardInterrupt:
         raise KeyboardInterrupt("The figures are printed at the end, so nothing was written.") from None
     if given.figure is not None:
         save_figure(plot_attacks(results), given.figure)
     if given.json:
-        document = {**described(found, given, way), **as_json(results, plan), "max_pixel": max_pixel}
+        document = {**found.described(given.seeds, given.seed, way), **as_json(results, plan), "max_pixel": max_pixel}
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
     elif not given.quiet:
         _print(results, plan)

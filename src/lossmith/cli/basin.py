@@ -13,11 +13,10 @@ from rich.table import Table
 from lossmith.analysis.basin import Basin as Slices
 from lossmith.analysis.basin import basin, check_slices
 from lossmith.analysis.contrasts import Contrast, contrasts_with_first
-from lossmith.cli.console import Bar, output
+from lossmith.cli.console import output
 from lossmith.cli.formatting import moments, networks_text, numbers, p_text, spread_text, tests_document, tests_text
-from lossmith.cli.trained import Looking, described, opened, parsed, trained
-from lossmith.report import save_figure
-from lossmith.report.minima import plot_basin
+from lossmith.cli.trained import Looking, bar, opened, parsed, quarters, trained
+from lossmith.report import plot_basin, save_figure
 
 EIGENVALUE = "largest eigenvalue"
 WIDTHS = {0.99: "width at 99 %", 0.9: "width at 90 %"}
@@ -51,16 +50,13 @@ def run(arguments: Sequence[str]) -> None:
     check_slices(given.directions, given.points, given.hessian_samples)
     found = opened(given)
     names = [loss.name for loss in found.losses]
-    with Bar(quiet=given.quiet or given.json) as bar:
-        trained_losses, way = trained(found, given, bar)
+    with bar(given) as shown:
+        trained_losses, way = trained(found, given, shown)
         inputs, targets = found.job.test()
         results = []
         for number, trained_loss in enumerate(trained_losses):
-
-            def progress(share: float, number: int = number) -> None:
-                done = (number + share) / len(trained_losses)
-                bar.show("walking", done, line=f"walking away from the networks, {int(4 * done) * 25} %")
-
+            line = "walking away from the networks"
+            progress = quarters(shown, "walking", line, number, len(trained_losses))
             results.append(
                 basin(
                     trained_loss,
@@ -78,7 +74,7 @@ def run(arguments: Sequence[str]) -> None:
         save_figure(plot_basin(results, names), given.figure)
     if given.json:
         document = {
-            **described(found, given, way),
+            **found.described(given.seeds, given.seed, way),
             "directions": given.directions,
             "hessian_samples": min(given.hessian_samples, len(targets)),
             "samples": len(targets),

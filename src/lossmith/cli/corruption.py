@@ -23,14 +23,14 @@ from lossmith.analysis.corruption import (
 )
 from lossmith.analysis.corruption import Corruption as Corrupted
 from lossmith.analysis.trained import TrainedLoss
-from lossmith.cli.console import Bar, output
+from lossmith.cli.console import output
 from lossmith.cli.formatting import moments, networks_text, numbers, p_text, spread_text, tests_document, tests_text
-from lossmith.cli.trained import Looking, Opened, described, opened, parsed, trained
+from lossmith.cli.trained import Looking, bar, opened, parsed, quarters, trained
 from lossmith.data import find_max_pixel
 from lossmith.errors import InputError
-from lossmith.report import save_figure
-from lossmith.report.minima import plot_corruption
+from lossmith.report import plot_corruption, save_figure
 from lossmith.study.evolve import Job
+from lossmith.study.trained import Opened
 
 NUMBERS = ("--input-noise", "--weight-noise", "--silenced")
 TITLES = {
@@ -79,14 +79,14 @@ def run(arguments: Sequence[str]) -> None:
     kinds = [kind for kind, values in levels.items() if values and (hidden or kind != SILENCED)]
     if not kinds:
         raise InputError("no corruption is given that this network can take; give levels of --input-noise, for example")
-    with Bar(quiet=given.quiet or given.json) as bar:
-        trained_losses, way = trained(found, given, bar)
+    with bar(given) as shown:
+        trained_losses, way = trained(found, given, shown)
         results: list[list[Corrupted]] = []
         for number, trained_loss in enumerate(trained_losses):
             results.append([])
+            progress = quarters(shown, "damaging", "damaging the networks", number, len(trained_losses))
             for place, kind in enumerate(kinds):
-                done = (number + place / len(kinds)) / len(trained_losses)
-                bar.show("damaging", done, line=f"damaging the networks, {int(4 * done) * 25} %")
+                progress(place / len(kinds))
                 results[-1].append(_corrupted(kind, trained_loss, found.job, levels[kind], given))
     contrasts = contrasts_with_first([_measures(one) for one in results])
     unit = _unit(found.job)
@@ -96,7 +96,7 @@ def run(arguments: Sequence[str]) -> None:
     unmeasured = "" if hidden else "Silenced units are not measured, since the network has no hidden layer."
     if given.json:
         document = {
-            **described(found, given, way),
+            **found.described(given.seeds, given.seed, way),
             "draws": given.draws,
             "input_noise_unit": unit,
             "results": [_document(name, one) for name, one in zip(names, results, strict=True)],

@@ -4,11 +4,11 @@ import io
 import json
 import os
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -16,27 +16,20 @@ import tyro
 from rich.table import Table
 
 from lossmith.analysis import FORMS, Trace, trace
-from lossmith.cli.arguments import OptionalDirectory, OptionalNumber, Switch, bracketed, parse, values_last
-from lossmith.cli.console import Bar, output, set_threads
-from lossmith.cli.flags import filled, flags, merged
-from lossmith.cli.trained import base_settings
+from lossmith.cli.arguments import OptionalDirectory, Switch
+from lossmith.cli.console import output
+from lossmith.cli.trained import Trained, bar, opened, parsed, quarters
 from lossmith.errors import InputError
-from lossmith.losses import NAMES, Loss, find_all
+from lossmith.losses import Loss
 from lossmith.losses.files import write_json, write_whole
-from lossmith.report import plot_trace, save_figures
+from lossmith.report import draw_trace
 from lossmith.study import EvolveSettings
-from lossmith.study.evolve import Job
-from lossmith.training import Way, choose_way
-
-PARTS = ("data", "model", "recipe", "run.training", "run.device")
-if TYPE_CHECKING:
-    Settings = Any
-else:
-    Settings = Annotated[flags(EvolveSettings, PARTS), tyro.conf.OmitArgPrefixes, tyro.conf.arg(name="")]
+from lossmith.study.trained import Opened
+from lossmith.training import Way
 
 
 @dataclass(frozen=True)
-class TraceLosses:
+class TraceLosses(Trained):
     """Train a network with each loss and watch how hard each training sample is pulled towards its label, or pushed.
 
     All losses have the same initial weights and batches. A LOSS is a loss file, a name (cross-entropy, mse, baikal,
@@ -47,62 +40,39 @@ class TraceLosses:
     example:  lossmith trace cross-entropy study/best.json --out trace
     """
 
-    losses: Annotated[
-        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="LOSS ...", help_behavior_hint="")
-    ] = ()
-    """What is traced."""
     out: OptionalDirectory = None
     """Directory for the data and the picture (default: trace); an earlier trace there is replaced."""
     samples: Annotated[int | Literal["all"], tyro.conf.arg(metavar="INT|all")] = 500
     """Training samples drawn anew in each epoch, or all of them every time."""
-    seed: int = 0
-    """Seed of initial weights, batches, and the choice of samples."""
-    settings: Settings = field(default_factory=flags(EvolveSettings, PARTS))
-    threads: OptionalNumber = None
-    """Threads of PyTorch; without it, PyTorch's own choice."""
     svg: Switch = False
     """Draw the picture as SVG, too."""
-    quiet: Switch = False
-    """Print nothing but errors."""
-    json: Switch = False
-    """Print the summary as JSON, and no progress."""
 
 
 def run(arguments: Sequence[str]) -> None:
     """Run the command."""
-    words = values_last([bracketed(word) for word in arguments], ("--hidden", "--milestones"))
-    first = parse(TraceLosses, words, "trace")
-    if not first.losses:
-        raise InputError(f"no loss is given; name a loss file, λ, or one of {', '.join(NAMES)}")
-    base = base_settings(first.losses)
-    default = TraceLosses(settings=filled(flags(EvolveSettings, PARTS), base.model_dump(mode="json")))
-    given = parse(TraceLosses, words, "trace", default)
-    settings = merged(base, given.settings)
+    given = parsed(TraceLosses, arguments, "trace")
     if given.samples != "all" and given.samples < 1:
         raise InputError(f"--samples is {given.samples}; give a number from 1, or all")
-    set_threads(given.threads)
     directory = given.out or Path("trace")
     pictures = [directory / "figures" / f"trace.{kind}" for kind in (("png", "svg") if given.svg else ("png",))]
     _check_places([directory / "trace.npz", directory / "trace.json", *pictures])
-    with Bar(quiet=given.quiet or given.json):
-        job = Job.open(settings)
-    losses = find_all(given.losses, job.classes)
-    names = [loss.name for loss in losses]
+    found = opened(given)
+    names = [loss.name for loss in found.losses]
     try:
-        with Bar(quiet=given.quiet or given.json) as bar:
-            found, way = _trace(job, losses, settings, given, bar)
+        with bar(given) as shown:
+            traced, way = _trace(found, given, quarters(shown, "training"))
     except KeyboardInterrupt:
         raise KeyboardInterrupt("A trace is written at its end, so nothing was written.") from None
-    summary = _summary(found, losses, settings, given, way)
+    summary = _summary(traced, found.losses, found.settings, given, way)
     directory.mkdir(parents=True, exist_ok=True)
-    save_figures({path: plot_trace(found, names) for path in pictures})
-    write_whole(_packed(found, names), directory / "trace.npz")
+    draw_trace(traced, names, pictures)
+    write_whole(_packed(traced, names), directory / "trace.npz")
     write_json(summary, directory / "trace.json")
     if given.json:
         sys.stdout.write(json.dumps(summary, indent=2) + "\n")
     elif not given.quiet:
         console = output()
-        console.print(_table(found, names))
+        console.print(_table(traced, names))
         console.print(
             "Share of the samples that a step pushes away from their label by more than 1e-12; exact and as published: "
             "theorem 2 with ε = 1 − h_T; vector: the actual outputs. Accuracy on the same samples, by their labels as "
@@ -129,21 +99,12 @@ def _check_places(paths: Sequence[Path]) -> None:
             raise InputError(f"{path.parent} cannot be written, since {above} is read-only; give another --out")
 
 
-def _trace(
-    job: Job, losses: Sequence[Loss], settings: EvolveSettings, given: TraceLosses, bar: Bar
-) -> tuple[Trace, Way]:
-    population, recipe = Loss.stack(losses), settings.recipe
-    way: Way | Literal["auto"] = settings.run.training
-    if way == "auto":
-        batches = recipe.total_steps(len(job.task.inputs))
-        way = choose_way(job.task, population, [given.seed] * len(losses), recipe, batches).way
-
-    def progress(share: float) -> None:
-        bar.show("training", share, line=f"training, {int(4 * share) * 25} %")
-
+def _trace(opened: Opened, given: TraceLosses, progress: Callable[[float], None]) -> tuple[Trace, Way]:
+    population, recipe, task = Loss.stack(opened.losses), opened.settings.recipe, opened.job.task
+    way = opened.way(population, [given.seed] * len(opened.losses), recipe.total_steps(len(task.inputs)))
     progress(0.0)
     samples = None if given.samples == "all" else given.samples
-    return trace(job.task, population, given.seed, recipe, way, samples, progress), way
+    return trace(task, population, given.seed, recipe, way, samples, progress), way
 
 
 def _packed(found: Trace, names: Sequence[str]) -> bytes:

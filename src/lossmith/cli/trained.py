@@ -2,69 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from importlib.metadata import version
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, TypeVar
 
-import torch
 import tyro
 
-from lossmith.analysis.trained import TrainedLoss, train_loss
-from lossmith.cli.arguments import OptionalFile, OptionalNumber, Switch, bracketed, parse, values_last
-from lossmith.cli.console import Bar, set_threads
-from lossmith.cli.flags import filled, flags, merged
+from lossmith.analysis.trained import TrainedLoss
+from lossmith.cli.arguments import OptionalFile, Switch, bracketed, values_last
+from lossmith.cli.console import Bar
+from lossmith.cli.flags import SettingsFlags, Shown, read
+from lossmith.cli.machine import Machine, MachineFlags
 from lossmith.errors import InputError
-from lossmith.losses import NAMES, Loss, cross_entropy, find_all, loss_file
-from lossmith.report.figures import checked_kind
-from lossmith.seeds import derive
-from lossmith.study import EvolveSettings
-from lossmith.study.comparison import settings_of
-from lossmith.study.evolve import Job
-from lossmith.training import Way, choose_way, repeated
+from lossmith.losses import NAMES
+from lossmith.report import check_picture
+from lossmith.study import EvolveSettings, RunSettings
+from lossmith.study.trained import Opened, settings_for
+from lossmith.training import Way
 
-PARTS = ("data", "model", "recipe", "run.training", "run.device")
+SHOWN: Shown = {EvolveSettings: ("data", "model", "recipe", "run"), RunSettings: ("training", "device")}
 NUMBERS = ("--hidden", "--milestones")
-if TYPE_CHECKING:
-    Settings = Any
-else:
-    Settings = Annotated[flags(EvolveSettings, PARTS), tyro.conf.OmitArgPrefixes, tyro.conf.arg(name="")]
 
 
 @dataclass(frozen=True)
-class Looking:
-    """Flags of a command that trains networks and looks at them on test data."""
+class Trained:
+    """Flags of a command that trains networks with some losses."""
 
     losses: Annotated[
         tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="LOSS ...", help_behavior_hint="")
     ] = ()
     """What is looked at."""
-    seeds: int = 10
-    """Networks trained with each loss; the same initial weights and batches for every loss."""
     seed: int = 0
     """Seed of initial weights, batches, and whatever is drawn at random."""
-    settings: Settings = field(default_factory=flags(EvolveSettings, PARTS))
-    threads: OptionalNumber = None
-    """Threads of PyTorch; without it, PyTorch's own choice."""
-    figure: OptionalFile = None
-    """Draw a picture, too: PNG, SVG or PDF by the ending."""
     quiet: Switch = False
     """Print nothing but errors."""
     json: Switch = False
     """Print the figures as JSON, and no progress."""
-
-
-Command = TypeVar("Command", bound=Looking)
+    settings: SettingsFlags = field(default_factory=EvolveSettings)
+    machine: MachineFlags = field(default_factory=Machine)
 
 
 @dataclass(frozen=True)
-class Opened:
-    """The data, network and losses of a command."""
+class Looking(Trained):
+    """Flags of a command that looks at networks on test data."""
 
-    job: Job
-    losses: list[Loss]
-    settings: EvolveSettings
+    seeds: int = 10
+    """Networks trained with each loss; the same initial weights and batches for every loss."""
+    figure: OptionalFile = None
+    """Draw a picture, too: PNG, SVG or PDF by the ending."""
+
+
+Command = TypeVar("Command", bound=Trained)
 
 
 def parsed(
@@ -84,72 +72,60 @@ def parsed(
         words: Flags of its own that take several words, and these words.
 
     Raises:
-        InputError: if there is no loss, two files disagree, or a number cannot be used.
+        InputError: if there is no loss, two files disagree, or a value cannot be used.
     """
     ordered = values_last([bracketed(word) for word in arguments], (*NUMBERS, *numbers), words)
-    first = parse(command, ordered, name)
-    if not first.losses:
-        raise InputError(f"no loss is given; name a loss file, λ, or one of {', '.join(NAMES)}")
-    base = base_settings(first.losses)
-    default = replace(command(), settings=filled(flags(EvolveSettings, PARTS), base.model_dump(mode="json")))
-    given = parse(command, ordered, name, default)
-    if given.seeds < 1:
-        raise InputError(f"--seeds is {given.seeds}; it must be at least 1")
-    if given.figure is not None:
-        checked_kind(given.figure)
-        if not given.figure.parent.is_dir():
-            raise InputError(f"{given.figure.parent} is no directory, so the picture has no place; make it first")
+    given = read(command, ordered, name, _begun, SHOWN)
+    if isinstance(given, Looking):
+        if given.seeds < 1:
+            raise InputError(f"--seeds is {given.seeds}; it must be at least 1")
+        if given.figure is not None:
+            check_picture(given.figure)
     return given
 
 
-def base_settings(texts: Sequence[str]) -> EvolveSettings:
-    """Settings that the best.json files among some losses were evolved with, or the defaults."""
-    known = settings_of([file for file in map(loss_file, texts) if file is not None])
-    return EvolveSettings() if known is None else known[0]
+def _begun(given: Trained) -> EvolveSettings:
+    if not given.losses:
+        raise InputError(f"no loss is given; name a loss file, λ, or one of {', '.join(NAMES)}")
+    return settings_for(given.losses)
 
 
-def opened(given: Looking) -> Opened:
+def opened(given: Trained) -> Opened:
     """The data, network and losses, all checked."""
-    settings = merged(base_settings(given.losses), given.settings)
-    set_threads(given.threads)
-    with Bar(quiet=given.quiet or given.json):
-        job = Job.open(settings)
-    return Opened(job, find_all(given.losses, job.classes), settings)
+    given.machine.prepare()
+    with bar(given):
+        return Opened.open(given.losses, given.settings)
 
 
-def trained(found: Opened, given: Looking, bar: Bar) -> tuple[list[TrainedLoss], Way]:
+def bar(given: Trained) -> Bar:
+    """The progress of a command."""
+    return Bar(quiet=given.quiet or given.json)
+
+
+def trained(found: Opened, given: Looking, shown: Bar) -> tuple[list[TrainedLoss], Way]:
     """The networks of each loss, and the way in which they were trained."""
-    job, settings = found.job, found.settings
-    seeds = [derive(given.seed, "networks", number) for number in range(given.seeds)]
-    chosen = settings.run.training
-    way: Way = "population" if chosen == "auto" else chosen
-    if chosen == "auto":
-        bar.show("measuring", 0.0, line="measuring which way of training is faster")
-        population = repeated(Loss.stack([cross_entropy()]), len(seeds))
-        batches = settings.recipe.total_steps(len(job.task.inputs)) * len(found.losses)
-        way = choose_way(job.task, population, seeds, settings.recipe, batches).way
-    trained_losses = []
-    for number, loss in enumerate(found.losses):
 
-        def progress(share: float, number: int = number) -> None:
-            done = (number + share) / len(found.losses)
-            bar.show("training", done, line=f"training, {int(4 * done) * 25} %")
+    def measuring(share: float) -> None:
+        shown.show("measuring", share, line="measuring which way of training is faster")
 
-        progress(0.0)
-        trained_losses.append(train_loss(job.task, loss.name, loss, seeds, settings.recipe, way, progress=progress))
-    return trained_losses, way
+    return found.train(given.seeds, given.seed, measuring, quarters(shown, "training"))
 
 
-def described(found: Opened, given: Looking, way: Way) -> dict[str, Any]:
-    """What stands behind the figures, for JSON."""
-    document = found.settings.model_dump(mode="json", include={"data": True, "model": True, "recipe": True})
-    document["data"]["source"] = Path(found.settings.data.source).name
-    return {
-        "settings": document,
-        "seed": given.seed,
-        "seeds": given.seeds,
-        "training": way,
-        "device": found.settings.run.device,
-        "versions": {"lossmith": version("lossmith"), "torch": torch.__version__},
-        "losses": [{"name": loss.name, "loss": loss.to_json()} for loss in found.losses],
-    }
+def quarters(
+    shown: Bar, phase: str, line: str | None = None, first: int = 0, count: int = 1
+) -> Callable[[float], None]:
+    """Shows the progress of a phase; where there is no terminal, a line for each quarter.
+
+    Args:
+        shown: Where.
+        phase: What the bar calls it.
+        line: What the line calls it, if otherwise.
+        first: How many equal parts of the phase are done already.
+        count: How many there are.
+    """
+
+    def progress(share: float) -> None:
+        done = (first + share) / count
+        shown.show(phase, done, line=f"{line or phase}, {int(4 * done) * 25} %")
+
+    return progress

@@ -25,6 +25,11 @@ from lossmith.training import Recipe, Way, available, choose_way, repeated
 
 Report = Callable[[str, float], None]
 LATER = ("crop", "flip", "cutout", "mixup", "cutmix", "flooding", "patience", "precision")
+REASONS = {
+    "data": "with other data or another split, test samples could have been in the search",
+    "model": "the loss is worth what it is worth for the network that it was evolved for",
+    "recipe": "the learning rate and the number of epochs are tuned for every loss, the rest is the search's recipe",
+}
 RIVAL = "label smoothing + MAE, searched"
 
 
@@ -62,7 +67,12 @@ def provenance(path: Path) -> dict[str, Any] | None:
     Raises:
         InputError: if the file cannot be read, or says it in a way that cannot be understood.
     """
-    found = read_json(path).get("provenance")
+    document = read_json(path)
+    if not isinstance(document, dict):
+        raise InputError(
+            f"{path} is not a loss file; take the best.json that lossmith evolve wrote, or save the loss again"
+        )
+    found = document.get("provenance")
     if found is None:
         return None
     if not isinstance(found, dict) or not isinstance(found.get("digest"), str) or "settings" not in found:
@@ -105,6 +115,26 @@ def conflicts(wanted: EvolveSettings, kept: EvolveSettings) -> list[tuple[str, A
         wanted.model_dump(mode="json", include=set(parts)), kept.model_dump(mode="json", include=set(parts))
     )
     return [change for change in changes if change[0] != "data.source"]
+
+
+def check_unchanged(wanted: EvolveSettings, kept: EvolveSettings, path: Path) -> None:
+    """See that flags change nothing that a comparison must not change.
+
+    Args:
+        wanted: The settings with the flags.
+        kept: Those of the loss.
+        path: Its file.
+
+    Raises:
+        InputError: if they do.
+    """
+    changes = conflicts(wanted, kept)
+    if changes:
+        key, given, stored = changes[0]
+        raise InputError(
+            f"{path} was evolved with {key} = {stored!r}, not {given!r}; leave that flag out: "
+            + REASONS[key.split(".")[0]]
+        )
 
 
 def compare_losses(

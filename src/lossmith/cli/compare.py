@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from lossmith.analysis import baselines
 from lossmith.cli.arguments import OptionalDirectory, Switch
 from lossmith.cli.console import CompareProgress
 from lossmith.cli.flags import SettingsFlags, Shown, read
 from lossmith.cli.machine import Machine, MachineFlags
 from lossmith.cli.tables import print_comparison
 from lossmith.errors import InputError
-from lossmith.losses import Loss, load
 from lossmith.report import draw_comparison
 from lossmith.study import CompareSettings, EvolveSettings, RunSettings, compare_losses
-from lossmith.study.comparison import RIVAL, check_unchanged, settings_of
+from lossmith.study.comparison import check_unchanged, named_losses, settings_of
 from lossmith.study.config import rechecked
 
 SHOWN: Shown = {EvolveSettings: ("data", "model", "recipe", "run"), RunSettings: ("training", "chunk", "device")}
@@ -45,8 +43,7 @@ class Compare:
     ] = ()
     """Loss files: best.json of a study, or written by lossmith.save."""
     out: OptionalDirectory = None
-    """Directory for the raw runs, comparison.json and figures/; without it, that of the first best.json, or for
-    another loss file NAME-comparison."""
+    """Directory for what is made; without it, that of the first best.json, or NAME-comparison for another loss file."""
     options: Options = field(default_factory=CompareSettings)
     settings: SettingsFlags = field(default_factory=EvolveSettings)
     machine: MachineFlags = field(default_factory=Machine)
@@ -61,7 +58,7 @@ class Compare:
 def run(arguments: Sequence[str]) -> None:
     """Run the command."""
     given = read(Compare, arguments, "compare", _begun, SHOWN)
-    losses, known, options = _losses(given.losses), settings_of(given.losses), rechecked(given.options)
+    losses, known, options = named_losses(given.losses), settings_of(given.losses), rechecked(given.options)
     if known:
         check_unchanged(given.settings, known[0], given.losses[0])
     given.machine.prepare()
@@ -91,10 +88,3 @@ def _begun(given: Compare) -> EvolveSettings:
         raise InputError("no loss is given; name a loss file, such as study/best.json")
     known = settings_of(given.losses)
     return known[0] if known else EvolveSettings()
-
-
-def _losses(paths: Sequence[Path]) -> dict[str, Loss]:
-    """Losses by the name that tables call them: their own, or their file's where it is taken, by a baseline too."""
-    loaded = [(path, load(path)) for path in paths]
-    names = [*(loss.name for _, loss in loaded), *(family.name for family in baselines()), RIVAL]
-    return {loss.name if names.count(loss.name) == 1 else str(path): loss for path, loss in loaded}

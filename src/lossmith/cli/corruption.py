@@ -4,9 +4,10 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import tyro
 from numpy.typing import NDArray
 from rich.table import Table
 
@@ -32,6 +33,7 @@ from lossmith.report import plot_corruption, save_figure
 from lossmith.study.evolve import Job
 from lossmith.study.trained import Opened
 
+Levels = Annotated[tuple[float, ...], tyro.conf.arg(metavar="FLOAT ...")]
 NUMBERS = ("--input-noise", "--weight-noise", "--silenced")
 TITLES = {
     INPUT: "Gaussian noise on the inputs, σ {unit}",
@@ -54,12 +56,11 @@ class Corruption(Looking):
     example:  lossmith corruption cross-entropy study/best.json --input-noise 0.1 0.2 --figure corruption.png
     """
 
-    input_noise: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3)
-    """Standard deviations of the noise on inputs: shares of the white pixel for images, of each feature's own standard
-    deviation for other data."""
-    weight_noise: tuple[float, ...] = (0.1, 0.25, 0.5, 1.0)
+    input_noise: Levels = (0.05, 0.1, 0.2, 0.3)
+    """Deviations of the noise on inputs: shares of the white pixel for images, of each feature's own for other data."""
+    weight_noise: Levels = (0.1, 0.25, 0.5, 1.0)
     """Lengths of the noise on each filter of the weights, as shares of the filter's own length."""
-    silenced: tuple[float, ...] = (0.1, 0.25, 0.5, 0.75)
+    silenced: Levels = (0.1, 0.25, 0.5, 0.75)
     """Shares of the units of each hidden layer."""
     draws: int = 3
     """How often each corruption is drawn at random."""

@@ -43,8 +43,7 @@ class Explain:
     figure: OptionalFile = None
     """Draw attraction, learning rule, loss and gradient to this file (.png, .svg or .pdf)."""
     figure3: OptionalFile = None
-    """Draw figure 3 to this file: attraction as published and exact, a panel for each loss; without a LOSS, the four
-    losses of the paper."""
+    """Draw figure 3 to this file: attraction as published and exact; without a LOSS, of the paper's four losses."""
     latex: Switch = False
     """Print LaTeX of the losses and their learning rules instead of the page."""
     json: Switch = False

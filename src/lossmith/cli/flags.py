@@ -114,6 +114,8 @@ def _field(model: type[BaseModel], name: str, default: Any) -> StructFieldSpec:
         kind = get_args(kind)[0]
         shown |= {"metavar": _metavar(kind), "help_behavior_hint": ""}
         kind = (type(get_args(kind)[0]) if get_origin(kind) is Literal else kind) | None
+    elif get_origin(kind) is tuple:
+        shown |= {"metavar": f"{_metavar(get_args(kind)[0])} ..."} | ({} if default else {"help_behavior_hint": ""})
     elif kind is bool:
         # Otherwise both forms: a study's own value becomes the default, and the same command goes on with it.
         shown |= {"help_behavior_hint": ""}
@@ -123,7 +125,7 @@ def _field(model: type[BaseModel], name: str, default: Any) -> StructFieldSpec:
 
 
 def _metavar(kind: Any) -> str:
-    """What stands for the value of an optional setting: its choices, or its type."""
+    """What stands for a value: its choices, or its type."""
     if get_origin(kind) is Literal:
         return f"{{{','.join(map(str, get_args(kind)))}}}"
     name: str = getattr(kind, "__origin__", kind).__name__

@@ -29,8 +29,7 @@ class Show:
     directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
     """Directory of the study."""
     pareto: OptionalDirectory = None
-    """Write the candidates that no other one beats in one recorded figure without losing in the other to this
-    directory, each as a loss file."""
+    """Write to this directory, as loss files, the candidates that no other one dominates in the recorded figures."""
     json: Switch = False
     """Print it as JSON."""
 

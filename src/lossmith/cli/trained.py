@@ -31,7 +31,7 @@ class Trained:
     losses: Annotated[
         tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="LOSS ...", help_behavior_hint="")
     ] = ()
-    """What is looked at."""
+    """What networks are trained with."""
     seed: int = 0
     """Seed of initial weights, batches, and whatever is drawn at random."""
     quiet: Switch = False

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from lossmith.analysis import Comparison, Family, Plan, baselines, compare, fixed
 from lossmith.data import Source, open_source
 from lossmith.errors import InputError
-from lossmith.losses import Loss, Term, cross_entropy
+from lossmith.losses import Loss, Term, cross_entropy, load
 from lossmith.losses.files import read_json, write_json
 from lossmith.search import ObjectiveSettings
 from lossmith.seeds import derive
@@ -135,6 +135,17 @@ def check_unchanged(wanted: EvolveSettings, kept: EvolveSettings, path: Path) ->
             f"{path} was evolved with {key} = {stored!r}, not {given!r}; leave that flag out: "
             + REASONS[key.split(".")[0]]
         )
+
+
+def named_losses(paths: Sequence[Path]) -> dict[str, Loss]:
+    """Losses by the name that tables call them: their own, or their file's where it is taken, by a baseline too.
+
+    Raises:
+        InputError: if one of the files holds no loss.
+    """
+    loaded = [(path, load(path)) for path in paths]
+    names = [*(loss.name for _, loss in loaded), *(family.name for family in baselines()), RIVAL]
+    return {loss.name if names.count(loss.name) == 1 else str(path): loss for path, loss in loaded}
 
 
 def compare_losses(

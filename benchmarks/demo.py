@@ -13,13 +13,12 @@ from pathlib import Path
 
 import torch
 
-from lossmith.cli.flags import settings_document
 from lossmith.data import DataSettings, open_source, search_parts
 from lossmith.nets import ModelSettings, network_factory
 from lossmith.search import residual
 from lossmith.seeds import generator
 from lossmith.study import EvolveSettings, evolve
-from lossmith.study.config import validated
+from lossmith.study.config import settings_document, validated
 from lossmith.training import Recipe, Task, train
 
 

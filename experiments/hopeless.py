@@ -24,10 +24,9 @@ import numpy as np
 import torch
 from scipy import stats
 
-from lossmith.cli.flags import settings_document
 from lossmith.losses.files import write_json, write_whole
 from lossmith.study import EvolveSettings, evolve
-from lossmith.study.config import validated
+from lossmith.study.config import settings_document, validated
 
 SPACES = (("residual", "exact"), ("taylor", "none"))
 

@@ -57,7 +57,6 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from lossmith.analysis import Axis
-from lossmith.cli.flags import settings_document
 from lossmith.data import open_source
 from lossmith.losses import Loss, Term, cross_entropy
 from lossmith.losses.files import read_json, write_json, write_whole
@@ -67,7 +66,7 @@ from lossmith.report import save_figure
 from lossmith.report.figures import EVOLVED, PLAIN, styled
 from lossmith.seeds import derive
 from lossmith.study import EvolveSettings, evolve
-from lossmith.study.config import validated, with_data, write_toml
+from lossmith.study.config import settings_document, validated, with_data, write_toml
 from lossmith.study.problem import Problem
 from lossmith.study.store import Store
 from lossmith.training import Recipe, accuracy, repeated, train

@@ -17,12 +17,10 @@ import torch
 from scipy import stats
 
 from lossmith.analysis import Comparison
-from lossmith.cli.evolve import draw
-from lossmith.cli.flags import settings_document
 from lossmith.metrics.statistics import welch
-from lossmith.report import plot_comparison, save_figure
+from lossmith.report import draw_comparison, draw_search
 from lossmith.study import CompareSettings, EvolveSettings, compare_losses, evolve
-from lossmith.study.config import validated
+from lossmith.study.config import settings_document, validated
 
 
 def one(file: Path, number: int, work: Path, target: Path, seeds: int) -> dict[str, Any]:
@@ -44,8 +42,8 @@ def one(file: Path, number: int, work: Path, target: Path, seeds: int) -> dict[s
     options = CompareSettings(seeds=seeds, comparison_seed=number)
     name = "evolved"
     comparison = compare_losses({name: outcome.loss}, settings, folder, options)
-    draw(folder, outcome, ("png",))
-    save_figure(plot_comparison(comparison), folder / "figures" / "comparison.png")
+    draw_search(folder)
+    draw_comparison(comparison, folder)
     target.mkdir(parents=True, exist_ok=True)
     for kept in ("study.toml", "best.json", "comparison.json"):
         shutil.copy(folder / kept, target / kept)

@@ -53,7 +53,6 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from lossmith.analysis.baselines import learning_rates
-from lossmith.cli.flags import settings_document
 from lossmith.data import open_source
 from lossmith.losses import Loss, cross_entropy
 from lossmith.losses.files import read_json, write_json, write_whole
@@ -62,7 +61,7 @@ from lossmith.report import save_figure
 from lossmith.report.figures import EVOLVED, OTHER, PLAIN, styled
 from lossmith.seeds import derive
 from lossmith.study import EvolveSettings, Result, Study
-from lossmith.study.config import validated, with_data, write_toml
+from lossmith.study.config import settings_document, validated, with_data, write_toml
 from lossmith.study.pareto import PRUNED
 from lossmith.study.problem import Problem
 from lossmith.study.store import Store

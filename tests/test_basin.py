@@ -431,7 +431,7 @@ class TestCommand:
     def test_diverged_and_unsettled_networks_are_told(
         self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        command = importlib.import_module("lossmith.cli.basin")
+        command = importlib.import_module("lossmith.analysis.looks")
 
         def measured(*arguments: object) -> Basin:
             found = basin(*arguments)  # type: ignore[arg-type]

@@ -340,7 +340,7 @@ class TestCommand:
             "damage.png",
         ):
             assert words in text
-        assert "damaging" in shown.err
+        assert "corrupting" in shown.err
         assert (tmp_path / "damage.png").read_bytes().startswith(b"\x89PNG")
 
     def test_json(self, capsys: pytest.CaptureFixture[str]) -> None:

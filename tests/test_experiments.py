@@ -15,14 +15,12 @@ from scipy import stats
 from torch import Tensor
 
 from lossmith.cli import main
-from lossmith.cli.evolve import _check_idle
-from lossmith.cli.flags import settings_document
 from lossmith.data.source import Source
 from lossmith.losses import Loss, cross_entropy, mse, polynomial
 from lossmith.metrics.statistics import welch
 from lossmith.nets import ModelSettings, check_network, network_factory
 from lossmith.study import EvolveSettings, Study
-from lossmith.study.config import read_toml, validated
+from lossmith.study.config import check_effect, read_toml, settings_document, validated
 from lossmith.study.problem import Problem
 from lossmith.training import Recipe, Task, repeated, train
 
@@ -136,10 +134,10 @@ class TestPaper:
 @pytest.mark.parametrize("path", [*PAPER, *SMALL], ids=named)
 class TestFiles:
     def test_no_setting_is_idle(self, path: Path) -> None:
-        _check_idle(settings_of(path))
+        check_effect(settings_of(path))
 
     def test_every_setting_is_one_that_acts(self, path: Path) -> None:
-        """What `_check_idle` does not ask: settings of a schedule, an optimiser or a network that is not there."""
+        """What `check_effect` does not ask: settings of a schedule, an optimiser or a network that is not there."""
         document = read_toml(path)
         recipe, model = document["recipe"], document["model"]
         assert recipe.get("schedule", "constant") == "step" or not {"milestones", "decay"} & recipe.keys()

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from numpy.testing import assert_allclose
 
+from lossmith import report
 from lossmith.analysis import Comparison, Pair, Row
 from lossmith.errors import InputError
 from lossmith.losses import Loss, baikal, cross_entropy, gce, mae, mnist, mse, taylor
@@ -23,6 +24,9 @@ from lossmith.report import (
     History,
     Shape,
     attraction_curve,
+    draw_explained,
+    draw_search,
+    latex_page,
     loss_shape,
     plot_comparison,
     plot_explanation,
@@ -32,8 +36,10 @@ from lossmith.report import (
     rule_curve,
     save_figure,
     search_history,
+    summarize,
 )
 from lossmith.report.figures import shown
+from lossmith.study import Study
 from lossmith.theory import attraction, sign_changes
 
 
@@ -43,6 +49,75 @@ def candidate(generation: int, fitness: float | None) -> dict[str, Any]:
 
 def finalist(name: str, mean: float | None) -> dict[str, Any]:
     return {"name": name, "mean": mean}
+
+
+class TestPackage:
+    def test_every_name_has_one_home(self) -> None:
+        names = [name for home in report.HOMES.values() for name in home]
+        assert sorted(names) == sorted(report.__all__)
+        for home, inside in report.HOMES.items():
+            for name in inside:
+                assert getattr(report, name).__module__ == f"lossmith.report.{home}"
+        with pytest.raises(AttributeError, match="no attribute 'plot_nothing'"):
+            getattr(report, "plot_nothing")  # noqa: B009
+
+    def test_text_does_not_load_what_draws(self) -> None:
+        code = (
+            "import sys; from lossmith.report import latex_page\n"
+            "print({'matplotlib', 'lossmith.study'} & set(sys.modules))\n"
+            "from lossmith.report import summarize; print({'matplotlib'} & set(sys.modules))\n"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert done.stdout == "set()\nset()\n"
+
+
+@pytest.fixture
+def going(tmp_path: Path) -> Path:
+    """A search of two generations of which one is stored."""
+    with Study(tmp_path / "study", 3, population=3, generations=2) as study:
+        for score in (0.5, 0.25, 0.75):
+            candidate = study.ask()
+            assert candidate is not None
+            study.tell(candidate, score)
+    return tmp_path / "study"
+
+
+class TestStudies:
+    """What is said and drawn of a study's directory."""
+
+    def test_a_summary(self, going: Path) -> None:
+        before = {path.name: path.read_bytes() for path in going.iterdir() if not path.name.startswith("study.db-")}
+        found = summarize(going)
+        assert (found["state"], found["best"], found["candidates"]) == ("in generation 2 of 2", 0.75, {"ok": 3})
+        assert (found["finalists"], found["winner"], found["comparison"], found["dropped"]) == ([], None, None, 0)
+        assert found["settings"]["search"]["population"] == 3
+        assert {path.name: path.read_bytes() for path in going.iterdir() if path.name in before} == before
+
+    def test_what_has_not_ended_is_not_drawn(self, going: Path, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="holds no study that has ended"):
+            draw_search(going)
+        with pytest.raises(InputError, match="holds no study"):
+            draw_search(tmp_path)
+        assert not (going / "figures").exists()
+
+    def test_figures_of_an_explanation(self, tmp_path: Path) -> None:
+        """Losses come number by number; without any, figure 3 has those of the paper."""
+        pairs = [(loss, n) for n in (2, 10) for loss in (mse(), baikal())]
+        page, figure3 = tmp_path / "a.png", tmp_path / "b.svg"
+        assert draw_explained(pairs, 2, page, figure3) == [page, figure3]
+        text = figure3.read_text()
+        assert "(b) Baikal" in text
+        assert "(c)" not in text
+        draw_explained([], 0, None, figure3, (10,))
+        assert "(d) Baikal" in figure3.read_text()
+        with pytest.raises(InputError, match="must end in"):
+            draw_explained(pairs, 2, tmp_path / "c.png", tmp_path / "d.gif")
+        assert not (tmp_path / "c.png").exists()
+
+    def test_latex(self) -> None:
+        text = latex_page([mse(), cross_entropy()])
+        assert [line for line in text.splitlines() if line.startswith("%")] == ["% MSE", "% cross-entropy"]
+        assert text.endswith("\n")
 
 
 class TestSearchHistory:

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from lossmith import InputError
 from lossmith.cli import main
-from lossmith.cli.show import summarize
 from lossmith.losses import GradientRule, load
+from lossmith.report import summarize
 from lossmith.search import build_space
 from lossmith.seeds import derive
 from lossmith.study import EvolveSettings, evolve

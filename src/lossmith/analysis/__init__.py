@@ -4,17 +4,23 @@ Drawing and storing them happens elsewhere.
 """
 
 from lossmith.analysis.baselines import Family, baselines, fixed, learning_rates
-from lossmith.analysis.basin import Basin, basin, check_slices
+from lossmith.analysis.basin import EIGENVALUE, WIDTHS, Basin, basin, check_slices
 from lossmith.analysis.comparison import compare
 from lossmith.analysis.corruption import (
+    INPUT,
+    KINDS,
+    WEIGHT,
     Corruption,
     check_corruption,
     corruption_document,
+    corruption_measure,
     corruptions_of,
     input_noise,
     silenced_units,
     weight_noise,
 )
+from lossmith.analysis.jobs import Part, each_loss, results_of
+from lossmith.analysis.looks import Attacking, Corrupting, Look, Walking
 from lossmith.analysis.masking import Masking
 from lossmith.analysis.objective import (
     MetricObjective,
@@ -26,30 +32,42 @@ from lossmith.analysis.objective import (
     figures,
     objective_name,
 )
-from lossmith.analysis.plans import AttackPlan
+from lossmith.analysis.plans import ATTACKS, OWN_ATTACKS, AttackPlan
 from lossmith.analysis.records import Chunks, Comparison, Pair, Plan, Row
 from lossmith.analysis.robustness import Robustness, attack_contrasts, attack_document, robustness
-from lossmith.analysis.silencing import hidden_layers
+from lossmith.analysis.silencing import SILENCED, hidden_layers
 from lossmith.analysis.trace import FORMS, Trace, trace
 from lossmith.analysis.trained import TrainedLoss, train_loss
 from lossmith.analysis.tuning import Axis, Chosen, Grid, Setting, Tuner, mean_score
 
 __all__ = [
+    "ATTACKS",
+    "EIGENVALUE",
     "FORMS",
+    "INPUT",
+    "KINDS",
+    "OWN_ATTACKS",
+    "SILENCED",
+    "WEIGHT",
+    "WIDTHS",
     "AttackPlan",
+    "Attacking",
     "Axis",
     "Basin",
     "Chosen",
     "Chunks",
     "Comparison",
+    "Corrupting",
     "Corruption",
     "Family",
     "Grid",
+    "Look",
     "Masking",
     "MetricObjective",
     "Objective",
     "ObjectiveSettings",
     "Pair",
+    "Part",
     "Plan",
     "Recording",
     "RobustAccuracy",
@@ -59,6 +77,7 @@ __all__ = [
     "Trace",
     "TrainedLoss",
     "Tuner",
+    "Walking",
     "Weighted",
     "attack_contrasts",
     "attack_document",
@@ -68,7 +87,9 @@ __all__ = [
     "check_slices",
     "compare",
     "corruption_document",
+    "corruption_measure",
     "corruptions_of",
+    "each_loss",
     "figures",
     "fixed",
     "hidden_layers",
@@ -76,6 +97,7 @@ __all__ = [
     "learning_rates",
     "mean_score",
     "objective_name",
+    "results_of",
     "robustness",
     "silenced_units",
     "trace",

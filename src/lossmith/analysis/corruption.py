@@ -52,7 +52,8 @@ class Corruption:
     def measures(self) -> dict[str, NDArray[np.float64]]:
         """What is tested, a number for each network: its draws averaged. At level 0 there is nothing to test."""
         means = self.accuracy.mean(2).T
-        return {measure(self.kind, level): mean for level, mean in zip(self.levels, means, strict=True) if level}
+        pairs = zip(self.levels, means, strict=True)
+        return {corruption_measure(self.kind, level): mean for level, mean in pairs if level}
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object, as of :func:`corruption_document` for one kind."""
@@ -65,7 +66,7 @@ class Corruption:
         return found
 
 
-def measure(kind: str, level: float) -> str:
+def corruption_measure(kind: str, level: float) -> str:
     """What tests call a level of a kind of damage."""
     return f"{kind} {level:g}"
 

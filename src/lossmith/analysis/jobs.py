@@ -8,7 +8,7 @@ from typing import Any
 
 from lossmith.analysis.records import Chunks
 from lossmith.losses import Loss
-from lossmith.training import Backend, Executor, Job, Recipe, Samples, Task, Trained, repeated
+from lossmith.training import Backend, Executor, Job, Recipe, Samples, Task, repeated
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,15 @@ def each_loss(
     seeds: Sequence[int],
     recipe: Recipe,
     backend: Backend,
-    measure: Callable[[Trained], Any],
+    measure: Callable[..., Any],
     monitor: Samples | None = None,
     stop: int | None = None,
+    measuring: float = 0.0,
 ) -> Job:
     """The job that trains each loss with each seed, the seeds of the first loss first."""
     population = repeated(Loss.stack(losses), len(seeds))
-    return Job(task, population, tuple(seeds) * len(losses), recipe, backend, measure, monitor=monitor, stop=stop)
+    all_seeds = tuple(seeds) * len(losses)
+    return Job(task, population, all_seeds, recipe, backend, measure, monitor=monitor, stop=stop, measuring=measuring)
 
 
 def results_of(

@@ -86,7 +86,9 @@ def perturbed_scores(networks: Networks, count: int, change: Change, inputs: Ten
     for places in torch.arange(total).split(members):
         network, perturbation = places // count, places % count
         changed = change(networks.select(network.tolist()), network, perturbation)
-        accuracy[places], cross_entropy[places] = scores(changed, batches(changed, inputs, targets))
+        # As an array: NumPy takes a tensor of one place for a number.
+        chunk = places.numpy()
+        accuracy[chunk], cross_entropy[chunk] = scores(changed, batches(changed, inputs, targets))
     return accuracy.reshape(-1, count), cross_entropy.reshape(-1, count)
 
 

@@ -10,8 +10,8 @@ from lossmith.attacks.library import ATTACKS as LIBRARY
 from lossmith.attacks.library import check_available
 from lossmith.errors import InputError
 
-OWN = ("fgsm", "pgd")
-ATTACKS = (*OWN, *LIBRARY)
+OWN_ATTACKS = ("fgsm", "pgd")
+ATTACKS = (*OWN_ATTACKS, *LIBRARY)
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class AttackPlan:
     """
 
     epsilons: tuple[float, ...] = (0.0, 0.05, 0.1)
-    attacks: tuple[str, ...] = OWN
+    attacks: tuple[str, ...] = OWN_ATTACKS
     steps: int = 20
     samples: int | None = None
     library_samples: int = 200

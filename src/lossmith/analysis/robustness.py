@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lossmith.analysis.adversarial import fgsm_correct, pgd_correct
 from lossmith.analysis.masking import Masking
-from lossmith.analysis.plans import OWN, AttackPlan
+from lossmith.analysis.plans import OWN_ATTACKS, AttackPlan
 from lossmith.analysis.trained import TrainedLoss
 from lossmith.attacks import GRADIENTS, floating
 from lossmith.attacks.library import ATTACKS as LIBRARY
@@ -242,7 +242,7 @@ def _masking(
 
     hits = right.sum().clamp(min=1)
     zeros = {name: float((part & right).sum() / hits) for name, part in zip(GRADIENTS, zero, strict=True)}
-    own = [f"{attack}-{gradient}" for attack in OWN for gradient in GRADIENTS]
+    own = [f"{attack}-{gradient}" for attack in OWN_ATTACKS for gradient in GRADIENTS]
     white_box = [after[name][place][:, few] for name in own if name in after]
     white_box += [after[name][place] for name in LIBRARY[:2] if name in after]
     only = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from lossmith.losses import Loss
 from lossmith.metrics import accuracy, finite, from_lists, to_lists
 from lossmith.seeds import generator
 from lossmith.theory import attraction, output_change
-from lossmith.training import Backend, Networks, Recipe, Task, Trainer
+from lossmith.training import Backend, Executor, Job, Local, Networks, Recipe, Task, Trained
 
 FORMS = ("exact", "published", "vector")
 ROUNDING = 1e-12
@@ -75,6 +76,11 @@ class Trace:
             for row, loss in enumerate(losses)
         ]
 
+    @property
+    def size(self) -> int:
+        """How many numbers it holds."""
+        return sum(getattr(self, one.name).size for one in fields(self))
+
     def to_json(self) -> dict[str, Any]:
         """Every strength, as nested lists; null where a network has diverged."""
         return {one.name: to_lists(getattr(self, one.name)) for one in fields(self)}
@@ -87,13 +93,14 @@ class Trace:
 
 
 def trace(
-    task: Task | Trainer,
+    task: Task,
     losses: Loss,
     seed: int,
     recipe: Recipe,
     backend: Backend | str = "population",
     samples: int | None = 500,
     progress: Callable[[float], None] | None = None,
+    executor: Executor | None = None,
 ) -> Trace:
     """Train one network for each loss, all from the same initial weights with the same batches, and watch samples.
 
@@ -107,38 +114,58 @@ def trace(
         backend: How they are run.
         samples: Training samples drawn in each epoch; None takes all of them every time.
         progress: Called after each epoch with the share of the work that is done.
+        executor: Runs the training; this process without it.
 
     Raises:
         InputError: if the targets are class probabilities, there is no sample to look at, the losses are made for
             another number of classes, or the backend cannot run the network.
     """
-    trainer = Trainer.of(task)
-    task = trainer.task
     if task.targets.is_floating_point():
         raise InputError("a trace follows each sample's one label; give class indices instead of probabilities")
     if samples is not None and samples < 1:
         raise InputError(f"a trace looks at 1 sample or more in each epoch, not {samples}")
     losses.check_classes(task.classes)
-    total = len(task.inputs)
-    length = -(-recipe.total_steps(total) // recipe.steps_per_epoch(total))
-    size = total if samples is None else min(samples, total)
-    chosen = torch.stack([_drawn(seed, epoch, total, size) for epoch in range(length + 1)])
-    found = {name: torch.full((len(losses), length + 1, size), torch.nan) for name in ("output", *FORMS)}
-    shares = torch.full((len(losses), length + 1), torch.nan, dtype=torch.float64)
+    backend = Backend.parse(backend) if isinstance(backend, str) else backend
+    watch = partial(_Watch, task, losses, seed, recipe, samples)
+    job = Job(task, losses, (seed,) * len(losses), recipe, backend, _nothing, watch=watch)
+    report = None if progress is None else (lambda _, share: progress(share))
+    (outcome,) = (executor or Local()).run([job], report)
+    found: Trace = outcome.watched
+    return found
 
-    def observe(members: list[int], epoch: int, networks: Networks) -> None:
-        rows = chosen[epoch].to(task.device)
-        targets = task.targets[rows]
-        logits = networks.logits(task.inputs[rows]).double()
+
+def _nothing(_: Trained) -> None:
+    """A trace measures nothing of the networks that a training ends with."""
+
+
+class _Watch:
+    """Looks at some training samples before the training and after each epoch."""
+
+    def __init__(self, task: Task, losses: Loss, seed: int, recipe: Recipe, samples: int | None) -> None:
+        self.task, self.losses = task, losses
+        total = len(task.inputs)
+        epochs = -(-recipe.total_steps(total) // recipe.steps_per_epoch(total)) + 1
+        size = total if samples is None else min(samples, total)
+        self.chosen = torch.stack([_drawn(seed, epoch, total, size) for epoch in range(epochs)])
+        self.found = {name: torch.full((len(losses), epochs, size), torch.nan) for name in ("output", *FORMS)}
+        self.accuracy = torch.full((len(losses), epochs), torch.nan, dtype=torch.float64)
+
+    def observe(self, members: list[int], epoch: int, networks: Networks) -> None:
+        """Look at the samples of an epoch."""
+        rows = self.chosen[epoch].to(self.task.device)
+        targets = self.task.targets[rows]
+        logits = networks.logits(self.task.inputs[rows]).double()
         right = accuracy(logits, targets).cpu()
         for place, (member, sound) in enumerate(zip(members, finite(logits).tolist(), strict=True)):
             if sound:
-                for name, values in _looked_at(losses[member], logits[place], targets).items():
-                    found[name][member, epoch] = values.float().cpu()
-                shares[member, epoch] = right[place]
+                for name, values in _looked_at(self.losses[member], logits[place], targets).items():
+                    self.found[name][member, epoch] = values.float().cpu()
+                self.accuracy[member, epoch] = right[place]
 
-    trainer.train(losses, [seed] * len(losses), recipe, backend, progress=progress, observe=observe)
-    return Trace(chosen.numpy(), **{name: values.numpy() for name, values in found.items()}, accuracy=shares.numpy())
+    def result(self) -> Trace:
+        """What was seen."""
+        found = {name: values.numpy() for name, values in self.found.items()}
+        return Trace(self.chosen.numpy(), **found, accuracy=self.accuracy.numpy())
 
 
 def _drawn(seed: int, epoch: int, total: int, size: int) -> Tensor:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
-import torch
 from torch import Tensor
 
 from lossmith.errors import InputError
 from lossmith.losses import Loss
-from lossmith.training import Backend, Networks, Recipe, Task, Trained, Trainer, repeated
+from lossmith.training import Backend, Executor, Job, Local, Networks, Recipe, Task, Trained, repeated
 
 Item = TypeVar("Item")
-CHUNK = 256
 
 
 @dataclass(frozen=True)
@@ -46,13 +45,14 @@ def batched(items: Sequence[Item], size: int) -> list[list[Item]]:
 
 
 def train_loss(
-    task: Task | Trainer,
+    task: Task,
     name: str,
     loss: Loss,
     seeds: Sequence[int],
     recipe: Recipe,
     backend: Backend | str = "population",
     progress: Callable[[float], None] | None = None,
+    executor: Executor | None = None,
 ) -> TrainedLoss:
     """Train one network with a loss for each seed.
 
@@ -61,15 +61,14 @@ def train_loss(
     """
     if not seeds:
         raise InputError("no network is asked for; give at least one seed")
-    trainer, parts = Trainer.of(task), list[Trained]()
-    for chunk in batched(seeds, CHUNK):
-        before, size = len(parts) * CHUNK / len(seeds), len(chunk) / len(seeds)
+    backend = Backend.parse(backend) if isinstance(backend, str) else backend
+    population = repeated(Loss.stack([loss]), len(seeds))
+    job = Job(task, population, tuple(seeds), recipe, backend, partial(_trained_loss, name, loss))
+    report = None if progress is None else (lambda _, share: progress(share))
+    (outcome,) = (executor or Local()).run([job], report)
+    found: TrainedLoss = outcome.result
+    return found
 
-        def within(share: float, before: float = before, size: float = size) -> None:
-            if progress is not None:
-                progress(before + size * share)
 
-        population = repeated(Loss.stack([loss]), len(chunk))
-        parts.append(trainer.train(population, chunk, recipe, backend, progress=within))
-    networks = Networks.gather([part.networks for part in parts], list(range(len(seeds))))
-    return TrainedLoss(name, loss, networks, torch.cat([part.diverged for part in parts]))
+def _trained_loss(name: str, loss: Loss, trained: Trained) -> TrainedLoss:
+    return TrainedLoss(name, loss, trained.networks, trained.diverged)

@@ -1,8 +1,10 @@
 """The command line."""
 
+import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from io import TextIOWrapper
 
@@ -18,11 +20,7 @@ COMMANDS = {
     "basin": "train with some losses and look at the width of the minima they end in",
     "show": "say where a study stands",
 }
-
-
-COMMANDS_OF_0_1 = {"damage": "corruption"}
-TRAINING = "--training"
-FLAGS_OF_0_1 = {"--white": "--max-pixel", "--hopeless": "--prune-at", "--front": "--pareto"}
+LOG = logging.getLogger("lossmith")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -31,8 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # What a terminal or a pipe of another encoding cannot show becomes "?", and is no error.
         if isinstance(stream, TextIOWrapper) and "utf" not in stream.encoding.lower():
             stream.reconfigure(errors="replace")
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = _run(list(sys.argv[1:] if arguments is None else arguments))
+        with _notes(quiet="--quiet" in given or "--json" in given):
+            code = _run(given)
         sys.stdout.flush()
     except InputError as error:
         _fail(str(error))
@@ -49,7 +49,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(given: list[str]) -> int:
-    given = [_modern(word, COMMANDS_OF_0_1) for word in given[:1]] + given[1:]
     if not given or given[0] in ("-h", "--help"):
         sys.stdout.write(_overview())
         return 0 if given else 2
@@ -57,37 +56,35 @@ def _run(given: list[str]) -> int:
         from importlib.metadata import version
 
         sys.stdout.write(f"lossmith {version('lossmith')}\n")
-    elif given[0] in COMMANDS:
-        given = _modern_training([given[0], *(_modern(word, FLAGS_OF_0_1) for word in given[1:])])
-        import_module(f"lossmith.cli.{given[0]}").run(given[1:])
     else:
-        commands = ", ".join(COMMANDS)
-        raise InputError(f"there is no command {given[0]!r}; the commands are {commands} (see lossmith --help)")
+        import_module(f"lossmith.cli.{_known(given[0])}").run(given[1:])
     return 0
 
 
-def _modern(word: str, names: Mapping[str, str]) -> str:
-    """A word under today's name, told once where it was an older one."""
-    name, equals, value = word.partition("=")
-    if name not in names:
-        return word
-    sys.stderr.write(f"lossmith: {name} is called {names[name]} now\n")
-    return names[name] + equals + value
+def _known(name: str) -> str:
+    """A command under today's name."""
+    if name in COMMANDS:
+        return name
+    # What knows older names loads much that the commands of today may not need.
+    from lossmith.study.legacy import COMMANDS as OLD
+
+    if name not in OLD:
+        commands = ", ".join(COMMANDS)
+        raise InputError(f"there is no command {name!r}; the commands are {commands} (see lossmith --help)")
+    LOG.warning("%s is called %s now", name, OLD[name])
+    return OLD[name]
 
 
-def _modern_training(words: list[str]) -> list[str]:
-    """The words with the values of ``--training`` under today's names, told where they were older ones."""
-    joined = [word for word in words if word.startswith(f"{TRAINING}=")]
-    if TRAINING not in words and not joined:
-        return words
-    from lossmith.training import OLD_NAMES
-
-    after = [before == TRAINING for before in ["", *words]]
-    parted = [(TRAINING + "=", word.partition("=")[2]) if word in joined else ("", word) for word in words]
-    return [
-        start + _modern(value, OLD_NAMES) if start or follows else word
-        for word, (start, value), follows in zip(words, parted, after, strict=False)
-    ]
+@contextmanager
+def _notes(quiet: bool) -> Iterator[None]:
+    """What the package logs is told on standard error, unless nothing but errors is wanted there."""
+    handler = logging.NullHandler() if quiet else logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("lossmith: %(message)s"))
+    LOG.addHandler(handler)
+    try:
+        yield
+    finally:
+        LOG.removeHandler(handler)
 
 
 def _fail(sentence: str) -> None:

@@ -1,26 +1,59 @@
 """The arguments of a command: how flags are typed and parsed; light, for commands that answer at once."""
 
+import inspect
+import shutil
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 import tyro
+from tyro.constructors import ConstructorRegistry
 
 Command = TypeVar("Command")
+LONGEST_LINE = 100
 OptionalDirectory = Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")]
 OptionalFile = Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")]
 OptionalNumber = Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")]
 Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(help_behavior_hint="")]
 
 
-def parse(command: type[Command], arguments: Sequence[str], name: str, default: Command | None = None) -> Command:
-    """The command of some arguments; wrong ones end the process with exit code 2, ``--help`` with 0."""
+def parse(
+    command: type[Command],
+    arguments: Sequence[str],
+    name: str,
+    default: Command | None = None,
+    rules: ConstructorRegistry | None = None,
+) -> Command:
+    """The command of some arguments; wrong ones end the process with exit code 2, ``--help`` with 0.
+
+    Args:
+        command: A dataclass with a field for each flag.
+        arguments: What was typed.
+        name: What the command is called.
+        default: What flags are by default, if not as the dataclass says.
+        rules: How tyro makes fields of a kind that it does not know.
+    """
     return tyro.cli(
         command,
         args=list(arguments),
         prog=f"lossmith {name}",
+        description=wrapped(inspect.getdoc(command) or "", min(LONGEST_LINE, shutil.get_terminal_size().columns)),
         default=tyro.MISSING_NONPROP if default is None else default,
+        registry=rules,
     )
+
+
+def wrapped(text: str, width: int) -> str:
+    """Paragraphs in lines of some width; all but their first are indented, since tyro joins lines that are not.
+
+    Args:
+        text: Paragraphs.
+        width: Of a line; an example, which somebody will copy, is never broken.
+    """
+    paragraphs = [" ".join(paragraph.split("\n")) for paragraph in text.split("\n\n")]
+    wrapper = textwrap.TextWrapper(width, subsequent_indent="  ", break_on_hyphens=False)
+    return "\n\n".join(one if one.startswith("example:") else wrapper.fill(one) for one in paragraphs)
 
 
 def values_last(

@@ -9,13 +9,21 @@ from typing import Annotated
 import tyro
 from rich.table import Table
 
-from lossmith.analysis import AttackPlan, Masking, Robustness, attack_contrasts, attack_document, robustness
-from lossmith.analysis.plans import ATTACKS, OWN
+from lossmith.analysis import (
+    ATTACKS,
+    OWN_ATTACKS,
+    Attacking,
+    AttackPlan,
+    Masking,
+    Robustness,
+    attack_contrasts,
+    attack_document,
+)
 from lossmith.attacks.library import check_attack
 from lossmith.cli.arguments import OptionalNumber
-from lossmith.cli.console import Bar, output
+from lossmith.cli.console import output
 from lossmith.cli.formatting import spread_text, tests_text
-from lossmith.cli.trained import Looking, described, opened, parsed, trained
+from lossmith.cli.trained import Looking, looked_at, opened, parsed
 from lossmith.data import find_max_pixel
 from lossmith.errors import InputError
 from lossmith.metrics.statistics import Contrast
@@ -39,7 +47,7 @@ class Attack(Looking):
 
     epsilon: Annotated[tuple[float, ...], tyro.conf.arg(metavar="FLOAT ...")] = (0.0, 0.05, 0.1)
     """Strengths of the attack, as shares of the range of pixels."""
-    attacks: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...")] = OWN
+    attacks: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...")] = OWN_ATTACKS
     """Which attacks: some of fgsm, pgd, apgd-ce, apgd-dlr, square, or autoattack (the last three)."""
     pgd_steps: int = 20
     """Steps of pgd."""
@@ -57,28 +65,17 @@ def run(arguments: Sequence[str]) -> None:
     """Run the command."""
     given = parsed(Attack, arguments, "attack", ("--epsilon",), {"--attacks": (*ATTACKS, "autoattack")})
     plan = _plan(given)
-    found = opened(given)
-    max_pixel = find_max_pixel(found.job.source, found.settings.data)
-    for name in plan.library:
-        check_attack(name, found.job.task.inputs, found.job.classes)
-    try:
-        with Bar(quiet=given.quiet or given.json) as bar:
-            trained_losses, backend = trained(found, given, bar)
-            inputs, targets = found.job.test()
-            results = []
-            for number, trained_loss in enumerate(trained_losses):
-
-                def progress(share: float, number: int = number) -> None:
-                    done = (number + share) / len(trained_losses)
-                    bar.show("attacking", done, line=f"attacking, {int(4 * done) * 25} %")
-
-                results.append(robustness(trained_loss, inputs, targets, max_pixel, plan, progress))
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("The figures are printed at the end, so nothing was written.") from None
+    with opened(given) as found:
+        max_pixel = find_max_pixel(found.problem.source, found.settings.data)
+        for name in plan.library:
+            check_attack(name, found.problem.task.inputs, found.problem.classes)
+        look = Attacking(*found.problem.test(), max_pixel, plan)
+        results, backend = looked_at(found, given, "attack", look, "training and attacking")
     if given.figure is not None:
         save_figure(plot_attacks(results), given.figure)
     if given.json:
-        document = {**described(found, given, backend), **attack_document(results, plan), "max_pixel": max_pixel}
+        behind = found.described(given.seeds, given.seed, backend)
+        document = {**behind, **attack_document(results, plan), "max_pixel": max_pixel}
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
     elif not given.quiet:
         _print(results, plan)

@@ -8,16 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from rich.table import Table
 
+from lossmith.analysis import EIGENVALUE, WIDTHS, Walking, check_slices
 from lossmith.analysis import Basin as Slices
-from lossmith.analysis import basin, check_slices
-from lossmith.analysis.basin import EIGENVALUE, WIDTHS
-from lossmith.cli.console import Bar, output
+from lossmith.cli.console import output
 from lossmith.cli.formatting import networks_text, p_text, spread_text, tests_text
-from lossmith.cli.trained import Looking, described, opened, parsed, trained
+from lossmith.cli.trained import Looking, looked_at, opened, parsed
 from lossmith.metrics import to_lists
 from lossmith.metrics.statistics import Contrast, contrasts_with_first
-from lossmith.report import save_figure
-from lossmith.report.minima import plot_basin
+from lossmith.report import plot_basin, save_figure
 
 
 @dataclass(frozen=True)
@@ -46,36 +44,17 @@ def run(arguments: Sequence[str]) -> None:
     """Run the command."""
     given = parsed(Basin, arguments, "basin")
     check_slices(given.directions, given.points, given.hessian_samples)
-    found = opened(given)
+    with opened(given) as found:
+        inputs, targets = found.problem.test()
+        look = Walking(inputs, targets, given.directions, given.points, given.seed, given.hessian_samples)
+        results, backend = looked_at(found, given, "basin", look, "training and walking away from the networks")
     names = [loss.name for loss in found.losses]
-    with Bar(quiet=given.quiet or given.json) as bar:
-        trained_losses, backend = trained(found, given, bar)
-        inputs, targets = found.job.test()
-        results = []
-        for number, trained_loss in enumerate(trained_losses):
-
-            def progress(share: float, number: int = number) -> None:
-                done = (number + share) / len(trained_losses)
-                bar.show("walking", done, line=f"walking away from the networks, {int(4 * done) * 25} %")
-
-            results.append(
-                basin(
-                    trained_loss,
-                    inputs,
-                    targets,
-                    given.directions,
-                    given.points,
-                    given.seed,
-                    given.hessian_samples,
-                    progress,
-                )
-            )
     contrasts = contrasts_with_first([one.measures() for one in results], lower={EIGENVALUE})
     if given.figure is not None:
         save_figure(plot_basin(results, names), given.figure)
     if given.json:
         document = {
-            **described(found, given, backend),
+            **found.described(given.seeds, given.seed, backend),
             "directions": given.directions,
             "hessian_samples": min(given.hessian_samples, len(targets)),
             "samples": len(targets),

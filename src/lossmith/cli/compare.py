@@ -5,34 +5,26 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from lossmith.analysis import baselines
-from lossmith.cli.arguments import OptionalDirectory, OptionalNumber, Switch, parse
-from lossmith.cli.console import CompareProgress, set_threads
-from lossmith.cli.flags import document_of, filled, flags, merged
+from lossmith.cli.arguments import OptionalDirectory, Switch
+from lossmith.cli.console import CompareProgress
+from lossmith.cli.flags import SettingsFlags, Shown, read
+from lossmith.cli.machine import Machine, MachineFlags
 from lossmith.cli.tables import print_comparison
 from lossmith.errors import InputError
-from lossmith.losses import Loss, load
-from lossmith.report import plot_comparison, save_figure
-from lossmith.study import CompareSettings, EvolveSettings, compare_losses
-from lossmith.study.comparison import RIVAL, conflicts, settings_of
-from lossmith.study.config import validated
+from lossmith.report import draw_comparison
+from lossmith.study import CompareSettings, EvolveSettings, RunSettings, compare_losses
+from lossmith.study.comparison import check_unchanged, named_losses, settings_of
+from lossmith.study.config import rechecked
 
-REASONS = {
-    "data": "with other data or another split, test samples could have been in the search",
-    "model": "the loss is worth what it is worth for the network that it was evolved for",
-    "recipe": "the learning rate and the number of epochs are tuned for every loss, the rest is the search's recipe",
-}
-PARTS = ("data", "model", "recipe", "run.training", "run.chunk", "run.device")
+SHOWN: Shown = {EvolveSettings: ("data", "model", "recipe", "run"), RunSettings: ("training", "chunk", "device")}
 if TYPE_CHECKING:
-    Settings = Any
-    Options = Any
+    Options = CompareSettings
 else:
-    Settings = Annotated[flags(EvolveSettings, PARTS), tyro.conf.OmitArgPrefixes, tyro.conf.arg(name="")]
-    Options = Annotated[flags(CompareSettings), tyro.conf.OmitArgPrefixes, tyro.conf.arg(name="comparison")]
+    Options = Annotated[CompareSettings, tyro.conf.OmitArgPrefixes, tyro.conf.arg(name="comparison")]
 
 
 @dataclass(frozen=True)
@@ -51,12 +43,10 @@ class Compare:
     ] = ()
     """Loss files: best.json of a study, or written by lossmith.save."""
     out: OptionalDirectory = None
-    """Directory for the raw runs, comparison.json and figures/; without it, the directory of the first best.json, or
-    NAME-comparison for another loss file."""
-    options: Options = field(default_factory=flags(CompareSettings))
-    settings: Settings = field(default_factory=flags(EvolveSettings, PARTS))
-    threads: OptionalNumber = None
-    """Threads of PyTorch; without it, PyTorch's own choice."""
+    """Directory for what is made; without it, that of the first best.json, or NAME-comparison for another loss file."""
+    options: Options = field(default_factory=CompareSettings)
+    settings: SettingsFlags = field(default_factory=EvolveSettings)
+    machine: MachineFlags = field(default_factory=Machine)
     svg: Switch = False
     """Draw the picture as SVG, too."""
     quiet: Switch = False
@@ -67,49 +57,40 @@ class Compare:
 
 def run(arguments: Sequence[str]) -> None:
     """Run the command."""
-    first = parse(Compare, arguments, "compare")
-    if not first.losses:
-        raise InputError("no loss is given; name a loss file, such as study/best.json")
-    losses = _losses(first.losses)
-    known = settings_of(first.losses)
-    base = known[0] if known else EvolveSettings()
-    default = Compare(settings=filled(flags(EvolveSettings, PARTS), base.model_dump(mode="json")))
-    given = parse(Compare, arguments, "compare", default)
-    settings = merged(base, given.settings)
-    options = validated(CompareSettings, document_of(given.options), None)
-    changes = conflicts(settings, base) if known else []
-    if changes:
-        key, wanted, stored = changes[0]
-        raise InputError(
-            f"{first.losses[0]} was evolved with {key} = {stored!r}, not {wanted!r}; leave that flag out: "
-            + REASONS[key.split(".")[0]]
-        )
-    set_threads(given.threads)
-    directory = given.out or (first.losses[0].parent if known else Path(f"{first.losses[0].stem}-comparison"))
+    given = read(Compare, arguments, "compare", _begun, SHOWN)
+    losses, known, options = named_losses(given.losses), settings_of(given.losses), rechecked(given.options)
+    if known:
+        check_unchanged(given.settings, known[0], given.losses[0])
+    given.machine.prepare()
+    directory = given.out or (given.losses[0].parent if known else Path(f"{given.losses[0].stem}-comparison"))
     try:
-        with CompareProgress(quiet=given.quiet or given.json) as progress:
+        with CompareProgress(quiet=given.quiet or given.json) as progress, given.machine.open() as executor:
             comparison = compare_losses(
-                losses, settings, directory, options, digest=known[1] if known else None, report=progress.report
+                losses,
+                given.settings,
+                directory,
+                options,
+                digest=known[1] if known else None,
+                executor=executor,
+                report=progress.report,
             )
     except KeyboardInterrupt:
         raise KeyboardInterrupt("What is stored is kept; go on with the same command") from None
-    pictures = [directory / "figures" / f"comparison.{kind}" for kind in (("png", "svg") if given.svg else ("png",))]
-    for path in pictures:
-        save_figure(plot_comparison(comparison), path)
+    pictures = draw_comparison(comparison, directory, ("png", "svg") if given.svg else ("png",))
     if given.json:
         sys.stdout.write(json.dumps(comparison.to_json(), indent=2) + "\n")
     elif not given.quiet:
-        print_comparison(comparison, settings.data.label_noise)
+        print_comparison(comparison, given.settings.data.label_noise)
         if not known:
             sys.stdout.write(
-                f"\nNote:      {first.losses[0]} does not say what it was evolved on; see to it that no test sample "
+                f"\nNote:      {given.losses[0]} does not say what it was evolved on; see to it that no test sample "
                 "was in its search\n"
             )
         sys.stdout.write(f"\nRaw runs:  {directory / 'comparison.json'}\nPicture:   {pictures[0]}\n")
 
 
-def _losses(paths: Sequence[Path]) -> dict[str, Loss]:
-    """Losses by the name that tables call them: their own, or their file's where it is taken, by a baseline too."""
-    loaded = [(path, load(path)) for path in paths]
-    names = [*(loss.name for _, loss in loaded), *(family.name for family in baselines()), RIVAL]
-    return {loss.name if names.count(loss.name) == 1 else str(path): loss for path, loss in loaded}
+def _begun(given: Compare) -> EvolveSettings:
+    if not given.losses:
+        raise InputError("no loss is given; name a loss file, such as study/best.json")
+    known = settings_of(given.losses)
+    return known[0] if known else EvolveSettings()

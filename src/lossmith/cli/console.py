@@ -6,12 +6,9 @@ import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Self
 
-import torch
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
-
-from lossmith.errors import InputError
 
 if TYPE_CHECKING:
     from lossmith.study import Progress as Standing
@@ -30,18 +27,6 @@ def output() -> Console:
     """The console for results."""
     console = Console(highlight=False, markup=False)
     return console if console.is_terminal else Console(highlight=False, markup=False, width=WIDTH)
-
-
-def set_threads(threads: int | None) -> None:
-    """Let PyTorch use so many threads.
-
-    Raises:
-        InputError: if the number is below 1.
-    """
-    if threads is not None:
-        if threads < 1:
-            raise InputError(f"--threads is {threads}; it must be at least 1")
-        torch.set_num_threads(threads)
 
 
 class _Lines(Progress):
@@ -86,13 +71,14 @@ class Bar:
             transient=True,
         )
         self._log, self._level = _Log(self.console), LOG.level
+        self._before: list[logging.Handler] = []
         self._tasks: dict[str, TaskID] = {}
         self._said = ""
 
     def __enter__(self) -> Self:
         """Begin to draw."""
-        self._level = LOG.level
-        LOG.addHandler(self._log)
+        # What is told without a bar would be written into it.
+        self._level, self._before, LOG.handlers = LOG.level, LOG.handlers, [self._log]
         LOG.setLevel(logging.INFO)
         self._progress.start()
         return self
@@ -101,7 +87,7 @@ class Bar:
         """Stop drawing."""
         self._progress.stop()
         LOG.setLevel(self._level)
-        LOG.removeHandler(self._log)
+        LOG.handlers = self._before
 
     def show(self, phase: str, done: float, text: str = "", line: str = "") -> None:
         """Show a phase and its share that is done; ``line`` is printed where there is no terminal, if it is new."""

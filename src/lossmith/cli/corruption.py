@@ -4,32 +4,34 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+import tyro
 from rich.table import Table
 
-from lossmith.analysis import Corruption as Corrupted
 from lossmith.analysis import (
-    TrainedLoss,
+    INPUT,
+    SILENCED,
+    WEIGHT,
+    Corrupting,
     check_corruption,
     corruption_document,
+    corruption_measure,
     hidden_layers,
-    input_noise,
-    silenced_units,
-    weight_noise,
 )
-from lossmith.analysis.corruption import INPUT, WEIGHT, measure
-from lossmith.analysis.silencing import SILENCED
-from lossmith.cli.console import Bar, output
+from lossmith.analysis import Corruption as Corrupted
+from lossmith.cli.console import output
 from lossmith.cli.formatting import networks_text, p_text, spread_text, tests_text
-from lossmith.cli.trained import Looking, Opened, described, opened, parsed, trained
+from lossmith.cli.trained import Looking, looked_at, opened, parsed
 from lossmith.data import find_max_pixel
 from lossmith.errors import InputError
 from lossmith.metrics.statistics import Contrast, contrasts_with_first
-from lossmith.report import save_figure
-from lossmith.report.minima import plot_corruption
+from lossmith.report import plot_corruption, save_figure
+from lossmith.study.analyses import Analysis
 from lossmith.study.problem import Problem
 
+Levels = Annotated[tuple[float, ...], tyro.conf.arg(metavar="FLOAT ...")]
 NUMBERS = ("--input-noise", "--weight-noise", "--silenced")
 TITLES = {
     INPUT: "Gaussian noise on the inputs, σ {unit}",
@@ -52,12 +54,11 @@ class Corruption(Looking):
     example:  lossmith corruption cross-entropy study/best.json --input-noise 0.1 0.2 --figure corruption.png
     """
 
-    input_noise: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3)
-    """Standard deviations of the noise on inputs: shares of the white pixel for images, of each feature's own standard
-    deviation for other data."""
-    weight_noise: tuple[float, ...] = (0.1, 0.25, 0.5, 1.0)
+    input_noise: Levels = (0.05, 0.1, 0.2, 0.3)
+    """Deviations of the noise on inputs: shares of the white pixel for images, of each feature's own for other data."""
+    weight_noise: Levels = (0.1, 0.25, 0.5, 1.0)
     """Lengths of the noise on each filter of the weights, as shares of the filter's own length."""
-    silenced: tuple[float, ...] = (0.1, 0.25, 0.5, 0.75)
+    silenced: Levels = (0.1, 0.25, 0.5, 0.75)
     """Shares of the units of each hidden layer."""
     draws: int = 3
     """How often each corruption is drawn at random."""
@@ -71,32 +72,30 @@ def run(arguments: Sequence[str]) -> None:
         check_corruption(kind, values, given.draws)
         if len({f"{level:g}" for level in values}) < len(values):
             raise InputError(f"a level of {kind} is given twice, to six digits; leave one out")
-    found = opened(given)
+    with opened(given) as found:
+        problem = found.problem
+        hidden = bool(hidden_layers(problem.task.build(given.seed), problem.task.inputs[:2]))
+        wanted = {kind: values for kind, values in levels.items() if values and (hidden or kind != SILENCED)}
+        if not wanted:
+            raise InputError(
+                "no corruption is given that this network can take; give levels of --input-noise, for example"
+            )
+        inputs, targets = problem.test()
+        max_pixel, reference = problem.task.max_pixel, problem.task.inputs
+        look = Corrupting(inputs, targets, wanted, given.draws, given.seed, max_pixel, reference)
+        results, backend = looked_at(found, given, "corruption", look, "training and corrupting")
     names = [loss.name for loss in found.losses]
-    hidden = bool(hidden_layers(found.job.task.build(given.seed), found.job.task.inputs[:2]))
-    kinds = [kind for kind, values in levels.items() if values and (hidden or kind != SILENCED)]
-    if not kinds:
-        raise InputError("no corruption is given that this network can take; give levels of --input-noise, for example")
-    with Bar(quiet=given.quiet or given.json) as bar:
-        trained_losses, backend = trained(found, given, bar)
-        results: list[list[Corrupted]] = []
-        for number, trained_loss in enumerate(trained_losses):
-            results.append([])
-            for place, kind in enumerate(kinds):
-                done = (number + place / len(kinds)) / len(trained_losses)
-                bar.show("damaging", done, line=f"damaging the networks, {int(4 * done) * 25} %")
-                results[-1].append(_corrupted(kind, trained_loss, found.job, levels[kind], given))
     contrasts = contrasts_with_first(
         [{key: mean for one in kinds_of_loss for key, mean in one.measures().items()} for kinds_of_loss in results]
     )
-    unit = _unit(found.job)
+    unit = _unit(found.problem)
     if given.figure is not None:
         save_figure(plot_corruption(results, names, unit), given.figure)
     reason = _why_features(found)
     unmeasured = "" if hidden else "Silenced units are not measured, since the network has no hidden layer."
     if given.json:
         document = {
-            **described(found, given, backend),
+            **found.described(given.seeds, given.seed, backend),
             "draws": given.draws,
             "input_noise_unit": unit,
             "results": [{"name": name, **corruption_document(one)} for name, one in zip(names, results, strict=True)],
@@ -106,7 +105,7 @@ def run(arguments: Sequence[str]) -> None:
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
     elif not given.quiet:
         console = output()
-        for number in range(len(kinds)):
+        for number in range(len(wanted)):
             console.print(_table([one[number] for one in results], names, contrasts, unit))
         tests = tests_text(contrasts, names, "more accurate", "draws").replace("this table", "this command")
         console.print(
@@ -117,23 +116,12 @@ def run(arguments: Sequence[str]) -> None:
             console.print(f"Picture: {given.figure}", soft_wrap=True)
 
 
-def _corrupted(
-    kind: str, trained_loss: TrainedLoss, job: Problem, levels: Sequence[float], given: Corruption
-) -> Corrupted:
-    inputs, targets = job.test()
-    if kind == INPUT:
-        max_pixel, reference = job.task.max_pixel, job.task.inputs
-        return input_noise(trained_loss, inputs, targets, levels, given.draws, given.seed, max_pixel, reference)
-    corrupt = weight_noise if kind == WEIGHT else silenced_units
-    return corrupt(trained_loss, inputs, targets, levels, given.draws, given.seed)
-
-
-def _why_features(found: Opened) -> str:
+def _why_features(found: Analysis) -> str:
     """Why noise on images is not measured in white pixels, if it is not."""
-    if found.job.task.max_pixel is not None or len(found.job.source.input_shape) != 3:
+    if found.problem.task.max_pixel is not None or len(found.problem.source.input_shape) != 3:
         return ""
     try:
-        find_max_pixel(found.job.source, found.settings.data)
+        find_max_pixel(found.problem.source, found.settings.data)
     except InputError as error:
         return f"The noise is in each feature's standard deviation, since {error}."
     return ""
@@ -154,7 +142,7 @@ def _table(corruptions: Sequence[Corrupted], names: Sequence[str], contrasts: Se
     for place, (name, corruption) in enumerate(zip(names, corruptions, strict=True)):
         values = [corruption.clean, *corruption.accuracy.mean(2).T]
         table.add_row(name, networks_text(np.isnan(corruption.clean)), *(spread_text(one, 1, 100) for one in values))
-        tests = [p_text(contrasts, place, measure(kind, level)) for level in levels]
+        tests = [p_text(contrasts, place, corruption_measure(kind, level)) for level in levels]
         if any(tests):
             table.add_row("", "", "p", *tests)
         table.add_section()

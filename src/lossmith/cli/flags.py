@@ -1,121 +1,141 @@
-"""Flags made from settings: same names, defaults and help, checked by the settings themselves."""
+"""Flags of settings: tyro reads them into the settings' own models, which check all of them afterwards."""
 
-import dataclasses
-import functools
 import logging
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
 from types import NoneType
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, TypeVar, get_args, get_origin
 
 import tyro
 from pydantic import BaseModel
+from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
 
-from lossmith.data import data_path
-from lossmith.errors import InputError
+from lossmith.cli.arguments import parse
 from lossmith.study import EvolveSettings
-from lossmith.study.config import read_toml, validated, with_data
-from lossmith.study.legacy import modernized
+from lossmith.study.config import at_absolute_place, flag, rechecked
+from lossmith.study.legacy import FLAGS, RENAMED, VALUES
 
 LOG = logging.getLogger("lossmith")
-# Settings do not repeat the name of their part, but their flags stand without it.
-NAMES = {
-    ("DataSettings", "source"): "data",
-    ("ModelSettings", "name"): "model",
-    ("ObjectiveSettings", "metric"): "objective",
-}
+Shown = Mapping[type[BaseModel], Sequence[str]]
+PARTS = {info.annotation: name for name, info in EvolveSettings.model_fields.items()}
+# --data, --model and --objective are called as they were: the names of these settings changed, their flags did not.
+OLD = {f"--{old}": flag(part, new) for (part, old), new in RENAMED.items() if f"--{old}" != flag(part, new)} | FLAGS
+
+OLD_VALUES = {flag(part, name): values for (part, name), values in VALUES.items()}
 
 
-@functools.cache
-def flags(model: type[BaseModel], only: tuple[str, ...] = ()) -> Any:
-    """A dataclass with a flag for each setting of a model, without its checks, so that all errors read alike.
+class HasSettings(Protocol):
+    """A command with settings: a dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def settings(self) -> EvolveSettings:
+        """Of the study, or of the trainings."""
+
+
+Command = TypeVar("Command", bound=HasSettings)
+if TYPE_CHECKING:
+    SettingsFlags = EvolveSettings
+else:
+    SettingsFlags = Annotated[EvolveSettings, tyro.conf.OmitArgPrefixes, tyro.conf.arg(name="")]
+
+
+def read(
+    command: type[Command],
+    words: Sequence[str],
+    name: str,
+    base: Callable[[Command], EvolveSettings],
+    shown: Shown | None = None,
+) -> Command:
+    """The command of some words; settings that no flag gives are those of ``base``.
 
     Args:
-        model: The settings.
-        only: Names of the settings that get flags, "part" or "part.name"; all, if there are none.
+        command: The command.
+        words: What was typed.
+        name: What the command is called.
+        base: The settings to begin with, of the command as far as it stands in its own flags.
+        shown: The settings that have flags, for models of which not all have one.
+
+    Raises:
+        InputError: if a setting cannot be used.
     """
-    fields: list[tuple[str, Any, Any]] = []
-    for name, info in model.model_fields.items():
-        inner = tuple(wanted.partition(".")[2] for wanted in only if wanted.startswith(f"{name}."))
-        if only and name not in only and not inner:
-            continue
-        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
-            nested = flags(info.annotation, inner)
-            fields.append(
-                (name, Annotated[nested, tyro.conf.OmitArgPrefixes], dataclasses.field(default_factory=nested))
-            )
-        else:
-            shown: dict[str, Any] = {"help": " ".join((info.description or "").split())}
-            kind: Any = info.annotation
-            if flag := NAMES.get((model.__name__, name)):
-                shown["name"] = flag
-            if NoneType in get_args(kind):
-                optional = get_args(kind)[0]
-                shown |= {"metavar": _metavar(optional), "help_behavior_hint": ""}
-                if get_origin(optional) is Literal:
-                    # tyro would offer None among the choices; the settings check the value.
-                    kind = type(get_args(optional)[0]) | None
-            elif kind is bool:
-                # Otherwise both forms: a study's own value becomes the default, and the same command goes on with it.
-                shown |= {"help_behavior_hint": ""}
-                kind = tyro.conf.FlagCreatePairsOff[bool] if info.default else bool
-            fields.append((name, Annotated[kind, tyro.conf.arg(**shown)], dataclasses.field(default=info.default)))
-    made = dataclasses.make_dataclass(model.__name__, fields, frozen=True)
-    made.__doc__ = (model.__doc__ or "").split("\n")[0]
-    return made
+    words, rules = modern(words), settings_rules(shown or {})
+    # The first reading finds the files that the defaults of the second come from.
+    begun = base(parse(command, words, name, rules=rules))
+    given = parse(command, words, name, replace(command(), settings=begun), rules)
+    return replace(given, settings=at_absolute_place(rechecked(given.settings)))
+
+
+def modern(words: Sequence[str]) -> list[str]:
+    """The words of a command with flags under today's names; each older one is told once."""
+    found, notes = list[str](), dict[str, None]()
+    for before, word in pairwise(["", *words]):
+        name, equals, value = word.partition("=")
+        if name in OLD:
+            notes[f"{name} is called {OLD[name]} now"] = None
+            name = OLD[name]
+        values = OLD_VALUES.get(name if equals else before, {})
+        last = value if equals else name
+        if last in values:
+            notes[f"{name if equals else before} {last} is called {values[last]} now"] = None
+        found.append(name + equals + values.get(value, value) if equals else values.get(name, name))
+    for note in notes:
+        LOG.warning("%s", note)
+    return found
+
+
+def settings_rules(shown: Shown) -> ConstructorRegistry:
+    """How tyro makes settings: by a copy of the default, so that what has no flag stays as it is.
+
+    The copy is not checked: tyro would show pydantic's many lines in a frame, where one sentence is wanted.
+    """
+    rules = ConstructorRegistry()
+
+    @rules.struct_rule
+    def rule(info: StructTypeInfo) -> StructConstructorSpec | None:
+        model, default = info.type, info.default
+        if not (isinstance(model, type) and issubclass(model, BaseModel)):
+            return None
+        names = shown.get(model, tuple(model.model_fields))
+
+        def instantiate(**values: Any) -> Any:
+            return default.model_copy(update=values)
+
+        # What the whole model is for would be wrong of a part of it.
+        instantiate.__doc__ = (model.__doc__ or "").split("\n")[0] if model not in shown else ""
+        return StructConstructorSpec(instantiate, tuple(_field(model, name, getattr(default, name)) for name in names))
+
+    return rules
+
+
+def _field(model: type[BaseModel], name: str, default: Any) -> StructFieldSpec:
+    info = model.model_fields[name]
+    kind: Any = info.annotation
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        part: Any = Annotated[kind, tyro.conf.OmitArgPrefixes]
+        return StructFieldSpec(name, part, default)
+    shown: dict[str, Any] = {"help": " ".join((info.description or "").split())}
+    shown["name"] = flag(PARTS.get(model, ""), name).removeprefix("--")
+    if NoneType in get_args(kind):
+        # None stands for a flag that is not given, and is nothing to be typed; the settings check the choices.
+        kind = get_args(kind)[0]
+        shown |= {"metavar": _metavar(kind), "help_behavior_hint": ""}
+        kind = (type(get_args(kind)[0]) if get_origin(kind) is Literal else kind) | None
+    elif get_origin(kind) is tuple:
+        shown |= {"metavar": f"{_metavar(get_args(kind)[0])} ..."} | ({} if default else {"help_behavior_hint": ""})
+    elif kind is bool:
+        # Otherwise both forms: a study's own value becomes the default, and the same command goes on with it.
+        shown |= {"help_behavior_hint": ""}
+        kind = tyro.conf.FlagCreatePairsOff[bool] if info.default else bool
+    kind = Annotated[kind, tyro.conf.arg(**shown)]
+    return StructFieldSpec(name, kind, default)
 
 
 def _metavar(kind: Any) -> str:
-    """What stands for the value of an optional setting: its choices, or its type."""
+    """What stands for a value: its choices, or its type."""
     if get_origin(kind) is Literal:
         return f"{{{','.join(map(str, get_args(kind)))}}}"
     name: str = getattr(kind, "__origin__", kind).__name__
     return name.upper()
-
-
-def filled(made: Any, document: dict[str, Any]) -> Any:
-    """Flags whose defaults are the values of a document."""
-    values = {}
-    for field in dataclasses.fields(made):
-        if field.name in document:
-            value = document[field.name]
-            if isinstance(value, dict):
-                value = filled(type(getattr(made(), field.name)), value)
-            values[field.name] = tuple(value) if isinstance(value, list) else value
-    return made(**values)
-
-
-def document_of(parsed: Any) -> dict[str, Any]:
-    """The document of parsed flags, without what is None."""
-    return {
-        name: document_of(value) if dataclasses.is_dataclass(value) else value
-        for name, value in ((field.name, getattr(parsed, field.name)) for field in dataclasses.fields(parsed))
-        if value is not None
-    }
-
-
-def settings_document(path: Path) -> dict[str, Any]:
-    """What a study file asks for.
-
-    Raises:
-        InputError: if it cannot be read, or names something that is not a setting.
-    """
-    document, notes = modernized(read_toml(path))
-    for note in notes:
-        LOG.warning("%s: %s", path, note)
-    document.pop("digest", None)
-    if "classes" in document:
-        raise InputError(f"{path} belongs to a study that is trained from Python (ask and tell); go on with it there")
-    return validated(EvolveSettings, document, str(path)).model_dump(mode="json")
-
-
-def merged(base: EvolveSettings, given: Any) -> EvolveSettings:
-    """The settings of parsed flags, over those that they began with."""
-    kept, wished = base.model_dump(mode="json"), document_of(given)
-    document = {**kept, **wished, "run": {**kept["run"], **wished["run"]}}
-    return at_absolute_place(validated(EvolveSettings, document, None))
-
-
-def at_absolute_place(settings: EvolveSettings) -> EvolveSettings:
-    """The same settings with the path of the data made absolute, so that a study goes on from anywhere."""
-    path = data_path(settings.data.source)
-    return settings if path is None else with_data(settings, str(path.absolute()))

@@ -5,38 +5,29 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from importlib.metadata import version
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 import tyro
 from rich.table import Table
 
-from lossmith.analysis import FORMS, Trace, trace
-from lossmith.cli.arguments import OptionalDirectory, OptionalNumber, Switch, bracketed, parse, values_last
-from lossmith.cli.console import Bar, output, set_threads
-from lossmith.cli.flags import filled, flags, merged
-from lossmith.cli.trained import base_settings
+from lossmith.analysis import FORMS, Trace
+from lossmith.cli.arguments import OptionalDirectory, Switch
+from lossmith.cli.console import output
+from lossmith.cli.trained import Trained, bar, measuring, opened, parsed, quarters
 from lossmith.errors import InputError
-from lossmith.losses import NAMES, Loss, find_all
 from lossmith.losses.files import write_json, write_whole
-from lossmith.report import plot_trace, save_figures
-from lossmith.study import EvolveSettings
-from lossmith.study.problem import Problem
-from lossmith.training import Backend, Trainer, choose_backend
-
-PARTS = ("data", "model", "recipe", "run.training", "run.device")
-if TYPE_CHECKING:
-    Settings = Any
-else:
-    Settings = Annotated[flags(EvolveSettings, PARTS), tyro.conf.OmitArgPrefixes, tyro.conf.arg(name="")]
+from lossmith.report import draw_trace
+from lossmith.study.analyses import Analysis
+from lossmith.training import Backend
 
 
 @dataclass(frozen=True)
-class TraceLosses:
+class TraceLosses(Trained):
     """Train a network with each loss and watch how hard each training sample is pulled towards its label, or pushed.
 
     All losses have the same initial weights and batches. A LOSS is a loss file, a name (cross-entropy, mse, baikal,
@@ -47,62 +38,40 @@ class TraceLosses:
     example:  lossmith trace cross-entropy study/best.json --out trace
     """
 
-    losses: Annotated[
-        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="LOSS ...", help_behavior_hint="")
-    ] = ()
-    """What is traced."""
     out: OptionalDirectory = None
     """Directory for the data and the picture (default: trace); an earlier trace there is replaced."""
     samples: Annotated[int | Literal["all"], tyro.conf.arg(metavar="INT|all")] = 500
     """Training samples drawn anew in each epoch, or all of them every time."""
-    seed: int = 0
-    """Seed of initial weights, batches, and the choice of samples."""
-    settings: Settings = field(default_factory=flags(EvolveSettings, PARTS))
-    threads: OptionalNumber = None
-    """Threads of PyTorch; without it, PyTorch's own choice."""
     svg: Switch = False
     """Draw the picture as SVG, too."""
-    quiet: Switch = False
-    """Print nothing but errors."""
-    json: Switch = False
-    """Print the summary as JSON, and no progress."""
 
 
 def run(arguments: Sequence[str]) -> None:
     """Run the command."""
-    words = values_last([bracketed(word) for word in arguments], ("--hidden", "--milestones"))
-    first = parse(TraceLosses, words, "trace")
-    if not first.losses:
-        raise InputError(f"no loss is given; name a loss file, λ, or one of {', '.join(NAMES)}")
-    base = base_settings(first.losses)
-    default = TraceLosses(settings=filled(flags(EvolveSettings, PARTS), base.model_dump(mode="json")))
-    given = parse(TraceLosses, words, "trace", default)
-    settings = merged(base, given.settings)
+    given = parsed(TraceLosses, arguments, "trace")
     if given.samples != "all" and given.samples < 1:
         raise InputError(f"--samples is {given.samples}; give a number from 1, or all")
-    set_threads(given.threads)
     directory = given.out or Path("trace")
     pictures = [directory / "figures" / f"trace.{kind}" for kind in (("png", "svg") if given.svg else ("png",))]
     _check_places([directory / "trace.npz", directory / "trace.json", *pictures])
-    with Bar(quiet=given.quiet or given.json):
-        job = Problem.open(settings)
-    losses = find_all(given.losses, job.classes)
-    names = [loss.name for loss in losses]
+    samples = None if given.samples == "all" else given.samples
     try:
-        with Bar(quiet=given.quiet or given.json) as bar:
-            found, backend = _trace(job, losses, settings, given, bar)
+        with opened(given) as found, bar(given) as shown, given.machine.open() as executor:
+            report = quarters(shown, "training")
+            traced, backend = found.trace(given.seed, samples, executor, partial(measuring, shown), report)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("A trace is written at its end, so nothing was written.") from None
-    summary = _summary(found, losses, settings, given, backend)
+    names = [loss.name for loss in found.losses]
+    summary = _summary(traced, found, given, backend)
     directory.mkdir(parents=True, exist_ok=True)
-    save_figures({path: plot_trace(found, names) for path in pictures})
-    write_whole(_packed(found, names), directory / "trace.npz")
+    draw_trace(traced, names, pictures)
+    write_whole(_packed(traced, names), directory / "trace.npz")
     write_json(summary, directory / "trace.json")
     if given.json:
         sys.stdout.write(json.dumps(summary, indent=2) + "\n")
     elif not given.quiet:
         console = output()
-        console.print(_table(found, names))
+        console.print(_table(traced, names))
         console.print(
             "Share of the samples that a step pushes away from their label by more than 1e-12; exact and as published: "
             "theorem 2 with ε = 1 − h_T; vector: the actual outputs. Accuracy on the same samples, by their labels as "
@@ -129,22 +98,6 @@ def _check_places(paths: Sequence[Path]) -> None:
             raise InputError(f"{path.parent} cannot be written, since {above} is read-only; give another --out")
 
 
-def _trace(
-    job: Problem, losses: Sequence[Loss], settings: EvolveSettings, given: TraceLosses, bar: Bar
-) -> tuple[Trace, Backend]:
-    population, recipe = Loss.stack(losses), settings.recipe
-    trainer, seeds = Trainer(job.task), [given.seed] * len(losses)
-    batches = recipe.total_steps(len(job.task.inputs))
-    backend = choose_backend(settings.run.training, trainer, population, seeds, recipe, batches)
-
-    def progress(share: float) -> None:
-        bar.show("training", share, line=f"training, {int(4 * share) * 25} %")
-
-    progress(0.0)
-    samples = None if given.samples == "all" else given.samples
-    return trace(trainer, population, given.seed, recipe, backend, samples, progress), backend
-
-
 def _packed(found: Trace, names: Sequence[str]) -> bytes:
     """All arrays of a trace, and the names of the losses, as an .npz file."""
     file = io.BytesIO()
@@ -153,20 +106,14 @@ def _packed(found: Trace, names: Sequence[str]) -> bytes:
     return file.getvalue()
 
 
-def _summary(
-    found: Trace, losses: Sequence[Loss], settings: EvolveSettings, given: TraceLosses, backend: Backend
-) -> dict[str, Any]:
-    document = settings.model_dump(mode="json", include={"data": True, "model": True, "recipe": True})
-    document["data"]["source"] = Path(settings.data.source).name
+def _summary(traced: Trace, found: Analysis, given: TraceLosses, backend: Backend) -> dict[str, Any]:
+    behind = found.described(1, given.seed, backend)
+    kept = {name: value for name, value in behind.items() if name not in ("seeds", "losses")}
     return {
-        "settings": document,
-        "seed": given.seed,
-        "samples": found.samples.shape[1],
-        "training": str(backend),
-        "device": settings.run.device,
+        **kept,
+        "samples": traced.samples.shape[1],
         "threads": torch.get_num_threads(),
-        "versions": {"lossmith": version("lossmith"), "torch": torch.__version__},
-        "losses": found.summary(losses),
+        "losses": traced.summary(found.losses),
     }
 
 

@@ -2,69 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from importlib.metadata import version
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Annotated, Any, TypeVar
 
-import torch
 import tyro
 
-from lossmith.analysis.trained import TrainedLoss, train_loss
-from lossmith.cli.arguments import OptionalFile, OptionalNumber, Switch, bracketed, parse, values_last
-from lossmith.cli.console import Bar, set_threads
-from lossmith.cli.flags import filled, flags, merged
+from lossmith.analysis import Look
+from lossmith.cli.arguments import OptionalFile, Switch, bracketed, values_last
+from lossmith.cli.console import Bar
+from lossmith.cli.flags import SettingsFlags, Shown, read
+from lossmith.cli.machine import Machine, MachineFlags
 from lossmith.errors import InputError
-from lossmith.losses import NAMES, Loss, cross_entropy, find_all, loss_file
-from lossmith.report.figures import checked_kind
-from lossmith.seeds import derive
-from lossmith.study import EvolveSettings
-from lossmith.study.comparison import settings_of
-from lossmith.study.problem import Problem
-from lossmith.training import Backend, Trainer, choose_backend, repeated
+from lossmith.losses import NAMES
+from lossmith.report import check_picture
+from lossmith.study import EvolveSettings, RunSettings
+from lossmith.study.analyses import Analysis, settings_for
+from lossmith.training import Backend
 
-PARTS = ("data", "model", "recipe", "run.training", "run.device")
+SHOWN: Shown = {EvolveSettings: ("data", "model", "recipe", "run"), RunSettings: ("training", "device")}
 NUMBERS = ("--hidden", "--milestones")
-if TYPE_CHECKING:
-    Settings = Any
-else:
-    Settings = Annotated[flags(EvolveSettings, PARTS), tyro.conf.OmitArgPrefixes, tyro.conf.arg(name="")]
 
 
 @dataclass(frozen=True)
-class Looking:
-    """Flags of a command that trains networks and looks at them on test data."""
+class Trained:
+    """Flags of a command that trains networks with some losses."""
 
     losses: Annotated[
         tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="LOSS ...", help_behavior_hint="")
     ] = ()
-    """What is looked at."""
-    seeds: int = 10
-    """Networks trained with each loss; the same initial weights and batches for every loss."""
+    """What networks are trained with."""
     seed: int = 0
     """Seed of initial weights, batches, and whatever is drawn at random."""
-    settings: Settings = field(default_factory=flags(EvolveSettings, PARTS))
-    threads: OptionalNumber = None
-    """Threads of PyTorch; without it, PyTorch's own choice."""
-    figure: OptionalFile = None
-    """Draw a picture, too: PNG, SVG or PDF by the ending."""
     quiet: Switch = False
     """Print nothing but errors."""
     json: Switch = False
     """Print the figures as JSON, and no progress."""
-
-
-Command = TypeVar("Command", bound=Looking)
+    settings: SettingsFlags = field(default_factory=EvolveSettings)
+    machine: MachineFlags = field(default_factory=Machine)
 
 
 @dataclass(frozen=True)
-class Opened:
-    """The data, network and losses of a command."""
+class Looking(Trained):
+    """Flags of a command that looks at networks on test data."""
 
-    job: Problem
-    losses: list[Loss]
-    settings: EvolveSettings
+    seeds: int = 10
+    """Networks trained with each loss; the same initial weights and batches for every loss."""
+    figure: OptionalFile = None
+    """Draw a picture, too: PNG, SVG or PDF by the ending."""
+
+
+Command = TypeVar("Command", bound=Trained)
 
 
 def parsed(
@@ -84,70 +74,65 @@ def parsed(
         words: Flags of its own that take several words, and these words.
 
     Raises:
-        InputError: if there is no loss, two files disagree, or a number cannot be used.
+        InputError: if there is no loss, two files disagree, or a value cannot be used.
     """
     ordered = values_last([bracketed(word) for word in arguments], (*NUMBERS, *numbers), words)
-    first = parse(command, ordered, name)
-    if not first.losses:
-        raise InputError(f"no loss is given; name a loss file, λ, or one of {', '.join(NAMES)}")
-    base = base_settings(first.losses)
-    default = replace(command(), settings=filled(flags(EvolveSettings, PARTS), base.model_dump(mode="json")))
-    given = parse(command, ordered, name, default)
-    if given.seeds < 1:
-        raise InputError(f"--seeds is {given.seeds}; it must be at least 1")
-    if given.figure is not None:
-        checked_kind(given.figure)
-        if not given.figure.parent.is_dir():
-            raise InputError(f"{given.figure.parent} is no directory, so the picture has no place; make it first")
+    given = read(command, ordered, name, _begun, SHOWN)
+    if isinstance(given, Looking):
+        if given.seeds < 1:
+            raise InputError(f"--seeds is {given.seeds}; it must be at least 1")
+        if given.figure is not None:
+            check_picture(given.figure)
     return given
 
 
-def base_settings(texts: Sequence[str]) -> EvolveSettings:
-    """Settings that the best.json files among some losses were evolved with, or the defaults."""
-    known = settings_of([file for file in map(loss_file, texts) if file is not None])
-    return EvolveSettings() if known is None else known[0]
+def _begun(given: Trained) -> EvolveSettings:
+    if not given.losses:
+        raise InputError(f"no loss is given; name a loss file, λ, or one of {', '.join(NAMES)}")
+    return settings_for(given.losses)
 
 
-def opened(given: Looking) -> Opened:
+@contextmanager
+def opened(given: Trained) -> Iterator[Analysis]:
     """The data, network and losses, all checked."""
-    settings = merged(base_settings(given.losses), given.settings)
-    set_threads(given.threads)
-    with Bar(quiet=given.quiet or given.json):
-        job = Problem.open(settings)
-    return Opened(job, find_all(given.losses, job.classes), settings)
+    given.machine.prepare()
+    with ExitStack() as stack:
+        with bar(given):
+            found = stack.enter_context(Analysis.open(given.losses, given.settings))
+        yield found
 
 
-def trained(found: Opened, given: Looking, bar: Bar) -> tuple[list[TrainedLoss], Backend]:
-    """The networks of each loss, and how they were run."""
-    job, settings = found.job, found.settings
-    seeds = [derive(given.seed, "networks", number) for number in range(given.seeds)]
-    if settings.run.training == "auto":
-        bar.show("measuring", 0.0, line="measuring which way of training is faster")
-    trainer, population = Trainer(job.task), repeated(Loss.stack([cross_entropy()]), len(seeds))
-    batches = settings.recipe.total_steps(len(job.task.inputs)) * len(found.losses)
-    backend = choose_backend(settings.run.training, trainer, population, seeds, settings.recipe, batches)
-    trained_losses = []
-    for number, loss in enumerate(found.losses):
-
-        def progress(share: float, number: int = number) -> None:
-            done = (number + share) / len(found.losses)
-            bar.show("training", done, line=f"training, {int(4 * done) * 25} %")
-
-        progress(0.0)
-        trained_losses.append(train_loss(trainer, loss.name, loss, seeds, settings.recipe, backend, progress))
-    return trained_losses, backend
+def bar(given: Trained) -> Bar:
+    """The progress of a command."""
+    return Bar(quiet=given.quiet or given.json)
 
 
-def described(found: Opened, given: Looking, backend: Backend) -> dict[str, Any]:
-    """What stands behind the figures, for JSON."""
-    document = found.settings.model_dump(mode="json", include={"data": True, "model": True, "recipe": True})
-    document["data"]["source"] = Path(found.settings.data.source).name
-    return {
-        "settings": document,
-        "seed": given.seed,
-        "seeds": given.seeds,
-        "training": str(backend),
-        "device": found.settings.run.device,
-        "versions": {"lossmith": version("lossmith"), "torch": torch.__version__},
-        "losses": [{"name": loss.name, "loss": loss.to_json()} for loss in found.losses],
-    }
+def looked_at(found: Analysis, given: Looking, kind: str, look: Look, line: str) -> tuple[list[Any], Backend]:
+    """The records of a look at the networks of each loss, and how these were run."""
+    try:
+        with bar(given) as shown, given.machine.open() as executor:
+            report = quarters(shown, kind, line)
+            return found.look(kind, look, given.seeds, given.seed, executor, partial(measuring, shown), report)
+    except KeyboardInterrupt:
+        kept = "" if found.store is None else ", but what is kept of it in the study"
+        raise KeyboardInterrupt(f"The figures are printed at the end, so nothing was written{kept}.") from None
+
+
+def measuring(shown: Bar, share: float) -> None:
+    """Show that backends are measured."""
+    shown.show("measuring", share, line="measuring which way of training is faster")
+
+
+def quarters(shown: Bar, phase: str, line: str | None = None) -> Callable[[float], None]:
+    """Shows the progress of a phase; where there is no terminal, a line for each quarter.
+
+    Args:
+        shown: Where.
+        phase: What the bar calls it.
+        line: What the line calls it, if otherwise.
+    """
+
+    def progress(share: float) -> None:
+        shown.show(phase, share, line=f"{line or phase}, {int(4 * share) * 25} %")
+
+    return progress

@@ -1,18 +1,33 @@
 """Tables and pictures of what was computed before."""
 
-from lossmith.report.attacks import plot_attacks, plot_pareto
-from lossmith.report.curves import (
-    Attraction,
-    History,
-    Rule,
-    Shape,
-    attraction_curve,
-    loss_shape,
-    rule_curve,
-    search_history,
-)
-from lossmith.report.figures import plot_comparison, plot_history, plot_losses, save_figure, save_figures
-from lossmith.report.theory import plot_explanation, plot_figure3, plot_trace
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lossmith.report.attacks import plot_attacks, plot_pareto
+    from lossmith.report.curves import (
+        Attraction,
+        History,
+        Rule,
+        Shape,
+        attraction_curve,
+        loss_shape,
+        rule_curve,
+        search_history,
+    )
+    from lossmith.report.drawing import draw_comparison, draw_explained, draw_search, draw_trace
+    from lossmith.report.figures import (
+        check_picture,
+        plot_comparison,
+        plot_history,
+        plot_losses,
+        save_figure,
+        save_figures,
+    )
+    from lossmith.report.minima import plot_basin, plot_corruption
+    from lossmith.report.page import latex_page, page_tables, strength_table
+    from lossmith.report.summary import summarize
+    from lossmith.report.theory import plot_explanation, plot_figure3, plot_trace
 
 __all__ = [
     "Attraction",
@@ -20,9 +35,18 @@ __all__ = [
     "Rule",
     "Shape",
     "attraction_curve",
+    "check_picture",
+    "draw_comparison",
+    "draw_explained",
+    "draw_search",
+    "draw_trace",
+    "latex_page",
     "loss_shape",
+    "page_tables",
     "plot_attacks",
+    "plot_basin",
     "plot_comparison",
+    "plot_corruption",
     "plot_explanation",
     "plot_figure3",
     "plot_history",
@@ -33,4 +57,32 @@ __all__ = [
     "save_figure",
     "save_figures",
     "search_history",
+    "strength_table",
+    "summarize",
 ]
+
+# Each loads on first use: a page of text must not wait for what draws.
+HOMES = {
+    "attacks": ("plot_attacks", "plot_pareto"),
+    "curves": (
+        *("Attraction", "History", "Rule", "Shape"),
+        *("attraction_curve", "loss_shape", "rule_curve", "search_history"),
+    ),
+    "drawing": ("draw_comparison", "draw_explained", "draw_search", "draw_trace"),
+    "figures": (
+        *("check_picture", "plot_comparison", "plot_history", "plot_losses"),
+        *("save_figure", "save_figures"),
+    ),
+    "minima": ("plot_basin", "plot_corruption"),
+    "page": ("latex_page", "page_tables", "strength_table"),
+    "summary": ("summarize",),
+    "theory": ("plot_explanation", "plot_figure3", "plot_trace"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load what is asked for."""
+    for home, names in HOMES.items():
+        if name in names:
+            return getattr(import_module(f"lossmith.report.{home}"), name)
+    raise AttributeError(f"module 'lossmith.report' has no attribute {name!r}")

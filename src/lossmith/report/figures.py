@@ -92,6 +92,17 @@ def checked_kind(path: Path) -> str:
     return kind
 
 
+def check_picture(path: Path) -> None:
+    """See before long work that a picture can be written.
+
+    Raises:
+        InputError: if it is not PNG, SVG or PDF, or its folder is not there.
+    """
+    checked_kind(path)
+    if not path.parent.is_dir():
+        raise InputError(f"{path.parent} is no directory, so the picture has no place; make it first")
+
+
 def plot_history(history: History) -> Figure:
     """Best and mean fitness of each generation, its spread, and the finalists' means as lines."""
     with styled():

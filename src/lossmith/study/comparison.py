@@ -13,7 +13,7 @@ from pydantic import Field
 from lossmith.analysis import Comparison, Family, ObjectiveSettings, Plan, baselines, compare, fixed
 from lossmith.data import Source, open_source
 from lossmith.errors import InputError
-from lossmith.losses import Loss, Term, cross_entropy
+from lossmith.losses import Loss, Term, cross_entropy, load
 from lossmith.losses.files import read_json, write_json
 from lossmith.seeds import derive
 from lossmith.settings import Settings
@@ -26,6 +26,11 @@ from lossmith.training import Executor, Local, Recipe, choose_backend, repeated
 
 Report = Callable[[str, float], None]
 LATER = ("crop", "flip", "cutout", "mixup", "cutmix", "flooding", "patience", "precision")
+REASONS = {
+    "data": "with other data or another split, test samples could have been in the search",
+    "model": "the loss is worth what it is worth for the network that it was evolved for",
+    "recipe": "the learning rate and the number of epochs are tuned for every loss, the rest is the search's recipe",
+}
 RIVAL = "label smoothing + MAE, searched"
 
 
@@ -61,7 +66,12 @@ def provenance(path: Path) -> dict[str, Any] | None:
     Raises:
         InputError: if the file cannot be read, or says it in a way that cannot be understood.
     """
-    found = read_json(path).get("provenance")
+    document = read_json(path)
+    if not isinstance(document, dict):
+        raise InputError(
+            f"{path} is not a loss file; take the best.json that lossmith evolve wrote, or save the loss again"
+        )
+    found = document.get("provenance")
     if found is None:
         return None
     if not isinstance(found, dict) or not isinstance(found.get("digest"), str) or "settings" not in found:
@@ -104,6 +114,37 @@ def conflicts(wanted: EvolveSettings, kept: EvolveSettings) -> list[tuple[str, A
         wanted.model_dump(mode="json", include=set(parts)), kept.model_dump(mode="json", include=set(parts))
     )
     return [change for change in changes if change[0] != "data.source"]
+
+
+def check_unchanged(wanted: EvolveSettings, kept: EvolveSettings, path: Path) -> None:
+    """See that flags change nothing that a comparison must not change.
+
+    Args:
+        wanted: The settings with the flags.
+        kept: Those of the loss.
+        path: Its file.
+
+    Raises:
+        InputError: if they do.
+    """
+    changes = conflicts(wanted, kept)
+    if changes:
+        key, given, stored = changes[0]
+        raise InputError(
+            f"{path} was evolved with {key} = {stored!r}, not {given!r}; leave that flag out: "
+            + REASONS[key.split(".")[0]]
+        )
+
+
+def named_losses(paths: Sequence[Path]) -> dict[str, Loss]:
+    """Losses by the name that tables call them: their own, or their file's where it is taken, by a baseline too.
+
+    Raises:
+        InputError: if one of the files holds no loss.
+    """
+    loaded = [(path, load(path)) for path in paths]
+    names = [*(loss.name for _, loss in loaded), *(family.name for family in baselines()), RIVAL]
+    return {loss.name if names.count(loss.name) == 1 else str(path): loss for path, loss in loaded}
 
 
 def compare_losses(

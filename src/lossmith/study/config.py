@@ -1,6 +1,7 @@
 """The settings of a whole study, and the TOML file that they live in."""
 
 import json
+import logging
 import operator
 import tomllib
 from pathlib import Path
@@ -11,15 +12,19 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
 from lossmith.analysis import ObjectiveSettings
-from lossmith.data import DataSettings
+from lossmith.data import DataSettings, data_path
 from lossmith.errors import InputError
 from lossmith.losses.files import write_whole
 from lossmith.nets import ModelSettings
 from lossmith.search import SearchSettings
 from lossmith.settings import Settings
+from lossmith.study.legacy import modernized
 from lossmith.training import Backend, Recipe
 
+LOG = logging.getLogger("lossmith")
 Model = TypeVar("Model", bound=BaseModel)
+# Settings do not repeat the name of their part, but their flags stand without it.
+FLAGS = {("data", "source"): "data", ("model", "name"): "model", ("objective", "metric"): "objective"}
 
 
 def _training(text: str) -> str:
@@ -83,6 +88,73 @@ def with_data(settings: EvolveSettings, place: str) -> EvolveSettings:
     return settings.model_copy(update={"data": settings.data.model_copy(update={"source": place})})
 
 
+def at_absolute_place(settings: EvolveSettings) -> EvolveSettings:
+    """The same settings with the path of the data made absolute, so that a study goes on from anywhere."""
+    path = data_path(settings.data.source)
+    return settings if path is None else with_data(settings, str(path.absolute()))
+
+
+def check_effect(settings: EvolveSettings) -> None:
+    """Refuse settings of attacks that would have no effect.
+
+    Raises:
+        InputError: naming the flag of the first.
+    """
+    objective, recipe = settings.objective, settings.recipe
+    usual, plain = ObjectiveSettings(), Recipe()
+    idle = {
+        "--epsilon": not objective.is_attacked and objective.epsilon != usual.epsilon,
+        "--gradient": not objective.is_attacked and objective.gradient != usual.gradient,
+        "--weight": objective.metric != "weighted" and objective.weight != usual.weight,
+        "--adversary-epsilon": recipe.adversary == "none" and recipe.adversary_epsilon != plain.adversary_epsilon,
+        "--adversary-steps": recipe.adversary != "pgd" and recipe.adversary_steps != plain.adversary_steps,
+    }
+    for name, useless in idle.items():
+        if useless:
+            wanted = "--adversary" if name.startswith("--adversary") else "--objective robust-accuracy or weighted"
+            raise InputError(f"{name} has no effect here; leave it out, or add {wanted}")
+
+
+def study_place(file: Path | None, out: Path | None) -> tuple[Path, Path | None]:
+    """The directory of a study, and the file that its settings come from; a study that has begun has its own.
+
+    Args:
+        file: The study file that is given.
+        out: The directory that is given.
+
+    Raises:
+        InputError: if neither is, or the file is a directory.
+    """
+    if file is not None and file.is_dir():
+        raise InputError(f"{file} is a directory; go on with a study by lossmith evolve --out {file}")
+    if out is None:
+        if file is None:
+            raise InputError("no directory is given; add --out DIR (it is made if it is not there)")
+        out = file.parent if (file.parent / "study.db").exists() else file.with_suffix("")
+    stored = out / "study.toml"
+    return out, stored if file is None and stored.exists() else file
+
+
+def settings_document(path: Path) -> dict[str, Any]:
+    """What a study file asks for, as a document with every setting."""
+    return read_settings(path).model_dump(mode="json")
+
+
+def read_settings(path: Path) -> EvolveSettings:
+    """What a study file asks for.
+
+    Raises:
+        InputError: if it cannot be read, or names something that is not a setting.
+    """
+    document, notes = modernized(read_toml(path))
+    for note in notes:
+        LOG.warning("%s: %s", path, note)
+    document.pop("digest", None)
+    if "classes" in document:
+        raise InputError(f"{path} belongs to a study that is trained from Python (ask and tell); go on with it there")
+    return validated(EvolveSettings, document, str(path))
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """The document of a TOML file.
 
@@ -140,6 +212,20 @@ def checked_classes(classes: Any) -> int:
     return count
 
 
+def rechecked(settings: Model) -> Model:
+    """Settings that the flags of a command were copied into, which checks nothing.
+
+    Raises:
+        InputError: one sentence that names the flag and what is wrong with it.
+    """
+    return validated(type(settings), settings.model_dump(mode="json", warnings=False), None)
+
+
+def flag(part: str, name: str) -> str:
+    """The flag of a setting."""
+    return "--" + FLAGS.get((part, name), name).replace("_", "-")
+
+
 def first_problem(error: ValidationError, flags: bool = False) -> str:
     """The first problem of a validation, as a sentence that names the key, or the flag of a command."""
     problem = error.errors()[0]
@@ -151,7 +237,7 @@ def first_problem(error: ValidationError, flags: bool = False) -> str:
     message = problem["msg"][:1].lower() + problem["msg"][1:]
     if flags:
         named = [part for part in problem["loc"] if isinstance(part, str)]
-        return f"--{named[-1].replace('_', '-')} is wrong{shown}: {message}" if named else message
+        return f"{flag('.'.join(named[:-1]), named[-1])} is wrong{shown}: {message}" if named else message
     return f"the setting {key!r} is wrong{shown}: {message}"
 
 

@@ -1,4 +1,4 @@
-"""Settings under the names of older versions: version 0.1 called some by the name of their part."""
+"""Names of older versions: version 0.1 called some settings by the name of their part, and a few things otherwise."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ RENAMED = {
     ("run", "hopeless"): "prune_at",
 }
 VALUES = {("run", "training"): OLD_NAMES}
+COMMANDS = {"damage": "corruption"}
+# Flags of no setting; those of a setting follow from RENAMED.
+FLAGS = {"--front": "--pareto"}
 
 
 def modernized(document: Any) -> tuple[Any, list[str]]:

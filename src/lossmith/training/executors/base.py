@@ -14,7 +14,7 @@ from lossmith.training.backend import Backend
 from lossmith.training.loop import Samples
 from lossmith.training.networks import Networks, Task
 from lossmith.training.recipe import Recipe
-from lossmith.training.trainer import Trained, Trainer
+from lossmith.training.trainer import Trainer
 
 Progress = Callable[[int, float], None]
 
@@ -45,6 +45,7 @@ class Job:
         share: End after this share of the batches.
         prune_at: Share of the batches after which hopeless networks are given up.
         watch: Makes what looks at the networks during the training.
+        measuring: Share of the job that measuring takes; above 0, ``measure`` is also given what reports its progress.
     """
 
     task: Task
@@ -52,12 +53,13 @@ class Job:
     seeds: tuple[int, ...]
     recipe: Recipe
     backend: Backend
-    measure: Callable[[Trained], Any]
+    measure: Callable[..., Any]
     monitor: Samples | None = None
     stop: int | None = None
     share: float = 1.0
     prune_at: float | None = None
     watch: Callable[[], Watch] | None = None
+    measuring: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -143,11 +145,19 @@ def run_job(job: Job, trainer: Trainer | None = None, progress: Callable[[float]
         stop=job.stop,
         share=job.share,
         prune_at=job.prune_at,
-        progress=progress,
+        progress=None if progress is None else lambda share: progress((1 - job.measuring) * share),
         observe=None if watch is None else watch.observe,
     )
-    result = job.measure(trained)
+    if job.measuring:
+        result = job.measure(trained, lambda share: _within(progress, 1 - job.measuring + job.measuring * share))
+    else:
+        result = job.measure(trained)
     return Outcome(result, None if watch is None else watch.result(), time.perf_counter() - started)
+
+
+def _within(progress: Callable[[float], None] | None, share: float) -> None:
+    if progress is not None:
+        progress(share)
 
 
 EXECUTORS = Registry[Callable[[int | None], Executor]]("executor")

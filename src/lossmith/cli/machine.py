@@ -1,0 +1,52 @@
+"""The flags of all commands that train networks: on what the work is done, without effect on what comes out."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import torch
+import tyro
+
+from lossmith.cli.arguments import OptionalNumber
+from lossmith.errors import InputError
+from lossmith.registry import unknown
+from lossmith.training import EXECUTORS, Executor, executor
+
+
+@dataclass(frozen=True)
+class Machine:
+    """How much of this machine is used."""
+
+    threads: OptionalNumber = None
+    """Threads of PyTorch; without it, PyTorch's own choice."""
+    executor: str = "auto"
+    """Where networks are trained: local, in this process; processes, in workers of one thread each; or auto, in
+    workers if more than one is asked for. What comes out does not depend on it."""
+    workers: OptionalNumber = None
+    """Worker processes; without it, one for each processor where the executor is processes."""
+
+    def prepare(self) -> None:
+        """Let PyTorch use so many threads.
+
+        Raises:
+            InputError: if the number is below 1.
+        """
+        if self.executor != "auto" and self.executor not in EXECUTORS:
+            raise InputError(unknown(self.executor, "executor", ["auto", *EXECUTORS]))
+        if self.threads is not None:
+            if self.threads < 1:
+                raise InputError(f"--threads is {self.threads}; it must be at least 1")
+            torch.set_num_threads(self.threads)
+
+    def open(self) -> Executor:
+        """The executor.
+
+        Raises:
+            InputError: if there is none of that name, or it cannot have so many workers.
+        """
+        return executor(self.executor, self.workers)
+
+
+if TYPE_CHECKING:
+    MachineFlags = Machine
+else:
+    MachineFlags = Annotated[Machine, tyro.conf.OmitArgPrefixes, tyro.conf.arg(name="machine")]

@@ -1,0 +1,105 @@
+"""Which pictures belong to a study, a comparison, a trace or an explanation, and where they are written."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from lossmith.analysis import Comparison, Trace
+from lossmith.errors import InputError
+from lossmith.losses import Loss, cross_entropy, find, load
+from lossmith.report.attacks import plot_pareto
+from lossmith.report.curves import attraction_curve, loss_shape, rule_curve, search_history
+from lossmith.report.figures import checked_kind, plot_comparison, plot_history, plot_losses, save_figure, save_figures
+from lossmith.report.theory import plot_explanation, plot_figure3, plot_trace
+
+SEVERAL = (2, 3, 10, 100)
+PAPER = (("cross-entropy", SEVERAL), ("paper/allcnnc", (10,)), ("mse", SEVERAL), ("baikal", (10,)))
+
+
+def draw_search(directory: Path, kinds: Sequence[str] = ("png",)) -> list[Path]:
+    """Draw the history of an ended search, the winner beside cross-entropy, and the front where there is one.
+
+    Args:
+        directory: The study's directory; the pictures go to figures/ in it.
+        kinds: "png", "svg", "pdf".
+
+    Raises:
+        InputError: if there is no study that has ended, or a picture cannot be written.
+    """
+    # Explaining losses draws, too, and must not wait for what reads studies.
+    from lossmith.study.pareto import has_pareto, read_pareto
+    from lossmith.study.store import Store
+
+    with Store(directory, readonly=True) as store:
+        history = search_history(store.candidates(), store.finalists("final"))
+        data = store.setting("data")
+    if data is None or not (directory / "best.json").exists():
+        raise InputError(f"{directory} holds no study that has ended; run lossmith evolve --out {directory} first")
+    shapes = [loss_shape(loss, data["classes"]) for loss in (cross_entropy(), load(directory / "best.json"))]
+    drawn = {"history": plot_history(history), "loss": plot_losses(shapes)}
+    if has_pareto(directory):
+        found = read_pareto(directory)
+        best = [tuple(row["figures"].values()) for row in found["front"]]
+        drawn["pareto"] = plot_pareto(found["candidates"], best, found["finalists"], found["figures"])
+    paths = [directory / "figures" / f"{name}.{kind}" for name in drawn for kind in kinds]
+    for path in paths:
+        save_figure(drawn[path.stem], path)
+    return paths
+
+
+def draw_comparison(comparison: Comparison, directory: Path, kinds: Sequence[str] = ("png",)) -> list[Path]:
+    """Draw a comparison to figures/ in a directory.
+
+    Raises:
+        InputError: if the picture cannot be written.
+    """
+    paths = [directory / "figures" / f"comparison.{kind}" for kind in kinds]
+    for path in paths:
+        save_figure(plot_comparison(comparison), path)
+    return paths
+
+
+def draw_trace(trace: Trace, names: Sequence[str], paths: Sequence[Path]) -> None:
+    """Draw a trace of some losses to files.
+
+    Raises:
+        InputError: if a picture cannot be written.
+    """
+    save_figures({path: plot_trace(trace, names) for path in paths})
+
+
+def draw_explained(
+    losses: Sequence[tuple[Loss, int]], count: int, page: Path | None, figure3: Path | None, classes: Sequence[int] = ()
+) -> list[Path]:
+    """Draw losses to two files, both or none: attraction, learning rule, loss and gradient, and figure 3.
+
+    Args:
+        losses: Losses with their numbers of classes, all losses for one number after the other.
+        count: How many losses there are for each number; without any, figure 3 has those of the paper.
+        page: Where attraction, learning rule, loss and gradient go.
+        figure3: Where figure 3 goes: attraction as published and exact, a panel for each loss.
+        classes: Numbers of classes for the losses of the paper, if not its own.
+
+    Returns:
+        The files.
+
+    Raises:
+        InputError: if a file has another ending than pictures have, or cannot be written.
+    """
+    wanted = [path for path in (page, figure3) if path is not None]
+    for path in wanted:
+        checked_kind(path)
+    drawn: dict[Path, Figure] = {}
+    if page is not None:
+        curves = [attraction_curve(loss, n) for loss, n in losses]
+        rules = [rule_curve(loss, n) for loss, n in losses]
+        drawn[page] = plot_explanation(curves, rules, [loss_shape(loss, n) for loss, n in losses])
+    if figure3 is not None:
+        if count:
+            panels = [[attraction_curve(loss, n) for loss, n in losses[number::count]] for number in range(count)]
+        else:
+            panels = [[attraction_curve(find(name, n), n) for n in classes or several] for name, several in PAPER]
+        drawn[figure3] = plot_figure3(panels)
+    save_figures(drawn)
+    return wanted

@@ -1,0 +1,203 @@
+"""Networks trained with some losses on a study's data, network and recipe, and looked at; the records are kept.
+
+Records lie in the database of the study beside the comparison's, so that the same look at the same loss is there at
+once, and one that was stopped goes on with the losses that are missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lossmith.analysis import Chunks, Look, Part, Trace, TrainedLoss, each_loss, results_of, trace
+from lossmith.errors import InputError
+from lossmith.losses import Loss, cross_entropy, find_all, loss_file
+from lossmith.seeds import derive
+from lossmith.study.comparison import settings_of
+from lossmith.study.config import EvolveSettings
+from lossmith.study.problem import Problem
+from lossmith.study.store import Store
+from lossmith.training import Backend, Executor, Trained, choose_backend, repeated
+
+LOG = logging.getLogger("lossmith")
+LARGEST_TRACE = 2_000_000  # Numbers of a trace that a database keeps; about 20 bytes each.
+Report = Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Data, network and losses, all checked.
+
+    Args:
+        problem: What is trained on.
+        losses: What it is trained with.
+        settings: Of the study, or of flags.
+        store: Where records are kept, if there is a study.
+    """
+
+    problem: Problem
+    losses: list[Loss]
+    settings: EvolveSettings
+    store: Store | None = None
+
+    @staticmethod
+    @contextmanager
+    def open(texts: Sequence[str], settings: EvolveSettings) -> Iterator[Analysis]:
+        """Load the data, build the network and find the losses; records go to the study of the first loss file.
+
+        Raises:
+            InputError: if one of them cannot be used.
+        """
+        problem = Problem.open(settings)
+        losses = find_all(texts, problem.classes)
+        store = _store(texts)
+        try:
+            yield Analysis(problem, losses, settings, store)
+        finally:
+            if store is not None:
+                store.close()
+
+    def look(
+        self, kind: str, look: Look, count: int, seed: int, executor: Executor, measuring: Report, report: Report
+    ) -> tuple[list[Any], Backend]:
+        """Train networks with each loss, the same initial weights and batches for all, and look at them.
+
+        Args:
+            kind: What the look is called.
+            look: What is looked at.
+            count: Networks for each loss.
+            seed: What their seeds are derived from.
+            executor: Runs the trainings and the look.
+            measuring: Called before the backend is measured.
+            report: Called with the share of the work that is done.
+
+        Returns:
+            The records, one for each loss, and how the networks were run.
+        """
+        recipe, task = self.settings.recipe, self.problem.task
+        seeds = [derive(seed, "networks", number) for number in range(count)]
+        # What is fastest for cross-entropy is taken for all losses, so that they are trained alike.
+        population = repeated(Loss.stack([cross_entropy()]), count)
+        batches = recipe.total_steps(len(task.inputs)) * len(self.losses)
+        backend = self._backend(executor, population, seeds, batches, measuring)
+        key = self._key(kind, look.plan(), backend, seed, count)
+        parts = [
+            Part(
+                json.dumps(loss.to_json()),
+                each_loss(task, [loss], seeds, recipe, backend, partial(_seen, loss, look), measuring=0.5),
+                1.0,
+            )
+            for loss in self.losses
+        ]
+        documents = results_of(parts, executor, self._chunks(kind, key), report)
+        return [look.read(document) for document in documents], backend
+
+    def trace(
+        self, seed: int, samples: int | None, executor: Executor, measuring: Report, report: Report
+    ) -> tuple[Trace, Backend]:
+        """Train a network with each loss and watch single samples (:func:`lossmith.analysis.trace`).
+
+        Args:
+            seed: Of initial weights, batches, and the choice of samples.
+            samples: Samples that are drawn in each epoch; None takes all.
+            executor: Runs the training.
+            measuring: Called before the backend is measured.
+            report: Called with the share of the work that is done.
+        """
+        recipe, task = self.settings.recipe, self.problem.task
+        population, seeds = Loss.stack(self.losses), [seed] * len(self.losses)
+        backend = self._backend(executor, population, seeds, recipe.total_steps(len(task.inputs)), measuring)
+        key = self._key("trace", {"samples": samples}, backend, seed, 1)
+        chunks, part = self._chunks("trace", key), json.dumps([loss.to_json() for loss in self.losses])
+        known = chunks.recall(part)
+        if known is not None:
+            return Trace.from_json(known), backend
+        found = trace(task, population, seed, recipe, backend, samples, report, executor)
+        if self.store is not None:
+            if found.size > LARGEST_TRACE:
+                place = self.store.path
+                LOG.warning("a trace of %d numbers is not kept in %s, which is for smaller ones", found.size, place)
+            else:
+                chunks.keep(part, found.to_json(), 0.0)
+        return found, backend
+
+    def described(self, count: int, seed: int, backend: Backend) -> dict[str, Any]:
+        """What stands behind figures of such networks, for JSON."""
+        document = self.settings.model_dump(mode="json", include={"data": True, "model": True, "recipe": True})
+        document["data"]["source"] = Path(self.settings.data.source).name
+        return {
+            "settings": document,
+            "seed": seed,
+            "seeds": count,
+            "training": str(backend),
+            "device": self.settings.run.device,
+            "versions": {"lossmith": version("lossmith"), "torch": torch.__version__},
+            "losses": [{"name": loss.name, "loss": loss.to_json()} for loss in self.losses],
+        }
+
+    def _backend(
+        self, executor: Executor, losses: Loss, seeds: Sequence[int], batches: int, measuring: Report
+    ) -> Backend:
+        if self.settings.run.training == "auto":
+            measuring(0.0)
+        trainer = executor.trainer(self.problem.task)
+        return choose_backend(self.settings.run.training, trainer, losses, seeds, self.settings.recipe, batches)
+
+    def _key(self, kind: str, plan: dict[str, Any], backend: Backend, seed: int, count: int) -> str:
+        """What identifies the look, wherever its data lies."""
+        settings = self.settings.model_dump(mode="json", include={"data": True, "model": True, "recipe": True})
+        settings["data"].pop("source")
+        run = {"training": str(backend), "device": self.settings.run.device, "seed": seed, "networks": count}
+        document = {"data": self.problem.digest, "settings": settings, "run": run, "plan": plan}
+        return f"{kind} {hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]}"
+
+    def _chunks(self, kind: str, key: str) -> Chunks:
+        store = self.store
+        if store is None:
+            return Chunks()
+
+        def recall(part: str) -> Any:
+            known = store.record(key, part)
+            if known is not None:
+                name = json.loads(part)
+                name = ", ".join(one["name"] for one in (name if isinstance(name, list) else [name]))
+                LOG.info("%s of %s: as kept in %s", kind, name, store.path)
+            return known
+
+        return Chunks(recall, partial(store.add_record, key))
+
+
+def _seen(loss: Loss, look: Look, trained: Trained, progress: Report) -> dict[str, Any]:
+    return look(TrainedLoss(loss.name, loss, trained.networks, trained.diverged), progress)
+
+
+def _store(texts: Sequence[str]) -> Store | None:
+    """The database of the study that the first loss file lies in, if it does and can be written to."""
+    file = next((file for file in map(loss_file, texts) if file is not None), None)
+    if file is None or not (file.parent / "study.db").exists():
+        return None
+    try:
+        return Store(file.parent)
+    except InputError as error:
+        LOG.warning("what is found is not kept, since %s", error)
+        return None
+
+
+def settings_for(texts: Sequence[str]) -> EvolveSettings:
+    """Settings that the best.json files among some losses were evolved with, or the defaults.
+
+    Raises:
+        InputError: if two of them disagree.
+    """
+    known = settings_of([file for file in map(loss_file, texts) if file is not None])
+    return EvolveSettings() if known is None else known[0]

@@ -7,7 +7,6 @@ from typing import Annotated, Any, TypeVar
 
 import tomli_w
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import PydanticCustomError
 
 from lossmith.data import DataSettings
 from lossmith.errors import InputError
@@ -21,10 +20,7 @@ Settings = TypeVar("Settings", bound=BaseModel)
 
 def _training(text: str) -> str:
     """The name of a backend as it is today, or "auto"."""
-    try:
-        return text if text == "auto" else str(Backend.parse(text))
-    except InputError as error:
-        raise PydanticCustomError("training", "{sentence}", {"sentence": str(error)}) from None
+    return text if text == "auto" else str(Backend.parse(text))
 
 
 class RunSettings(BaseModel):
@@ -134,7 +130,9 @@ def first_problem(error: ValidationError, flags: bool = False) -> str:
         return f"there is no setting {key!r}; remove it or mend its name"
     given = problem["input"]
     shown = f" (it is {given!r})" if isinstance(given, str | int | float | bool | list) else ""
-    message = problem["msg"][:1].lower() + problem["msg"][1:]
+    # What a check of our own says is a sentence already.
+    message = problem["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
     if flags:
         named = [part for part in problem["loc"] if isinstance(part, str)]
         return f"--{named[-1].replace('_', '-')} is wrong{shown}: {message}" if named else message

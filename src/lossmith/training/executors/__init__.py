@@ -1,11 +1,14 @@
 """Where jobs run: in this process, or in others; the outcomes are the same."""
 
 from lossmith.errors import InputError
-from lossmith.training.executors import local as _local  # noqa: F401 (it registers itself)
-from lossmith.training.executors import processes as _processes  # noqa: F401
 from lossmith.training.executors.base import EXECUTORS, Executor, Job, Outcome, Watch, run_job
+from lossmith.training.executors.local import local
+from lossmith.training.executors.processes import processes
 
 __all__ = ["EXECUTORS", "Executor", "Job", "Outcome", "Watch", "executor", "run_job"]
+
+EXECUTORS.register("local", local)
+EXECUTORS.register("processes", processes)
 
 
 def executor(name: str = "auto", workers: int | None = None) -> Executor:

@@ -692,7 +692,7 @@ class TestEvolve:
         assert provenance["settings"]["data"]["label_noise"] == 0.2
         assert provenance["candidates"]["candidates"] == 8
         assert sum(provenance["invariant"][key] for key in ("both", "exact_only", "published_only", "neither")) == 8
-        assert provenance["training"] == "population"
+        assert provenance["training"] == "mlp"
         names = [finalist["name"] for finalist in provenance["finalists"]]
         assert len(names) == 5
         assert names[2:4] == ["mean of the search", "cross-entropy"]

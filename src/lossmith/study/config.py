@@ -9,7 +9,6 @@ from typing import Annotated, Any, TypeVar
 
 import tomli_w
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
-from pydantic_core import PydanticCustomError
 
 from lossmith.analysis import ObjectiveSettings
 from lossmith.data import DataSettings, data_path
@@ -29,10 +28,7 @@ FLAGS = {("data", "source"): "data", ("model", "name"): "model", ("objective", "
 
 def _training(text: str) -> str:
     """The name of a backend as it is today, or "auto"."""
-    try:
-        return text if text == "auto" else str(Backend.parse(text))
-    except InputError as error:
-        raise PydanticCustomError("training", "{sentence}", {"sentence": str(error)}) from None
+    return text if text == "auto" else str(Backend.parse(text))
 
 
 class RunSettings(Settings):
@@ -234,7 +230,9 @@ def first_problem(error: ValidationError, flags: bool = False) -> str:
         return f"there is no setting {key!r}; remove it or mend its name"
     given = problem["input"]
     shown = f" (it is {given!r})" if isinstance(given, str | int | float | bool | list) else ""
-    message = problem["msg"][:1].lower() + problem["msg"][1:]
+    # What a check of our own says is a sentence already.
+    message = problem["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
     if flags:
         named = [part for part in problem["loc"] if isinstance(part, str)]
         return f"{flag('.'.join(named[:-1]), named[-1])} is wrong{shown}: {message}" if named else message

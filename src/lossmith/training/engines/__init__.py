@@ -1,8 +1,13 @@
-"""How networks are run: one by one, or all in one program. The first engine for populations that fits is taken."""
+"""How networks are run: one by one, or all in one program."""
 
-from lossmith.training.engines import mlp as _mlp  # noqa: F401 (the fastest population engine comes first)
-from lossmith.training.engines import sequential as _sequential  # noqa: F401 (it registers itself)
-from lossmith.training.engines import vmap as _vmap  # noqa: F401
 from lossmith.training.engines.base import ENGINES, Engine, Passes, Run, Stack
+from lossmith.training.engines.mlp import MLP
+from lossmith.training.engines.sequential import SEQUENTIAL
+from lossmith.training.engines.vmap import VMAP
 
 __all__ = ["ENGINES", "Engine", "Passes", "Run", "Stack"]
+
+# "population" is the first of those for populations that trains a network: the fastest comes first, the widest last.
+ENGINES.register("sequential", SEQUENTIAL)
+ENGINES.register("mlp", MLP)
+ENGINES.register("vmap", VMAP)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from lossmith.errors import InputError
 from lossmith.losses import Loss
 from lossmith.nets import Dropout, Normalize
-from lossmith.training.engines.base import ENGINES, Engine, Passes
+from lossmith.training.engines.base import Engine, Passes
 from lossmith.training.engines.population import PopulationRun
 from lossmith.training.networks import State, Task
 from lossmith.training.recipe import Recipe
@@ -226,4 +226,4 @@ def _start(
     return PopulationRun(task, losses, seeds, recipe, backend, stack)
 
 
-ENGINES.register("mlp", Engine(_start, population=True, refusal=_refusal))
+MLP = Engine(_start, population=True, refusal=_refusal)

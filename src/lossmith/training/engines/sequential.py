@@ -13,7 +13,7 @@ from lossmith.attacks import floating, random_start
 from lossmith.losses import GradientRule, Loss
 from lossmith.training.adversary import attacked_batch, checked_max_pixel
 from lossmith.training.batches import Batches
-from lossmith.training.engines.base import ENGINES, Engine, Passes, buffers_written
+from lossmith.training.engines.base import Engine, Passes, buffers_written
 from lossmith.training.networks import Networks, State, Task, own_state
 from lossmith.training.precision import autocast
 from lossmith.training.recipe import Recipe, build_optimizer
@@ -143,4 +143,4 @@ def _start(
     return SequentialRun(task, losses[0], seed, recipe, backend, passes)
 
 
-ENGINES.register("sequential", Engine(_start, population=False, compiles=True, layouts=True))
+SEQUENTIAL = Engine(_start, population=False, compiles=True, layouts=True)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from lossmith.losses import Loss
-from lossmith.training.engines.base import ENGINES, Engine, Passes, buffers_written
+from lossmith.training.engines.base import Engine, Passes, buffers_written
 from lossmith.training.engines.population import PopulationRun
 from lossmith.training.networks import State, Task, input_dim, shared_buffers
 from lossmith.training.precision import vmapped_autocast
@@ -119,4 +119,4 @@ def _start(
     return PopulationRun(task, losses, seeds, recipe, backend, stack)
 
 
-ENGINES.register("vmap", Engine(_start, population=True, compiles=True))
+VMAP = Engine(_start, population=True, compiles=True)

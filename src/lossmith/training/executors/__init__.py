@@ -2,10 +2,13 @@
 
 from lossmith.errors import InputError
 from lossmith.training.executors.base import EXECUTORS, Executor, Job, Outcome, Watch, run_job
-from lossmith.training.executors.local import Local
-from lossmith.training.executors.processes import Processes
+from lossmith.training.executors.local import Local, local
+from lossmith.training.executors.processes import Processes, processes
 
 __all__ = ["EXECUTORS", "Executor", "Job", "Local", "Outcome", "Processes", "Watch", "executor", "run_job"]
+
+EXECUTORS.register("local", local)
+EXECUTORS.register("processes", processes)
 
 
 def executor(name: str = "auto", workers: int | None = None) -> Executor:

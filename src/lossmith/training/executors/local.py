@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from lossmith.errors import InputError
-from lossmith.training.executors.base import EXECUTORS, Job, Outcome, Progress, Trainers, run_job
+from lossmith.training.executors.base import Job, Outcome, Progress, Trainers, run_job
 from lossmith.training.networks import Task
 from lossmith.training.trainer import Trainer
 
@@ -46,13 +46,15 @@ class Local:
         self.close()
 
 
-def _local(workers: int | None) -> Local:
+def local(workers: int | None) -> Local:
+    """The executor local.
+
+    Raises:
+        InputError: if it is to have workers.
+    """
     if workers not in (None, 1):
         raise InputError(
             f"the executor local has no workers, but {workers} were asked for: take executor = processes, or leave "
             "workers out"
         )
     return Local()
-
-
-EXECUTORS.register("local", _local)

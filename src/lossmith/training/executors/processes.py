@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Self
 
 from lossmith.errors import InputError
-from lossmith.training.executors.base import EXECUTORS, Job, Outcome, Progress
+from lossmith.training.executors.base import Job, Outcome, Progress
 from lossmith.training.executors.handover import Handover
 from lossmith.training.executors.worker import Failed, Ready, Told, WorkerTraceback, received, serve
 from lossmith.training.networks import Task
@@ -187,8 +187,8 @@ def _heard_from(worker: _Worker) -> Outcome | Failed | Told | Ready | None:
     return answer
 
 
-def _processes(workers: int | None) -> Processes:
-    return Processes(len(os.sched_getaffinity(0)) if workers is None else workers)
-
-
-EXECUTORS.register("processes", _processes)
+def processes(workers: int | None) -> Processes:
+    """The executor processes, with a worker for each core unless told otherwise."""
+    # Not every system says which cores a process may use.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Processes(cores if workers is None else workers)

@@ -1,0 +1,134 @@
+"""What every registered engine must do: train as sequential does, to rounding, or say why it cannot."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lossmith import InputError, Loss, baikal, cross_entropy, mse
+from lossmith.nets import Dropout, Normalize
+from lossmith.seeds import generator
+from lossmith.training import Backend, Recipe, Task, Trainer
+from lossmith.training.agreement import Agreement
+from lossmith.training.engines import ENGINES
+
+CLASSES, SAMPLES = 3, 60
+LOSSES = Loss.stack([cross_entropy(), mse(), 0.05 * baikal()])
+
+
+class Centred(nn.Module):
+    """Keeps a running mean and a count by assignment, which is ordinary PyTorch."""
+
+    mean: Tensor
+    seen: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(16))
+        self.register_buffer("seen", torch.zeros((), dtype=torch.long))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self.mean = 0.9 * self.mean + 0.1 * x.detach().mean(0)
+            self.seen = self.seen + 1
+            return x - x.mean(0)
+        return x - self.mean
+
+
+BODIES: dict[str, Callable[[], list[nn.Module]]] = {
+    "perceptron": lambda: [nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, CLASSES)],
+    "dropout": lambda: [nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), Dropout(0.4), nn.Linear(8, CLASSES)],
+    "batch norm": lambda: [nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(16, CLASSES)],
+    "assigned": lambda: [nn.Flatten(), Centred(), nn.Linear(16, CLASSES)],
+    "tanh": lambda: [nn.Flatten(), nn.Linear(16, 8), nn.Tanh(), nn.Linear(8, CLASSES)],
+}
+RECIPES: dict[str, dict[str, Any]] = {
+    "SGD": {"weight_decay": 0.01, "clip": 1.0},
+    "AdamW, augmented": {"optimizer": "adamw", "lr": 0.01, "crop": 1, "flip": True, "mixup": 0.2},
+    "attacked": {"adversary": "fgsm", "adversary_epsilon": 0.05},
+    "flooded, early stopping": {"flooding": 0.5, "patience": 1},
+}
+
+
+def images(purpose: str) -> Tensor:
+    return torch.rand(SAMPLES, 1, 4, 4, generator=generator(purpose), dtype=torch.float64)
+
+
+def task_of(body: str) -> Task:
+    inputs, labels = images("train"), torch.arange(SAMPLES) % CLASSES
+
+    def factory() -> nn.Module:
+        return nn.Sequential(Normalize.fit(inputs), *BODIES[body]()).double()
+
+    return Task(factory, inputs, labels, CLASSES, 1.0, (images("held out"), labels))
+
+
+def backends_of(name: str) -> list[Backend]:
+    layouts = (False, True) if ENGINES[name].layouts else (False,)
+    return [Backend(name, channels_last=layout) for layout in layouts]
+
+
+@pytest.mark.parametrize("recipe", list(RECIPES))
+@pytest.mark.parametrize("body", list(BODIES))
+@pytest.mark.parametrize("name", list(ENGINES))
+@pytest.mark.parametrize("seeds", [[1, 1, 1], [1, 2, 1]])
+def test_trains_as_sequential_does(name: str, body: str, recipe: str, seeds: list[int]) -> None:
+    task, settings = task_of(body), Recipe(epochs=2, batch_size=12, **{"lr": 0.05, **RECIPES[recipe]})
+    monitor, probe = (images("monitor"), torch.arange(SAMPLES) % CLASSES), images("probe")
+    reason = ENGINES[name].refusal(task.build(0), task, settings)
+    for backend in backends_of(name):
+        if reason is not None:
+            with pytest.raises(InputError, match="take training = population"):
+                Trainer(task).train(LOSSES, seeds, settings, backend)
+            continue
+        watched: dict[str, list[int]] = {}
+
+        def observe(members: list[int], epoch: int, _: object, kept: dict[str, list[int]] = watched) -> None:
+            kept.setdefault("epochs", []).extend([epoch] * len(members))
+
+        found = Trainer(task).train(LOSSES, seeds, settings, backend, monitor=monitor, observe=observe)
+        expected = Trainer(task).train(LOSSES, seeds, settings, Backend(), monitor=monitor)
+        assert sorted(watched["epochs"])[:3] == [0, 0, 0]
+        for kind in ("parameters", "buffers"):
+            mine, theirs = getattr(found.networks, kind), getattr(expected.networks, kind)
+            assert mine.keys() == theirs.keys()
+            for key, value in theirs.items():
+                torch.testing.assert_close(mine[key], value, rtol=1e-7, atol=1e-9, msg=key)
+        torch.testing.assert_close(found.networks.logits(probe), expected.networks.logits(probe), rtol=1e-7, atol=1e-9)
+        assert torch.equal(found.curve, expected.curve)  # type: ignore[arg-type]
+        if "3.seen" in dict(found.networks.buffers):
+            assert found.networks.buffers["3.seen"].tolist() == [10] * 3
+
+
+@pytest.mark.parametrize("body", list(BODIES))
+@pytest.mark.parametrize("name", list(ENGINES))
+def test_one_step_agrees(name: str, body: str) -> None:
+    for changes in ({}, {"precision": "bfloat16"}, {"adversary": "pgd", "adversary_steps": 2}):
+        task = replace(task_of(body), factory=lambda: nn.Sequential(nn.Identity(), *BODIES[body]()))
+        task = replace(task, inputs=task.inputs.float())
+        recipe = Recipe(batch_size=20, **changes)
+        if ENGINES[name].refusal(task.build(0), task, recipe) is None:
+            agreement = Agreement(Trainer(task), LOSSES, [1, 1, 2], recipe)
+            for backend in backends_of(name):
+                assert agreement.disagreement(backend) is None
+
+
+@pytest.mark.parametrize("name", list(ENGINES))
+def test_some_members_go_on(name: str) -> None:
+    """A run that keeps some of its members trains these as if the others had never been there."""
+    task, recipe, engine = task_of("perceptron"), Recipe(batch_size=12, weight_decay=0.01), ENGINES[name]
+    members = [0, 1, 2] if engine.population else [1]
+    run = Trainer(task).start(LOSSES, [1, 1, 1], recipe, Backend(name), members)
+    alone = Trainer(task).start(LOSSES, [1, 1, 1], recipe, Backend(name), [1])
+    assert str(run.backend) == name
+    for number in range(4):
+        if number == 2:
+            run.keep([members.index(1)])
+        run.step()
+        alone.step()
+    assert run.done == 4
+    for key, value in alone.networks().parameters.items():
+        torch.testing.assert_close(run.networks().parameters[key], value, rtol=1e-9, atol=1e-12)

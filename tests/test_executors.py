@@ -1,0 +1,480 @@
+"""Executors: the same outcomes wherever jobs run, whatever dies on the way."""
+
+import importlib
+import importlib.util
+import os
+import pickle
+import random
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from operator import attrgetter
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lossmith import InputError, Loss, cross_entropy, gce, mae, mse
+from lossmith.nets import ModelSettings, build, network_factory
+from lossmith.seeds import generator
+from lossmith.training import EXECUTORS, Backend, Executor, Job, Outcome, Recipe, Task, executor, run_job
+from lossmith.training.executors.base import Trainers
+from lossmith.training.executors.handover import LARGE, Found, Handover
+from lossmith.training.executors.processes import Processes
+
+CLASSES, SIDE, SAMPLES = 3, 8, 80
+STATE = attrgetter("networks.parameters", "networks.buffers", "curve", "diverged", "pruned")
+OWN = """
+import os
+import signal
+import torch
+from torch import nn
+
+class Seen:
+    def __init__(self):
+        self.epochs = []
+    def observe(self, members, epoch, networks):
+        self.epochs.append((list(members), epoch, float(networks.logits(torch.zeros(1, 1, 8, 8)).sum())))
+    def result(self):
+        return self.epochs
+
+class Strange(Exception):
+    def __init__(self, number, text):
+        super().__init__(text)
+
+def strange(trained):
+    raise Strange(1, "not to be pickled")
+
+def die(trained):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def process(trained):
+    return os.getpid(), torch.get_num_threads()
+
+def unpicklable(trained):
+    return lambda: None
+
+def refuse(trained):
+    from lossmith import InputError
+    raise InputError("the objective does not like it; take another")
+
+def network(input_shape, classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, classes))
+"""
+
+
+def images(purpose: str) -> Tensor:
+    return torch.randint(0, 256, (SAMPLES, 1, SIDE, SIDE), generator=generator(purpose)).to(torch.uint8)
+
+
+def labels() -> Tensor:
+    return torch.arange(SAMPLES) % CLASSES
+
+
+def task_of(name: str = "mlp", dropout: float = 0.0) -> Task:
+    inputs = images("train")
+    factory = network_factory(ModelSettings(name=name, hidden=(6,), dropout=dropout), inputs, CLASSES)
+    return Task(factory, inputs, labels(), CLASSES, 255.0, (images("validation"), labels()))
+
+
+def job_of(task: Task, losses: Sequence[Loss] = (cross_entropy(), mse()), seed: int = 1, **changes: Any) -> Job:
+    population = Loss.stack(losses)
+    recipe = Recipe(epochs=2, batch_size=20)
+    job = Job(
+        task, population, (seed,) * len(population), recipe, Backend("population"), STATE, (images("m"), labels())
+    )
+    return replace(job, **changes)
+
+
+def assert_same(found: Any, expected: Any) -> None:
+    """To the bit."""
+    if isinstance(expected, Tensor):
+        assert torch.equal(found, expected)
+        assert found.dtype == expected.dtype
+    elif isinstance(expected, dict):
+        assert found.keys() == expected.keys()
+        for name, value in expected.items():
+            assert_same(found[name], value)
+    elif isinstance(expected, tuple | list):
+        assert len(found) == len(expected)
+        for one, other in zip(found, expected, strict=True):
+            assert_same(one, other)
+    else:
+        assert found == expected
+
+
+def results(outcomes: Iterator[Outcome]) -> list[Any]:
+    return [(outcome.result, outcome.watched) for outcome in outcomes]
+
+
+def directly(jobs: Sequence[Job]) -> list[Any]:
+    outcomes = map(run_job, jobs)
+    return results(outcomes)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
+    """A module that workers can import, too: they get the driver's path."""
+    folder = tmp_path_factory.mktemp("own")
+    (folder / "own_of_executors.py").write_text(OWN)
+    sys.path.insert(0, str(folder))
+    yield importlib.import_module("own_of_executors")
+    sys.path.remove(str(folder))
+
+
+@pytest.fixture(scope="module")
+def running(own: ModuleType) -> Iterator[dict[str, Executor]]:
+    """Every registered executor, begun once for all tests that leave it whole."""
+    started: dict[str, Executor] = {name: EXECUTORS[name](1 if name == "local" else 2) for name in EXECUTORS}
+    yield started
+    for one in started.values():
+        one.close()
+
+
+class TestConformance:
+    """What every registered executor must do."""
+
+    pytestmark = pytest.mark.parametrize("name", list(EXECUTORS))
+
+    def test_outcomes_are_those_of_the_jobs_in_their_order(
+        self, running: dict[str, Executor], own: ModuleType, name: str
+    ) -> None:
+        task = task_of("conv", 0.2)
+        jobs = [
+            job_of(task, recipe=Recipe(epochs=8, batch_size=10)),  # the longest comes first
+            job_of(task_of(dropout=0.3), seeds=(4, 5), watch=own.Seen),
+            job_of(task, [mae()], backend=Backend(channels_last=True), stop=1),
+            job_of(task, [gce(0.5), mae()], share=0.5, prune_at=0.25, recipe=Recipe(epochs=4, batch_size=20)),
+            job_of(task_of(), monitor=None, recipe=Recipe(optimizer="adamw", crop=1, epochs=1, batch_size=20)),
+        ]
+        expected = directly(jobs)
+        assert len(expected[1][1]) == 6
+        outcomes = list(running[name].run(jobs))
+        assert_same(results(iter(outcomes)), expected)
+        assert all(outcome.seconds > 0 for outcome in outcomes)
+
+    def test_no_job(self, running: dict[str, Executor], name: str) -> None:
+        assert list(running[name].run([])) == []
+
+    def test_progress(self, running: dict[str, Executor], name: str) -> None:
+        told: list[tuple[int, float]] = []
+        jobs = [job_of(task_of(), seed=seed) for seed in (1, 2)]
+        assert len(list(running[name].run(jobs, lambda number, share: told.append((number, share))))) == 2
+        assert {number for number, _ in told} == {0, 1}
+        for number in (0, 1):
+            shares = [share for at, share in told if at == number]
+            assert shares == sorted(shares)
+            assert shares[-1] == 1.0
+
+    def test_an_error_comes_as_itself_in_its_place(
+        self, running: dict[str, Executor], own: ModuleType, name: str
+    ) -> None:
+        jobs = [job_of(task_of()), job_of(task_of(), measure=own.refuse), job_of(task_of(), seed=2)]
+        outcomes = running[name].run(jobs)
+        next(outcomes)
+        with pytest.raises(InputError) as caught:
+            next(outcomes)
+        assert str(caught.value) == "the objective does not like it; take another"
+        with pytest.raises(StopIteration):
+            next(outcomes)
+        assert_same(results(running[name].run(jobs[2:])), directly(jobs[2:]))
+
+    def test_a_run_that_is_left_disturbs_no_other(self, running: dict[str, Executor], name: str) -> None:
+        long, short = (job_of(task_of(), recipe=Recipe(epochs=n, batch_size=20)) for n in (400, 1))
+        outcomes = running[name].run([short, long, long, long])
+        next(outcomes)
+        outcomes.close()  # type: ignore[attr-defined]
+        other = job_of(task_of("conv"), seed=7)
+        assert_same(results(running[name].run([other])), directly([other]))
+
+    def test_the_users_own_network(
+        self, running: dict[str, Executor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
+        """The module lies in the directory in which the study was begun; workers were started elsewhere."""
+        (tmp_path / f"mine_{name}.py").write_text(OWN)
+        monkeypatch.chdir(tmp_path)
+        inputs = images("train")
+        factory = network_factory(ModelSettings(name=f"mine_{name}:network"), inputs, CLASSES)
+        job = job_of(Task(factory, inputs, labels(), CLASSES))
+        assert_same(results(running[name].run([job])), directly([job]))
+
+    def test_nothing_global_is_touched(self, running: dict[str, Executor], name: str) -> None:
+        def everything() -> list[Any]:
+            return [torch.get_rng_state().tolist(), torch.get_num_threads(), torch.is_grad_enabled(), os.environ.copy()]
+
+        before = everything()
+        list(running[name].run([job_of(task_of("conv"))]))
+        assert everything() == before
+
+    def test_closed_twice_and_used_again(self, own: ModuleType, name: str) -> None:
+        with EXECUTORS[name](None) as one:
+            first = results(one.run([job_of(task_of())]))
+            one.close()
+            assert_same(results(one.run([job_of(task_of())])), first)
+        one.close()
+
+
+class TestProcesses:
+    def test_jobs_run_elsewhere_at_once_with_one_thread(self, running: dict[str, Executor], own: ModuleType) -> None:
+        jobs = [job_of(task_of(), measure=own.process, recipe=Recipe(epochs=30, batch_size=10)) for _ in range(6)]
+        found = [outcome.result for outcome in running["processes"].run(jobs)]
+        assert len({process for process, _ in found} - {os.getpid()}) == 2
+        assert {threads for _, threads in found} == {1}
+
+    @pytest.mark.parametrize("seed", [0, 1])
+    def test_workers_that_are_killed_change_nothing(self, seed: int) -> None:
+        """At whatever share of whatever job, and while they start."""
+        jobs = [job_of(task_of(), seed=number, recipe=Recipe(epochs=20, batch_size=10)) for number in range(8)]
+        chance, killed = random.Random(seed), list[int]()
+        with Processes(2) as one:
+
+            def kill(number: int, share: float) -> None:
+                # No more than two in a row, so that the third death with nothing done in between never comes.
+                if len(killed) < 2 and chance.random() < 0.5:
+                    victim = chance.choice(one._pool).process.pid
+                    assert victim is not None
+                    killed.append(victim)
+                    os.kill(victim, signal.SIGKILL)
+
+            assert_same(results(one.run(jobs, kill)), directly(jobs))
+        assert len(killed) == 2
+
+    def test_a_job_that_kills_every_worker_ends_with_a_sentence(self, own: ModuleType) -> None:
+        with Processes(1) as one:
+            outcomes = one.run([job_of(task_of()), job_of(task_of(), measure=own.die)])
+            next(outcomes)
+            with pytest.raises(InputError, match=r"died 3 times with no job done in between .* killed by signal 9"):
+                next(outcomes)
+            assert_same(results(one.run([job_of(task_of())])), directly([job_of(task_of())]))
+
+    def test_an_error_that_cannot_be_pickled_keeps_its_words(
+        self, running: dict[str, Executor], own: ModuleType
+    ) -> None:
+        with pytest.raises(RuntimeError, match="Strange: not to be pickled") as caught:
+            list(running["processes"].run([job_of(task_of(), measure=own.strange)]))
+        assert "own_of_executors.py" in str(caught.value.__cause__)
+
+    def test_a_result_that_cannot_be_pickled(self, running: dict[str, Executor], own: ModuleType) -> None:
+        with pytest.raises(InputError, match="the result of a job cannot be handed back"):
+            list(running["processes"].run([job_of(task_of(), measure=own.unpicklable)]))
+
+    def test_what_the_worker_does_not_find(self, running: dict[str, Executor], tmp_path: Path) -> None:
+        """A function of a module that only this process knows."""
+        path = tmp_path / "known_here_only.py"
+        path.write_text("def measure(trained):\n    return 1")
+        spec = importlib.util.spec_from_file_location("known_here_only", path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules["known_here_only"] = module
+        spec.loader.exec_module(module)
+        try:
+            with pytest.raises(InputError, match="a worker process does not find what the driver has"):
+                list(running["processes"].run([job_of(task_of(), measure=module.measure)]))
+        finally:
+            del sys.modules["known_here_only"]
+
+    @pytest.mark.parametrize(
+        ("changes", "words"),
+        [
+            ({"measure": lambda trained: 1}, "the objective cannot be handed to worker processes"),
+            ({"task": Task(lambda: nn.Linear(1, 2), torch.zeros(9, 1), torch.arange(9) % 2, 2)}, "the network cannot"),
+            ({"watch": lambda: None}, "what watches the training cannot"),
+        ],
+    )
+    def test_what_cannot_be_handed_over(
+        self, running: dict[str, Executor], changes: dict[str, Any], words: str
+    ) -> None:
+        with pytest.raises(InputError, match=f"{words}.*take executor = local"):
+            list(running["processes"].run([replace(job_of(task_of()), **changes)]))
+
+    def test_data_is_handed_over_once_and_removed(self) -> None:
+        inputs = torch.randn(LARGE, 4)
+        task = Task(network_factory(ModelSettings(), inputs, 2), inputs[: LARGE // 2], torch.arange(LARGE // 2) % 2, 2)
+        jobs = [
+            job_of(task, seed=seed, monitor=(task.inputs, task.targets), recipe=Recipe(batch_size=99, steps=2))
+            for seed in range(3)
+        ]
+        with Processes(1) as one:
+            assert_same(results(one.run(jobs)), directly(jobs))
+            assert one._handover is not None
+            folder = one._handover.folder
+            sizes = sorted(path.stat().st_size for path in folder.glob("*.pt"))
+            assert len(list(folder.iterdir())) == 3  # inputs, targets and the task
+            # Of the inputs, the half that is used.
+            assert all(0 < size - wanted < 5000 for size, wanted in zip(sizes, (LARGE * 4, LARGE * 8), strict=True))
+            (worker,) = one._pool
+            process = worker.process.pid
+            assert process is not None
+            watched = os.pidfd_open(process)
+        assert not folder.exists()
+        assert select.select([watched], [], [], 0)[0] == [watched]
+        os.close(watched)
+
+    @pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGKILL])
+    def test_no_process_is_left_behind(self, own: ModuleType, tmp_path: Path, kill: signal.Signals) -> None:
+        """Ctrl-C reaches the driver and its workers; a driver that is killed closes nothing."""
+        script = tmp_path / "driver.py"
+        script.write_text(DRIVER)
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        driver = subprocess.Popen(
+            [sys.executable, script],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+            text=True,
+            start_new_session=True,
+        )
+        assert driver.stdout is not None
+        workers = [os.pidfd_open(int(number)) for number in driver.stdout.readline().split()]
+        assert len(workers) == 2
+        if kill == signal.SIGINT:
+            os.killpg(driver.pid, kill)
+        else:
+            driver.kill()
+        _, errors = driver.communicate(timeout=60)
+        for worker in workers:
+            assert select.select([worker], [], [], 60)[0] == [worker]
+            os.close(worker)
+        if kill == signal.SIGINT:
+            assert driver.returncode == -signal.SIGINT
+            assert errors.strip().endswith("KeyboardInterrupt")
+            assert errors.count("Traceback") == 1
+
+    def test_a_script_without_its_guard_is_told(self, tmp_path: Path) -> None:
+        script = tmp_path / "driver.py"
+        script.write_text(DRIVER.replace('if __name__ == "__main__":', "if True:"))
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        ended = subprocess.run([sys.executable, script], capture_output=True, env=environment, text=True, check=False)
+        assert ended.returncode == 1
+        assert 'put what a script starts under if __name__ == "__main__":' in ended.stderr.strip().splitlines()[-1]
+
+
+DRIVER = """
+import sys
+from operator import attrgetter
+import torch
+from lossmith import Loss, mse
+from lossmith.nets import ModelSettings, network_factory
+from lossmith.training import Backend, Job, Recipe, Task
+from lossmith.training.executors.processes import Processes
+
+if __name__ == "__main__":
+    inputs = torch.randn(200, 4)
+    task = Task(network_factory(ModelSettings(), inputs, 2), inputs, torch.arange(200) % 2, 2)
+    job = Job(task, Loss.stack([mse()]), (1,), Recipe(epochs=10**6), Backend(), attrgetter("diverged"))
+    begun = set()
+
+    def told(number, share):
+        begun.add(number)
+        if len(begun) == 2:
+            begun.add("told")
+            print(*(worker.process.pid for worker in executor._pool), flush=True)
+
+    with Processes(2) as executor:
+        list(executor.run([job, job], told))
+"""
+
+
+class TestChoice:
+    @pytest.mark.parametrize(
+        ("name", "workers", "wanted"),
+        [
+            ("auto", None, "Local"),
+            ("auto", 1, "Local"),
+            ("auto", 2, "Processes"),
+            ("local", None, "Local"),
+            ("local", 1, "Local"),
+            ("processes", 3, "Processes"),
+            ("processes", None, "Processes"),
+        ],
+    )
+    def test_names(self, name: str, workers: int | None, wanted: str) -> None:
+        with executor(name, workers) as found:
+            assert type(found).__name__ == wanted
+            assert getattr(found, "workers", None) == (
+                None if wanted == "Local" else workers or len(os.sched_getaffinity(0))
+            )
+
+    @pytest.mark.parametrize(
+        ("name", "workers", "sentence"),
+        [
+            ("local", 2, "the executor local has no workers, but 2 were asked for: take executor = processes"),
+            ("auto", 0, "workers is 0; give a number from 1"),
+            ("proceses", None, "'proceses' is not the name of an executor .did you mean processes"),
+        ],
+    )
+    def test_refusals(self, name: str, workers: int | None, sentence: str) -> None:
+        with pytest.raises(InputError, match=sentence):
+            executor(name, workers)
+
+
+class TestPickling:
+    @pytest.mark.parametrize(
+        "name",
+        ["mlp", "conv", "mnist-cnn", "alexnet", "allcnn-c", "preresnet-20", "wrn-16-8", "own_of_executors:network"],
+    )
+    def test_factories(self, own: ModuleType, name: str) -> None:
+        side = 32 if name == "alexnet" else 12 if ":" not in name else SIDE
+        inputs = torch.rand(5, 1, side, side)
+        factory = network_factory(ModelSettings(name=name), inputs, CLASSES)
+        again = pickle.loads(pickle.dumps(factory))  # noqa: S301 (made here)
+        networks = []
+        for one in (factory, again):
+            with torch.random.fork_rng():
+                torch.manual_seed(3)
+                networks.append(one())
+        assert next(networks[0].children()) is not next(factory().children())
+        assert_same(networks[1].state_dict(), dict(networks[0].state_dict()))
+        assert_same(networks[1].eval()(inputs), networks[0].eval()(inputs))
+
+    def test_a_factory_is_a_value(self) -> None:
+        factory = task_of().factory
+        with pytest.raises(AttributeError):
+            factory.body = None  # type: ignore[attr-defined]
+        assert isinstance(build("mlp", (4,), 2), nn.Sequential)
+
+    def test_tasks_and_jobs(self) -> None:
+        job = job_of(task_of("conv"))
+        assert job.task.mean.shape == (1, 1, 1)
+        again = pickle.loads(pickle.dumps(job))  # noqa: S301 (made here)
+        assert_same(results(iter([run_job(again)])), directly([job]))
+
+    def test_a_task_is_one_object_in_all_its_jobs(self) -> None:
+        """So that what one job compiles serves the next; a tensor that is changed is handed over anew."""
+        handover = Handover()
+        found, task = Found(handover.folder), task_of()
+        first, second = (found.unpack(handover.pack(job_of(task, seed=seed))) for seed in (1, 2))
+        assert first.task is second.task
+        assert first.seeds != second.seeds
+        whole = torch.zeros(LARGE)
+        before = found.value(handover.token(whole))
+        assert handover.token(whole) == handover.token(whole)
+        whole += 1
+        assert torch.equal(found.value(handover.token(whole)), whole)
+        assert torch.equal(before, torch.zeros(LARGE))
+        handover.close()
+        assert not handover.folder.exists()
+
+
+def test_the_trainers_of_a_few_tasks_are_kept() -> None:
+    trainers, tasks = Trainers(), [task_of() for _ in range(Trainers.KEPT + 1)]
+    made = [trainers.of(task) for task in tasks[:-1]]
+    assert trainers.of(tasks[0]) is made[0]
+    trainers.of(tasks[-1])
+    assert trainers.of(tasks[0]) is made[0]
+    assert trainers.of(tasks[1]) is not made[1]

@@ -25,7 +25,7 @@ import torch
 from scipy import stats
 
 from lossmith.cli.flags import settings_document
-from lossmith.losses.files import write_json, write_whole
+from lossmith.io import write_json, write_whole
 from lossmith.study import EvolveSettings, evolve
 from lossmith.study.config import validated
 

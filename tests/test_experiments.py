@@ -18,11 +18,12 @@ from lossmith.cli import main
 from lossmith.cli.evolve import _check_idle
 from lossmith.cli.flags import settings_document
 from lossmith.data.source import Source
+from lossmith.io import read_toml
 from lossmith.losses import Loss, cross_entropy, mse, polynomial
 from lossmith.metrics.statistics import welch
 from lossmith.nets import ModelSettings, check_network, network_factory
 from lossmith.study import EvolveSettings, Study
-from lossmith.study.config import read_toml, validated
+from lossmith.study.config import validated
 from lossmith.study.evolve import Job
 from lossmith.training import Recipe, Task, repeated, train
 

@@ -12,8 +12,9 @@ from pydantic import BaseModel
 
 from lossmith.data import data_path
 from lossmith.errors import InputError
+from lossmith.io import read_toml
 from lossmith.study import EvolveSettings
-from lossmith.study.config import read_toml, validated, with_data
+from lossmith.study.config import validated, with_data
 from lossmith.study.legacy import modernized
 
 LOG = logging.getLogger("lossmith")

@@ -14,8 +14,8 @@ from lossmith.cli.arguments import OptionalDirectory, Switch, parse
 from lossmith.cli.console import output
 from lossmith.cli.tables import attack_text, finalists_table
 from lossmith.errors import InputError
+from lossmith.io import read_json
 from lossmith.losses import Loss, load
-from lossmith.losses.files import read_json
 from lossmith.study.evolve import data_line, pruned_trainings, spread
 from lossmith.study.legacy import modernized
 from lossmith.study.pareto import export_pareto, read_pareto

@@ -21,8 +21,8 @@ from lossmith.cli.console import Bar, output, set_threads
 from lossmith.cli.flags import filled, flags, merged
 from lossmith.cli.trained import base_settings
 from lossmith.errors import InputError
+from lossmith.io import write_json, write_whole
 from lossmith.losses import NAMES, Loss, find_all
-from lossmith.losses.files import write_json, write_whole
 from lossmith.report import plot_trace, save_figures
 from lossmith.study import EvolveSettings
 from lossmith.study.evolve import Job

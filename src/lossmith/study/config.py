@@ -1,16 +1,12 @@
 """The settings of a whole study, and the TOML file that they live in."""
 
 import json
-import tomllib
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lossmith.data import DataSettings
 from lossmith.errors import InputError
-from lossmith.losses.files import write_whole
 from lossmith.nets import ModelSettings
 from lossmith.search import ObjectiveSettings, SearchSettings
 from lossmith.training import Recipe
@@ -82,29 +78,6 @@ def with_data(settings: EvolveSettings, place: str) -> EvolveSettings:
     return settings.model_copy(update={"data": settings.data.model_copy(update={"source": place})})
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """The document of a TOML file.
-
-    Raises:
-        InputError: if there is no such file, or it is not TOML.
-    """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}; give the path of a study file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"{path} is not a TOML file: {error}") from None
-
-
-def write_toml(document: dict[str, Any], path: Path) -> None:
-    """Write a TOML file that appears whole or not at all; values that are None are left out.
-
-    Raises:
-        InputError: if the file cannot be written.
-    """
-    write_whole(tomli_w.dumps(_without_none(document)).encode(), path)
-
-
 def validated(model: type[Settings], document: dict[str, Any], source: str | None) -> Settings:
     """Settings from a document.
 
@@ -149,9 +122,3 @@ def differences(wanted: dict[str, Any], stored: dict[str, Any], prefix: str = ""
         elif ours != theirs:
             found.append((f"{prefix}{key}", ours, theirs))
     return found
-
-
-def _without_none(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_none(part) for key, part in value.items() if part is not None}
-    return list(value) if isinstance(value, tuple) else value

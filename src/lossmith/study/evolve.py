@@ -21,8 +21,8 @@ from torch import Tensor
 
 from lossmith.data import DataSettings, Source, find_max_pixel, open_source, part_sizes, search_parts, test_part
 from lossmith.errors import InputError
+from lossmith.io import write_json
 from lossmith.losses import Loss, cross_entropy, save
-from lossmith.losses.files import write_json
 from lossmith.nets import check_name, check_network, network_factory
 from lossmith.search.objective import Objective, figures
 from lossmith.seeds import derive

@@ -16,9 +16,10 @@ import torch
 from numpy.typing import NDArray
 
 from lossmith.errors import InputError
+from lossmith.io import read_toml, write_toml
 from lossmith.losses import Criterion, Loss
 from lossmith.search import Optimizer, SearchSettings, build_space
-from lossmith.study.config import differences, read_toml, validated, write_toml
+from lossmith.study.config import differences, validated
 from lossmith.study.legacy import modernized
 from lossmith.study.pareto import pareto_front
 from lossmith.study.store import Store

@@ -19,9 +19,8 @@ from scipy import special, stats
 from torch import Tensor, nn
 
 from lossmith.analysis import Axis, Comparison, Family, Plan, baselines, compare, fixed, learning_rates
-from lossmith.analysis.baselines import bootstrapping
 from lossmith.errors import InputError
-from lossmith.losses import Loss, Term, cross_entropy, mae, mse
+from lossmith.losses import Loss, Term, bootstrapping, cross_entropy, mae, mse
 from lossmith.metrics.statistics import calibration_error, holm, negative_log_likelihood, temperature, welch
 from lossmith.seeds import derive
 from lossmith.training import Recipe, Task, Way, accuracy, repeated, train

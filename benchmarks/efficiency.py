@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy import stats
 
-from lossmith.losses.files import read_json, write_json, write_whole
+from lossmith.io import read_json, write_json, write_whole
 from lossmith.report import save_figure
 from lossmith.report.figures import STYLE
 

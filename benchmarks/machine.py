@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from lossmith.errors import InputError
-from lossmith.losses.files import write_json
+from lossmith.io import write_json
 from lossmith.training import checked_device
 
 RESULTS = Path("results/benchmarks")

@@ -50,8 +50,8 @@ from efficiency import SEARCHES, TARGETS, cost, summarize
 from machine import CPU, add_device, machine, say
 
 from lossmith.data import DataSettings
+from lossmith.io import read_json, write_json
 from lossmith.losses import Loss, cross_entropy
-from lossmith.losses.files import read_json, write_json
 from lossmith.nets import ModelSettings
 from lossmith.search import SearchSettings
 from lossmith.seeds import derive

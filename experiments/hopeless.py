@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from scipy import stats
 
-from lossmith.losses.files import write_json, write_whole
+from lossmith.io import write_json, write_whole
 from lossmith.study import EvolveSettings, evolve
 from lossmith.study.config import settings_document, validated
 

@@ -43,8 +43,8 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from lossmith.data import DataSettings, Source, open_source, search_parts
+from lossmith.io import read_json, write_json, write_whole
 from lossmith.losses import Loss, taylor
-from lossmith.losses.files import read_json, write_json, write_whole
 from lossmith.metrics.statistics import holm
 from lossmith.nets import ModelSettings, network_factory
 from lossmith.report import save_figure

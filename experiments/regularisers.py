@@ -58,15 +58,15 @@ from scipy import stats
 
 from lossmith.analysis import Axis
 from lossmith.data import open_source
+from lossmith.io import read_json, write_json, write_toml, write_whole
 from lossmith.losses import Loss, Term, cross_entropy
-from lossmith.losses.files import read_json, write_json, write_whole
 from lossmith.metrics.statistics import Difference, holm, welch
 from lossmith.nets import network_factory
 from lossmith.report import save_figure
 from lossmith.report.figures import EVOLVED, PLAIN, styled
 from lossmith.seeds import derive
 from lossmith.study import EvolveSettings, evolve
-from lossmith.study.config import settings_document, validated, with_data, write_toml
+from lossmith.study.config import settings_document, validated, with_data
 from lossmith.study.problem import Problem
 from lossmith.study.store import Store
 from lossmith.training import Recipe, accuracy, repeated, train

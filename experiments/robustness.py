@@ -74,8 +74,8 @@ from lossmith.analysis.plans import AttackPlan
 from lossmith.analysis.robustness import Robustness, robustness
 from lossmith.analysis.trained import TrainedLoss, train_loss
 from lossmith.data import DataSettings
+from lossmith.io import read_json, write_json, write_whole
 from lossmith.losses import Loss, cross_entropy
-from lossmith.losses.files import read_json, write_json, write_whole
 from lossmith.metrics.statistics import welch
 from lossmith.nets import ModelSettings
 from lossmith.report import plot_attacks, save_figure

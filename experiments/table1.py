@@ -54,14 +54,14 @@ from scipy import stats
 
 from lossmith.analysis.baselines import learning_rates
 from lossmith.data import open_source
+from lossmith.io import read_json, write_json, write_toml, write_whole
 from lossmith.losses import Loss, cross_entropy
-from lossmith.losses.files import read_json, write_json, write_whole
 from lossmith.metrics.statistics import holm, welch
 from lossmith.report import save_figure
 from lossmith.report.figures import EVOLVED, OTHER, PLAIN, styled
 from lossmith.seeds import derive
 from lossmith.study import EvolveSettings, Result, Study
-from lossmith.study.config import settings_document, validated, with_data, write_toml
+from lossmith.study.config import settings_document, validated, with_data
 from lossmith.study.pareto import PRUNED
 from lossmith.study.problem import Problem
 from lossmith.study.store import Store

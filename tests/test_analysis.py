@@ -19,10 +19,9 @@ from scipy import special, stats
 from torch import Tensor, nn
 
 from lossmith.analysis import Axis, Comparison, Family, Plan, baselines, compare, fixed, learning_rates
-from lossmith.analysis.baselines import bootstrapping
 from lossmith.analysis.curves import LONGEST
 from lossmith.errors import InputError
-from lossmith.losses import Loss, Term, cross_entropy, mae, mse
+from lossmith.losses import Loss, Term, bootstrapping, cross_entropy, mae, mse
 from lossmith.metrics.calibration import calibration_error, negative_log_likelihood, temperature
 from lossmith.metrics.statistics import holm, welch
 from lossmith.seeds import derive

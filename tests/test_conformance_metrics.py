@@ -22,7 +22,7 @@ def largest_class_error(logits: Tensor, targets: Tensor) -> Tensor:
 
 METRICS.register("largest-class-error", Metric(largest_class_error, higher_is_better=False, worst=1.0))
 POPULATION, CLASSES, SAMPLES = 4, 5, 60
-every = pytest.mark.parametrize("name", METRICS.names())
+every = pytest.mark.parametrize("name", METRICS.names)
 
 
 def some(classes: int = CLASSES, scale: float = 2.0, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -108,7 +108,7 @@ def test_a_name_that_is_none() -> None:
     with pytest.raises(InputError, match="there is a metric 'nll' already"):
         METRICS.register("nll", METRICS["nll"])
     assert "nll" in METRICS
-    assert list(METRICS) == list(METRICS.names())
+    assert list(METRICS) == list(METRICS.names)
 
 
 class TestWhatIsNotFinite:

@@ -16,11 +16,12 @@ from torch import Tensor
 
 from lossmith.cli import main
 from lossmith.data.source import Source
+from lossmith.io import read_toml
 from lossmith.losses import Loss, cross_entropy, mse, polynomial
 from lossmith.metrics.statistics import welch
 from lossmith.nets import ModelSettings, check_network, network_factory
 from lossmith.study import EvolveSettings, Study
-from lossmith.study.config import check_effect, read_toml, settings_document, validated
+from lossmith.study.config import check_effect, settings_document, validated
 from lossmith.study.problem import Problem
 from lossmith.training import Recipe, Task, repeated, train
 

@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lossmith import InputError, Loss, baikal, cross_entropy, focal, gce, load, mae, mse, poly, save, taylor
+from lossmith.io import read_json, write_json
 from lossmith.losses import Term
-from lossmith.losses.files import read_json, write_json
 
 MNIST = [-10.9408, 7.5216, 8.2896, 0.2415, 7.8726, 8.9666, 2.0184, 7.0513]
 ODD = Loss(

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from lossmith.cli import main
+from lossmith.io import read_toml
 from lossmith.losses import Loss, load
 from lossmith.seeds import derive
 from lossmith.study import CompareSettings, EvolveSettings, Study, compare_losses, evolve
 from lossmith.study.comparison import settings_of
-from lossmith.study.config import read_toml, validated
+from lossmith.study.config import validated
 from lossmith.study.legacy import modernized
 from lossmith.study.pareto import read_pareto
 from lossmith.study.problem import Problem

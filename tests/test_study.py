@@ -20,6 +20,7 @@ from torch import Tensor
 import lossmith
 from lossmith.data import Source, open_source
 from lossmith.errors import InputError
+from lossmith.io import read_toml, write_toml
 from lossmith.losses import Loss
 from lossmith.search import Optimizer, SearchSettings, build_space
 from lossmith.study import Candidate, EvolveSettings, Outcome, Progress, Result, Study, evolve
@@ -27,7 +28,7 @@ from lossmith.study import config as settings_module
 from lossmith.study import runner as runner_module
 from lossmith.study import study as study_module
 from lossmith.study.agreement import Agreement, reconciled
-from lossmith.study.config import read_toml, validated, write_toml
+from lossmith.study.config import validated
 from lossmith.study.store import Store
 from lossmith.theory import is_trainable
 from lossmith.training import Backend, Choice, Trained, Trainer

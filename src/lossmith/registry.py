@@ -61,6 +61,7 @@ class Registry(Generic[T]):
         """How many there are."""
         return len(self._entries)
 
+    @property
     def names(self) -> tuple[str, ...]:
         """All names, in order."""
         return tuple(self._entries)

@@ -6,10 +6,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
-
 from lossmith.analysis.tuning import Axis
-from lossmith.losses import Loss, Term, baikal, cross_entropy, focal, gce, mae, mse, poly
+from lossmith.losses import Loss, baikal, bootstrapping, cross_entropy, focal, gce, label_smoothing, mae, mse, poly
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ def baselines() -> list[Family]:
     weight = Axis("ε", _power_of_two, -1, 5, -4, 9)
     return [
         Family("cross-entropy", (), lambda *_: cross_entropy()),
-        Family("label smoothing", (smoothing,), lambda s, n: cross_entropy().smoothed(s[0], n)),
+        Family("label smoothing", (smoothing,), lambda s, n: label_smoothing(s[0], n)),
         Family("MSE", (), lambda *_: mse()),
         Family("Baikal", (), lambda *_: baikal()),
         Family("focal", (Axis("focusing", float, 1, 3, 1, 8),), lambda s, _: focal(int(s[0]))),
@@ -69,20 +67,10 @@ def baselines() -> list[Family]:
         Family(
             "label smoothing + MAE",
             (Axis("α", _sigmoid, -1, 2, -5, 5), Axis("weight", _power_of_two, 1, 4, -3, 9)),
-            lambda s, n: cross_entropy().smoothed(s[0], n) + s[1] * mae(),
+            lambda s, n: label_smoothing(s[0], n) + s[1] * mae(),
         ),
         Family("soft bootstrapping", (Axis("β", _sigmoid, 0, 3, -5, 7),), lambda s, _: bootstrapping(s[0])),
     ]
-
-
-def bootstrapping(beta: float) -> Loss:
-    """Soft bootstrapping, ``φ = (β y + (1−β) h) log h``: the network's own outputs as a part of the labels.
-
-    The baseline for noisy labels that rewards confidence whatever the label (Reed et al., 2015); the gradient passes
-    through both factors.
-    """
-    entropy = Loss((Term(1, 0, 1),), torch.ones(1, dtype=torch.float64))
-    return beta * cross_entropy() + (1 - beta) * entropy
 
 
 def _sigmoid(place: int) -> float:

@@ -20,7 +20,7 @@ from lossmith.cli.arguments import OptionalDirectory, Switch
 from lossmith.cli.console import output
 from lossmith.cli.trained import Trained, bar, measuring, opened, parsed, quarters
 from lossmith.errors import InputError
-from lossmith.losses.files import write_json, write_whole
+from lossmith.io import write_json, write_whole
 from lossmith.report import draw_trace
 from lossmith.study.analyses import Analysis
 from lossmith.training import Backend

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lossmith.data.images import hub_pixels, stacked
 from lossmith.data.npz import read_npz
 from lossmith.errors import InputError
-from lossmith.losses.files import write_whole
+from lossmith.io import write_whole
 
 NOT_KEPT = "the converted data is not kept for the next time; set LOSSMITH_CACHE to a directory that can be written to"
 _LOG = logging.getLogger("lossmith")

@@ -1,40 +1,48 @@
 """The mathematics of a loss."""
 
-from lossmith.losses.criterion import Criterion
-from lossmith.losses.files import load, save
-from lossmith.losses.loss import Loss
-from lossmith.losses.named import (
+from lossmith.losses.catalog import (
+    CATALOG,
+    NAMES,
+    allcnnc,
     baikal,
+    bootstrapping,
     cross_entropy,
     focal,
     gce,
+    label_smoothing,
     mae,
+    mnist,
     mse,
     poly,
-    polynomial,
-    taylor,
-    taylor_length,
-    taylor_order,
+    taylor_cross_entropy,
 )
-from lossmith.losses.parse import NAMES, common_classes, find, find_all, loss_file
-from lossmith.losses.published import allcnnc, mnist, taylor_cross_entropy
-from lossmith.losses.samples import GradientRule, Term
-from lossmith.losses.typeset import latex
+from lossmith.losses.criterion import Criterion
+from lossmith.losses.files import load, save
+from lossmith.losses.formatting import Latex, latex
+from lossmith.losses.kernel import GradientRule
+from lossmith.losses.loss import Loss
+from lossmith.losses.parse import common_classes, find, find_all, loss_file
+from lossmith.losses.polynomials import polynomial, taylor, taylor_length, taylor_order
+from lossmith.losses.terms import Term
 
 __all__ = [
+    "CATALOG",
     "NAMES",
     "Criterion",
     "GradientRule",
+    "Latex",
     "Loss",
     "Term",
     "allcnnc",
     "baikal",
+    "bootstrapping",
     "common_classes",
     "cross_entropy",
     "find",
     "find_all",
     "focal",
     "gce",
+    "label_smoothing",
     "latex",
     "load",
     "loss_file",

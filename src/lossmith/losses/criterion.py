@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from lossmith.errors import InputError
-from lossmith.losses import closed, powers
-from lossmith.losses.loss import Loss, smooth_labels
-from lossmith.losses.samples import Weighted, sample_values
+from lossmith.losses import fused, powers
+from lossmith.losses.kernel import values as sample_values
+from lossmith.losses.loss import Loss
+from lossmith.losses.terms import Weighted, smooth_labels
 
 
 class Criterion(nn.Module):
@@ -83,8 +84,8 @@ class Criterion(nn.Module):
         terms = smooth_labels(self._terms, self.label_smoothing, classes) if self.label_smoothing else self._terms
         weight = self.weight
         count: Tensor | int
-        if weight is None and closed.applies(logits, targets) and not torch.compiler.is_compiling():
-            values = closed.reduced(terms, logits, targets, self.ignore_index, self.reduction)
+        if weight is None and fused.applies(logits, targets) and not torch.compiler.is_compiling():
+            values = fused.reduced(terms, logits, targets, self.ignore_index, self.reduction)
             return values if torch.is_autocast_enabled(logits.device.type) else values.to(logits.dtype)
         if indices:
             targets = targets.long()
@@ -102,8 +103,8 @@ class Criterion(nn.Module):
         return values if torch.is_autocast_enabled(logits.device.type) else values.to(logits.dtype)
 
     def _values(self, terms: Sequence[Weighted], logits: Tensor, targets: Tensor, dim: int) -> Tensor:
-        if self.weight is None and torch.compiler.is_compiling() and closed.applies(logits, targets):
-            return closed.values(terms, logits, targets)
+        if self.weight is None and torch.compiler.is_compiling() and fused.applies(logits, targets):
+            return fused.values(terms, logits, targets)
         x = powers.log_outputs(logits, dim)
         weight = None if self.weight is None else self.weight.to(x.dtype).reshape(-1, *(1,) * (logits.ndim - dim - 1))
         return sample_values(terms, x, targets, dim, weight)

@@ -1,8 +1,15 @@
-"""Losses as a line of text."""
+"""Losses as a line of text, and in LaTeX."""
+
+from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
-from lossmith.losses.samples import Term
+from lossmith.errors import InputError
+from lossmith.losses.terms import Term
+
+if TYPE_CHECKING:
+    from lossmith.losses.loss import Loss
 
 ROUNDING = 1e-14
 
@@ -28,6 +35,74 @@ def formula(coefficients: Mapping[Term, float], digits: int = 4) -> str:
 def smallest(coefficients: Mapping[Term, float]) -> float:
     """The size up to which a coefficient is rounding beside the largest."""
     return ROUNDING * max(map(abs, coefficients.values()), default=0.0)
+
+
+class Latex(NamedTuple):
+    """A loss in LaTeX: ``φ(h, y) = …``, ``L = −Σ_k φ(h_k, y_k)`` written out, and ``γ(h, y) = …``."""
+
+    phi: str
+    loss: str
+    rule: str
+
+
+def latex(loss: Loss, digits: int = 4) -> Latex:
+    r"""LaTeX of one loss, with so many significant digits.
+
+    Raises:
+        InputError: for a population.
+
+    Example:
+        >>> from lossmith.losses import baikal
+        >>> print(*latex(baikal()), sep="\n")
+        \phi(h, y) = \log h - \frac{y}{h}
+        L = -\sum_k \left(\log h_k - \frac{y_k}{h_k}\right)
+        \gamma(h, y) = \frac{1}{h} + \frac{y}{h^{2}}
+    """
+    if loss.shape:
+        raise InputError("a population has no single formula; index one member")
+    terms = dict(zip(loss.terms, loss.coefficients.tolist(), strict=True))
+    body = _sum(terms, "_k", digits)
+    simple = body == "0" or (body[0] != "-" and sum(abs(c) > smallest(terms) for c in terms.values()) == 1)
+    value = body if simple else rf"\left({body}\right)"
+    rule = {term: c.item() for term, c in loss.rule().items()}
+    return Latex(
+        rf"\phi(h, y) = {_sum(terms, '', digits)}",
+        "L = 0" if body == "0" else rf"L = -\sum_k {value}",
+        rf"\gamma(h, y) = {_sum(rule, '', digits)}",
+    )
+
+
+def _sum(terms: Mapping[Term, float], index: str, digits: int) -> str:
+    """Terms with a coefficient other than 0, in the order of ``Loss.formula``."""
+    ordered = sorted((-log, j, i, c) for (i, j, log), c in terms.items() if abs(c) > smallest(terms))
+    parts = [
+        (" - " if c < 0 else " + ") + _product(Term(i, j, -log), abs(c), index, digits) for log, j, i, c in ordered
+    ]
+    text = "".join(parts)
+    return ("-" if text.startswith(" - ") else "") + text[3:] if text else "0"
+
+
+def _product(term: Term, size: float, index: str, digits: int) -> str:
+    """``c h^i y^j log h``, a negative power of h as a fraction; a factor of 1 is left out."""
+    factors = [_power(f"h{index}", term.h), _power(f"y{index}", term.y), rf"\log h{index}" if term.log else ""]
+    number = _number(size, digits)
+    above = " ".join(factor for factor in ("" if number == "1" else number, *factors) if factor) or "1"
+    return above if term.h >= 0 else rf"\frac{{{above}}}{{{_power(f'h{index}', -term.h)}}}"
+
+
+def _power(name: str, exponent: float) -> str:
+    """A positive power; nothing for others."""
+    if exponent <= 0:
+        return ""
+    number = _number(exponent, 6)
+    return name if number == "1" else f"{name}^{{{number}}}"
+
+
+def _number(size: float, digits: int) -> str:
+    mantissa, _, exponent = f"{size:.{digits}g}".partition("e")
+    if not exponent:
+        return mantissa
+    return ("" if mantissa == "1" else rf"{mantissa} \cdot ") + f"10^{{{int(exponent)}}}"
 
 
 def _symbol(name: str, exponent: float) -> str:

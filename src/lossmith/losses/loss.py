@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from reprlib import repr as brief
 from typing import Any
@@ -14,7 +13,8 @@ from torch import Tensor
 
 from lossmith.errors import InputError
 from lossmith.losses import formatting, powers
-from lossmith.losses.samples import INERT, GradientRule, Term, Weighted, sample_values
+from lossmith.losses.kernel import Field, GradientRule, values, wide
+from lossmith.losses.terms import INERT, Term, Weighted, checked_term, is_term, smooth_labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +48,7 @@ class Loss:
     name: str = "loss"
 
     def __post_init__(self) -> None:
-        terms = tuple(_checked_term(term, self.name) for term in self.terms)
+        terms = tuple(checked_term(term, self.name) for term in self.terms)
         coefficients = torch.as_tensor(self.coefficients, dtype=torch.float64).detach().clone()
         if coefficients.ndim == 0 or coefficients.shape[-1] != len(terms):
             raise InputError(
@@ -72,7 +72,7 @@ class Loss:
 
     def phi(self, h: Tensor, y: Tensor) -> Tensor:
         """``φ(h, y)``, elementwise; ``h`` and ``y`` broadcast with ``[*P, …]``, the population's dimensions first."""
-        return self._at_outputs(powers.power, h, y)
+        return self._at_outputs(h, y, slope=False)
 
     def gamma(self, h: Tensor, y: Tensor) -> Tensor:
         """The learning rule ``γ(h, y) = ∂φ/∂h``, elementwise, shaped as :meth:`phi`; h = 0 is taken as tiny."""
@@ -81,7 +81,7 @@ class Loss:
 
     def slope(self, h: Tensor, y: Tensor) -> Tensor:
         """``g = h γ(h, y) = ∂φ/∂log h``, elementwise, shaped as :meth:`phi`: the part of it that reaches the logits."""
-        return self._at_outputs(powers.slope, h, y)
+        return self._at_outputs(h, y, slope=True)
 
     def rule(self) -> dict[Term, Tensor]:
         """The learning rule ``γ = Σ c h^i y^j (log h)^l`` term by term: a coefficient ``[*P]`` for each."""
@@ -108,10 +108,7 @@ class Loss:
         """
         self.check_classes(logits.shape[-1])
         x = self._spread(powers.log_outputs(logits), targets)
-        coefficients: Iterable[Any] = self.coefficients.tolist()
-        if self.shape:
-            coefficients = self.coefficients.to(device=x.device, dtype=x.dtype)[..., None, None, :].unbind(-1)
-        return sample_values(list(zip(self.terms, coefficients, strict=True)), x, targets)
+        return values(self._weighted(x, 2), x, targets)
 
     def logit_gradient(self, logits: Tensor, targets: Tensor) -> Tensor:
         """The closed-form gradient of each sample's loss with respect to its logits, ``[*P, N, K]``.
@@ -131,9 +128,7 @@ class Loss:
 
     def gradient_rule(self, like: Tensor) -> GradientRule:
         """:meth:`logit_gradient` prepared once for the dtype and device of ``like``, for a training loop."""
-        dtype = torch.float32 if like.dtype in (torch.float16, torch.bfloat16) else like.dtype
-        rows = self.coefficients.to(device=like.device, dtype=dtype)[..., None, None, :]
-        return GradientRule(list(zip(self.terms, rows.unbind(-1), strict=True)))
+        return GradientRule(self._weighted(wide(like[..., :0]), 2))
 
     def smoothed(self, alpha: float, classes: int) -> Loss:
         """The loss whose value at any label y is this one's at the smoothed label ``(1−α) y + α/n`` (§6, exact form).
@@ -272,7 +267,7 @@ class Loss:
             raise InputError(f'"classes" of the loss file is {brief(classes)}; it must be null or a whole number ≥ 2')
         if not isinstance(name, str):
             raise InputError(f'"name" of the loss file is {brief(name)}; it must be a text')
-        if not isinstance(terms, list) or not all(_is_term(term) for term in terms):
+        if not isinstance(terms, list) or not all(is_term(term) for term in terms):
             raise InputError('"terms" of the loss file must be a list of [power of h, power of y, factors of log h]')
         values = _numbers(coefficients)
         if values is None:
@@ -308,24 +303,15 @@ class Loss:
         # NumPy's: that of torch loads SymPy.
         return x.expand(*np.broadcast_shapes(self.shape, x.shape[:-2], leading), *x.shape[-2:])
 
-    def _at_outputs(self, basis: Callable[[Tensor, float, int], Tensor], h: Tensor, y: Tensor) -> Tensor:
+    def _at_outputs(self, h: Tensor, y: Tensor, slope: bool) -> Tensor:
         x = h.log().clamp(min=powers.LOWEST_LOG)
-        trailing = max(h.ndim, y.ndim) - len(self.shape)
-        rows = self.coefficients.to(x).reshape(*self.shape, *(1,) * trailing, len(self.terms))
-        total = torch.zeros_like(x)
-        for term, c in zip(self.terms, rows.unbind(-1), strict=True):
-            total = total + c * basis(x, term.h, term.log) * (y**term.y if term.y else 1)
-        return total
+        field = Field.of(self._weighted(x, max(h.ndim, y.ndim) - len(self.shape)))
+        return torch.zeros_like(x) + (field.slope() if slope else field).at(x, h, field.labels(y))
 
-
-def smooth_labels(terms: Sequence[Weighted], alpha: float, classes: int) -> list[Weighted]:
-    """Terms of φ after ``y → (1−α) y + α/n``, by the binomial theorem; equal terms are not yet collected."""
-    kept, added = 1 - alpha, alpha / classes
-    return [
-        (Term(term.h, b, term.log), c * (math.comb(term.y, b) * kept**b * added ** (term.y - b)))
-        for term, c in terms
-        for b in range(term.y + 1)
-    ]
+    def _weighted(self, like: Tensor, trailing: int) -> list[Weighted]:
+        """Terms with coefficients ``[*P, 1, …]`` in the dtype and on the device of a tensor."""
+        rows = self.coefficients.to(like).reshape(*self.shape, *(1,) * trailing, len(self.terms))
+        return list(zip(self.terms, rows.unbind(-1), strict=True))
 
 
 def _collected(parts: Sequence[tuple[Term, Tensor]], shape: Sequence[int], classes: int | None, name: str) -> Loss:
@@ -349,22 +335,6 @@ def _nonzero(loss: Loss) -> dict[Term, Tensor]:
     return {term: c for term, c in zip(loss.terms, columns, strict=True) if bool((c != 0).any())}
 
 
-def _checked_term(parts: Iterable[Any], loss: str) -> Term:
-    listed = list(parts)
-    try:
-        i, j, log = listed
-        term = Term(float(i), int(j), int(log))
-        fits = math.isfinite(term.h) and 0 <= term.y <= 100 and term.log in (0, 1) and term[1:] == (j, log)
-    except (TypeError, ValueError, OverflowError):
-        fits = False
-    if not fits:
-        raise InputError(
-            f"the loss {loss!r} has the term {brief(listed)}; it must be "
-            "[finite power of h, power of y from 0 to 100, 0 or 1 factors of log h]"
-        )
-    return term
-
-
 def _numbers(listed: Any) -> Tensor | None:
     """Nested lists of numbers as a tensor; None for anything else."""
     try:
@@ -376,12 +346,3 @@ def _numbers(listed: Any) -> Tensor | None:
 
 def _has_truth_values(numbers: Any) -> bool:
     return any(map(_has_truth_values, numbers)) if isinstance(numbers, list) else isinstance(numbers, bool)
-
-
-def _is_term(term: Any) -> bool:
-    return (
-        isinstance(term, list)
-        and len(term) == 3
-        and all(isinstance(number, int | float) and not isinstance(number, bool) for number in term)
-        and all(isinstance(number, int) for number in term[1:])
-    )

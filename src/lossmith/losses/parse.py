@@ -1,62 +1,21 @@
 """Losses by what a user types: a name with its parameter, λ, or a file."""
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from reprlib import repr as brief
 
 from lossmith.errors import InputError
+from lossmith.losses.catalog import CATALOG
 from lossmith.losses.files import load
 from lossmith.losses.loss import Loss
-from lossmith.losses.named import baikal, cross_entropy, focal, gce, mae, mse, poly, taylor, taylor_order
-from lossmith.losses.published import allcnnc, mnist, taylor_cross_entropy
-
-
-@dataclass(frozen=True)
-class Named:
-    """A loss that is known by name.
-
-    Args:
-        build: The loss for a parameter and a number of classes.
-        parameter: Its default parameter; None if it takes none.
-        symbol: What the parameter is called.
-    """
-
-    build: Callable[[float, int], Loss]
-    parameter: float | None = None
-    symbol: str = ""
-
-
-def _smoothed(alpha: float, classes: int) -> Loss:
-    if not 0 <= alpha < 1:
-        raise InputError(f"label smoothing takes α in [0, 1), not {alpha:g}")
-    return cross_entropy().smoothed(alpha, classes)
-
-
-def _focal(focusing: float, _: int) -> Loss:
-    return focal(int(focusing) if focusing.is_integer() else focusing)  # type: ignore[arg-type]
-
-
-NAMES = {
-    "cross-entropy": Named(lambda *_: cross_entropy()),
-    "mse": Named(lambda *_: mse()),
-    "baikal": Named(lambda *_: baikal()),
-    "mae": Named(lambda *_: mae()),
-    "poly": Named(lambda epsilon, _: poly(epsilon), 1.0, "ε"),
-    "focal": Named(_focal, 2.0, "focusing"),
-    "gce": Named(lambda q, _: gce(q), 0.7, "q"),
-    "label-smoothing": Named(_smoothed, 0.1, "α"),
-    "taylor-ce": Named(lambda *_: taylor_cross_entropy()),
-    "paper/allcnnc": Named(lambda *_: allcnnc()),
-    "paper/mnist": Named(lambda *_: mnist()),
-}
+from lossmith.losses.polynomials import taylor, taylor_order
 
 
 def find(text: str, classes: int) -> Loss:
     """The loss that a text stands for: a name, λ, or a loss file, in this order.
 
-    Names are the keys of ``NAMES``, with a parameter after a colon where there is one (``focal:2``). λ is a list of
+    Names are those of the catalog, with a parameter after a colon where there is one (``focal:2``). λ is a list of
     numbers (``"0, 0, 0, -1, 0, 2, 0, 0"``, with or without brackets), whose length says the order.
 
     Args:
@@ -73,7 +32,7 @@ def find(text: str, classes: int) -> Loss:
     if classes < 2:
         raise InputError(f"a classifier has at least 2 classes, not {classes}")
     name, colon, parameter = text.partition(":")
-    if name in NAMES:
+    if name in CATALOG:
         return _named(name, parameter if colon else None, classes)
     numbers = _numbers(text)
     if numbers is not None:
@@ -82,7 +41,10 @@ def find(text: str, classes: int) -> Loss:
         return taylor(numbers, taylor_order(len(numbers)))
     file = loss_file(text)
     if file is None:
-        raise InputError(f"there is no loss {brief(text)}; give a loss file, λ, or one of {', '.join(NAMES)}")
+        try:
+            return CATALOG[text].build(None, classes)
+        except InputError as error:
+            raise InputError(f"{error}, a loss file, or λ") from None
     loss = load(file)
     if loss.shape:
         raise InputError(f"{text} holds a population; save the one member that you want")
@@ -97,7 +59,7 @@ def loss_file(text: str) -> Path | None:
     Raises:
         InputError: if it is a directory.
     """
-    if text.partition(":")[0] in NAMES or _numbers(text) is not None or not text:
+    if text.partition(":")[0] in CATALOG or _numbers(text) is not None or not text:
         return None
     path = Path(text)
     try:
@@ -144,17 +106,17 @@ def common_classes(texts: Sequence[str]) -> int | None:
 
 
 def _named(name: str, parameter: str | None, classes: int) -> Loss:
-    entry = NAMES[name]
+    entry = CATALOG[name]
     if parameter is None:
-        return entry.build(entry.parameter or 0.0, classes)
+        return entry.build(None, classes)
     if entry.parameter is None:
         raise InputError(f"the loss {name} takes no parameter; leave ':{parameter}' out")
     try:
         value = float(parameter)
     except ValueError:
         raise InputError(
-            f"the parameter {entry.symbol} of {name} is {parameter!r}, not a number; "
-            f"write for example {name}:{entry.parameter:g}"
+            f"the parameter {entry.parameter.symbol} of {name} is {parameter!r}, not a number; "
+            f"write for example {name}:{entry.parameter.default:g}"
         ) from None
     return entry.build(value, classes)
 

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from lossmith.analysis import Comparison
 from lossmith.errors import InputError
-from lossmith.losses.files import write_whole
+from lossmith.io import write_whole
 from lossmith.report.curves import History, Shape
 
 EVOLVED, PLAIN, OTHER = "#c8401e", "#3b4a5a", "#2a7f9e"

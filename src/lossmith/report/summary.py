@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from lossmith.errors import InputError
+from lossmith.io import read_json
 from lossmith.losses import Loss, load
-from lossmith.losses.files import read_json
 from lossmith.study.legacy import modernized
 from lossmith.study.provenance import pruned_trainings, spread
 from lossmith.study.store import Store

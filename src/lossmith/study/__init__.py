@@ -1,8 +1,9 @@
 """Studies: the search for a loss, stored and resumable."""
 
 from lossmith.analysis import Objective
+from lossmith.io import read_toml, write_toml
 from lossmith.study.comparison import RIVAL, CompareSettings, compare_losses, conflicts, settings_of
-from lossmith.study.config import EvolveSettings, RunSettings, differences, read_toml, validated, with_data, write_toml
+from lossmith.study.config import EvolveSettings, RunSettings, differences, validated, with_data
 from lossmith.study.evolve import Outcome, Progress, evolve
 from lossmith.study.finalists import SMOOTHINGS
 from lossmith.study.legacy import modernized, original

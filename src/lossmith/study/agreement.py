@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from lossmith.errors import InputError
-from lossmith.study.config import differences, without_none
+from lossmith.io import without_none
+from lossmith.study.config import differences
 from lossmith.study.legacy import modernized
 
 MAY_CHANGE = ("data.source", "search.generations")

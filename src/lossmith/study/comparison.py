@@ -13,11 +13,11 @@ from pydantic import Field
 from lossmith.analysis import Comparison, Family, ObjectiveSettings, Plan, baselines, compare, fixed
 from lossmith.data import Source, open_source
 from lossmith.errors import InputError
+from lossmith.io import read_json, read_toml, write_json
 from lossmith.losses import Loss, Term, cross_entropy, load
-from lossmith.losses.files import read_json, write_json
 from lossmith.seeds import derive
 from lossmith.settings import Settings
-from lossmith.study.config import EvolveSettings, differences, read_toml, validated, with_data
+from lossmith.study.config import EvolveSettings, differences, validated, with_data
 from lossmith.study.evolve import Progress, evolve
 from lossmith.study.legacy import modernized, original
 from lossmith.study.problem import Problem

@@ -3,17 +3,15 @@
 import json
 import logging
 import operator
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-import tomli_w
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from lossmith.analysis import ObjectiveSettings
 from lossmith.data import DataSettings, data_path
 from lossmith.errors import InputError
-from lossmith.losses.files import write_whole
+from lossmith.io import read_toml
 from lossmith.nets import ModelSettings
 from lossmith.search import SearchSettings
 from lossmith.settings import Settings
@@ -151,29 +149,6 @@ def read_settings(path: Path) -> EvolveSettings:
     return validated(EvolveSettings, document, str(path))
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """The document of a TOML file.
-
-    Raises:
-        InputError: if there is no such file, or it is not TOML.
-    """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}; give the path of a study file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"{path} is not a TOML file: {error}") from None
-
-
-def write_toml(document: dict[str, Any], path: Path) -> None:
-    """Write a TOML file that appears whole or not at all; values that are None are left out.
-
-    Raises:
-        InputError: if the file cannot be written.
-    """
-    write_whole(tomli_w.dumps(without_none(document)).encode(), path)
-
-
 def validated(model: type[Model], document: dict[str, Any], source: str | None) -> Model:
     """Settings from a document.
 
@@ -237,13 +212,6 @@ def first_problem(error: ValidationError, flags: bool = False) -> str:
         named = [part for part in problem["loc"] if isinstance(part, str)]
         return f"{flag('.'.join(named[:-1]), named[-1])} is wrong{shown}: {message}" if named else message
     return f"the setting {key!r} is wrong{shown}: {message}"
-
-
-def without_none(value: Any) -> Any:
-    """A document as TOML can hold it: without what is None."""
-    if isinstance(value, dict):
-        return {key: without_none(part) for key, part in value.items() if part is not None}
-    return list(value) if isinstance(value, tuple) else value
 
 
 def differences(wanted: dict[str, Any], stored: dict[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:

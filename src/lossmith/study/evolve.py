@@ -12,8 +12,8 @@ from typing import Any
 from lossmith.analysis import Objective, objective_name
 from lossmith.data import Source
 from lossmith.errors import InputError
+from lossmith.io import write_json
 from lossmith.losses import Loss, save
-from lossmith.losses.files import write_json
 from lossmith.study.config import EvolveSettings, with_data
 from lossmith.study.finalists import winner
 from lossmith.study.pareto import FILE, pareto_document

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from lossmith.errors import InputError
+from lossmith.io import read_json
 from lossmith.losses import Loss, save
-from lossmith.losses.files import read_json
 
 PRUNED = "dropped"
 FILE, FILE_OF_0_1 = "pareto.json", "front.json"

@@ -13,10 +13,11 @@ import torch
 from numpy.typing import NDArray
 
 from lossmith.errors import InputError
+from lossmith.io import read_toml, write_toml
 from lossmith.losses import Loss
 from lossmith.search import Optimizer, SearchSettings, build_space
 from lossmith.study.agreement import reconciled
-from lossmith.study.config import checked_classes, read_toml, validated, write_toml
+from lossmith.study.config import checked_classes, validated
 from lossmith.study.generation import Generation, restored
 from lossmith.study.pareto import pareto_front
 from lossmith.study.records import Candidate, Result

@@ -5,7 +5,7 @@ hatted coefficients of label smoothing are solved for. What the paper prints is 
 Equation numbers are the paper's. SymPy takes its time to load, so ``lossmith.theory`` does not import this package.
 """
 
-from lossmith.losses.typeset import Latex, latex
+from lossmith.losses import Latex, latex
 from lossmith.theory.symbolic.misprints import (
     Erratum,
     errata,

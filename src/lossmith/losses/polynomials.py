@@ -1,4 +1,4 @@
-"""The losses that the paper names, and the baselines it is compared with."""
+"""Losses by all their coefficients: third-order learning rules, and the Taylor polynomials of TaylorGLO."""
 
 import math
 from collections.abc import Sequence
@@ -10,64 +10,9 @@ from torch import Tensor
 
 from lossmith.errors import InputError
 from lossmith.losses.loss import Loss
-from lossmith.losses.samples import Term
+from lossmith.losses.terms import Term
 
 Number = float | Tensor
-
-
-def cross_entropy() -> Loss:
-    """Cross-entropy, ``φ = y log h`` (equation 7); its value is ``torch.nn.CrossEntropyLoss``'s."""
-    return _loss("cross-entropy", {(0, 1, 1): 1.0})
-
-
-def mse() -> Loss:
-    """Mean squared error of the softmax output (the Brier score), ``φ = −(y − h)²`` (equations 4–6)."""
-    return _loss("MSE", {(0, 2, 0): -1.0, (1, 1, 0): 2.0, (2, 0, 0): -1.0})
-
-
-def baikal() -> Loss:
-    """Baikal loss, ``φ = log h − y/h`` (equations 8–9; Gonzalez & Miikkulainen, 2020)."""
-    return _loss("Baikal", {(0, 0, 1): 1.0, (-1, 1, 0): -1.0})
-
-
-def mae() -> Loss:
-    """Mean absolute error up to a factor 2, ``φ = y (h − 1)`` (Ghosh et al., 2017)."""
-    return _loss("MAE", {(1, 1, 0): 1.0, (0, 1, 0): -1.0})
-
-
-def poly(epsilon: float = 1.0) -> Loss:
-    """PolyLoss-1, ``φ = y log h + ε y (h − 1)`` (Leng et al., 2022).
-
-    Raises:
-        InputError: if ε is not a finite number.
-    """
-    if not math.isfinite(epsilon):
-        raise InputError(f"PolyLoss takes a finite ε, not {epsilon}")
-    return _loss(f"PolyLoss {epsilon:g}", {(0, 1, 1): 1.0, (1, 1, 0): float(epsilon), (0, 1, 0): -float(epsilon)})
-
-
-def gce(q: float = 0.7) -> Loss:
-    """Generalised cross-entropy, ``φ = y (h^q − 1)/q`` (Zhang & Sabuncu, 2018); q → 0 is cross-entropy, q = 1 MAE.
-
-    Raises:
-        InputError: if q is outside (0, 1].
-    """
-    if not 0 < q <= 1:
-        raise InputError(f"generalised cross-entropy takes q in (0, 1], not {q}; for q = 0 take cross_entropy()")
-    return _loss(f"GCE {q:g}", {(q, 1, 0): 1 / q, (0, 1, 0): -1 / q})
-
-
-def focal(focusing: int = 2) -> Loss:
-    """Focal loss with an integer focusing parameter, ``φ = y (1 − h)^focusing log h`` (Lin et al., 2017).
-
-    Raises:
-        InputError: if the focusing parameter is not a whole number from 0 to 56, where its coefficients are exact. The
-            binomial sum loses digits as it grows: in float32 use up to 12.
-    """
-    if isinstance(focusing, bool) or focusing not in range(57):
-        raise InputError(f"focal loss takes a whole focusing parameter from 0 to 56, not {focusing}")
-    power = int(focusing)
-    return _loss(f"focal {power}", {(m, 1, 1): float((-1) ** m * math.comb(power, m)) for m in range(power + 1)})
 
 
 def taylor_length(order: int) -> int:
@@ -170,7 +115,3 @@ def taylor(lam: Sequence[float] | Sequence[Sequence[float]] | ArrayLike | Tensor
     if not bool(columns.isfinite().all()):
         raise InputError("λ has numbers so large that the coefficients of its loss overflow; give smaller ones")
     return Loss(tuple(total), columns, None, f"Taylor order {order}")
-
-
-def _loss(name: str, phi: dict[tuple[float, int, int], float]) -> Loss:
-    return Loss(tuple(Term(*term) for term in phi), torch.tensor(list(phi.values()), dtype=torch.float64), None, name)

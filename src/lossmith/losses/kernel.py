@@ -1,0 +1,298 @@
+"""The value of a loss and its logit gradient: what every loss of powers computes, for numbers and for populations.
+
+φ and its slope ``g = h γ(h, y) = ∂φ/∂log h`` are both functions ``Σ_j y^j s_j(h)`` with sums of powers ``s_j``; the
+value is ``−Σ_k φ_k`` and the gradient ``−(g_j − h_j Σ_k g_k)``. For class indices only ``s_0`` acts on all outputs, and
+the others, whose powers of y are all 1, on one.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lossmith.errors import InputError
+from lossmith.losses import powers
+from lossmith.losses.sums import Arithmetic, InPlace, OutOfPlace, PowerSum, add_over_classes, classes
+from lossmith.losses.terms import INERT, Term, Weighted
+
+
+class Field:
+    """A function ``Σ_j y^j s_j(h)`` of output and label.
+
+    Args:
+        parts: s_j by j, s_0 among them.
+        tied: ``Σ_{j > 0} s_j``: what acts at the label besides s_0, for y = 1.
+    """
+
+    def __init__(self, parts: Mapping[int, PowerSum], tied: PowerSum) -> None:
+        self.parts, self.tied, self.free = parts, tied, parts[0]
+
+    @staticmethod
+    def of(terms: Iterable[Weighted]) -> Field:
+        """The function that is the sum of some terms."""
+        listed = list(terms)
+        parts = {
+            j: PowerSum.of(pair for pair in listed if pair[0].y == j) for j in sorted({0, *(t.y for t, _ in listed)})
+        }
+        return Field(parts, PowerSum.of(pair for pair in listed if pair[0].y))
+
+    def slope(self) -> Field:
+        """Its derivative with respect to log h."""
+        return Field({j: part.slope() for j, part in self.parts.items()}, self.tied.slope())
+
+    def scaled(self, factor: float) -> Field:
+        """The function times a number."""
+        return Field({j: part.scaled(factor) for j, part in self.parts.items()}, self.tied.scaled(factor))
+
+    @property
+    def needs_log(self) -> bool:
+        """Whether log h is looked at, and not h alone."""
+        return self.free.needs_log or self.tied.needs_log
+
+    @property
+    def needs_output(self) -> bool:
+        """Whether h is looked at, and not log h alone."""
+        return bool(self.free.polynomial or self.tied.polynomial)
+
+    def labels(self, y: Tensor) -> dict[int, Tensor]:
+        """The powers of the labels that the function is made of, and its slope."""
+        return {j: y if j == 1 else y**j for j in self.parts if j}
+
+    def at(
+        self,
+        x: Tensor,
+        h: Tensor,
+        labels: Mapping[int, Tensor],
+        arithmetic: Arithmetic = OutOfPlace,
+        work: Tensor | None = None,
+    ) -> Tensor:
+        """The function at outputs h with ``x = log h`` and some labels, elementwise.
+
+        Args:
+            x: Log outputs.
+            h: Outputs.
+            labels: Powers of the labels, from :meth:`labels`.
+            arithmetic: In place or not.
+            work: A buffer like h for what acts with a power of y, in place.
+        """
+        total: Any = self.free(x, h, arithmetic) if self.free else None
+        for j, y in labels.items():
+            part = self.parts[j]
+            if part.is_constant:
+                total = arithmetic.add(total, part.constant, y)
+            elif part:
+                total = arithmetic.add_product(total, part(x, h, arithmetic, work), y)
+        return arithmetic.filled(0.0, x) if total is None else total
+
+
+class Kernel(NamedTuple):
+    """A loss as numbers: ``−φ``, the slope ``∂φ/∂log h`` and minus it, and what the inert term adds to every value."""
+
+    value: Field
+    slope: Field
+    opposite: Field
+    inert: float
+
+    @staticmethod
+    def of(terms: Iterable[tuple[Term, float]], scale: float = 1.0) -> Kernel:
+        """The kernel of some terms of φ; the slope, and so the gradient, is scaled."""
+        acting, inert = without_inert(terms)
+        phi = Field.of((term, c) for term, c in acting if c)
+        slope = phi.slope()
+        return Kernel(phi.scaled(-1.0), slope.scaled(scale), slope.scaled(-scale), -inert)
+
+
+def without_inert(terms: Iterable[Weighted]) -> tuple[list[Weighted], Any]:
+    """The terms that act on the gradient, and the coefficient of the one that does not."""
+    listed = list(terms)
+    inert = sum((c for term, c in listed if term == INERT), start=0.0)
+    return [pair for pair in listed if pair[0] != INERT], inert
+
+
+@functools.lru_cache(maxsize=256)
+def prepared(terms: tuple[tuple[Term, float], ...], scale: float) -> Kernel:
+    """:meth:`Kernel.of` for numbers, kept from batch to batch."""
+    return Kernel.of(terms, scale)
+
+
+def logit_gradient_of(
+    g: Tensor,
+    h: Tensor,
+    dim: int = -1,
+    label: tuple[Tensor, Tensor] | None = None,
+    out: Tensor | None = None,
+) -> Tensor:
+    """``−(g_j − h_j Σ_k g_k)``: the gradient with respect to the logits, for a slope g over the whole output vector.
+
+    Args:
+        g: The slope, like h or the same for all classes.
+        h: Outputs.
+        dim: The class dimension.
+        label: An index, and what is to be added to g there (like the index).
+        out: Where the result may be written.
+    """
+    total = g.sum(dim, keepdim=True) if g.shape == h.shape else g * h.shape[dim]
+    if label is not None:
+        total = total + label[1]
+    product = torch.mul(h, total, out=out)
+    gradient = product - g if out is None else product.sub_(g)
+    return gradient if label is None else OutOfPlace.add_at(gradient, label[0], -label[1], dim)
+
+
+def values(
+    terms: Sequence[Weighted], x: Tensor, targets: Tensor, dim: int = -1, weight: Tensor | None = None
+) -> Tensor:
+    """``−Σ_k w_k φ(h_k, y_k)`` of each sample, for autograd; the class dimension is summed over.
+
+    Args:
+        terms: Terms with coefficients: numbers, or tensors that broadcast with x.
+        x: Log outputs with the classes along ``dim``.
+        targets: Class indices (x without ``dim``) or probabilities (like x).
+        dim: The class dimension.
+        weight: Class weights that broadcast with x, or None.
+    """
+    # With class weights the outputs no longer sum to 1, so that the inert term acts.
+    acting, inert = without_inert(terms) if weight is None else (terms, 0.0)
+    phi = Field.of(acting)
+    h = x.exp() if phi.needs_output else x
+
+    def summed(part: Tensor) -> Tensor:
+        return (part if weight is None else part * weight).expand_as(x).sum(dim, keepdim=True)
+
+    if targets.is_floating_point():
+        total = summed(phi.at(x, h, phi.labels(targets.to(x.dtype))))
+    else:
+        index = class_index(targets, x, dim)
+        label = at_class(x, index, dim)
+        total = phi.tied(label, label.exp() if phi.tied.polynomial else label)
+        if weight is not None:
+            total = total * at_class(weight.expand_as(x), index, dim)
+        if phi.free:
+            total = total + summed(phi.free(x, h))
+        total = total.expand(index.shape)
+    found: Tensor = -(total + inert).squeeze(dim)
+    return found
+
+
+class GradientRule:
+    """The closed-form logit gradient of one loss or a population, prepared for a dtype and a device.
+
+    Terms of φ that are linear in h alone are left out: the outputs sum to 1, so they have no effect, and a large c1
+    costs no accuracy.
+
+    Args:
+        terms: Terms with their coefficients: numbers, or tensors that broadcast with ``[*P, K, N]``.
+    """
+
+    def __init__(self, terms: Sequence[Weighted]) -> None:
+        self._slope = Field.of(without_inert(terms)[0]).slope()
+
+    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Gradient ``[*P, N, K]`` of each sample's loss, for class indices ``[*P, N]`` or probabilities ``[*P, N, K]``.
+
+        Computed with the classes in the last dimension but one: a softmax over a short last dimension is many times
+        slower on a CPU.
+        """
+        columns, slope = wide(logits.mT.contiguous()), self._slope
+        if slope.needs_log:
+            x = powers.log_outputs(columns, -2)
+            h = x.exp()
+        else:
+            x = h = torch.softmax(columns, -2)
+        if targets.is_floating_point():
+            gradient = logit_gradient_of(slope.at(x, h, slope.labels(targets.mT.to(h.dtype))), h, -2)
+        else:
+            index = class_index(targets, h, -2)
+            pull = slope.tied(at_class(x, index, -2), at_class(h, index, -2)).expand(index.shape)
+            gradient = logit_gradient_of(slope.free(x, h), h, -2, (index, pull))
+        return gradient.mT.to(logits.dtype)
+
+
+def value_and_gradient(kernel: Kernel, logits: Tensor, targets: Tensor, needed: bool) -> tuple[Tensor, Tensor | None]:
+    """Values ``[N]`` and, where they are needed, gradients ``[N, K]``, in few passes, in float32 at least.
+
+    Args:
+        kernel: With numbers.
+        logits: ``[N, K]``.
+        targets: Class indices ``[N]`` or probabilities ``[N, K]``.
+        needed: Whether the gradient is.
+    """
+    x = torch.log_softmax(wide(logits), -1)
+    return (_soft if targets.is_floating_point() else _hard)(kernel, x, targets, needed)
+
+
+def _hard(kernel: Kernel, x: Tensor, targets: Tensor, needed: bool) -> tuple[Tensor, Tensor | None]:
+    """For class indices: x is written over."""
+    (loss, slope, opposite, inert), index = kernel, targets[:, None]
+    label = at_class(x, index, -1, differentiable=False).clamp_(min=powers.LOWEST_LOG)
+    output = label.exp() if loss.tied.polynomial else label
+    value = loss.tied(label, output, InPlace)
+    if constant := x.shape[-1] * (loss.free.constant or 0.0) + inert:
+        value.add_(constant)
+    sums, totals = [loss.free], [value]
+    if needed:
+        pull = opposite.tied(label, output, InPlace)
+        # Σ_k g_k
+        totals.append(x.shape[-1] * (slope.free.constant or 0.0) - pull)
+        sums.append(slope.free)
+    log_sum = None
+    if loss.free.needs_log:
+        x.clamp_(min=powers.LOWEST_LOG)
+    if loss.free.logarithm is not None:
+        log_sum = x.sum(-1, keepdim=True)
+    h = x
+    if needed or loss.free.polynomial:
+        h = x.exp() if loss.free.others else x.exp_()
+    work = add_over_classes(sums, totals, x, h, log_sum)
+    if not needed:
+        return value[:, 0], None
+    # What multiplies h, Σ_k g_k, is a coefficient of the polynomial −g, so that one evaluation gives the gradient.
+    gradient = opposite.free(x, h, InPlace, work, totals[1])
+    return value[:, 0], InPlace.add_at(gradient, index, pull, -1)
+
+
+def _soft(kernel: Kernel, x: Tensor, targets: Tensor, needed: bool) -> tuple[Tensor, Tensor | None]:
+    """For class probabilities."""
+    x = x.clamp_(min=powers.LOWEST_LOG)
+    h, work, labels = x.exp(), torch.empty_like(x), kernel.value.labels(targets.to(x.dtype))
+    value = kernel.value.at(x, h, labels, InPlace, work).sum(-1)
+    if kernel.inert:
+        value += kernel.inert
+    if not needed:
+        return value, None
+    return value, logit_gradient_of(kernel.slope.at(x, h, labels, InPlace, work), h, out=h)
+
+
+def at_class(x: Tensor, index: Tensor, dim: int, differentiable: bool = True) -> Tensor:
+    """The values at the class indices, with a class dimension of length 1."""
+    if differentiable and torch.compiler.is_compiling():
+        # The C++ back end of torch 2.13 gives a wrong gradient for `gather` beside a sum over the classes.
+        return torch.where(classes(x, dim) == index, x, 0.0).sum(dim, keepdim=True)
+    if torch.compiler.is_compiling():
+        return x.gather(dim, index)
+    try:
+        return x.gather(dim, index)
+    except (IndexError, RuntimeError):
+        outside = index[(index < 0) | (index >= x.shape[dim])]
+        if not outside.numel():
+            raise
+        raise InputError(
+            f"a target is class {int(outside[0])}, but the logits have {x.shape[dim]} classes, numbered from 0; "
+            "give each class an index below that number"
+        ) from None
+
+
+def class_index(targets: Tensor, x: Tensor, dim: int) -> Tensor:
+    """Class indices with a class dimension of length 1, expanded to the other dimensions of ``x``."""
+    shape = list(x.shape)
+    shape[dim] = 1
+    return targets.long().unsqueeze(dim).expand(shape)
+
+
+def wide(logits: Tensor) -> Tensor:
+    """Half precision as float32, in which it is computed."""
+    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits

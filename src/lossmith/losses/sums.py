@@ -1,0 +1,235 @@
+"""Sums of powers of one output, ``b + a log h + Σ_i c_i h^i + …``, and the two arithmetics that evaluate them.
+
+Coefficients are numbers, or tensors ``[*P, 1, 1]`` that hold one for each member of a population; None is a coefficient
+that is not there, which takes no pass over the outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lossmith.losses import powers
+from lossmith.losses.terms import Weighted
+
+Basis = Callable[[Tensor, float, int], Tensor]
+LARGEST = 8
+
+
+class OutOfPlace:
+    """Arithmetic that autograd, ``torch.func`` and the compiler can follow; for numbers and tensors alike."""
+
+    @staticmethod
+    def step(c: Any, h: Tensor, total: Any, _: Tensor | None = None) -> Any:
+        """``c + h · total``."""
+        if c is None:
+            return h * total
+        if isinstance(c, Tensor) and isinstance(total, Tensor):
+            return torch.addcmul(c, h, total)
+        return c + h * total
+
+    @staticmethod
+    def add(total: Any, c: Any, values: Tensor, _: Tensor | None = None) -> Any:
+        """``total + c · values``."""
+        return c * values if total is None else total + c * values
+
+    @staticmethod
+    def add_product(total: Any, part: Tensor, y: Tensor) -> Any:
+        """``total + part · y``."""
+        return part * y if total is None else total + part * y
+
+    @staticmethod
+    def add_at(total: Tensor, index: Tensor, values: Tensor, dim: int) -> Tensor:
+        """``total``, with some values added at one place along ``dim``."""
+        return total.scatter_add(dim, index, values)
+
+    @staticmethod
+    def filled(number: float, like: Tensor) -> Tensor:
+        """A number as a tensor that broadcasts with another."""
+        return like.new_full((), number)
+
+
+class InPlace:
+    """The same for numbers, over what was computed before: large temporary tensors cost more than the arithmetic.
+
+    ``out`` is where a first result may be written; neither h nor the values that are added are written to.
+    """
+
+    @staticmethod
+    def step(c: Any, h: Tensor, total: Any, out: Tensor | None = None) -> Any:
+        """``c + h · total``."""
+        whole = isinstance(total, Tensor) and total.shape == h.shape
+        if isinstance(c, Tensor):
+            return torch.addcmul(c, h, total, out=total) if whole else torch.add(c, h, alpha=total, out=out)
+        total = total.mul_(h) if whole else torch.mul(h, total, out=out)
+        return total if c is None else total.add_(c)
+
+    @staticmethod
+    def add(total: Any, c: Any, values: Tensor, out: Tensor | None = None) -> Any:
+        """``total + c · values``."""
+        if isinstance(total, Tensor):
+            return total.add_(values, alpha=c)
+        product = torch.mul(values, c, out=out)
+        return product.add_(total) if total else product
+
+    @staticmethod
+    def add_product(total: Any, part: Tensor, y: Tensor) -> Any:
+        """``total + part · y``."""
+        return torch.mul(part, y) if total is None else total.addcmul_(part, y)
+
+    @staticmethod
+    def add_at(total: Tensor, index: Tensor, values: Tensor, dim: int) -> Tensor:
+        """``total``, with some values added at one place along ``dim``."""
+        if torch.compiler.is_compiling():
+            # A scatter would be a loop of its own in the compiled program.
+            return total + torch.where(classes(total, dim) == index, values, 0.0)
+        return total.scatter_add_(dim, index, values)
+
+    @staticmethod
+    def filled(number: float, like: Tensor) -> Tensor:
+        """A number as a tensor like another."""
+        return torch.full_like(like, number)
+
+
+Arithmetic = type[OutOfPlace] | type[InPlace]
+
+
+class PowerSum:
+    """``b + a log h + Σ_i c_i h^i`` and other powers: what φ, or its slope, has of one power of y.
+
+    Args:
+        constant: b.
+        logarithm: a.
+        polynomial: c_i by i, 1 to 8, which Horner's rule evaluates.
+        others: All other terms, each a function of ``log h``.
+        basis: Which one: :func:`powers.power` in φ, :func:`powers.slope` in its slope.
+    """
+
+    def __init__(
+        self,
+        constant: Any,
+        logarithm: Any,
+        polynomial: Mapping[int, Any],
+        others: Sequence[Weighted],
+        basis: Basis = powers.power,
+    ) -> None:
+        self.constant, self.logarithm, self.polynomial = constant, logarithm, polynomial
+        self.others, self.basis = others, basis
+        # From b on, as Horner's rule takes them.
+        self.ascending = (constant, *(polynomial.get(power) for power in range(1, max([0, *polynomial]) + 1)))
+
+    @staticmethod
+    def of(terms: Iterable[Weighted]) -> PowerSum:
+        """The sum of some terms, whatever their powers of y."""
+        constant = logarithm = None
+        polynomial: dict[int, Any] = {}
+        others: list[Weighted] = []
+        for term, c in terms:
+            if term.h == 0 and term.log:
+                logarithm = c if logarithm is None else logarithm + c
+            elif term.h == 0:
+                constant = c if constant is None else constant + c
+            elif not term.log and term.h == int(term.h) and 1 <= term.h <= LARGEST:
+                power = int(term.h)
+                polynomial[power] = polynomial[power] + c if power in polynomial else c
+            else:
+                others.append((term, c))
+        return PowerSum(constant, logarithm, polynomial, others)
+
+    def slope(self) -> PowerSum:
+        """The derivative of a sum of φ with respect to log h, which is such a sum again."""
+        polynomial = {power: c * power for power, c in self.polynomial.items()}
+        return PowerSum(self.logarithm, None, polynomial, self.others, powers.slope)
+
+    def scaled(self, factor: float) -> PowerSum:
+        """The sum times a number."""
+        return PowerSum(
+            None if self.constant is None else factor * self.constant,
+            None if self.logarithm is None else factor * self.logarithm,
+            {power: factor * c for power, c in self.polynomial.items()},
+            [(term, factor * c) for term, c in self.others],
+            self.basis,
+        )
+
+    def __bool__(self) -> bool:
+        """Whether there is anything in it."""
+        return self.constant is not None or bool(self.polynomial) or self.needs_log
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether there is nothing but b in it."""
+        return self.constant is not None and not self.polynomial and not self.needs_log
+
+    @property
+    def needs_log(self) -> bool:
+        """Whether it is a function of log h, too, and not of h alone."""
+        return self.logarithm is not None or bool(self.others)
+
+    def __call__(
+        self,
+        x: Tensor,
+        h: Tensor,
+        arithmetic: Arithmetic = OutOfPlace,
+        out: Tensor | None = None,
+        linear: Tensor | None = None,
+    ) -> Tensor:
+        """The sum at outputs h with ``x = log h``, elementwise; a constant stays one number for each member.
+
+        Args:
+            x: Log outputs; looked at where :attr:`needs_log`.
+            h: Outputs; looked at where there is a polynomial.
+            arithmetic: In place or not.
+            out: Where the result may be written, in place.
+            linear: A coefficient of h, where there is none.
+        """
+        ascending = self.ascending if linear is None else (self.constant, linear, *self.ascending[2:])
+        total = ascending[-1]
+        for c in ascending[-2::-1]:
+            total = arithmetic.step(c, h, total, out)
+        if self.logarithm is not None:
+            total = arithmetic.add(total, self.logarithm, x, out)
+        for term, c in self.others:
+            total = arithmetic.add(total, c, self.basis(x, term.h, term.log), out)
+        return total if isinstance(total, Tensor) else arithmetic.filled(total or 0.0, x)
+
+
+def add_over_classes(
+    sums: Sequence[PowerSum], totals: Sequence[Tensor], x: Tensor, h: Tensor, log_sum: Tensor | None
+) -> Tensor:
+    """Add ``Σ_k s(h_k) − K b`` along the last dimension for some sums, by ``Σ_k h_k^i``, which they share.
+
+    Args:
+        sums: With numbers.
+        totals: What is added to in place.
+        x: Log outputs, looked at where there are other powers.
+        h: Outputs.
+        log_sum: ``Σ_k log h_k``, which is no longer to be had where h was written over x.
+
+    Returns:
+        A buffer like h: h itself where no higher power was needed.
+    """
+    pairs = list(zip(sums, totals, strict=True))
+    raised = h
+    for power in range(1, max([len(s.ascending) for s in sums])):
+        if power > 1:
+            raised = h * h if power == 2 else raised.mul_(h)
+        wanted = [(s.polynomial[power], total) for s, total in pairs if power in s.polynomial]
+        if wanted:
+            summed = raised.sum(-1, keepdim=True)
+            for c, total in wanted:
+                total.add_(summed, alpha=c)
+    for s, total in pairs:
+        if s.logarithm is not None:
+            assert log_sum is not None
+            total.add_(log_sum, alpha=s.logarithm)
+        for term, c in s.others:
+            total.add_(s.basis(x, term.h, term.log).sum(-1, keepdim=True), alpha=c)
+    return raised
+
+
+def classes(x: Tensor, dim: int) -> Tensor:
+    """The indices of all classes, along ``dim`` of ``x``."""
+    return torch.arange(x.shape[dim], device=x.device).reshape(-1, *(1,) * (x.ndim - 1 - dim % x.ndim))

@@ -1,0 +1,59 @@
+"""The terms that losses are sums of."""
+
+import math
+from collections.abc import Iterable, Sequence
+from reprlib import repr as brief
+from typing import Any, NamedTuple
+
+from lossmith.errors import InputError
+
+
+class Term(NamedTuple):
+    """One term ``h^i y^j (log h)^l`` of φ: i any real number, j = 0, 1, 2, …, l ∈ {0, 1}."""
+
+    h: float
+    y: int
+    log: int
+
+
+Weighted = tuple[Term, Any]
+"""A term with its coefficient: a number, or a tensor with one for each member of a population."""
+# Linear in h alone: the outputs sum to 1, so it reaches no gradient, and a large c1 costs accuracy where it is kept.
+INERT = Term(1, 0, 0)
+
+
+def smooth_labels(terms: Sequence[Weighted], alpha: float, classes: int) -> list[Weighted]:
+    """Terms of φ after ``y → (1−α) y + α/n``, by the binomial theorem; equal terms are not yet collected."""
+    kept, added = 1 - alpha, alpha / classes
+    return [
+        (Term(term.h, b, term.log), c * (math.comb(term.y, b) * kept**b * added ** (term.y - b)))
+        for term, c in terms
+        for b in range(term.y + 1)
+    ]
+
+
+def checked_term(parts: Iterable[Any], loss: str) -> Term:
+    """A term from three numbers; an InputError that names the loss where they are none."""
+    listed = list(parts)
+    try:
+        i, j, log = listed
+        term = Term(float(i), int(j), int(log))
+        fits = math.isfinite(term.h) and 0 <= term.y <= 100 and term.log in (0, 1) and term[1:] == (j, log)
+    except (TypeError, ValueError, OverflowError):
+        fits = False
+    if not fits:
+        raise InputError(
+            f"the loss {loss!r} has the term {brief(listed)}; it must be "
+            "[finite power of h, power of y from 0 to 100, 0 or 1 factors of log h]"
+        )
+    return term
+
+
+def is_term(term: Any) -> bool:
+    """Whether a part of a JSON document has the form of a term."""
+    return (
+        isinstance(term, list)
+        and len(term) == 3
+        and all(isinstance(number, int | float) and not isinstance(number, bool) for number in term)
+        and all(isinstance(number, int) for number in term[1:])
+    )

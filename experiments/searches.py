@@ -14,45 +14,45 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from scipy import stats
+from evidence import paired
+from matplotlib.figure import Figure
+from program import changed, digest_of, kept, study_file
 
 from lossmith.analysis import Comparison
-from lossmith.cli.evolve import draw
-from lossmith.cli.flags import settings_document
+from lossmith.losses import cross_entropy
 from lossmith.metrics.statistics import welch
-from lossmith.report import plot_comparison, save_figure
-from lossmith.study import CompareSettings, EvolveSettings, compare_losses, evolve
-from lossmith.study.config import validated
+from lossmith.report import loss_shape, plot_comparison, plot_history, plot_losses, save_figure, search_history
+from lossmith.study import CompareSettings, Outcome, compare_losses, evolve
+from lossmith.study.store import Store
 
 
 def one(file: Path, number: int, work: Path, target: Path, seeds: int) -> dict[str, Any]:
     """One search and its comparison."""
-    document = settings_document(file)
-    document["data"] |= {"split_seed": number, "noise_seed": number}
-    document["search"] |= {"seed": number}
-    settings = validated(EvolveSettings, document, str(file))
+    settings = changed(study_file(file), data={"split_seed": number, "noise_seed": number}, search={"seed": number})
     folder = work / str(number)
-    ended = folder / "row.json"
-    asked = {"document": document, "seeds": seeds, "torch": torch.__version__}
-    if ended.exists():
-        stored: dict[str, Any] = json.loads(ended.read_text(encoding="utf-8"))
-        if stored["asked"] != asked:
-            raise SystemExit(f"{folder} holds another job; choose another --work")
-        earlier: dict[str, Any] = stored["row"]
-        return earlier
-    outcome = evolve(folder, settings)
-    options = CompareSettings(seeds=seeds, comparison_seed=number)
-    name = "evolved"
-    comparison = compare_losses({name: outcome.loss}, settings, folder, options)
-    draw(folder, outcome, ("png",))
-    save_figure(plot_comparison(comparison), folder / "figures" / "comparison.png")
-    target.mkdir(parents=True, exist_ok=True)
-    for kept in ("study.toml", "best.json", "comparison.json"):
-        shutil.copy(folder / kept, target / kept)
-    shutil.copytree(folder / "figures", target, dirs_exist_ok=True)
-    row = {"search": number, **judged(comparison, name)}
-    ended.write_text(json.dumps({"asked": asked, "row": row}), encoding="utf-8")
-    return row
+    key = digest_of(json.dumps([settings.model_dump(mode="json"), seeds, torch.__version__]))
+
+    def made() -> dict[str, Any]:
+        outcome, name = evolve(folder, settings), "evolved"
+        options = CompareSettings(seeds=seeds, comparison_seed=number)
+        comparison = compare_losses({name: outcome.loss}, settings, folder, options)
+        for kind, figure in {**drawn(folder, outcome), "comparison": plot_comparison(comparison)}.items():
+            save_figure(figure, folder / "figures" / f"{kind}.png")
+        target.mkdir(parents=True, exist_ok=True)
+        for file in ("study.toml", "best.json", "comparison.json"):
+            shutil.copy(folder / file, target / file)
+        shutil.copytree(folder / "figures", target, dirs_exist_ok=True)
+        return {"search": number, **judged(comparison, name)}
+
+    return dict(kept(folder / "row.json", key, made))
+
+
+def drawn(folder: Path, outcome: Outcome) -> dict[str, Figure]:
+    """The history of a search, and the winner beside cross-entropy."""
+    with Store(folder, readonly=True) as store:
+        history = search_history(store.candidates(), store.finalists("final"))
+    shapes = [loss_shape(loss, outcome.classes) for loss in (cross_entropy(), outcome.loss)]
+    return {"history": plot_history(history), "loss": plot_losses(shapes)}
 
 
 def judged(comparison: Comparison, name: str) -> dict[str, Any]:
@@ -107,11 +107,9 @@ def summary(rows: list[dict[str, Any]], file: Path, target: Path) -> str:
         "The searches share the data set, so their test parts overlap and they are not independent of each other.",
     ]
     if len(rows) > 1:
-        ours = [row["evolved"] for row in rows]
         for name, key in (("cross-entropy", "cross_entropy"), ("the best baseline on test", "strongest_on_test_test")):
-            other = [row[key] for row in rows]
-            gap = sum(a - b for a, b in zip(ours, other, strict=True)) / len(rows)
-            p = stats.ttest_rel(ours, other, alternative="greater").pvalue
+            gaps = [row["evolved"] - row[key] for row in rows]
+            gap, p = sum(gaps) / len(rows), paired(gaps)
             lines += [
                 "",
                 f"Over searches (n = {len(rows)}, paired t-test, one-tailed): {gap:+.4f} against {name}, p = {p:.2g}.",

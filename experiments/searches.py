@@ -14,43 +14,34 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from scipy import stats
+from evidence import paired
+from program import changed, digest_of, kept, study_file
 
 from lossmith.analysis import Comparison
 from lossmith.metrics.statistics import welch
 from lossmith.report import draw_comparison, draw_search
-from lossmith.study import CompareSettings, EvolveSettings, compare_losses, evolve
-from lossmith.study.config import settings_document, validated
+from lossmith.study import CompareSettings, compare_losses, evolve
 
 
 def one(file: Path, number: int, work: Path, target: Path, seeds: int) -> dict[str, Any]:
     """One search and its comparison."""
-    document = settings_document(file)
-    document["data"] |= {"split_seed": number, "noise_seed": number}
-    document["search"] |= {"seed": number}
-    settings = validated(EvolveSettings, document, str(file))
+    settings = changed(study_file(file), data={"split_seed": number, "noise_seed": number}, search={"seed": number})
     folder = work / str(number)
-    ended = folder / "row.json"
-    asked = {"document": document, "seeds": seeds, "torch": torch.__version__}
-    if ended.exists():
-        stored: dict[str, Any] = json.loads(ended.read_text(encoding="utf-8"))
-        if stored["asked"] != asked:
-            raise SystemExit(f"{folder} holds another job; choose another --work")
-        earlier: dict[str, Any] = stored["row"]
-        return earlier
-    outcome = evolve(folder, settings)
-    options = CompareSettings(seeds=seeds, comparison_seed=number)
-    name = "evolved"
-    comparison = compare_losses({name: outcome.loss}, settings, folder, options)
-    draw_search(folder)
-    draw_comparison(comparison, folder)
-    target.mkdir(parents=True, exist_ok=True)
-    for kept in ("study.toml", "best.json", "comparison.json"):
-        shutil.copy(folder / kept, target / kept)
-    shutil.copytree(folder / "figures", target, dirs_exist_ok=True)
-    row = {"search": number, **judged(comparison, name)}
-    ended.write_text(json.dumps({"asked": asked, "row": row}), encoding="utf-8")
-    return row
+    key = digest_of(json.dumps([settings.model_dump(mode="json"), seeds, torch.__version__]))
+
+    def made() -> dict[str, Any]:
+        outcome, name = evolve(folder, settings), "evolved"
+        options = CompareSettings(seeds=seeds, comparison_seed=number)
+        comparison = compare_losses({name: outcome.loss}, settings, folder, options)
+        draw_search(folder)
+        draw_comparison(comparison, folder)
+        target.mkdir(parents=True, exist_ok=True)
+        for file in ("study.toml", "best.json", "comparison.json"):
+            shutil.copy(folder / file, target / file)
+        shutil.copytree(folder / "figures", target, dirs_exist_ok=True)
+        return {"search": number, **judged(comparison, name)}
+
+    return dict(kept(folder / "row.json", key, made))
 
 
 def judged(comparison: Comparison, name: str) -> dict[str, Any]:
@@ -105,11 +96,9 @@ def summary(rows: list[dict[str, Any]], file: Path, target: Path) -> str:
         "The searches share the data set, so their test parts overlap and they are not independent of each other.",
     ]
     if len(rows) > 1:
-        ours = [row["evolved"] for row in rows]
         for name, key in (("cross-entropy", "cross_entropy"), ("the best baseline on test", "strongest_on_test_test")):
-            other = [row[key] for row in rows]
-            gap = sum(a - b for a, b in zip(ours, other, strict=True)) / len(rows)
-            p = stats.ttest_rel(ours, other, alternative="greater").pvalue
+            gaps = [row["evolved"] - row[key] for row in rows]
+            gap, p = sum(gaps) / len(rows), paired(gaps)
             lines += [
                 "",
                 f"Over searches (n = {len(rows)}, paired t-test, one-tailed): {gap:+.4f} against {name}, p = {p:.2g}.",

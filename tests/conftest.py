@@ -5,9 +5,10 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import hypothesis
 import pytest
@@ -41,13 +42,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
-def experiment() -> Callable[[str], ModuleType]:
-    """Loads a program of `experiments/` by its name."""
+def experiment() -> Iterator[Callable[[str], ModuleType]]:
+    """Loads a program of `experiments/` by its name; what they share is found beside them, as where they are run."""
+    folder = Path(__file__).parents[1] / "experiments"
 
     def loaded(name: str) -> ModuleType:
-        spec = importlib.util.spec_from_file_location(
-            f"experiments_{name}", Path(__file__).parents[1] / "experiments" / f"{name}.py"
-        )
+        spec = importlib.util.spec_from_file_location(f"experiments_{name}", folder / f"{name}.py")
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
@@ -55,4 +55,20 @@ def experiment() -> Callable[[str], ModuleType]:
         spec.loader.exec_module(module)
         return module
 
-    return loaded
+    sys.path.append(str(folder))
+    yield loaded
+    sys.path.remove(str(folder))
+
+
+@pytest.fixture(scope="session")
+def almost() -> Callable[[Any, Any], bool]:
+    """Whether two documents are equal but for the last digits of their numbers."""
+
+    def equal(one: Any, other: Any) -> bool:
+        if isinstance(one, dict):
+            return one.keys() == other.keys() and all(equal(value, other[key]) for key, value in one.items())
+        if isinstance(one, list):
+            return len(one) == len(other) and all(map(equal, one, other))
+        return bool(one == pytest.approx(other, rel=1e-6)) if isinstance(one, float) else bool(one == other)
+
+    return equal

@@ -64,7 +64,7 @@ def test_a_registry_keeps_order_and_says_what_is_near() -> None:
     assert "one" in registry
     assert "three" not in registry
     assert registry["two"] == 2
-    with pytest.raises(InputError, match=r"there is no number 'onee' \(nearest: one\); give one of one, two$"):
+    with pytest.raises(InputError, match=r"there is no number 'onee' \(did you mean one\?\); give one of one, two$"):
         registry["onee"]
     with pytest.raises(InputError, match=r"there is no number 'xyz'; give one of one, two$"):
         registry["xyz"]

@@ -406,16 +406,14 @@ class TestChoice:
     def test_names(self, name: str, workers: int | None, wanted: str) -> None:
         with executor(name, workers) as found:
             assert type(found).__name__ == wanted
-            assert getattr(found, "workers", None) == (
-                None if wanted == "Local" else workers or len(os.sched_getaffinity(0))
-            )
+            assert found.workers == (1 if wanted == "Local" else workers or len(os.sched_getaffinity(0)))
 
     @pytest.mark.parametrize(
         ("name", "workers", "sentence"),
         [
             ("local", 2, "the executor local has no workers, but 2 were asked for: take executor = processes"),
             ("auto", 0, "workers is 0; give a number from 1"),
-            ("proceses", None, "'proceses' is not the name of an executor .did you mean processes"),
+            ("proceses", None, "there is no executor 'proceses' .did you mean processes"),
         ],
     )
     def test_refusals(self, name: str, workers: int | None, sentence: str) -> None:

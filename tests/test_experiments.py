@@ -1,9 +1,13 @@
-"""The study files of `experiments/`, against the authors' settings; and the programs of two experiments."""
+"""The study files of `experiments/`, against the authors' settings; and the programs of the experiments."""
 
+import ast
 import math
 import re
+from argparse import Namespace
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
+from operator import itemgetter
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -16,13 +20,15 @@ from torch import Tensor
 
 from lossmith.cli import main
 from lossmith.data.source import Source
-from lossmith.io import read_toml
+from lossmith.errors import InputError
+from lossmith.io import read_json, read_toml
 from lossmith.losses import Loss, cross_entropy, mse, polynomial
-from lossmith.metrics.statistics import welch
+from lossmith.metrics.statistics import holm, welch
 from lossmith.nets import ModelSettings, check_network, network_factory
 from lossmith.study import EvolveSettings, Study
-from lossmith.study.config import check_effect, settings_document, validated
+from lossmith.study.config import check_effect, validated, with_data
 from lossmith.study.problem import Problem
+from lossmith.study.store import Store
 from lossmith.training import Recipe, Task, repeated, train
 
 ROOT = Path(__file__).parents[1]
@@ -70,7 +76,7 @@ STUDIES = {
 
 
 def settings_of(path: Path) -> EvolveSettings:
-    return validated(EvolveSettings, settings_document(path), str(path))
+    return validated(EvolveSettings, read_toml(path), str(path))
 
 
 def named(path: Path) -> str:
@@ -154,7 +160,7 @@ class TestFiles:
             head.append(line)
         shown = path.relative_to(ROOT).as_posix()
         assert any(line.startswith(("# lossmith evolve ", "# python ")) and shown in line for line in head)
-        study = path.stem.startswith(("table1", "regularisers"))
+        study = path.stem.startswith(("table1", "regularizers"))
         assert study or re.fullmatch(rf"# lossmith (compare|attack) .*studies/{path.stem}/best\.json.*", head[-1])
 
     def test_the_commands_of_the_head_exist(self, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -166,6 +172,16 @@ class TestFiles:
                     main([found[1], *found[2].split()])
                 error = capsys.readouterr().err
                 assert "best.json cannot be read" in error, error
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "experiments").glob("*.py")), ids=named)
+def test_an_experiment_uses_the_library_and_not_the_command_line(path: Path) -> None:
+    """What a reader can do with a study, an experiment does the same way."""
+    tree = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    imports = [node for node in tree if isinstance(node, ast.ImportFrom) and node.module is not None]
+    assert [node.module for node in imports if f"{node.module}.".startswith("lossmith.cli.")] == []
+    names = [alias.name for node in imports for alias in node.names if f"{node.module}.".startswith("lossmith.")]
+    assert [name for name in names if name.startswith("_") or name == "cli"] == []
 
 
 @pytest.mark.parametrize("path", SMALL, ids=named)
@@ -197,18 +213,235 @@ def table1(experiment: Callable[[str], ModuleType]) -> ModuleType:
 
 
 @pytest.fixture(scope="module")
+def table1_runs(experiment: Callable[[str], ModuleType]) -> ModuleType:
+    return experiment("table1_runs")
+
+
+@pytest.fixture(scope="module")
 def regularizers(experiment: Callable[[str], ModuleType]) -> ModuleType:
-    return experiment("regularisers")
+    return experiment("regularizers")
+
+
+@pytest.fixture(scope="module")
+def regularizers_runs(experiment: Callable[[str], ModuleType]) -> ModuleType:
+    return experiment("regularizers_runs")
+
+
+@pytest.fixture(scope="module")
+def program(experiment: Callable[[str], ModuleType]) -> ModuleType:
+    return experiment("program")
+
+
+@pytest.fixture(scope="module")
+def evidence(experiment: Callable[[str], ModuleType]) -> ModuleType:
+    return experiment("evidence")
+
+
+@pytest.fixture(scope="module")
+def networks(experiment: Callable[[str], ModuleType]) -> ModuleType:
+    return experiment("networks")
+
+
+class TestProgram:
+    def test_what_is_kept_is_made_once_and_of_one_job(self, program: ModuleType, tmp_path: Path) -> None:
+        path = tmp_path / "work" / "0-none.json"
+        assert program.kept(path, "one", lambda: {"a": 1}) == {"a": 1}
+        assert program.kept(path, "one", lambda: {"a": 2}) == {"a": 1}
+        with pytest.raises(SystemExit, match="another job"):
+            program.kept(path, "two", lambda: {"a": 1})
+
+    def test_what_could_not_be_made_is_not_kept(self, program: ModuleType, tmp_path: Path) -> None:
+        def stopped() -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            program.kept(tmp_path / "part.json", "one", stopped)
+        assert program.kept(tmp_path / "part.json", "one", lambda: 3) == 3
+
+    def test_the_key_does_not_know_where_the_data_lies(self, program: ModuleType) -> None:
+        keys = [
+            program.Plan(tiny(**changes), digest, networks).key
+            for changes, digest, networks in (
+                ({}, "digest", 3),
+                ({"data": {"source": "elsewhere.npz"}}, "digest", 3),
+                ({}, "other", 3),
+                ({}, "digest", 4),
+                ({"recipe": {"lr": 0.1}}, "digest", 3),
+            )
+        ]
+        assert keys[0] == keys[1]
+        assert len(set(keys)) == 4
+
+    def test_the_fields_of_a_larger_plan_are_in_its_key(self, experiment: Callable[[str], ModuleType]) -> None:
+        runs = experiment("robustness_runs")
+        plan = runs.plan_of("digits", "digits", "digest")
+        others = [
+            replace(plan, points=9),
+            replace(plan, attacks=replace(plan.attacks, steps=3)),
+            replace(plan, settings=with_data(plan.settings, "elsewhere.npz")),
+        ]
+        assert [other.key == plan.key for other in others] == [False, False, True]
+
+    def test_settings_are_changed_in_parts_and_checked(self, program: ModuleType) -> None:
+        found = program.changed(tiny(), data={"split_seed": 3}, search={"seed": 4})
+        assert (found.data.split_seed, found.search.seed) == (3, 4)
+        back = program.changed(found, data={"split_seed": 0}, search={"seed": 0})
+        assert back == tiny()
+        with pytest.raises(InputError, match=r"recipe\.lr"):
+            program.changed(tiny(), recipe={"lr": -1.0})
+
+    def test_parts_run_in_processes_of_one_thread(self, program: ModuleType) -> None:
+        with program.processes(1) as pool:
+            assert program.each(pool, pow, [(2, 3), (3, 2), (5, 1)]) == [8, 9, 5]
+            assert program.each(pool, torch.get_num_threads, [()]) == [1]
+            with pytest.raises(ZeroDivisionError):
+                program.each(pool, divmod, [(1, 1), (1, 0)])
+
+    @pytest.mark.parametrize(
+        ("words", "command"),
+        [
+            (["a.toml", "results/x"], "a.toml results/x --searches 3 --workers 1"),
+            (
+                ["a.toml", "results/x", "--workers", "2", "--data", "/far/b.npz", "--work", "w", "--again"],
+                "a.toml results/x --data b.npz --searches 3 --workers 2",
+            ),
+        ],
+    )
+    def test_the_command_that_is_told_makes_the_results_again(
+        self, program: ModuleType, monkeypatch: pytest.MonkeyPatch, words: list[str], command: str
+    ) -> None:
+        monkeypatch.setattr("sys.argv", ["any.py", *words])
+        given = program.arguments("Head.", "any", {"file": {"type": Path}}, {"searches": (3, 1, "searches")})
+        assert given.command == f"python experiments/any.py {command}"
+        assert given.work.name == "x"
+
+    def test_a_number_that_is_too_small_is_refused(
+        self, program: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr("sys.argv", ["any.py", "results/x", "--networks", "1"])
+        with pytest.raises(SystemExit):
+            program.arguments("Head.", "any", {}, {"networks": (10, 2, "networks")})
+        assert "--networks is 1; take at least 2" in capsys.readouterr().err
+
+    def test_the_document_of_a_run_is_read_back_and_holds_no_place(self, program: ModuleType, tmp_path: Path) -> None:
+        plan = program.Plan(with_data(tiny(), "/home/somebody/mnist.npz"), "digest", 3)
+        program.keep(tmp_path, program.raw(Namespace(command="python x"), plan, runs=[{"a": 1.5}]))
+        document = read_json(tmp_path / "runs.json")
+        assert (document["command"], document["digest"], document["runs"]) == ("python x", "digest", [{"a": 1.5}])
+        assert document["versions"]["torch"] == torch.__version__
+        assert document["machine"]["cores"] >= 1
+        assert settings_of(tmp_path / "study.toml") == with_data(tiny(), "mnist.npz")
+        assert "somebody" not in (tmp_path / "runs.json").read_text(encoding="utf-8")
+
+
+class TestVerdicts:
+    """The rule that stands at the heads of the experiments."""
+
+    @pytest.mark.parametrize(
+        ("differences", "p", "thirds", "fifths"),
+        [
+            ([0.1, 0.1, 0.1], [0.01, 0.01, 0.01], "held", "held"),
+            ([0.1, 0.1, 0.1], [0.01, 0.01, 0.06], "held", "not shown"),
+            ([0.1, 0.1, 0.1], [0.01, 0.06, 0.06], "not shown", "not shown"),
+            ([0.1, 0.1, -0.1], [0.01, 0.01, 0.01], "not shown", "not shown"),
+            ([0.1, 0.1, 0.0], [0.01, 0.01, 0.01], "not shown", "not shown"),
+            ([0.1, -0.1], [0.01, 0.9], "failed", "failed"),
+            ([0.1, -0.3], [0.01, 0.9], "failed", "failed"),
+            ([0.1] * 5, [0.01] * 4 + [0.05], "held", "held"),
+            ([0.1] * 5, [0.01] * 4 + [0.9], "held", "held"),
+            ([0.1] * 5, [0.01] * 3 + [0.9] * 2, "not shown", "not shown"),
+            ([0.1], [0.01], "held", "held"),
+            ([0.1], [0.05], "not shown", "not shown"),
+        ],
+    )
+    def test_the_rule(
+        self, evidence: ModuleType, differences: list[float], p: list[float], thirds: str, fifths: str
+    ) -> None:
+        assert evidence.TWO_THIRDS(differences, p) == thirds
+        assert evidence.FOUR_FIFTHS(differences, p) == fifths
+
+    @pytest.mark.parametrize("corrected", [True, False])
+    def test_all_tests_that_are_judged_together_are_one_family(self, evidence: ModuleType, corrected: bool) -> None:
+        rng = np.random.default_rng(0)
+        runs = [{name: rng.normal(mean, 1, 9).tolist() for name, mean in (("a", 2), ("b", 1), ("c", 0))} for _ in "123"]
+        pairs = [("a", "b"), ("b", "c"), ("c", "a")]
+        claims = [evidence.Claim(one + other, "", itemgetter(one), itemgetter(other)) for one, other in pairs]
+        found = evidence.judge(claims, runs, corrected)
+        tests = [welch(run[one], run[other]) for one, other in pairs for run in runs]
+        assert [value for one in found for value in one.p] == [test.p for test in tests]
+        assert [value for one in found for value in one.low] == [test.low for test in tests]
+        counted = holm([test.p for test in tests]) if corrected else [test.p for test in tests]
+        assert [value for one in found for value in one.counted] == counted
+        assert ("holm" in found[0].to_json()) is corrected
+        assert found[2].word == "failed"
+
+    def test_what_there_is_no_figure_of_is_left_out(self, evidence: ModuleType) -> None:
+        """A network that diverged has no basin."""
+        assert evidence.compared([1.0, None, 3.0], [0.5, 0.75, None]) == welch([1.0, 3.0], [0.5, 0.75])
+        alone = evidence.compared([1.0, None], [0.5, 0.75])
+        assert (alone.difference, alone.p) == (0.375, 1)
+        assert evidence.compared([None], [0.5]).difference == 0
+        claim = evidence.Claim("a", "", itemgetter(0), itemgetter(1))
+        document = evidence.judge([claim], [([1.0, None], [0.5, 0.75])])[0].to_json()
+        assert (document["low"], document["high"], document["verdict"]) == ([None], [None], "not shown")
+
+    def test_one_search_has_no_p_over_searches(self, evidence: ModuleType) -> None:
+        assert evidence.paired([0.1]) is None
+        assert evidence.paired([0.1, 0.1]) == 0
+        assert evidence.paired([0.0, 0.0]) == 0.5
+        assert evidence.paired([0.1, 0.3]) == pytest.approx(stats.ttest_rel([0.1, 0.3], [0, 0]).pvalue / 2)
+
+    def test_a_loss_is_not_rounded(self, evidence: ModuleType) -> None:
+        third = 1 / 3
+        found = evidence.finite({"loss": {"coefficients": [third]}, "test": [third, math.nan, -math.inf, 7, "x"]}, 3)
+        assert found == {"loss": {"coefficients": [third]}, "test": [0.333, None, None, 7, "x"]}
+
+
+class TestNetworks:
+    def test_a_grid_grows_until_its_best_place_is_inside(self, networks: ModuleType) -> None:
+        def climbed(score: Callable[[int], float], first: int, last: int, limits: tuple[int, int]) -> list[int]:
+            found = networks.climbed(
+                lambda places: {"loss": [score(*place) for place in places]},
+                [(place,) for place in range(first, last + 1)],
+                networks.beside([limits], [(-1,), (1,)]),
+            )
+            return sorted(place for (place,) in found["loss"])
+
+        assert climbed(lambda place: -abs(place - 5.0), -3, 1, (-8, 6)) == list(range(-3, 7))
+        assert climbed(float, -1, 1, (-2, 3)) == [-1, 0, 1, 2, 3]
+
+    def test_networks_are_in_the_order_of_the_losses_and_one_that_diverged_is_wrong(self, networks: ModuleType) -> None:
+        settings = tiny()
+        job = Problem.open(settings)
+        losses = [cross_entropy(), 1e39 * mse()]
+        found = networks.trained(job.task, losses, [1, 2], settings.recipe, "population")
+        right = networks.scores(found, job.validation)
+        alone = networks.trained(job.task, losses[:1], [1, 2], settings.recipe, "population")
+        assert right[:2] == networks.scores(alone, job.validation)
+        assert found.diverged.tolist() == [False, False, True, True]
+        assert right[2:] == [0, 0]
+        assert min(right[:2]) > 0
+
+    def test_the_winner_is_the_candidate_with_the_best_mean(self, networks: ModuleType, tmp_path: Path) -> None:
+        """Not cross-entropy or label smoothing, whatever they reach."""
+        loss = networks.evolved(tiny(), tmp_path / "study")
+        with Store(tmp_path / "study", readonly=True) as store:
+            rows = [row for row in store.finalists("final") if "theta" in row["origin"]]
+        assert len(rows) >= 2
+        best = max(rows, key=lambda row: row["mean"])
+        assert torch.equal(loss.coefficients, Loss.from_json(best["loss"]).coefficients)
 
 
 class TestTable1:
-    def plan(self, table1: ModuleType) -> Any:
-        return table1.Plan(tiny(), "digest", 3)
+    def plan(self, table1_runs: ModuleType) -> Any:
+        return table1_runs.Budget(tiny(), "digest", 3)
 
     @pytest.mark.parametrize("arm", ["none", "published", "exact"])
-    def test_every_way_trains_as_many_candidates(self, table1: ModuleType, tmp_path: Path, arm: str) -> None:
-        plan = self.plan(table1)
-        found = table1.searched(plan, 0, arm, tmp_path)
+    def test_every_way_trains_as_many_candidates(
+        self, table1: ModuleType, table1_runs: ModuleType, tmp_path: Path, arm: str
+    ) -> None:
+        plan = self.plan(table1_runs)
+        found = table1_runs.searched(plan, 0, arm, tmp_path)
         assert found["trained"] == plan.budget == 12
         status = found["status"]
         assert len(status) - status.count("untrainable") == 12
@@ -218,10 +451,10 @@ class TestTable1:
         assert len(found["finalists"]) == 3
 
     def test_a_stopped_search_goes_on_to_the_same_end(
-        self, table1: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, table1_runs: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        plan = self.plan(table1)
-        whole = table1.searched(plan, 0, "exact", tmp_path / "whole")
+        plan = self.plan(table1_runs)
+        whole = table1_runs.searched(plan, 0, "exact", tmp_path / "whole")
         record = Study.record
         calls: list[None] = []
 
@@ -234,14 +467,14 @@ class TestTable1:
         with monkeypatch.context() as patched:
             patched.setattr(Study, "record", stopping)
             with pytest.raises(KeyboardInterrupt):
-                table1.searched(plan, 0, "exact", tmp_path / "stopped")
-        again = table1.searched(plan, 0, "exact", tmp_path / "stopped")
+                table1_runs.searched(plan, 0, "exact", tmp_path / "stopped")
+        again = table1_runs.searched(plan, 0, "exact", tmp_path / "stopped")
         whole["seconds"] = again["seconds"] = 0
         assert again == whole
 
-    def test_the_ways_of_a_search_share_their_data_and_the_first_candidates(self, table1: ModuleType) -> None:
-        plan = self.plan(table1)
-        ways = {arm: plan.of(2, arm) for arm in table1.FACTOR}
+    def test_the_ways_of_a_search_share_their_data_and_the_first_candidates(self, table1_runs: ModuleType) -> None:
+        plan = self.plan(table1_runs)
+        ways = {arm: plan.of(2, arm) for arm in table1_runs.FACTOR}
         assert len({settings.data.model_dump_json() for settings in ways.values()}) == 1
         assert {arm: settings.search.population for arm, settings in ways.items()} == {
             "none": 4,
@@ -249,32 +482,6 @@ class TestTable1:
             "exact": 8,
         }
         assert {settings.search.seed for settings in ways.values()} == {2}
-
-    def test_a_file_of_another_job_is_refused(self, table1: ModuleType, tmp_path: Path) -> None:
-        path = tmp_path / "0-none.json"
-        assert table1.kept(path, "one", lambda: {"a": 1}) == {"a": 1}
-        assert table1.kept(path, "one", lambda: {"a": 2}) == {"a": 1}
-        with pytest.raises(SystemExit, match="another job"):
-            table1.kept(path, "two", lambda: {"a": 1})
-
-    def test_the_key_does_not_know_where_the_data_lies(self, table1: ModuleType) -> None:
-        keys = [
-            table1.Plan(tiny(**changes), digest, networks).key
-            for changes, digest, networks in (
-                ({}, "digest", 3),
-                ({"data": {"source": "elsewhere.npz"}}, "digest", 3),
-                ({}, "other", 3),
-                ({}, "digest", 4),
-                ({"recipe": {"lr": 0.1}}, "digest", 3),
-            )
-        ]
-        assert keys[0] == keys[1]
-        assert len(set(keys)) == 4
-
-    def test_a_grid_grows_until_its_best_place_is_inside(self, table1: ModuleType) -> None:
-        tried = table1.climbed(lambda place: [-abs(place - 5.0)], range(-3, 2), -8, 6)
-        assert sorted(tried) == list(range(-3, 7))
-        assert sorted(table1.climbed(lambda place: [float(place)], range(-1, 2), -2, 3)) == [-1, 0, 1, 2, 3]
 
     def test_the_best_so_far_counts_trained_candidates_only(self, table1: ModuleType) -> None:
         part = {"fitness": [0.2, None, 0.1, None, 0.5], "status": ["ok", "untrainable", "ok", "diverged", "ok"]}
@@ -287,44 +494,39 @@ class TestTable1:
             return {"losses": {name: {"test": (value + noise).tolist()} for name, value in scores.items()}}
 
         runs = [run(0.05), run(0.04), run(0.001)]
-        found = {(one.first, one.second): one for one in table1.claims(runs)}
-        assert {pair: one.verdict for pair, one in found.items()} == {
-            ("published", "none"): "held",
-            ("exact", "none"): "failed",
-            ("none", "cross-entropy"): "held",
-            ("published", "cross-entropy"): "held",
-            ("exact", "cross-entropy"): "failed",
+        found = {one.claim.name: one for one in table1.claims(runs)}
+        assert {name: one.word for name, one in found.items()} == {
+            "published > none": "held",
+            "exact > none": "failed",
+            "none > cross-entropy": "held",
+            "published > cross-entropy": "held",
+            "exact > cross-entropy": "failed",
         }
-        one = found["published", "none"]
+        one = found["published > none"]
         first, second = (runs[2]["losses"][name]["test"] for name in ("published", "none"))
         assert one.p[2] == welch(first, second).p
         assert one.over_searches == pytest.approx(stats.ttest_rel([0.05, 0.04, 0.001], [0, 0, 0]).pvalue / 2)
         assert all(after >= before for row in found.values() for before, after in zip(row.p, row.holm, strict=True))
-        assert found["published", "none"].holm[2] > 0.05
+        assert found["published > none"].holm[2] > 0.05
         below = table1.claims([run(0.05), run(0.04), run(-0.001)])[0]
-        assert (below.first, below.verdict) == ("published", "not shown")
-
-    def test_one_search_has_no_p_over_searches(self, table1: ModuleType) -> None:
-        assert table1.paired([0.1]) is None
-        assert table1.paired([0.1, 0.1]) == 0
-        assert table1.paired([0.0, 0.0]) == 0.5
+        assert (below.claim.name, below.word) == ("published > none", "not shown")
 
 
-class TestRegularisers:
-    def test_the_span_of_known_losses(self, regularizers: ModuleType) -> None:
-        low, null = regularizers.span(cross_entropy(), 10)
+class TestRegularizers:
+    def test_the_span_of_known_losses(self, regularizers_runs: ModuleType) -> None:
+        low, null = regularizers_runs.span(cross_entropy(), 10)
         assert low == pytest.approx(0, abs=1e-8)
         assert null == pytest.approx(math.log(10))
         # −h² + 2 h y: 0.9² + 9 · 0.1² − 1 at equal outputs, −1 at the label itself.
-        low, null = regularizers.span(polynomial(ch=-2, cy=2), 10)
+        low, null = regularizers_runs.span(polynomial(ch=-2, cy=2), 10)
         assert low == pytest.approx(-1, abs=1e-8)
         assert null == pytest.approx(0.9**2 + 9 * 0.1**2 - 1)
-        smoothed = regularizers.span(cross_entropy().smoothed(0.2, 10), 10)[0]
+        smoothed = regularizers_runs.span(cross_entropy().smoothed(0.2, 10), 10)[0]
         target = torch.tensor([0.82] + [0.02] * 9, dtype=torch.float64)
         assert smoothed == pytest.approx(float(-(target * target.log()).sum()), abs=1e-4)
 
-    @pytest.mark.parametrize("way", ["sequential", "population"])
-    def test_flooding_of_cross_entropy_is_flooding(self, regularizers: ModuleType, way: Any) -> None:
+    @pytest.mark.parametrize("way", ["plain", "population"])
+    def test_flooding_of_cross_entropy_is_flooding(self, regularizers_runs: ModuleType, way: Any) -> None:
         """A constant and another level give the same training as the level itself."""
         source = Source.from_tensors(
             torch.randn(60, 6, generator=torch.Generator().manual_seed(0)), torch.arange(60) % 4
@@ -332,7 +534,7 @@ class TestRegularisers:
         factory = network_factory(ModelSettings(hidden=(8,)), source.inputs, 4)
         task = Task(lambda: factory().double(), source.inputs.double(), source.targets, 4)
         recipe = Recipe(lr=0.2, epochs=20, batch_size=10)
-        setup = regularizers.flooded(regularizers.Setup(cross_entropy(), recipe, None, 4, 0), 0.25)
+        setup = regularizers_runs.flooded(regularizers_runs.Setup(cross_entropy(), recipe, None, 4, 0), 0.25)
         seeds = [1, 2]
         ours = train(task, repeated(Loss.stack([setup.loss]), 2), seeds, setup.recipe, way)
         level = recipe.model_copy(update={"flooding": 0.25 * math.log(4)})
@@ -343,19 +545,19 @@ class TestRegularisers:
         assert (logits[0] - logits[1]).abs().max() < 1e-6
         assert (logits[0] - logits[2]).abs().max() > 1e-2
 
-    def test_flooding_means_the_same_for_a_loss_scaled_and_shifted(self, regularizers: ModuleType) -> None:
+    def test_flooding_means_the_same_for_a_loss_scaled_and_shifted(self, regularizers_runs: ModuleType) -> None:
         """At the share of the way down, the loss with its constant is at the level of the recipe."""
         for loss in (cross_entropy(), 3 * mse(), cross_entropy().smoothed(0.3, 5)):
-            setup = regularizers.flooded(regularizers.Setup(loss, Recipe(), None, 5, 0), 0.5)
-            low, null = regularizers.span(setup.loss, 5)
+            setup = regularizers_runs.flooded(regularizers_runs.Setup(loss, Recipe(), None, 5, 0), 0.5)
+            low, null = regularizers_runs.span(setup.loss, 5)
             assert (low + null) / 2 == pytest.approx(setup.recipe.flooding)
 
-    def test_every_regulariser_changes_the_training(self, regularizers: ModuleType) -> None:
+    def test_every_regulariser_changes_the_training(self, regularizers_runs: ModuleType) -> None:
         settings = tiny(recipe={"epochs": 20, "batch_size": 10, "lr": 0.1})
         job = Problem.open(settings)
-        plain = regularizers.Setup(cross_entropy(), settings.recipe, None, 10, 8)
+        plain = regularizers_runs.Setup(cross_entropy(), settings.recipe, None, 10, 8)
         changed = []
-        for one in regularizers.REGULARIZERS:
+        for one in regularizers_runs.REGULARIZERS:
             found = one.applied(plain, one.axis.value(one.axis.first))
             validated(Recipe, found.recipe.model_dump(mode="json"), one.name)
             factory = network_factory(settings.model.model_copy(update={"dropout": found.dropout}), job.task.inputs, 10)
@@ -363,11 +565,13 @@ class TestRegularisers:
             trained = train(task, Loss.stack([found.loss]), [1], found.recipe, "population")
             changed.append(trained.networks.logits(job.validation[0]))
         others = [float((logits - changed[0]).abs().max()) for logits in changed[1:]]
-        assert min(others) > 1e-3, dict(zip(list(regularizers.BY_NAME)[1:], others, strict=True))
+        assert min(others) > 1e-3, dict(zip(list(regularizers_runs.BY_NAME)[1:], others, strict=True))
 
-    def test_both_losses_get_the_same_settings(self, regularizers: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_both_losses_get_the_same_settings(
+        self, regularizers_runs: ModuleType, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """The best of one loss at an edge makes both try the next place."""
-        bench = regularizers.Bench.__new__(regularizers.Bench)
+        bench = regularizers_runs.Bench.__new__(regularizers_runs.Bench)
         bench.losses = {"cross-entropy": cross_entropy(), "evolved": mse()}
 
         def measured(wanted: Any, seeds: Any) -> Any:
@@ -378,41 +582,48 @@ class TestRegularisers:
             return {one: {"validation": [score(one)] * len(seeds)} for one in wanted}
 
         monkeypatch.setattr(bench, "measured", measured)
-        row = regularizers.tuned(bench, 0, [regularizers.BY_NAME["dropout"]], lambda _: None)["dropout"]
+        row = regularizers_runs.tuned(bench, 0, [regularizers_runs.BY_NAME["dropout"]], lambda _: None)["dropout"]
         places = {loss: {(s, r) for s, r, _ in found["tried"]} for loss, found in row.items()}
         assert places["evolved"] == places["cross-entropy"]
         assert (6, 0) in places["cross-entropy"]
         assert (row["evolved"]["setting"].strength, row["evolved"]["setting"].rate) == (6, 0)
         assert (row["cross-entropy"]["setting"].strength, row["cross-entropy"]["setting"].rate) == (2, 1)
-        assert len(row["evolved"]["again"]) == regularizers.FINALISTS
+        assert len(row["evolved"]["again"]) == regularizers_runs.FINALISTS
 
     def test_what_was_trained_is_found_again(
-        self, regularizers: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, regularizers_runs: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         settings = tiny()
         job = Problem.open(settings)
-        wanted = [regularizers.Setting("cross-entropy", name, 1, 0) for name in ("none", "dropout", "weight decay")]
-        with regularizers.Store(tmp_path) as store:
-            bench = regularizers.Bench(job, settings, {"cross-entropy": cross_entropy()}, store, "key")
-            first = bench.measured(wanted, [1, 2], job.test())
-            monkeypatch.setattr(bench, "trained", None)
-            assert bench.measured(wanted, [1, 2], job.test()) == first
+        wanted = [
+            regularizers_runs.Setting("cross-entropy", name, 1, 0) for name in ("none", "dropout", "weight decay")
+        ]
+        bench = regularizers_runs.Bench(job, settings, {"cross-entropy": cross_entropy()}, tmp_path, "key")
+        first = bench.measured(wanted, [1, 2], job.test())
+
+        def refused(*_: Any) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(bench, "trained", refused)
+        assert bench.measured(wanted, [1, 2], job.test()) == first
+        with pytest.raises(KeyboardInterrupt):
+            bench.measured(wanted, [1, 3], job.test())
         for row in first.values():
             assert [len(row["validation"]), len(row["test"])] == [2, 2]
 
     def test_the_interaction_is_a_difference_of_differences(self, regularizers: ModuleType) -> None:
         rng = np.random.default_rng(0)
         a, b, c, d = (rng.normal(mean, spread, 12) for mean, spread in ((3, 1), (2, 0.5), (4, 2), (1, 1)))
-        found = regularizers.interaction(a, b, c, d)
+        found = regularizers.interaction([a, b], [c, d])
         assert found.difference == pytest.approx(a.mean() - b.mean() - (c.mean() - d.mean()))
         assert (found.low + found.high) / 2 == pytest.approx(found.difference)
-        assert regularizers.interaction(c, d, a, b).difference == pytest.approx(-found.difference)
+        assert regularizers.interaction([c, d], [a, b]).difference == pytest.approx(-found.difference)
         # Without spread in two of the samples it is Welch's test of the others.
         still = [0.5] * 12
-        alone, known = regularizers.interaction(a, b, still, still), welch(a.tolist(), b.tolist())
+        alone, known = regularizers.interaction([a, b], [still, still]), welch(a.tolist(), b.tolist())
         assert (alone.low, alone.high) == (pytest.approx(known.low), pytest.approx(known.high))
         assert alone.p == pytest.approx(stats.ttest_ind(a, b, equal_var=False).pvalue)
-        assert regularizers.interaction(still, still, still, still).p == 1
+        assert regularizers.interaction([still, still], [still, still]).p == 1
 
     def test_claims(self, regularizers: ModuleType) -> None:
         noise = np.linspace(-0.01, 0.01, 20)
@@ -424,9 +635,9 @@ class TestRegularisers:
             }
 
         table = {"none": row(0.5, 0.7), "mixup": row(0.6, 0.7), "dropout": row(0.4, 0.65)}
-        runs = [{"condition": name, "table": table} for name in ("clean", "noisy")]
+        runs = [{"search": 0, "condition": name, "table": table} for name in ("clean", "noisy")]
         tests, crossed = regularizers.claims(runs)
-        verdicts = {one.name: one.verdict for one in tests if one.condition == "noisy"}
+        verdicts = {name: one.word for (condition, name), one in tests.items() if condition == "noisy"}
         assert verdicts == {
             "evolved > cross-entropy": "held",
             "cross-entropy with mixup > cross-entropy": "held",
@@ -435,24 +646,24 @@ class TestRegularisers:
             "evolved with dropout > evolved": "failed",
             "evolved > cross-entropy, each with its best": "held",
         }
-        best = next(one for one in tests if one.name.endswith("its best"))
+        best = tests["clean", "evolved > cross-entropy, each with its best"]
         assert best.differences == [pytest.approx(0.1)]
-        assert {(one.name, one.verdict) for one in crossed} == {
+        assert {(name, one.word) for (_, name), one in crossed.items()} == {
             ("mixup", "less together"),
             ("dropout", "more together"),
         }
-        assert [one.differences[0] for one in crossed[:2]] == [pytest.approx(-0.1), pytest.approx(0.05)]
+        assert [one.differences[0] for one in crossed.values()][:2] == [pytest.approx(-0.1), pytest.approx(0.05)]
         assert regularizers.table(runs)[2].startswith("| none | 50.00 (")
         mixup = "+10.00** | +0.00 | **-10.00**"
         assert regularizers.compact((tests, crossed))[2] == f"| mixup | **{mixup} | **{mixup} |"
 
 
 @pytest.fixture(scope="module")
-def prune_at(experiment: Callable[[str], ModuleType]) -> ModuleType:
-    return experiment("hopeless")
+def pruning(experiment: Callable[[str], ModuleType]) -> ModuleType:
+    return experiment("pruning")
 
 
-class TestHopeless:
+class TestPruning:
     @staticmethod
     def one(
         kind: str, theta: list[float] | None, seconds: float = 2.0, mean: float = 0.5, **more: Any
@@ -476,11 +687,11 @@ class TestHopeless:
             (("mean", [1.0], {}), ("cross-entropy", None, {}), False),
         ],
     )
-    def test_what_is_an_unchanged_winner(self, prune_at: ModuleType, first: Any, second: Any, same: bool) -> None:
+    def test_what_is_an_unchanged_winner(self, pruning: ModuleType, first: Any, second: Any, same: bool) -> None:
         pair = {"without": self.one(*first[:2], **first[2]), "with": self.one(*second[:2], **second[2])}
-        assert prune_at.unchanged(pair) is same
+        assert pruning.unchanged(pair) is same
 
-    def test_the_table(self, prune_at: ModuleType) -> None:
+    def test_the_table(self, pruning: ModuleType) -> None:
         pairs = [
             {
                 "space": space,
@@ -490,14 +701,14 @@ class TestHopeless:
             for space in ("residual", "taylor")
             for shift, seconds in ((0.0, 1.0), (0.02, 3.0), (0.04, 2.0))
         ]
-        rows = prune_at.table({"pairs": pairs})
+        rows = pruning.table({"pairs": pairs})
         half = stats.t.ppf(0.975, 2) * 2 / math.sqrt(3)
         expected = f"| 3 | 1 | 9 of 36 (25%) | 0.50 (0.25–0.75) | +2.00 ± {half:.2f} points |"
         assert rows[2] == "| residual, exact " + expected
         assert rows[3] == "| taylor, none " + expected
 
-    def test_a_pair_differs_in_one_setting(self, prune_at: ModuleType) -> None:
-        one, other = (prune_at.settings_of(3, "taylor", "none", share, 5) for share in (None, 0.2))
+    def test_a_pair_differs_in_one_setting(self, pruning: ModuleType) -> None:
+        one, other = (pruning.settings_of(3, "taylor", "none", share, 5) for share in (None, 0.2))
         assert one.run.prune_at is None
         assert other.run.prune_at == 0.2
         assert one.model_copy(update={"run": other.run}) == other

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
 from lossmith.analysis import trace
 from lossmith.losses import Loss, cross_entropy, find, mae, mnist, mse, polynomial, taylor
 from lossmith.nets import ModelSettings, Normalize, network_factory
-from lossmith.theory import acting, attraction, coefficients, from_acting, is_trainable, output_change, to_lambda
+from lossmith.theory import acting, attraction, coefficients, from_acting, is_trainable, output_change, to_lambda, zones
 from lossmith.training import Networks, Recipe, Task, repeated, train
 
 KEPT = Path(__file__).parents[1] / "results" / "invariant"
@@ -172,26 +173,19 @@ def derivative(loss: Loss, outputs: Tensor, targets: Tensor) -> Tensor:
     return moved.gather(-1, targets[:, None]).squeeze(-1)
 
 
-def almost(one: Any, other: Any) -> bool:
-    """Whether two documents are equal but for the last digits of their numbers."""
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(almost(value, other[key]) for key, value in one.items())
-    if isinstance(one, list):
-        return len(one) == len(other) and all(map(almost, one, other))
-    return bool(one == pytest.approx(other, rel=1e-6)) if isinstance(one, float) else bool(one == other)
-
-
 class TestInvariantOnDigits:
     """(a) The kept runs of experiments/invariant.py: candidates that the exact invariant rejects never train."""
 
-    def test_kept_runs_are_enough_and_say_what_the_page_says(self, experiment: Callable[[str], ModuleType]) -> None:
-        program = experiment("invariant")
+    def test_kept_runs_are_enough_and_say_what_the_page_says(
+        self, experiment: Callable[[str], ModuleType], almost: Callable[[Any, Any], bool]
+    ) -> None:
+        program, trained = experiment("invariant"), experiment("invariant_runs")
         kept = {name: json.loads((KEPT / f"runs-{name}.json").read_text()) for name in program.SETTINGS}
         summary = json.loads((KEPT / "summary.json").read_text())
         for name, document in kept.items():
             scores, lam = np.array(document["accuracy"]), torch.tensor(document["lambda"], dtype=torch.float64)
-            assert torch.equal(lam, program.draw(len(lam)))
-            assert scores.shape == (len(lam), len(program.RATES), program.SEEDS)
+            assert torch.equal(lam, trained.draw(len(lam)))
+            assert scores.shape == (len(lam), len(trained.RATES), trained.SEEDS)
             assert len(lam) >= 400
             left = scores.mean(2).max(1) > program.CHANCE / program.SETTINGS[name]
             exact = is_trainable(taylor(lam), program.SETTINGS[name]).numpy()
@@ -202,13 +196,33 @@ class TestInvariantOnDigits:
                 assert almost(value, summary[name][key]), (name, key)
         counterexample = json.loads((KEPT / "counterexample.json").read_text())
         command = "python experiments/invariant.py results/invariant"
-        page = (KEPT / "summary.md").read_text(encoding="utf-8")
+        page = (KEPT / "summary.md").read_text(encoding="utf-8").splitlines()
         assert page == program.page(summary, counterexample, kept["image"]["versions"], command)
+
+    @pytest.mark.parametrize("classes", [5, 10])
+    def test_the_reach_of_many_losses_is_where_the_zone_of_each_ends(
+        self, experiment: Callable[[str], ModuleType], classes: int
+    ) -> None:
+        trained = experiment("invariant_runs")
+        lam = trained.draw(30)
+        lam = lam[is_trainable(taylor(lam), classes)]
+        losses, start = taylor(lam), 1 - 1 / classes
+        ends = [
+            1 - next(zone.low for zone in zones(losses[k], classes) if zone.low < start <= zone.high)
+            for k in range(len(lam))
+        ]
+        assert trained.reach(losses, classes).tolist() == pytest.approx(ends, abs=1e-14)
+        assert 2 < sum(end < 1 for end in ends) < len(ends) - 2
+
+    def test_the_area_of_many_draws_is_that_of_each(self, experiment: Callable[[str], ModuleType]) -> None:
+        random = np.random.default_rng(0)
+        values, left = random.integers(9, size=(7, 40)).astype(float), random.random((7, 40)) < 0.3
+        areas = [roc_auc_score(*row) for row in zip(left, values, strict=True)]
+        assert experiment("invariant").area(values, left) == pytest.approx(areas)
 
     def test_the_exact_form_is_not_necessary_for_every_loss(self, experiment: Callable[[str], ModuleType]) -> None:
         """m < 0, but it pulls every sample whose target's output is a little above 1/n at the start."""
-        program = experiment("invariant")
-        loss = taylor(program.COUNTEREXAMPLE)
+        loss = taylor(experiment("invariant_runs").COUNTEREXAMPLE)
         assert not is_trainable(loss, 10)
         assert attraction(loss, 0.88, 10) > 0
         kept = json.loads((KEPT / "counterexample.json").read_text())

@@ -2,11 +2,13 @@
 
 import importlib
 import json
+import math
 import re
 import statistics
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -24,6 +26,7 @@ REGULARIZERS = {"Digits": "digits", "MNIST": "mnist"}
 PAPER = (ROOT / "docs" / "paper.md").read_text(encoding="utf-8")
 CELLS = [[cell.strip() for cell in line.strip("|").split("|")] for line in PAPER.splitlines()]
 EQUATIONS = [row for row in CELLS if len(row) == 6 and row[0][:1].isdigit()]
+Almost = Callable[[Any, Any], bool]
 KEPT = sorted(path.parent for path in (ROOT / "results").glob("*/*/comparison.json"))
 
 
@@ -139,17 +142,20 @@ def test_the_robustness_page_says_what_the_results_say(experiment: Callable[[str
 
 @pytest.mark.parametrize("job", ["digits", "mnist"])
 def test_the_claims_of_robustness_are_those_of_their_networks(
-    experiment: Callable[[str], ModuleType], job: str
+    experiment: Callable[[str], ModuleType], almost: Almost, job: str
 ) -> None:
     program = experiment("robustness")
     folder = ROOT / "results/robustness" / job
     studies = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("study-*.json"))]
     assert len(studies) == program.plan_of(job, job).studies
-    kept = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["claims"]
+    kept = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     found = program.claims(studies)
-    assert [(one["name"], one["verdict"]) for one in kept] == [(one.name, one.verdict) for one in found]
-    for one, again in zip(kept, found, strict=True):
-        assert one["p"] == pytest.approx(again.p, rel=1e-4)
+    for one, again in zip(kept["claims"], found, strict=True):
+        assert almost(one, program.finite(again.to_json(), 6))
+    means = {name: program.means(studies, name) for name in studies[0]["losses"]}
+    assert almost(kept["means"], program.finite(means, 6))
+    page = (folder / "summary.md").read_text(encoding="utf-8").splitlines()
+    assert page == program.page(job, studies, found, kept["command"])
     for study in studies:
         for row in study["losses"].values():
             assert len(row["clean"]) >= 10
@@ -161,7 +167,7 @@ def placed(kind: str, folders: dict[str, str]) -> dict[str, Path]:
     return {name: ROOT / "results" / kind / folder for name, folder in folders.items()}
 
 
-@pytest.mark.parametrize(("kind", "folders"), [("table1", TABLE1), ("regularisers", REGULARIZERS)])
+@pytest.mark.parametrize(("kind", "folders"), [("table1", TABLE1), ("regularizers", REGULARIZERS)])
 class TestResultsPage:
     """docs/results.md says what the raw runs say."""
 
@@ -186,9 +192,11 @@ class TestResultsPage:
         for folder in placed(kind, folders).values():
             runs = json.loads((folder / "runs.json").read_text(encoding="utf-8"))
             page = (folder / "summary.md").read_text(encoding="utf-8").splitlines()
-            shown = program.table(runs["searches" if kind == "table1" else "conditions"])
-            assert set(shown) <= set(page)
-            assert runs["command"].split()[1] == f"experiments/{kind}.py"
+            assert page == program.page(runs, program.claims(runs["runs"]), folder.name)
+            assert set(program.table(runs["runs"])) <= set(page)
+            program_file, study_file = runs["command"].split()[1:3]
+            assert program_file == f"experiments/{kind}.py"
+            assert (ROOT / study_file).is_file()
 
 
 def test_the_readme_tells_the_measured_speed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,11 +217,12 @@ def test_the_readme_tells_the_measured_speed(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_the_page_says_what_giving_up_did(experiment: Callable[[str], ModuleType]) -> None:
-    program = experiment("hopeless")
-    document = json.loads((ROOT / "results/hopeless/runs.json").read_text(encoding="utf-8"))
+    program = experiment("pruning")
+    document = json.loads((ROOT / "results/pruning/runs.json").read_text(encoding="utf-8"))
     assert len(document["pairs"]) >= 10
     assert "\n".join(program.table(document)) in RESULTS
-    assert (ROOT / "results/hopeless/summary.md").read_text(encoding="utf-8") == program.summary(document)
+    page = (ROOT / "results/pruning/summary.md").read_text(encoding="utf-8").splitlines()
+    assert page == program.page(document)
 
 
 def test_the_page_says_how_many_candidates_are_needed() -> None:
@@ -231,16 +240,15 @@ def test_the_page_says_how_many_candidates_are_needed() -> None:
 
 @pytest.mark.parametrize("folder", placed("table1", TABLE1).values(), ids=lambda folder: folder.name)
 def test_table_1_compares_equal_numbers_of_trained_candidates(
-    experiment: Callable[[str], ModuleType], folder: Path
+    experiment: Callable[[str], ModuleType], almost: Almost, folder: Path
 ) -> None:
     program = experiment("table1")
     runs = json.loads((folder / "runs.json").read_text(encoding="utf-8"))
     kept = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    searches = runs["searches"]
+    searches, budget = runs["runs"], math.prod(runs["settings"]["search"][key] for key in ("population", "generations"))
     assert len(searches) >= 3
-    for one, again in zip(kept, program.claims(searches), strict=True):
-        assert (one["first"], one["second"], one["verdict"]) == (again.first, again.second, again.verdict)
-        assert one["holm"] == pytest.approx(again.holm)
+    for one, again in zip(kept["claims"], program.claims(searches), strict=True):
+        assert almost(one, {**again.to_json(), "over_searches": again.over_searches})
     for search in searches:
         assert list(search["losses"]) == [program.BASELINE, *program.FACTOR]
         for arm, row in search["losses"].items():
@@ -252,33 +260,32 @@ def test_table_1_compares_equal_numbers_of_trained_candidates(
                 assert means[row["lr"]] == max(means.values())
                 continue
             status = row["status"]
-            assert row["trained"] == len(status) - status.count("untrainable") == runs["budget"]
+            assert row["trained"] == len(status) - status.count("untrainable") == budget
             assert ("untrainable" in status) == (arm != "none")
             scores = {one["name"]: statistics.mean(one["scores"]) for one in row["finalists"]}
             assert scores[row["chosen"]] == max(scores.values())
 
 
-@pytest.mark.parametrize("folder", placed("regularisers", REGULARIZERS).values(), ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", placed("regularizers", REGULARIZERS).values(), ids=lambda folder: folder.name)
 def test_both_losses_were_tuned_alike_with_each_regulariser(
-    experiment: Callable[[str], ModuleType], folder: Path
+    experiment: Callable[[str], ModuleType], almost: Almost, folder: Path
 ) -> None:
-    program = experiment("regularisers")
-    runs = json.loads((folder / "runs.json").read_text(encoding="utf-8"))["conditions"]
+    program, trained = experiment("regularizers"), experiment("regularizers_runs")
+    runs = json.loads((folder / "runs.json").read_text(encoding="utf-8"))["runs"]
     kept = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     for name, found in zip(("claims", "interactions"), program.claims(runs), strict=True):
-        for one, again in zip(kept[name], found, strict=True):
-            assert (one["condition"], one["name"], one["verdict"]) == (again.condition, again.name, again.verdict)
-            assert one["holm"] == pytest.approx(again.holm)
+        for one, (key, again) in zip(kept[name], found.items(), strict=True):
+            assert almost(one, {"condition": key[0], **again.to_json()})
     assert {run["condition"]: run["label_noise"] for run in runs} == {"clean": 0, "noisy": 0.4}
     for run in runs:
         assert len(set(run["seeds"])) >= 10
-        assert list(run["table"]) == [one.name for one in program.REGULARIZERS]
+        assert list(run["table"]) == [one.name for one in trained.REGULARIZERS]
         assert lossmith.Loss.from_json(run["loss"]).formula() == run["formula"]
         for name, both in run["table"].items():
             axis = program.BY_NAME[name].axis
             tried = [{(strength, rate) for strength, rate, _ in row["tried"]} for row in both.values()]
             assert tried[0] == tried[1]
-            assert {(s, r) for s in program.span_of(axis) for r in program.span_of(program.RATES)} <= tried[0]
+            assert {(s, r) for s in trained.span_of(axis) for r in trained.span_of(trained.RATES)} <= tried[0]
             for row in both.values():
                 assert len(row["test"]) == len(run["seeds"])
                 means = [statistics.mean(scores) for _, _, scores in row["again"]]
@@ -336,8 +343,8 @@ def resolved(name: str, default: ModuleType) -> object:
 def test_how_often_the_chosen_level_of_flooding_never_acts() -> None:
     """Where a network is the same to the digit as without flooding, the loss never fell to the level."""
     idle, tunings = 0, 0
-    for folder in placed("regularisers", REGULARIZERS).values():
-        for run in json.loads((folder / "runs.json").read_text(encoding="utf-8"))["conditions"]:
+    for folder in placed("regularizers", REGULARIZERS).values():
+        for run in json.loads((folder / "runs.json").read_text(encoding="utf-8"))["runs"]:
             for loss, row in run["table"]["flooding"].items():
                 tunings += 1
                 idle += row["test"] == run["table"]["none"][loss]["test"]

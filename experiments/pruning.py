@@ -1,6 +1,6 @@
 """Does giving up hopeless networks early change the winner of a search, and what does it save?
 
-    python experiments/hopeless.py results/hopeless [--studies 5] [--share 0.2]
+    python experiments/pruning.py results/pruning [--studies 5] [--share 0.2]
 
 Studies on digits with 40 % of the labels replaced (those of ``noisy-digits.toml``, with another seed, split and noise
 each), in the spaces ``residual`` with the exact invariant and ``taylor`` without one, each once without and once with
@@ -22,22 +22,32 @@ from typing import Any
 
 import numpy as np
 import torch
+from evidence import markdown
+from program import changed, study_file
 from scipy import stats
 
 from lossmith.io import write_json, write_whole
 from lossmith.study import EvolveSettings, evolve
-from lossmith.study.config import settings_document, validated
 
 SPACES = (("residual", "exact"), ("taylor", "none"))
+HEAD = (
+    "space, invariant",
+    "studies",
+    "winner unchanged",
+    "networks given up",
+    "seconds of all trainings, finalists too, with / without",
+    "validation accuracy, with − without (95 % interval)",
+)
 
 
 def settings_of(number: int, space: str, invariant: str, share: float | None, generations: int) -> EvolveSettings:
     """One study."""
-    document = settings_document(Path(__file__).with_name("noisy-digits.toml"))
-    document["data"] |= {"split_seed": number, "noise_seed": number}
-    document["search"] |= {"seed": number, "space": space, "invariant": invariant, "generations": generations}
-    document["run"] |= {"prune_at": share, "training": "population"}
-    return validated(EvolveSettings, document, "noisy-digits.toml")
+    return changed(
+        study_file(Path(__file__).with_name("noisy-digits.toml")),
+        data={"split_seed": number, "noise_seed": number},
+        search={"seed": number, "space": space, "invariant": invariant, "generations": generations},
+        run={"prune_at": share, "training": "population"},
+    )
 
 
 def run(number: int, space: str, invariant: str, share: float | None, generations: int) -> dict[str, Any]:
@@ -66,12 +76,7 @@ def unchanged(pair: dict[str, Any]) -> bool:
 
 def table(document: dict[str, Any]) -> list[str]:
     """The outcome as a table."""
-    lines = [
-        "| space, invariant | studies | winner unchanged | networks given up | "
-        "seconds of all trainings, finalists too, with / without | "
-        "validation accuracy, with − without (95 % interval) |",
-        "|---|---|---|---|---|---|",
-    ]
+    rows = []
     for space, invariant in SPACES:
         pairs = [pair for pair in document["pairs"] if pair["space"] == space]
         gone = sum(pair["with"]["candidates"]["dropped trainings"] for pair in pairs)
@@ -79,58 +84,62 @@ def table(document: dict[str, Any]) -> list[str]:
         ratios = [pair["with"]["seconds"]["training"] / pair["without"]["seconds"]["training"] for pair in pairs]
         differences = [pair["with"]["validation"]["mean"] - pair["without"]["validation"]["mean"] for pair in pairs]
         half = float(stats.sem(differences) * stats.t.ppf(0.975, len(pairs) - 1)) if len(pairs) > 1 else float("nan")
-        lines.append(
-            f"| {space}, {invariant} | {len(pairs)} | {sum(map(unchanged, pairs))} | {gone} of {trained} "
-            f"({gone / trained:.0%}) | {np.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f}) | "
-            f"{100 * np.mean(differences):+.2f} ± {100 * half:.2f} points |"
+        rows.append(
+            [
+                f"{space}, {invariant}",
+                len(pairs),
+                sum(map(unchanged, pairs)),
+                f"{gone} of {trained} ({gone / trained:.0%})",
+                f"{np.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})",
+                f"{100 * np.mean(differences):+.2f} ± {100 * half:.2f} points",
+            ]
         )
-    return lines
+    return markdown(HEAD, rows)
 
 
-def summary(document: dict[str, Any]) -> str:
+def page(document: dict[str, Any]) -> list[str]:
     """The outcome as a page."""
-    lines = [
+    return [
         "# Giving up hopeless networks early",
         "",
-        f"`python experiments/hopeless.py results/hopeless --studies {document['studies']} "
+        f"`python experiments/pruning.py results/pruning --studies {document['studies']} "
         f"--share {document['share']:g} --generations {document['generations']}`, torch {document['torch']}, "
         f"{document['threads']} thread(s).",
         "",
         *table(document),
     ]
-    return "\n".join(lines) + "\n"
+
+
+def compared(number: int, space: str, invariant: str, share: float, generations: int) -> dict[str, Any]:
+    """A pair of studies; which of them is first changes from number to number, so that the seconds can be compared."""
+    pair: dict[str, Any] = {"study": number, "space": space, "invariant": invariant}
+    for name in ("without", "with") if number % 2 else ("with", "without"):
+        pair[name] = run(number, space, invariant, share if name == "with" else None, generations)
+    print(json.dumps({"study": number, "space": space, "unchanged": unchanged(pair)}), flush=True)
+    return pair
 
 
 def main() -> None:
     """Run and write."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("out", type=Path)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("target", type=Path, help="directory of the results")
     parser.add_argument("--studies", type=int, default=5)
     parser.add_argument("--share", type=float, default=0.2)
     parser.add_argument("--generations", type=int, default=20)
     given = parser.parse_args()
-    pairs = []
-    for number in range(given.studies):
-        for space, invariant in SPACES:
-            order = ("without", "with") if number % 2 else ("with", "without")
-            pair: dict[str, Any] = {"study": number, "space": space, "invariant": invariant}
-            for name in order:
-                share = given.share if name == "with" else None
-                pair[name] = run(number, space, invariant, share, given.generations)
-            pairs.append(pair)
-            print(json.dumps({"study": number, "space": space, "unchanged": unchanged(pair)}), flush=True)
+    sizes = given.share, given.generations
     document = {
         "studies": given.studies,
         "share": given.share,
         "generations": given.generations,
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
-        "pairs": pairs,
+        "pairs": [compared(number, *space, *sizes) for number in range(given.studies) for space in SPACES],
     }
-    given.out.mkdir(parents=True, exist_ok=True)
-    write_json(document, given.out / "runs.json")
-    write_whole(summary(document).encode(), given.out / "summary.md")
-    print(summary(document))
+    given.target.mkdir(parents=True, exist_ok=True)
+    write_json(document, given.target / "runs.json")
+    write_whole(("\n".join(page(document)) + "\n").encode(), given.target / "summary.md")
+    print("\n".join(table(document)))
 
 
 if __name__ == "__main__":

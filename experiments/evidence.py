@@ -1,0 +1,167 @@
+"""What the experiments claim: claims, their verdicts over the searches, and how Markdown tells them.
+
+A claim is written down before the run and judged from the raw figures of the networks alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from lossmith.metrics.statistics import Difference, holm, welch
+
+LEVEL = 0.05
+HELD, FAILED, NOT_SHOWN = "held", "failed", "not shown"
+Figures = Callable[[Any], Any]
+Test = Callable[[Any, Any], Difference]
+Rule = Callable[[Sequence[float], Sequence[float]], str]
+
+
+def in_share(share: Fraction) -> Rule:
+    """Held: above 0 in every search and clear in a share of them. Failed: mean of 0 or below. Else not shown."""
+
+    def rule(differences: Sequence[float], p: Sequence[float]) -> str:
+        if np.mean(differences) <= 0:
+            return FAILED
+        enough = sum(value < LEVEL for value in p) >= share * len(p)
+        return HELD if min(differences) > 0 and enough else NOT_SHOWN
+
+    return rule
+
+
+TWO_THIRDS, FOUR_FIFTHS = in_share(Fraction(2, 3)), in_share(Fraction(4, 5))
+
+
+def compared(better: Sequence[float | None], worse: Sequence[float | None]) -> Difference:
+    """Welch's comparison of the figures that there are: a network that diverged has no basin."""
+    first, second = ([value for value in values if value is not None] for values in (better, worse))
+    if min(len(first), len(second)) > 1:
+        return welch(first, second)
+    difference = float(np.mean(first) - np.mean(second)) if first and second else 0.0
+    return Difference(difference, -np.inf, np.inf, 1.0)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What is claimed, written down before the run.
+
+    Args:
+        name: What tables call it.
+        sentence: What it says.
+        better: Figures of the networks that are claimed to be better, of a search.
+        worse: Figures of the others.
+        rule: What comes of the differences and p of all searches.
+        test: Compares the two in one search.
+    """
+
+    name: str
+    sentence: str
+    better: Figures
+    worse: Figures
+    rule: Rule = TWO_THIRDS
+    test: Test = compared
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of a claim, an entry for each search.
+
+    Args:
+        claim: The claim.
+        differences: Mean of the better less mean of the worse.
+        low: Lower ends of their 95 % intervals.
+        high: Upper ends.
+        p: One-tailed Welch p, or that of the claim's own test; the unit is a network.
+        holm: The same, corrected over all claims that were judged together; None where none is.
+        word: What the claim's rule says.
+    """
+
+    claim: Claim
+    differences: list[float]
+    low: list[float]
+    high: list[float]
+    p: list[float]
+    holm: list[float] | None
+    word: str
+
+    @property
+    def counted(self) -> list[float]:
+        """The p that the rule counts."""
+        return self.p if self.holm is None else self.holm
+
+    @property
+    def over_searches(self) -> float | None:
+        """One-tailed p of a paired t-test whose unit is a search; None of fewer than two."""
+        return paired(self.differences)
+
+    @property
+    def mean(self) -> float:
+        """Mean difference over the searches."""
+        return float(np.mean(self.differences))
+
+    @property
+    def above(self) -> str:
+        """In how many searches the difference is above 0."""
+        return f"{sum(value > 0 for value in self.differences)} of {len(self.differences)}"
+
+    @property
+    def clear(self) -> str:
+        """In how many searches p is below the level."""
+        return f"{sum(value < LEVEL for value in self.counted)} of {len(self.differences)}"
+
+    def to_json(self) -> dict[str, Any]:
+        """The verdict as JSON values."""
+        values = {name: getattr(self, name) for name in ("differences", "low", "high", "p", "holm")}
+        told = {name: value for name, value in values.items() if value is not None}
+        return {"name": self.claim.name, "sentence": self.claim.sentence, **finite(told), "verdict": self.word}
+
+
+def judge(claims: Sequence[Claim], runs: Sequence[Any], corrected: bool = True) -> list[Verdict]:
+    """What came of claims that are judged together, by Holm's correction over all their tests or without one."""
+    tests = [[claim.test(claim.better(run), claim.worse(run)) for run in runs] for claim in claims]
+    adjusted = iter(holm([one.p for row in tests for one in row]))
+    found = []
+    for claim, row in zip(claims, tests, strict=True):
+        differences, low, high, p = ([getattr(one, field) for one in row] for field in Difference.__annotations__)
+        family = [next(adjusted) for _ in row] if corrected else None
+        word = claim.rule(differences, p if family is None else family)
+        found.append(Verdict(claim, differences, low, high, p, family, word))
+    return found
+
+
+def paired(differences: Sequence[float]) -> float | None:
+    """One-tailed p that the mean of the differences is above 0 (t-test), the unit being a search."""
+    if len(differences) < 2:
+        return None
+    if np.ptp(differences) == 0:
+        return 0.5 - 0.5 * float(np.sign(differences[0]))
+    return float(stats.ttest_1samp(differences, 0, alternative="greater").pvalue)
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
+    """A table."""
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    return lines + [f"| {' | '.join(map(str, row))} |" for row in rows]
+
+
+def percent(values: Sequence[float]) -> str:
+    """Mean (sample standard deviation) in percent."""
+    shares = 100 * np.asarray(values)
+    return f"{shares.mean():.2f} ({shares.std(ddof=1):.2f})"
+
+
+def finite(value: Any, digits: int | None = None) -> Any:
+    """The same document with null for what is no finite number, and with so many digits."""
+    if isinstance(value, dict):
+        # A loss that is rounded would be another loss.
+        return {key: part if key == "loss" else finite(part, digits) for key, part in value.items()}
+    if isinstance(value, list):
+        return [finite(part, digits) for part in value]
+    if isinstance(value, float):
+        return None if not np.isfinite(value) else value if digits is None else float(f"{value:.{digits}g}")
+    return value

@@ -1,0 +1,86 @@
+"""What the experiments train: losses with several seeds each, the winner of a search, settings that are tuned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lossmith.losses import Loss, cross_entropy
+from lossmith.seeds import derive
+from lossmith.study import EvolveSettings, evolve
+from lossmith.study.problem import Problem
+from lossmith.study.store import Store
+from lossmith.training import Recipe, Task, Trained, accuracy, choose_backend, repeated, train
+
+BASELINE = "cross-entropy"
+Place = tuple[int, ...]
+
+
+def seeds_of(number: int, purpose: str, count: int) -> list[int]:
+    """The seeds of the networks of a search for one purpose."""
+    return [derive(number, purpose, k) for k in range(count)]
+
+
+def trained(
+    task: Task, losses: Sequence[Loss], seeds: Sequence[int], recipe: Recipe, backend: str, **options: Any
+) -> Trained:
+    """Each loss trained with each seed: all networks of the first, then those of the second."""
+    return train(task, repeated(Loss.stack(losses), len(seeds)), [*seeds] * len(losses), recipe, backend, **options)
+
+
+def scores(found: Trained, samples: tuple[Tensor, Tensor]) -> list[float]:
+    """Accuracy of each network, 0 where it diverged."""
+    inputs, targets = samples
+    right: list[float] = torch.where(found.diverged, 0.0, accuracy(found.networks.logits(inputs), targets)).tolist()
+    return right
+
+
+def chosen_backend(job: Problem, settings: EvolveSettings, store: Store | None = None) -> str:
+    """How networks are run: as set, or the fastest one as measured at the beginning of a search."""
+    count = settings.search.population
+    losses, seeds = Loss.stack([cross_entropy()] * count), [derive("measuring")] * count
+    return str(choose_backend(settings.run.training, job.task, losses, seeds, settings.recipe, 0, store))
+
+
+def evolved(settings: EvolveSettings, folder: Path) -> Loss:
+    """The best loss of a search by its mean over fresh seeds; never cross-entropy or label smoothing."""
+    evolve(folder, settings)
+    with Store(folder, readonly=True) as store:
+        rows = [row for row in store.finalists("final") if row["mean"] is not None and "theta" in row["origin"]]
+    if not rows:
+        raise SystemExit(f"{folder}: every candidate that was trained again diverged; lower lr")
+    return Loss.from_json(max(rows, key=lambda row: row["mean"])["loss"])
+
+
+def beside(limits: Sequence[tuple[int, int]], steps: Iterable[Place]) -> Callable[[Place], list[Place]]:
+    """Gives the places that are some steps from one, within the limits of each strength."""
+
+    def places(place: Place) -> list[Place]:
+        moved = (tuple(a + b for a, b in zip(place, step, strict=True)) for step in steps)
+        return [one for one in moved if all(low <= k <= high for k, (low, high) in zip(one, limits, strict=True))]
+
+    return places
+
+
+def climbed(
+    measured: Callable[[list[Place]], dict[str, list[float]]],
+    grid: Iterable[Place],
+    neighbors: Callable[[Place], list[Place]],
+) -> dict[str, dict[Place, float]]:
+    """Scores on a grid that grows around the best place of each loss, until all of these are inside.
+
+    Every loss is tried at every place, so that none has more settings than another.
+    """
+    tried: dict[str, dict[Place, float]] = {}
+    wanted = list(grid)
+    while wanted:
+        for name, found in measured(wanted).items():
+            tried.setdefault(name, {}).update(zip(wanted, found, strict=True))
+        best = [max(row, key=row.__getitem__) for row in tried.values()]
+        around = dict.fromkeys(place for one in best for place in neighbors(one))
+        wanted = [place for place in around if all(place not in row for row in tried.values())]
+    return tried

@@ -339,21 +339,25 @@ class TestProcesses:
             text=True,
             start_new_session=True,
         )
-        assert driver.stdout is not None
-        workers = [os.pidfd_open(int(number)) for number in driver.stdout.readline().split()]
-        assert len(workers) == 2
-        if kill == signal.SIGINT:
-            os.killpg(driver.pid, kill)
-        else:
+        try:
+            assert driver.stdout is not None
+            workers = [os.pidfd_open(int(number)) for number in driver.stdout.readline().split()]
+            assert len(workers) == 2
+            if kill == signal.SIGINT:
+                os.killpg(driver.pid, kill)
+            else:
+                driver.kill()
+            _, errors = driver.communicate(timeout=60)
+            for worker in workers:
+                assert select.select([worker], [], [], 60)[0] == [worker]
+                os.close(worker)
+            if kill == signal.SIGINT:
+                assert driver.returncode == -signal.SIGINT
+                assert errors.strip().endswith("KeyboardInterrupt")
+                assert errors.count("Traceback") == 1
+        finally:
             driver.kill()
-        _, errors = driver.communicate(timeout=60)
-        for worker in workers:
-            assert select.select([worker], [], [], 60)[0] == [worker]
-            os.close(worker)
-        if kill == signal.SIGINT:
-            assert driver.returncode == -signal.SIGINT
-            assert errors.strip().endswith("KeyboardInterrupt")
-            assert errors.count("Traceback") == 1
+            driver.communicate()
 
     def test_a_script_without_its_guard_is_told(self, tmp_path: Path) -> None:
         script = tmp_path / "driver.py"

@@ -391,8 +391,16 @@ class TestPrecision:
 
 class TestWays:
     @COMPILING
-    @pytest.mark.parametrize("body", ["cnn", "batch norm"])
-    @pytest.mark.parametrize("way", ["plain-channels-last", "plain-compiled", "plain-channels-last-compiled"])
+    # Compiled with the body that has every kind of layer of the other.
+    @pytest.mark.parametrize(
+        ("way", "body"),
+        [
+            ("plain-channels-last", "cnn"),
+            ("plain-channels-last", "batch norm"),
+            ("plain-compiled", "batch norm"),
+            ("plain-channels-last-compiled", "batch norm"),
+        ],
+    )
     def test_equal_to_the_plain_way(self, body: str, way: Way) -> None:
         if way.endswith("compiled") and not has_compiler(torch.device("cpu")):
             pytest.skip("torch.compile needs a C++ compiler")

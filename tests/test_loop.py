@@ -41,6 +41,12 @@ BODIES: dict[str, Body] = {
 }
 
 
+@pytest.fixture
+def without_inductor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is compiled is traced, forwards and backwards, and run by PyTorch's own operations."""
+    monkeypatch.setattr(plain_module, "compiled_like_eager", lambda f: torch.compile(f, backend="aot_eager"))
+
+
 class Product(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -141,8 +147,7 @@ class TestFlooding:
             train(task, LOSSES[:1], [1], recipe_of()).networks,
         )
 
-    @COMPILING
-    @pytest.mark.skipif(not has_compiler(torch.device("cpu")), reason="torch.compile needs a C++ compiler")
+    @pytest.mark.usefixtures("without_inductor")
     def test_compiled(self) -> None:
         task, recipe = task_of(kind=torch.float32), recipe_of(flooding=0.6, epochs=1)
         plain, compiled = (train(task, LOSSES[:1], [1], recipe, way).networks for way in ("plain", "plain-compiled"))
@@ -605,8 +610,7 @@ class TestPerceptrons:
             assert_agree(runs[0].networks(), runs[1].networks())
 
 
-@COMPILING
-@pytest.mark.skipif(not has_compiler(torch.device("cpu")), reason="torch.compile needs a C++ compiler")
+@pytest.mark.usefixtures("without_inductor")
 def test_what_a_task_keeps_changes_no_result() -> None:
     """The compiled function of one training serves the next, and so does what the memory was found to hold."""
     task, fresh = task_of(kind=torch.float32), task_of(kind=torch.float32)

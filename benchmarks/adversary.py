@@ -29,8 +29,7 @@ from lossmith.analysis import (
 )
 from lossmith.data import DataSettings
 from lossmith.losses import Loss, cross_entropy
-from lossmith.study import EvolveSettings
-from lossmith.study.problem import Problem
+from lossmith.study import EvolveSettings, Problem
 from lossmith.training import Recipe, train
 
 CANDIDATES, PAIRS = 40, 5

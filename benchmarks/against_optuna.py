@@ -43,9 +43,7 @@ from lossmith.losses import Criterion, Loss
 from lossmith.nets import ModelSettings, Normalize
 from lossmith.search import SearchSettings
 from lossmith.seeds import derive
-from lossmith.study import EvolveSettings, RunSettings, Study, evolve
-from lossmith.study.evolve import Progress
-from lossmith.study.problem import Problem
+from lossmith.study import EvolveSettings, Problem, Progress, RunSettings, Study, evolve
 from lossmith.training import Recipe
 
 START, STEP, BOUND = 0.0, 0.5, 5.0

@@ -17,8 +17,7 @@ from lossmith.data import DataSettings, open_source, search_parts
 from lossmith.nets import ModelSettings, network_factory
 from lossmith.search import residual
 from lossmith.seeds import generator
-from lossmith.study import EvolveSettings, evolve
-from lossmith.study.config import settings_document, validated
+from lossmith.study import EvolveSettings, evolve, settings_document, validated
 from lossmith.training import Recipe, Task, train
 
 

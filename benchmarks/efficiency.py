@@ -12,8 +12,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from lossmith.io import read_json, write_json, write_whole
-from lossmith.report import save_figure
-from lossmith.report.figures import STYLE
+from lossmith.report import STYLE, save_figure
 
 SEARCHES: dict[str, dict[str, str]] = {
     "taylor, none": {"space": "taylor", "invariant": "none"},

@@ -55,10 +55,7 @@ from lossmith.losses import Loss, cross_entropy
 from lossmith.nets import ModelSettings
 from lossmith.search import SearchSettings
 from lossmith.seeds import derive
-from lossmith.study import EvolveSettings, RunSettings, Study
-from lossmith.study.finalists import SMOOTHINGS
-from lossmith.study.problem import Problem
-from lossmith.study.records import Result
+from lossmith.study import SMOOTHINGS, EvolveSettings, Problem, Result, RunSettings, Study
 from lossmith.training import Recipe, accuracy, repeated, train
 
 ROOT = Path("results/sample-efficiency")

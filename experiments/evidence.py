@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from lossmith.metrics.statistics import Difference, holm, welch
+from lossmith.metrics import Difference, holm, welch
 
 LEVEL = 0.05
 HELD, FAILED, NOT_SHOWN = "held", "failed", "not shown"

@@ -46,7 +46,7 @@ from sklearn.metrics import roc_auc_score
 
 from lossmith.io import read_json, write_json, write_whole
 from lossmith.losses import taylor
-from lossmith.metrics.statistics import holm
+from lossmith.metrics import holm
 from lossmith.theory import is_trainable
 
 LEVELS = (0.2, 0.25, 0.3, 0.5)

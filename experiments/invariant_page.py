@@ -11,7 +11,7 @@ from invariant_runs import BANDS, CHANCE, COUNTEREXAMPLE, FEATURES, RATES, SEEDS
 from matplotlib.figure import Figure
 
 from lossmith.losses import taylor
-from lossmith.report.figures import EVOLVED, OTHER, PLAIN, styled
+from lossmith.report import EVOLVED, OTHER, PLAIN, styled
 from lossmith.theory import bias_growth, is_trainable, margin
 
 HELD = {True: "held", False: "did not hold"}

@@ -11,9 +11,7 @@ from torch import Tensor
 
 from lossmith.losses import Loss, cross_entropy
 from lossmith.seeds import derive
-from lossmith.study import EvolveSettings, evolve
-from lossmith.study.problem import Problem
-from lossmith.study.store import Store
+from lossmith.study import EvolveSettings, Problem, Store, evolve
 from lossmith.training import Recipe, Task, Trained, accuracy, choose_backend, repeated, train
 
 BASELINE = "cross-entropy"

@@ -27,8 +27,7 @@ from matplotlib.figure import Figure
 from lossmith.data import open_source
 from lossmith.io import read_json, write_json, write_toml, write_whole
 from lossmith.report import save_figure
-from lossmith.study import EvolveSettings
-from lossmith.study.config import read_settings, validated, with_data
+from lossmith.study import EvolveSettings, read_settings, validated, with_data
 
 WORK = Path("experiments/work")
 

@@ -51,8 +51,8 @@ from regularizers_runs import BY_NAME, NOISES, NONE, OURS, condition
 from scipy import stats
 
 from lossmith.io import read_json
-from lossmith.metrics.statistics import Difference, welch
-from lossmith.report.figures import EVOLVED, PLAIN, styled
+from lossmith.metrics import Difference, welch
+from lossmith.report import EVOLVED, PLAIN, styled
 
 Verdicts = dict[tuple[str, str], Verdict]
 

@@ -20,8 +20,7 @@ from torch import Tensor
 from lossmith.analysis import Axis
 from lossmith.losses import Loss, Term, cross_entropy
 from lossmith.nets import network_factory
-from lossmith.study import EvolveSettings
-from lossmith.study.problem import Problem
+from lossmith.study import EvolveSettings, Problem
 from lossmith.training import Recipe
 
 NOISES = {"clean": 0.0, "noisy": 0.4}

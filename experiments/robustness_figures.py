@@ -11,12 +11,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from robustness_runs import FGSM, LEVELS, NOTE
 
-from lossmith.analysis.basin import Basin
-from lossmith.analysis.corruption import Corruption
-from lossmith.analysis.masking import Masking
-from lossmith.analysis.robustness import Robustness
-from lossmith.report import plot_attacks
-from lossmith.report.minima import plot_basin, plot_corruption
+from lossmith.analysis import Basin, Corruption, Masking, Robustness
+from lossmith.report import plot_attacks, plot_basin, plot_corruption
 
 JUDGED = {"input noise": 0.2, "weight noise": 0.5, "silenced units": 0.3}
 Find = Callable[[dict[str, Any]], Sequence[float | None]]

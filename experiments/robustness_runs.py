@@ -31,8 +31,7 @@ from lossmith.data import DataSettings
 from lossmith.losses import Loss, cross_entropy
 from lossmith.nets import ModelSettings
 from lossmith.search import SearchSettings
-from lossmith.study import EvolveSettings, RunSettings
-from lossmith.study.problem import Problem
+from lossmith.study import EvolveSettings, Problem, RunSettings
 from lossmith.training import Recipe
 
 EPSILON = 0.1

@@ -18,7 +18,7 @@ from evidence import paired
 from program import changed, digest_of, kept, study_file
 
 from lossmith.analysis import Comparison
-from lossmith.metrics.statistics import welch
+from lossmith.metrics import welch
 from lossmith.report import draw_comparison, draw_search
 from lossmith.study import CompareSettings, compare_losses, evolve
 

@@ -47,7 +47,7 @@ from program import arguments, each, keep, processes, raw, tell, versions_told
 from table1_runs import ARMS, FACTOR, Budget, final, part
 
 from lossmith.io import read_json
-from lossmith.report.figures import EVOLVED, OTHER, PLAIN, styled
+from lossmith.report import EVOLVED, OTHER, PLAIN, styled
 
 SENTENCES = {
     ("published", "none"): "A search with the published form of the invariant ends with a better loss than one without",

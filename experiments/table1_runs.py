@@ -15,9 +15,7 @@ from program import Plan, changed, kept, teller
 from lossmith.analysis import learning_rates
 from lossmith.losses import Loss, cross_entropy
 from lossmith.seeds import derive
-from lossmith.study import EvolveSettings, Result, Study
-from lossmith.study.pareto import PRUNED
-from lossmith.study.problem import Problem
+from lossmith.study import PRUNED, EvolveSettings, Problem, Result, Study
 from lossmith.training import Backend, Trained
 
 FACTOR = {"none": 1, "published": 2, "exact": 2}

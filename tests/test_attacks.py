@@ -25,7 +25,7 @@ from lossmith.attacks import (
     random_start,
     slopes,
 )
-from lossmith.attacks.library import ATTACKS as LIBRARY
+from lossmith.attacks.library import LIBRARY_ATTACKS as LIBRARY
 from lossmith.attacks.library import library_attack, run_toolbox
 from lossmith.data import DataSettings, Source, find_max_pixel, open_source, search_parts
 from lossmith.errors import InputError
@@ -200,6 +200,7 @@ class TestSteps:
             pgd(lambda x: x, torch.zeros(1, 1, 2), torch.tensor([0]), 0.1, margin_slope, steps=0)
 
 
+@pytest.mark.integration
 class TestAgainstTheLibrary:
     """The toolbox computes gradients by its own code, on the same network."""
 
@@ -313,6 +314,7 @@ class TestRobustness:
         )
         return robustness(trained_loss, inputs, targets, 16.0, plan)
 
+    @pytest.mark.integration
     def test_no_attack_is_the_clean_accuracy_exactly(
         self, found: Any, trained_loss: TrainedLoss, digits: tuple[Task, Tensor, Tensor]
     ) -> None:
@@ -323,6 +325,7 @@ class TestRobustness:
             of_all = found.samples[name] == len(targets)
             assert (values[0] == (clean if of_all else found.clean_library)).all(), name
 
+    @pytest.mark.integration
     def test_figures_are_in_their_order(self, found: Any) -> None:
         for attack in ("fgsm", "pgd"):
             each = np.stack([found.accuracy[f"{attack}-{gradient}"] for gradient in GRADIENTS])
@@ -423,6 +426,7 @@ class TestRobustness:
         assert not survived.any()
         assert accuracy(networks.logits(images), targets).item() == 0
 
+    @pytest.mark.integration
     def test_two_classes_are_told_before_any_attack(self, digits: tuple[Task, Tensor, Tensor]) -> None:
         task, inputs, targets = digits
         binary = Task(lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), task.inputs.float(), task.targets % 2, 2)
@@ -434,6 +438,7 @@ class TestRobustness:
         with pytest.raises(InputError, match="apgd-dlr needs at least 3 classes, not 2; leave it out"):
             robustness(two, inputs.float(), targets % 2, 16.0, AttackPlan(attacks=("fgsm", *LIBRARY)), progress)
 
+    @pytest.mark.integration
     def test_what_square_asks(self, trained_loss: TrainedLoss, digits: tuple[Task, Tensor, Tensor]) -> None:
         """Three times the steps, at most: for the verdict, and before and after; another seed asks other questions."""
         _, inputs, targets = digits
@@ -484,6 +489,7 @@ class TestRobustness:
 
 
 class TestMasking:
+    @pytest.mark.integration
     @pytest.mark.parametrize(
         ("scale", "signs"),
         [
@@ -558,6 +564,7 @@ class TestMasking:
         assert document["more_steps"] is None
         assert document["not_run"] == found.missing()
 
+    @pytest.mark.integration
     def test_black_box_only_by_hand(self, trained_loss: TrainedLoss, digits: tuple[Task, Tensor, Tensor]) -> None:
         _, inputs, targets = digits
         attacks = ("pgd", "square")

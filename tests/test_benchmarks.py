@@ -205,7 +205,16 @@ class TestMachine:
         assert program.seconds(lambda: None, torch.device("cuda", 1)) == 3
         assert devices == [torch.device("cuda", 1)] * 2
 
-    @pytest.mark.parametrize("program", ["candidate_cost", "against_optuna", "loss_cost", "growth", "partial_search"])
+    @pytest.mark.parametrize(
+        "program",
+        [
+            "candidate_cost",
+            pytest.param("against_optuna", marks=pytest.mark.integration),
+            "loss_cost",
+            "growth",
+            "partial_search",
+        ],
+    )
     @pytest.mark.parametrize("device", ["cuda:99", "meta", "gpu"])
     def test_a_device_that_is_not_there_is_named(
         self, benchmark: Callable[[str], ModuleType], program: str, device: str, capsys: pytest.CaptureFixture[str]
@@ -340,6 +349,7 @@ class TestPartialSearch:
         assert "under an hour: held" in program.told("mnist-cnn", {**found, "extrapolated_seconds": 3599.0})
 
 
+@pytest.mark.integration
 def test_a_search_against_optuna(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
     out, program = tmp_path / "optuna.json", benchmark("against_optuna")
     options = "--population 4 --generations 2 --replicates 2 --epochs 1 --train-size 100 --pairs 2 --networks 2"
@@ -359,6 +369,7 @@ def test_a_search_against_optuna(benchmark: Callable[[str], ModuleType], tmp_pat
         assert all(0 <= score <= 1 for one in scores for score in one)
 
 
+@pytest.mark.integration
 def test_known_times_of_searches_give_known_ratios(
     benchmark: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -392,6 +403,7 @@ def test_known_times_of_searches_give_known_ratios(
     assert found["invariant_exact"]["seconds"] == 6
 
 
+@pytest.mark.integration
 def test_sides_that_train_different_numbers_of_networks_are_refused(
     benchmark: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -403,6 +415,7 @@ def test_sides_that_train_different_numbers_of_networks_are_refused(
         program.measured(program.EvolveSettings(), 1, [torch.get_num_threads()], 0)
 
 
+@pytest.mark.integration
 def test_each_loop_is_timed_by_its_own_networks(
     benchmark: Callable[[str], ModuleType], clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -413,6 +426,7 @@ def test_each_loop_is_timed_by_its_own_networks(
     assert program.network_seconds(program.EvolveSettings(), 2) == ([3.5, 5.5], [2.5, 1.5])
 
 
+@pytest.mark.integration
 def test_optuna_begins_at_cross_entropy_and_takes_the_steps_of_lossmith(
     benchmark: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -379,6 +379,7 @@ class TestEvolve:
         run("evolve", "--out", "large", "--data", data, *TINY, "--batch-size", "61")
         assert "a batch of 61 is larger than the training part: it holds all 60 samples\n" in run.err
 
+    @pytest.mark.integration
     def test_a_folder_of_images(self, run: Run, tmp_path: Path) -> None:
         """Names of the classes, and which folder counts as the test part, are told and kept."""
         random = np.random.default_rng(0)
@@ -1051,6 +1052,7 @@ class TestAttack:
         wanted = accuracy(trained_loss.networks.logits(inputs), targets).tolist()
         assert document["clean_accuracy"]["MSE"]["values"] == wanted
 
+    @pytest.mark.integration
     def test_tables_and_picture(self, run: Run, tmp_path: Path) -> None:
         words = ["--attacks", "fgsm", "square", "--queries", "20", "--library-samples", "20", *ATTACK]
         text = run("attack", "mse", "--epsilon", "0", "0.1", "baikal", *words, "--figure", "two.svg")
@@ -1066,6 +1068,7 @@ class TestAttack:
         assert "Signs of gradient masking" in text
         assert "Not run: more steps (fgsm and pgd), black box (square, with pgd)." in text
 
+    @pytest.mark.integration
     def test_autoattack_is_its_three_parts(self, run: Run) -> None:
         words = ["--attacks", "autoattack", "--library-samples", "10", "--queries", "5", "--iterations", "3", "--json"]
         document = json.loads(run("attack", "mse", *words, "--epsilon", "0.1", *ATTACK))
@@ -1100,7 +1103,11 @@ class TestAttack:
             (["evolve", "--out", "study", "--epsilon", "0.3"], "--epsilon has no effect here; leave it out, or add"),
             (["corruption", "mse", "--input-noise", "0.1", "0.1"], "given twice"),
             (["attack", "mse", "--data", "black.npz"], "all pixels of black.npz are 0"),
-            (["attack", "mse", "--data", "two.npz", "--attacks", "autoattack"], "give apgd-ce square instead"),
+            pytest.param(
+                ["attack", "mse", "--data", "two.npz", "--attacks", "autoattack"],
+                "give apgd-ce square instead",
+                marks=pytest.mark.integration,
+            ),
         ],
     )
     def test_bad_input(
@@ -1467,6 +1474,7 @@ def pets(tmp_path: Path) -> Path:
     return Path("pets")
 
 
+@pytest.mark.integration
 class TestImageFolder:
     FLAGS = ("--data", "pets", "--image-size", "6", *TINY[2:], "--train-size", "40")
 
@@ -1534,6 +1542,7 @@ class TestImageFolder:
         run(*gray, "--channels", "3", "--quiet")
 
 
+@pytest.mark.integration
 class TestDataByName:
     def test_a_name_stays_a_name(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         """Nothing is read of a file or folder that happens to be called like it; ./svhn would be."""

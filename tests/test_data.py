@@ -257,6 +257,7 @@ class TestBadFiles:
         with pytest.raises(InputError, match=r"there is no file .*/none\.npz: check the path"):
             open_source(str(tmp_path / "none.npz"))
 
+    @pytest.mark.integration
     def test_directory(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"has no class folders: give a directory .*, or an \.npz file"):
             open_source(str(tmp_path))

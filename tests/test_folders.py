@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import datasets
 import numpy as np
 import pytest
 import torch
@@ -19,6 +18,9 @@ from PIL import Image
 from lossmith.data import DataSettings, Source, open_source, search_parts
 from lossmith.data.channels import with_channels
 from lossmith.errors import InputError
+
+datasets = pytest.importorskip("datasets", reason="needs the extra hub: make test-integrations")
+pytestmark = pytest.mark.integration
 
 Pixels = np.ndarray[Any, Any]
 

@@ -8,8 +8,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import datasets
-import huggingface_hub.utils
 import numpy as np
 import pytest
 import torch
@@ -20,6 +18,10 @@ from lossmith.data import hub as hub_module
 from lossmith.data import images as images_module
 from lossmith.data.hub import HUB, NOT_KEPT, HubData, cache_directory
 from lossmith.errors import InputError
+
+datasets = pytest.importorskip("datasets", reason="needs the extra hub: make test-integrations")
+huggingface_hub = pytest.importorskip("huggingface_hub")
+pytestmark = pytest.mark.integration
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
@@ -117,7 +119,7 @@ class TestConversion:
         open_source("mnist")
         assert capfd.readouterr().err == ""
         assert not datasets.utils.are_progress_bars_disabled()
-        tools: Any = huggingface_hub.utils
+        tools = huggingface_hub.utils
         assert not tools.are_progress_bars_disabled()
         assert logger.level == level
 

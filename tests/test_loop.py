@@ -48,6 +48,12 @@ BODIES: dict[str, Body] = {
 }
 
 
+@pytest.fixture
+def without_inductor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is compiled is traced, forwards and backwards, and run by PyTorch's own operations."""
+    monkeypatch.setattr(base_module, "compiled_like_eager", lambda f: torch.compile(f, backend="aot_eager"))
+
+
 class Product(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -148,8 +154,7 @@ class TestFlooding:
             train(task, LOSSES[:1], [1], recipe_of()).networks,
         )
 
-    @COMPILING
-    @pytest.mark.skipif(not has_compiler(torch.device("cpu")), reason="torch.compile needs a C++ compiler")
+    @pytest.mark.usefixtures("without_inductor")
     def test_compiled(self) -> None:
         task, recipe = task_of(kind=torch.float32), recipe_of(flooding=0.6, epochs=1)
         plain, compiled = (
@@ -400,9 +405,15 @@ class TestPrecision:
 
 class TestWays:
     @COMPILING
-    @pytest.mark.parametrize("body", ["cnn", "batch norm"])
+    # Compiled with the body that has every kind of layer of the other.
     @pytest.mark.parametrize(
-        "way", ["sequential-channels-last", "sequential-compiled", "sequential-channels-last-compiled"]
+        ("way", "body"),
+        [
+            ("sequential-channels-last", "cnn"),
+            ("sequential-channels-last", "batch norm"),
+            ("sequential-compiled", "batch norm"),
+            ("sequential-channels-last-compiled", "batch norm"),
+        ],
     )
     def test_equal_to_sequential(self, body: str, way: str) -> None:
         if way.endswith("compiled") and not has_compiler(torch.device("cpu")):
@@ -609,8 +620,7 @@ class TestPerceptrons:
             assert_agree(runs[0].networks(), runs[1].networks())
 
 
-@COMPILING
-@pytest.mark.skipif(not has_compiler(torch.device("cpu")), reason="torch.compile needs a C++ compiler")
+@pytest.mark.usefixtures("without_inductor")
 def test_what_a_trainer_keeps_changes_no_result() -> None:
     """The compiled function of one training serves the next, and so does what the memory was found to hold."""
     trainer, fresh = (Trainer(task_of(kind=torch.float32)) for _ in range(2))

@@ -22,7 +22,8 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = ["README.md", "docs/theory.md", "docs/robustness.md"]
+# The page on robustness attacks with the extra robust.
+PAGES = ["README.md", "docs/theory.md", pytest.param("docs/robustness.md", marks=pytest.mark.integration)]
 SHELL = {"console", "bash", "sh", "shell"}
 LEFT_OUT = {"make demo", "make test"}
 FENCE = re.compile(r"(?P<indent> *)(?P<fence>`{3,}|~{3,})\s*(?P<language>[\w+-]*)")

@@ -140,6 +140,7 @@ def test_the_robustness_page_says_what_the_results_say(experiment: Callable[[str
         assert f"{points(name):+.1f} points" in README
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("job", ["digits", "mnist"])
 def test_the_claims_of_robustness_are_those_of_their_networks(
     experiment: Callable[[str], ModuleType], almost: Almost, job: str

@@ -25,7 +25,7 @@ from lossmith.study.config import (
     study_place,
     validated,
 )
-from lossmith.study.legacy import FLAGS, RENAMED, modernized
+from lossmith.study.legacy import OLD_FLAGS, OLD_SETTINGS, modernized
 from lossmith.study.problem import Problem
 
 CLASSES = 3
@@ -170,11 +170,11 @@ VALUES: dict[str, Any] = {"data": "digits", "white": 3.0, "model": "mlp", "objec
 
 
 class TestOldNames:
-    @pytest.mark.parametrize(("part", "old"), RENAMED)
+    @pytest.mark.parametrize(("part", "old"), OLD_SETTINGS)
     def test_every_setting_is_read_and_told_once(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture, part: str, old: str
     ) -> None:
-        path, new = tmp_path / "job.toml", RENAMED[part, old]
+        path, new = tmp_path / "job.toml", OLD_SETTINGS[part, old]
         path.write_text(tomli_w.dumps({part: {old: VALUES[old]}}))
         with caplog.at_level(logging.WARNING, "lossmith"):
             document = settings_document(path)
@@ -183,11 +183,11 @@ class TestOldNames:
 
     def test_every_flag_of_an_old_setting_has_one_of_today(self) -> None:
         """Under its old name, or under the one that the table tells; these are what version 0.1 called otherwise."""
-        today = {flag(part, new) for (part, _), new in RENAMED.items()}
-        for part, old in RENAMED:
+        today = {flag(part, new) for (part, _), new in OLD_SETTINGS.items()}
+        for part, old in OLD_SETTINGS:
             assert OLD.get(f"--{old}", f"--{old}") in today, part
         assert OLD == {"--white": "--max-pixel", "--hopeless": "--prune-at", "--front": "--pareto"}
-        assert FLAGS.items() <= OLD.items()
+        assert OLD_FLAGS.items() <= OLD.items()
 
     @pytest.mark.parametrize("old", OLD)
     def test_a_flag_is_told_once_in_both_forms(self, caplog: pytest.LogCaptureFixture, old: str) -> None:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from lossmith import nets as nets
     from lossmith.study import Study
 
-__version__ = "0.1.0"
+    __version__: str
 
 __all__ = [
     "Criterion",
@@ -31,7 +31,14 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Load ``Study`` on first use, since it needs SciPy, which takes longer to import than the losses; and ``nets``."""
+    """Load ``Study`` on first use, since it needs SciPy, which takes longer to import than the losses; and ``nets``.
+
+    The version is that of the installed package, which pyproject.toml says.
+    """
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("lossmith")
     if name == "Study":
         return import_module("lossmith.study").Study
     if name == "nets":

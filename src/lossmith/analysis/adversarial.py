@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lossmith.attacks import GRADIENTS, floating, input_gradients, pgd, random_start, slopes
-from lossmith.attacks.steps import signed_step
+from lossmith.attacks import GRADIENTS, floating, input_gradients, pgd, random_start, signed_step, slopes
 from lossmith.losses import Loss
 from lossmith.metrics import correct, finite
 from lossmith.training import Networks

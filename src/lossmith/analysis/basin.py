@@ -15,8 +15,7 @@ from lossmith.analysis.hessian import largest_eigenvalues
 from lossmith.analysis.perturbations import along, batches, filter_noise, scores, sound
 from lossmith.analysis.trained import TrainedLoss
 from lossmith.errors import InputError
-from lossmith.metrics import from_lists, to_lists
-from lossmith.metrics.statistics import moments
+from lossmith.metrics import from_lists, moments, to_lists
 from lossmith.seeds import generator
 
 EIGENVALUE = "largest eigenvalue"

@@ -23,8 +23,7 @@ from lossmith.analysis.perturbations import (
 from lossmith.analysis.silencing import SILENCED, hidden_layers, silence
 from lossmith.analysis.trained import TrainedLoss
 from lossmith.errors import InputError
-from lossmith.metrics import from_lists, to_lists
-from lossmith.metrics.statistics import moments
+from lossmith.metrics import from_lists, moments, to_lists
 from lossmith.seeds import generator
 from lossmith.training import Networks
 

@@ -14,9 +14,7 @@ from lossmith.analysis.jobs import Part, each_loss, results_of
 from lossmith.analysis.records import Chunks, Comparison, Pair, Plan, Report, Row, Samples, Tuned
 from lossmith.analysis.trained import batched
 from lossmith.losses import Loss
-from lossmith.metrics import accuracy, finite
-from lossmith.metrics.calibration import calibration_error, negative_log_likelihood, temperature
-from lossmith.metrics.statistics import holm, welch
+from lossmith.metrics import accuracy, calibration_error, finite, holm, negative_log_likelihood, temperature, welch
 from lossmith.seeds import derive
 from lossmith.training import Executor, Task, Trained
 

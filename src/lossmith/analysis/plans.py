@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from lossmith.attacks import checked_epsilon
-from lossmith.attacks.library import ATTACKS as LIBRARY
-from lossmith.attacks.library import check_available
+from lossmith.attacks import LIBRARY_ATTACKS as LIBRARY
+from lossmith.attacks import check_available, checked_epsilon
 from lossmith.errors import InputError
 
 OWN_ATTACKS = ("fgsm", "pgd")

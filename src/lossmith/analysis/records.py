@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lossmith.analysis.baselines import Family
 from lossmith.losses import Loss
-from lossmith.metrics.statistics import Difference
+from lossmith.metrics import Difference
 from lossmith.training import Backend, Recipe
 
 Samples = tuple[Tensor, Tensor]

@@ -15,11 +15,9 @@ from lossmith.analysis.adversarial import fgsm_correct, pgd_correct
 from lossmith.analysis.masking import Masking
 from lossmith.analysis.plans import OWN_ATTACKS, AttackPlan
 from lossmith.analysis.trained import TrainedLoss
-from lossmith.attacks import GRADIENTS, floating
-from lossmith.attacks.library import ATTACKS as LIBRARY
-from lossmith.attacks.library import check_attack, library_attack
-from lossmith.metrics import correct, from_lists
-from lossmith.metrics.statistics import Contrast, contrasts_with_first, moments
+from lossmith.attacks import GRADIENTS, check_attack, floating, library_attack
+from lossmith.attacks import LIBRARY_ATTACKS as LIBRARY
+from lossmith.metrics import Contrast, contrasts_with_first, correct, from_lists, moments
 from lossmith.seeds import derive, generator
 
 Array = NDArray[np.float64]

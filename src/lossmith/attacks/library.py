@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from lossmith.errors import InputError
 from lossmith.seeds import derive
 
-ATTACKS = ("apgd-ce", "apgd-dlr", "square")
+LIBRARY_ATTACKS = ("apgd-ce", "apgd-dlr", "square")
 SMALLEST_DLR_CLASSES, SMALLEST_FRAME, BATCH = 3, 5, 256
 APGD_LOSSES = {"apgd-ce": "cross_entropy", "apgd-dlr": "difference_logits_ratio"}
 

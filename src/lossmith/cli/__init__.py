@@ -10,6 +10,8 @@ from io import TextIOWrapper
 
 from lossmith.errors import InputError
 
+__all__ = ["main"]
+
 COMMANDS = {
     "evolve": "search a loss for a network on data, and write the winner to DIR/best.json",
     "compare": "compare losses with every baseline, all of them tuned alike, on test data",
@@ -66,13 +68,13 @@ def _known(name: str) -> str:
     if name in COMMANDS:
         return name
     # What knows older names loads much that the commands of today may not need.
-    from lossmith.study.legacy import COMMANDS as OLD
+    from lossmith.study import OLD_COMMANDS
 
-    if name not in OLD:
+    if name not in OLD_COMMANDS:
         commands = ", ".join(COMMANDS)
         raise InputError(f"there is no command {name!r}; the commands are {commands} (see lossmith --help)")
-    LOG.warning("%s is called %s now", name, OLD[name])
-    return OLD[name]
+    LOG.warning("%s is called %s now", name, OLD_COMMANDS[name])
+    return OLD_COMMANDS[name]
 
 
 @contextmanager

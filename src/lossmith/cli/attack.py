@@ -19,14 +19,14 @@ from lossmith.analysis import (
     attack_contrasts,
     attack_document,
 )
-from lossmith.attacks.library import check_attack
+from lossmith.attacks import check_attack
 from lossmith.cli.arguments import OptionalNumber
 from lossmith.cli.console import output
 from lossmith.cli.formatting import spread_text, tests_text
 from lossmith.cli.trained import Looking, looked_at, opened, parsed
 from lossmith.data import find_max_pixel
 from lossmith.errors import InputError
-from lossmith.metrics.statistics import Contrast
+from lossmith.metrics import Contrast
 from lossmith.report import plot_attacks, save_figure
 
 

@@ -13,8 +13,7 @@ from lossmith.analysis import Basin as Slices
 from lossmith.cli.console import output
 from lossmith.cli.formatting import networks_text, p_text, spread_text, tests_text
 from lossmith.cli.trained import Looking, looked_at, opened, parsed
-from lossmith.metrics import to_lists
-from lossmith.metrics.statistics import Contrast, contrasts_with_first
+from lossmith.metrics import Contrast, contrasts_with_first, to_lists
 from lossmith.report import plot_basin, save_figure
 
 

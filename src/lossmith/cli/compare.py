@@ -16,9 +16,16 @@ from lossmith.cli.machine import Machine, MachineFlags
 from lossmith.cli.tables import print_comparison
 from lossmith.errors import InputError
 from lossmith.report import draw_comparison
-from lossmith.study import CompareSettings, EvolveSettings, RunSettings, compare_losses
-from lossmith.study.comparison import check_unchanged, named_losses, settings_of
-from lossmith.study.config import rechecked
+from lossmith.study import (
+    CompareSettings,
+    EvolveSettings,
+    RunSettings,
+    check_unchanged,
+    compare_losses,
+    named_losses,
+    rechecked,
+    settings_of,
+)
 
 SHOWN: Shown = {EvolveSettings: ("data", "model", "recipe", "run"), RunSettings: ("training", "chunk", "device")}
 if TYPE_CHECKING:

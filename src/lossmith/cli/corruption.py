@@ -26,10 +26,9 @@ from lossmith.cli.formatting import networks_text, p_text, spread_text, tests_te
 from lossmith.cli.trained import Looking, looked_at, opened, parsed
 from lossmith.data import find_max_pixel
 from lossmith.errors import InputError
-from lossmith.metrics.statistics import Contrast, contrasts_with_first
+from lossmith.metrics import Contrast, contrasts_with_first
 from lossmith.report import plot_corruption, save_figure
-from lossmith.study.analyses import Analysis
-from lossmith.study.problem import Problem
+from lossmith.study import Analysis, Problem
 
 Levels = Annotated[tuple[float, ...], tyro.conf.arg(metavar="FLOAT ...")]
 NUMBERS = ("--input-noise", "--weight-noise", "--silenced")

@@ -15,8 +15,7 @@ from lossmith.cli.flags import SettingsFlags, read
 from lossmith.cli.machine import Machine, MachineFlags
 from lossmith.cli.tables import conclude_search
 from lossmith.report import draw_search
-from lossmith.study import EvolveSettings, evolve
-from lossmith.study.config import check_effect, read_settings, study_place
+from lossmith.study import EvolveSettings, check_effect, evolve, read_settings, study_place
 
 
 @dataclass(frozen=True)

@@ -12,17 +12,17 @@ from pydantic import BaseModel
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
 
 from lossmith.cli.arguments import parse
-from lossmith.study import EvolveSettings
-from lossmith.study.config import at_absolute_place, flag, rechecked
-from lossmith.study.legacy import FLAGS, RENAMED, VALUES
+from lossmith.study import OLD_FLAGS, OLD_SETTINGS, OLD_VALUES, EvolveSettings, at_absolute_place, flag, rechecked
 
 LOG = logging.getLogger("lossmith")
 Shown = Mapping[type[BaseModel], Sequence[str]]
 PARTS = {info.annotation: name for name, info in EvolveSettings.model_fields.items()}
 # --data, --model and --objective are called as they were: the names of these settings changed, their flags did not.
-OLD = {f"--{old}": flag(part, new) for (part, old), new in RENAMED.items() if f"--{old}" != flag(part, new)} | FLAGS
+OLD = {
+    f"--{old}": flag(part, new) for (part, old), new in OLD_SETTINGS.items() if f"--{old}" != flag(part, new)
+} | OLD_FLAGS
 
-OLD_VALUES = {flag(part, name): values for (part, name), values in VALUES.items()}
+VALUES = {flag(part, name): values for (part, name), values in OLD_VALUES.items()}
 
 
 class HasSettings(Protocol):
@@ -76,7 +76,7 @@ def modern(words: Sequence[str]) -> list[str]:
         if name in OLD:
             notes[f"{name} is called {OLD[name]} now"] = None
             name = OLD[name]
-        values = OLD_VALUES.get(name if equals else before, {})
+        values = VALUES.get(name if equals else before, {})
         last = value if equals else name
         if last in values:
             notes[f"{name if equals else before} {last} is called {values[last]} now"] = None

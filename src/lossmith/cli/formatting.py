@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lossmith.metrics import known
-from lossmith.metrics.statistics import Contrast
+from lossmith.metrics import Contrast, known
 
 
 def spread_text(values: NDArray[np.float64], digits: int = 2, factor: float = 1.0) -> str:

@@ -15,8 +15,7 @@ from lossmith.cli.console import output
 from lossmith.cli.flags import modern
 from lossmith.cli.tables import attack_text, finalists_table
 from lossmith.report import summarize
-from lossmith.study.pareto import export_pareto, read_pareto
-from lossmith.study.provenance import data_line
+from lossmith.study import data_line, export_pareto, read_pareto
 
 
 @dataclass(frozen=True)

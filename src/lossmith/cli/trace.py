@@ -22,7 +22,7 @@ from lossmith.cli.trained import Trained, bar, measuring, opened, parsed, quarte
 from lossmith.errors import InputError
 from lossmith.io import write_json, write_whole
 from lossmith.report import draw_trace
-from lossmith.study.analyses import Analysis
+from lossmith.study import Analysis
 from lossmith.training import Backend
 
 

@@ -18,8 +18,7 @@ from lossmith.cli.machine import Machine, MachineFlags
 from lossmith.errors import InputError
 from lossmith.losses import NAMES
 from lossmith.report import check_picture
-from lossmith.study import EvolveSettings, RunSettings
-from lossmith.study.analyses import Analysis, settings_for
+from lossmith.study import Analysis, EvolveSettings, RunSettings, settings_for
 from lossmith.training import Backend
 
 SHOWN: Shown = {EvolveSettings: ("data", "model", "recipe", "run"), RunSettings: ("training", "device")}

@@ -216,7 +216,8 @@ def _reach(identifier: str) -> None:
 def _offline() -> bool:
     from huggingface_hub.constants import is_offline_mode
 
-    return is_offline_mode()
+    offline: bool = is_offline_mode()
+    return offline
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """The mathematics of a loss."""
 
+from lossmith.losses import powers
 from lossmith.losses.catalog import (
     CATALOG,
     NAMES,
@@ -51,6 +52,7 @@ __all__ = [
     "mse",
     "poly",
     "polynomial",
+    "powers",
     "save",
     "taylor",
     "taylor_cross_entropy",

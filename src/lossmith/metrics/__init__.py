@@ -1,24 +1,46 @@
-"""What figures say of logits and labels: metrics by name, and the policy for what is not finite.
+"""What figures say of logits and labels: metrics by name, and the policy for what is not finite."""
 
-:mod:`lossmith.metrics.calibration` and :mod:`lossmith.metrics.statistics` load SciPy, and so stay modules of their own.
-"""
+from typing import TYPE_CHECKING
 
+from lossmith.lazy import lazily
 from lossmith.metrics.classification import accuracy, balanced_accuracy, cross_entropies, mean_cross_entropy
 from lossmith.metrics.finite import correct, finite, from_lists, known, or_worst, recorded, to_lists
 from lossmith.metrics.registered import METRICS, Metric
 
+if TYPE_CHECKING:
+    from lossmith.metrics.calibration import calibration_error, negative_log_likelihood, temperature
+    from lossmith.metrics.statistics import Contrast, Difference, contrasts_with_first, holm, moments, welch
+
 __all__ = [
     "METRICS",
+    "Contrast",
+    "Difference",
     "Metric",
     "accuracy",
     "balanced_accuracy",
+    "calibration_error",
+    "contrasts_with_first",
     "correct",
     "cross_entropies",
     "finite",
     "from_lists",
+    "holm",
     "known",
     "mean_cross_entropy",
+    "moments",
+    "negative_log_likelihood",
     "or_worst",
     "recorded",
+    "temperature",
     "to_lists",
+    "welch",
 ]
+
+# These two load SciPy, which training does without.
+__getattr__ = lazily(
+    __name__,
+    {
+        "calibration": ("calibration_error", "negative_log_likelihood", "temperature"),
+        "statistics": ("Contrast", "Difference", "contrasts_with_first", "holm", "moments", "welch"),
+    },
+)

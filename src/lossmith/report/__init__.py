@@ -1,7 +1,8 @@
 """Tables and pictures of what was computed before."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from lossmith.lazy import lazily
 
 if TYPE_CHECKING:
     from lossmith.report.attacks import plot_attacks, plot_pareto
@@ -17,12 +18,17 @@ if TYPE_CHECKING:
     )
     from lossmith.report.drawing import draw_comparison, draw_explained, draw_search, draw_trace
     from lossmith.report.figures import (
+        EVOLVED,
+        OTHER,
+        PLAIN,
+        STYLE,
         check_picture,
         plot_comparison,
         plot_history,
         plot_losses,
         save_figure,
         save_figures,
+        styled,
     )
     from lossmith.report.minima import plot_basin, plot_corruption
     from lossmith.report.page import latex_page, page_tables, strength_table
@@ -30,6 +36,10 @@ if TYPE_CHECKING:
     from lossmith.report.theory import plot_explanation, plot_figure3, plot_trace
 
 __all__ = [
+    "EVOLVED",
+    "OTHER",
+    "PLAIN",
+    "STYLE",
     "Attraction",
     "History",
     "Rule",
@@ -58,6 +68,7 @@ __all__ = [
     "save_figures",
     "search_history",
     "strength_table",
+    "styled",
     "summarize",
 ]
 
@@ -70,6 +81,7 @@ HOMES = {
     ),
     "drawing": ("draw_comparison", "draw_explained", "draw_search", "draw_trace"),
     "figures": (
+        *("EVOLVED", "OTHER", "PLAIN", "STYLE", "styled"),
         *("check_picture", "plot_comparison", "plot_history", "plot_losses"),
         *("save_figure", "save_figures"),
     ),
@@ -79,10 +91,4 @@ HOMES = {
     "theory": ("plot_explanation", "plot_figure3", "plot_trace"),
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Load what is asked for."""
-    for home, names in HOMES.items():
-        if name in names:
-            return getattr(import_module(f"lossmith.report.{home}"), name)
-    raise AttributeError(f"module 'lossmith.report' has no attribute {name!r}")
+__getattr__ = lazily(__name__, HOMES)

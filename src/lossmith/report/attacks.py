@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from lossmith.analysis.robustness import Robustness
+from lossmith.analysis import Robustness
 from lossmith.report.figures import EVOLVED, PLAIN, shown, styled
 from lossmith.report.theory import COLORS
 

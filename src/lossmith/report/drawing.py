@@ -28,8 +28,7 @@ def draw_search(directory: Path, kinds: Sequence[str] = ("png",)) -> list[Path]:
         InputError: if there is no study that has ended, or a picture cannot be written.
     """
     # Explaining losses draws, too, and must not wait for what reads studies.
-    from lossmith.study.pareto import has_pareto, read_pareto
-    from lossmith.study.store import Store
+    from lossmith.study import Store, has_pareto, read_pareto
 
     with Store(directory, readonly=True) as store:
         history = search_history(store.candidates(), store.finalists("final"))

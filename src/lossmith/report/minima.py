@@ -8,9 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from lossmith.analysis.basin import Basin
-from lossmith.analysis.corruption import INPUT, WEIGHT, Corruption
-from lossmith.analysis.silencing import SILENCED
+from lossmith.analysis import INPUT, SILENCED, WEIGHT, Basin, Corruption
 from lossmith.report.figures import EVOLVED, OTHER, PLAIN, shown, styled
 
 COLORS = (PLAIN, EVOLVED, OTHER, "#b8860b", "#6a4c93", "#4f7942", "#8c564b", "#5b5b5b")

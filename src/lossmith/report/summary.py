@@ -7,9 +7,7 @@ from typing import Any
 from lossmith.errors import InputError
 from lossmith.io import read_json
 from lossmith.losses import Loss, load
-from lossmith.study.legacy import modernized
-from lossmith.study.provenance import pruned_trainings, spread
-from lossmith.study.store import Store
+from lossmith.study import Store, modernized, pruned_trainings, spread
 
 
 def summarize(directory: Path) -> dict[str, Any]:

@@ -2,11 +2,33 @@
 
 from lossmith.analysis import Objective
 from lossmith.io import read_toml, write_toml
-from lossmith.study.comparison import RIVAL, CompareSettings, compare_losses, conflicts, settings_of
-from lossmith.study.config import EvolveSettings, RunSettings, differences, validated, with_data
+from lossmith.study.analyses import Analysis, settings_for
+from lossmith.study.comparison import (
+    RIVAL,
+    CompareSettings,
+    check_unchanged,
+    compare_losses,
+    conflicts,
+    named_losses,
+    settings_of,
+)
+from lossmith.study.config import (
+    EvolveSettings,
+    RunSettings,
+    at_absolute_place,
+    check_effect,
+    differences,
+    flag,
+    read_settings,
+    rechecked,
+    settings_document,
+    study_place,
+    validated,
+    with_data,
+)
 from lossmith.study.evolve import Outcome, Progress, evolve
 from lossmith.study.finalists import SMOOTHINGS
-from lossmith.study.legacy import modernized, original
+from lossmith.study.legacy import OLD_COMMANDS, OLD_FLAGS, OLD_SETTINGS, OLD_VALUES, modernized, original
 from lossmith.study.pareto import PRUNED, export_pareto, has_pareto, read_pareto
 from lossmith.study.problem import Problem
 from lossmith.study.provenance import data_line, pruned_trainings, spread
@@ -15,9 +37,14 @@ from lossmith.study.store import Store
 from lossmith.study.study import Study
 
 __all__ = [
+    "OLD_COMMANDS",
+    "OLD_FLAGS",
+    "OLD_SETTINGS",
+    "OLD_VALUES",
     "PRUNED",
     "RIVAL",
     "SMOOTHINGS",
+    "Analysis",
     "Candidate",
     "CompareSettings",
     "EvolveSettings",
@@ -29,20 +56,30 @@ __all__ = [
     "RunSettings",
     "Store",
     "Study",
+    "at_absolute_place",
+    "check_effect",
+    "check_unchanged",
     "compare_losses",
     "conflicts",
     "data_line",
     "differences",
     "evolve",
     "export_pareto",
+    "flag",
     "has_pareto",
     "modernized",
+    "named_losses",
     "original",
     "pruned_trainings",
     "read_pareto",
+    "read_settings",
     "read_toml",
+    "rechecked",
+    "settings_document",
+    "settings_for",
     "settings_of",
     "spread",
+    "study_place",
     "validated",
     "with_data",
     "write_toml",

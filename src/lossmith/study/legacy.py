@@ -7,17 +7,17 @@ from typing import Any
 
 from lossmith.training import OLD_NAMES
 
-RENAMED = {
+OLD_SETTINGS = {
     ("data", "data"): "source",
     ("data", "white"): "max_pixel",
     ("model", "model"): "name",
     ("objective", "objective"): "metric",
     ("run", "hopeless"): "prune_at",
 }
-VALUES = {("run", "training"): OLD_NAMES}
-COMMANDS = {"damage": "corruption"}
-# Flags of no setting; those of a setting follow from RENAMED.
-FLAGS = {"--front": "--pareto"}
+OLD_VALUES = {("run", "training"): OLD_NAMES}
+OLD_COMMANDS = {"damage": "corruption"}
+# Flags of no setting; those of a setting follow from OLD_SETTINGS.
+OLD_FLAGS = {"--front": "--pareto"}
 
 
 def modernized(document: Any) -> tuple[Any, list[str]]:
@@ -28,12 +28,12 @@ def modernized(document: Any) -> tuple[Any, list[str]]:
     if not isinstance(document, dict):
         return document, []
     found, notes = dict(document), list[str]()
-    for (part, old), new in RENAMED.items():
+    for (part, old), new in OLD_SETTINGS.items():
         settings = found.get(part)
         if isinstance(settings, dict) and old in settings and new not in settings:
             found[part] = {new if key == old else key: value for key, value in settings.items()}
             notes.append(f"the setting {part}.{old} is called {part}.{new} now")
-    for (part, name), values in VALUES.items():
+    for (part, name), values in OLD_VALUES.items():
         settings = found.get(part)
         value = settings.get(name) if isinstance(settings, dict) else None
         if isinstance(value, str) and value in values:
@@ -44,5 +44,5 @@ def modernized(document: Any) -> tuple[Any, list[str]]:
 
 def original(part: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of a part under the names of version 0.1, for what is identified by them."""
-    names = {new: old for (of, old), new in RENAMED.items() if of == part}
+    names = {new: old for (of, old), new in OLD_SETTINGS.items() if of == part}
     return {names.get(key, key): value for key, value in settings.items()}

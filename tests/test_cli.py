@@ -1415,7 +1415,7 @@ class TestTrace:
 
     def test_samples_are_those_that_were_there(self, run: Run, data: Path) -> None:
         document = json.loads(run("trace", "mse", "--data", data, "--samples", "1000", "--json", *self.TINY))
-        assert (document["samples"], document["training"], document["device"]) == (60, "population", "cpu")
+        assert (document["samples"], document["training"], document["device"]) == (60, "mlp", "cpu")
 
 
 class TestInterrupt:

@@ -346,7 +346,10 @@ class TestProcesses:
             os.killpg(driver.pid, kill)
         else:
             driver.kill()
-        _, errors = driver.communicate(timeout=60)
+        try:
+            _, errors = driver.communicate(timeout=120)
+        finally:
+            driver.kill()
         for worker in workers:
             assert select.select([worker], [], [], 60)[0] == [worker]
             os.close(worker)
@@ -365,7 +368,7 @@ class TestProcesses:
 
 
 DRIVER = """
-import sys
+import signal
 from operator import attrgetter
 import torch
 from lossmith import Loss, mse
@@ -374,6 +377,8 @@ from lossmith.training import Backend, Job, Recipe, Task
 from lossmith.training.executors.processes import Processes
 
 if __name__ == "__main__":
+    # A shell in the background has it ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     inputs = torch.randn(200, 4)
     task = Task(network_factory(ModelSettings(), inputs, 2), inputs, torch.arange(200) % 2, 2)
     job = Job(task, Loss.stack([mse()]), (1,), Recipe(epochs=10**6), Backend(), attrgetter("diverged"))

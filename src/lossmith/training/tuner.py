@@ -148,7 +148,7 @@ def measured_choice(trainer: Trainer, losses: Loss, seeds: Sequence[int], recipe
     network = trainer.task.build(seeds[0])
     tried(trainer.resolved(Backend(POPULATION), recipe), RuntimeError, TypeError, ValueError)
     for name, engine in ENGINES.items():
-        if not engine.population and engine.refusal(network, trainer.task, recipe) is None:
+        if not engine.population and trainer.refusal(name, recipe) is None:
             tried(Backend(name))
             if engine.layouts and any(value.ndim == 4 for value in network.parameters()):
                 tried(Backend(name, channels_last=True))

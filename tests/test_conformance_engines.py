@@ -78,7 +78,7 @@ def backends_of(name: str) -> list[Backend]:
 def test_trains_as_sequential_does(name: str, body: str, recipe: str, seeds: list[int]) -> None:
     task, settings = task_of(body), Recipe(epochs=2, batch_size=12, **{"lr": 0.05, **RECIPES[recipe]})
     monitor, probe = (images("monitor"), torch.arange(SAMPLES) % CLASSES), images("probe")
-    reason = ENGINES[name].refusal(task.build(0), task, settings)
+    reason = Trainer(task).refusal(name, settings)
     for backend in backends_of(name):
         if reason is not None:
             with pytest.raises(InputError, match="take training = population"):
@@ -110,7 +110,7 @@ def test_one_step_agrees(name: str, body: str) -> None:
         task = replace(task_of(body), factory=lambda: nn.Sequential(nn.Identity(), *BODIES[body]()))
         task = replace(task, inputs=task.inputs.float())
         recipe = Recipe(batch_size=20, **changes)
-        if ENGINES[name].refusal(task.build(0), task, recipe) is None:
+        if Trainer(task).refusal(name, recipe) is None:
             agreement = Agreement(Trainer(task), LOSSES, [1, 1, 2], recipe)
             for backend in backends_of(name):
                 assert agreement.disagreement(backend) is None

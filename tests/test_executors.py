@@ -23,7 +23,20 @@ from torch import Tensor, nn
 from lossmith import InputError, Loss, cross_entropy, gce, mae, mse
 from lossmith.nets import ModelSettings, build, network_factory
 from lossmith.seeds import generator
-from lossmith.training import EXECUTORS, Backend, Executor, Job, Outcome, Recipe, Task, executor, run_job
+from lossmith.training import (
+    EXECUTORS,
+    Backend,
+    Choice,
+    Executor,
+    Job,
+    Outcome,
+    Recipe,
+    Task,
+    choose_backend,
+    executor,
+    run_job,
+)
+from lossmith.training import tuner as tuner_module
 from lossmith.training.executors.base import Trainers
 from lossmith.training.executors.handover import LARGE, Found, Handover
 from lossmith.training.executors.processes import Processes
@@ -369,7 +382,7 @@ class TestProcesses:
 
 
 DRIVER = """
-import sys
+import signal
 from operator import attrgetter
 import torch
 from lossmith import Loss, mse
@@ -378,6 +391,8 @@ from lossmith.training import Backend, Job, Recipe, Task
 from lossmith.training.executors.processes import Processes
 
 if __name__ == "__main__":
+    # A shell in the background has it ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     inputs = torch.randn(200, 4)
     task = Task(network_factory(ModelSettings(), inputs, 2), inputs, torch.arange(200) % 2, 2)
     job = Job(task, Loss.stack([mse()]), (1,), Recipe(epochs=10**6), Backend(), attrgetter("diverged"))
@@ -392,6 +407,24 @@ if __name__ == "__main__":
     with Processes(2) as executor:
         list(executor.run([job, job], told))
 """
+
+
+def test_backends_are_measured_with_the_threads_of_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker has one thread, so that what is fastest with two here may not be fastest there."""
+    seen: list[int] = []
+
+    def measured(*_: object) -> Choice:
+        seen.append(torch.get_num_threads())
+        return Choice(Backend(), {"sequential": 1.0})
+
+    monkeypatch.setattr(tuner_module, "measured_choice", measured)
+    threads = [2]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads[-1])
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    for name in EXECUTORS:
+        with executor(name) as found:
+            choose_backend("auto", found.trainer(task_of()), Loss.stack([mae()]), [0], Recipe(epochs=1), 1)
+    assert (seen, threads[-1]) == ([2, 1], 2)
 
 
 class TestChoice:

@@ -56,13 +56,14 @@ class Trainer:
 
     Args:
         task: What is trained on what.
+        threads: Threads that trainings will have, if not those of this process; measurements are made with so many.
     """
 
-    def __init__(self, task: Task) -> None:
-        self.task = task
+    def __init__(self, task: Task, threads: int | None = None) -> None:
+        self.task, self.threads = task, threads
         self.passes = Passes(task)
         self.fits: int | None = None
-        self._populations: dict[str, str] = {}
+        self._refusals: dict[tuple[str, Recipe], str | None] = {}
 
     @staticmethod
     def of(task: Task | Trainer) -> Trainer:
@@ -151,26 +152,25 @@ class Trainer:
         Raises:
             InputError: if the backend cannot train it, or needs a compiler that is not there.
         """
-        task = self.task
-        if backend.compiled and not has_compiler(task.device):
+        if backend.compiled and not has_compiler(self.task.device):
             raise InputError(
                 f"the way of training {backend} needs a compiler, which is not found here (g++ on a CPU, Triton on a "
                 "GPU): install it, or take training = auto"
             )
         if backend.engine == POPULATION:
-            if recipe.precision not in self._populations:
-                network = task.build(0)
-                self._populations[recipe.precision] = next(
-                    name
-                    for name, engine in ENGINES.items()
-                    if engine.population and engine.refusal(network, task, recipe) is None
-                )
-            return replace(backend, engine=self._populations[recipe.precision])
-        refusal = ENGINES[backend.engine].refusal
-        reason = refusal(task.build(0), task, recipe)
+            populations = (name for name, engine in ENGINES.items() if engine.population)
+            return Backend(next(name for name in populations if self.refusal(name, recipe) is None))
+        reason = self.refusal(backend.engine, recipe)
         if reason is not None:
             raise InputError(f"training = {backend} cannot be used, since {reason}; take training = population")
         return backend
+
+    def refusal(self, engine: str, recipe: Recipe) -> str | None:
+        """Why an engine cannot train this task, as the end of a sentence, or None."""
+        find, key = ENGINES[engine].refusal, (engine, recipe)
+        if find is not None and key not in self._refusals:
+            self._refusals[key] = find(self.task.build(0), self.task, recipe)
+        return self._refusals.get(key)
 
     def groups(self, seeds: Sequence[int], recipe: Recipe, backend: Backend) -> list[list[int]]:
         """Members that are trained together."""

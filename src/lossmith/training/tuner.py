@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -90,7 +91,8 @@ def choose_backend(
         return backend
     stored = None if memory is None else memory.setting("backend") or memory.setting("way")
     if stored is None:
-        choice = measured_choice(trainer, losses, seeds, recipe, batches)
+        with _threads(trainer.threads):
+            choice = measured_choice(trainer, losses, seeds, recipe, batches)
         stored = {"backend": str(choice.backend), "seconds": choice.seconds, "failed": choice.failed}
         if memory is not None:
             memory.set("backend", stored)
@@ -115,6 +117,17 @@ def _check(backend: Backend, trainer: Trainer, losses: Loss, seeds: Sequence[int
         raise InputError(
             f"training = {backend} cannot be used with this network, since {reason}; take training = sequential"
         )
+
+
+@contextmanager
+def _threads(number: int | None) -> Iterator[None]:
+    """So many threads of PyTorch meanwhile."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(before if number is None else number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def measured_choice(trainer: Trainer, losses: Loss, seeds: Sequence[int], recipe: Recipe, batches: float) -> Choice:
@@ -148,7 +161,7 @@ def measured_choice(trainer: Trainer, losses: Loss, seeds: Sequence[int], recipe
     network = trainer.task.build(seeds[0])
     tried(trainer.resolved(Backend(POPULATION), recipe), RuntimeError, TypeError, ValueError)
     for name, engine in ENGINES.items():
-        if not engine.population and engine.refusal(network, trainer.task, recipe) is None:
+        if not engine.population and trainer.refusal(name, recipe) is None:
             tried(Backend(name))
             if engine.layouts and any(value.ndim == 4 for value in network.parameters()):
                 tried(Backend(name, channels_last=True))

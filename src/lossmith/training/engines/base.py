@@ -56,10 +56,6 @@ class Passes:
 Start = Callable[[Task, Loss, Sequence[int], Recipe, "Backend", Passes], Run]
 
 
-def _takes_all(_network: nn.Module, _task: Task, _recipe: Recipe) -> str | None:
-    return None
-
-
 @dataclass(frozen=True)
 class Engine:
     """How networks are run.
@@ -69,14 +65,14 @@ class Engine:
         population: Whether it runs all networks in one program; otherwise P is 1.
         compiles: Whether it can be compiled.
         layouts: Whether images can lie in memory with their channels last.
-        refusal: Why it cannot train a network, as the end of a sentence; None where it can.
+        refusal: Gives why it cannot train a network, as the end of a sentence, or None; without it, it trains any.
     """
 
     start: Start
     population: bool
     compiles: bool = False
     layouts: bool = False
-    refusal: Callable[[nn.Module, Task, Recipe], str | None] = _takes_all
+    refusal: Callable[[nn.Module, Task, Recipe], str | None] | None = None
 
 
 ENGINES = Registry[Engine]("engine")

@@ -116,8 +116,8 @@ class Processes:
             self._end([worker for worker in self._pool if worker.job is not None])
 
     def trainer(self, task: Task) -> Trainer:
-        """A trainer of this process alone."""
-        return Trainer(task)
+        """A trainer of this process alone, which measures with one thread, as workers have."""
+        return Trainer(task, threads=1)
 
     def close(self) -> None:
         """End all workers and remove what was handed to them."""

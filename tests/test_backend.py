@@ -11,7 +11,7 @@ from lossmith import InputError, Loss, cross_entropy, mse
 from lossmith.nets import ModelSettings, network_factory
 from lossmith.study.config import EvolveSettings, RunSettings, validated
 from lossmith.study.legacy import modernized
-from lossmith.training import OLD_NAMES, Backend, Recipe, Task, Trainer, choose_backend, measured_choice
+from lossmith.training import OLD_NAMES, Backend, Choice, Recipe, Task, Trainer, choose_backend, measured_choice
 from lossmith.training import backend as backend_module
 from lossmith.training import tuner as tuner_module
 from lossmith.training.agreement import Agreement
@@ -140,15 +140,43 @@ class TestResolved:
                 Trainer(task_of(model)).train(LOSSES, SEEDS, recipe, "mlp")
 
 
+@pytest.fixture
+def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The population as version 0.1 ran it: what a module assigns is lost."""
+    monkeypatch.setattr(vmap, "buffers_written", lambda state, before: {})
+
+
 class TestChosen:
     def test_remembered(self, monkeypatch: pytest.MonkeyPatch) -> None:
         memory = Kept()
         found = choose_backend("auto", task_of(), LOSSES, SEEDS, RECIPE, 1, memory)
         assert found in (Backend("mlp"), Backend("sequential"))
-        assert memory["backend"]["backend"] == str(found)
-        assert memory["backend"]["seconds"].keys() == {"mlp", "sequential"}
+        (kept,) = memory["backend"].values()
+        assert kept["backend"] == str(found)
+        assert kept["seconds"].keys() == {"mlp", "sequential"}
         monkeypatch.setattr(tuner_module, "measured_choice", None)
         assert choose_backend("auto", task_of(), LOSSES, SEEDS, RECIPE, 1, memory) == found
+
+    def test_remembered_of_this_network_and_recipe_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where others are compared beside what was measured, they are measured, too, and neither is lost."""
+        memory, measured = Kept(), []
+
+        def choose(trainer: Trainer, *_: object) -> Choice:
+            measured.append(trainer)
+            return Choice(trainer.resolved(Backend("population"), RECIPE), {})
+
+        monkeypatch.setattr(tuner_module, "measured_choice", choose)
+        for _ in range(2):
+            assert choose_backend("auto", task_of(), LOSSES, SEEDS, RECIPE, 1, memory) == Backend("mlp")
+            assert choose_backend("auto", task_of("conv"), LOSSES, SEEDS, RECIPE, 1, memory) == Backend("vmap")
+        choose_backend("auto", task_of(), LOSSES, SEEDS, Recipe(batch_size=21), 1, memory)
+        assert len(measured) == 3
+
+    def test_checked_of_this_network_alone(self, forgetful: None) -> None:
+        memory = Kept()
+        choose_backend("vmap", task_of("conv"), LOSSES, SEEDS, RECIPE, 1, memory)
+        with pytest.raises(InputError, match=r"buffer 0.mean"):
+            choose_backend("vmap", centred(), LOSSES, SEEDS, RECIPE, 1, memory)
 
     @pytest.mark.parametrize(("way", "wanted"), [("plain", "sequential"), ("population", "mlp")])
     def test_what_version_0_1_remembered(self, monkeypatch: pytest.MonkeyPatch, way: str, wanted: str) -> None:
@@ -164,7 +192,8 @@ class TestChosen:
     def test_named_ones_are_checked_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         memory = Kept()
         assert choose_backend("population", task_of(), LOSSES, SEEDS, RECIPE, 1, memory) == Backend("mlp")
-        assert memory == {"checked": ["mlp"]}
+        assert list(memory) == ["checked"]
+        assert list(memory["checked"].values()) == [["mlp"]]
         monkeypatch.setattr(tuner_module, "Agreement", None)
         assert choose_backend("mlp", task_of(), LOSSES, SEEDS, RECIPE, 1, memory) == Backend("mlp")
         assert choose_backend("sequential", task_of(), LOSSES, SEEDS, RECIPE, 1, memory) == Backend()
@@ -191,11 +220,6 @@ class TestAgreement:
     def test_statistics_by_assignment_are_kept(self) -> None:
         assert choose_backend("population", centred(), LOSSES, SEEDS, RECIPE, 1) == Backend("vmap")
 
-    @pytest.fixture
-    def forgetful(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The population as version 0.1 ran it: what a module assigns is lost."""
-        monkeypatch.setattr(vmap, "buffers_written", lambda state, before: {})
-
     def test_statistics_that_are_lost_are_found(self, forgetful: None) -> None:
         agreement = Agreement(Trainer(centred()), LOSSES, SEEDS, RECIPE)
         reason = agreement.disagreement(Backend("vmap"))
@@ -217,8 +241,9 @@ class TestAgreement:
         monkeypatch.setattr(tuner_module, "measure", lambda *given: 1.0 if given[4] == Backend("vmap") else 9.0)
         with caplog.at_level(logging.INFO, "lossmith"):
             assert choose_backend("auto", centred(), LOSSES, SEEDS, RECIPE, 1, memory) == Backend()
-        assert memory["backend"]["seconds"] == {"sequential": 9.0}
-        assert "0.mean" in memory["backend"]["failed"]["vmap"]
+        (kept,) = memory["backend"].values()
+        assert kept["seconds"] == {"sequential": 9.0}
+        assert "0.mean" in kept["failed"]["vmap"]
         assert "training = vmap cannot be used (after one step its buffer 0.mean" in caplog.text
 
     @pytest.mark.parametrize("what", ["parameter", "sign", "factor", "member"])

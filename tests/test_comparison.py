@@ -424,7 +424,7 @@ class TestCompareLosses:
         settings = tiny(npz, run={"training": "auto"})
         compare_losses({"mine": mae()}, settings, tmp_path / "out", OPTIONS)
         with Store(tmp_path / "out") as store:
-            kept = store.setting("backend")
+            (kept,) = store.setting("backend").values()
             assert kept["backend"] in ("sequential", "mlp")
             assert set(kept["seconds"]) == {"sequential", "mlp"}
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
@@ -179,6 +180,16 @@ class TestConformance:
         outcomes = list(running[name].run(jobs))
         assert_same(results(iter(outcomes)), expected)
         assert all(outcome.seconds > 0 for outcome in outcomes)
+
+    def test_outcomes_belong_to_their_run(self, running: dict[str, Executor], name: str) -> None:
+        """An executor may be given other jobs while outcomes of the first ones are still to come."""
+        task = task_of()
+        first = running[name].run([job_of(task, seed=seed) for seed in (1, 2, 3)])
+        next(first)
+        jobs = [job_of(task, seed=seed) for seed in (4, 5, 6)]
+        assert_same(results(running[name].run(jobs)), directly(jobs))
+        with suppress(RuntimeError):  # Either the first ones go on, or they say that they have ended.
+            assert len(list(first)) == 2
 
     def test_no_job(self, running: dict[str, Executor], name: str) -> None:
         assert list(running[name].run([])) == []

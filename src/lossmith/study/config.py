@@ -55,7 +55,9 @@ class RunSettings(Settings):
     """Fresh seeds that each finalist is trained with; the best mean wins."""
 
     chunk: int = Field(default=256, ge=1)
-    """Most networks trained in one program; what a killed run can lose."""
+    """Most networks trained in one program, and the unit that is stored: a run that is killed loses the chunks that it
+    was at, and with worker processes those that wait for a slower one before them. A generation of one chunk keeps one
+    worker busy: for more, let this be the networks of a generation through the workers, or less."""
 
     device: str = "cpu"
     """Where networks are trained: "cpu", "cuda", or "cuda:1"."""

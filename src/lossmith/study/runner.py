@@ -177,18 +177,25 @@ class Runner:
         def share() -> float:
             return (place[0] + (len(chunks) - len(missing) + sum(shares)) / len(chunks)) / place[1]
 
+        begun: set[int] = set()
+
+        def begin(number: int) -> None:
+            if number not in begun:
+                begun.add(number)
+                self._log.begun(phase, chunks[missing[number]].label)
+
         def progress(number: int, done: float) -> None:
+            # Workers go on beyond a slow job.
+            begin(number)
             shares[number] = done
             if time.perf_counter() - self._told > TELL_SECONDS:
                 self.tell(phase, share())
 
-        begun = 0
         outcomes = self.executor.run(jobs, progress)
         for place_of_job, number in enumerate(missing):
-            # As many are at work as there are workers, so as many can be begun and not stored.
-            for following in missing[begun : place_of_job + self.executor.workers]:
-                self._log.begun(phase, chunks[following].label)
-                begun += 1
+            # As many as there are workers are begun, before any of them is heard of.
+            for following in range(place_of_job, min(place_of_job + self.executor.workers, len(missing))):
+                begin(following)
             self.tell(phase, share())
             outcome = next(outcomes)
             self.seconds["training"] += outcome.seconds

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import math
 import time
@@ -64,8 +66,9 @@ def choose_backend(
 ) -> Backend:
     """The backend of a setting, resolved for the task: as it is named, or for ``"auto"`` the fastest.
 
-    What was measured is remembered under "backend"; version 0.1 remembered it under "way". A backend that is named is
-    checked, too, once: one step must agree with that of sequential.
+    What was measured is remembered under "backend", for the networks, recipe, number of networks and device that it was
+    measured with; version 0.1 remembered it under "way", for any. A backend that is named is checked, too, once: one
+    step must agree with that of sequential.
 
     Args:
         setting: The name of a backend, or ``"auto"``.
@@ -83,21 +86,38 @@ def choose_backend(
     trainer = Trainer.of(task)
     if setting != AUTO:
         backend = trainer.resolved(Backend.parse(setting), recipe)
-        checked = [] if memory is None else memory.setting("checked") or []
-        if backend != SEQUENTIAL and str(backend) not in checked:
+        if backend == SEQUENTIAL:
+            return backend
+        of = _measured_with(trainer.task, seeds, recipe)
+        checked = {} if memory is None else memory.setting("checked") or {}
+        agreeing = checked.get(of, [])
+        if str(backend) not in agreeing:
             _check(backend, trainer, losses, seeds, recipe)
             if memory is not None:
-                memory.set("checked", [*checked, str(backend)])
+                memory.set("checked", {**checked, of: [*agreeing, str(backend)]})
         return backend
-    stored = None if memory is None else memory.setting("backend") or memory.setting("way")
+    of = _measured_with(trainer.task, seeds, recipe)
+    known = {} if memory is None else memory.setting("backend") or {}
+    stored = known.get(of) or (None if memory is None else memory.setting("way"))
     if stored is None:
         with _threads(trainer.threads):
             choice = measured_choice(trainer, losses, seeds, recipe, batches)
         stored = {"backend": str(choice.backend), "seconds": choice.seconds, "failed": choice.failed}
         if memory is not None:
-            memory.set("backend", stored)
+            memory.set("backend", {**known, of: stored})
     backend = Backend.parse(stored["backend"] if "backend" in stored else stored["way"])
     return trainer.resolved(available(backend, trainer.task.device), recipe)
+
+
+def _measured_with(task: Task, seeds: Sequence[int], recipe: Recipe) -> str:
+    """A digest of what decides which backend is the fastest: layers, recipe, inputs, number of networks, and device."""
+    network = task.build(seeds[0])
+    layers = [type(module).__name__ for module in network.modules()]
+    state = dict(network.named_parameters()) | dict(network.named_buffers())
+    shapes = [(name, list(value.shape), str(value.dtype)) for name, value in state.items()]
+    inputs = [list(task.inputs.shape), str(task.inputs.dtype)]
+    what = [layers, shapes, recipe.model_dump(mode="json"), inputs, len(seeds), str(task.device)]
+    return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
 
 
 def _check(backend: Backend, trainer: Trainer, losses: Loss, seeds: Sequence[int], recipe: Recipe) -> None:

@@ -20,6 +20,7 @@ from lossmith.training.executors.base import Job
 from lossmith.training.networks import Task
 
 LARGE = 2**14  # bytes of a tensor that is not sent with every job
+UNPICKLABLE = (pickle.PicklingError, AttributeError, TypeError, RuntimeError)
 TENSOR, VALUE = ".pt", ".pickle"
 
 
@@ -41,7 +42,7 @@ class Handover:
         """
         try:
             return _packed(job, self)
-        except (pickle.PicklingError, AttributeError, TypeError) as error:
+        except UNPICKLABLE as error:
             raise InputError(
                 f"{self._culprit(job)} cannot be handed to worker processes ({error}): define it at the top of a "
                 "module, or take executor = local"
@@ -53,17 +54,25 @@ class Handover:
         self._temporary.cleanup()
 
     def token(self, value: Tensor | Task) -> str:
-        """The name of the file that holds a value, written when it is first asked for."""
-        version = value._version if isinstance(value, Tensor) else 0
+        """The name of the file that holds a value, written when it is first asked for.
+
+        Raises:
+            InputError: if it cannot be written.
+        """
+        version = value._version if isinstance(value, Tensor) and not value.is_inference() else 0
         key = (id(value), version)
         if key not in self._known:
             kind = TENSOR if isinstance(value, Tensor) else VALUE
             path = self.folder / f"{len(self._known)}{kind}"
-            if isinstance(value, Tensor):
-                whole = value.untyped_storage().nbytes() == value.nbytes
-                torch.save(value.detach() if whole else value.detach().clone(), path)
-            else:
-                path.write_bytes(_packed(value, self))
+            content = value if isinstance(value, Tensor) else _packed(value, self)
+            try:
+                _write(content, path)
+            except (OSError, RuntimeError) as error:
+                # PyTorch tells of a full disk by a RuntimeError.
+                raise InputError(
+                    f"{path} cannot be written for the worker processes ({error}): make room there, let TMPDIR name "
+                    "another place, or take executor = local"
+                ) from None
             self._known[key] = (path.name, value)
         return self._known[key][0]
 
@@ -74,7 +83,7 @@ class Handover:
         for name, part in parts.items():
             try:
                 _packed(part, self)
-            except (pickle.PicklingError, AttributeError, TypeError):
+            except UNPICKLABLE:
                 return named.get(name, f"the part {name} of a job")
         return "a job"
 
@@ -123,6 +132,14 @@ class Found:
             else:
                 self._values[token] = self.unpack(path.read_bytes())
         return self._values[token]
+
+
+def _write(value: Tensor | bytes, path: Path) -> None:
+    if isinstance(value, bytes):
+        path.write_bytes(value)
+        return
+    whole = value.untyped_storage().nbytes() == value.nbytes
+    torch.save(value.detach() if whole else value.detach().clone(), path)
 
 
 def _packed(value: object, handover: Handover) -> bytes:

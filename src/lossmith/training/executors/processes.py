@@ -11,6 +11,7 @@ import os
 import signal
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from types import TracebackType
@@ -37,12 +38,9 @@ class _Worker:
         self.ready = False
         self.job: int | None = None
         # Ctrl-C reaches every process of a terminal: it is the driver that ends the workers, which inherit this mask.
-        masked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
+        with _without_interrupts():
             self.process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, masked)
-            theirs.close()
+        theirs.close()
 
     def give(self, number: int, content: bytes) -> None:
         """Send a job; that the worker has died is seen when it is waited for."""
@@ -64,6 +62,19 @@ class _Worker:
         self.process.close()
 
 
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """What is started meanwhile is not interrupted by Ctrl-C, where a system can say so."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    masked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, masked)
+
+
 class Processes:
     """An :class:`~lossmith.training.Executor` of worker processes, which are started when they are first needed.
 
@@ -77,19 +88,27 @@ class Processes:
         self.workers = workers
         self._pool: list[_Worker] = []
         self._handover: Handover | None = None
+        self._runs = 0
 
     def run(self, jobs: Sequence[Job], progress: Progress | None = None) -> Iterator[Outcome]:
         """The outcomes in order; jobs that a worker died at are run again.
 
         Raises:
             InputError: if workers die three times with no job done in between, or a job cannot be pickled.
+            RuntimeError: if the executor was given other jobs, or closed, before the outcomes were all taken.
         """
         if self._handover is None:
             self._handover = Handover()
+        # What is still at a job of an earlier run would answer this one.
+        self._end_busy()
+        self._runs += 1
+        run = self._runs
         waiting, answers = deque(range(len(jobs))), dict[int, Outcome | Failed]()
         deaths, place = 0, 0
         try:
             while place < len(jobs):
+                if run != self._runs:
+                    raise RuntimeError("these jobs have ended, since their executor was given others, or closed")
                 self._assign(jobs, waiting)
                 for worker in self._heard():
                     number = worker.job
@@ -112,8 +131,8 @@ class Processes:
                         self._assign(jobs, waiting)
                     yield answer
         finally:
-            # What is still at a job of this run would answer the next one.
-            self._end([worker for worker in self._pool if worker.job is not None])
+            if run == self._runs:
+                self._end_busy()
 
     def trainer(self, task: Task) -> Trainer:
         """A trainer of this process alone, which measures with one thread, as workers have."""
@@ -121,6 +140,7 @@ class Processes:
 
     def close(self) -> None:
         """End all workers and remove what was handed to them."""
+        self._runs += 1
         self._end(list(self._pool))
         if self._handover is not None:
             self._handover.close()
@@ -171,6 +191,9 @@ class Processes:
             remedy = 'put what a script starts under if __name__ == "__main__":, or take executor = local'
         raise InputError(f"worker processes died {deaths} times with no job done in between (the last {how}): {remedy}")
 
+    def _end_busy(self) -> None:
+        self._end([worker for worker in self._pool if worker.job is not None])
+
     def _end(self, workers: list[_Worker]) -> None:
         for worker in workers:
             self._pool.remove(worker)
@@ -180,9 +203,10 @@ class Processes:
 def _heard_from(worker: _Worker) -> Outcome | Failed | Told | Ready | None:
     """What a worker has sent; None if it has died."""
     try:
-        answer: Outcome | Failed | Told | Ready = received(worker.pipe.recv_bytes())
+        content = worker.pipe.recv_bytes()
     except (EOFError, OSError):
         return None
+    answer: Outcome | Failed | Told | Ready = received(content)
     worker.ready = True
     return answer
 

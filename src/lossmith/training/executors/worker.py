@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 import threading
 import time
 import traceback
@@ -18,7 +19,7 @@ import torch
 
 from lossmith.errors import InputError
 from lossmith.training.executors.base import Outcome, Trainers, run_job
-from lossmith.training.executors.handover import Found
+from lossmith.training.executors.handover import UNPICKLABLE, Found
 
 TELL_SECONDS = 0.1
 
@@ -53,7 +54,7 @@ class WorkerTraceback(Exception):
 
 def serve(connection: Connection, folder: str) -> None:
     """Run jobs until the other end is closed."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
     torch.set_num_threads(1)
     found, trainers = Found(Path(folder)), Trainers()
     # The pipe is closed when the driver ends or wants the worker to end.
@@ -92,7 +93,7 @@ def _answer(connection: Connection, content: bytes, found: Found, trainers: Trai
 def _bytes(outcome: Outcome) -> bytes:
     try:
         return pickle.dumps(outcome)
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
+    except UNPICKLABLE as error:
         raise InputError(
             f"the result of a job cannot be handed back ({error}): let it be of tensors and numbers, or take "
             "executor = local"
@@ -109,11 +110,12 @@ def _portable(error: BaseException) -> Failed:
     return Failed(error, trace)
 
 
-def _end_with_parent() -> None:
-    """A driver that is killed closes nothing; then this process ends, too, in the midst of a job."""
+def _end_with_parent(folder: str) -> None:
+    """A driver that is killed closes nothing: then its folder goes, and this process, in the midst of a job."""
     parent = parent_process()
     assert parent is not None
     parent.join()
+    shutil.rmtree(folder, ignore_errors=True)
     os._exit(1)
 
 

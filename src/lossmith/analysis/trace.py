@@ -134,7 +134,7 @@ def trace(
     return found
 
 
-def _nothing(_: Trained) -> None:
+def _nothing(_: Trained, __: Callable[[float], None]) -> None:
     """A trace measures nothing of the networks that a training ends with."""
 
 

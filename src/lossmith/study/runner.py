@@ -212,14 +212,47 @@ class Runner:
             prune_at=prune_at,
         )
 
-    def _parts(self, items: list[Item], replicates: int) -> list[list[Item]]:
+    def _tell_idle(self) -> None:
+        """Say, once a run, that a generation has fewer chunks than there are workers."""
+        population, workers, replicates = (
+            self.study.search.population,
+            self.executor.workers,
+            self.settings.run.replicates,
+        )
+        chunks = -(-population // self._size(replicates))
+        if chunks >= workers:
+            return
+        remedy = "give fewer workers"
+        if population >= workers:
+            # Equal shares, if these are as many as the workers.
+            size = -(-population // workers)
+            size = size if -(-population // size) == workers else population // workers
+            remedy += f", or begin another study with --chunk {size * replicates}, whose results differ by rounding"
+        LOG.warning(
+            "%d of %d workers will be idle, since a generation is trained in %d chunk%s: %s",
+            workers - chunks,
+            workers,
+            chunks,
+            "" if chunks == 1 else "s",
+            remedy,
+        )
+
+    def _size(self, replicates: int) -> int:
+        """The most losses of a chunk."""
         # Of the settings and the network alone, never of the executor: so every executor stores the same.
-        size = max(1, self.settings.run.chunk // replicates) if self.backend.population else 1
+        return max(1, self.settings.run.chunk // replicates) if self.backend.population else 1
+
+    def _parts(self, items: list[Item], replicates: int) -> list[list[Item]]:
+        size = self._size(replicates)
         return [items[start : start + size] for start in range(0, len(items), size)]
 
 
 def measured(
-    objective: Objective, validation: tuple[Tensor, Tensor], pruning: bool, trained: Trained
+    objective: Objective,
+    validation: tuple[Tensor, Tensor],
+    pruning: bool,
+    trained: Trained,
+    _: Callable[[float], None],
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Figures ``[P]`` of trained networks by name, ``"fitness"`` among them, and which networks diverged, ``[P]``.
 

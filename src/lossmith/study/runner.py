@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from lossmith.study.study import Study
 from lossmith.training import Backend, Executor, Job, Trained, choose_backend, repeated
 
 TELL_SECONDS = 0.3
+LOG = logging.getLogger("lossmith")
 Item = TypeVar("Item")
 
 
@@ -102,6 +104,8 @@ class Runner:
     def search(self) -> None:
         """Train and record what is missing of the search, generation by generation."""
         study, replicates = self.study, self.settings.run.replicates
+        if not study.finished:
+            self._tell_idle()
         while not study.finished:
             generation = study.generation
             waiting = {candidate.member for candidate in study.pending()}

@@ -491,7 +491,7 @@ class FakeExecutor(Local):
             trained = self.training(
                 job.task, job.losses, job.seeds, job.recipe, job.backend, job.monitor, job.stop, within
             )
-            yield Outcome(job.measure(cast(Trained, trained)), None, 0.0)
+            yield Outcome(job.measure(cast(Trained, trained), lambda _: None), None, 0.0)
 
 
 def compared(

@@ -1,6 +1,6 @@
 """What every registered engine must do: train as sequential does, to rounding, or say why it cannot."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,8 @@ from lossmith.nets import Dropout, Normalize
 from lossmith.seeds import generator
 from lossmith.training import Backend, Recipe, Task, Trainer
 from lossmith.training.agreement import Agreement
-from lossmith.training.engines import ENGINES
+from lossmith.training.engines import ENGINES, Engine, Passes, Run
+from lossmith.training.engines.sequential import SequentialRun
 
 CLASSES, SAMPLES = 3, 60
 LOSSES = Loss.stack([cross_entropy(), mse(), 0.05 * baikal()])
@@ -36,6 +37,35 @@ class Centred(nn.Module):
             self.seen = self.seen + 1
             return x - x.mean(0)
         return x - self.mean
+
+
+class ByAutograd(SequentialRun):
+    """Differentiates the value of the loss instead of taking its gradient in closed form."""
+
+    def _differentiate(self, inputs: Tensor, targets: Tensor) -> None:
+        flood = self.recipe.flooding
+        ((self.loss.value(self.forward(inputs), targets).mean() - flood).abs() + flood).backward()
+
+
+def begun(task: Task, losses: Loss, seeds: Sequence[int], recipe: Recipe, backend: Backend, passes: Passes) -> Run:
+    (seed,) = seeds
+    return ByAutograd(task, losses[0], seed, recipe, backend, passes)
+
+
+def refused(network: nn.Module, task: Task, recipe: Recipe) -> str | None:
+    return None if recipe.precision == "float32" else "it computes in the precision of the weights"
+
+
+NAMES = [*ENGINES, "example"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def registered() -> Iterator[None]:
+    """One more engine: the proof that a new one is a few lines and a name."""
+    with pytest.MonkeyPatch.context() as context:
+        context.setattr(ENGINES, "_entries", dict(ENGINES.items()))
+        ENGINES.register("example", Engine(begun, population=False, refusal=refused))
+        yield
 
 
 BODIES: dict[str, Callable[[], list[nn.Module]]] = {
@@ -73,7 +103,7 @@ def backends_of(name: str) -> list[Backend]:
 
 @pytest.mark.parametrize("recipe", list(RECIPES))
 @pytest.mark.parametrize("body", list(BODIES))
-@pytest.mark.parametrize("name", list(ENGINES))
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("seeds", [[1, 1, 1], [1, 2, 1]])
 def test_trains_as_sequential_does(name: str, body: str, recipe: str, seeds: list[int]) -> None:
     task, settings = task_of(body), Recipe(epochs=2, batch_size=12, **{"lr": 0.05, **RECIPES[recipe]})
@@ -104,7 +134,7 @@ def test_trains_as_sequential_does(name: str, body: str, recipe: str, seeds: lis
 
 
 @pytest.mark.parametrize("body", list(BODIES))
-@pytest.mark.parametrize("name", list(ENGINES))
+@pytest.mark.parametrize("name", NAMES)
 def test_one_step_agrees(name: str, body: str) -> None:
     for changes in ({}, {"precision": "bfloat16"}, {"adversary": "pgd", "adversary_steps": 2}):
         task = replace(task_of(body), factory=lambda: nn.Sequential(nn.Identity(), *BODIES[body]()))
@@ -116,7 +146,7 @@ def test_one_step_agrees(name: str, body: str) -> None:
                 assert agreement.disagreement(backend) is None
 
 
-@pytest.mark.parametrize("name", list(ENGINES))
+@pytest.mark.parametrize("name", NAMES)
 def test_some_members_go_on(name: str) -> None:
     """A run that keeps some of its members trains these as if the others had never been there."""
     task, recipe, engine = task_of("perceptron"), Recipe(batch_size=12, weight_decay=0.01), ENGINES[name]

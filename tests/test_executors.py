@@ -9,13 +9,13 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from operator import attrgetter
+from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Self
 
 import pytest
 import torch
@@ -33,6 +33,8 @@ from lossmith.training import (
     Outcome,
     Recipe,
     Task,
+    Trained,
+    Trainer,
     choose_backend,
     executor,
     run_job,
@@ -43,7 +45,6 @@ from lossmith.training.executors.handover import LARGE, Found, Handover
 from lossmith.training.executors.processes import Processes
 
 CLASSES, SIDE, SAMPLES = 3, 8, 80
-STATE = attrgetter("networks.parameters", "networks.buffers", "curve", "diverged", "pruned")
 OWN = """
 import os
 import signal
@@ -62,25 +63,31 @@ class Strange(Exception):
     def __init__(self, number, text):
         super().__init__(text)
 
-def strange(trained):
+def strange(trained, progress):
     raise Strange(1, "not to be pickled")
 
-def die(trained):
+def die(trained, progress):
     os.kill(os.getpid(), signal.SIGKILL)
 
-def process(trained):
+def process(trained, progress):
     return os.getpid(), torch.get_num_threads()
 
-def unpicklable(trained):
+def unpicklable(trained, progress):
     return lambda: None
 
-def refuse(trained):
+def refuse(trained, progress):
     from lossmith import InputError
     raise InputError("the objective does not like it; take another")
 
 def network(input_shape, classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(64, classes))
 """
+
+
+def state(trained: Trained, progress: Callable[[float], None]) -> Any:
+    networks = trained.networks
+    progress(1.0)
+    return networks.parameters, networks.buffers, trained.curve, trained.diverged, trained.pruned
 
 
 def images(purpose: str) -> Tensor:
@@ -101,7 +108,7 @@ def job_of(task: Task, losses: Sequence[Loss] = (cross_entropy(), mse()), seed: 
     population = Loss.stack(losses)
     recipe = Recipe(epochs=2, batch_size=20)
     job = Job(
-        task, population, (seed,) * len(population), recipe, Backend("population"), STATE, (images("m"), labels())
+        task, population, (seed,) * len(population), recipe, Backend("population"), state, (images("m"), labels())
     )
     return replace(job, **changes)
 
@@ -150,10 +157,42 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
     sys.path.remove(str(folder))
 
 
+class Example:
+    """A whole executor: the proof that a new one is a class and a name."""
+
+    workers = 1
+
+    def run(self, jobs: Sequence[Job], progress: Callable[[int, float], None] | None = None) -> Iterator[Outcome]:
+        for number, job in enumerate(jobs):
+            copied = pickle.loads(pickle.dumps(job))  # noqa: S301 (made here)
+            yield run_job(copied, None, None if progress is None else partial(progress, number))
+
+    def trainer(self, task: Task) -> Trainer:
+        return Trainer(task)
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+NAMES = [*EXECUTORS, "example"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def registered() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as context:
+        context.setattr(EXECUTORS, "_entries", dict(EXECUTORS.items()))
+        EXECUTORS.register("example", lambda workers: Example())
+        yield
+
+
 @pytest.fixture(scope="module")
 def running(own: ModuleType) -> Iterator[dict[str, Executor]]:
     """Every registered executor, begun once for all tests that leave it whole."""
-    started: dict[str, Executor] = {name: EXECUTORS[name](1 if name == "local" else 2) for name in EXECUTORS}
+    started: dict[str, Executor] = {name: EXECUTORS[name](1 if name == "local" else 2) for name in NAMES}
     yield started
     for one in started.values():
         one.close()
@@ -162,7 +201,7 @@ def running(own: ModuleType) -> Iterator[dict[str, Executor]]:
 class TestConformance:
     """What every registered executor must do."""
 
-    pytestmark = pytest.mark.parametrize("name", list(EXECUTORS))
+    pytestmark = pytest.mark.parametrize("name", NAMES)
 
     def test_outcomes_are_those_of_the_jobs_in_their_order(
         self, running: dict[str, Executor], own: ModuleType, name: str
@@ -299,7 +338,7 @@ class TestProcesses:
     def test_what_the_worker_does_not_find(self, running: dict[str, Executor], tmp_path: Path) -> None:
         """A function of a module that only this process knows."""
         path = tmp_path / "known_here_only.py"
-        path.write_text("def measure(trained):\n    return 1")
+        path.write_text("def measure(trained, progress):\n    return 1")
         spec = importlib.util.spec_from_file_location("known_here_only", path)
         assert spec is not None
         assert spec.loader is not None
@@ -315,7 +354,7 @@ class TestProcesses:
     @pytest.mark.parametrize(
         ("changes", "words"),
         [
-            ({"measure": lambda trained: 1}, "the objective cannot be handed to worker processes"),
+            ({"measure": lambda trained, progress: 1}, "the objective cannot be handed to worker processes"),
             ({"task": Task(lambda: nn.Linear(1, 2), torch.zeros(9, 1), torch.arange(9) % 2, 2)}, "the network cannot"),
             ({"watch": lambda: None}, "what watches the training cannot"),
         ],
@@ -394,19 +433,22 @@ class TestProcesses:
 
 DRIVER = """
 import signal
-from operator import attrgetter
+import sys
 import torch
 from lossmith import Loss, mse
 from lossmith.nets import ModelSettings, network_factory
 from lossmith.training import Backend, Job, Recipe, Task
 from lossmith.training.executors.processes import Processes
 
+def diverged(trained, progress):
+    return trained.diverged
+
 if __name__ == "__main__":
     # A shell in the background has it ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     inputs = torch.randn(200, 4)
     task = Task(network_factory(ModelSettings(), inputs, 2), inputs, torch.arange(200) % 2, 2)
-    job = Job(task, Loss.stack([mse()]), (1,), Recipe(epochs=10**6), Backend(), attrgetter("diverged"))
+    job = Job(task, Loss.stack([mse()]), (1,), Recipe(epochs=10**6), Backend(), diverged)
     begun = set()
 
     def told(number, share):

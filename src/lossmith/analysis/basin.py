@@ -15,7 +15,7 @@ from lossmith.analysis.hessian import largest_eigenvalues
 from lossmith.analysis.perturbations import along, batches, filter_noise, scores, sound
 from lossmith.analysis.trained import TrainedLoss
 from lossmith.errors import InputError
-from lossmith.metrics import from_lists, moments, to_lists
+from lossmith.metrics import check_shape, from_lists, moments, to_lists
 from lossmith.seeds import generator
 
 EIGENVALUE = "largest eigenvalue"
@@ -80,13 +80,17 @@ class Basin:
 
     @staticmethod
     def from_json(document: dict[str, Any]) -> Basin:
-        """The basin of :meth:`to_json`."""
+        """The basin of :meth:`to_json`.
+
+        Raises:
+            ValueError: if the document has another shape, or KeyError, or TypeError.
+        """
         diverged = np.array(document["diverged"], dtype=bool)
         accuracy, cross_entropy = (from_lists(document[name]["values"]) for name in ("accuracy", "cross_entropy"))
         # A network that was measured has no NaN, so that null stands for infinity there.
         cross_entropy[np.isnan(cross_entropy) & ~diverged[:, None, None]] = np.inf
         eigenvalue = document[EIGENVALUE]
-        return Basin(
+        found = Basin(
             np.array(document["t"], dtype=float),
             accuracy,
             cross_entropy,
@@ -94,6 +98,9 @@ class Basin:
             np.array(eigenvalue["converged"], dtype=bool),
             diverged,
         )
+        check_shape((len(diverged), accuracy.shape[1], len(found.t)), accuracy, cross_entropy)
+        check_shape(diverged.shape, found.eigenvalue, found.converged)
+        return found
 
     def _curve(self, values: NDArray[np.float64]) -> dict[str, Any]:
         """Mean and standard deviation ``[T]`` over the slices of all sound networks, and the values ``[S, D, T]``."""

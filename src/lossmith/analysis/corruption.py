@@ -23,7 +23,7 @@ from lossmith.analysis.perturbations import (
 from lossmith.analysis.silencing import SILENCED, hidden_layers, silence
 from lossmith.analysis.trained import TrainedLoss
 from lossmith.errors import InputError
-from lossmith.metrics import from_lists, moments, to_lists
+from lossmith.metrics import check_shape, from_lists, moments, to_lists
 from lossmith.seeds import generator
 from lossmith.training import Networks
 
@@ -90,12 +90,16 @@ def corruption_document(corruptions: Sequence[Corruption]) -> dict[str, Any]:
 
 
 def corruptions_of(document: dict[str, Any]) -> list[Corruption]:
-    """The kinds of damage of :func:`corruption_document`; one without any level is not among them."""
+    """The kinds of damage of :func:`corruption_document`; one without any level is not among them.
+
+    Raises:
+        ValueError: if the document has another shape, or KeyError, or TypeError.
+    """
     clean = from_lists(document["test_accuracy"]["values"])
     kinds: dict[str, list[dict[str, Any]]] = {}
     for row in document["damage"]:
         kinds.setdefault(row["kind"], []).append(row)
-    return [
+    found = [
         Corruption(
             kind,
             np.array([row["level"] for row in rows], dtype=float),
@@ -104,6 +108,9 @@ def corruptions_of(document: dict[str, Any]) -> list[Corruption]:
         )
         for kind, rows in kinds.items()
     ]
+    for one in found:
+        check_shape((len(clean), len(one.levels), one.accuracy.shape[-1]), one.accuracy)
+    return found
 
 
 def input_noise(

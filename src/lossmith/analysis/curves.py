@@ -156,7 +156,7 @@ def _height(_: Setting, curve: Curve) -> float:
     return max(curve)
 
 
-def _mean_curves(count: int, trained: Trained) -> list[Curve]:
+def _mean_curves(count: int, trained: Trained, _: Callable[[float], None]) -> list[Curve]:
     """The mean curve of each of ``count`` losses over its networks."""
     assert trained.curve is not None
     means = trained.curve.reshape(count, -1, trained.curve.shape[-1]).mean(1)

@@ -8,7 +8,7 @@ from typing import Any
 
 from lossmith.analysis.records import Chunks
 from lossmith.losses import Loss
-from lossmith.training import Backend, Executor, Job, Recipe, Samples, Task, repeated
+from lossmith.training import Backend, Executor, Job, Measure, Recipe, Samples, Task, repeated
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def each_loss(
     seeds: Sequence[int],
     recipe: Recipe,
     backend: Backend,
-    measure: Callable[..., Any],
+    measure: Measure,
     monitor: Samples | None = None,
     stop: int | None = None,
     measuring: float = 0.0,

@@ -73,7 +73,9 @@ def concluded(rows: list[Row]) -> Comparison:
     return Comparison(ordered, pairs, best.name)
 
 
-def _judged(validation: Samples, test: Samples, seeds: list[int], trained: Trained) -> list[Runs]:
+def _judged(
+    validation: Samples, test: Samples, seeds: list[int], trained: Trained, _: Callable[[float], None]
+) -> list[Runs]:
     """Figures of the networks of each loss, one for each seed."""
     networks = trained.networks
     on_validation, on_test = networks.logits(validation[0]), networks.logits(test[0])

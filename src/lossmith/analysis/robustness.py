@@ -17,7 +17,7 @@ from lossmith.analysis.plans import OWN_ATTACKS, AttackPlan
 from lossmith.analysis.trained import TrainedLoss
 from lossmith.attacks import GRADIENTS, check_attack, floating, library_attack
 from lossmith.attacks import LIBRARY_ATTACKS as LIBRARY
-from lossmith.metrics import Contrast, contrasts_with_first, correct, from_lists, moments
+from lossmith.metrics import Contrast, check_shape, contrasts_with_first, correct, from_lists, moments
 from lossmith.seeds import derive, generator
 
 Array = NDArray[np.float64]
@@ -74,10 +74,14 @@ class Robustness:
 
     @staticmethod
     def from_json(document: dict[str, Any]) -> Robustness:
-        """The figures of :meth:`to_json`."""
+        """The figures of :meth:`to_json`.
+
+        Raises:
+            ValueError: if the document has another shape, or KeyError, or TypeError.
+        """
         rows = list(document["accuracy"].values())
         library = document[LIBRARY_IMAGES]
-        return Robustness(
+        found = Robustness(
             document["name"],
             tuple(document["epsilons"]),
             from_lists(document["clean_accuracy"]["values"]),
@@ -87,6 +91,10 @@ class Robustness:
             [Masking.from_json(masking) for masking in document["masking"].values()],
             np.array(document["diverged"], dtype=bool),
         )
+        check_shape((len(found.masking),), np.array(found.epsilons))
+        check_shape(found.diverged.shape, found.clean)
+        check_shape((len(found.epsilons), *found.clean.shape), *found.accuracy.values())
+        return found
 
 
 def attack_document(results: Sequence[Robustness], plan: AttackPlan) -> dict[str, Any]:

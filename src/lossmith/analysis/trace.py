@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lossmith.errors import InputError
 from lossmith.losses import Loss
-from lossmith.metrics import accuracy, finite, from_lists, to_lists
+from lossmith.metrics import accuracy, check_shape, finite, from_lists, to_lists
 from lossmith.seeds import generator
 from lossmith.theory import attraction, output_change
 from lossmith.training import Backend, Executor, Job, Local, Networks, Recipe, Task, Trained
@@ -87,9 +87,16 @@ class Trace:
 
     @staticmethod
     def from_json(document: dict[str, Any]) -> Trace:
-        """The trace of :meth:`to_json`."""
+        """The trace of :meth:`to_json`.
+
+        Raises:
+            ValueError: if the document has another shape, or KeyError, or TypeError.
+        """
         kinds = {"samples": np.int64, "accuracy": np.float64}
-        return Trace(**{name: from_lists(values, kinds.get(name, np.float32)) for name, values in document.items()})
+        found = Trace(**{name: from_lists(values, kinds.get(name, np.float32)) for name, values in document.items()})
+        check_shape((len(found.output), *found.samples.shape), found.output, *map(found.strength, FORMS))
+        check_shape(found.output.shape[:2], found.accuracy)
+        return found
 
 
 def trace(
@@ -134,7 +141,7 @@ def trace(
     return found
 
 
-def _nothing(_: Trained) -> None:
+def _nothing(_: Trained, __: Callable[[float], None]) -> None:
     """A trace measures nothing of the networks that a training ends with."""
 
 

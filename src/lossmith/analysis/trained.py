@@ -70,5 +70,5 @@ def train_loss(
     return found
 
 
-def _trained_loss(name: str, loss: Loss, trained: Trained) -> TrainedLoss:
+def _trained_loss(name: str, loss: Loss, trained: Trained, _: Callable[[float], None]) -> TrainedLoss:
     return TrainedLoss(name, loss, trained.networks, trained.diverged)

@@ -25,13 +25,15 @@ class Machine:
     """Worker processes; without it, one for each processor where the executor is processes."""
 
     def prepare(self) -> None:
-        """Let PyTorch use so many threads.
+        """Let PyTorch use so many threads, and see that there is such an executor.
 
         Raises:
-            InputError: if the number is below 1.
+            InputError: if the number is below 1, there is no executor of that name, or it cannot have so many workers.
         """
         if self.executor != "auto" and self.executor not in EXECUTORS:
             raise InputError(unknown(self.executor, "executor", ["auto", *EXECUTORS]))
+        # Nothing runs in it before it is given a job.
+        self.open().close()
         if self.threads is not None:
             if self.threads < 1:
                 raise InputError(f"--threads is {self.threads}; it must be at least 1")

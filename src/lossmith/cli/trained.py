@@ -113,7 +113,7 @@ def looked_at(found: Analysis, given: Looking, kind: str, look: Look, line: str)
             report = quarters(shown, kind, line)
             return found.look(kind, look, given.seeds, given.seed, executor, partial(measuring, shown), report)
     except KeyboardInterrupt:
-        kept = "" if found.store is None else ", but what is kept of it in the study"
+        kept = "" if found.shelf.path is None else ", but what is kept of it in the study"
         raise KeyboardInterrupt(f"The figures are printed at the end, so nothing was written{kept}.") from None
 
 

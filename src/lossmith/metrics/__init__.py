@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from lossmith.lazy import lazily
 from lossmith.metrics.classification import accuracy, balanced_accuracy, cross_entropies, mean_cross_entropy
-from lossmith.metrics.finite import correct, finite, from_lists, known, or_worst, recorded, to_lists
+from lossmith.metrics.finite import check_shape, correct, finite, from_lists, known, or_worst, recorded, to_lists
 from lossmith.metrics.registered import METRICS, Metric
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ __all__ = [
     "accuracy",
     "balanced_accuracy",
     "calibration_error",
+    "check_shape",
     "contrasts_with_first",
     "correct",
     "cross_entropies",

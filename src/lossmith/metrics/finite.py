@@ -57,3 +57,14 @@ def to_lists(values: NDArray[Any]) -> Any:
 def from_lists(lists: Any, dtype: Any = np.float64) -> NDArray[Any]:
     """The array of nested lists, with NaN for null."""
     return np.array(lists, dtype=dtype)
+
+
+def check_shape(shape: tuple[int, ...], *arrays: NDArray[Any]) -> None:
+    """See that arrays of a document have the shape that the rest of it says.
+
+    Raises:
+        ValueError: if one has not.
+    """
+    for one in arrays:
+        if one.shape != shape:
+            raise ValueError(f"a shape is {one.shape}, not {shape}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -20,13 +20,12 @@ from typing import Any
 import torch
 
 from lossmith.analysis import Chunks, Look, Part, Trace, TrainedLoss, each_loss, results_of, trace
-from lossmith.errors import InputError
 from lossmith.losses import Loss, cross_entropy, find_all, loss_file
 from lossmith.seeds import derive
 from lossmith.study.comparison import settings_of
 from lossmith.study.config import EvolveSettings
+from lossmith.study.kept import Remembered, Shelf, read_record
 from lossmith.study.problem import Problem
-from lossmith.study.store import Store
 from lossmith.training import Backend, Executor, Trained, choose_backend, repeated
 
 LOG = logging.getLogger("lossmith")
@@ -42,13 +41,13 @@ class Analysis:
         problem: What is trained on.
         losses: What it is trained with.
         settings: Of the study, or of flags.
-        store: Where records are kept, if there is a study.
+        shelf: Where records are kept.
     """
 
     problem: Problem
     losses: list[Loss]
     settings: EvolveSettings
-    store: Store | None = None
+    shelf: Shelf
 
     @staticmethod
     @contextmanager
@@ -60,12 +59,11 @@ class Analysis:
         """
         problem = Problem.open(settings)
         losses = find_all(texts, problem.classes)
-        store = _store(texts)
+        shelf = Shelf(_study_of(texts))
         try:
-            yield Analysis(problem, losses, settings, store)
+            yield Analysis(problem, losses, settings, shelf)
         finally:
-            if store is not None:
-                store.close()
+            shelf.close()
 
     def look(
         self, kind: str, look: Look, count: int, seed: int, executor: Executor, measuring: Report, report: Report
@@ -93,14 +91,24 @@ class Analysis:
         key = self._key(kind, look.plan(), backend, seed, count)
         parts = [
             Part(
-                json.dumps(loss.to_json()),
+                _nameless([loss]),
                 each_loss(task, [loss], seeds, recipe, backend, partial(_seen, loss, look), measuring=0.5),
                 1.0,
             )
             for loss in self.losses
         ]
-        documents = results_of(parts, executor, self._chunks(kind, key), report)
-        return [look.read(document) for document in documents], backend
+        known = self._recalled(kind, key, {part.key: loss.name for part, loss in zip(parts, self.losses, strict=True)})
+        path = self.shelf.path
+        records = {
+            loss.name: read_record(partial(_named, look, loss), known[part.key], count, f"{kind} of {loss.name}", path)
+            for part, loss in zip(parts, self.losses, strict=True)
+            if part.key in known
+        }
+        found = results_of(parts, executor, Chunks(known.get, partial(self.shelf.keep, key)), report)
+        return [
+            records[loss.name] if loss.name in records else _named(look, loss, document)
+            for loss, document in zip(self.losses, found, strict=True)
+        ], backend
 
     def trace(
         self, seed: int, samples: int | None, executor: Executor, measuring: Report, report: Report
@@ -118,17 +126,18 @@ class Analysis:
         population, seeds = Loss.stack(self.losses), [seed] * len(self.losses)
         backend = self._backend(executor, population, seeds, recipe.total_steps(len(task.inputs)), measuring)
         key = self._key("trace", {"samples": samples}, backend, seed, 1)
-        chunks, part = self._chunks("trace", key), json.dumps([loss.to_json() for loss in self.losses])
-        known = chunks.recall(part)
-        if known is not None:
-            return Trace.from_json(known), backend
+        part, names = _nameless(self.losses), ", ".join(loss.name for loss in self.losses)
+        known = self._recalled("trace", key, {part: names})
+        if known:
+            what = f"the trace of {names}"
+            return read_record(Trace.from_json, known[part], 1, what, self.shelf.path), backend
         found = trace(task, population, seed, recipe, backend, samples, report, executor)
-        if self.store is not None:
-            if found.size > LARGEST_TRACE:
-                place = self.store.path
-                LOG.warning("a trace of %d numbers is not kept in %s, which is for smaller ones", found.size, place)
-            else:
-                chunks.keep(part, found.to_json(), 0.0)
+        if self.shelf.path is not None and found.size > LARGEST_TRACE:
+            LOG.warning(
+                "a trace of %d numbers is not kept in %s, which is for smaller ones", found.size, self.shelf.path
+            )
+        elif self.shelf.path is not None:
+            self.shelf.keep(key, part, found.to_json(), 0.0)
         return found, backend
 
     def described(self, count: int, seed: int, backend: Backend) -> dict[str, Any]:
@@ -148,49 +157,51 @@ class Analysis:
     def _backend(
         self, executor: Executor, losses: Loss, seeds: Sequence[int], batches: int, measuring: Report
     ) -> Backend:
-        if self.settings.run.training == "auto":
+        # Without a memory the next measurement could end otherwise, and what is kept would not be found again.
+        run = {"device": self.settings.run.device, "networks": len(seeds)}
+        memory = Remembered(self.shelf, self._digest({"run": run}))
+        if self.settings.run.training == "auto" and memory.setting("backend") is None:
             measuring(0.0)
         trainer = executor.trainer(self.problem.task)
-        return choose_backend(self.settings.run.training, trainer, losses, seeds, self.settings.recipe, batches)
+        return choose_backend(self.settings.run.training, trainer, losses, seeds, self.settings.recipe, batches, memory)
 
     def _key(self, kind: str, plan: dict[str, Any], backend: Backend, seed: int, count: int) -> str:
-        """What identifies the look, wherever its data lies."""
+        run = {"training": str(backend), "device": self.settings.run.device, "seed": seed, "networks": count}
+        return f"{kind} {self._digest({'run': run, 'plan': plan})}"
+
+    def _digest(self, document: dict[str, Any]) -> str:
+        """What identifies something that is done with the data and settings, wherever the data lies."""
         settings = self.settings.model_dump(mode="json", include={"data": True, "model": True, "recipe": True})
         settings["data"].pop("source")
-        run = {"training": str(backend), "device": self.settings.run.device, "seed": seed, "networks": count}
-        document = {"data": self.problem.digest, "settings": settings, "run": run, "plan": plan}
-        return f"{kind} {hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]}"
+        whole = {"data": self.problem.digest, "settings": settings, **document}
+        return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:16]
 
-    def _chunks(self, kind: str, key: str) -> Chunks:
-        store = self.store
-        if store is None:
-            return Chunks()
-
-        def recall(part: str) -> Any:
-            known = store.record(key, part)
-            if known is not None:
-                name = json.loads(part)
-                name = ", ".join(one["name"] for one in (name if isinstance(name, list) else [name]))
-                LOG.info("%s of %s: as kept in %s", kind, name, store.path)
-            return known
-
-        return Chunks(recall, partial(store.add_record, key))
+    def _recalled(self, kind: str, key: str, names: Mapping[str, str]) -> dict[str, Any]:
+        """What is kept of some parts, which is told."""
+        known = self.shelf.recalled(key, list(names))
+        if known:
+            LOG.info("%s of %s: as kept in %s", kind, ", ".join(names[part] for part in known), self.shelf.path)
+        return known
 
 
 def _seen(loss: Loss, look: Look, trained: Trained, progress: Report) -> dict[str, Any]:
     return look(TrainedLoss(loss.name, loss, trained.networks, trained.diverged), progress)
 
 
-def _store(texts: Sequence[str]) -> Store | None:
-    """The database of the study that the first loss file lies in, if it does and can be written to."""
+def _nameless(losses: Sequence[Loss]) -> str:
+    """Losses as JSON without their names, which depend on where a file is looked at from."""
+    return json.dumps([{key: value for key, value in loss.to_json().items() if key != "name"} for loss in losses])
+
+
+def _named(look: Look, loss: Loss, document: dict[str, Any]) -> Any:
+    """The record of a document, under the name that the loss has now."""
+    return look.read({**document, "name": loss.name})
+
+
+def _study_of(texts: Sequence[str]) -> Path | None:
+    """The directory of the study that the first loss file lies in, if it does."""
     file = next((file for file in map(loss_file, texts) if file is not None), None)
-    if file is None or not (file.parent / "study.db").exists():
-        return None
-    try:
-        return Store(file.parent)
-    except InputError as error:
-        LOG.warning("what is found is not kept, since %s", error)
-        return None
+    return None if file is None or not (file.parent / "study.db").exists() else file.parent
 
 
 def settings_for(texts: Sequence[str]) -> EvolveSettings:

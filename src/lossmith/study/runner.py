@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from lossmith.study.study import Study
 from lossmith.training import Backend, Executor, Job, Trained, choose_backend, repeated
 
 TELL_SECONDS = 0.3
+LOG = logging.getLogger("lossmith")
 Item = TypeVar("Item")
 
 
@@ -102,6 +104,8 @@ class Runner:
     def search(self) -> None:
         """Train and record what is missing of the search, generation by generation."""
         study, replicates = self.study, self.settings.run.replicates
+        if not study.finished:
+            self._tell_idle()
         while not study.finished:
             generation = study.generation
             waiting = {candidate.member for candidate in study.pending()}
@@ -219,14 +223,47 @@ class Runner:
             prune_at=prune_at,
         )
 
-    def _parts(self, items: list[Item], replicates: int) -> list[list[Item]]:
+    def _tell_idle(self) -> None:
+        """Say, once a run, that a generation has fewer chunks than there are workers."""
+        population, workers, replicates = (
+            self.study.search.population,
+            self.executor.workers,
+            self.settings.run.replicates,
+        )
+        chunks = -(-population // self._size(replicates))
+        if chunks >= workers:
+            return
+        remedy = "give fewer workers"
+        if population >= workers:
+            # Equal shares, if these are as many as the workers.
+            size = -(-population // workers)
+            size = size if -(-population // size) == workers else population // workers
+            remedy += f", or begin another study with --chunk {size * replicates}, whose results differ by rounding"
+        LOG.warning(
+            "%d of %d workers will be idle, since a generation is trained in %d chunk%s: %s",
+            workers - chunks,
+            workers,
+            chunks,
+            "" if chunks == 1 else "s",
+            remedy,
+        )
+
+    def _size(self, replicates: int) -> int:
+        """The most losses of a chunk."""
         # Of the settings and the network alone, never of the executor: so every executor stores the same.
-        size = max(1, self.settings.run.chunk // replicates) if self.backend.population else 1
+        return max(1, self.settings.run.chunk // replicates) if self.backend.population else 1
+
+    def _parts(self, items: list[Item], replicates: int) -> list[list[Item]]:
+        size = self._size(replicates)
         return [items[start : start + size] for start in range(0, len(items), size)]
 
 
 def measured(
-    objective: Objective, validation: tuple[Tensor, Tensor], pruning: bool, trained: Trained
+    objective: Objective,
+    validation: tuple[Tensor, Tensor],
+    pruning: bool,
+    trained: Trained,
+    _: Callable[[float], None],
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Figures ``[P]`` of trained networks by name, ``"fitness"`` among them, and which networks diverged, ``[P]``.
 

@@ -3,7 +3,18 @@
 from lossmith.metrics import accuracy
 from lossmith.training.backend import OLD_NAMES, Backend, available, has_compiler
 from lossmith.training.device import checked_device
-from lossmith.training.executors import EXECUTORS, Executor, Job, Local, Outcome, Processes, Watch, executor, run_job
+from lossmith.training.executors import (
+    EXECUTORS,
+    Executor,
+    Job,
+    Local,
+    Measure,
+    Outcome,
+    Processes,
+    Watch,
+    executor,
+    run_job,
+)
 from lossmith.training.loop import Samples
 from lossmith.training.networks import Networks, Task
 from lossmith.training.recipe import Recipe
@@ -18,6 +29,7 @@ __all__ = [
     "Executor",
     "Job",
     "Local",
+    "Measure",
     "Memory",
     "Networks",
     "Outcome",

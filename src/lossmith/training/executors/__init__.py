@@ -1,11 +1,11 @@
 """Where jobs run: in this process, or in others; the outcomes are the same."""
 
 from lossmith.errors import InputError
-from lossmith.training.executors.base import EXECUTORS, Executor, Job, Outcome, Watch, run_job
+from lossmith.training.executors.base import EXECUTORS, Executor, Job, Measure, Outcome, Watch, run_job
 from lossmith.training.executors.local import Local, local
 from lossmith.training.executors.processes import Processes, processes
 
-__all__ = ["EXECUTORS", "Executor", "Job", "Local", "Outcome", "Processes", "Watch", "executor", "run_job"]
+__all__ = ["EXECUTORS", "Executor", "Job", "Local", "Measure", "Outcome", "Processes", "Watch", "executor", "run_job"]
 
 EXECUTORS.register("local", local)
 EXECUTORS.register("processes", processes)

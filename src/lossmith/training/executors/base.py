@@ -14,9 +14,10 @@ from lossmith.training.backend import Backend
 from lossmith.training.loop import Samples
 from lossmith.training.networks import Networks, Task
 from lossmith.training.recipe import Recipe
-from lossmith.training.trainer import Trainer
+from lossmith.training.trainer import Trained, Trainer
 
 Progress = Callable[[int, float], None]
+Measure = Callable[[Trained, Callable[[float], None]], Any]
 
 
 class Watch(Protocol):
@@ -39,13 +40,14 @@ class Job:
         seeds: One seed a member.
         recipe: The recipe.
         backend: How they are run.
-        measure: Gives what is wanted of the trained networks; it and its result can be pickled.
+        measure: Gives what is wanted of the trained networks, and is given what reports the share of it that is done;
+            it and its result can be pickled.
         monitor: Inputs and class indices on which accuracy is measured after each epoch.
         stop: End after this many epochs.
         share: End after this share of the batches.
         prune_at: Share of the batches after which hopeless networks are given up.
         watch: Makes what looks at the networks during the training.
-        measuring: Share of the job that measuring takes; above 0, ``measure`` is also given what reports its progress.
+        measuring: Share of the job that measuring takes, for the progress.
     """
 
     task: Task
@@ -53,7 +55,7 @@ class Job:
     seeds: tuple[int, ...]
     recipe: Recipe
     backend: Backend
-    measure: Callable[..., Any]
+    measure: Measure
     monitor: Samples | None = None
     stop: int | None = None
     share: float = 1.0
@@ -134,8 +136,8 @@ def run_job(job: Job, trainer: Trainer | None = None, progress: Callable[[float]
         trainer: That of its task, if there is one.
         progress: Called with the share that is done.
     """
-    started = time.perf_counter()
-    watch = None if job.watch is None else job.watch()
+    started, tell = time.perf_counter(), progress or (lambda _: None)
+    training, watch = 1 - job.measuring, None if job.watch is None else job.watch()
     trained = (trainer or Trainer(job.task)).train(
         job.losses,
         job.seeds,
@@ -145,19 +147,11 @@ def run_job(job: Job, trainer: Trainer | None = None, progress: Callable[[float]
         stop=job.stop,
         share=job.share,
         prune_at=job.prune_at,
-        progress=None if progress is None else lambda share: progress((1 - job.measuring) * share),
+        progress=lambda share: tell(training * share),
         observe=None if watch is None else watch.observe,
     )
-    if job.measuring:
-        result = job.measure(trained, lambda share: _within(progress, 1 - job.measuring + job.measuring * share))
-    else:
-        result = job.measure(trained)
+    result = job.measure(trained, lambda share: tell(training + job.measuring * share))
     return Outcome(result, None if watch is None else watch.result(), time.perf_counter() - started)
-
-
-def _within(progress: Callable[[float], None] | None, share: float) -> None:
-    if progress is not None:
-        progress(share)
 
 
 EXECUTORS = Registry[Callable[[int | None], Executor]]("executor")

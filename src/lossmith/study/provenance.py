@@ -22,7 +22,7 @@ def provenance_document(
     store: Store,
     problem: Problem,
     settings: EvolveSettings,
-    way: str,
+    backend: str,
     winner: Mapping[str, Any],
     finalists: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def provenance_document(
         "data": data_of(store, problem),
         "digest": problem.digest,
         "settings": written,
-        "training": way,
+        "training": backend,
         "versions": versions_of(store),
     }
 

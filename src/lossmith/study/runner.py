@@ -26,7 +26,7 @@ from lossmith.study.records import Candidate, Result
 from lossmith.study.study import Study
 from lossmith.training import Backend, Executor, Job, Trained, choose_backend, repeated
 
-TELL_SECONDS = 0.3
+REPORT_SECONDS = 0.3
 Item = TypeVar("Item")
 
 
@@ -96,7 +96,7 @@ class Runner:
     ) -> None:
         self.study, self.problem, self.settings, self.executor = study, problem, settings, executor
         self.seconds = {"measuring": 0.0, "training": 0.0}
-        self._report, self._told = report, 0.0
+        self._report, self._reported = report, 0.0
         self._log = TrainingLog(study.directory / "training.log")
 
     def search(self) -> None:
@@ -139,7 +139,7 @@ class Runner:
 
     def tell(self, phase: str, done: float) -> None:
         """Report the progress."""
-        self._told = time.perf_counter()
+        self._reported = time.perf_counter()
         self._report(phase, done)
 
     def _tried(self, stage: str, entries: Sequence[Entry], count: int) -> list[dict[str, Any]]:
@@ -179,7 +179,7 @@ class Runner:
 
         def progress(number: int, done: float) -> None:
             shares[number] = done
-            if time.perf_counter() - self._told > TELL_SECONDS:
+            if time.perf_counter() - self._reported > REPORT_SECONDS:
                 self.tell(phase, share())
 
         begun = 0

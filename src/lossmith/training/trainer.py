@@ -124,13 +124,13 @@ class Trainer:
             members = groups.pop(0)
             before = sum(len(part.members) for part in done) / len(seeds)
 
-            def told(part: float, before: float = before, size: float = len(members) / len(seeds)) -> None:
+            def report(part: float, before: float = before, size: float = len(members) / len(seeds)) -> None:
                 if progress is not None:
                     progress(before + size * part)
 
             try:
                 with seeded(task.device, seeds[members[0]], "dropout"), vectorizable(recipe):
-                    part = loop.run(members, self.start(losses, seeds, recipe, backend, members), told)
+                    part = loop.run(members, self.start(losses, seeds, recipe, backend, members), report)
                 done.append(replace(part, networks=part.networks.on(done[0].networks.base)) if done else part)
                 continue
             except RuntimeError as error:

@@ -23,7 +23,7 @@ from lossmith.training.trainer import Trainer, let_go
 
 AUTO = "auto"
 COMPILE_WORTH = 300.0
-HOPELESS = 4.0
+TOO_SLOW = 4.0
 LOGGER = logging.getLogger("lossmith")
 
 
@@ -157,7 +157,7 @@ def measured_choice(trainer: Trainer, losses: Loss, seeds: Sequence[int], recipe
         singles = [backend for backend in seconds if not backend.population and ENGINES[backend.engine].compiles]
         population = next((backend for backend in seconds if backend.population), None)
         for backend in (min(singles, key=seconds.__getitem__), population):
-            if backend is not None and seconds.get(backend, math.inf) < HOPELESS * best:
+            if backend is not None and seconds.get(backend, math.inf) < TOO_SLOW * best:
                 tried(_compiled(backend), Exception)
     fastest = min(seconds, key=seconds.__getitem__)
     return Choice(fastest, {str(backend): taken for backend, taken in seconds.items()}, failed)

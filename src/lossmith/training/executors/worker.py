@@ -20,7 +20,7 @@ from lossmith.errors import InputError
 from lossmith.training.executors.base import Outcome, Trainers, run_job
 from lossmith.training.executors.handover import Found
 
-TELL_SECONDS = 0.1
+REPORT_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Ready:
 
 
 @dataclass(frozen=True)
-class Told:
+class Reported:
     """The share of a job that is done."""
 
     share: float
@@ -66,13 +66,13 @@ def serve(connection: Connection, folder: str) -> None:
 
 def _answer(connection: Connection, content: bytes, found: Found, trainers: Trainers) -> bytes:
     """The outcome of a job, or its error, as bytes."""
-    told = 0.0
+    reported = 0.0
 
     def progress(share: float) -> None:
-        nonlocal told
-        if time.monotonic() - told > TELL_SECONDS or share == 1.0:
-            told = time.monotonic()
-            connection.send_bytes(pickle.dumps(Told(share)))
+        nonlocal reported
+        if time.monotonic() - reported > REPORT_SECONDS or share == 1.0:
+            reported = time.monotonic()
+            connection.send_bytes(pickle.dumps(Reported(share)))
 
     try:
         try:

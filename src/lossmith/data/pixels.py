@@ -12,7 +12,7 @@ DARK = 0.25
 def find_max_pixel(source: Source, settings: DataSettings) -> float:
     """The value w of a white pixel: pixels lie in [0, w], and a strength ε of an attack means ε · w.
 
-    ``settings.white``, or else 16 for digits, 255 for other uint8 images, and 1 for floating images.
+    ``settings.max_pixel``, or else 16 for digits, 255 for other uint8 images, and 1 for floating images.
 
     Raises:
         InputError: if the data is no images, a pixel lies outside [0, w], or all pixels are so dark that w was hardly

@@ -32,7 +32,7 @@ def provenance_document(
         store: The study's.
         problem: What was searched for.
         settings: As the study went on with.
-        way: How networks were trained.
+        backend: How networks were trained.
         winner: Its stored result.
         finalists: All stored results, its own among them.
     """

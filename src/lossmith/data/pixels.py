@@ -23,6 +23,7 @@ def find_max_pixel(source: Source, settings: DataSettings) -> float:
             f"{source.name} has flat features, but an attack needs images [N, channels, height, width] with pixels in "
             "[0, 1]; give such data"
         )
+    # What the user says comes first, then what the reader knows, then what the type suggests.
     usual = 255.0 if source.inputs.dtype == torch.uint8 else 1.0
     max_pixel = settings.max_pixel or source.max_pixel or usual
     for inputs in (source.inputs, source.test_inputs):

@@ -22,6 +22,7 @@ from lossmith.training.recipe import Recipe
 from lossmith.training.trainer import Trainer, let_go
 
 AUTO = "auto"
+# Seconds of the whole work; compiling takes about a fifth of that.
 COMPILE_WORTH = 300.0
 TOO_SLOW = 4.0
 LOGGER = logging.getLogger("lossmith")
@@ -197,12 +198,14 @@ def _timed(
     budget: float,
 ) -> float:
     device = trainer.task.device
+    # One after another, each member takes as long as the first.
     chosen = groups if backend.population else groups[:1]
     block = 10 if device.type == "cuda" else 1
     total = 0.0
     for members in chosen:
         with seeded(device, seeds[members[0]], "dropout"):
             run = trainer.start(losses, seeds, recipe, backend, members)
+            # The first batches also allocate and, on a GPU, choose kernels.
             for _ in range(3):
                 run.step()
             times: list[float] = []

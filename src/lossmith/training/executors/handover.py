@@ -54,12 +54,14 @@ class Handover:
 
     def token(self, value: Tensor | Task) -> str:
         """The name of the file that holds a value, written when it is first asked for."""
+        # A tensor that was changed in place must be written again.
         version = value._version if isinstance(value, Tensor) else 0
         key = (id(value), version)
         if key not in self._known:
             kind = TENSOR if isinstance(value, Tensor) else VALUE
             path = self.folder / f"{len(self._known)}{kind}"
             if isinstance(value, Tensor):
+                # `torch.save` writes the whole storage, so a view is copied first.
                 whole = value.untyped_storage().nbytes() == value.nbytes
                 torch.save(value.detach() if whole else value.detach().clone(), path)
             else:

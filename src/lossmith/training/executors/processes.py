@@ -96,6 +96,7 @@ class Processes:
                     if (answer := _heard_from(worker)) is None:
                         deaths += 1
                         if number is not None:
+                            # First, since later outcomes wait for it.
                             waiting.appendleft(number)
                         self._bury(worker, deaths)
                     elif isinstance(answer, Reported):

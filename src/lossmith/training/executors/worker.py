@@ -54,6 +54,7 @@ class WorkerTraceback(Exception):
 def serve(connection: Connection, folder: str) -> None:
     """Run jobs until the other end is closed."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    # Rounding depends on the number of threads; and workers would compete for the cores.
     torch.set_num_threads(1)
     found, trainers = Found(Path(folder)), Trainers()
     # The pipe is closed when the driver ends or wants the worker to end.
@@ -84,6 +85,7 @@ def _answer(connection: Connection, content: bytes, found: Found, trainers: Trai
             ) from error
         return _bytes(run_job(job, trainers.of(job.task), progress))
     except (BrokenPipeError, ConnectionResetError):
+        # The driver is gone: this is no error of the job.
         raise
     except BaseException as error:
         return pickle.dumps(_portable(error))

@@ -188,7 +188,7 @@ def measured(task: Task, recipe: Recipe, population: int, threads: list[int], pa
 def report(model: str, device: torch.device, found: dict[str, Any]) -> list[str]:
     """The figures of one network as lines of text."""
     fastest, steps, threads = found["fastest_way"], found["size"]["steps"], found["threads"]
-    lines = [f"{model}, {device}: lossmith's ways against"]
+    lines = [f"{model}, {device}: lossmith's backends against"]
     for name, pairs in found["against"].items():
         cost = found["seconds"][name] / steps * 1e3
         lines.append(f"  {name}, {cost:.2f} ms a batch, {threads[name]} threads")

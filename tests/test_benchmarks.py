@@ -298,8 +298,8 @@ class TestCandidateCost:
             return "\n".join(program.report("allcnn-c", torch.device(device), found))
 
         assert "ordinary, 100.00 ms a batch, 1 threads" in lines(0.25, "cpu")
-        assert "target, 5 × over the ordinary loop: not held (4.00 ×, plain)" in lines(0.25, "cuda")
-        assert "target, 5 × over the ordinary loop: held (8.00 ×, plain)" in lines(0.125, "cuda")
+        assert "target, 5 × over the ordinary loop: not held (4.00 ×, sequential)" in lines(0.25, "cuda")
+        assert "target, 5 × over the ordinary loop: held (8.00 ×, sequential)" in lines(0.125, "cuda")
         assert "target" not in lines(0.125, "cpu")
 
     def test_every_opponent_learns(self, benchmark: Callable[[str], ModuleType]) -> None:

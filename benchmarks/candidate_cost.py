@@ -111,7 +111,7 @@ def task_of(model: str, samples: int, device: torch.device = CPU) -> Task:
 def opponents_of(task: Task) -> dict[str, Opponent]:
     """The ordinary loops that suit a network; the first is the plainest."""
     inputs = task.build(0).get_submodule("0")(task.inputs)
-    by_loader, indexed = (Samples.of(inputs, task.targets, way) for way in (False, True))
+    by_loader, indexed = (Samples.of(inputs, task.targets, by_index) for by_index in (False, True))
     found = {"ordinary": Opponent(task, by_loader), "ordinary, indexed": Opponent(task, indexed)}
     if convolves(task):
         turned = Samples.of(inputs.contiguous(memory_format=torch.channels_last), task.targets, True)
@@ -125,16 +125,20 @@ def convolves(task: Task) -> bool:
     return any(weight.ndim == 4 for weight in task.build(0).parameters())
 
 
-def ways_of(task: Task, compiled: bool) -> list[str]:
+def backends_of(task: Task, compiled: bool) -> list[str]:
     """Lossmith's ways of training that suit a network."""
-    ways = ["sequential", "population", *["sequential-channels-last"] * convolves(task)]
-    compiled_ways = ["sequential-compiled", "vmap-compiled", *["sequential-channels-last-compiled"] * convolves(task)]
-    return ways + compiled_ways * compiled
+    backends = ["sequential", "population", *["sequential-channels-last"] * convolves(task)]
+    compiled_backends = [
+        "sequential-compiled",
+        "vmap-compiled",
+        *["sequential-channels-last-compiled"] * convolves(task),
+    ]
+    return backends + compiled_backends * compiled
 
 
-def lossmith_candidates(trainer: Trainer, recipe: Recipe, points: Tensor, way: str) -> None:
+def lossmith_candidates(trainer: Trainer, recipe: Recipe, points: Tensor, backend: str) -> None:
     """Some candidates in one of lossmith's ways."""
-    trainer.train(residual(points, trainer.task.classes), [0] * len(points), recipe, way)
+    trainer.train(residual(points, trainer.task.classes), [0] * len(points), recipe, backend)
 
 
 def each(work: Callable[[], object], candidates: int, device: torch.device) -> float:
@@ -148,7 +152,7 @@ def warmed(work: Callable[[], float]) -> float:
     return work()
 
 
-def measured(task: Task, recipe: Recipe, population: int, threads: list[int], pairs: int, ways: list[str]) -> Any:
+def measured(task: Task, recipe: Recipe, population: int, threads: list[int], pairs: int, backends: list[str]) -> Any:
     """Seconds a candidate on every side, and each ordinary loop's against each way of lossmith."""
     points = 0.3 * torch.randn(population, 5, generator=generator("points"), dtype=torch.float64)
     first, sides = points[0].tolist(), dict[str, Callable[[], float]]()
@@ -158,10 +162,10 @@ def measured(task: Task, recipe: Recipe, population: int, threads: list[int], pa
             whole = recipe.model_copy(update={"precision": "float32"})
             sides["ordinary, float32"] = partial(each, partial(opponent.candidate, whole, first), 1, task.device)
     opponents, trainer = list(sides), Trainer(task)
-    for way in ways:
-        members = points if Backend.parse(way).population else points[:1]
-        candidates = partial(lossmith_candidates, trainer, recipe, members, way)
-        sides[way] = partial(each, candidates, len(members), task.device)
+    for backend in backends:
+        members = points if Backend.parse(backend).population else points[:1]
+        candidates = partial(lossmith_candidates, trainer, recipe, members, backend)
+        sides[backend] = partial(each, candidates, len(members), task.device)
     by_threads = {name: with_threads(threads, partial(warmed, work)) for name, work in sides.items()}
     best = {name: min(found, key=found.__getitem__) for name, found in by_threads.items()}
     times: dict[str, list[float]] = {name: [] for name in sides}
@@ -174,19 +178,21 @@ def measured(task: Task, recipe: Recipe, population: int, threads: list[int], pa
         "threads": best,
         "seconds_by_threads": by_threads,
         "seconds": middle,
-        "fastest_way": min(ways, key=middle.__getitem__),
-        "against": {name: {way: compared(times[name], times[way]) for way in ways} for name in opponents},
+        "fastest_way": min(backends, key=middle.__getitem__),
+        "against": {
+            name: {backend: compared(times[name], times[backend]) for backend in backends} for name in opponents
+        },
     }
 
 
-def told(model: str, device: torch.device, found: dict[str, Any]) -> list[str]:
+def report(model: str, device: torch.device, found: dict[str, Any]) -> list[str]:
     """The figures of one network as lines of text."""
     fastest, steps, threads = found["fastest_way"], found["size"]["steps"], found["threads"]
-    lines = [f"{model}, {device}: lossmith's ways against"]
+    lines = [f"{model}, {device}: lossmith's backends against"]
     for name, pairs in found["against"].items():
         cost = found["seconds"][name] / steps * 1e3
         lines.append(f"  {name}, {cost:.2f} ms a batch, {threads[name]} threads")
-        lines += [f"    {way:30} {ranged(pair)}, {threads[way]} threads" for way, pair in pairs.items()]
+        lines += [f"    {backend:30} {ranged(pair)}, {threads[backend]} threads" for backend, pair in pairs.items()]
     target = TARGETS.get((model, device.type))
     if target is not None:
         ratio = found["against"]["ordinary"][fastest]["ratio"]
@@ -222,9 +228,9 @@ def main(arguments: list[str] | None = None) -> None:
         recipe = Recipe(batch_size=size.batch, steps=size.steps, lr=0.01, precision=given.precision)
         say(model)
         pairs = 3 if given.quick else given.pairs
-        found = measured(task, recipe, size.population, given.threads, pairs, ways_of(task, given.compiled))
+        found = measured(task, recipe, size.population, given.threads, pairs, backends_of(task, given.compiled))
         document[model] = {"size": vars(size), "precision": given.precision, **found}
-        print("\n".join(told(model, device, document[model])), flush=True)
+        print("\n".join(report(model, device, document[model])), flush=True)
     write("candidate-cost", {"models": document}, given.out, device)
 
 

@@ -30,7 +30,7 @@ from lossmith.training import Backend, Recipe, Task, Trainer
 
 BASE = {"population": 16, "classes": 10, "batch": 50}
 SMALLEST = {"population": 1, "classes": 2, "batch": 2}
-TOLD_BYTES = 2**21
+REPORTED_BYTES = 2**21
 
 
 def peak_bytes(status: Path = Path("/proc/self/status")) -> int:
@@ -89,7 +89,7 @@ def grown(quantity: str, sizes: Sequence[int], least: float, common: dict[str, A
         rows.append({"size": size, "seconds": full["seconds"], "bytes": max(full["peak"] - least, 0.0)})
         say(f"{quantity} {size}: {full['seconds'] * 1e3:.2f} ms, {rows[-1]['bytes'] / 2**20:.1f} MiB")
     times = [row["seconds"] for row in rows]
-    weighty = [row for row in rows if row["bytes"] >= TOLD_BYTES]
+    weighty = [row for row in rows if row["bytes"] >= REPORTED_BYTES]
     places, held = [row["size"] for row in weighty], [row["bytes"] for row in weighty]
     return {
         "points": rows,
@@ -133,8 +133,8 @@ def main(arguments: list[str] | None = None) -> None:
         found = document[quantity] = grown(quantity, sizes, least, common)
         for cost in ("seconds", "bytes"):
             whole, end = found[f"{cost}_exponent"], found[f"{cost}_exponent_at_the_end"]
-            told = "too few points" if whole is None else f"{whole:.2f}, at the end {end:.2f}"
-            print(f"{quantity:10} {sizes}: exponent of {cost}: {told}", flush=True)
+            growth = "too few points" if whole is None else f"{whole:.2f}, at the end {end:.2f}"
+            print(f"{quantity:10} {sizes}: exponent of {cost}: {growth}", flush=True)
     write("growth", document, given.out, given.device)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from candidate_cost import task_of, ways_of
+from candidate_cost import backends_of, task_of
 from machine import add_device, median_seconds, say, write
 
 from lossmith.losses import Loss
@@ -66,28 +66,31 @@ def judging_seconds(task: Task, losses: Loss, recipe: Recipe) -> float:
 
 
 def measured(
-    task: Task, partial: Partial, population: int, candidates: int, ways: list[str], recipe: Recipe
+    task: Task, partial: Partial, population: int, candidates: int, backends: list[str], recipe: Recipe
 ) -> dict[str, Any]:
     """What was measured of one network, and what follows."""
     points = 0.3 * torch.randn(population, 5, generator=generator("points"), dtype=torch.float64)
     losses = residual(points, task.classes)
     trainer = Trainer(task)
-    by_way = {way: measure(trainer, losses, [0] * population, recipe, Backend.parse(way), budget=1.0) for way in ways}
-    fastest = min(by_way, key=by_way.__getitem__)
+    by_backend = {
+        backend: measure(trainer, losses, [0] * population, recipe, Backend.parse(backend), budget=1.0)
+        for backend in backends
+    }
+    fastest = min(by_backend, key=by_backend.__getitem__)
     judging = judging_seconds(task, losses, recipe)
     return {
         "population": population,
         "candidates": candidates,
         "batches": partial.batches,
-        "seconds_of_a_batch_of_a_generation": by_way,
+        "seconds_of_a_batch_of_a_generation": by_backend,
         "seconds_of_judging_a_generation": judging,
         "fastest_way": fastest,
-        "extrapolated_seconds": extrapolated(by_way[fastest], judging, partial.batches, population, candidates),
+        "extrapolated_seconds": extrapolated(by_backend[fastest], judging, partial.batches, population, candidates),
         "recipe": recipe.model_dump(mode="json"),
     }
 
 
-def told(model: str, found: dict[str, Any]) -> str:
+def report(model: str, found: dict[str, Any]) -> str:
     """The figures of one network as a line of text."""
     hours = found["extrapolated_seconds"] / HOUR
     batch = found["seconds_of_a_batch_of_a_generation"][found["fastest_way"]] / found["population"]
@@ -125,10 +128,10 @@ def main(arguments: list[str] | None = None) -> None:
             partial,
             given.population or partial.population,
             given.candidates,
-            ways_of(task, given.compiled),
+            backends_of(task, given.compiled),
             recipe,
         )
-        print(told(model, document[model]), flush=True)
+        print(report(model, document[model]), flush=True)
     write("partial-search", {"models": document}, given.out, given.device)
 
 

@@ -197,8 +197,8 @@ def made(job: str, seeds: range, size: Size, folder: Path, mnist: Path | None, d
                 "machine": machine(device),
             }
             write_json(document, path)
-            told = ", ".join(f"{target} {cost(steps, targets[target]):.0f}" for target in TARGETS)
-            say(f"{job}, seed {seed}, {name}: {document['seconds']:.1f} s; trained until {told}")
+            costs = ", ".join(f"{target} {cost(steps, targets[target]):.0f}" for target in TARGETS)
+            say(f"{job}, seed {seed}, {name}: {document['seconds']:.1f} s; trained until {costs}")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 from machine import ranged
 
+from lossmith.training import Backend
+
 NAMES = {
     "mlp": "MLP 64-128-10, digits",
     "conv": "small convolutional net, digits",
@@ -20,15 +22,16 @@ NAMES = {
 
 
 def candidates(document: dict[str, Any]) -> list[str]:
-    """What a candidate costs: the ordinary loops against lossmith's fastest way."""
+    """What a candidate costs: the ordinary loops against lossmith's fastest backend."""
     lines = [
-        "| network | fastest way | against the ordinary loop with `DataLoader` | against the same loop without |",
+        "| network | fastest backend | against the ordinary loop with `DataLoader` | against the same loop without |",
         "|---|---|---|---|",
     ]
     for model, found in document["models"].items():
-        way = found["fastest_way"]
-        cells = [ranged(found["against"][name][way]).strip() for name in ("ordinary", "ordinary, indexed")]
-        lines.append(f"| {NAMES[model]} | {way} | {' | '.join(cells)} |")
+        backend = found["fastest_way"]
+        cells = [ranged(found["against"][name][backend]).strip() for name in ("ordinary", "ordinary, indexed")]
+        # Figures of version 0.1 have its names of backends.
+        lines.append(f"| {NAMES[model]} | {Backend.parse(backend)} | {' | '.join(cells)} |")
     return lines
 
 

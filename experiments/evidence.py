@@ -117,8 +117,8 @@ class Verdict:
     def to_json(self) -> dict[str, Any]:
         """The verdict as JSON values."""
         values = {name: getattr(self, name) for name in ("differences", "low", "high", "p", "holm")}
-        told = {name: value for name, value in values.items() if value is not None}
-        return {"name": self.claim.name, "sentence": self.claim.sentence, **finite(told), "verdict": self.word}
+        known = {name: value for name, value in values.items() if value is not None}
+        return {"name": self.claim.name, "sentence": self.claim.sentence, **finite(known), "verdict": self.word}
 
 
 def judge(claims: Sequence[Claim], runs: Sequence[Any], corrected: bool = True) -> list[Verdict]:

@@ -145,8 +145,8 @@ def arguments(
     if data:
         parser.add_argument("--data", help="name or .npz file, if it is not what the study file names")
     counts = {**counts, "workers": (1, 1, "processes, a thread each")}
-    for word, (usual, _, told) in counts.items():
-        parser.add_argument(f"--{word}", type=int, default=usual, help=told)
+    for word, (usual, _, help_text) in counts.items():
+        parser.add_argument(f"--{word}", type=int, default=usual, help=help_text)
     parser.add_argument("--work", type=Path, default=WORK / name, help="directory of what is kept of a stopped run")
     parser.add_argument("--again", action="store_true", help="judge the kept runs again and train nothing")
     given = parser.parse_args()
@@ -183,7 +183,7 @@ def made_by() -> dict[str, Any]:
     }
 
 
-def versions_told(document: dict[str, Any]) -> str:
+def versions_line(document: dict[str, Any]) -> str:
     """The versions of a run as pages tell them."""
     return f"lossmith {document['versions']['lossmith']}, PyTorch {document['versions']['torch']}"
 

@@ -46,7 +46,7 @@ import numpy as np
 from evidence import FAILED, LEVEL, NOT_SHOWN, Claim, Verdict, judge, markdown, percent
 from matplotlib.figure import Figure
 from networks import BASELINE
-from program import Plan, arguments, each, keep, processes, raw, tell, versions_told
+from program import Plan, arguments, each, keep, processes, raw, tell, versions_line
 from regularizers_runs import BY_NAME, NOISES, NONE, OURS, condition
 from scipy import stats
 
@@ -203,7 +203,7 @@ def page(document: dict[str, Any], found: tuple[Verdicts, Verdicts], name: str) 
     return [
         f"# Regularisers and losses: {name}",
         "",
-        f"Made by `{document['command']}`, {versions_told(document)}. What is done, and what was",
+        f"Made by `{document['command']}`, {versions_line(document)}. What is done, and what was",
         "written down before the run, stands at the head of",
         "[`experiments/regularizers.py`](../../../experiments/regularizers.py); settings: [`study.toml`](study.toml);",
         f"raw figures: [`runs.json`](runs.json). Searches: {count}; {networks} networks of each row in each;",

@@ -58,7 +58,7 @@ import numpy as np
 from evidence import FOUR_FIFTHS, Claim, Verdict, finite, judge, markdown
 from networks import BASELINE
 from program import arguments, each, located, processes, raw, tell
-from robustness_figures import JUDGED, Find, attacked, clean, damaged, means, minimum, pictures
+from robustness_figures import JUDGED, Find, attacked, clean, corrupted, means, minimum, pictures
 from robustness_runs import EPSILON, FGSM, NOTE, plan_of, study
 
 from lossmith.data import open_source
@@ -117,7 +117,7 @@ def claims_of(name: str, mark: str) -> list[Claim]:
             None,
             attacked("worst", EPSILON, "attacks"),
         ),
-        *((key, f"{name} > {ce}, {kind} {JUDGED[kind]:g}", name, ce, damaged(kind)) for key, kind in noises.items()),
+        *((key, f"{name} > {ce}, {kind} {JUDGED[kind]:g}", name, ce, corrupted(kind)) for key, kind in noises.items()),
         ("basin", f"{name} > {ce}, {width}", name, ce, minimum("width90")),
         ("basin-robust", f"{robust} > {tuned}, {width}", robust, tuned, minimum("width90")),
         # A lower eigenvalue is better, so it is cross-entropy's that is claimed to be higher.
@@ -139,7 +139,7 @@ def page(job: str, studies: Sequence[dict[str, Any]], found: Sequence[Verdict], 
     losses = studies[0]["losses"]
     first = losses[BASELINE]
     strengths = first["attacks"]["epsilons"]
-    told = {
+    columns = {
         "clean": "clean",
         "FGSM own, ε 0.1": "fgsm-own 0.1",
         "FGSM, ε 0.1": "fgsm 0.1",
@@ -166,12 +166,12 @@ def page(job: str, studies: Sequence[dict[str, Any]], found: Sequence[Verdict], 
         "Difference: percentage points of accuracy (length of the way for basins, eigenvalue), the mean over the",
         "studies; p: the largest and the second largest one-tailed Welch p of a study.",
         "",
-        *markdown(["claim", "what", "difference", "studies above 0", "p", "verdict"], map(told_of, found)),
+        *markdown(["claim", "what", "difference", "studies above 0", "p", "verdict"], map(cells_of, found)),
         "",
         "## Mean accuracy of all networks, %",
         "",
         *markdown(
-            ["loss", *told], ([name, *(f"{100 * mean[name][key]:.1f}" for key in told.values())] for name in mean)
+            ["loss", *columns], ([name, *(f"{100 * mean[name][key]:.1f}" for key in columns.values())] for name in mean)
         ),
         "",
         "FGSM and PGD: worst of three gradients, but for FGSM own. All attacks: FGSM, PGD, APGD-CE, APGD-DLR and",
@@ -204,11 +204,11 @@ def page(job: str, studies: Sequence[dict[str, Any]], found: Sequence[Verdict], 
         "![Figure 2](figure2.png)",
         "![Attacks](attacks.png)",
         "![Figure 4](figure4.png)",
-        "![Damage](damage.png)",
+        "![Corruption](corruption.png)",
     ]
 
 
-def told_of(one: Verdict) -> list[object]:
+def cells_of(one: Verdict) -> list[object]:
     """A claim as its table tells it: the mean difference, and the two largest p."""
     largest = ", ".join(f"{p:.2g}" for p in sorted(one.p, reverse=True)[:2])
     return [

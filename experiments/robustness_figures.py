@@ -23,7 +23,7 @@ def attacked(attack: str, epsilon: float, part: str = "fgsm") -> Find:
     return lambda row: row[part]["accuracy"][attack][row[part]["epsilons"].index(epsilon)]
 
 
-def damaged(kind: str) -> Find:
+def corrupted(kind: str) -> Find:
     """Accuracy under the level of a damage that is judged."""
     place = LEVELS[kind].index(JUDGED[kind])
     return lambda row: [network[place] or 0.0 for network in row["damage"][kind]["accuracy"]]
@@ -56,7 +56,7 @@ def means(studies: Sequence[dict[str, Any]], name: str) -> dict[str, float]:
             for epsilon in attacks["epsilons"]
             for attack in ("pgd", "autoattack", "worst")
         },
-        **{f"{kind} {JUDGED[kind]:g}": mean(damaged(kind)) for kind in LEVELS},
+        **{f"{kind} {JUDGED[kind]:g}": mean(corrupted(kind)) for kind in LEVELS},
         "width90": mean(lambda row: row["basin"]["width90"]),
         "width99": mean(lambda row: row["basin"]["width99"]),
         "eigenvalue": mean(lambda row: row["basin"]["eigenvalue"]),
@@ -71,7 +71,7 @@ def pictures(studies: Sequence[dict[str, Any]]) -> dict[str, Figure]:
         "figure2": plot_attacks([pooled(studies, name, "fgsm") for name in three]),
         "attacks": plot_attacks([pooled(studies, name, "attacks") for name in four]),
         "figure4": plot_basin([pooled_basin(studies, name) for name in three], three),
-        "damage": plot_corruption([pooled_corruption(studies, name) for name in three], three, "white pixels"),
+        "corruption": plot_corruption([pooled_corruption(studies, name) for name in three], three, "white pixels"),
     }
 
 

@@ -43,7 +43,7 @@ import numpy as np
 from evidence import Claim, Verdict, judge, markdown, percent
 from matplotlib.figure import Figure
 from networks import BASELINE
-from program import arguments, each, keep, processes, raw, tell, versions_told
+from program import arguments, each, keep, processes, raw, tell, versions_line
 from table1_runs import ARMS, FACTOR, Budget, final, part
 
 from lossmith.io import read_json
@@ -116,7 +116,7 @@ def page(document: dict[str, Any], found: Sequence[Verdict], name: str) -> list[
     return [
         f"# Table 1, reduced: {name}",
         "",
-        f"Made by `{document['command']}`, {versions_told(document)}. What is done, and what was",
+        f"Made by `{document['command']}`, {versions_line(document)}. What is done, and what was",
         "claimed before the run, stands at the head of [`experiments/table1.py`](../../../experiments/table1.py);",
         f"settings: [`study.toml`](study.toml); raw figures: [`runs.json`](runs.json). {len(runs)} searches, each of",
         f"{budget} trained candidates; {runs[0]['train']} training and {runs[0]['test']} test images.",

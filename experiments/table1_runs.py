@@ -61,7 +61,7 @@ def final(plan: Budget, number: int, parts: Sequence[dict[str, Any]], work: Path
 def searched(plan: Budget, number: int, arm: str, work: Path) -> dict[str, Any]:
     """One search and its choice."""
     settings, started, say = plan.of(number, arm), time.perf_counter(), teller(f"search {number}, {arm}")
-    job, told = Problem.open(settings), 0
+    job, reported = Problem.open(settings), 0
     document = {**settings.model_dump(mode="json"), "digest": job.digest}
     with Study(work / f"{number}-{arm}", job.classes, settings.search, document=document) as study:
         backend = chosen_backend(job, settings, study.store)
@@ -88,8 +88,8 @@ def searched(plan: Budget, number: int, arm: str, work: Path) -> dict[str, Any]:
                 for candidate, right, lost, gone in rows
             )
             share = 10 * trained_of(study) // plan.budget
-            if share > told:
-                told = share
+            if share > reported:
+                reported = share
                 say(f"{trained_of(study)} of {plan.budget} trained, generation {study.generation}")
         finalists = again(job, settings, study, backend, number)
         best = max(finalists, key=lambda row: float(np.mean(row["scores"])))

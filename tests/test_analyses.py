@@ -14,7 +14,7 @@ import pytest
 
 from lossmith import InputError
 from lossmith.cli import main
-from lossmith.study import Store
+from lossmith.study import Store, analyses
 from lossmith.training import tuner
 from lossmith.training.executors.base import run_job
 
@@ -120,6 +120,18 @@ class TestKept:
         before = list(trained)
         assert look(name, "--training", "auto") == first
         assert trained == before
+
+    def test_other_code_is_another_record(
+        self, study: Path, trained: list[int], look: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        look("basin")
+        before = list(trained)
+        monkeypatch.setattr(analyses, "version", lambda name: "9.9.9")
+        look("basin")
+        assert trained == [*before, *before]
+        monkeypatch.setattr(analyses, "own_source", lambda name: "edited")
+        look("basin")
+        assert trained == [*before, *before, *before]
 
     @each_look
     def test_other_flags_are_another_record(

@@ -152,7 +152,7 @@ class TestCalibration:
         logits, targets = calibrated(20_000, 5, 2)
         assert temperature(logits * known, targets) == pytest.approx(known, rel=0.05)
 
-    def test_temperature_minimises_the_likelihood(self) -> None:
+    def test_temperature_minimizes_the_likelihood(self) -> None:
         logits, targets = calibrated(300, 3, 3)
         found = temperature(logits * 2.5, targets)
         best = negative_log_likelihood(logits * 2.5 / found, targets)
@@ -427,7 +427,7 @@ class FakeTraining:
         losses: Loss,
         seeds: Sequence[int],
         recipe: Recipe,
-        way: Backend,
+        backend: Backend,
         monitor: tuple[Tensor, Tensor] | None = None,
         stop: int | None = None,
         progress: Callable[[float], None] | None = None,
@@ -575,7 +575,7 @@ class TestTuning:
         assert (row.strengths, row.lr, row.epochs, row.stop) == (f"s = {strength}", LR * 2.0**rate, epochs, stop)
 
     @given(st.integers())
-    def test_no_neighbour_of_the_best_is_untried(self, number: int) -> None:
+    def test_no_neighbor_of_the_best_is_untried(self, number: int) -> None:
         """Whatever the landscape: the optimum is not merely that of where the search happened to look."""
         landscape, training = rugged(number), FakeTraining(rugged(number))
         families = {"first": None, "second": AXIS, "third": None, "given": None}
@@ -708,11 +708,11 @@ class TestTuning:
         assert results[0].to_json() == results[1].to_json()
 
     def test_progress_rises_to_the_end_of_each_phase(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        told: list[tuple[str, float]] = []
+        reports: list[tuple[str, float]] = []
         training = FakeTraining(hills(second=peak(6, 4, 13), given=peak(0, 5, 5)))
         families = [FIRST, family_of("second", AXIS), family_of("given", baseline=False)]
-        compared(training, families, report=lambda *state: told.append(state))
-        phases = {phase: [share for name, share in told if name == phase] for phase, _ in told}
+        compared(training, families, report=lambda *state: reports.append(state))
+        phases = {phase: [share for name, share in reports if name == phase] for phase, _ in reports}
         assert next(iter(phases)) == "tuning"
         assert list(phases)[-2:] == ["the best settings, fresh seeds", "final networks"]
         for shares in phases.values():

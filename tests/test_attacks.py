@@ -130,7 +130,7 @@ class TestSteps:
         found = fgsm(forward, inputs, torch.tensor([0]), 0.1, margin_slope)
         torch.testing.assert_close(found, torch.tensor([[[0.15, 0.4, 1.0, 0.5]]]))
 
-    def test_strength_is_in_units_of_the_white_pixel(
+    def test_strength_is_in_units_of_the_max_pixel_pixel(
         self, trained_loss: TrainedLoss, digits: tuple[Task, Tensor, Tensor]
     ) -> None:
         _, inputs, targets = digits
@@ -376,15 +376,15 @@ class TestRobustness:
         found = pgd_correct(trained_loss.networks, trained_loss.losses, inputs, targets, 0.1, 16.0, 5, 0)
         assert torch.equal(found[1], torch.stack(standing).all(0))
 
-    def test_both_ways_agree(self, digits: tuple[Task, Tensor, Tensor]) -> None:
+    def test_backends_agree(self, digits: tuple[Task, Tensor, Tensor]) -> None:
         task, inputs, targets = digits
         plan = AttackPlan(epsilons=(0.05, 0.1), steps=3)
-        plain, together = (
-            robustness(train_loss(task, "ce", cross_entropy(), [4, 5], RECIPE, way), inputs, targets, 16.0, plan)
-            for way in ("sequential", "population")
+        sequential, together = (
+            robustness(train_loss(task, "ce", cross_entropy(), [4, 5], RECIPE, backend), inputs, targets, 16.0, plan)
+            for backend in ("sequential", "population")
         )
-        assert plain.accuracy.keys() == together.accuracy.keys()
-        for name, values in plain.accuracy.items():
+        assert sequential.accuracy.keys() == together.accuracy.keys()
+        for name, values in sequential.accuracy.items():
             assert np.abs(values - together.accuracy[name]).max() <= 0.02
 
     def test_a_network_that_is_not_finite_is_wrong_everywhere(
@@ -588,7 +588,7 @@ def task_of(task: Task, kind: torch.dtype = torch.float64) -> Task:
 class TestAdversarialTraining:
     @pytest.mark.parametrize("adversary", ["fgsm", "pgd"])
     @pytest.mark.parametrize("seeds", [(1, 1), (1, 2)])
-    def test_both_ways_give_the_same_networks(
+    def test_backends_give_the_same_networks(
         self, digits: tuple[Task, Tensor, Tensor], adversary: str, seeds: tuple[int, ...]
     ) -> None:
         task = task_of(digits[0])
@@ -596,9 +596,11 @@ class TestAdversarialTraining:
             {"epochs": 2, "batch_size": 30, "lr": 0.05, "adversary": adversary, "adversary_steps": 3}
         )
         losses = Loss.stack([cross_entropy(), mse()])
-        plain, together = (train(task, losses, list(seeds), recipe, way) for way in ("sequential", "population"))
+        sequential, together = (
+            train(task, losses, list(seeds), recipe, backend) for backend in ("sequential", "population")
+        )
         for part in ("parameters", "buffers"):
-            for name, value in getattr(plain.networks, part).items():
+            for name, value in getattr(sequential.networks, part).items():
                 torch.testing.assert_close(getattr(together.networks, part)[name], value, rtol=1e-9, atol=1e-11)
 
     def test_it_is_what_an_ordinary_loop_does(self, digits: tuple[Task, Tensor, Tensor]) -> None:
@@ -680,7 +682,7 @@ class TestAdversarialTraining:
 
 
 class TestPixels:
-    def test_white(self) -> None:
+    def test_max_pixel(self) -> None:
         digits = open_source("digits")
         assert find_max_pixel(digits, DataSettings()) == 16
         assert find_max_pixel(digits, DataSettings(max_pixel=20.0)) == 20

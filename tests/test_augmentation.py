@@ -228,14 +228,14 @@ LOSSES = Loss.stack([cross_entropy(), mse(), cross_entropy() + mae(), cross_entr
 @pytest.mark.parametrize("seeds", [[3, 3, 3, 3], [3, 4, 3, 4]])
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("body", BODIES)
-def test_population_equals_plain(body: str, name: str, seeds: list[int]) -> None:
+def test_population_equals_sequential(body: str, name: str, seeds: list[int]) -> None:
     inputs = images(torch.float64)
     normalize = Normalize.fit(inputs)
     task = Task(lambda: nn.Sequential(normalize, *BODIES[body]()).double(), inputs, labels(), CLASSES)
     recipe = recipe_of(**KINDS[name])
-    ways: list[str] = ["sequential", "population"]
-    plain, population = (train(task, LOSSES, seeds, recipe, way).networks for way in ways)
-    for key, value in plain.parameters.items():
+    backends: list[str] = ["sequential", "population"]
+    sequential, population = (train(task, LOSSES, seeds, recipe, backend).networks for backend in backends)
+    for key, value in sequential.parameters.items():
         torch.testing.assert_close(value, population.parameters[key], rtol=1e-9, atol=1e-11)
     untouched = train(task, LOSSES, seeds, recipe_of()).networks
     assert not torch.allclose(untouched.logits(inputs), population.logits(inputs), rtol=1e-3)

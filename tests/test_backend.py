@@ -41,7 +41,7 @@ class Kept(dict[str, Any]):
         self[name] = value
 
 
-class Centred(nn.Module):
+class Centered(nn.Module):
     mean: Tensor
 
     def __init__(self) -> None:
@@ -54,10 +54,10 @@ class Centred(nn.Module):
         return x - self.mean
 
 
-def centred() -> Task:
+def centered() -> Task:
     y = torch.arange(40) % 4
     x = torch.randn(40, 8, generator=torch.Generator().manual_seed(1)) + 20
-    return Task(lambda: nn.Sequential(Centred(), nn.Linear(8, 4)), x, y, 4)
+    return Task(lambda: nn.Sequential(Centered(), nn.Linear(8, 4)), x, y, 4)
 
 
 class TestBackend:
@@ -176,7 +176,7 @@ class TestChosen:
         memory = Kept()
         choose_backend("vmap", task_of("conv"), LOSSES, SEEDS, RECIPE, 1, memory)
         with pytest.raises(InputError, match=r"buffer 0.mean"):
-            choose_backend("vmap", centred(), LOSSES, SEEDS, RECIPE, 1, memory)
+            choose_backend("vmap", centered(), LOSSES, SEEDS, RECIPE, 1, memory)
 
     @pytest.mark.parametrize(("way", "wanted"), [("plain", "sequential"), ("population", "mlp")])
     def test_what_version_0_1_remembered(self, monkeypatch: pytest.MonkeyPatch, way: str, wanted: str) -> None:
@@ -218,10 +218,10 @@ class TestAgreement:
     """A backend whose results differ is found, whatever its speed."""
 
     def test_statistics_by_assignment_are_kept(self) -> None:
-        assert choose_backend("population", centred(), LOSSES, SEEDS, RECIPE, 1) == Backend("vmap")
+        assert choose_backend("population", centered(), LOSSES, SEEDS, RECIPE, 1) == Backend("vmap")
 
     def test_statistics_that_are_lost_are_found(self, forgetful: None) -> None:
-        agreement = Agreement(Trainer(centred()), LOSSES, SEEDS, RECIPE)
+        agreement = Agreement(Trainer(centered()), LOSSES, SEEDS, RECIPE)
         reason = agreement.disagreement(Backend("vmap"))
         assert reason == "after one step its buffer 0.mean differs from that of sequential by 100% of the step"
 
@@ -231,7 +231,7 @@ class TestAgreement:
             InputError,
             match=r"training = vmap cannot be used with this network, since after one step its buffer 0.mean",
         ):
-            choose_backend("population", centred(), LOSSES, SEEDS, RECIPE, 1, memory)
+            choose_backend("population", centered(), LOSSES, SEEDS, RECIPE, 1, memory)
         assert memory == {}
 
     def test_measured_it_is_left_out(
@@ -240,7 +240,7 @@ class TestAgreement:
         memory = Kept()
         monkeypatch.setattr(tuner_module, "measure", lambda *given: 1.0 if given[4] == Backend("vmap") else 9.0)
         with caplog.at_level(logging.INFO, "lossmith"):
-            assert choose_backend("auto", centred(), LOSSES, SEEDS, RECIPE, 1, memory) == Backend()
+            assert choose_backend("auto", centered(), LOSSES, SEEDS, RECIPE, 1, memory) == Backend()
         (kept,) = memory["backend"].values()
         assert kept["seconds"] == {"sequential": 9.0}
         assert "0.mean" in kept["failed"]["vmap"]

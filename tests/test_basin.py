@@ -46,7 +46,7 @@ INPUTS = random("inputs")(SAMPLES, 2, 5, 5)
 TARGETS = torch.arange(SAMPLES) % CLASSES
 
 
-def perceptron() -> nn.Module:
+def mlp() -> nn.Module:
     return nn.Sequential(Normalize.fit(INPUTS), nn.Flatten(), nn.Linear(50, 7), nn.ReLU(), nn.Linear(7, CLASSES))
 
 
@@ -84,7 +84,7 @@ def trained_loss(factory: Factory, vectorized: bool = True, count: int = NETWORK
     return TrainedLoss("cross-entropy", cross_entropy(), made, torch.zeros(count, dtype=torch.bool))
 
 
-FACTORIES: list[Factory] = [perceptron, convolutions]
+FACTORIES: list[Factory] = [mlp, convolutions]
 
 
 @pytest.mark.parametrize("vectorized", [True, False])
@@ -149,16 +149,16 @@ class TestDirections:
             torch.testing.assert_close(own, weights, rtol=1e-14, atol=0)
 
     def test_the_same_gaussian_for_every_network(self) -> None:
-        for direction in filter_noise(networks(perceptron), 0, "basin", 0).values():
+        for direction in filter_noise(networks(mlp), 0, "basin", 0).values():
             raw = direction.flatten(2) / direction.flatten(2).norm(dim=2, keepdim=True)
             torch.testing.assert_close(raw, raw[:1].expand_as(raw))
 
     def test_others_for_another_purpose(self) -> None:
-        made = networks(perceptron)
+        made = networks(mlp)
         first, *others = [filter_noise(made, *path)["2.weight"] for path in ((0, "a", 0), (1, "a", 0), (0, "a", 1))]
         assert all((first != other).all() for other in others)
 
-    def test_biases_and_normalisation_stay(self) -> None:
+    def test_biases_and_normalization_stay(self) -> None:
         made = networks(convolutions)
         places = torch.arange(NETWORKS)
         after = moved(filter_noise(made, 0), torch.tensor([1.0]))(made, places, 0 * places)
@@ -256,12 +256,12 @@ class TestEigenvalue:
         assert found.converged.all()
 
     def test_too_few_steps_are_told(self, vectorized: bool) -> None:
-        found = largest_eigenvalues(networks(perceptron, vectorized), INPUTS, TARGETS, limit=1)
+        found = largest_eigenvalues(networks(mlp, vectorized), INPUTS, TARGETS, limit=1)
         assert not found.converged.any()
         assert np.isfinite(found.value).all()
 
     def test_a_network_without_finite_numbers(self, vectorized: bool) -> None:
-        made = networks(perceptron, vectorized)
+        made = networks(mlp, vectorized)
         alone = largest_eigenvalues(made, INPUTS, TARGETS)
         made.parameters["2.weight"][1] = 1e308
         found = largest_eigenvalues(made, INPUTS, TARGETS)
@@ -313,7 +313,7 @@ def test_a_network_that_cannot_be_differentiated_twice(kind: str) -> None:
 
 
 def test_eigenvalue_of_some_samples_only() -> None:
-    one = trained_loss(perceptron)
+    one = trained_loss(mlp)
     some = basin(one, INPUTS, TARGETS, points=3, hessian_samples=20).eigenvalue
     everything = basin(one, INPUTS, TARGETS, points=3, hessian_samples=SAMPLES).eigenvalue
     assert (some != everything).all()
@@ -321,14 +321,14 @@ def test_eigenvalue_of_some_samples_only() -> None:
 
 
 def test_diverged_networks_and_infinite_logits() -> None:
-    one = trained_loss(perceptron)
+    one = trained_loss(mlp)
     alone = basin(one, INPUTS, TARGETS, points=3)
     one.networks.parameters["2.weight"][0] = math.nan
     one.networks.parameters["4.weight"][2] = math.inf
-    ticks: list[float] = []
+    shares: list[float] = []
     lost = TrainedLoss(one.name, one.loss, one.networks, torch.tensor([True, False, False]))
-    found = basin(lost, INPUTS, TARGETS, points=3, progress=ticks.append)
-    assert ticks == [0.25, 0.5, 0.75, 1.0]
+    found = basin(lost, INPUTS, TARGETS, points=3, progress=shares.append)
+    assert shares == [0.25, 0.5, 0.75, 1.0]
     assert found.diverged.tolist() == [True, False, False]
     for name in ("accuracy", "cross_entropy", "eigenvalue"):
         assert np.isnan(getattr(found, name)[0]).all()
@@ -345,7 +345,7 @@ def test_diverged_networks_and_infinite_logits() -> None:
 
 
 def test_picture_shows_means_over_directions_and_networks(tmp_path: Path) -> None:
-    found = basin(trained_loss(perceptron), INPUTS, TARGETS, directions=2, points=5)
+    found = basin(trained_loss(mlp), INPUTS, TARGETS, directions=2, points=5)
     figure = plot_basin([found], ["one"])
     left, right = figure.axes
     np.testing.assert_allclose(np.asarray(left.lines[0].get_ydata(), dtype=float), 100 * found.accuracy.mean((0, 1)))
@@ -473,4 +473,4 @@ class TestCommand:
 def test_numbers_are_checked_in_python_too() -> None:
     check_slices(1, 3)
     with pytest.raises(InputError, match="points is 6"):
-        basin(trained_loss(perceptron), INPUTS, TARGETS, points=6)
+        basin(trained_loss(mlp), INPUTS, TARGETS, points=6)

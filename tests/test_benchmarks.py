@@ -94,7 +94,7 @@ class TestOrdinaryLoop:
         torch.testing.assert_close(value, functional.cross_entropy(logits, targets))
 
     @pytest.mark.parametrize("steps", [None, 7])
-    def test_it_trains_to_the_weights_of_the_plain_way(
+    def test_it_trains_to_the_weights_of_the_sequential_backend(
         self, benchmark: Callable[[str], ModuleType], steps: int | None
     ) -> None:
         program = benchmark("ordinary")
@@ -250,12 +250,12 @@ class TestCandidateCost:
         mlp = {"ordinary", "ordinary, float32", "ordinary, indexed"}
         assert models["mlp"]["against"].keys() == mlp
         assert models["cnn"]["against"].keys() == mlp | {"ordinary, channels last", "ordinary, indexed, channels last"}
-        for name, ways in (
+        for name, backends in (
             ("mlp", ["sequential", "population"]),
             ("cnn", ["sequential", "population", "sequential-channels-last"]),
         ):
             assert models[name]["size"] == {"batch": 50, "steps": 2, "population": 3}
-            assert all(list(pairs) == ways for pairs in models[name]["against"].values())
+            assert all(list(pairs) == backends for pairs in models[name]["against"].values())
             assert all(len(pair["first"]) == 2 for pairs in models[name]["against"].values() for pair in pairs.values())
             assert all(taken > 0 for taken in models[name]["seconds"].values())
 
@@ -265,9 +265,11 @@ class TestCandidateCost:
         program = benchmark("candidate_cost")
         # Two runs with each of two numbers of threads, of which one counts; then three pairs.
         loops = {False: clock.work(50, 7, 50, 9, 8, 12, 9), True: clock.work(50, 7, 50, 9, 6, 6, 9)}
-        ways = {"sequential": clock.work(50, 4, 50, 3, 4, 3, 9), "population": clock.work(50, 6, 50, 7, 3, 6, 9)}
+        backends = {"sequential": clock.work(50, 4, 50, 3, 4, 3, 9), "population": clock.work(50, 6, 50, 7, 3, 6, 9)}
         monkeypatch.setattr(program.Opponent, "candidate", lambda self, *_: loops[self.samples.indexed]())
-        monkeypatch.setattr(program, "lossmith_candidates", lambda trainer, recipe, points, way: ways[way]())
+        monkeypatch.setattr(
+            program, "lossmith_candidates", lambda trainer, recipe, points, backend: backends[backend]()
+        )
         task = program.task_of("mlp", 100)
         found = program.measured(task, Recipe(), 3, [1, 2], 3, ["sequential", "population"])
         assert found["seconds_by_threads"]["ordinary"] == {1: 7, 2: 9}
@@ -293,7 +295,7 @@ class TestCandidateCost:
                 "fastest_way": "sequential",
                 "against": {"ordinary": {"sequential": benchmark("machine").compared([1.0], [taken])}},
             }
-            return "\n".join(program.told("allcnn-c", torch.device(device), found))
+            return "\n".join(program.report("allcnn-c", torch.device(device), found))
 
         assert "ordinary, 100.00 ms a batch, 1 threads" in lines(0.25, "cpu")
         assert "target, 5 × over the ordinary loop: not held (4.00 ×, sequential)" in lines(0.25, "cuda")
@@ -333,7 +335,9 @@ class TestPartialSearch:
     ) -> None:
         program = benchmark("partial_search")
         batch = {"sequential": 0.056, "population": 0.0216, "sequential-channels-last": 0.05}
-        monkeypatch.setattr(program, "measure", lambda trainer, losses, seeds, recipe, way, budget: batch[str(way)])
+        monkeypatch.setattr(
+            program, "measure", lambda trainer, losses, seeds, recipe, backend, budget: batch[str(backend)]
+        )
         monkeypatch.setattr(program, "accuracy", clock.work(50, 1.5, 1.6, 9.0))
         monkeypatch.setattr(program, "VALIDATION", 100)
         out = tmp_path / "partial.json"
@@ -342,11 +346,11 @@ class TestPartialSearch:
         assert found["fastest_way"] == "population"
         assert found["seconds_of_judging_a_generation"] == pytest.approx(1.6)
         assert found["extrapolated_seconds"] == pytest.approx(125 * (2000 * 0.0216 + 1.6))
-        told = capsys.readouterr().out
-        assert "extrapolated, not run: 250 candidates of 2000 batches in 1.56 h" in told
-        assert "10.800 ms a batch and candidate (population, 2 at once)" in told
-        assert "under an hour: not held" in told
-        assert "under an hour: held" in program.told("mnist-cnn", {**found, "extrapolated_seconds": 3599.0})
+        report = capsys.readouterr().out
+        assert "extrapolated, not run: 250 candidates of 2000 batches in 1.56 h" in report
+        assert "10.800 ms a batch and candidate (population, 2 at once)" in report
+        assert "under an hour: not held" in report
+        assert "under an hour: held" in program.report("mnist-cnn", {**found, "extrapolated_seconds": 3599.0})
 
 
 @pytest.mark.integration

@@ -258,9 +258,9 @@ class TestOldNames:
             run(*arguments, "--white=1", flag)
             assert run.err == ""
 
-    @pytest.mark.parametrize("hopeless", [["--hopeless", "0.5"], ["--hopeless=0.5"]])
-    def test_flags(self, run: Run, data: Path, hopeless: list[str]) -> None:
-        run("evolve", "--out", "study", "--data", data, *TINY, *hopeless)
+    @pytest.mark.parametrize("flags", [["--hopeless", "0.5"], ["--hopeless=0.5"]])
+    def test_flags(self, run: Run, data: Path, flags: list[str]) -> None:
+        run("evolve", "--out", "study", "--data", data, *TINY, *flags)
         assert run.err.startswith(f"lossmith: --hopeless is called --prune-at now\n{CLOUDS}\n")
         assert tomllib.loads(Path("study/study.toml").read_text())["run"]["prune_at"] == 0.5
         run.refused("show", "study", "--front", "front", notes=1)
@@ -367,12 +367,12 @@ class TestEvolve:
         assert candidates(Path("study")) == 4
 
     @pytest.mark.parametrize(
-        ("means", "told"), [([0.9, 0.9, float("nan")], True), ([0.8, 0.9, 0.7], True), ([0.91, 0.9], False)]
+        ("means", "said"), [([0.9, 0.9, float("nan")], True), ([0.8, 0.9, 0.7], True), ([0.91, 0.9], False)]
     )
-    def test_a_winner_that_is_no_better_than_cross_entropy(self, means: list[float], told: bool) -> None:
+    def test_a_winner_that_is_no_better_than_cross_entropy(self, means: list[float], said: bool) -> None:
         names = ["candidate 0.1", "cross-entropy", "mean of the search"]
         text = tie_text([{"name": name, "mean": mean} for name, mean in zip(names, means, strict=False)])
-        assert text.startswith("No finalist did better than cross-entropy") == told
+        assert text.startswith("No finalist did better than cross-entropy") == said
         assert tie_text([]) == ""
 
     def test_a_batch_larger_than_the_training_part(self, run: Run, data: Path) -> None:
@@ -560,7 +560,7 @@ class TestCompare:
         assert sentence.startswith(f"lossmith: study/best.json was evolved with {key} = ")
         assert files(study) == before
 
-    def test_device_and_way_of_training_can_be_chosen(self, run: Run, study: Path) -> None:
+    def test_device_and_backend_can_be_chosen(self, run: Run, study: Path) -> None:
         run(
             "compare",
             study / "best.json",
@@ -575,7 +575,7 @@ class TestCompare:
         )
 
     @pytest.mark.parametrize("words", [("--training", "plain"), ("--training=plain",)])
-    def test_an_old_way_of_training_is_read_with_a_note(
+    def test_an_old_backend_is_read_with_a_note(
         self, run: Run, data: Path, tmp_path: Path, words: tuple[str, ...]
     ) -> None:
         flags = ("--train-size", "60", "--hidden", "4", "--epochs", "1", "--seeds", "2")
@@ -1143,7 +1143,7 @@ class TestAttack:
         assert run.err.endswith("so nothing was written.\n")
 
 
-class TestFront:
+class TestPareto:
     def test_drawn_and_exported(self, run: Run, tmp_path: Path) -> None:
         words = ["--train-size", "150", "--hidden", "8", "--epochs", "1", "--population", "4", "--generations", "2"]
         words += ["--objective", "weighted", "--epsilon", "0.05", "--finalists", "1", "--finalist-seeds", "2"]
@@ -1531,7 +1531,7 @@ class TestImageFolder:
         assert logging.getLogger("lossmith").handlers == []
         assert logging.getLogger("lossmith").level == level
 
-    def test_a_model_for_colour_on_grey_images(self, run: Run, pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_model_for_color_on_gray_images(self, run: Run, pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         Path("colourful.py").write_text(
             "from torch import nn\n\n\ndef net(shape, classes):\n"
             "    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(64, classes))\n"

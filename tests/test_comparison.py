@@ -334,9 +334,9 @@ class TestCompareLosses:
 
     def test_the_rival_has_the_budget_of_the_search(self, tmp_path: Path, npz: Path) -> None:
         settings = tiny(npz, search={"population": 3, "generations": 2, "sigma": 0.3, "seed": 5}, run={"replicates": 2})
-        told: list[tuple[str, float]] = []
+        reports: list[tuple[str, float]] = []
         result = compare_losses(
-            {"mine": mae()}, settings, tmp_path / "out", RIVALRY, report=lambda *state: told.append(state)
+            {"mine": mae()}, settings, tmp_path / "out", RIVALRY, report=lambda *state: reports.append(state)
         )
         row = result.row(RIVAL)
         assert row.baseline
@@ -354,7 +354,7 @@ class TestCompareLosses:
         torch.testing.assert_close(
             best.logit_gradient(logits, targets), expected.logit_gradient(logits, targets), rtol=0.02, atol=0.02
         )
-        assert told[0][0] == "searching label smoothing + MAE"
+        assert reports[0][0] == "searching label smoothing + MAE"
 
     def test_a_source_in_memory(self, tmp_path: Path, npz: Path) -> None:
         known = open_source(str(npz))
@@ -420,7 +420,7 @@ class TestCompareLosses:
         assert plans[0] == Plan(recipe, Backend("mlp"), 3, 4, 6, 7, epochs=8, seed=9, chunk=5)
         assert plans[1] == Plan(recipe, Backend("mlp"), seeds=10, epochs=2, chunk=5)
 
-    def test_the_measured_way_of_training_is_kept(self, tmp_path: Path, npz: Path) -> None:
+    def test_the_measured_backend_is_kept(self, tmp_path: Path, npz: Path) -> None:
         settings = tiny(npz, run={"training": "auto"})
         compare_losses({"mine": mae()}, settings, tmp_path / "out", OPTIONS)
         with Store(tmp_path / "out") as store:

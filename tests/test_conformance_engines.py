@@ -20,7 +20,7 @@ CLASSES, SAMPLES = 3, 60
 LOSSES = Loss.stack([cross_entropy(), mse(), 0.05 * baikal()])
 
 
-class Centred(nn.Module):
+class Centered(nn.Module):
     """Keeps a running mean and a count by assignment, which is ordinary PyTorch."""
 
     mean: Tensor
@@ -72,7 +72,7 @@ BODIES: dict[str, Callable[[], list[nn.Module]]] = {
     "perceptron": lambda: [nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, CLASSES)],
     "dropout": lambda: [nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), Dropout(0.4), nn.Linear(8, CLASSES)],
     "batch norm": lambda: [nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(16, CLASSES)],
-    "assigned": lambda: [nn.Flatten(), Centred(), nn.Linear(16, CLASSES)],
+    "assigned": lambda: [nn.Flatten(), Centered(), nn.Linear(16, CLASSES)],
     "tanh": lambda: [nn.Flatten(), nn.Linear(16, 8), nn.Tanh(), nn.Linear(8, CLASSES)],
 }
 RECIPES: dict[str, dict[str, Any]] = {

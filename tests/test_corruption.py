@@ -40,7 +40,7 @@ TARGETS = torch.arange(SAMPLES) % CLASSES
 Measure = Callable[..., Corruption]
 
 
-def perceptron() -> nn.Module:
+def mlp() -> nn.Module:
     return nn.Sequential(
         Normalize.fit(INPUTS), nn.Flatten(), nn.Linear(32, 9), nn.ReLU(), nn.Linear(9, 6), nn.ReLU(), nn.Linear(6, 4)
     )
@@ -90,7 +90,7 @@ MEASURES: list[Measure] = [input_noise, weight_noise, silenced_units]
 
 @pytest.mark.parametrize("vectorized", [True, False])
 class TestEveryKind:
-    @pytest.mark.parametrize("factory", [perceptron, convolutions])
+    @pytest.mark.parametrize("factory", [mlp, convolutions])
     @pytest.mark.parametrize("measure", MEASURES)
     def test_none_is_clean(self, measure: Measure, factory: Callable[[], nn.Module], vectorized: bool) -> None:
         one = trained_loss(factory, vectorized)
@@ -117,7 +117,7 @@ class TestEveryKind:
 
     @pytest.mark.parametrize("measure", MEASURES)
     def test_a_diverged_network(self, measure: Measure, vectorized: bool) -> None:
-        one = trained_loss(perceptron, vectorized)
+        one = trained_loss(mlp, vectorized)
         alone = measure(one, INPUTS, TARGETS, (0.0, 0.5))
         one.networks.parameters["2.weight"][1] = math.nan
         lost = TrainedLoss("", one.loss, one.networks, torch.tensor([False, True, False]))
@@ -131,7 +131,7 @@ class TestEveryKind:
 
 class TestInputNoise:
     def test_images(self) -> None:
-        one = trained_loss(perceptron)
+        one = trained_loss(mlp)
         found = input_noise(one, INPUTS, TARGETS, (0.1, 0.4), draws=2, seed=5, max_pixel=9.0)
         for draw in range(2):
             noise = torch.randn(INPUTS.shape, generator=generator(5, INPUT, draw, 0)).double()
@@ -141,7 +141,7 @@ class TestInputNoise:
                     assert found.accuracy[member, place, draw] == right(one.networks.member(member), noisy)
 
     def test_features_have_their_own_unit_and_no_limits(self) -> None:
-        one = trained_loss(perceptron)
+        one = trained_loss(mlp)
         reference = 3 * INPUTS[:30]
         found = input_noise(one, INPUTS, TARGETS, (0.5,), draws=1, reference=reference)
         noise = torch.randn(INPUTS.shape, generator=generator(0, INPUT, 0, 0)).double()
@@ -154,7 +154,7 @@ class TestInputNoise:
     def test_whole_numbers(self) -> None:
         whole = INPUTS.to(torch.uint8)
         assert spread(whole).dtype == torch.float32
-        one = trained_loss(perceptron)
+        one = trained_loss(mlp)
         found = input_noise(one, whole, TARGETS, (0.3,), max_pixel=9.0).accuracy
         np.testing.assert_array_equal(found, input_noise(one, whole.float(), TARGETS, (0.3,), max_pixel=9.0).accuracy)
 
@@ -195,7 +195,7 @@ class TestSilencedUnits:
     @pytest.mark.parametrize(
         ("factory", "layers"),
         [
-            (perceptron, {"2": (9, "2"), "4": (6, "4")}),
+            (mlp, {"2": (9, "2"), "4": (6, "4")}),
             (convolutions, {"1": (4, "2"), "4": (6, "5"), "7": (8, "8"), "9": (10, "9")}),
         ],
     )
@@ -222,7 +222,7 @@ class TestSilencedUnits:
         assert torch.equal(hurt.parameters[last], one.networks.parameters[last])
 
     def test_more_units_contain_fewer(self) -> None:
-        one = trained_loss(perceptron)
+        one = trained_loss(mlp)
         few, many, other = (
             silenced_networks(one, *own).parameters["2.bias"][0] == 0 for own in ((0.3,), (0.6,), (0.6, 1))
         )
@@ -255,7 +255,7 @@ class TestSilencedUnits:
 
         assert [layer.name for layer in hidden_layers(Backwards(), torch.zeros(2, 4))] == ["hidden"]
 
-    def test_a_normalisation_of_a_sum_is_not_of_its_last_part(self) -> None:
+    def test_a_normalization_of_a_sum_is_not_of_its_last_part(self) -> None:
         """As in a residual network whose activations come first."""
 
         class Residual(nn.Module):
@@ -294,7 +294,7 @@ class TestSilencedUnits:
 )
 def test_bad_numbers(measure: Measure, levels: tuple[float, ...], draws: int, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
-        measure(trained_loss(perceptron), INPUTS, TARGETS, levels, draws=draws)
+        measure(trained_loss(mlp), INPUTS, TARGETS, levels, draws=draws)
 
 
 def test_picture(tmp_path: Path) -> None:
@@ -328,7 +328,7 @@ class TestCommand:
         return json.loads(shown.out)
 
     def test_tables_and_picture(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        run([*LEVELS, "cross-entropy", "mse", *TINY, "--figure", str(tmp_path / "damage.png")])
+        run([*LEVELS, "cross-entropy", "mse", *TINY, "--figure", str(tmp_path / "corruption.png")])
         shown = capsys.readouterr()
         text = " ".join(shown.out.split())
         for words in (
@@ -337,11 +337,11 @@ class TestCommand:
             "hidden layer silenced",
             "Holm-corrected over all 4 tests of this command",
             "more accurate than cross-entropy",
-            "damage.png",
+            "corruption.png",
         ):
             assert words in text
         assert "corrupting" in shown.err
-        assert (tmp_path / "damage.png").read_bytes().startswith(b"\x89PNG")
+        assert (tmp_path / "corruption.png").read_bytes().startswith(b"\x89PNG")
 
     def test_json(self, capsys: pytest.CaptureFixture[str]) -> None:
         document = self.document(capsys, *LEVELS, "cross-entropy", "mse")

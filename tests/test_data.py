@@ -148,7 +148,7 @@ class TestDataset:
         assert source.inputs.dtype == torch.uint8
         assert np.array_equal(source.inputs[1].numpy(), np.moveaxis(image, -1, 0))
 
-    def test_grey_images(self) -> None:
+    def test_gray_images(self) -> None:
         source = Source.from_dataset(ListDataset([(np.ones((4, 5)), 0), (np.zeros((4, 5)), 1)]))
         assert source.input_shape == (1, 4, 5)
 

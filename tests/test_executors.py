@@ -234,12 +234,12 @@ class TestConformance:
         assert list(running[name].run([])) == []
 
     def test_progress(self, running: dict[str, Executor], name: str) -> None:
-        told: list[tuple[int, float]] = []
+        reports: list[tuple[int, float]] = []
         jobs = [job_of(task_of(), seed=seed) for seed in (1, 2)]
-        assert len(list(running[name].run(jobs, lambda number, share: told.append((number, share))))) == 2
-        assert {number for number, _ in told} == {0, 1}
+        assert len(list(running[name].run(jobs, lambda number, share: reports.append((number, share))))) == 2
+        assert {number for number, _ in reports} == {0, 1}
         for number in (0, 1):
-            shares = [share for at, share in told if at == number]
+            shares = [share for at, share in reports if at == number]
             assert shares == sorted(shares)
             assert shares[-1] == 1.0
 

@@ -66,9 +66,9 @@ SETTINGS = {
 }
 STUDIES = {
     *(
-        f"{name}-{way}"
+        f"{name}-{form}"
         for name in ("alexnet", "preresnet-20", "allcnn-c", "allcnn-c-cutout")
-        for way in ("none", "published")
+        for form in ("none", "published")
     ),
     *(f"{name}-robust" for name in ("allcnn-c", "allcnn-c-cutout", "wrn-16-8", "wrn-28-5")),
     *("wrn-16-8-none", "wrn-28-5-none", "mnist-none"),
@@ -95,7 +95,7 @@ def test_every_study_of_the_paper_has_its_file() -> None:
 @pytest.mark.parametrize("path", PAPER, ids=named)
 class TestPaper:
     def test_the_recipe_is_that_of_the_authors(self, path: Path) -> None:
-        name, _, way = path.stem.rpartition("-")
+        name, _, form = path.stem.rpartition("-")
         authors, settings = SETTINGS[name], settings_of(path)
         recipe, run = settings.recipe, settings.run
         assert (recipe.optimizer, recipe.momentum, recipe.batch_size) == ("sgd", 0.9, 128)
@@ -111,20 +111,20 @@ class TestPaper:
         assert lowered == [number * epoch for number in authors.lowered]
         for number, step in enumerate(lowered, 1):
             assert rates[step] == pytest.approx(authors.lr * authors.factor**number)
-        judged = authors.partial if way == "none" else authors.length
+        judged = authors.partial if form == "none" else authors.length
         assert round(run.partial * total) == judged * epoch
 
     def test_the_search_is_that_of_the_authors(self, path: Path) -> None:
-        name, _, way = path.stem.rpartition("-")
+        name, _, form = path.stem.rpartition("-")
         settings = settings_of(path)
         search, objective = settings.search, settings.objective
         assert (search.space, search.order, search.sigma, search.generations) == ("taylor", 3, 1.2, 100)
-        assert search.population == {"none": 28 if name == "mnist" else 20, "published": 40, "robust": 20}[way]
-        assert (search.invariant, search.untrainable) == ("published" if way == "published" else "none", "worst")
+        assert search.population == {"none": 28 if name == "mnist" else 20, "published": 40, "robust": 20}[form]
+        assert (search.invariant, search.untrainable) == ("published" if form == "published" else "none", "worst")
         assert (settings.run.replicates, search.lr_adapt, settings.run.prune_at) == (1, False, None)
         assert settings.data.validation_size == 5000
         assert settings.data.train_size is None
-        if way == "robust":
+        if form == "robust":
             assert (objective.metric, objective.epsilon, objective.gradient) == ("robust-accuracy", 0.1, "loss")
         else:
             assert objective.metric == "accuracy"
@@ -437,7 +437,7 @@ class TestTable1:
         return table1_runs.Budget(tiny(), "digest", 3)
 
     @pytest.mark.parametrize("arm", ["none", "published", "exact"])
-    def test_every_way_trains_as_many_candidates(
+    def test_every_form_trains_as_many_candidates(
         self, table1: ModuleType, table1_runs: ModuleType, tmp_path: Path, arm: str
     ) -> None:
         plan = self.plan(table1_runs)
@@ -472,16 +472,16 @@ class TestTable1:
         whole["seconds"] = again["seconds"] = 0
         assert again == whole
 
-    def test_the_ways_of_a_search_share_their_data_and_the_first_candidates(self, table1_runs: ModuleType) -> None:
+    def test_the_arms_of_a_search_share_their_data_and_the_first_candidates(self, table1_runs: ModuleType) -> None:
         plan = self.plan(table1_runs)
-        ways = {arm: plan.of(2, arm) for arm in table1_runs.FACTOR}
-        assert len({settings.data.model_dump_json() for settings in ways.values()}) == 1
-        assert {arm: settings.search.population for arm, settings in ways.items()} == {
+        arms = {arm: plan.of(2, arm) for arm in table1_runs.FACTOR}
+        assert len({settings.data.model_dump_json() for settings in arms.values()}) == 1
+        assert {arm: settings.search.population for arm, settings in arms.items()} == {
             "none": 4,
             "published": 8,
             "exact": 8,
         }
-        assert {settings.search.seed for settings in ways.values()} == {2}
+        assert {settings.search.seed for settings in arms.values()} == {2}
 
     def test_the_best_so_far_counts_trained_candidates_only(self, table1: ModuleType) -> None:
         part = {"fitness": [0.2, None, 0.1, None, 0.5], "status": ["ok", "untrainable", "ok", "diverged", "ok"]}
@@ -525,8 +525,8 @@ class TestRegularizers:
         target = torch.tensor([0.82] + [0.02] * 9, dtype=torch.float64)
         assert smoothed == pytest.approx(float(-(target * target.log()).sum()), abs=1e-4)
 
-    @pytest.mark.parametrize("way", ["plain", "population"])
-    def test_flooding_of_cross_entropy_is_flooding(self, regularizers_runs: ModuleType, way: Any) -> None:
+    @pytest.mark.parametrize("backend", ["plain", "population"])
+    def test_flooding_of_cross_entropy_is_flooding(self, regularizers_runs: ModuleType, backend: Any) -> None:
         """A constant and another level give the same training as the level itself."""
         source = Source.from_tensors(
             torch.randn(60, 6, generator=torch.Generator().manual_seed(0)), torch.arange(60) % 4
@@ -536,10 +536,10 @@ class TestRegularizers:
         recipe = Recipe(lr=0.2, epochs=20, batch_size=10)
         setup = regularizers_runs.flooded(regularizers_runs.Setup(cross_entropy(), recipe, None, 4, 0), 0.25)
         seeds = [1, 2]
-        ours = train(task, repeated(Loss.stack([setup.loss]), 2), seeds, setup.recipe, way)
+        ours = train(task, repeated(Loss.stack([setup.loss]), 2), seeds, setup.recipe, backend)
         level = recipe.model_copy(update={"flooding": 0.25 * math.log(4)})
         theirs, dry = (
-            train(task, repeated(Loss.stack([cross_entropy()]), 2), seeds, one, way) for one in (level, recipe)
+            train(task, repeated(Loss.stack([cross_entropy()]), 2), seeds, one, backend) for one in (level, recipe)
         )
         logits = [trained.networks.logits(task.inputs) for trained in (ours, theirs, dry)]
         assert (logits[0] - logits[1]).abs().max() < 1e-6
@@ -552,7 +552,7 @@ class TestRegularizers:
             low, null = regularizers_runs.span(setup.loss, 5)
             assert (low + null) / 2 == pytest.approx(setup.recipe.flooding)
 
-    def test_every_regulariser_changes_the_training(self, regularizers_runs: ModuleType) -> None:
+    def test_every_regularizer_changes_the_training(self, regularizers_runs: ModuleType) -> None:
         settings = tiny(recipe={"epochs": 20, "batch_size": 10, "lr": 0.1})
         job = Problem.open(settings)
         plain = regularizers_runs.Setup(cross_entropy(), settings.recipe, None, 10, 8)

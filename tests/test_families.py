@@ -392,17 +392,17 @@ class TestInitialWeights:
 class TestTraining:
     @pytest.mark.parametrize("seeds", [[3, 3, 3], [3, 4, 3]], ids=["equal seeds", "mixed seeds"])
     @pytest.mark.parametrize(("body", "side"), BOTH)
-    def test_population_is_plain(self, body: Body, side: int, seeds: list[int]) -> None:
+    def test_population_is_sequential(self, body: Body, side: int, seeds: list[int]) -> None:
         task, probe = task_of(body, side), images(9, side) // 2
         recipe = Recipe(lr=0.02, weight_decay=0.01, steps=3, batch_size=8)
-        plain, together = (
-            states(train(task, LOSSES, seeds, recipe, way), probe) for way in ("sequential", "population")
+        sequential, together = (
+            states(train(task, LOSSES, seeds, recipe, backend), probe) for backend in ("sequential", "population")
         )
-        assert plain.keys() == together.keys()
-        for name, value in plain.items():
+        assert sequential.keys() == together.keys()
+        for name, value in sequential.items():
             assert_relatively_close(together[name], value, 1e-6, name)
         before = task.build(3).state_dict()
-        for name, value in plain.items():
+        for name, value in sequential.items():
             if name.endswith("num_batches_tracked"):
                 assert value.tolist() == [3, 3, 3]
             elif name != "logits":

@@ -118,7 +118,7 @@ class TestPixels:
 
 
 class TestModes:
-    def test_all_become_colour_if_any_is(self, tmp_path: Path) -> None:
+    def test_all_become_color_if_any_is(self, tmp_path: Path) -> None:
         gray, color = drawn((4, 4)), drawn((4, 4, 3))
         write(tmp_path / "train" / "a" / "x.png", gray)
         write(tmp_path / "train" / "b" / "x.png", gray)
@@ -148,7 +148,7 @@ class TestModes:
         source = one(tmp_path, image, **options)
         assert np.array_equal(source.inputs[0].numpy(), np.moveaxis(palette[places], -1, 0))
 
-    def test_grey_of_16_bits_keeps_its_scale(self, tmp_path: Path) -> None:
+    def test_gray_of_16_bits_keeps_its_scale(self, tmp_path: Path) -> None:
         levels = np.array([[0, 128, 129, 257], [25700, 32767, 32768, 65535]], dtype=np.uint16)
         expected = np.rint(levels / 257).astype(np.uint8)
         assert expected.tolist() == [[0, 0, 1, 1], [100, 127, 128, 255]]
@@ -160,7 +160,7 @@ class TestModes:
         assert source.inputs[0, :, 0, 0].tolist() == [0, 255, 255]
 
     @pytest.mark.parametrize(("kind", "words"), [(np.int32, "whole numbers"), (np.float32, "floating numbers")])
-    def test_pixels_without_a_known_white(self, tmp_path: Path, kind: type, words: str) -> None:
+    def test_pixels_without_a_known_max_pixel(self, tmp_path: Path, kind: type, words: str) -> None:
         with pytest.raises(InputError, match=rf"pixels of .*/a/x\.tiff are {words} of 32 bits.*: save it with 8 or 16"):
             one(tmp_path, np.ones((4, 4), dtype=kind), "tiff")
 

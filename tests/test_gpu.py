@@ -16,7 +16,7 @@ CUDA = torch.device("cuda")
 CLASSES = 10
 LOSSES = Loss.stack([cross_entropy(), mse(), cross_entropy() + 0.5 * mae()])
 NETWORKS = OFFERED
-WAYS: tuple[str, ...] = ("sequential", "sequential-channels-last", "population")
+BACKENDS: tuple[str, ...] = ("sequential", "sequential-channels-last", "population")
 AUGMENTED = Recipe(
     batch_size=16, steps=6, lr=0.01, crop=4, flip=True, cutout=8, mixup=0.2, cutmix=1.0, flooding=0.01, clip=5.0
 )
@@ -34,33 +34,35 @@ def task_of(model: str, device: torch.device = CUDA) -> Task:
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("model", NETWORKS)
-def test_every_network_trains(model: str, way: str, precision: str) -> None:
+def test_every_network_trains(model: str, backend: str, precision: str) -> None:
     task = task_of(model)
     recipe = AUGMENTED.model_copy(update={"precision": precision})
-    trained = train(task, LOSSES, [1, 1, 1], recipe, way)
+    trained = train(task, LOSSES, [1, 1, 1], recipe, backend)
     assert not trained.diverged.any()
-    fresh = train(task, LOSSES, [1, 1, 1], recipe.model_copy(update={"lr": 1e-12}), way)
+    fresh = train(task, LOSSES, [1, 1, 1], recipe.model_copy(update={"lr": 1e-12}), backend)
     for name, value in trained.networks.parameters.items():
         assert value.device.type == "cuda"
         if value.requires_grad or value.is_floating_point():
             assert not torch.equal(value, fresh.networks.parameters[name])
 
 
-@pytest.mark.parametrize("way", ["sequential-compiled", "sequential-channels-last-compiled", "vmap-compiled"])
-def test_compiled_ways(way: str) -> None:
+@pytest.mark.parametrize("backend", ["sequential-compiled", "sequential-channels-last-compiled", "vmap-compiled"])
+def test_compiled_backends(backend: str) -> None:
     recipe = Recipe(batch_size=16, steps=4, lr=0.01)
-    compiled, plain = (train(task_of("conv"), LOSSES, [1, 1, 1], recipe, one) for one in (way, "sequential"))
-    for name, value in plain.networks.parameters.items():
+    compiled, sequential = (train(task_of("conv"), LOSSES, [1, 1, 1], recipe, one) for one in (backend, "sequential"))
+    for name, value in sequential.networks.parameters.items():
         torch.testing.assert_close(compiled.networks.parameters[name], value, rtol=1e-2, atol=1e-3)
 
 
 @pytest.mark.parametrize("model", ["mlp", "conv", "preresnet-20"])
-def test_both_ways_agree(model: str) -> None:
+def test_backends_agree(model: str) -> None:
     recipe = Recipe(batch_size=16, steps=4, lr=0.01, crop=4, flip=True)
-    plain, population = (train(task_of(model), LOSSES, [1, 1, 1], recipe, way) for way in ("sequential", "population"))
-    for name, value in plain.networks.parameters.items():
+    sequential, population = (
+        train(task_of(model), LOSSES, [1, 1, 1], recipe, backend) for backend in ("sequential", "population")
+    )
+    for name, value in sequential.networks.parameters.items():
         torch.testing.assert_close(population.networks.parameters[name], value, rtol=2e-2, atol=2e-3)
 
 

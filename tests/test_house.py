@@ -185,6 +185,19 @@ def test_layers_are_checked_without_exceptions(pyproject: dict[str, Any]) -> Non
     assert not {"ignore_imports", "exhaustive_ignores"} & contract.keys()
 
 
+def test_contributing_tells_the_layers_as_they_are(pyproject: dict[str, Any]) -> None:
+    (contract,) = pyproject["tool"]["importlinter"]["contracts"]
+    layers = [re.sub(r"[()]", "", layer) for layer in contract["layers"]]
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## Layers")[2]
+    block = page.partition("```text\n")[2].partition("```")[0].splitlines()
+    listed = [re.split(r" {2,}", line, maxsplit=1) for line in block]
+    assert [layer for layer, _ in listed] == layers
+    must = {part for layer in contract["layers"] for part in layer.split(" | ") if not part.startswith("(")}
+    sentence = re.search(r"only (.+?) must be there", page)
+    assert sentence is not None
+    assert set(re.findall(r"`(\w+)`", sentence[1])) == must
+
+
 def test_type_checking_is_relaxed_for_untyped_packages_only(pyproject: dict[str, Any]) -> None:
     """A package of an extra may be missing where types are checked, so it may have types."""
     (override,) = pyproject["tool"]["mypy"]["overrides"]

@@ -163,9 +163,11 @@ class TestCache:
         (tmp_path / "cache").write_text("a file")
         with caplog.at_level(logging.INFO, "lossmith"):
             assert open_source("mnist").digest == as_source(named).digest
-        told = [record.getMessage() for record in caplog.records if "not kept for the next time" in record.getMessage()]
-        assert len(told) == 1
-        assert told[0].startswith(f"{NOT_KEPT} (")
+        messages = [
+            record.getMessage() for record in caplog.records if "not kept for the next time" in record.getMessage()
+        ]
+        assert len(messages) == 1
+        assert messages[0].startswith(f"{NOT_KEPT} (")
         assert "set LOSSMITH_CACHE to a directory that can be written to" in NOT_KEPT
 
     def test_a_cache_that_cannot_be_written_is_told_before_the_data_is_loaded(
@@ -273,8 +275,8 @@ class TestTelling:
         monkeypatch.setattr(images_module, "time", SimpleNamespace(monotonic=lambda: float(next(seconds))))
         with caplog.at_level(logging.INFO, "lossmith"):
             open_source("mnist")
-        told = [record.getMessage() for record in caplog.records if "images read" in record.getMessage()]
-        assert told == [
+        messages = [record.getMessage() for record in caplog.records if "images read" in record.getMessage()]
+        assert messages == [
             "2 of 23 images read, the last one image 1 of mnist (train)",
             "12 of 23 images read, the last one image 11 of mnist (train)",
             "22 of 23 images read, the last one image 21 of mnist (train)",

@@ -25,7 +25,7 @@ from lossmith.training.recipe import build_optimizer
 CLASSES, SAMPLES = 3, 60
 LOSSES = Loss.stack([cross_entropy(), mse(), cross_entropy() + 0.5 * mae(), cross_entropy()])
 SEEDS = [1, 1, 2, 2]
-BOTH_WAYS: list[str] = ["sequential", "population"]
+BACKENDS: list[str] = ["sequential", "population"]
 
 
 def start(task: Task, losses: Loss, seeds: list[int], recipe: Recipe, backend: str = "population") -> Any:
@@ -125,10 +125,10 @@ def ordinary(task: Task, loss: Loss, seed: int, recipe: Recipe) -> nn.Module:
 
 class TestFlooding:
     @pytest.mark.parametrize("body", ["mlp", "cnn", "batch norm"])
-    @pytest.mark.parametrize("way", BOTH_WAYS)
-    def test_equal_to_the_loop_that_minimises_the_flooded_loss(self, body: str, way: str) -> None:
+    @pytest.mark.parametrize("backend", BACKENDS)
+    def test_equal_to_the_loop_that_minimizes_the_flooded_loss(self, body: str, backend: str) -> None:
         task, recipe = task_of(body), recipe_of(flooding=0.5)
-        trained = train(task, LOSSES, SEEDS, recipe, way)
+        trained = train(task, LOSSES, SEEDS, recipe, backend)
         for member, seed in enumerate(SEEDS):
             expected = ordinary(task, LOSSES[member], seed, recipe)
             for name, value in expected.named_parameters():
@@ -136,12 +136,12 @@ class TestFlooding:
                     trained.networks.parameters[name][member], value.detach(), rtol=1e-9, atol=1e-11
                 )
 
-    @pytest.mark.parametrize("way", BOTH_WAYS)
-    def test_the_loss_stays_near_the_level(self, way: str) -> None:
+    @pytest.mark.parametrize("backend", BACKENDS)
+    def test_the_loss_stays_near_the_level(self, backend: str) -> None:
         task, recipe = task_of(), recipe_of(flooding=0.4, epochs=40)
         losses = Loss.stack([cross_entropy()])
         flooded, free = (
-            float(losses.value(train(task, losses, [1], r, way).networks.logits(task.inputs), task.targets).mean())
+            float(losses.value(train(task, losses, [1], r, backend).networks.logits(task.inputs), task.targets).mean())
             for r in (recipe, recipe_of(epochs=40))
         )
         assert free < 0.1
@@ -157,10 +157,10 @@ class TestFlooding:
     @pytest.mark.usefixtures("without_inductor")
     def test_compiled(self) -> None:
         task, recipe = task_of(kind=torch.float32), recipe_of(flooding=0.6, epochs=1)
-        plain, compiled = (
-            train(task, LOSSES[:1], [1], recipe, way).networks for way in ("sequential", "sequential-compiled")
+        sequential, compiled = (
+            train(task, LOSSES[:1], [1], recipe, backend).networks for backend in ("sequential", "sequential-compiled")
         )
-        assert_agree(plain, compiled, 1e-5)
+        assert_agree(sequential, compiled, 1e-5)
 
 
 class TestEarlyStopping:
@@ -179,16 +179,16 @@ class TestEarlyStopping:
         return best, right, False
 
     @pytest.mark.parametrize("body", ["mlp", "batch norm", "mlp, dropout"])
-    @pytest.mark.parametrize("way", BOTH_WAYS)
-    def test_each_member_is_as_it_was_after_its_best_epoch(self, body: str, way: str) -> None:
+    @pytest.mark.parametrize("backend", BACKENDS)
+    def test_each_member_is_as_it_was_after_its_best_epoch(self, body: str, backend: str) -> None:
         task, recipe = task_of(body), recipe_of(epochs=14, lr=0.3)
-        stopped = train(task, LOSSES, SEEDS, recipe.model_copy(update={"patience": 2}), way, monitor=task.held_out)
+        stopped = train(task, LOSSES, SEEDS, recipe.model_copy(update={"patience": 2}), backend, monitor=task.held_out)
         assert stopped.curve is not None
         early = 0
         for member, seed in enumerate(SEEDS):
             best, right, over = self.reference(task, LOSSES[member], seed, recipe, 2)
             early += over
-            alone = train(task, LOSSES[[member]], [seed], recipe, way, stop=best)
+            alone = train(task, LOSSES[[member]], [seed], recipe, backend, stop=best)
             assert_agree(stopped.networks.select([member]), alone.networks)
             assert stopped.curve[member].max() == stopped.curve[member, -1] == right
             assert stopped.curve.shape == (4, 14)
@@ -203,10 +203,10 @@ class TestEarlyStopping:
 
         monkeypatch.setattr(PopulationRun, "step", counted)
         task, recipe = task_of(), recipe_of(epochs=500, lr=0.3, patience=2)
-        ticks: list[float] = []
-        train(task, LOSSES, [1] * 4, recipe, progress=ticks.append)
+        shares: list[float] = []
+        train(task, LOSSES, [1] * 4, recipe, progress=shares.append)
         assert len(steps) < 500
-        assert ticks[-1] == 1.0
+        assert shares[-1] == 1.0
 
     def test_the_best_epoch_of_each_is_kept(self) -> None:
         best = Best(patience=2)
@@ -244,12 +244,12 @@ class TestEarlyStopping:
 
 
 class TestPartial:
-    @pytest.mark.parametrize("way", BOTH_WAYS)
+    @pytest.mark.parametrize("backend", BACKENDS)
     @pytest.mark.parametrize("schedule", ["step", "cosine", "one-cycle"])
-    def test_a_share_of_the_batches_under_the_whole_schedule(self, way: str, schedule: str) -> None:
+    def test_a_share_of_the_batches_under_the_whole_schedule(self, backend: str, schedule: str) -> None:
         recipe = recipe_of(schedule=schedule)
-        whole, part = task_of(), train(task_of(), LOSSES, SEEDS, recipe, way, share=0.5)
-        assert_agree(part.networks, train(whole, LOSSES, SEEDS, recipe, way, stop=3).networks)
+        whole, part = task_of(), train(task_of(), LOSSES, SEEDS, recipe, backend, share=0.5)
+        assert_agree(part.networks, train(whole, LOSSES, SEEDS, recipe, backend, stop=3).networks)
 
     def test_a_share_within_an_epoch(self) -> None:
         task, seen = task_of(), list[int]()
@@ -262,47 +262,47 @@ class TestPartial:
         assert_agree(trained.networks, train(task, LOSSES, SEEDS, recipe_of(steps=7)).networks)
 
 
-HOPELESS = Loss.stack([cross_entropy(), -1.0 * cross_entropy(), mse(), 1e30 * baikal()])
+SOME_PRUNED = Loss.stack([cross_entropy(), -1.0 * cross_entropy(), mse(), 1e30 * baikal()])
 
 
 class TestDrop:
     @pytest.mark.parametrize("seeds", [[1, 1, 1, 1], [1, 2, 1, 2]])
     @pytest.mark.parametrize("body", BODIES)
     @pytest.mark.parametrize("fields", [{}, {"optimizer": "adamw", "lr": 0.01}, {"clip": 0.5}])
-    @pytest.mark.parametrize("way", BOTH_WAYS)
+    @pytest.mark.parametrize("backend", BACKENDS)
     def test_the_others_go_on_as_if_nothing_were(
-        self, body: str, fields: dict[str, Any], seeds: list[int], way: str
+        self, body: str, fields: dict[str, Any], seeds: list[int], backend: str
     ) -> None:
         task, recipe = task_of(body), recipe_of(**fields)
         whole, trained = (
-            train(task, HOPELESS, seeds, recipe, way),
-            train(task, HOPELESS, seeds, recipe, way, prune_at=0.5),
+            train(task, SOME_PRUNED, seeds, recipe, backend),
+            train(task, SOME_PRUNED, seeds, recipe, backend, prune_at=0.5),
         )
         assert trained.pruned is not None
         assert trained.pruned[1]
         assert not trained.pruned[[0, 2]].any()
         assert_agree(trained.networks.select([0, 2]), whole.networks.select([0, 2]))
-        half = train(task, HOPELESS, seeds, recipe, way, share=0.5)
+        half = train(task, SOME_PRUNED, seeds, recipe, backend, share=0.5)
         assert_agree(trained.networks.select([1]), half.networks.select([1]))
 
-    @pytest.mark.parametrize("way", BOTH_WAYS)
-    def test_one_that_is_not_finite_is_dropped_and_has_diverged(self, way: str) -> None:
-        trained = train(task_of(), HOPELESS, [1] * 4, recipe_of(lr=10.0), way, prune_at=0.2)
+    @pytest.mark.parametrize("backend", BACKENDS)
+    def test_one_that_is_not_finite_is_dropped_and_has_diverged(self, backend: str) -> None:
+        trained = train(task_of(), SOME_PRUNED, [1] * 4, recipe_of(lr=10.0), backend, prune_at=0.2)
         assert trained.pruned is not None
         assert trained.diverged[3]
         assert trained.pruned[3]
 
-    @pytest.mark.parametrize("way", BOTH_WAYS)
-    def test_all_of_them(self, way: str) -> None:
-        task, prune_at, ticks = task_of(), Loss.stack([-1.0 * cross_entropy()] * 3), list[float]()
+    @pytest.mark.parametrize("backend", BACKENDS)
+    def test_all_of_them(self, backend: str) -> None:
+        task, losses, shares = task_of(), Loss.stack([-1.0 * cross_entropy()] * 3), list[float]()
         trained = train(
-            task, prune_at, [1, 2, 3], recipe_of(), way, prune_at=0.3, progress=ticks.append, monitor=HELD_OUT
+            task, losses, [1, 2, 3], recipe_of(), backend, prune_at=0.3, progress=shares.append, monitor=HELD_OUT
         )
         assert trained.pruned is not None
         assert trained.pruned.all()
         assert trained.curve is not None
         assert trained.curve.shape == (3, 6)
-        assert ticks[-1] == pytest.approx(1.0)
+        assert shares[-1] == pytest.approx(1.0)
         assert len(trained.networks) == 3
 
     def test_steps_that_are_saved(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -313,14 +313,14 @@ class TestDrop:
             step(run)
 
         monkeypatch.setattr(PopulationRun, "step", counted)
-        train(task_of(), HOPELESS[:3], [1] * 3, recipe_of(), prune_at=0.5)
+        train(task_of(), SOME_PRUNED[:3], [1] * 3, recipe_of(), prune_at=0.5)
         assert sizes == [3] * 15 + [2] * 15
 
     def test_nothing_is_dropped_after_the_last_batch_or_without_being_asked(self) -> None:
-        trained = train(task_of(), HOPELESS, [1] * 4, recipe_of(steps=1), prune_at=0.9)
+        trained = train(task_of(), SOME_PRUNED, [1] * 4, recipe_of(steps=1), prune_at=0.9)
         assert trained.pruned is not None
         assert not trained.pruned.any()
-        assert not train(task_of(), HOPELESS, [1] * 4, recipe_of()).pruned.any()  # type: ignore[union-attr]
+        assert not train(task_of(), SOME_PRUNED, [1] * 4, recipe_of()).pruned.any()  # type: ignore[union-attr]
 
     def test_chance_is_that_of_the_most_frequent_class(self) -> None:
         """A network that always gives the class of four in five samples is hopeless; one that is right more is not."""
@@ -339,10 +339,10 @@ class TestDrop:
 
     def test_with_early_stopping_the_best_epoch_is_kept(self) -> None:
         task, recipe = task_of(), recipe_of(patience=3)
-        trained = train(task, HOPELESS[:3], [1] * 3, recipe, prune_at=0.5)
-        whole = train(task, HOPELESS[:3], [1] * 3, recipe)
+        trained = train(task, SOME_PRUNED[:3], [1] * 3, recipe, prune_at=0.5)
+        whole = train(task, SOME_PRUNED[:3], [1] * 3, recipe)
         assert_agree(trained.networks.select([0, 2]), whole.networks.select([0, 2]))
-        half = train(task, HOPELESS[:3], [1] * 3, recipe, stop=3)
+        half = train(task, SOME_PRUNED[:3], [1] * 3, recipe, stop=3)
         assert_agree(trained.networks.select([1]), half.networks.select([1]))
 
     def test_data_held_out_is_needed(self) -> None:
@@ -352,11 +352,11 @@ class TestDrop:
 
 class TestPrecision:
     @pytest.mark.parametrize("body", BODIES)
-    @pytest.mark.parametrize("way", BOTH_WAYS)
-    def test_near_float32(self, body: str, way: str) -> None:
+    @pytest.mark.parametrize("backend", BACKENDS)
+    def test_near_float32(self, body: str, backend: str) -> None:
         task, recipe = task_of(body, torch.float32), recipe_of(epochs=2, lr=0.02)
-        full = train(task, LOSSES, [1] * 4, recipe, way).networks
-        half = train(task, LOSSES, [1] * 4, recipe_of(epochs=2, lr=0.02, precision="bfloat16"), way).networks
+        full = train(task, LOSSES, [1] * 4, recipe, backend).networks
+        half = train(task, LOSSES, [1] * 4, recipe_of(epochs=2, lr=0.02, precision="bfloat16"), backend).networks
         difference = 0.0
         for name, value in full.parameters.items():
             assert half.parameters[name].dtype == torch.float32
@@ -365,10 +365,10 @@ class TestPrecision:
         assert difference > 1e-6
 
     @pytest.mark.parametrize("body", ["cnn", "batch norm", "mlp"])
-    def test_both_ways_agree(self, body: str) -> None:
+    def test_backends_agree(self, body: str) -> None:
         task, recipe = task_of(body, torch.float32), recipe_of(epochs=2, lr=0.02, precision="bfloat16")
-        plain, population = (train(task, LOSSES, [1] * 4, recipe, way).networks for way in BOTH_WAYS)
-        for name, value in plain.parameters.items():
+        sequential, population = (train(task, LOSSES, [1] * 4, recipe, backend).networks for backend in BACKENDS)
+        for name, value in sequential.parameters.items():
             torch.testing.assert_close(population.parameters[name], value, rtol=0.05, atol=0.01)
 
     # What PyTorch has to say of its own attention under vmap.
@@ -376,8 +376,8 @@ class TestPrecision:
     @pytest.mark.parametrize("make", [lambda: [nn.Flatten(), Product()], lambda: [Attending()]], ids=["@", "attention"])
     def test_networks_of_ones_own(self, make: Body) -> None:
         task, recipe = task_of(make, torch.float32), recipe_of(epochs=2, lr=0.02, precision="bfloat16")
-        plain, population = (train(task, LOSSES, [1] * 4, recipe, way).networks for way in BOTH_WAYS)
-        for name, value in plain.parameters.items():
+        sequential, population = (train(task, LOSSES, [1] * 4, recipe, backend).networks for backend in BACKENDS)
+        for name, value in sequential.parameters.items():
             torch.testing.assert_close(population.parameters[name], value, rtol=0.05, atol=0.02)
 
     def test_what_changes_a_tensor_in_place_is_left_alone(self) -> None:
@@ -390,7 +390,7 @@ class TestPrecision:
         assert low.tolist() == [3.0, 3.0, 3.0]
         assert low.dtype == torch.bfloat16
 
-    def test_products_are_low_and_normalisation_is_not(self) -> None:
+    def test_products_are_low_and_normalization_is_not(self) -> None:
         kinds: list[tuple[torch.dtype, torch.dtype]] = []
         network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 2))
         for layer in network:
@@ -403,11 +403,11 @@ class TestPrecision:
         assert statistics.dtype == torch.float32
 
 
-class TestWays:
+class TestBackends:
     @COMPILING
     # Compiled with the body that has every kind of layer of the other.
     @pytest.mark.parametrize(
-        ("way", "body"),
+        ("backend", "body"),
         [
             ("sequential-channels-last", "cnn"),
             ("sequential-channels-last", "batch norm"),
@@ -415,12 +415,12 @@ class TestWays:
             ("sequential-channels-last-compiled", "batch norm"),
         ],
     )
-    def test_equal_to_sequential(self, body: str, way: str) -> None:
-        if way.endswith("compiled") and not has_compiler(torch.device("cpu")):
+    def test_equal_to_sequential(self, body: str, backend: str) -> None:
+        if backend.endswith("compiled") and not has_compiler(torch.device("cpu")):
             pytest.skip("torch.compile needs a C++ compiler")
         task, recipe = task_of(body, torch.float32), recipe_of(epochs=1)
-        plain, other = (train(task, LOSSES[:2], [1, 2], recipe, one) for one in ("sequential", way))
-        assert_agree(plain.networks, other.networks, 1e-4)
+        sequential, other = (train(task, LOSSES[:2], [1, 2], recipe, one) for one in ("sequential", backend))
+        assert_agree(sequential.networks, other.networks, 1e-4)
 
     def test_convolutions_lie_with_channels_last(self) -> None:
         task = task_of(lambda: [nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 1), nn.Flatten(), nn.Linear(16, CLASSES)])
@@ -541,10 +541,10 @@ class TestMemory:
             train(task_of(), LOSSES, SEEDS, recipe_of())
 
 
-class TestPerceptrons:
+class TestMlp:
     """Which networks the matrix products are made for; that they train alike is tested with the two ways."""
 
-    def test_perceptrons_are_recognised(self) -> None:
+    def test_mlps_are_recognized(self) -> None:
         for body in ("mlp", "mlp, dropout"):
             run = start(task_of(body), LOSSES, [1] * 4, recipe_of())
             assert isinstance(run.stack, MlpStack)
@@ -573,8 +573,8 @@ class TestPerceptrons:
     def test_layers_over_the_last_dimension_are_trained_by_vmap(self) -> None:
         """Linear layers that come before flattening act on every row of an image."""
         task = task_of(lambda: [nn.Linear(4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(12, CLASSES)])
-        plain, population = (train(task, LOSSES, SEEDS, recipe_of(), way).networks for way in BOTH_WAYS)
-        assert_agree(plain, population)
+        sequential, population = (train(task, LOSSES, SEEDS, recipe_of(), backend).networks for backend in BACKENDS)
+        assert_agree(sequential, population)
 
     def test_neither_are_networks_with_something_of_their_own(self) -> None:
         def network() -> nn.Sequential:
@@ -606,11 +606,11 @@ class TestPerceptrons:
             lambda: [nn.Flatten(), nn.Linear(16, 5), nn.ReLU(), nn.Linear(5, CLASSES), nn.ReLU()],
         ],
     )
-    def test_the_same_training_as_plain_and_as_vectorised(self, make: Body, seeds: list[int]) -> None:
+    def test_the_same_training_as_sequential_and_as_vectorized(self, make: Body, seeds: list[int]) -> None:
         task, recipe = task_of(make), recipe_of(clip=1.0, weight_decay=0.01)
         assert Design.of(task.build(0), 4) is not None
-        plain = train(task, LOSSES, seeds, recipe, "sequential").networks
-        assert_agree(train(task, LOSSES, seeds, recipe).networks, plain)
+        sequential = train(task, LOSSES, seeds, recipe, "sequential").networks
+        assert_agree(train(task, LOSSES, seeds, recipe).networks, sequential)
         if len(set(seeds)) == 1:
             runs = [start(task, LOSSES, seeds, recipe, engine) for engine in ("mlp", "vmap")]
             for run in runs:
@@ -626,6 +626,6 @@ def test_what_a_trainer_keeps_changes_no_result() -> None:
     trainer, fresh = (Trainer(task_of(kind=torch.float32)) for _ in range(2))
     trainer.train(LOSSES[:1], [9], recipe_of(epochs=1), "sequential-compiled")
     trainer.fits = 3
-    for way in ("sequential-compiled", "population"):
-        again, expected = (one.train(LOSSES, SEEDS, recipe_of(), way).networks for one in (trainer, fresh))
+    for backend in ("sequential-compiled", "population"):
+        again, expected = (one.train(LOSSES, SEEDS, recipe_of(), backend).networks for one in (trainer, fresh))
         assert_agree(again, expected, 1e-5)

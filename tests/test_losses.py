@@ -550,7 +550,7 @@ def test_exactly_so_many_coefficients_act(order: int, labels: str) -> None:
     st.tuples(st.floats(-3, 3), st.floats(-3, 3), st.floats(-3, 3)),
     st.sampled_from(LABELS),
 )
-def test_the_centres_are_free(c: list[float], free: tuple[float, float, float], labels: str) -> None:
+def test_the_centers_are_free(c: list[float], free: tuple[float, float, float], labels: str) -> None:
     """For any λ0, λ1 (and λ2) some λ has the same learning rule, c1 apart."""
     a, b, l2 = free
     _, ch, chh, chy, cy, cyy = c
@@ -631,7 +631,7 @@ def test_taylor_with_mses_lambda_is_mse(n: int, labels: str) -> None:
 
 @pytest.mark.parametrize("q", [1e-2, 1e-4, 1e-6])
 @every_label
-def test_generalised_cross_entropy_tends_to_cross_entropy(q: float, labels: str) -> None:
+def test_generalized_cross_entropy_tends_to_cross_entropy(q: float, labels: str) -> None:
     """(h^q − 1)/q = log h + q (log h)²/2 + O(q²), and 1/q times the rounding of h^q."""
     logits, targets, y = batch(MIXED_CLASSES, labels)
     rounding = 1e-15 / q

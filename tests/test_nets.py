@@ -30,7 +30,7 @@ def built(settings: ModelSettings, inputs: Tensor, classes: int = 10) -> nn.Modu
         return network_factory(settings, inputs, classes)()
 
 
-class TestNormalise:
+class TestNormalize:
     @pytest.mark.parametrize("chunk", [1, 40, 1 << 21])
     @pytest.mark.parametrize("kind", [torch.uint8, torch.float32, torch.float64])
     def test_images(self, monkeypatch: pytest.MonkeyPatch, chunk: int, kind: torch.dtype) -> None:
@@ -407,7 +407,7 @@ class TestCheck:
         return caught.value
 
     @pytest.mark.parametrize(("wanted", "channels", "named"), [(3, 1, "3 channels"), (1, 3, "1 channel")])
-    def test_grey_and_colour(self, wanted: int, channels: int, named: str) -> None:
+    def test_gray_and_color(self, wanted: int, channels: int, named: str) -> None:
         refusal = self.refusal(images(5, channels, 6, 6), nn.Conv2d(wanted, 2, 3), nn.Flatten(), nn.Linear(32, 3))
         assert str(refusal) == (
             f"the model takes images of {named}, but these have {channels}: convert them with channels = {wanted} "
@@ -423,7 +423,7 @@ class TestCheck:
             (1, [nn.Conv2d(1, 2, 3, padding=1), nn.Conv2d(3, 3, 3)]),
         ],
     )
-    def test_what_is_no_matter_of_grey_and_colour(self, channels: int, layers: list[nn.Module]) -> None:
+    def test_what_is_no_matter_of_gray_and_color(self, channels: int, layers: list[nn.Module]) -> None:
         """Other numbers of channels cannot be converted, and a later convolution is the network's own."""
         refusal = self.refusal(images(5, channels, 6, 6), *layers)
         assert f"does not take inputs of shape [5, {channels}, 6, 6] in evaluation mode (RuntimeError" in str(refusal)

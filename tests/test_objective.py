@@ -172,7 +172,7 @@ def rows_of(points: list[tuple[float, float]]) -> list[dict[str, Any]]:
     ]
 
 
-class TestFront:
+class TestPareto:
     @given(st.lists(st.tuples(*[st.integers(0, 6).map(float)] * 2), min_size=1, max_size=25))
     def test_against_the_definition(self, points: list[tuple[float, float]]) -> None:
         def dominated(one: tuple[float, float]) -> bool:
@@ -249,7 +249,7 @@ class TestStudies:
         assert all(row["figures"]["robust-accuracy"]["n"] == 2 for row in finalists if row["status"] == "ok")
         assert document["provenance"]["settings"]["objective"]["weight"] == 0.25
 
-    def test_the_front_is_exported_as_losses(self, study: Path, tmp_path: Path) -> None:
+    def test_the_pareto_front_is_exported_as_losses(self, study: Path, tmp_path: Path) -> None:
         document = read_pareto(study)
         (tmp_path / "front").mkdir()
         for name in ("99-1.json", "mine.json"):
@@ -308,14 +308,14 @@ class TestStudies:
             evolve(place, other)
         assert (place / "study.toml").read_bytes() == before
 
-    def test_no_front_of_one_figure(self, tmp_path: Path) -> None:
+    def test_no_pareto_front_of_one_figure(self, tmp_path: Path) -> None:
         evolve(tmp_path / "study", settings_of(objective={"metric": "accuracy"}))
         assert not (tmp_path / "study/pareto.json").exists()
         with pytest.raises(InputError, match=r"has no front: .* --objective weighted"):
             export_pareto(tmp_path / "study", tmp_path / "front")
         assert not (tmp_path / "front").exists()
 
-    def test_a_damaged_front(self, study: Path, tmp_path: Path) -> None:
+    def test_a_damaged_pareto_file(self, study: Path, tmp_path: Path) -> None:
         shutil.copytree(study, tmp_path / "study")
         (tmp_path / "study/pareto.json").write_text("{}")
         with pytest.raises(InputError, match=r"pareto.json is damaged; remove it"):
@@ -346,7 +346,7 @@ class TestStudies:
                 evolve(tmp_path / "study", settings_of(**part), source)
         assert not (tmp_path / "study").exists()
 
-    def test_a_front_that_the_study_object_knows(self, study: Path, tmp_path: Path) -> None:
+    def test_a_pareto_front_that_the_study_object_knows(self, study: Path, tmp_path: Path) -> None:
         shutil.copytree(study, tmp_path / "study")
         with Store(tmp_path / "study", readonly=True) as store:
             document = store.setting("settings")

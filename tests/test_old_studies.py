@@ -139,7 +139,7 @@ def test_its_loss_files_load(study: Path) -> None:
     assert Loss.from_json(best["loss"]).coefficients.tolist() == loss.coefficients.tolist()
 
 
-def test_its_front_is_read_and_exported(tmp_path: Path) -> None:
+def test_its_pareto_front_is_read_and_exported(tmp_path: Path) -> None:
     study = copied("ended", tmp_path)
     document = read_pareto(study)
     main(["show", str(study), "--pareto", str(tmp_path / "front"), "--json"])

@@ -19,7 +19,7 @@ from lossmith.theory import acting, attraction, coefficients, from_acting, is_tr
 from lossmith.training import Networks, Recipe, Task, repeated, train
 
 KEPT = Path(__file__).parents[1] / "results" / "invariant"
-WAYS: list[str] = ["sequential", "population"]
+BACKENDS: list[str] = ["sequential", "population"]
 CLASSES = 4
 RECIPE = Recipe(lr=0.05, epochs=6, batch_size=10)
 
@@ -47,11 +47,11 @@ def size_of_training(job: Task, losses: Loss, seeds: list[int], networks: Networ
     return distance(networks, train(job, 0 * losses, seeds, RECIPE).networks)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("backend", BACKENDS)
 class TestEqualActingNumbers:
     """(b) Two λ with equal acting numbers train to the same weights from the same start."""
 
-    def test_other_centres_c1_and_share_of_cy(self, way: str) -> None:
+    def test_other_centers_c1_and_share_of_cy(self, backend: str) -> None:
         lam = 0.5 * torch.randn(5, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
         lam[0] = to_lambda(coefficients(mse()), 0, 0)
         c = coefficients(lam)
@@ -59,40 +59,40 @@ class TestEqualActingNumbers:
         others = taylor(to_lambda(moved, 0.7, -1.2))
         assert (others.coefficients - taylor(lam).coefficients).abs().max() > 1
         seeds = [1] * 5
-        one, other = (train(task(), losses, seeds, RECIPE, way).networks for losses in (taylor(lam), others))
+        one, other = (train(task(), losses, seeds, RECIPE, backend).networks for losses in (taylor(lam), others))
         assert size_of_training(task(), others, seeds, one) > 0.1
         assert distance(one, other) < 1e-11
 
-    def test_the_published_loss_of_mnist_without_what_is_idle(self, way: str) -> None:
+    def test_the_published_loss_of_mnist_without_what_is_idle(self, backend: str) -> None:
         bare = polynomial(*from_acting(acting(coefficients(mnist()))))
         recipe = RECIPE.model_copy(update={"lr": 0.002})
-        one, other = (train(task(), Loss.stack([loss]), [1], recipe, way).networks for loss in (mnist(), bare))
+        one, other = (train(task(), Loss.stack([loss]), [1], recipe, backend).networks for loss in (mnist(), bare))
         assert distance(one, other) < 1e-11
 
-    def test_other_numbers_lead_elsewhere(self, way: str) -> None:
+    def test_other_numbers_lead_elsewhere(self, backend: str) -> None:
         numbers = acting(coefficients(mse()))
         one, other = (
-            train(task(), Loss.stack([polynomial(*from_acting(a))]), [1], RECIPE, way).networks
+            train(task(), Loss.stack([polynomial(*from_acting(a))]), [1], RECIPE, backend).networks
             for a in (numbers, numbers._replace(chy=numbers.chy + 0.1))
         )
         assert distance(one, other) > 1e-4
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(
     "name", ["cross-entropy", "mse", "paper/mnist", "focal:2", "gce:0.7", "0.5,0.1,1,-1,0.4,2,-1,0.6"]
 )
 class TestSmoothedEmbedding:
     """(c) A loss with smoothed labels and its smoothed embedding with hard ones train to the same weights."""
 
-    def test_same_weights(self, name: str, way: str) -> None:
+    def test_same_weights(self, name: str, backend: str) -> None:
         alpha, loss = 0.2, find(name, CLASSES)
         recipe = RECIPE.model_copy(update={"lr": 0.002 if name == "paper/mnist" else 0.05})
         _, labels = samples()
         soft = (1 - alpha) * nn.functional.one_hot(labels, CLASSES).double() + alpha / CLASSES
-        hard = train(task(), Loss.stack([loss.smoothed(alpha, CLASSES)]), [1], recipe, way).networks
-        smooth = train(task(soft), Loss.stack([loss]), [1], recipe, way).networks
-        unsmoothed = train(task(), Loss.stack([loss]), [1], recipe, way).networks
+        hard = train(task(), Loss.stack([loss.smoothed(alpha, CLASSES)]), [1], recipe, backend).networks
+        smooth = train(task(soft), Loss.stack([loss]), [1], recipe, backend).networks
+        unsmoothed = train(task(), Loss.stack([loss]), [1], recipe, backend).networks
         assert distance(hard, smooth) < 1e-11
         assert distance(hard, unsmoothed) > 1e-4
 
@@ -119,25 +119,25 @@ def free_task(count: int) -> Task:
     )
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("backend", BACKENDS)
 class TestOneStep:
     """(d) In a trace, predicted strength and measured change agree where the logits are free parameters."""
 
     NAMES = ("cross-entropy", "mse", "baikal", "paper/allcnnc", "label-smoothing:0.3", "mae")
 
-    def test_change_of_a_step_is_the_strength(self, way: str) -> None:
+    def test_change_of_a_step_is_the_strength(self, backend: str) -> None:
         """One batch of all samples at lr N is a step of length 1 on each, so the prediction is exact."""
         count = 40
         losses = Loss.stack([find(name, CLASSES) for name in self.NAMES])
         recipe = Recipe(lr=count, momentum=0.0, steps=1, batch_size=count)
-        found = trace(free_task(count), losses, 5, recipe, way, samples=None)
+        found = trace(free_task(count), losses, 5, recipe, backend, samples=None)
         measured = found.output[:, 1].astype(float) - found.output[:, 0].astype(float)
         # The outputs are kept in float32.
         assert np.abs(measured - found.vector[:, 0]).max() < 3e-7
         assert (found.vector[:, 0] < -0.01).any()
         assert (found.vector[:, 0] > 0.01).any()
 
-    def test_sign_and_first_order_of_a_small_step(self, way: str) -> None:
+    def test_sign_and_first_order_of_a_small_step(self, backend: str) -> None:
         count, rate = 40, 1e-3
         job = free_task(count)
         losses = Loss.stack([find(name, CLASSES) for name in self.NAMES])
@@ -148,7 +148,7 @@ class TestOneStep:
             if epoch == 0:
                 before.update(zip(members, networks.logits(job.inputs), strict=True))
 
-        networks = train(job, losses, [5] * len(losses), recipe, way, observe=observe).networks
+        networks = train(job, losses, [5] * len(losses), recipe, backend, observe=observe).networks
         after = networks.logits(job.inputs).softmax(-1)
         targets = job.targets
         for row in range(len(losses)):

@@ -1,6 +1,7 @@
-"""The code blocks of README.md and of docs/ do what they say, in their order, each page in one empty directory.
+"""The code blocks of README.md, CONTRIBUTING.md and docs/ do what they say, in their order.
 
-Python blocks share one namespace. In shell blocks (``console``: the lines after ``$ ``; ``bash`` and ``sh``: every
+Each page has an empty directory and a process of its own, so that what it registers is nowhere else. Python blocks
+share one namespace. In shell blocks (``console``: the lines after ``$ ``; ``bash`` and ``sh``: every
 line) each command must succeed. `make demo` and `make test` are left out, since the tests are called by the latter.
 An HTML comment on the line before a block changes that:
 
@@ -22,9 +23,14 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[1]
-# The page on robustness attacks with the extra robust.
-PAGES = ["README.md", "docs/theory.md", pytest.param("docs/robustness.md", marks=pytest.mark.integration)]
 SHELL = {"console", "bash", "sh", "shell"}
+# The kinds of blocks that a page must have; the page on robustness attacks with the extra robust.
+PAGES = [
+    pytest.param("README.md", {"python", "shell"}, id="README.md"),
+    pytest.param("CONTRIBUTING.md", {"python"}, id="CONTRIBUTING.md"),
+    pytest.param("docs/theory.md", {"python", "shell"}, id="docs/theory.md"),
+    pytest.param("docs/robustness.md", {"python", "shell"}, id="docs/robustness.md", marks=pytest.mark.integration),
+]
 LEFT_OUT = {"make demo", "make test"}
 FENCE = re.compile(r"(?P<indent> *)(?P<fence>`{3,}|~{3,})\s*(?P<language>[\w+-]*)")
 COMMENT = re.compile(r"\s*<!--\s*(?P<order>not run|run instead|file):\s*(?P<text>.*?)\s*-->\s*")
@@ -118,11 +124,13 @@ def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_page_does_what_it_says(page: str) -> None:
-    ran = run_all((ROOT / page).read_text(encoding="utf-8"), page)
-    assert any(block.language == "python" for block in ran), f"no Python block of {page} was run"
-    assert any(block.language in SHELL for block in ran), f"no shell block of {page} was run"
+@pytest.mark.parametrize(("page", "kinds"), PAGES)
+def test_page_does_what_it_says(page: str, kinds: set[str]) -> None:
+    # Without -P the modules beside this file could be imported.
+    command = [sys.executable, "-P", "-W", "error", str(Path(__file__).resolve()), page]
+    run = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=900)
+    assert run.returncode == 0, f"{page}:\n{run.stdout}\n{run.stderr}"
+    assert set(run.stdout.splitlines()[-1].split()) == kinds, f"of {page} other blocks were run"
 
 
 EXAMPLE = """\
@@ -217,3 +225,12 @@ def test_a_block_without_end_or_an_order_without_reason_is_an_error(text: str) -
 
 def test_a_text_without_blocks_runs_nothing() -> None:
     assert run_all("Nothing here.\n") == []
+
+
+if __name__ == "__main__":
+    done = [
+        block
+        for block in run_all((ROOT / sys.argv[1]).read_text(encoding="utf-8"), sys.argv[1])
+        if block.order != "file"
+    ]
+    sys.stdout.write("\n" + " ".join("shell" if block.language in SHELL else block.language for block in done) + "\n")

@@ -107,7 +107,7 @@ def test_a_comparison_is_read_from_its_file_with_what_stands_beside_it() -> None
     assert Comparison.from_json(document) == comparison()
 
 
-def test_several_kinds_of_damage_are_one_document() -> None:
+def test_several_kinds_of_corruption_are_one_document() -> None:
     kinds = [corruption(INPUT, (0.0, 0.1)), corruption(WEIGHT, (0.5,))]
     document = json.loads(json.dumps(corruption_document(kinds), allow_nan=False))
     assert document["diverged"] == [False, True, False]

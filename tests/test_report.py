@@ -188,7 +188,7 @@ class TestLossShape:
         assert_allclose(shape.value, factor * (u**2 - start), atol=1e-12)
         assert_allclose(shape.gradient, -2 * factor * u * shape.output * u, atol=1e-12)
 
-    def test_mae_and_generalised_cross_entropy(self) -> None:
+    def test_mae_and_generalized_cross_entropy(self) -> None:
         shape = loss_shape(mae(), 4, points=50)
         assert_allclose(shape.value, 0.25 - shape.output, atol=1e-12)
         assert_allclose(shape.gradient, -shape.output * (1 - shape.output), atol=1e-12)
@@ -367,7 +367,7 @@ class TestTheory:
         start = baikal().value(0 * logits, target)
         assert shape.value[7] == pytest.approx((baikal().value(logits, target) - start).item())
 
-    def test_more_losses_than_colours_can_be_told_apart(self) -> None:
+    def test_more_losses_than_colors_can_be_told_apart(self) -> None:
         losses = [taylor([0, 0, 1, -1, number, 2, 0, 0]) for number in range(10)]
         top = plot_explanation(*self.curves(losses)).axes[0]
         looks = {(line.get_color(), line.get_linestyle()) for line in top.lines if line.get_linewidth() == 2}

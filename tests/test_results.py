@@ -91,8 +91,8 @@ def test_the_errata_of_the_theory_page_are_the_derived_ones() -> None:
     for row, erratum, places in zip(rows, errata, digits, strict=True):
         assert row.startswith(f"| {erratum.equations}")
         for number in erratum.numbers:
-            told = f"{float(number):.{places}f}"
-            assert (told.rstrip("0").rstrip(".") if places == 1 else told).replace("-", "−") in row
+            shown = f"{float(number):.{places}f}"
+            assert (shown.rstrip("0").rstrip(".") if places == 1 else shown).replace("-", "−") in row
 
 
 def test_the_trace_is_what_the_pages_say() -> None:
@@ -268,7 +268,7 @@ def test_table_1_compares_equal_numbers_of_trained_candidates(
 
 
 @pytest.mark.parametrize("folder", placed("regularizers", REGULARIZERS).values(), ids=lambda folder: folder.name)
-def test_both_losses_were_tuned_alike_with_each_regulariser(
+def test_both_losses_were_tuned_alike_with_each_regularizer(
     experiment: Callable[[str], ModuleType], almost: Almost, folder: Path
 ) -> None:
     program, trained = experiment("regularizers"), experiment("regularizers_runs")

@@ -302,7 +302,7 @@ def advanced(search: Optimizer, generations: int) -> list[Points]:
 class TestOptimizer:
     @pytest.mark.parametrize("lr_adapt", [False, True])
     @pytest.mark.parametrize("space", ["residual", "canonical", "taylor", "smoothed-mae"])
-    def test_maximises(self, space: Any, lr_adapt: bool) -> None:
+    def test_maximizes(self, space: Any, lr_adapt: bool) -> None:
         search = optimizer(space=space, population=20, lr_adapt=lr_adapt)
         start = quadratic(search.mean[None])[0]
         advanced(search, 80)

@@ -55,10 +55,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-class TestHopeless:
-    @pytest.mark.parametrize("way", ["population", "sequential"])
-    def test_the_first_generation_differs_in_those_given_up_only(self, tmp_path: Path, whole: Path, way: str) -> None:
-        evolve(tmp_path, settings_of(run__prune_at=0.4, run__training=way))
+class TestPruning:
+    @pytest.mark.parametrize("backend", ["population", "sequential"])
+    def test_the_first_generation_differs_in_those_given_up_only(
+        self, tmp_path: Path, whole: Path, backend: str
+    ) -> None:
+        evolve(tmp_path, settings_of(run__prune_at=0.4, run__training=backend))
         before, after = ([row for row in rows(place) if row["generation"] == 0] for place in (whole, tmp_path))
         given_up = 0
         for mine, theirs in zip(after, before, strict=True):
@@ -90,7 +92,7 @@ class TestHopeless:
         main(["show", str(whole)])
         assert "hopeless" not in capsys.readouterr().out
 
-    def test_it_is_no_figure_for_a_front(self, tmp_path: Path) -> None:
+    def test_it_is_no_figure_for_a_pareto_front(self, tmp_path: Path) -> None:
         evolve(tmp_path, settings_of(run__prune_at=0.4))
         assert figure_pair(rows(tmp_path)) is None
         assert not (tmp_path / "pareto.json").exists()
@@ -131,9 +133,13 @@ class TestHopeless:
 
 
 class TestPartial:
-    @pytest.mark.parametrize(("way", "run"), [("population", PopulationRun), ("sequential", SequentialRun)])
+    @pytest.mark.parametrize(("backend", "run"), [("population", PopulationRun), ("sequential", SequentialRun)])
     def test_candidates_get_a_share_of_the_batches_and_finalists_all(
-        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, way: str, run: type[PopulationRun] | type[SequentialRun]
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
+        backend: str,
+        run: type[PopulationRun] | type[SequentialRun],
     ) -> None:
         lengths: dict[int, list[float]] = {}
         step = run.step
@@ -147,7 +153,7 @@ class TestPartial:
 
         kept: list[object] = []
         monkeypatch.setattr(run, "step", counted)
-        evolve(tmp_path, settings_of(run__partial=0.4, run__training=way, recipe__schedule="cosine"))
+        evolve(tmp_path, settings_of(run__partial=0.4, run__training=backend, recipe__schedule="cosine"))
         whole = whole_schedule()
         assert {len(rates) for rates in lengths.values()} == {10, 25}
         for rates in lengths.values():

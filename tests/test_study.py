@@ -965,7 +965,7 @@ class TestEvolve:
         with Study(tmp_path, 10, settings_of().search, document=stored_document(tmp_path)) as study:
             assert study.counts()["trainings"] == 3 * len(trained)
 
-    def test_chunks_and_plain_training_agree(self, tmp_path: Path) -> None:
+    def test_chunks_and_sequential_training_agree(self, tmp_path: Path) -> None:
         runs = {
             "whole": settings_of(search__population=6, search__generations=1),
             "chunks": settings_of(search__population=6, search__generations=1, run__chunk=4),
@@ -1060,7 +1060,7 @@ class TestEvolve:
         ]
         assert {line["stage"] for line in log_of(tmp_path)} == {"smoothing", "final"}
 
-    def test_the_way_is_measured_once(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_backend_is_measured_once(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         chosen: list[int] = []
 
         def choose(*given: Any) -> Choice:
@@ -1088,7 +1088,7 @@ class TestEvolve:
         assert 0 < outcome.seconds["training"] < outcome.seconds["all"]
 
     def test_progress(self, reference: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(runner_module, "TELL_SECONDS", -1.0)
+        monkeypatch.setattr(runner_module, "REPORT_SECONDS", -1.0)
         reports: list[Progress] = []
         settings = settings_of(search__generations=3, run__chunk=3, run__replicates=2)
         evolve(tmp_path, settings, report=reports.append)
@@ -1118,7 +1118,7 @@ class TestEvolve:
         self, reference_of_chunks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int
     ) -> None:
         """The interrupt comes after half of the epochs of a chunk, and again at the same place."""
-        monkeypatch.setattr(runner_module, "TELL_SECONDS", -1.0)
+        monkeypatch.setattr(runner_module, "REPORT_SECONDS", -1.0)
 
         def inside(number: int) -> Callable[[Progress], None]:
             begun = [0]

@@ -104,7 +104,7 @@ class TestCoefficients:
         assert [c.chh.abs().max().item(), c.chy.abs().max().item(), c.cyy.abs().max().item()] == [0, 0, 0]
 
     @given(lam=lambdas, label_center=numbers, output_center=numbers)
-    def test_back_to_lambda_at_any_centres(self, lam: list[float], label_center: float, output_center: float) -> None:
+    def test_back_to_lambda_at_any_centers(self, lam: list[float], label_center: float, output_center: float) -> None:
         c = coefficients(lam)
         back = to_lambda(c, label_center, output_center)
         assert back[:2].tolist() == [label_center, output_center]
@@ -112,7 +112,7 @@ class TestCoefficients:
         for found, wanted in zip(coefficients(back), c, strict=True):
             close(found, wanted, atol=1e-13 * size)
 
-    def test_the_centres_of_a_lambda_give_it_back(self) -> None:
+    def test_the_centers_of_a_lambda_give_it_back(self) -> None:
         lam = random_lambda(1)[0]
         close(to_lambda(coefficients(lam), lam[0].item(), lam[1].item()), lam, atol=1e-13)
 
@@ -701,7 +701,7 @@ class TestSmoothing:
     @pytest.mark.parametrize(
         "loss", [cross_entropy(), mse(), baikal(), poly(2.0), gce(0.7), focal(3), cross_entropy() + 3 * mae()], ids=repr
     )
-    def test_recognised(self, loss: Loss, n: int, alpha: float, factor: float) -> None:
+    def test_recognized(self, loss: Loss, n: int, alpha: float, factor: float) -> None:
         found = recognize(factor * loss.smoothed(alpha, n), n)
         assert found.alpha.item() == pytest.approx(alpha, rel=1e-6)
         logits, targets = random_logits(6, n), torch.arange(6) % n
@@ -730,7 +730,7 @@ class TestSmoothing:
         ],
         ids=repr,
     )
-    def test_not_recognised(self, loss: Loss) -> None:
+    def test_not_recognized(self, loss: Loss) -> None:
         found = recognize(loss, 10)
         assert found.alpha.isnan()
         assert found.base is loss

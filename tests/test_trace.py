@@ -16,7 +16,7 @@ from lossmith.report import plot_trace, save_figure
 from lossmith.theory import attraction, output_change
 from lossmith.training import Networks, Recipe, Task, train
 
-WAYS: list[str] = ["sequential", "population"]
+BACKENDS: list[str] = ["sequential", "population"]
 CLASSES, SAMPLES = 3, 48
 RECIPE = Recipe(lr=0.1, epochs=3, batch_size=12)
 LOSSES = Loss.stack([cross_entropy(), cross_entropy().smoothed(0.3, CLASSES), mse()])
@@ -31,10 +31,10 @@ def task(dropout: bool = False) -> Task:
     return Task(make, inputs.double(), targets, CLASSES)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("backend", BACKENDS)
 class TestTrace:
-    def test_shapes_and_samples(self, way: str) -> None:
-        found = trace(task(), LOSSES, 0, RECIPE, way, samples=20)
+    def test_shapes_and_samples(self, backend: str) -> None:
+        found = trace(task(), LOSSES, 0, RECIPE, backend, samples=20)
         assert found.samples.shape == (4, 20)
         assert all(len(set(row)) == 20 for row in found.samples.tolist())
         assert not np.array_equal(found.samples[0], found.samples[1])
@@ -42,26 +42,26 @@ class TestTrace:
             assert getattr(found, name).shape == (3, 4, 20)
         assert found.accuracy.shape == (3, 4)
 
-    def test_all_samples(self, way: str) -> None:
+    def test_all_samples(self, backend: str) -> None:
         for samples in (None, SAMPLES, 10 * SAMPLES):
-            found = trace(task(), LOSSES, 0, RECIPE, way, samples=samples)
+            found = trace(task(), LOSSES, 0, RECIPE, backend, samples=samples)
             assert found.samples.tolist() == [list(range(SAMPLES))] * 4
 
-    def test_same_start_and_same_samples_for_each_loss(self, way: str) -> None:
-        found = trace(task(), LOSSES, 0, RECIPE, way)
+    def test_same_start_and_same_samples_for_each_loss(self, backend: str) -> None:
+        found = trace(task(), LOSSES, 0, RECIPE, backend)
         for row in (1, 2):
             assert np.array_equal(found.output[row, 0], found.output[0, 0])
             assert not np.array_equal(found.output[row, 1], found.output[0, 1])
-        alone = trace(task(), LOSSES[1:2], 0, RECIPE, way)
+        alone = trace(task(), LOSSES[1:2], 0, RECIPE, backend)
         np.testing.assert_allclose(alone.output[0], found.output[1], atol=1e-6)
 
-    def test_every_figure_is_that_of_the_network_at_that_time(self, way: str) -> None:
+    def test_every_figure_is_that_of_the_network_at_that_time(self, backend: str) -> None:
         """From networks trained to each epoch on their own."""
         job = task()
-        found = trace(job, LOSSES, 3, RECIPE, way, samples=30)
+        found = trace(job, LOSSES, 3, RECIPE, backend, samples=30)
         for epoch in range(1, 4):
             rows = torch.from_numpy(found.samples[epoch])
-            logits = train(job, LOSSES, [3] * 3, RECIPE, way, stop=epoch).networks.logits(job.inputs[rows])
+            logits = train(job, LOSSES, [3] * 3, RECIPE, backend, stop=epoch).networks.logits(job.inputs[rows])
             targets = job.targets[rows]
             for member in range(3):
                 outputs = logits[member].softmax(-1)
@@ -78,16 +78,16 @@ class TestTrace:
                 right = (outputs.argmax(-1) == targets).double().mean().item()
                 assert found.accuracy[member, epoch] == right
 
-    def test_a_diverged_network_is_nan_and_the_others_are_not(self, way: str) -> None:
+    def test_a_diverged_network_is_nan_and_the_others_are_not(self, backend: str) -> None:
         wild = Loss.stack([cross_entropy(), 1e300 * baikal()])
-        found = trace(task(), wild, 0, RECIPE, way)
+        found = trace(task(), wild, 0, RECIPE, backend)
         assert np.isfinite(found.exact[0]).all()
         assert np.isnan(found.exact[1, -1]).all()
         assert np.isnan(found.accuracy[1, -1])
         assert np.isnan(found.repelled("exact")[1, -1])
         assert found.repelled("exact")[0].tolist() == [0] * 4
 
-    def test_looking_does_not_change_the_training(self, way: str) -> None:
+    def test_looking_does_not_change_the_training(self, backend: str) -> None:
         job = task(dropout=True)
         seen: list[tuple[list[int], int]] = []
 
@@ -95,15 +95,15 @@ class TestTrace:
             networks.logits(job.inputs)
             seen.append((members, epoch))
 
-        watched = train(job, LOSSES, [1] * 3, RECIPE, way, observe=observe).networks
-        alone = train(job, LOSSES, [1] * 3, RECIPE, way).networks
+        watched = train(job, LOSSES, [1] * 3, RECIPE, backend, observe=observe).networks
+        alone = train(job, LOSSES, [1] * 3, RECIPE, backend).networks
         for name, value in alone.parameters.items():
             assert torch.equal(value, watched.parameters[name])
-        groups = [[0, 1, 2]] if way == "population" else [[0], [1], [2]]
+        groups = [[0, 1, 2]] if backend == "population" else [[0], [1], [2]]
         assert seen == [(members, epoch) for members in groups for epoch in range(4)]
 
-    def test_an_incomplete_last_epoch_counts(self, way: str) -> None:
-        found = trace(task(), LOSSES, 0, RECIPE.model_copy(update={"steps": 9}), way)
+    def test_an_incomplete_last_epoch_counts(self, backend: str) -> None:
+        found = trace(task(), LOSSES, 0, RECIPE.model_copy(update={"steps": 9}), backend)
         assert found.samples.shape[0] == 4
         assert np.isfinite(found.exact).all()
 
@@ -155,8 +155,8 @@ def test_picture_with_a_diverged_network(tmp_path: Path) -> None:
     shares = [np.asarray(line.get_ydata(), dtype=float) for line in picture.axes[5].lines]
     assert len(shares) == 3
     assert all(np.isnan(share).tolist() == [False, False, True] for share in shares)
-    told = [[text.get_text() for text in axes.texts] for axes in picture.axes[:6]]
-    assert told == [[], ["diverged by epoch 2"]] * 3
+    texts = [[text.get_text() for text in axes.texts] for axes in picture.axes[:6]]
+    assert texts == [[], ["diverged by epoch 2"]] * 3
     save_figure(picture, tmp_path / "trace.png")
 
 

@@ -58,7 +58,7 @@ LOSSES = Loss.stack(
 )
 EQUAL = [3] * 6
 MIXED = [3, 4, 3, 5, 4, 6]
-BOTH_WAYS: list[str] = ["sequential", "population"]
+BACKENDS: list[str] = ["sequential", "population"]
 
 
 def start(task: Task, losses: Loss, seeds: list[int], recipe: Recipe, backend: str = "population") -> Any:
@@ -223,16 +223,16 @@ def assert_equal(first: Trained, second: Trained, rows: Sequence[int], others: S
     assert first.diverged[list(rows)].tolist() == second.diverged[list(others)].tolist()
 
 
-def assert_ways_agree(
+def assert_backends_agree(
     task: Task, losses: Loss, seeds: Sequence[int], recipe: Recipe, tolerance: float = 1e-9
 ) -> Trained:
-    plain = train(task, losses, seeds, recipe, "sequential", MONITOR)
+    sequential = train(task, losses, seeds, recipe, "sequential", MONITOR)
     together = train(task, losses, seeds, recipe, "population", MONITOR)
-    assert_agree(together, plain, tolerance)
-    assert not plain.diverged.any()
-    assert plain.curve is not None
-    assert len(plain.curve) == len(seeds)
-    return plain
+    assert_agree(together, sequential, tolerance)
+    assert not sequential.diverged.any()
+    assert sequential.curve is not None
+    assert len(sequential.curve) == len(seeds)
+    return sequential
 
 
 def starts(task: Task, seeds: Sequence[int]) -> dict[str, Tensor]:
@@ -240,7 +240,7 @@ def starts(task: Task, seeds: Sequence[int]) -> dict[str, Tensor]:
     return {name: torch.stack([network[name] for network in networks]) for name in networks[0]}
 
 
-class TestPopulationIsPlain:
+class TestPopulationIsSequential:
     @pytest.mark.parametrize(
         ("recipe", "seeds"),
         [("SGD", MIXED), ("SGD, clipped", EQUAL), ("AdamW", EQUAL), ("AdamW, clipped", MIXED)],
@@ -249,13 +249,13 @@ class TestPopulationIsPlain:
     @pytest.mark.parametrize("body", BODIES)
     def test_networks(self, body: str, seeds: list[int], recipe: str) -> None:
         task = task_of(body)
-        plain = assert_ways_agree(task, LOSSES, seeds, RECIPES[recipe])
+        sequential = assert_backends_agree(task, LOSSES, seeds, RECIPES[recipe])
         before = starts(task, seeds)
-        for name, value in plain.networks.parameters.items():
+        for name, value in sequential.networks.parameters.items():
             moved = (value - before[name]).reshape(6, -1).abs().amax(1)
             idle = name in ("1.unused", "1.last.bias")
             assert bool((moved == 0).all() if idle else (moved > 1e-6).all()), name
-        logits = plain.networks.logits(PROBE)
+        logits = sequential.networks.logits(PROBE)
         assert all((logits[k] - logits[j]).abs().max() > 1e-4 for k in range(6) for j in range(k))
 
     def test_buffers_of_members_differ(self) -> None:
@@ -270,18 +270,20 @@ class TestPopulationIsPlain:
     @pytest.mark.parametrize("schedule", ["constant", "step", "cosine", "one-cycle"])
     def test_schedules(self, schedule: Any) -> None:
         recipe = Recipe(lr=0.1, steps=8, batch_size=12, schedule=schedule)
-        trained = assert_ways_agree(task_of("mlp"), LOSSES, MIXED, recipe)
+        trained = assert_backends_agree(task_of("mlp"), LOSSES, MIXED, recipe)
         assert trained.curve is not None
         assert trained.curve.shape == (6, 3)
 
     def test_momentum(self) -> None:
         for momentum in (0.0, 0.99):
-            assert_ways_agree(task_of("mlp"), LOSSES, EQUAL, Recipe(lr=0.1, momentum=momentum, epochs=2, batch_size=10))
+            assert_backends_agree(
+                task_of("mlp"), LOSSES, EQUAL, Recipe(lr=0.1, momentum=momentum, epochs=2, batch_size=10)
+            )
 
     @pytest.mark.parametrize("seeds", [EQUAL, MIXED])
     @pytest.mark.parametrize("samples", [7, 12, 23, 24, 25])
     def test_batches(self, samples: int, seeds: list[int]) -> None:
-        trained = assert_ways_agree(task_of("mlp", samples), LOSSES, seeds, SGD)
+        trained = assert_backends_agree(task_of("mlp", samples), LOSSES, seeds, SGD)
         per_epoch = {7: 1, 12: 1, 23: 1, 24: 2, 25: 2}[samples]
         steps = train(task_of("odd", samples), LOSSES, seeds, SGD).networks.buffers["1.calls"]
         assert steps.tolist() == [3 * per_epoch] * 6
@@ -292,43 +294,43 @@ class TestPopulationIsPlain:
     @pytest.mark.parametrize("seeds", [EQUAL, MIXED], ids=["equal seeds", "mixed seeds"])
     def test_soft_targets(self, seeds: list[int], body: str) -> None:
         task = task_of(body, soft=True)
-        soft = assert_ways_agree(task, LOSSES, seeds, SGD)
+        soft = assert_backends_agree(task, LOSSES, seeds, SGD)
         hard = train(Task(task.factory, task.inputs, task.targets.argmax(1), CLASSES), LOSSES, seeds, SGD)
         assert (soft.networks.logits(PROBE) - hard.networks.logits(PROBE)).abs().max() > 1e-3
 
     def test_one_hot_targets_are_indices(self) -> None:
         task = task_of("mlp")
         one_hot = Task(task.factory, task.inputs, functional.one_hot(task.targets, CLASSES).double(), CLASSES)
-        for way in BOTH_WAYS:
-            assert_agree(train(task, LOSSES, MIXED, SGD, way), train(one_hot, LOSSES, MIXED, SGD, way))
+        for backend in BACKENDS:
+            assert_agree(train(task, LOSSES, MIXED, SGD, backend), train(one_hot, LOSSES, MIXED, SGD, backend))
 
     def test_float32(self) -> None:
         for body in ("mlp", "cnn", "mlp, dropout"):
-            assert_ways_agree(task_of(body, kind=torch.float32), LOSSES, MIXED, RECIPES["SGD, clipped"], 1e-5)
+            assert_backends_agree(task_of(body, kind=torch.float32), LOSSES, MIXED, RECIPES["SGD, clipped"], 1e-5)
 
     @pytest.mark.parametrize("member", range(6))
     @pytest.mark.parametrize("body", ["mlp", "cnn, batch norm, dropout", "odd"])
     def test_one_alone(self, body: str, member: int) -> None:
         task, alone = task_of(body), LOSSES[member : member + 1]
         together = train(task, LOSSES, MIXED, SGD, "population", MONITOR)
-        one = assert_ways_agree(task, alone, [MIXED[member]], SGD)
+        one = assert_backends_agree(task, alone, [MIXED[member]], SGD)
         for name, value in states(one.networks).items():
             torch.testing.assert_close(states(together.networks)[name][member], value[0], rtol=1e-9, atol=1e-9)
 
     def test_nothing_to_average_over(self) -> None:
         """The mean over a batch of the closed form is the criterion's, one sample in a batch included."""
-        assert_ways_agree(task_of("mlp", 5), LOSSES, MIXED, Recipe(lr=0.02, epochs=2, batch_size=1))
+        assert_backends_agree(task_of("mlp", 5), LOSSES, MIXED, Recipe(lr=0.02, epochs=2, batch_size=1))
 
     def test_constant_without_effect(self) -> None:
         """A constant in γ (c1) changes no weight: theory §2."""
         shifted = mse() + Loss((Term(1, 0, 0),), torch.tensor([10.0]))
-        for way in BOTH_WAYS:
-            trained = train(task_of("mlp"), Loss.stack([mse(), shifted]), [3, 3], SGD, way)
+        for backend in BACKENDS:
+            trained = train(task_of("mlp"), Loss.stack([mse(), shifted]), [3, 3], SGD, backend)
             logits = trained.networks.logits(PROBE)
             torch.testing.assert_close(logits[0], logits[1], rtol=1e-12, atol=1e-12)
 
 
-class TestPlainIsPyTorch:
+class TestSequentialIsPyTorch:
     """Sequential against a loop that is written out here."""
 
     @staticmethod
@@ -474,35 +476,37 @@ class TestIsolation:
         assert broken.curve is not None
         assert multiple == 1e30 or broken.curve[[2, 5], -1].tolist() == [0, 0]
 
-    @pytest.mark.parametrize("way", BOTH_WAYS)
-    def test_the_last_step_too(self, way: str) -> None:
+    @pytest.mark.parametrize("backend", BACKENDS)
+    def test_the_last_step_too(self, backend: str) -> None:
         """Every parameter is still a finite number, their products are not."""
         recipe = Recipe(lr=0.05, momentum=0, steps=1, batch_size=41)
         losses = Loss.stack([cross_entropy(), 1e30 * cross_entropy()])
-        trained = train(task_of("mlp", kind=torch.float32), losses, [3, 3], recipe, way, MONITOR)
+        trained = train(task_of("mlp", kind=torch.float32), losses, [3, 3], recipe, backend, MONITOR)
         assert trained.networks.finite().tolist() == [True, True]
         assert trained.diverged.tolist() == [False, True]
         assert trained.curve is not None
         assert trained.curve[1].tolist() == [0]
 
-    @pytest.mark.parametrize("way", BOTH_WAYS)
-    def test_all_diverge(self, way: str) -> None:
-        trained = train(task_of("cnn, batch norm", kind=torch.float32), 1e300 * LOSSES, MIXED, SGD, way, MONITOR)
+    @pytest.mark.parametrize("backend", BACKENDS)
+    def test_all_diverge(self, backend: str) -> None:
+        trained = train(task_of("cnn, batch norm", kind=torch.float32), 1e300 * LOSSES, MIXED, SGD, backend, MONITOR)
         assert trained.diverged.all()
         assert trained.curve is not None
         assert trained.curve.tolist() == [[0.0] * 3] * 6
 
-    def test_both_ways_diverge_alike(self) -> None:
+    def test_backends_diverge_alike(self) -> None:
         losses = LOSSES * torch.tensor([1, 1e300, 1, 1e8, 1e30, 1], dtype=torch.float64)
-        plain, together = (train(task_of("mlp", kind=torch.float32), losses, EQUAL, SGD, way) for way in BOTH_WAYS)
-        assert plain.diverged.tolist() == together.diverged.tolist()
-        assert plain.diverged.tolist()[:3] == [False, True, False]
+        sequential, together = (
+            train(task_of("mlp", kind=torch.float32), losses, EQUAL, SGD, backend) for backend in BACKENDS
+        )
+        assert sequential.diverged.tolist() == together.diverged.tolist()
+        assert sequential.diverged.tolist()[:3] == [False, True, False]
 
-    @pytest.mark.parametrize("way", BOTH_WAYS)
-    def test_seeds_decide_and_nothing_else(self, way: str) -> None:
+    @pytest.mark.parametrize("backend", BACKENDS)
+    def test_seeds_decide_and_nothing_else(self, backend: str) -> None:
         losses = Loss.stack([cross_entropy()] * 4)
         for body in ("mlp", "mlp, dropout"):
-            logits = train(task_of(body), losses, [3, 4, 3, 5], SGD, way).networks.logits(PROBE)
+            logits = train(task_of(body), losses, [3, 4, 3, 5], SGD, backend).networks.logits(PROBE)
             torch.testing.assert_close(logits[0], logits[2], rtol=1e-12, atol=1e-12)
             assert (logits[0] - logits[1]).abs().max() > 1e-3
             assert (logits[1] - logits[3]).abs().max() > 1e-3
@@ -587,18 +591,18 @@ class TestRandomness:
         losses, seeds = Loss.stack([cross_entropy(), mse(), mae(), gce()]), [3, 4, 3, 5]
         together = train(task, losses, seeds, SGD, "population").networks.buffers["3.seen"]
         for member, seed in enumerate(seeds):
-            for way in BOTH_WAYS:
-                alone = train(task, losses[member : member + 1], [seed], SGD, way).networks.buffers["3.seen"][0]
+            for backend in BACKENDS:
+                alone = train(task, losses[member : member + 1], [seed], SGD, backend).networks.buffers["3.seen"][0]
                 assert torch.equal(together[member], alone)
         assert torch.equal(together[0], together[2])
         assert not torch.equal(together[0], together[1])
         assert len(together[0].unique()) > 50
 
     @pytest.mark.parametrize("body", BODIES)
-    @pytest.mark.parametrize("way", BOTH_WAYS)
-    def test_twice_the_same(self, way: str, body: str) -> None:
+    @pytest.mark.parametrize("backend", BACKENDS)
+    def test_twice_the_same(self, backend: str, body: str) -> None:
         task = task_of(body, kind=torch.float32)
-        first, second = (train(task, LOSSES, MIXED, SGD, way, MONITOR) for _ in range(2))
+        first, second = (train(task, LOSSES, MIXED, SGD, backend, MONITOR) for _ in range(2))
         assert_equal(first, second, range(6), range(6))
 
     def test_nothing_global_is_touched(self) -> None:
@@ -617,20 +621,20 @@ class TestRandomness:
         before = everything()
         task.build(3)
         assert everything() == before
-        for way in BOTH_WAYS:
-            train(task, few, [3, 4], SGD, way, MONITOR)
+        for backend in BACKENDS:
+            train(task, few, [3, 4], SGD, backend, MONITOR)
             assert everything() == before
         choose_backend("auto", task, few, [3, 4], SGD, 10)
         assert everything() == before
 
     def test_global_state_does_not_matter(self) -> None:
         task = task_of("cnn, batch norm, dropout")
-        for way in BOTH_WAYS:
+        for backend in BACKENDS:
             outcomes = []
             for state in (11, 12):
                 with torch.random.fork_rng(devices=[]):
                     torch.manual_seed(state)
-                    outcomes.append(train(task, LOSSES, MIXED, SGD, way, MONITOR))
+                    outcomes.append(train(task, LOSSES, MIXED, SGD, backend, MONITOR))
             assert_equal(outcomes[0], outcomes[1], range(6), range(6))
 
     def test_random_state_after_an_error(self) -> None:
@@ -722,10 +726,10 @@ class TestNetworks:
             assert all(torch.equal(value, before[name]) for name, value in state.items())
         assert torch.equal(networks.logits(PROBE), logits)
 
-    @pytest.mark.parametrize("way", BOTH_WAYS)
+    @pytest.mark.parametrize("backend", BACKENDS)
     @pytest.mark.parametrize("body", BODIES)
-    def test_member_of_a_training(self, body: str, way: str) -> None:
-        networks = train(task_of(body), LOSSES[:3], [3, 4, 3], SGD, way).networks
+    def test_member_of_a_training(self, body: str, backend: str) -> None:
+        networks = train(task_of(body), LOSSES[:3], [3, 4, 3], SGD, backend).networks
         for index in range(3):
             network = networks.member(index)
             torch.testing.assert_close(network(PROBE), networks.logits(PROBE)[index], rtol=1e-12, atol=1e-12)
@@ -799,96 +803,97 @@ class TestAccuracy:
 class TestLength:
     """Epochs and steps, early stopping, curves and ticks."""
 
-    @pytest.mark.parametrize("way", BOTH_WAYS)
+    @pytest.mark.parametrize("backend", BACKENDS)
     @pytest.mark.parametrize("schedule", ["constant", "step", "cosine", "one-cycle"])
     @pytest.mark.parametrize("body", ["mlp", "cnn, batch norm, dropout"])
-    def test_stop(self, body: str, schedule: Any, way: str) -> None:
+    def test_stop(self, body: str, schedule: Any, backend: str) -> None:
         task = task_of(body, kind=torch.float32)
         recipe = Recipe(lr=0.1, epochs=4, batch_size=12, schedule=schedule)
-        full = train(task, LOSSES[:3], [3, 4, 3], recipe, way, MONITOR)
-        stopped = train(task, LOSSES[:3], [3, 4, 3], recipe, way, MONITOR, stop=2)
+        full = train(task, LOSSES[:3], [3, 4, 3], recipe, backend, MONITOR)
+        stopped = train(task, LOSSES[:3], [3, 4, 3], recipe, backend, MONITOR, stop=2)
         assert full.curve is not None
         assert stopped.curve is not None
         assert torch.equal(stopped.curve, full.curve[:, :2])
-        unmonitored = train(task, LOSSES[:3], [3, 4, 3], recipe, way, stop=2)
+        unmonitored = train(task, LOSSES[:3], [3, 4, 3], recipe, backend, stop=2)
         assert unmonitored.curve is None
         for name, value in states(stopped.networks).items():
             assert torch.equal(value, states(unmonitored.networks)[name])
-        late = train(task, LOSSES[:3], [3, 4, 3], recipe, way, MONITOR, stop=9)
+        late = train(task, LOSSES[:3], [3, 4, 3], recipe, backend, MONITOR, stop=9)
         assert_equal(late, full, range(3), range(3))
-        short = train(task, LOSSES[:3], [3, 4, 3], recipe.model_copy(update={"epochs": 2}), way, MONITOR)
+        short = train(task, LOSSES[:3], [3, 4, 3], recipe.model_copy(update={"epochs": 2}), backend, MONITOR)
         assert torch.equal(short.networks.logits(PROBE), stopped.networks.logits(PROBE)) == (schedule == "constant")
 
     @pytest.mark.parametrize("schedule", ["step", "cosine", "one-cycle"])
     def test_stop_leaves_the_schedule(self, schedule: Any) -> None:
         task = task_of("mlp")
         recipe = Recipe(lr=0.1, epochs=4, batch_size=12, schedule=schedule)
-        for way in BOTH_WAYS:
-            run = start(task, Loss.stack([cross_entropy()]), [3], recipe, way)
+        for backend in BACKENDS:
+            run = start(task, Loss.stack([cross_entropy()]), [3], recipe, backend)
             rates = []
             for _ in range(6):
                 run.step()
                 rates.append(run.optimizer.param_groups[0]["lr"])
             assert rates == [recipe.rate(step, 12) for step in range(6)]
-            stopped = train(task, Loss.stack([cross_entropy()]), [3], recipe, way, stop=2)
+            stopped = train(task, Loss.stack([cross_entropy()]), [3], recipe, backend, stop=2)
             # The weights, not the logits: those may be rounded otherwise where the weights lie otherwise in memory.
             for name, value in run.networks().parameters.items():
                 assert torch.equal(stopped.networks.parameters[name], value), name
 
-    @pytest.mark.parametrize("way", BOTH_WAYS)
-    def test_steps(self, way: str) -> None:
+    @pytest.mark.parametrize("backend", BACKENDS)
+    def test_steps(self, backend: str) -> None:
         task = task_of("mlp", kind=torch.float32)
-        seven = train(task, LOSSES, MIXED, Recipe(steps=7, batch_size=12), way, MONITOR)
-        two = train(task, LOSSES, MIXED, Recipe(epochs=2, batch_size=12), way, MONITOR)
-        six = train(task, LOSSES, MIXED, Recipe(steps=6, batch_size=12), way, MONITOR)
+        seven = train(task, LOSSES, MIXED, Recipe(steps=7, batch_size=12), backend, MONITOR)
+        two = train(task, LOSSES, MIXED, Recipe(epochs=2, batch_size=12), backend, MONITOR)
+        six = train(task, LOSSES, MIXED, Recipe(steps=6, batch_size=12), backend, MONITOR)
         assert seven.curve is not None
         assert two.curve is not None
         assert seven.curve.shape == (6, 3)
         assert torch.equal(seven.curve[:, :2], two.curve)
         assert_equal(six, two, range(6), range(6))
-        one = train(task, LOSSES, MIXED, Recipe(steps=7, batch_size=12), way, MONITOR, stop=1)
+        one = train(task, LOSSES, MIXED, Recipe(steps=7, batch_size=12), backend, MONITOR, stop=1)
         assert one.curve is not None
         assert torch.equal(one.curve, two.curve[:, :1])
 
-    @pytest.mark.parametrize("way", BOTH_WAYS)
+    @pytest.mark.parametrize("backend", BACKENDS)
     @pytest.mark.parametrize("body", ["mlp", "cnn, batch norm, dropout"])
-    def test_curve_ends_at_the_end(self, body: str, way: str) -> None:
-        trained = train(task_of(body, kind=torch.float32), LOSSES, MIXED, SGD, way, MONITOR)
+    def test_curve_ends_at_the_end(self, body: str, backend: str) -> None:
+        trained = train(task_of(body, kind=torch.float32), LOSSES, MIXED, SGD, backend, MONITOR)
         assert trained.curve is not None
         assert trained.curve.dtype == torch.float64
         assert torch.equal(trained.curve[:, -1], accuracy(trained.networks.logits(PROBE), PROBE_TARGETS))
 
-    @pytest.mark.parametrize("way", BOTH_WAYS)
-    def test_looking_changes_nothing(self, way: str) -> None:
+    @pytest.mark.parametrize("backend", BACKENDS)
+    def test_looking_changes_nothing(self, backend: str) -> None:
         task = task_of("cnn, batch norm, dropout", kind=torch.float32)
-        watched = train(task, LOSSES, MIXED, SGD, way, MONITOR, progress=lambda share: None)
-        alone = train(task, LOSSES, MIXED, SGD, way)
+        watched = train(task, LOSSES, MIXED, SGD, backend, MONITOR, progress=lambda share: None)
+        alone = train(task, LOSSES, MIXED, SGD, backend)
         for name, value in states(watched.networks).items():
             assert torch.equal(value, states(alone.networks)[name])
 
     @pytest.mark.parametrize(
-        ("body", "way", "runs"), [("mlp", "sequential", 6), ("mlp", "population", 1), ("mlp, dropout", "population", 4)]
+        ("body", "backend", "runs"),
+        [("mlp", "sequential", 6), ("mlp", "population", 1), ("mlp, dropout", "population", 4)],
     )
-    def test_ticks(self, body: str, way: str, runs: int) -> None:
+    def test_progress(self, body: str, backend: str, runs: int) -> None:
         shares: list[float] = []
-        train(task_of(body), LOSSES, MIXED, Recipe(steps=7, batch_size=12), way, progress=shares.append)
+        train(task_of(body), LOSSES, MIXED, Recipe(steps=7, batch_size=12), backend, progress=shares.append)
         assert len(shares) == 3 * runs
         assert shares == sorted(set(shares))
         assert shares[0] > 0
         assert shares[-1] == 1.0
 
-    @pytest.mark.parametrize("way", BOTH_WAYS)
-    def test_one_seed_for_each(self, way: str) -> None:
+    @pytest.mark.parametrize("backend", BACKENDS)
+    def test_one_seed_for_each(self, backend: str) -> None:
         with pytest.raises(InputError, match="6 losses need as many seeds, not 2"):
-            train(task_of("mlp"), LOSSES, [1, 2], SGD, way)
+            train(task_of("mlp"), LOSSES, [1, 2], SGD, backend)
         with pytest.raises(InputError, match="not a population"):
-            train(task_of("mlp"), cross_entropy(), [1], SGD, way)
+            train(task_of("mlp"), cross_entropy(), [1], SGD, backend)
 
-    @pytest.mark.parametrize("way", BOTH_WAYS)
-    def test_number_of_classes(self, way: str) -> None:
+    @pytest.mark.parametrize("backend", BACKENDS)
+    def test_number_of_classes(self, backend: str) -> None:
         other = Loss.stack([cross_entropy().smoothed(0.1, CLASSES + 1)])
         with pytest.raises(InputError, match="made for 5 classes and was called with 4"):
-            train(task_of("mlp"), other, [1], SGD, way)
+            train(task_of("mlp"), other, [1], SGD, backend)
 
     def test_repeated(self) -> None:
         twice = repeated(LOSSES, 3)
@@ -984,13 +989,13 @@ class TestChoice:
         assert choice.failed.keys() == {"vmap-compiled"}
         assert capsys.readouterr() == ("", "")
 
-    def test_cannot_be_vectorised(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_cannot_be_vectorized(self, monkeypatch: pytest.MonkeyPatch) -> None:
         bench = Bench({"mlp": None, "sequential": 2.0, "sequential-compiled": 3.0})
         choice = self.choose(monkeypatch, bench, 10_000)
         assert choice.backend == Backend("sequential")
         assert choice.seconds == {"sequential": 2.0, "sequential-compiled": 3.0}
 
-    def test_fails_in_both_ways(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_fails_in_backends(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(RuntimeError, match="cannot do that"):
             self.choose(monkeypatch, Bench({"mlp": None, "sequential": None}), 10)
 
@@ -1004,8 +1009,8 @@ class TestChoice:
 
     def test_measure(self) -> None:
         for body, seeds in (("mlp", EQUAL), ("mlp, dropout", MIXED)):
-            for way in BOTH_WAYS:
-                backend = Backend.parse(way)
+            for name in BACKENDS:
+                backend = Backend.parse(name)
                 assert 0 < measure(Trainer(task_of(body)), LOSSES, seeds, SGD, backend, budget=0.0) < 60
 
     def test_measure_counts_all_members(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1035,35 +1040,35 @@ class TestChoice:
 @pytest.mark.skipif(not has_compiler(torch.device("cpu")), reason="torch.compile needs a C++ compiler")
 # torch 2.13 imports its own deprecated torch.jit with the C++ back end.
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
-@pytest.mark.parametrize(("way", "body"), [("vmap-compiled", "mlp"), ("sequential-compiled", "mlp, dropout")])
-def test_compiled_is_uncompiled(way: str, body: str) -> None:
+@pytest.mark.parametrize(("backend", "body"), [("vmap-compiled", "mlp"), ("sequential-compiled", "mlp, dropout")])
+def test_compiled_is_uncompiled(backend: str, body: str) -> None:
     task, losses, recipe = task_of(body), LOSSES[[0, 1, 4]], RECIPES["SGD, clipped"]
     torch.compiler.reset()
     # Without vector instructions: to find out which the compiler knows takes most of the time.
     with inductor.patch({"cpp.vec_isa_ok": False}):
-        compiled = train(task, losses, [3, 3, 3], recipe, way, MONITOR)
+        compiled = train(task, losses, [3, 3, 3], recipe, backend, MONITOR)
     torch.compiler.reset()
     assert_agree(compiled, train(task, losses, [3, 3, 3], recipe, "sequential", MONITOR))
 
 
-@pytest.mark.parametrize("way", ["sequential-compiled", "vmap-compiled"])
-def test_one_compilation_for_all_losses_of_a_search(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("backend", ["sequential-compiled", "vmap-compiled"])
+def test_one_compilation_for_all_losses_of_a_search(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[torch.fx.GraphModule] = []
 
-    def backend(graph: torch.fx.GraphModule, _: list[Tensor]) -> Callable[..., Any]:
+    def capture(graph: torch.fx.GraphModule, _: list[Tensor]) -> Callable[..., Any]:
         made.append(graph)
         return graph.forward
 
-    monkeypatch.setattr(base_module, "compiled_like_eager", lambda forward: torch.compile(forward, backend=backend))
+    monkeypatch.setattr(base_module, "compiled_like_eager", lambda forward: torch.compile(forward, backend=capture))
     torch.compiler.reset()
     trainer, recipe = Trainer(task_of("mlp, dropout")), Recipe(epochs=1, batch_size=10)
     for chunk, seed in (([0, 1], 3), ([2, 4], 3), ([3, 0], 5)):
-        trainer.train(LOSSES[chunk], [seed, seed], recipe, way, monitor=MONITOR)
+        trainer.train(LOSSES[chunk], [seed, seed], recipe, backend, monitor=MONITOR)
     torch.compiler.reset()
     assert len(made) == 1
 
 
-def test_a_network_that_cannot_be_vectorised_is_refused_with_a_sentence_in_the_population_way() -> None:
+def test_a_network_that_cannot_be_vectorized_is_refused_with_a_sentence_in_the_population_backend() -> None:
     class Branching(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -1080,7 +1085,7 @@ def test_a_network_that_cannot_be_vectorised_is_refused_with_a_sentence_in_the_p
     assert len(train(task, losses, [0, 0], Recipe(epochs=1, batch_size=4), "sequential").networks) == 2
 
 
-def test_a_network_with_a_recurrent_layer_is_told_to_be_trained_plainly() -> None:
+def test_a_network_with_a_recurrent_layer_is_told_to_be_trained_one_by_one() -> None:
     class Recurrent(nn.Module):
         def __init__(self) -> None:
             super().__init__()

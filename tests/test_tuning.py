@@ -50,7 +50,7 @@ def test_one_axis_is_climbed_to_its_top(top: int, count: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_no_neighbour_of_the_best_is_untried_and_nothing_is_measured_twice(seed: int) -> None:
+def test_no_neighbor_of_the_best_is_untried_and_nothing_is_measured_twice(seed: int) -> None:
     asked: list[list[Setting]] = []
     value: Value = lambda name, place: random.Random(f"{seed} {name} {place}").random()  # noqa: E731
     grids = [Grid("first", (RATE, STRENGTH)), Grid("second", (RATE,))]

@@ -68,6 +68,7 @@ def largest_eigenvalues(
 @contextmanager
 def _differentiable_twice() -> Iterator[None]:
     try:
+        # The fused kernels of attention have no second derivative.
         with sdpa_kernel(SDPBackend.MATH):
             yield
     except RuntimeError as error:
@@ -111,6 +112,7 @@ def _power(product: Product, start: Tensor, shift: Tensor, tolerance: float, lim
 
 def _unit(vectors: Tensor) -> Tensor:
     lengths: Tensor = vectors.norm(dim=1, keepdim=True)
+    # Where the Hessian maps to 0, the vector stays 0 and its quotient a number.
     return vectors / lengths.clamp(min=torch.finfo(vectors.dtype).tiny)
 
 

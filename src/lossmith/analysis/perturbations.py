@@ -117,6 +117,7 @@ def filter_noise(networks: Networks, *path: int | str) -> State:
         if own.ndim < 2 or id(own) in still:
             continue
         weights = networks.parameters[name]
+        # Drawn on the CPU, so that a seed gives the same direction on every device.
         raw = torch.randn(own.shape, generator=generator(*path, name)).to(weights).flatten(1)
         lengths = weights.flatten(2).norm(dim=2, keepdim=True)
         directions[name] = (raw / raw.norm(dim=1, keepdim=True) * lengths).reshape(weights.shape)

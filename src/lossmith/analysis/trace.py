@@ -21,6 +21,7 @@ from lossmith.training import Backend, Executor, Job, Local, Networks, Recipe, T
 
 FORMS = ("exact", "published", "vector")
 ROUNDING = 1e-12
+# The largest number below 1: attraction is defined inside of (0, 1) only.
 NEAREST_TO_ONE = 1 - 2.0**-53
 
 

@@ -74,7 +74,7 @@ def library_attack(
         targets: Class indices ``[N]``.
         epsilon: ε in [0, 1], in units of w.
         classes: K; at least 3 for ``"apgd-dlr"``, whose ratio needs three logits.
-        white: w.
+        max_pixel: w.
         iterations: Steps of Auto-PGD.
         queries: Queries of the black-box attack for each image.
         seed: Of what is drawn.
@@ -123,7 +123,7 @@ def run_toolbox(
         inputs: ``[N, C, H, W]``.
         targets: ``[N]``.
         classes: K.
-        white: Pixels lie in [0, white].
+        max_pixel: Pixels lie in [0, max_pixel].
         seed: Of what the attack draws.
     """
     evasion, classifier_class = _evasion()

@@ -39,7 +39,7 @@ def fgsm(
         targets: Class indices ``[N]``.
         epsilon: ε, in [0, 1].
         slope: What the attack raises.
-        white: w.
+        max_pixel: w.
 
     Raises:
         InputError: if ε is none.
@@ -76,7 +76,7 @@ def pgd(
         targets: Class indices ``[N]``.
         epsilon: ε, in [0, 1].
         slope: What the attack raises.
-        white: w.
+        max_pixel: w.
         steps: Number of steps.
         size: Length of a step (default: 2.5 ε / steps).
         start: Where it begins, as offsets from the images in units of ε ``[N, …]`` or ``[P, N, …]``; the images

@@ -123,6 +123,7 @@ def stratified_order(targets: Tensor, *seed: int | str) -> Tensor:
     Returns:
         Indices ``[N]``, a permutation.
     """
+    # On the CPU, so that a split is the same on every device.
     targets, random = targets.cpu(), generator(*seed)
     order = torch.randperm(len(targets), generator=random)
     class_order = torch.randperm(int(targets.max()) + 1, generator=random)

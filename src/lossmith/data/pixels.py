@@ -12,7 +12,7 @@ DARK = 0.25
 def find_max_pixel(source: Source, settings: DataSettings) -> float:
     """The value w of a white pixel: pixels lie in [0, w], and a strength ε of an attack means ε · w.
 
-    ``settings.white``, or else 16 for digits, 255 for other uint8 images, and 1 for floating images.
+    ``settings.max_pixel``, or else 16 for digits, 255 for other uint8 images, and 1 for floating images.
 
     Raises:
         InputError: if the data is no images, a pixel lies outside [0, w], or all pixels are so dark that w was hardly
@@ -23,6 +23,7 @@ def find_max_pixel(source: Source, settings: DataSettings) -> float:
             f"{source.name} has flat features, but an attack needs images [N, channels, height, width] with pixels in "
             "[0, 1]; give such data"
         )
+    # What the user says comes first, then what the reader knows, then what the type suggests.
     usual = 255.0 if source.inputs.dtype == torch.uint8 else 1.0
     max_pixel = settings.max_pixel or source.max_pixel or usual
     for inputs in (source.inputs, source.test_inputs):

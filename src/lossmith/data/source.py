@@ -44,7 +44,7 @@ class Source:
         targets: ``[N]``, int64, in 0…K−1.
         test_inputs: The source's own test inputs, ``[M, *input_shape]``, if it has any.
         test_targets: Their labels, ``[M]``, int64.
-        white: Value of a white pixel, if the source knows it.
+        max_pixel: Value of a white pixel, if the source knows it.
         class_names: What the classes are called, in their order, if the source knows it.
     """
 

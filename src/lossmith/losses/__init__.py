@@ -4,6 +4,8 @@ from lossmith.losses import powers
 from lossmith.losses.catalog import (
     CATALOG,
     NAMES,
+    Named,
+    Parameter,
     allcnnc,
     baikal,
     bootstrapping,
@@ -33,6 +35,8 @@ __all__ = [
     "GradientRule",
     "Latex",
     "Loss",
+    "Named",
+    "Parameter",
     "Term",
     "allcnnc",
     "baikal",

@@ -85,6 +85,7 @@ class Criterion(nn.Module):
         weight = self.weight
         count: Tensor | int
         if weight is None and fused.applies(logits, targets) and not torch.compiler.is_compiling():
+            # Under autocast the result stays in float32, as that of `cross_entropy` does.
             values = fused.reduced(terms, logits, targets, self.ignore_index, self.reduction)
             return values if torch.is_autocast_enabled(logits.device.type) else values.to(logits.dtype)
         if indices:
@@ -151,6 +152,7 @@ class Criterion(nn.Module):
         self._set_loss(Loss.from_json(state))
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        # A state of `CrossEntropyLoss` has no loss, and may be loaded all the same: the own one stays.
         state_dict.setdefault(prefix + "_extra_state", self.get_extra_state())
         super()._load_from_state_dict(state_dict, prefix, *rest)
 

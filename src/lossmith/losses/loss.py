@@ -49,6 +49,7 @@ class Loss:
 
     def __post_init__(self) -> None:
         terms = tuple(checked_term(term, self.name) for term in self.terms)
+        # A copy: a loss is a value, and whoever gave the tensor may change it.
         coefficients = torch.as_tensor(self.coefficients, dtype=torch.float64).detach().clone()
         if coefficients.ndim == 0 or coefficients.shape[-1] != len(terms):
             raise InputError(

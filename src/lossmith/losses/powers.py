@@ -8,6 +8,7 @@ stay finite at every finite logit in float32, agree with each other, and the slo
 import torch
 from torch import Tensor
 
+# Where both act, a tangent is 2e35 at most (e^40 times the lowest log output), which float32 holds.
 LARGEST_EXPONENT = 40.0
 LOWEST_LOG = -1e18
 

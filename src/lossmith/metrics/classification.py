@@ -20,6 +20,7 @@ def balanced_accuracy(logits: Tensor, targets: Tensor) -> Tensor:
     right = (logits.argmax(-1) == targets).double()
     members = one_hot(targets, logits.shape[-1]).double()
     counts = members.sum(0)
+    # A class without samples is left out below; here it must only not divide by 0.
     by_class = (right @ members) / counts.clamp(min=1)
     return or_worst(by_class.sum(-1) / (counts > 0).sum(), finite(logits), 0.0)
 

@@ -2,6 +2,7 @@
 
 from lossmith.nets.factory import NetworkFactory, check_network, network_factory
 from lossmith.nets.normalize import Normalize
+from lossmith.nets.own import own_source
 from lossmith.nets.parts import Dropout
 from lossmith.nets.registry import build, check_name
 from lossmith.nets.settings import ModelSettings
@@ -15,4 +16,5 @@ __all__ = [
     "check_name",
     "check_network",
     "network_factory",
+    "own_source",
 ]

@@ -31,6 +31,7 @@ class NetworkFactory:
 
     def __call__(self) -> nn.Module:
         """``nn.Sequential(normalize, body)``, with weights from PyTorch's global generator."""
+        # A copy, since a network that is moved to a device or another type takes its buffers along.
         return nn.Sequential(copy.deepcopy(self.normalize), self.body())
 
 

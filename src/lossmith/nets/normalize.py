@@ -6,6 +6,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+# 16 MiB in float64, so that the whole data is never there in that type.
 _CHUNK_ELEMENTS = 1 << 21
 
 
@@ -44,6 +45,7 @@ class Normalize(nn.Module):
         count = inputs.numel() // total.numel()
         mean = total / count
         variance = _total(inputs, lambda chunk: (chunk - mean).square().sum(reduced, keepdim=True)) / count
+        # After rounding, the variance of a constant need not be 0.
         low, high = inputs.amin(reduced, keepdim=True), inputs.amax(reduced, keepdim=True)
         std = variance.sqrt().to(torch.float32)
         return cls(mean[0], torch.where((low == high) | (std == 0), torch.ones_like(std), std)[0])

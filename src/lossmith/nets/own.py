@@ -1,5 +1,6 @@
 """The user's own network, named ``package.module:function``."""
 
+import hashlib
 import importlib
 import importlib.util
 import sys
@@ -14,6 +15,13 @@ import torch
 from torch import nn
 
 from lossmith.errors import InputError
+
+
+def own_source(name: str) -> str | None:
+    """A digest of the file that holds the user's network, which was imported before; None for a built-in one."""
+    module = sys.modules.get(name.partition(":")[0]) if ":" in name else None
+    file = getattr(module, "__file__", None)
+    return None if file is None else hashlib.sha256(Path(file).read_bytes()).hexdigest()
 
 
 def own_body(name: str, input_shape: tuple[int, ...], classes: int) -> Callable[[], nn.Module]:

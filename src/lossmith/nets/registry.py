@@ -83,6 +83,7 @@ def body_factory(
     if family.least_side is not None:
         _check_images(name, input_shape, family.least_side)
     body = Body(name, tuple(input_shape), classes, tuple(hidden), family.dropout if dropout is None else dropout)
+    # What is wrong shows now, at no cost in memory and without a random number.
     with torch.device("meta"):
         body()
     return body

@@ -82,7 +82,7 @@ def plot_pareto(
 
     Args:
         candidates: Both figures of each candidate.
-        front: Those of the front, ascending in the first figure.
+        pareto_front: Those of the front, ascending in the first figure.
         references: Both figures of each finalist by name, means over fresh seeds.
         names: What the two figures are called.
     """

@@ -58,7 +58,7 @@ def plot_corruption(corruptions: Sequence[Sequence[Corruption]], names: Sequence
     Networks that have diverged are left out.
 
     Args:
-        damages: For each loss, its networks under each kind of damage; the kinds are the same for all.
+        corruptions: For each loss, its networks under each kind of damage; the kinds are the same for all.
         names: Of the losses.
         input_unit: The unit of the noise on inputs.
     """

@@ -10,6 +10,7 @@ from lossmith.search.settings import SearchSettings
 from lossmith.search.space import Space
 from lossmith.seeds import derive
 
+# Without a bound, a space where next to nothing is acceptable would be drawn from for ever.
 REDRAWS = 100
 Points = NDArray[np.float64]
 

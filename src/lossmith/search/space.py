@@ -10,6 +10,7 @@ from lossmith.losses import Loss, Term, polynomial, taylor, taylor_length
 from lossmith.search.settings import SearchSettings
 from lossmith.theory import Canonical, from_canonical
 
+# The search can walk anywhere, and the exponential of a coordinate must stay a finite coefficient.
 LARGEST_LOG_GAIN = 30.0
 
 

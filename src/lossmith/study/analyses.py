@@ -21,6 +21,7 @@ import torch
 
 from lossmith.analysis import Chunks, Look, Part, Trace, TrainedLoss, each_loss, results_of, trace
 from lossmith.losses import Loss, cross_entropy, find_all, loss_file
+from lossmith.nets import own_source
 from lossmith.seeds import derive
 from lossmith.study.comparison import settings_of
 from lossmith.study.config import EvolveSettings
@@ -150,7 +151,7 @@ class Analysis:
             "seeds": count,
             "training": str(backend),
             "device": self.settings.run.device,
-            "versions": {"lossmith": version("lossmith"), "torch": torch.__version__},
+            "versions": _versions(),
             "losses": [{"name": loss.name, "loss": loss.to_json()} for loss in self.losses],
         }
 
@@ -170,10 +171,14 @@ class Analysis:
         return f"{kind} {self._digest({'run': run, 'plan': plan})}"
 
     def _digest(self, document: dict[str, Any]) -> str:
-        """What identifies something that is done with the data and settings, wherever the data lies."""
+        """What identifies something that is done with the data and settings, wherever the data lies.
+
+        A figure of other code is not the same figure: of another version, or of a network that was edited since.
+        """
         settings = self.settings.model_dump(mode="json", include={"data": True, "model": True, "recipe": True})
         settings["data"].pop("source")
-        whole = {"data": self.problem.digest, "settings": settings, **document}
+        code = {**_versions(), "network": own_source(self.settings.model.name)}
+        whole = {"data": self.problem.digest, "settings": settings, "code": code, **document}
         return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:16]
 
     def _recalled(self, kind: str, key: str, names: Mapping[str, str]) -> dict[str, Any]:
@@ -182,6 +187,10 @@ class Analysis:
         if known:
             LOG.info("%s of %s: as kept in %s", kind, ", ".join(names[part] for part in known), self.shelf.path)
         return known
+
+
+def _versions() -> dict[str, str]:
+    return {"lossmith": version("lossmith"), "torch": torch.__version__}
 
 
 def _seen(loss: Loss, look: Look, trained: Trained, progress: Report) -> dict[str, Any]:

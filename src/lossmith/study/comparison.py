@@ -25,6 +25,7 @@ from lossmith.study.store import Store
 from lossmith.training import Executor, Local, Recipe, choose_backend, repeated
 
 Report = Callable[[str, float], None]
+# Settings that the first comparisons did not have; see `_digest`.
 LATER = ("crop", "flip", "cutout", "mixup", "cutmix", "flooding", "patience", "precision")
 REASONS = {
     "data": "with other data or another split, test samples could have been in the search",

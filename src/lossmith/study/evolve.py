@@ -146,13 +146,13 @@ def _describe(data: dict[str, Any], batch: int) -> None:
 
 
 def _conclude(
-    study: Study, problem: Problem, settings: EvolveSettings, finalists: list[dict[str, Any]], way: str
+    study: Study, problem: Problem, settings: EvolveSettings, finalists: list[dict[str, Any]], backend: str
 ) -> tuple[Loss, dict[str, Any]]:
     """Write the winner, and the front of a study that recorded several figures."""
     loss, row = winner(finalists, settings.recipe.lr)
-    provenance = provenance_document(study.store, problem, settings, way, row, finalists)
-    front = pareto_document(study.candidates(), finalists, study.loss_of, provenance)
-    if front is not None:
-        write_json(front, study.directory / FILE)
+    provenance = provenance_document(study.store, problem, settings, backend, row, finalists)
+    pareto = pareto_document(study.candidates(), finalists, study.loss_of, provenance)
+    if pareto is not None:
+        write_json(pareto, study.directory / FILE)
     save(loss, study.directory / "best.json", provenance=provenance)
     return loss, provenance

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from lossmith.errors import InputError
 from lossmith.study.records import Candidate, Result
 
+# Below this it is the rounding of other linear algebra, of which nobody needs to be warned.
 AGREEMENT = 1e-9
 
 

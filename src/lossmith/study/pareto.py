@@ -13,6 +13,7 @@ from lossmith.errors import InputError
 from lossmith.io import read_json
 from lossmith.losses import Loss, save
 
+# As databases of version 0.1 have it.
 PRUNED = "dropped"
 FILE, FILE_OF_0_1 = "pareto.json", "front.json"
 NAME = re.compile(r"\d+-\d+\.json")

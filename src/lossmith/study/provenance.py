@@ -22,7 +22,7 @@ def provenance_document(
     store: Store,
     problem: Problem,
     settings: EvolveSettings,
-    way: str,
+    backend: str,
     winner: Mapping[str, Any],
     finalists: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def provenance_document(
         store: The study's.
         problem: What was searched for.
         settings: As the study went on with.
-        way: How networks were trained.
+        backend: How networks were trained.
         winner: Its stored result.
         finalists: All stored results, its own among them.
     """
@@ -61,7 +61,7 @@ def provenance_document(
         "data": data_of(store, problem),
         "digest": problem.digest,
         "settings": written,
-        "training": way,
+        "training": backend,
         "versions": versions_of(store),
     }
 

@@ -27,7 +27,7 @@ from lossmith.study.records import Candidate, Result
 from lossmith.study.study import Study
 from lossmith.training import Backend, Executor, Job, Trained, choose_backend, repeated
 
-TELL_SECONDS = 0.3
+REPORT_SECONDS = 0.3
 LOG = logging.getLogger("lossmith")
 Item = TypeVar("Item")
 
@@ -98,7 +98,7 @@ class Runner:
     ) -> None:
         self.study, self.problem, self.settings, self.executor = study, problem, settings, executor
         self.seconds = {"measuring": 0.0, "training": 0.0}
-        self._report, self._told = report, 0.0
+        self._report, self._reported = report, 0.0
         self._log = TrainingLog(study.directory / "training.log")
 
     def search(self) -> None:
@@ -143,7 +143,7 @@ class Runner:
 
     def tell(self, phase: str, done: float) -> None:
         """Report the progress."""
-        self._told = time.perf_counter()
+        self._reported = time.perf_counter()
         self._report(phase, done)
 
     def _tried(self, stage: str, entries: Sequence[Entry], count: int) -> list[dict[str, Any]]:
@@ -192,7 +192,7 @@ class Runner:
             # Workers go on beyond a slow job.
             begin(number)
             shares[number] = done
-            if time.perf_counter() - self._told > TELL_SECONDS:
+            if time.perf_counter() - self._reported > REPORT_SECONDS:
                 self.tell(phase, share())
 
         outcomes = self.executor.run(jobs, progress)

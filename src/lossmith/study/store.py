@@ -82,6 +82,7 @@ class Store:
         address = f"{self.path.absolute().as_uri()}?mode={'ro' if readonly else 'rwc'}"
         try:
             with self._clear_errors():
+                # isolation_level=None: transactions begin and end where `write` says, and nowhere else.
                 self._connection = sqlite3.connect(address, timeout=WAIT_SECONDS, isolation_level=None, uri=True)
                 self._prepare()
         except BaseException:
@@ -212,6 +213,7 @@ class Store:
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         (tables,) = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         if version == 0 and tables == 0 and self._lock is not None:
+            # So `lossmith show` can read while a study writes.
             self._connection.execute("PRAGMA journal_mode = WAL")
             script = f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
             self._connection.executescript(script)
@@ -223,6 +225,7 @@ class Store:
                 "use the version of lossmith that made it, or another directory"
             )
         if self._lock is not None:
+            # With WAL a power cut can then cost the last transactions, which are computed again, but not the file.
             self._connection.execute("PRAGMA synchronous = NORMAL")
         (state,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
         if state != "ok":

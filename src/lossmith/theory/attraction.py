@@ -138,6 +138,7 @@ def zones(loss: Loss, classes: int, form: Form = "exact") -> list[Zone]:
     x, sign = x[known], sign[known]
     before = (sign[1:] != sign[:-1]).nonzero().flatten()
     low, high, first = x[before], x[before + 1], sign[before]
+    # Intervals of the scan are at most 1 wide: 80 halvings go beyond the last digit of float64.
     for _ in range(80):
         middle = (low + high) / 2
         b, a = logit_steps(loss, torch.sigmoid(middle), classes, form)

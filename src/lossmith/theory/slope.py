@@ -9,6 +9,7 @@ from torch import Tensor
 from lossmith.losses import Loss, Term, powers
 
 MOST = 60
+# Float64 holds every whole number up to here.
 LARGEST_EXACT = 2.0**53
 
 

@@ -25,7 +25,7 @@ def attacked_batch(
         start: Random offsets in [−1, 1], ``[B, …]`` or ``[P, B, …]``.
         slope: Of the loss that is trained.
         recipe: Which adversary, how strong.
-        white: Value of a white pixel.
+        max_pixel: Value of a white pixel.
     """
     epsilon = recipe.adversary_epsilon
     steps = 1 if recipe.adversary == "fgsm" else recipe.adversary_steps

@@ -106,6 +106,7 @@ class Loop:
         assert self.task.held_out is not None
         inputs, targets = (values[:LOOKED_AT] for values in self.task.held_out)
         common = float(targets.bincount().max()) / len(targets)
+        # Two standard deviations above what always answering the most frequent class gives.
         chance = common + 2 * (common * (1 - common) / len(targets)) ** 0.5
         right = accuracy(networks.logits(inputs), targets).cpu()
         return [bool(gone) for gone in (right <= chance) | ~networks.finite().cpu()]

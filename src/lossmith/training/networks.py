@@ -123,6 +123,7 @@ class Networks:
         network = copy.deepcopy(self.base)
         parameters, buffers = self._state(index)
         own = {**parameters, **buffers}
+        # Shared buffers are not in the state, and stay as they are in the base.
         with torch.no_grad():
             for name, value in (*network.named_parameters(), *network.named_buffers()):
                 value.copy_(own.get(name, value))

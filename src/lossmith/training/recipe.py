@@ -92,6 +92,7 @@ class Recipe(Settings):
                 return self.lr * _one_cycle(step, total)
 
 
+# The defaults of `OneCycleLR`: pct_start, 1 / div_factor, and that divided by final_div_factor.
 WARM_UP, START, END = 0.3, 1 / 25, 1 / 25e4
 
 

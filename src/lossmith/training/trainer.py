@@ -24,6 +24,7 @@ from lossmith.training.networks import Networks, Task
 from lossmith.training.randomness import is_stochastic, seeded
 from lossmith.training.recipe import Recipe
 
+# Not every lack of memory comes as `torch.OutOfMemoryError`.
 MEMORY = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
 
 
@@ -125,13 +126,13 @@ class Trainer:
             members = groups.pop(0)
             before = sum(len(part.members) for part in done) / len(seeds)
 
-            def told(part: float, before: float = before, size: float = len(members) / len(seeds)) -> None:
+            def report(part: float, before: float = before, size: float = len(members) / len(seeds)) -> None:
                 if progress is not None:
                     progress(before + size * part)
 
             try:
                 with seeded(task.device, seeds[members[0]], "dropout"), vectorizable(recipe):
-                    part = loop.run(members, self.start(losses, seeds, recipe, backend, members), told)
+                    part = loop.run(members, self.start(losses, seeds, recipe, backend, members), report)
                 done.append(replace(part, networks=part.networks.on(done[0].networks.base)) if done else part)
                 continue
             except RuntimeError as error:
@@ -141,6 +142,7 @@ class Trainer:
         place = [member for part in done for member in part.members]
         order = sorted(range(len(place)), key=place.__getitem__)
         networks = Networks.gather([part.networks for part in done], order)
+        # Finite weights can still give logits that are not.
         sound = networks.finite() & finite(networks.logits(task.inputs[: recipe.batch_size]))
         curve = torch.cat([part.curve for part in done])[order] if monitor is not None else None
         pruned = torch.cat([part.pruned for part in done])[order]

@@ -25,8 +25,9 @@ from lossmith.training.recipe import Recipe
 from lossmith.training.trainer import Trainer, let_go
 
 AUTO = "auto"
+# Seconds of the whole work; compiling takes about a fifth of that.
 COMPILE_WORTH = 300.0
-HOPELESS = 4.0
+TOO_SLOW = 4.0
 LOGGER = logging.getLogger("lossmith")
 
 
@@ -190,7 +191,7 @@ def measured_choice(trainer: Trainer, losses: Loss, seeds: Sequence[int], recipe
         singles = [backend for backend in seconds if not backend.population and ENGINES[backend.engine].compiles]
         population = next((backend for backend in seconds if backend.population), None)
         for backend in (min(singles, key=seconds.__getitem__), population):
-            if backend is not None and seconds.get(backend, math.inf) < HOPELESS * best:
+            if backend is not None and seconds.get(backend, math.inf) < TOO_SLOW * best:
                 tried(_compiled(backend), Exception)
     fastest = min(seconds, key=seconds.__getitem__)
     return Choice(fastest, {str(backend): taken for backend, taken in seconds.items()}, failed)
@@ -230,12 +231,14 @@ def _timed(
     budget: float,
 ) -> float:
     device = trainer.task.device
+    # One after another, each member takes as long as the first.
     chosen = groups if backend.population else groups[:1]
     block = 10 if device.type == "cuda" else 1
     total = 0.0
     for members in chosen:
         with seeded(device, seeds[members[0]], "dropout"):
             run = trainer.start(losses, seeds, recipe, backend, members)
+            # The first batches also allocate and, on a GPU, choose kernels.
             for _ in range(3):
                 run.step()
             times: list[float] = []

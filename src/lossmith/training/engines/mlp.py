@@ -68,10 +68,12 @@ class Design:
         """
         parameters = dict(network.named_parameters())
         kinds = {value.dtype for value in parameters.values()}
+        # The type itself, here and below: a subclass may compute something else.
         if type(network) is not nn.Sequential or len(kinds) != 1 or not kinds <= {torch.float32, torch.float64}:
             return None
         stem, layers, owned = nn.Sequential(), list[Layer](), 0
         for name, module in _leaves(network):
+            # They would not be called: the modules are read and never run.
             if any(getattr(module, hooks) for hooks in HOOKS):
                 return None
             if type(module) is nn.Linear:
@@ -80,6 +82,7 @@ class Design:
             elif type(module) is nn.ReLU:
                 layers.append(Layer("relu"))
             elif type(module) in (nn.Dropout, Dropout):
+                # A copy, since looking at the networks puts their base into evaluation mode.
                 layers.append(Layer("dropout", dropout=copy.deepcopy(module).train()))
             elif type(module) is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1) and not layers:
                 stem.append(module)

@@ -118,6 +118,7 @@ class PopulationRun:
             )
         )
         self.optimizer = build_optimizer(self.recipe, self.stack.leaves)
+        # What an optimizer keeps for each number goes on with its member; counters of steps are for all.
         for old, new in zip(before.leaves, self.stack.leaves, strict=True):
             self.optimizer.state[new] = {
                 name: before.selected(value, rows) if value.shape == old.shape else value
@@ -145,6 +146,7 @@ def clip_each(gradients: Sequence[Tensor], limit: float) -> None:
         limit: The largest norm of a member's whole gradient.
     """
     norms = torch.stack([gradient.reshape(len(gradient), -1).norm(dim=1) for gradient in gradients]).norm(dim=0)
+    # 1e-6 and 1 as in `clip_grad_norm_`, which it equals.
     factor = (limit / (norms + 1e-6)).clamp(max=1.0)
     for gradient in gradients:
         gradient.mul_(factor.reshape(-1, *(1,) * (gradient.ndim - 1)))

@@ -62,6 +62,7 @@ class SequentialRun:
             inputs = self._attacked(inputs, targets)
         if inputs.ndim == 4:
             inputs = inputs.contiguous(memory_format=self.layout)
+        # Whoever has looked at the network since the last batch has put it into evaluation mode.
         self.network.train()
         self._differentiate(inputs, targets)
         if recipe.clip is not None:

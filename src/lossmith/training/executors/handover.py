@@ -59,6 +59,7 @@ class Handover:
         Raises:
             InputError: if it cannot be written.
         """
+        # A tensor that was changed in place must be written again.
         version = value._version if isinstance(value, Tensor) and not value.is_inference() else 0
         key = (id(value), version)
         if key not in self._known:
@@ -138,6 +139,7 @@ def _write(value: Tensor | bytes, path: Path) -> None:
     if isinstance(value, bytes):
         path.write_bytes(value)
         return
+    # `torch.save` writes the whole storage, so a view is copied first.
     whole = value.untyped_storage().nbytes() == value.nbytes
     torch.save(value.detach() if whole else value.detach().clone(), path)
 

@@ -20,7 +20,7 @@ from typing import Self
 from lossmith.errors import InputError
 from lossmith.training.executors.base import Job, Outcome, Progress
 from lossmith.training.executors.handover import Handover
-from lossmith.training.executors.worker import Failed, Ready, Told, WorkerTraceback, received, serve
+from lossmith.training.executors.worker import Failed, Ready, Reported, WorkerTraceback, received, serve
 from lossmith.training.networks import Task
 from lossmith.training.trainer import Trainer
 
@@ -115,9 +115,10 @@ class Processes:
                     if (answer := _heard_from(worker)) is None:
                         deaths += 1
                         if number is not None:
+                            # First, since later outcomes wait for it.
                             waiting.appendleft(number)
                         self._bury(worker, deaths)
-                    elif isinstance(answer, Told):
+                    elif isinstance(answer, Reported):
                         if progress is not None and number is not None:
                             progress(number, answer.share)
                     elif number is not None and not isinstance(answer, Ready):
@@ -200,13 +201,13 @@ class Processes:
             worker.end()
 
 
-def _heard_from(worker: _Worker) -> Outcome | Failed | Told | Ready | None:
+def _heard_from(worker: _Worker) -> Outcome | Failed | Reported | Ready | None:
     """What a worker has sent; None if it has died."""
     try:
         content = worker.pipe.recv_bytes()
     except (EOFError, OSError):
         return None
-    answer: Outcome | Failed | Told | Ready = received(content)
+    answer: Outcome | Failed | Reported | Ready = received(content)
     worker.ready = True
     return answer
 

@@ -21,7 +21,7 @@ from lossmith.errors import InputError
 from lossmith.training.executors.base import Outcome, Trainers, run_job
 from lossmith.training.executors.handover import UNPICKLABLE, Found
 
-TELL_SECONDS = 0.1
+REPORT_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Ready:
 
 
 @dataclass(frozen=True)
-class Told:
+class Reported:
     """The share of a job that is done."""
 
     share: float
@@ -55,6 +55,7 @@ class WorkerTraceback(Exception):
 def serve(connection: Connection, folder: str) -> None:
     """Run jobs until the other end is closed."""
     threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
+    # Rounding depends on the number of threads; and workers would compete for the cores.
     torch.set_num_threads(1)
     found, trainers = Found(Path(folder)), Trainers()
     # The pipe is closed when the driver ends or wants the worker to end.
@@ -67,13 +68,13 @@ def serve(connection: Connection, folder: str) -> None:
 
 def _answer(connection: Connection, content: bytes, found: Found, trainers: Trainers) -> bytes:
     """The outcome of a job, or its error, as bytes."""
-    told = 0.0
+    reported = 0.0
 
     def progress(share: float) -> None:
-        nonlocal told
-        if time.monotonic() - told > TELL_SECONDS or share == 1.0:
-            told = time.monotonic()
-            connection.send_bytes(pickle.dumps(Told(share)))
+        nonlocal reported
+        if time.monotonic() - reported > REPORT_SECONDS or share == 1.0:
+            reported = time.monotonic()
+            connection.send_bytes(pickle.dumps(Reported(share)))
 
     try:
         try:
@@ -85,6 +86,7 @@ def _answer(connection: Connection, content: bytes, found: Found, trainers: Trai
             ) from error
         return _bytes(run_job(job, trainers.of(job.task), progress))
     except (BrokenPipeError, ConnectionResetError):
+        # The driver is gone: this is no error of the job.
         raise
     except BaseException as error:
         return pickle.dumps(_portable(error))

@@ -184,6 +184,13 @@ class TestPareto:
             first = points.index(row["means"])
             assert (row["generation"], row["member"]) == (first // 4, first % 4)
 
+    def test_a_metric_of_which_less_is_better(self) -> None:
+        rows = rows_of([(0.5, 0.2), (0.6, 0.3), (0.6, 0.4), (0.4, 0.3)])
+        for row in rows:
+            row["figures"]["nll"] = row["figures"].pop("robust-accuracy")
+        assert [row["means"] for row in pareto_front(rows, "accuracy", "nll")] == [(0.5, 0.2), (0.6, 0.3)]
+        assert [row["means"] for row in pareto_front(rows, "nll", "accuracy")] == [(0.3, 0.6), (0.2, 0.5)]
+
     def test_what_is_no_candidate(self) -> None:
         rows = rows_of([(0.5, 0.5), (0.9, 0.9)])
         rows[1] |= {"status": "diverged", "figures": {}}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from lossmith.losses import Loss, Term, cross_entropy, load
 from lossmith.seeds import derive
 from lossmith.settings import Settings
 from lossmith.study.config import EvolveSettings, differences, validated, with_data
-from lossmith.study.evolve import Progress, evolve
+from lossmith.study.evolve import Progress, evolve_problem
 from lossmith.study.legacy import modernized, original
 from lossmith.study.problem import Problem
 from lossmith.study.store import Store
@@ -171,7 +172,8 @@ def compare_losses(
         options: How.
         digest: What the data's digest must be, if the losses were evolved on known data.
         source: The data, if it is not what ``settings.data.source`` names.
-        executor: Runs the trainings; this process without it. What is stored does not depend on it.
+        executor: Runs the trainings; this process without it. What is stored does not depend on it, but for rounding
+            where this process trains with more threads than the one of a worker.
         report: Called with the phase and the share of it that is done.
 
     Raises:
@@ -197,7 +199,7 @@ def compare_losses(
         ) from None
     with Store(directory) as store:
         if options.rival:
-            rivals.append(_rival(settings, source, directory, executor, report))
+            rivals.append(_rival(settings, problem, directory, executor, report))
         families = [*rivals, *(fixed(name, loss) for name, loss in losses.items())]
         plan = _plan(problem, executor, settings, options, store)
         key = _digest(problem.digest, settings, plan)
@@ -231,15 +233,17 @@ def _check(losses: Mapping[str, Loss], taken: set[str], classes: int) -> None:
         loss.check_classes(classes)
 
 
-def _rival(settings: EvolveSettings, source: Source, directory: Path, executor: Executor, report: Report) -> Family:
+def _rival(settings: EvolveSettings, problem: Problem, directory: Path, executor: Executor, report: Report) -> Family:
     search = settings.search.model_copy(update={"space": "smoothed-mae", "sigma": None})
 
     def tell(progress: Progress) -> None:
         report(f"searching {RIVAL.split(',')[0]}", progress.done if progress.phase == "search" else 1.0)
 
-    place = settings.data.source
-    changed = settings.model_copy(update={"search": search, "objective": ObjectiveSettings()})
-    outcome = evolve(directory / "rival", with_data(changed, place), source, executor=executor, report=tell)
+    own = with_data(settings, problem.source.name).model_copy(
+        update={"search": search, "objective": ObjectiveSettings()}
+    )
+    accuracy = replace(problem, objective=own.objective.build())
+    outcome = evolve_problem(directory / "rival", own, accuracy, executor=executor, report=tell)
     found = dict(zip(outcome.loss.terms, outcome.loss.coefficients.tolist(), strict=True))
     alpha, weight = 1 - found.get(Term(0, 1, 1), 0.0), found.get(Term(1, 1, 0), 0.0)
     return fixed(RIVAL, outcome.loss, baseline=True, text=f"α = {alpha:.3g}, weight = {weight:.3g}")

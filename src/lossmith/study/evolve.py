@@ -93,7 +93,8 @@ def evolve(
         objective: Fitness ``[P]`` (higher is better) of trained networks on validation inputs and targets, or several
             figures by name with ``"fitness"`` among them, instead of what ``settings.objective`` says. Its name is
             stored, and a study goes on with an objective of the same name only.
-        executor: Runs the trainings; this process without it. What is stored does not depend on it.
+        executor: Runs the trainings; this process without it. What is stored does not depend on it, but for rounding
+            where this process trains with more threads than the one of a worker.
         report: Called with the progress.
 
     Raises:
@@ -102,6 +103,30 @@ def evolve(
     if source is not None:
         settings = with_data(settings, source.name)
     problem = Problem.open(settings, source, objective)
+    return evolve_problem(directory, settings, problem, objective, executor, report)
+
+
+def evolve_problem(
+    directory: str | os.PathLike[str],
+    settings: EvolveSettings,
+    problem: Problem,
+    objective: Objective | None = None,
+    executor: Executor | None = None,
+    report: Callable[[Progress], None] | None = None,
+) -> Outcome:
+    """:func:`evolve` for a problem that was opened, with these settings but for search and run.
+
+    Args:
+        directory: The study's directory.
+        settings: Everything that decides the outcome.
+        problem: Data, network and objective.
+        objective: The objective, if it is not that of the settings.
+        executor: Runs the trainings; this process without it.
+        report: Called with the progress.
+
+    Raises:
+        InputError: if the directory cannot be used.
+    """
     document = {**settings.model_dump(mode="json"), "digest": problem.digest}
     started = time.perf_counter()
     defaults = EvolveSettings().model_dump(mode="json")

@@ -12,6 +12,7 @@ import numpy as np
 from lossmith.errors import InputError
 from lossmith.io import read_json
 from lossmith.losses import Loss, save
+from lossmith.metrics import METRICS
 
 # As databases of version 0.1 have it.
 PRUNED = "dropped"
@@ -33,9 +34,10 @@ def figure_pair(rows: Sequence[Row]) -> tuple[str, str] | None:
 
 
 def pareto_front(rows: Sequence[Row], first: str, second: str) -> list[dict[str, Any]]:
-    """The candidates that are not dominated in two figures (higher is better), with ``means``: their two figures.
+    """The candidates that are not dominated in two figures, with ``means``: their two figures.
 
-    One dominates another if it is at least as good in both figures and better in one; of equals, the earliest stays.
+    Higher is better, but of a registered metric that says otherwise. One candidate dominates another if it is at least
+    as good in both figures and better in one; of equals, the earliest stays.
 
     Args:
         rows: Stored candidates.
@@ -43,7 +45,7 @@ def pareto_front(rows: Sequence[Row], first: str, second: str) -> list[dict[str,
         second: Another.
 
     Returns:
-        Ascending in the first figure, so descending in the second.
+        From the worst in the first figure to the best, so from the best in the second to the worst.
 
     Raises:
         InputError: if a figure was not recorded.
@@ -55,9 +57,14 @@ def pareto_front(rows: Sequence[Row], first: str, second: str) -> list[dict[str,
             raise InputError(f"the study has no figure {name!r}; recorded are {', '.join(sorted(recorded))}")
     known = having(rows, first, second)
     measured = [{**row, "means": (mean_figure(row, first), mean_figure(row, second))} for row in known]
+    turned = [-1.0 if name in METRICS.names and not METRICS[name].higher_is_better else 1.0 for name in (first, second)]
+
+    def order(row: Row) -> tuple[float, float, int, int]:
+        return -turned[0] * row["means"][0], -turned[1] * row["means"][1], row["generation"], row["member"]
+
     found: list[dict[str, Any]] = []
-    for row in sorted(measured, key=lambda row: (-row["means"][0], -row["means"][1], row["generation"], row["member"])):
-        if not found or row["means"][1] > found[-1]["means"][1]:
+    for row in sorted(measured, key=order):
+        if not found or order(row)[1] < order(found[-1])[1]:
             found.append(row)
     return found[::-1]
 

@@ -188,11 +188,12 @@ class TestKept:
         monkeypatch: pytest.MonkeyPatch,
         name: str,
     ) -> None:
-        """A loss is called by the path of its file, which does not identify it."""
-        first = look(name)
+        """A loss whose name is taken is called by the path of its file, which does not identify it."""
+        first = look(name, losses=("cross-entropy", "study/best.json"))
+        assert '"study/best.json"' in first
         before = list(trained)
         monkeypatch.chdir(study)
-        assert look(name, losses=("mse", "best.json")).replace('"best.json"', '"study/best.json"') == first
+        assert look(name, losses=("cross-entropy", "best.json")).replace('"best.json"', '"study/best.json"') == first
         assert trained == before
 
     def test_it_is_told_in_one_line(
@@ -203,7 +204,7 @@ class TestKept:
             assert [record for record in caplog.records if "kept" in record.getMessage()] == []
             look("attack")
         told = [record.getMessage() for record in caplog.records if "kept" in record.getMessage()]
-        assert told == ["attack of mse, study/best.json: as kept in study/study.db"]
+        assert told == ["attack of MSE, cross-entropy: as kept in study/study.db"]
 
     def test_a_loss_by_name_keeps_nothing(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, look: Callable[..., str]

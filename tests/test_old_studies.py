@@ -181,7 +181,7 @@ def test_a_comparison_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyP
     kept = json.loads((study / "comparison.json").read_text())
     known = settings_of([study / "best.json"])
     assert known is not None
-    monkeypatch.setattr(importlib.import_module("lossmith.analysis.comparison"), "train", None)
+    monkeypatch.setattr(importlib.import_module("lossmith.training.executors.local"), "run_job", None)
     losses, options = {"evolved": load(study / "best.json")}, validated(CompareSettings, kept["options"], "the options")
     compare_losses(losses, known[0], study, options, digest=known[1])
     document = json.loads((study / "comparison.json").read_text())

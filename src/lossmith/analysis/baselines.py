@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lossmith.analysis.tuning import Axis
 from lossmith.losses import Loss, baikal, bootstrapping, cross_entropy, focal, gce, label_smoothing, mae, mse, poly
@@ -69,8 +69,13 @@ def baselines() -> list[Family]:
             (Axis("α", _sigmoid, -1, 2, -5, 5), Axis("weight", _power_of_two, 1, 4, -3, 9)),
             lambda s, n: label_smoothing(s[0], n) + s[1] * mae(),
         ),
-        Family("soft bootstrapping", (Axis("β", _sigmoid, 0, 3, -5, 7),), lambda s, _: bootstrapping(s[0])),
+        Family("soft bootstrapping", (Axis("β", _sigmoid, 0, 3, -5, 7),), lambda s, _: _bootstrapping(s[0])),
     ]
+
+
+def _bootstrapping(beta: float) -> Loss:
+    # The name is a part of what stored comparisons are found by, and version 0.1 had this one.
+    return replace(bootstrapping(beta), name=f"{beta:g} cross-entropy + {1 - beta:g} loss")
 
 
 def _sigmoid(place: int) -> float:

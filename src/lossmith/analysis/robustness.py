@@ -83,7 +83,7 @@ class Robustness:
         library = document[LIBRARY_IMAGES]
         found = Robustness(
             document["name"],
-            tuple(document["epsilons"]),
+            tuple(map(float, document["epsilons"])),
             from_lists(document["clean_accuracy"]["values"]),
             {name: np.stack([from_lists(row[name]["values"]) for row in rows]) for name in rows[0]},
             document["samples"],
@@ -91,6 +91,8 @@ class Robustness:
             [Masking.from_json(masking) for masking in document["masking"].values()],
             np.array(document["diverged"], dtype=bool),
         )
+        # A witness that is no number has no signs.
+        found.to_json()
         check_shape((len(found.masking),), np.array(found.epsilons))
         check_shape(found.diverged.shape, found.clean)
         check_shape((len(found.epsilons), *found.clean.shape), *found.accuracy.values())

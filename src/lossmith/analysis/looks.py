@@ -60,8 +60,15 @@ class Attacking:
         return robustness(trained_loss, self.inputs, self.targets, self.max_pixel, self.attacks, progress).to_json()
 
     def read(self, document: dict[str, Any]) -> Robustness:
-        """The record."""
-        return Robustness.from_json(document)
+        """The record.
+
+        Raises:
+            KeyError: if it is not one of these attacks, or as :meth:`Robustness.from_json`.
+        """
+        found = Robustness.from_json(document)
+        for missing in {*self.attacks.attacks, "worst"} - {*found.accuracy} or {"worst"} - {*found.samples}:
+            raise KeyError(missing)
+        return found
 
     def plan(self) -> dict[str, Any]:
         """Everything about the attacks."""

@@ -58,11 +58,12 @@ def run(arguments: Sequence[str]) -> None:
     try:
         with opened(given) as found, bar(given) as shown, given.machine.open() as executor:
             report = quarters(shown, "training")
+            threads = executor.trainer(found.problem.task).threads or torch.get_num_threads()
             traced, backend = found.trace(given.seed, samples, executor, partial(measuring, shown), report)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("A trace is written at its end, so nothing was written.") from None
     names = [loss.name for loss in found.losses]
-    summary = _summary(traced, found, given, backend)
+    summary = _summary(traced, found, given, backend, threads)
     directory.mkdir(parents=True, exist_ok=True)
     draw_trace(traced, names, pictures)
     write_whole(_packed(traced, names), directory / "trace.npz")
@@ -106,13 +107,13 @@ def _packed(found: Trace, names: Sequence[str]) -> bytes:
     return file.getvalue()
 
 
-def _summary(traced: Trace, found: Analysis, given: TraceLosses, backend: Backend) -> dict[str, Any]:
+def _summary(traced: Trace, found: Analysis, given: TraceLosses, backend: Backend, threads: int) -> dict[str, Any]:
     behind = found.described(1, given.seed, backend)
     kept = {name: value for name, value in behind.items() if name not in ("seeds", "losses")}
     return {
         **kept,
         "samples": traced.samples.shape[1],
-        "threads": torch.get_num_threads(),
+        "threads": threads,
         "losses": traced.summary(found.losses),
     }
 

@@ -272,6 +272,7 @@ class TestProgram:
         assert keys[0] == keys[1]
         assert len(set(keys)) == 4
 
+    @pytest.mark.integration
     def test_the_fields_of_a_larger_plan_are_in_its_key(self, experiment: Callable[[str], ModuleType]) -> None:
         runs = experiment("robustness_runs")
         plan = runs.plan_of("digits", "digits", "digest")

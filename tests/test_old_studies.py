@@ -89,7 +89,7 @@ def test_every_candidate_is_asked_for_again(study: Path, tmp_path: Path) -> None
 def test_every_candidate_trains_to_the_same_fitness(study: Path) -> None:
     settings, stored = settings_in(study), rows(study)
     problem, run = Problem.open(settings), settings.run
-    assert run.training in ("plain", "population")
+    assert run.training in ("sequential", "population")
     with opened(study) as again:
         losses = [again.loss_of(row) for row in stored]
     for generation in range(settings.search.generations):
@@ -148,13 +148,15 @@ def test_its_pareto_front_is_read_and_exported(tmp_path: Path) -> None:
 
 def test_it_is_not_trained_again(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = rows(study)
-    monkeypatch.setattr(importlib.import_module("lossmith.study.runner"), "train", None)
+    monkeypatch.setattr(importlib.import_module("lossmith.training.executors.local"), "run_job", None)
     outcome = evolve(study, settings_in(study))
     assert outcome.loss == load(STUDIES / study.name / "best.json")
     assert rows(study) == before
     document = json.loads((STUDIES / study.name / "best.json").read_text())["provenance"]
-    for part in ("origin", "validation", "candidates", "invariant", "data", "digest", "versions", "training"):
+    for part in ("origin", "validation", "candidates", "invariant", "data", "digest", "versions"):
         assert json.loads(json.dumps(outcome.provenance[part])) == document[part]
+    # The engine that a population is trained by has its own name now.
+    assert outcome.provenance["training"] == {"population": "mlp", "plain": "sequential"}[document["training"]]
 
 
 def test_a_short_one_goes_on_to_the_same_end(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Pictures: the data that they show, exactly, and files that are whole and the same each time."""
 
+import importlib
 import math
 import subprocess
 import sys
@@ -56,8 +57,12 @@ class TestPackage:
         names = [name for home in report.HOMES.values() for name in home]
         assert sorted(names) == sorted(report.__all__)
         for home, inside in report.HOMES.items():
+            module = f"lossmith.report.{home}"
             for name in inside:
-                assert getattr(report, name).__module__ == f"lossmith.report.{home}"
+                found = getattr(report, name)
+                assert found is getattr(importlib.import_module(module), name)
+                # A constant says nothing of where it is from.
+                assert getattr(found, "__module__", module) == module
         with pytest.raises(AttributeError, match="no attribute 'plot_nothing'"):
             getattr(report, "plot_nothing")  # noqa: B009
 

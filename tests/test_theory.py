@@ -888,7 +888,10 @@ class TestLookup:
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            ("crossentropy", r"no loss 'crossentropy' \(did you mean cross-entropy; give one of cross-entropy, mse"),
+            (
+                "crossentropy",
+                r"no loss 'crossentropy' \(did you mean cross-entropy\?\); give one of cross-entropy, mse",
+            ),
             ("", "no loss ''"),
             ("5", "5 is one number, not a loss"),
             ("[]", "no loss"),

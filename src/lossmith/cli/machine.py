@@ -20,8 +20,7 @@ class Machine:
     """Threads of PyTorch in this process; without it, PyTorch's own choice. A worker has one."""
     executor: str = "auto"
     """Where networks are trained: local, in this process; processes, in workers of one thread each; or auto, in
-    workers if more than one is asked for. What comes out does not depend on it, but for rounding where this process has
-    more threads than the one of a worker."""
+    workers if more than one is asked for. What comes out is the same, but for the rounding of several threads."""
     workers: OptionalNumber = None
     """Worker processes; without it, one for each processor where the executor is processes."""
 

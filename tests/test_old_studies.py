@@ -187,7 +187,11 @@ def test_a_comparison_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyP
     losses, options = {"evolved": load(study / "best.json")}, validated(CompareSettings, kept["options"], "the options")
     compare_losses(losses, known[0], study, options, digest=known[1])
     document = json.loads((study / "comparison.json").read_text())
-    assert {name: document[name] for name in ("options", "digest", "rows", "pairs", "best_baseline")} == {
-        name: kept[name] for name in ("options", "digest", "rows", "pairs", "best_baseline")
-    }
+    for name in ("options", "digest", "rows", "best_baseline"):
+        assert document[name] == kept[name]
+    # Tests are computed anew, and versions of SciPy differ in their last digits.
+    for found, before in zip(document["pairs"], kept["pairs"], strict=True):
+        assert (found["first"], found["second"]) == (before["first"], before["second"])
+        assert found["result"] == pytest.approx(before["result"], rel=1e-6)
+        assert found["holm"] == pytest.approx(before["holm"], rel=1e-6)
     assert document["settings"] == modernized(kept["settings"])[0]

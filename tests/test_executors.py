@@ -389,11 +389,16 @@ class TestProcesses:
         os.close(watched)
 
     @pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGKILL])
-    def test_no_process_is_left_behind(self, own: ModuleType, tmp_path: Path, kill: signal.Signals) -> None:
+    def test_nothing_is_left_behind(self, own: ModuleType, tmp_path: Path, kill: signal.Signals) -> None:
         """Ctrl-C reaches the driver and its workers; a driver that is killed closes nothing."""
         script = tmp_path / "driver.py"
         script.write_text(DRIVER)
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        (tmp_path / "temporary").mkdir()
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            "TMPDIR": str(tmp_path / "temporary"),
+        }
         driver = subprocess.Popen(
             [sys.executable, script],
             stdout=subprocess.PIPE,
@@ -414,6 +419,7 @@ class TestProcesses:
             for worker in workers:
                 assert select.select([worker], [], [], 60)[0] == [worker]
                 os.close(worker)
+            assert list((tmp_path / "temporary").glob("lossmith-*")) == []
             if kill == signal.SIGINT:
                 assert driver.returncode == -signal.SIGINT
                 assert errors.strip().endswith("KeyboardInterrupt")

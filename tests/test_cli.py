@@ -545,6 +545,8 @@ class TestCompare:
             "60",
         ]
         run("compare", study / "best.json", *QUICK, *same, "--label-noise", "0", "--quiet")
+        kept = json.loads((study / "comparison.json").read_text())["settings"]
+        assert (kept["model"]["hidden"], kept["recipe"]["lr"], kept["data"]["train_size"]) == ([4], 0.05, 60)
 
     @pytest.mark.parametrize(
         ("flags", "key"),
@@ -573,6 +575,8 @@ class TestCompare:
             "7",
             "--quiet",
         )
+        kept = json.loads((study / "comparison.json").read_text())["settings"]["run"]
+        assert (kept["training"], kept["device"], kept["chunk"]) == ("sequential", "cpu", 7)
 
     @pytest.mark.parametrize("words", [("--training", "plain"), ("--training=plain",)])
     def test_an_old_backend_is_read_with_a_note(
@@ -593,6 +597,7 @@ class TestCompare:
     def test_the_same_data_at_another_place(self, run: Run, study: Path, data: Path) -> None:
         shutil.copy(data, "copy.npz")
         run("compare", study / "best.json", *QUICK, "--data", "copy.npz", "--quiet")
+        assert json.loads((study / "comparison.json").read_text())["settings"]["data"]["source"] == "copy.npz"
 
     def test_a_best_json_away_from_its_study(self, run: Run, study: Path, data: Path) -> None:
         Path("apart").mkdir()

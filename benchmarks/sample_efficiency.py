@@ -125,7 +125,7 @@ def fresh_seeds(settings: EvolveSettings, count: int) -> list[int]:
 def targets_of(job: Problem, settings: EvolveSettings, size: Size) -> dict[str, float]:
     """The accuracy of each baseline: cross-entropy, and label smoothing with its best strength."""
     plain = cross_entropy()
-    losses = [plain, *(plain.smoothed(alpha, job.classes) for alpha in SMOOTHINGS)]
+    losses: list[Loss] = [plain, *(plain.smoothed(alpha, job.classes) for alpha in SMOOTHINGS)]
     rows = judged(job, losses, settings, fresh_seeds(settings, size.networks))
     first, *smoothed = (float(np.mean(scores)) for scores, _ in rows)
     best = max(range(len(smoothed)), key=smoothed.__getitem__)

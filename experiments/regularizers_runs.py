@@ -18,7 +18,7 @@ from program import Plan, digest_of, kept, teller
 from torch import Tensor
 
 from lossmith.analysis import Axis
-from lossmith.losses import Loss, Term, cross_entropy
+from lossmith.losses import Loss, PowerLoss, Term, cross_entropy
 from lossmith.nets import network_factory
 from lossmith.study import EvolveSettings, Problem
 from lossmith.training import Recipe
@@ -34,7 +34,7 @@ WATER = 1.0
 class Setup:
     """What a network is trained with."""
 
-    loss: Loss
+    loss: PowerLoss
     recipe: Recipe
     dropout: float | None
     classes: int
@@ -80,7 +80,7 @@ def flooded(setup: Setup, share: float) -> Setup:
     """
     low, null = span(setup.loss, setup.classes)
     level = low + share * (null - low)
-    constant = Loss((Term(0, 0, 0),), torch.tensor([(level - WATER) / setup.classes]))
+    constant = PowerLoss((Term(0, 0, 0),), torch.tensor([(level - WATER) / setup.classes]))
     recipe = setup.recipe.model_copy(update={"flooding": WATER})
     return replace(setup, loss=setup.loss + constant, recipe=recipe)
 
@@ -154,7 +154,9 @@ class Bench:
         one, recipe, inputs = BY_NAME[setting.regularizer], self.settings.recipe, self.job.task.inputs
         plain = recipe.model_copy(update={"lr": recipe.lr * RATES.value(setting.rate)})
         side = min(inputs.shape[-2:]) if inputs.ndim == 4 else 0
-        setup = Setup(self.losses[setting.loss], plain, self.settings.model.dropout, self.job.classes, side)
+        loss = self.losses[setting.loss]
+        assert isinstance(loss, PowerLoss)
+        setup = Setup(loss, plain, self.settings.model.dropout, self.job.classes, side)
         return one.applied(setup, one.axis.value(setting.strength))
 
     def measured(
@@ -169,7 +171,7 @@ class Bench:
         for (recipe, dropout), members in groups.items():
             losses = [setups[setting].loss for setting in members]
             asked = {"recipe": recipe.model_dump(mode="json"), "dropout": dropout, "seeds": list(seeds)}
-            label = json.dumps({**asked, "losses": [loss.to_json() for loss in losses], "test": test is not None})
+            label = json.dumps({**asked, "losses": [loss.key() for loss in losses], "test": test is not None})
             made = partial(self.trained, losses, recipe, dropout, seeds, test)
             rows = kept(self.folder / f"{digest_of(label)}.json", self.key, made)
             found |= dict(zip(members, rows, strict=True))

@@ -187,8 +187,7 @@ class Tuning:
     def measured(self, row: Row, place: Place, purpose: str, count: int) -> dict[str, float]:
         """Mean figures at a place over some seeds."""
         loss = row.build(place, self.job.classes)
-        document = loss.to_json()
-        key = (json.dumps([document["coefficients"], document["terms"]]), place, purpose)
+        key = (json.dumps(loss.body()), place, purpose)
         if key not in self.known:
             seeds = seeds_of(self.number, purpose, count)
             networks = trained(self.job.task, [loss], seeds, self.recipe(place), self.backend)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from lossmith.analysis import Axis, Comparison, Family, Plan, baselines, compare, fixed, learning_rates
 from lossmith.analysis.curves import LONGEST
 from lossmith.errors import InputError
-from lossmith.losses import Loss, Term, bootstrapping, cross_entropy, mae, mse
+from lossmith.losses import Loss, PowerLoss, Term, bootstrapping, cross_entropy, mae, mse
 from lossmith.metrics.calibration import calibration_error, negative_log_likelihood, temperature
 from lossmith.metrics.statistics import holm, welch
 from lossmith.seeds import derive
@@ -336,7 +336,7 @@ KINDS = {Term(0, 1, 1): "first", Term(1, 1, 0): "second", Term(2, 0, 0): "given"
 def loss_of(kind: str, strength: float) -> Loss:
     """A loss of one term, the strength of which can be read off its coefficient."""
     term = next(term for term, name in KINDS.items() if name == kind)
-    return Loss((term,), torch.tensor([2.0**strength], dtype=torch.float64), None, f"{kind} {strength:g}")
+    return PowerLoss((term,), torch.tensor([2.0**strength], dtype=torch.float64), None, f"{kind} {strength:g}")
 
 
 def family_of(kind: str, axis: Axis | None = None, baseline: bool = True) -> Family:
@@ -466,6 +466,7 @@ class FakeTraining:
 
 
 def _read(losses: Loss) -> list[tuple[str, float]]:
+    assert isinstance(losses, PowerLoss)
     rows = []
     for coefficients in losses.coefficients:
         (place,) = coefficients.nonzero()[:, 0].tolist()

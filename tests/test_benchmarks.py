@@ -517,7 +517,7 @@ def test_what_the_loss_benchmark_calls_backward_is_the_gradient(benchmark: Calla
     loss = program.loss_of(8)
     (gradient,) = program.backward(Criterion(loss), logits, targets)()
     torch.testing.assert_close(gradient, loss.gradient_rule(logits)(logits.detach(), targets) / 6)
-    everything = [Criterion(lossmith.Loss((term,), torch.tensor([1.0]), 8)) for term in loss.terms]
+    everything = [Criterion(lossmith.PowerLoss((term,), torch.tensor([1.0]), 8)) for term in loss.terms]
     assert all(program.backward(one, logits, targets)()[0].abs().max() > 0 for one in everything)
 
 

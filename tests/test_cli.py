@@ -40,7 +40,7 @@ from lossmith.cli.tables import tie_text
 from lossmith.cli.trace import TraceLosses
 from lossmith.cli.trained import SHOWN, Trained
 from lossmith.data import DataSettings
-from lossmith.losses import NAMES, Loss, cross_entropy, find, load, mae, mse, save, taylor
+from lossmith.losses import NAMES, Loss, PowerLoss, cross_entropy, find, load, mae, mse, save, taylor
 from lossmith.nets import ModelSettings
 from lossmith.search import SearchSettings
 from lossmith.seeds import derive
@@ -758,7 +758,7 @@ class TestShow:
     def test_ended(self, run: Run, study: Path) -> None:
         before = files(study)
         out = run("show", study)
-        for text in ("Study study: ended", "population 4", "hidden [4]", "epochs 1", "Finalists", "winner: Loss("):
+        for text in ("Study study: ended", "population 4", "hidden [4]", "epochs 1", "Finalists", "winner: PowerLoss("):
             assert text in out
         assert f"\n{CLOUDS}\n" in out
         assert re.search(r"candidates: \d ok", out)
@@ -1290,7 +1290,7 @@ class TestExplain:
         assert document["losses"][0]["gain"] == pytest.approx(2e-6)
 
     def test_names_are_no_mathematics(self, run: Run) -> None:
-        save(Loss(mse().terms, mse().coefficients, None, "$x^{$ " + "long " * 20), "odd.json")
+        save(PowerLoss(mse().terms, mse().coefficients, None, "$x^{$ " + "long " * 20), "odd.json")
         run("explain", "odd.json", "--figure", "a.png", "--figure3", "b.png")
         assert all(Path(name).read_bytes().startswith(b"\x89PNG") for name in ("a.png", "b.png"))
 

@@ -18,7 +18,7 @@ from torch.autograd import forward_ad
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from lossmith import Criterion, InputError, Loss, baikal, cross_entropy, focal, gce, mae, mse, poly, taylor
+from lossmith import Criterion, InputError, PowerLoss, baikal, cross_entropy, focal, gce, mae, mse, poly, taylor
 from lossmith.losses import Term
 from lossmith.losses.kernel import Kernel
 
@@ -29,7 +29,7 @@ MNIST = [-10.9408, 7.5216, 8.2896, 0.2415, 7.8726, 8.9666, 2.0184, 7.0513]
 SERIES = [0.5, 0.5, 1, -1, 4 / 3, 2, -2, 0]
 
 
-def random_taylor(order: int) -> Loss:
+def random_taylor(order: int) -> PowerLoss:
     length = {2: 5, 3: 8, 4: 12, 5: 17}[order]
     return taylor(1.2 * torch.randn(length, generator=torch.Generator().manual_seed(order), dtype=torch.float64), order)
 
@@ -54,7 +54,7 @@ LOSSES = [
     baikal().smoothed(0.2, CLASSES),
     random_taylor(5).smoothed(0.25, CLASSES),
     cross_entropy().smoothed(0.1, CLASSES).smoothed(0.3, CLASSES) + mae().smoothed(0.2, CLASSES),
-    Loss((Term(-2, 1, 1), Term(0.5, 2, 1), Term(1, 0, 0), Term(0, 0, 0)), torch.tensor([0.5, -3.0, 2.0, 7.0])),
+    PowerLoss((Term(-2, 1, 1), Term(0.5, 2, 1), Term(1, 0, 0), Term(0, 0, 0)), torch.tensor([0.5, -3.0, 2.0, 7.0])),
 ]
 every_loss = pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
 every_shape = pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -207,7 +207,7 @@ def test_half_types_come_back_as_pytorch_gives_them(
 
 @every_loss
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
-def test_half_precision_is_computed_in_float32(loss: Loss, dtype: torch.dtype) -> None:
+def test_half_precision_is_computed_in_float32(loss: PowerLoss, dtype: torch.dtype) -> None:
     logits, targets = batch((6, CLASSES), dtype=dtype)
     criterion = Criterion(loss, reduction="none")
     value, gradient, _ = value_and_gradients(criterion, logits, targets)
@@ -299,7 +299,7 @@ def test_huge_logits(size: float, reduction: str, labels: str, smoothing: float)
 @every_label
 @pytest.mark.parametrize(("weighted", "smoothing"), [(False, 0.0), (True, 0.0), (True, 0.2)])
 def test_any_loss_is_the_weighted_sum_of_phi(
-    loss: Loss, shape: tuple[int, ...], labels: str, weighted: bool, smoothing: float
+    loss: PowerLoss, shape: tuple[int, ...], labels: str, weighted: bool, smoothing: float
 ) -> None:
     """``L = −Σ_k w_k φ_k``, gradient ``−(g_j − h_j Σ_k g_k)`` with ``g_k = w_k h_k γ_k`` (theory.md §1)."""
     logits, targets = batch(shape, labels)
@@ -326,7 +326,7 @@ def test_any_loss_is_the_weighted_sum_of_phi(
 
 @every_loss
 @every_label
-def test_criterion_and_loss_agree(loss: Loss, labels: str) -> None:
+def test_criterion_and_loss_agree(loss: PowerLoss, labels: str) -> None:
     logits, targets = batch((6, CLASSES), labels)
     value, gradient, _ = value_and_gradients(Criterion(loss, reduction="none"), logits, targets)
     torch.testing.assert_close(value, loss.value(logits, targets))
@@ -336,7 +336,7 @@ def test_criterion_and_loss_agree(loss: Loss, labels: str) -> None:
 
 @every_loss
 @every_reduction
-def test_ignored_samples_count_for_nothing(loss: Loss, reduction: str) -> None:
+def test_ignored_samples_count_for_nothing(loss: PowerLoss, reduction: str) -> None:
     logits, targets = batch((6, CLASSES))
     kept = torch.tensor([0, 2, 5])
     masked = torch.full_like(targets, -100).index_copy(0, kept, targets[kept])
@@ -352,7 +352,7 @@ def test_ignored_samples_count_for_nothing(loss: Loss, reduction: str) -> None:
 
 @every_loss
 @every_label
-def test_label_smoothing_of_the_criterion_and_of_the_loss_are_the_same(loss: Loss, labels: str) -> None:
+def test_label_smoothing_of_the_criterion_and_of_the_loss_are_the_same(loss: PowerLoss, labels: str) -> None:
     logits, targets = batch((6, CLASSES), labels)
     one = value_and_gradients(Criterion(loss, label_smoothing=0.15), logits, targets)
     other = value_and_gradients(Criterion(loss.smoothed(0.15, CLASSES)), logits, targets)
@@ -364,7 +364,7 @@ def test_label_smoothing_of_the_criterion_and_of_the_loss_are_the_same(loss: Los
 @every_label
 @pytest.mark.parametrize("weighted", [False, True], ids=["", "weight"])
 def test_extreme_logits_give_finite_values_and_gradients(
-    loss: Loss, dtype: torch.dtype, labels: str, weighted: bool
+    loss: PowerLoss, dtype: torch.dtype, labels: str, weighted: bool
 ) -> None:
     first = torch.eye(CLASSES)[0]
     rows = [s * r for s in (1e4, -1e4) for r in (first, 1 - first, first - torch.eye(CLASSES)[1], torch.ones(CLASSES))]
@@ -390,7 +390,7 @@ def test_a_huge_constant_costs_no_accuracy_in_float32() -> None:
 def test_a_constant_in_gamma_acts_through_class_weights_only() -> None:
     logits, targets = batch((6, CLASSES))
     loss = mse()
-    shifted = loss + Loss((Term(1, 0, 0),), torch.tensor([10.0]))
+    shifted = loss + PowerLoss((Term(1, 0, 0),), torch.tensor([10.0]))
     plain, other = (value_and_gradients(Criterion(x), logits, targets)[1] for x in (loss, shifted))
     torch.testing.assert_close(plain, other)
     plain, other = (value_and_gradients(Criterion(x, class_weights()), logits, targets)[1] for x in (loss, shifted))
@@ -402,7 +402,7 @@ def test_a_constant_in_gamma_acts_through_class_weights_only() -> None:
 
 @every_loss
 @every_label
-def test_gradcheck_and_gradgradcheck(loss: Loss, labels: str) -> None:
+def test_gradcheck_and_gradgradcheck(loss: PowerLoss, labels: str) -> None:
     """By the logits and by class probabilities, with weights, smoothing, an ignored sample and a further dimension."""
     logits, targets = batch((1, CLASSES, 2), labels)
     inputs = [logits.requires_grad_()]
@@ -423,7 +423,7 @@ def test_gradcheck_and_gradgradcheck(loss: Loss, labels: str) -> None:
 
 
 @pytest.mark.parametrize("loss", [baikal(), gce(0.5), cross_entropy()], ids=lambda loss: loss.name)
-def test_second_derivatives_are_finite_beyond_the_floor(loss: Loss) -> None:
+def test_second_derivatives_are_finite_beyond_the_floor(loss: PowerLoss) -> None:
     logits = torch.tensor([[-1e4, 0.0, 0.0], [1e4, 0.0, 0.0]], requires_grad=True)
     value = Criterion(loss)(logits, torch.tensor([0, 0]))
     (gradient,) = torch.autograd.grad(value, logits, create_graph=True)
@@ -432,7 +432,7 @@ def test_second_derivatives_are_finite_beyond_the_floor(loss: Loss) -> None:
 
 
 @every_loss
-def test_function_transforms(loss: Loss) -> None:
+def test_function_transforms(loss: PowerLoss) -> None:
     """Per-sample gradients by ``torch.func``, as the population way of training uses them."""
     logits, targets = batch((4, CLASSES))
     each = torch.func.vmap(torch.func.grad(Criterion(loss)))(logits, targets)
@@ -452,7 +452,7 @@ def test_function_transforms(loss: Loss) -> None:
     ids=["cross-entropy", "Taylor", "ignored", "cross-entropy + MSE", "Baikal", "focal + GCE"],
 )
 @pytest.mark.filterwarnings(INSTANTIATED)
-def test_compiled_is_eager(loss: Loss, settings: dict[str, Any], labels: str, fresh_compiler: None) -> None:
+def test_compiled_is_eager(loss: PowerLoss, settings: dict[str, Any], labels: str, fresh_compiler: None) -> None:
     """One graph, whose backward is traced too; what inductor makes of it is the next two tests'."""
     if settings.get("weight"):
         settings = {**settings, "weight": class_weights(dtype=torch.float32)}
@@ -511,7 +511,7 @@ def fresh_compiler() -> Iterator[None]:
 
 @every_loss
 @every_label
-def test_value_and_gradient_at_once_are_those_of_autograd(loss: Loss, labels: str) -> None:
+def test_value_and_gradient_at_once_are_those_of_autograd(loss: PowerLoss, labels: str) -> None:
     """Also for the constants that TaylorGLO's polynomials have, in every power of the label."""
     logits, targets = batch((7, CLASSES), labels, torch.float64)
     found = value_and_gradients(Criterion(loss, reduction="none"), logits, targets)[:2]
@@ -537,7 +537,7 @@ class TestOtherKindsOfDifferentiation:
     """Forward mode, and the transforms of torch.func, give what backward mode gives."""
 
     @staticmethod
-    def case(loss: Loss) -> tuple[Criterion, Tensor, Tensor, Tensor]:
+    def case(loss: PowerLoss) -> tuple[Criterion, Tensor, Tensor, Tensor]:
         logits, targets = batch((6, CLASSES), dtype=torch.float64)
         logits = logits.detach().requires_grad_()
         (slope,) = torch.autograd.grad(Criterion(loss)(logits, targets), logits)
@@ -545,7 +545,7 @@ class TestOtherKindsOfDifferentiation:
 
     # torch 2.13 imports its own deprecated torch.jit with forward mode.
     @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
-    def test_forward_mode(self, loss: Loss) -> None:
+    def test_forward_mode(self, loss: PowerLoss) -> None:
         criterion, logits, targets, slope = self.case(loss)
         tangent = torch.randn_like(logits)
         with forward_ad.dual_level():
@@ -554,14 +554,14 @@ class TestOtherKindsOfDifferentiation:
         torch.testing.assert_close(moved, (slope * tangent).sum(), rtol=1e-10, atol=1e-12)
 
     @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
-    def test_transforms(self, loss: Loss) -> None:
+    def test_transforms(self, loss: PowerLoss) -> None:
         criterion, logits, targets, slope = self.case(loss)
         torch.testing.assert_close(torch.func.grad(criterion)(logits, targets), slope, rtol=1e-10, atol=1e-12)
         each = torch.func.vmap(torch.func.grad(criterion))(logits[:, None], targets[:, None])
         torch.testing.assert_close(each[:, 0] / len(logits), slope, rtol=1e-10, atol=1e-12)
 
     @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
-    def test_hessian(self, loss: Loss) -> None:
+    def test_hessian(self, loss: PowerLoss) -> None:
         criterion, logits, targets, _ = self.case(loss)
         found = torch.func.hessian(criterion)(logits, targets)
         expected = torch.autograd.functional.hessian(lambda x: criterion(x, targets), logits)
@@ -569,14 +569,14 @@ class TestOtherKindsOfDifferentiation:
         moved = torch.func.jvp(lambda x: criterion(x, targets), (logits,), (torch.ones_like(logits),))[1]
         assert float(moved.detach().abs()) < 1e-9
 
-    def test_labels_can_be_differentiated(self, loss: Loss) -> None:
+    def test_labels_can_be_differentiated(self, loss: PowerLoss) -> None:
         criterion, logits, targets, _ = self.case(loss)
         soft = functional.one_hot(targets, CLASSES).double().requires_grad_()
         (found,) = torch.autograd.grad(criterion(logits, soft), soft)
         (expected,) = torch.autograd.grad(loss.value(logits, soft).mean(), soft)
         torch.testing.assert_close(found, expected)
 
-    def test_backward_twice(self, loss: Loss) -> None:
+    def test_backward_twice(self, loss: PowerLoss) -> None:
         criterion, logits, targets, slope = self.case(loss)
         value = criterion(logits.requires_grad_(), targets)
         for _ in range(2):
@@ -585,7 +585,7 @@ class TestOtherKindsOfDifferentiation:
 
     @pytest.mark.parametrize("labels", ["indices", "probabilities"])
     @pytest.mark.parametrize("ignore", [-100, 2])
-    def test_a_backward_pass_leaves_the_others_alone(self, loss: Loss, labels: str, ignore: int) -> None:
+    def test_a_backward_pass_leaves_the_others_alone(self, loss: PowerLoss, labels: str, ignore: int) -> None:
         """The gradient that the forward pass has found is used once, in place: no other pass may see that."""
         logits, targets = batch((6, CLASSES), labels)
         criterion = Criterion(loss, ignore_index=ignore if labels == "indices" else -100, reduction="none")
@@ -604,7 +604,7 @@ class TestOtherKindsOfDifferentiation:
         torch.testing.assert_close(batched, torch.stack(rows), rtol=1e-10, atol=1e-12)
 
     @pytest.mark.parametrize("labels", ["indices", "probabilities"])
-    def test_vmap_over_a_backward_pass(self, loss: Loss, labels: str) -> None:
+    def test_vmap_over_a_backward_pass(self, loss: PowerLoss, labels: str) -> None:
         logits, targets = batch((6, CLASSES), labels)
         values = Criterion(loss, reduction="none")(logits.requires_grad_(), targets)
         rows = [torch.autograd.grad(values, logits, one, retain_graph=True)[0] for one in torch.eye(6).double()]
@@ -614,7 +614,7 @@ class TestOtherKindsOfDifferentiation:
         torch.testing.assert_close(found, torch.stack(rows), rtol=1e-10, atol=1e-12)
 
     @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
-    def test_forward_mode_of_labels(self, loss: Loss) -> None:
+    def test_forward_mode_of_labels(self, loss: PowerLoss) -> None:
         logits, targets = batch((6, CLASSES), "probabilities")
         criterion, tangent = Criterion(loss), batch((6, CLASSES), seed=1)[0]
         labels = targets.clone().requires_grad_()
@@ -624,7 +624,7 @@ class TestOtherKindsOfDifferentiation:
             assert moved is not None
             torch.testing.assert_close(moved, (slope * tangent).sum(), rtol=1e-10, atol=1e-12)
 
-    def test_what_is_kept_for_the_backward_pass_is_seen_by_hooks(self, loss: Loss) -> None:
+    def test_what_is_kept_for_the_backward_pass_is_seen_by_hooks(self, loss: PowerLoss) -> None:
         """So checkpoints drop it, and what offloads it finds it."""
         criterion, logits, targets, slope = self.case(loss)
         logits.requires_grad_()
@@ -643,7 +643,7 @@ class TestOtherKindsOfDifferentiation:
         value = checkpoint(criterion, logits, targets, use_reentrant=False)
         torch.testing.assert_close(torch.autograd.grad(value, logits)[0], slope, rtol=1e-12, atol=1e-12)
 
-    def test_tensors_without_numbers(self, loss: Loss) -> None:
+    def test_tensors_without_numbers(self, loss: PowerLoss) -> None:
         with FakeTensorMode():
             value = Criterion(loss)(torch.empty(6, CLASSES, requires_grad=True), torch.empty(6, dtype=torch.long))
             value.backward()
@@ -651,7 +651,7 @@ class TestOtherKindsOfDifferentiation:
 
     @pytest.mark.parametrize("labels", ["indices", "probabilities"])
     @pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
-    def test_without_gradients_the_value_is_the_same(self, loss: Loss, labels: str, reduction: str) -> None:
+    def test_without_gradients_the_value_is_the_same(self, loss: PowerLoss, labels: str, reduction: str) -> None:
         logits, targets = batch((6, CLASSES), labels)
         criterion = Criterion(loss, reduction=reduction)
         with torch.no_grad():
@@ -665,7 +665,7 @@ class TestOtherKindsOfDifferentiation:
 class Trained(nn.Module):
     """A network that holds its own criterion."""
 
-    def __init__(self, loss: Loss, weight: Tensor | None = None) -> None:
+    def __init__(self, loss: PowerLoss, weight: Tensor | None = None) -> None:
         super().__init__()
         self.network = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, CLASSES))
         self.criterion = Criterion(loss, weight)
@@ -676,7 +676,7 @@ class Trained(nn.Module):
 
 
 @every_loss
-def test_deepcopy(loss: Loss) -> None:
+def test_deepcopy(loss: PowerLoss) -> None:
     criterion = Criterion(loss, class_weights(), 2, "sum", 0.1)
     twin = copy.deepcopy(criterion)
     logits, targets = batch((4, CLASSES))
@@ -689,7 +689,7 @@ def test_deepcopy(loss: Loss) -> None:
 
 
 @every_loss
-def test_state_dict_restores_the_loss(loss: Loss, tmp_path: Path) -> None:
+def test_state_dict_restores_the_loss(loss: PowerLoss, tmp_path: Path) -> None:
     """Through a file without pickled code, into a criterion that was made for another loss."""
     source = Criterion(loss, class_weights())
     torch.save(source.state_dict(), tmp_path / "state.pt")
@@ -808,10 +808,10 @@ def test_inputs_are_left_alone_and_nothing_warns() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"loss": "cross-entropy"}, "takes a lossmith.Loss, not str"),
+        ({"loss": "cross-entropy"}, "takes a lossmith.PowerLoss, not str"),
         ({"loss": nn.CrossEntropyLoss()}, "not CrossEntropyLoss"),
         ({"loss": cross_entropy}, "not function"),
-        ({"loss": Loss.stack([mse(), baikal()])}, "takes one loss, not a population"),
+        ({"loss": PowerLoss.stack([mse(), baikal()])}, "takes one loss, not a population"),
         ({"loss": mse(), "weight": [1.0, 2.0]}, "weight is a list; give a tensor"),
         ({"loss": mse(), "reduction": "average"}, "reduction is 'average'"),
         ({"loss": mse(), "reduction": None}, "reduction is None"),

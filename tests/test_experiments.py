@@ -430,7 +430,7 @@ class TestNetworks:
             rows = [row for row in store.finalists("final") if "theta" in row["origin"]]
         assert len(rows) >= 2
         best = max(rows, key=lambda row: row["mean"])
-        assert torch.equal(loss.coefficients, Loss.from_json(best["loss"]).coefficients)
+        assert Loss.from_json(best["loss"]) == loss
 
 
 class TestTable1:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lossmith import InputError, Loss, baikal, cross_entropy, focal, gce, mae, mse, poly, taylor
+from lossmith import InputError, PowerLoss, baikal, cross_entropy, focal, gce, mae, mse, poly, taylor
 from lossmith.losses import Term
 from lossmith.theory import gain, is_trainable, margin, null_epoch
 
@@ -18,10 +18,12 @@ CROSS_ENTROPY_SERIES = [0.5, 0.5, 1, -1, 4 / 3, 2, -2, 0]
 CLASSES = [2, 3, 10, 100, 1000]
 
 
-def polynomial(c1: float = 0, ch: float = 0, chh: float = 0, chy: float = 0, cy: float = 0, cyy: float = 0) -> Loss:
+def polynomial(
+    c1: float = 0, ch: float = 0, chh: float = 0, chy: float = 0, cy: float = 0, cyy: float = 0
+) -> PowerLoss:
     """The third-order loss with these coefficients of γ (equation 12)."""
     phi = {(1, 0, 0): c1, (2, 0, 0): ch / 2, (3, 0, 0): chh / 3, (2, 1, 0): chy / 2, (1, 1, 0): cy, (1, 2, 0): cyy}
-    return Loss(tuple(Term(*term) for term in phi), torch.tensor(list(phi.values()), dtype=torch.float64))
+    return PowerLoss(tuple(Term(*term) for term in phi), torch.tensor(list(phi.values()), dtype=torch.float64))
 
 
 def equation_12(lam: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -57,9 +59,11 @@ class TestNullEpoch:
                 lambda n: (1 - 1 / n) ** 2 * n - 2 * (1 - 1 / n) * math.log(1 / n),
             ),
         ],
-        ids=lambda value: value.name if isinstance(value, Loss) else "",
+        ids=lambda value: value.name if isinstance(value, PowerLoss) else "",
     )
-    def test_named(self, loss: Loss, other: Callable[[int], float], target: Callable[[int], float], n: int) -> None:
+    def test_named(
+        self, loss: PowerLoss, other: Callable[[int], float], target: Callable[[int], float], n: int
+    ) -> None:
         found = null_epoch(loss, n)
         assert [value.item() for value in found] == pytest.approx([other(n), target(n)], rel=1e-12, abs=1e-12)
         assert margin(loss, n).item() == pytest.approx(target(n) - other(n), rel=1e-12)
@@ -112,7 +116,7 @@ class TestGain:
 
     @pytest.mark.parametrize("n", [2, 10])
     @pytest.mark.parametrize("loss", [cross_entropy(), mse(), baikal(), taylor(MNIST), gce(0.3)], ids=lambda x: x.name)
-    def test_first_gradient(self, loss: Loss, n: int) -> None:
+    def test_first_gradient(self, loss: PowerLoss, n: int) -> None:
         """At equal logits the target's logit has the gradient −(n − 1)/n² · m, so gain times cross-entropy's."""
         logits = torch.full((1, n), 0.7, dtype=torch.float64)
         gradient, reference = (rule.logit_gradient(logits, torch.tensor([1])) for rule in (loss, cross_entropy()))
@@ -125,12 +129,12 @@ class TestConstant:
 
     @given(c1=st.floats(-1e12, 1e12))
     def test_margin_exactly(self, c1: float) -> None:
-        constant = Loss((Term(1, 0, 0),), torch.tensor([c1], dtype=torch.float64))
+        constant = PowerLoss((Term(1, 0, 0),), torch.tensor([c1], dtype=torch.float64))
         for loss in (cross_entropy(), mse(), taylor(MNIST), ALL_CNN_C):
             assert torch.equal(margin(loss + constant, 10), margin(loss, 10))
 
     def test_mse_with_a_constant(self) -> None:
-        shifted = mse() + Loss((Term(1, 0, 0),), torch.tensor([10.0]))
+        shifted = mse() + PowerLoss((Term(1, 0, 0),), torch.tensor([10.0]))
         assert is_trainable(mse(), 10, "published")
         assert not is_trainable(shifted, 10, "published")
         assert is_trainable(shifted, 10)
@@ -176,12 +180,12 @@ class TestTrainable:
     @pytest.mark.parametrize(
         "loss", [cross_entropy(), mse(), baikal(), mae(), poly(1.0), gce(0.7), focal(2)], ids=lambda loss: loss.name
     )
-    def test_named_losses_train(self, loss: Loss, n: int) -> None:
+    def test_named_losses_train(self, loss: PowerLoss, n: int) -> None:
         assert is_trainable(loss, n)
         assert not is_trainable(-1 * loss, n)
 
     def test_population(self) -> None:
-        losses = Loss.stack([cross_entropy(), -1 * mse(), taylor([0.0] * 8), taylor(MNIST)])
+        losses = PowerLoss.stack([cross_entropy(), -1 * mse(), taylor([0.0] * 8), taylor(MNIST)])
         assert is_trainable(losses, 10).tolist() == [True, False, False, True]
         assert is_trainable(losses, 10, "published").tolist() == [True, False, True, False]
 
@@ -195,12 +199,12 @@ class TestTrainable:
 class TestErrors:
     @pytest.mark.parametrize("function", [null_epoch, margin, gain, is_trainable])
     @pytest.mark.parametrize("n", [-1, 0, 1])
-    def test_fewer_than_two_classes(self, function: Callable[[Loss, int], object], n: int) -> None:
+    def test_fewer_than_two_classes(self, function: Callable[[PowerLoss, int], object], n: int) -> None:
         with pytest.raises(InputError, match=f"at least 2 classes, not {n}"):
             function(cross_entropy(), n)
 
     @pytest.mark.parametrize("function", [null_epoch, margin, gain, is_trainable])
-    def test_another_number_of_classes(self, function: Callable[[Loss, int], object]) -> None:
+    def test_another_number_of_classes(self, function: Callable[[PowerLoss, int], object]) -> None:
         with pytest.raises(InputError, match="made for 10 classes"):
             function(cross_entropy().smoothed(0.1, 10), 9)
 

@@ -16,12 +16,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lossmith import InputError, Loss, baikal, cross_entropy, focal, gce, load, mae, mse, poly, save, taylor
+from lossmith import InputError, PowerLoss, baikal, cross_entropy, focal, gce, load, mae, mse, poly, save, taylor
 from lossmith.io import read_json, write_json
 from lossmith.losses import Term
 
 MNIST = [-10.9408, 7.5216, 8.2896, 0.2415, 7.8726, 8.9666, 2.0184, 7.0513]
-ODD = Loss(
+ODD = PowerLoss(
     (Term(-2.5, 1, 1), Term(1e-7, 2, 1), Term(0, 0, 0)), torch.tensor([0.1, -1e300, 5e-324], dtype=torch.float64)
 )
 LOSSES = [
@@ -41,11 +41,11 @@ LOSSES = [
     cross_entropy().smoothed(0.1, 10),
     taylor(MNIST).smoothed(1 / 7, 3).smoothed(0.2, 3),
     ODD,
-    Loss((), torch.zeros(0)),
-    Loss.stack([mse(), baikal(), cross_entropy().smoothed(0.1, 10)]),
-    Loss.stack([mse()]),
-    Loss.stack([Loss.stack([mse(), focal(2)]), Loss.stack([gce(0.5), poly(1)])]),
-    Loss(cross_entropy().terms, torch.ones(1), 7, "γ “quoted” \\ 損失 \t %s {x}"),
+    PowerLoss((), torch.zeros(0)),
+    PowerLoss.stack([mse(), baikal(), cross_entropy().smoothed(0.1, 10)]),
+    PowerLoss.stack([mse()]),
+    PowerLoss.stack([PowerLoss.stack([mse(), focal(2)]), PowerLoss.stack([gce(0.5), poly(1)])]),
+    PowerLoss(cross_entropy().terms, torch.ones(1), 7, "γ “quoted” \\ 損失 \t %s {x}"),
 ]
 every_loss = pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: repr(loss)[:40])
 DOCUMENT = cross_entropy().to_json()
@@ -79,19 +79,20 @@ def refusal(call: Callable[[], object]) -> str | None:
 
 
 @every_loss
-def test_round_trip(loss: Loss, tmp_path: Path) -> None:
+def test_round_trip(loss: PowerLoss, tmp_path: Path) -> None:
     path = tmp_path / "loss.json"
     save(loss, path)
     restored = load(path)
     assert restored == loss
     assert (restored.name, restored.classes, restored.shape) == (loss.name, loss.classes, loss.shape)
+    assert isinstance(restored, PowerLoss)
     assert restored.terms == loss.terms
     assert torch.equal(restored.coefficients, loss.coefficients)
     assert [file.name for file in tmp_path.iterdir()] == ["loss.json"]
 
 
 @every_loss
-def test_the_file_is_plain_json_of_numbers_and_text(loss: Loss, tmp_path: Path) -> None:
+def test_the_file_is_plain_json_of_numbers_and_text(loss: PowerLoss, tmp_path: Path) -> None:
     save(loss, tmp_path / "loss.json")
     text = (tmp_path / "loss.json").read_text(encoding="utf-8")
 
@@ -99,24 +100,36 @@ def test_the_file_is_plain_json_of_numbers_and_text(loss: Loss, tmp_path: Path) 
         raise AssertionError(constant)
 
     document = json.loads(text, parse_constant=refuse)
-    assert list(document) == ["format", "version", "name", "classes", "terms", "coefficients"]
-    assert (document["format"], document["version"]) == ("lossmith.loss", 1)
+    assert list(document) == ["format", "version", "kind", "name", "classes", "terms", "coefficients"]
+    assert (document["format"], document["version"]) == ("lossmith.loss", 2)
     assert text.endswith("}\n")
     assert json.dumps(loss.name, ensure_ascii=False) in text
-    assert Loss.from_json(document) == loss
+    assert PowerLoss.from_json(document) == loss
 
 
 def test_the_file_of_cross_entropy(tmp_path: Path) -> None:
-    """The format, once in full: it must not change while the version is 1."""
+    """The format, once in full: it must not change while the version is 2."""
     save(cross_entropy(), tmp_path / "loss.json")
     assert json.loads((tmp_path / "loss.json").read_text(encoding="utf-8")) == {
         "format": "lossmith.loss",
-        "version": 1,
+        "version": 2,
+        "kind": "power",
         "name": "cross-entropy",
         "classes": None,
         "terms": [[0, 1, 1]],
         "coefficients": [1.0],
     }
+
+
+@every_loss
+def test_version_1_is_read_and_is_what_stored_runs_are_found_by(loss: PowerLoss) -> None:
+    """It knew one kind of loss, and did not name it."""
+    document = loss.to_json()
+    del document["kind"]
+    document["version"] = 1
+    assert loss.key() == document
+    assert list(loss.key()) == ["format", "version", "name", "classes", "terms", "coefficients"]
+    assert PowerLoss.from_json(document) == loss
 
 
 @given(
@@ -134,9 +147,10 @@ def test_any_loss_comes_back(
     rows = row if members is None else st.lists(row, min_size=members, max_size=members)
     shape = (len(terms),) if members is None else (members, len(terms))
     coefficients = torch.tensor(data.draw(rows), dtype=torch.float64).reshape(shape)
-    loss = Loss(tuple(Term(*t) for t in terms), coefficients, classes, name)
+    loss = PowerLoss(tuple(Term(*t) for t in terms), coefficients, classes, name)
     document = json.loads(json.dumps(loss.to_json(), allow_nan=False))
-    restored = Loss.from_json(document)
+    restored = PowerLoss.from_json(document)
+    assert isinstance(restored, PowerLoss)
     assert restored.terms == loss.terms
     assert (restored.classes, restored.name) == (classes, name)
     assert restored == loss
@@ -153,7 +167,7 @@ def test_extra_values_are_kept_and_not_looked_at(tmp_path: Path) -> None:
     assert read_json(path) == document
 
 
-@pytest.mark.parametrize("key", ["format", "version", "name", "classes", "terms", "coefficients"])
+@pytest.mark.parametrize("key", ["format", "version", "kind", "name", "classes", "terms", "coefficients"])
 def test_extra_values_cannot_take_the_place_of_the_loss(key: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=f"keeps {key} for the loss"):
         save(mse(), tmp_path / "loss.json", **{key: 1})
@@ -236,7 +250,7 @@ def test_a_file_over_the_limit(tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (1024, hard))
     try:
         with pytest.raises(InputError, match="cannot be written: File too large; ") as error:
-            save(Loss.stack([taylor(MNIST)] * 100), path)
+            save(PowerLoss.stack([taylor(MNIST)] * 100), path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert_sentence(error, path)
@@ -402,7 +416,10 @@ BROKEN = [
     ("name", ["long"] * 1000, '"name" of the loss file'),
     ("format", "lossmith.study", "this is not a loss file"),
     ("format", nested(200), "this is not a loss file"),
-    ("version", 2, "version 2, this program reads version 1"),
+    ("version", 3, "version 3, this program reads versions 1 to 2"),
+    ("kind", "powers", r"no kind of loss 'powers' \(did you mean power\?\); give one of power, normalized"),
+    ("kind", None, '"kind" of the loss file is None'),
+    ("kind", nested(200), '"kind" of the loss file'),
     ("version", 0, "version 0"),
     ("version", "1", "version '1'"),
     ("version", None, "version None"),
@@ -423,7 +440,7 @@ def test_a_broken_value(key: str, value: object, message: str, tmp_path: Path) -
     assert_sentence(error, path)
 
 
-@pytest.mark.parametrize("key", ["format", "version", "name", "classes", "terms", "coefficients"])
+@pytest.mark.parametrize("key", ["format", "version", "kind", "name", "classes", "terms", "coefficients"])
 def test_a_missing_key(key: str, tmp_path: Path) -> None:
     path = tmp_path / "loss.json"
     write_json({name: value for name, value in DOCUMENT.items() if name != key}, path)
@@ -467,10 +484,11 @@ json_values = st.recursive(
 @given(st.sampled_from(list(DOCUMENT)), json_values)
 def test_any_value_in_any_place_is_a_loss_or_a_sentence(key: str, value: object) -> None:
     document = json.loads(json.dumps({**DOCUMENT, key: value}))
-    sentence = refusal(lambda: Loss.from_json(document))
+    sentence = refusal(lambda: PowerLoss.from_json(document))
     if sentence is None:
-        loss = Loss.from_json(document)
-        assert Loss.from_json(loss.to_json()) == loss
+        loss = PowerLoss.from_json(document)
+        assert PowerLoss.from_json(loss.to_json()) == loss
+        assert isinstance(loss, PowerLoss)
         assert replace(loss, classes=None).value(torch.zeros(1, 3), torch.tensor([0])).shape == (*loss.shape, 1)
     else:
         assert "\n" not in sentence

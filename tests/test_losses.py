@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from lossmith import InputError, Loss, baikal, cross_entropy, focal, gce, mae, mse, poly, taylor
+from lossmith import InputError, PowerLoss, baikal, cross_entropy, focal, gce, mae, mse, poly, taylor
 from lossmith.losses import Term, powers, taylor_length
 
 MNIST = [-10.9408, 7.5216, 8.2896, 0.2415, 7.8726, 8.9666, 2.0184, 7.0513]
@@ -35,14 +35,14 @@ class Case:
     """A loss for n classes, and its φ as the literature prints it: elementwise, with the classes last."""
 
     name: str
-    build: Callable[[int], Loss]
+    build: Callable[[int], PowerLoss]
     phi: Elementwise
 
     def __str__(self) -> str:
         return self.name
 
 
-def always(name: str, loss: Loss, phi: Elementwise) -> Case:
+def always(name: str, loss: PowerLoss, phi: Elementwise) -> Case:
     return Case(name, lambda n: loss, phi)
 
 
@@ -126,7 +126,7 @@ PLAIN = [
     ),
     always("series of cross-entropy", taylor(CROSS_ENTROPY_SERIES), polynomial(CROSS_ENTROPY_SERIES)),
     always("Taylor with MSE's λ", taylor(MSE), polynomial(MSE)),
-    always("odd terms", Loss(ODD_TERMS, torch.tensor([0.5, -3, 0.25, 2, -1, 7, -4])), odd_phi),
+    always("odd terms", PowerLoss(ODD_TERMS, torch.tensor([0.5, -3, 0.25, 2, -1, 7, -4])), odd_phi),
     always("cross-entropy + MAE", cross_entropy() + 0.5 * mae(), lambda h, y: y * h.log() + 0.5 * y * (h - 1)),
     always("MSE + Baikal", mse() + baikal(), lambda h, y: -((y - h) ** 2) + h.log() - y / h),
     always("−3 Taylor", -3 * taylor(random_lambda(3)), lambda h, y: -3 * polynomial(random_lambda(3))(h, y)),
@@ -189,18 +189,20 @@ def assert_differs(actual: Tensor, expected: Tensor, relative: float = 1e-3) -> 
     assert (actual - expected).abs().max() > relative * expected.abs().max()
 
 
-def term(h: float, y: int, log: int = 0, c: float = 1.0) -> Loss:
+def term(h: float, y: int, log: int = 0, c: float = 1.0) -> PowerLoss:
     """A loss of one term of φ."""
-    return Loss((Term(h, y, log),), torch.tensor([c], dtype=torch.float64))
+    return PowerLoss((Term(h, y, log),), torch.tensor([c], dtype=torch.float64))
 
 
-def learning_rule(c1: float = 0, ch: float = 0, chh: float = 0, chy: float = 0, cy: float = 0, cyy: float = 0) -> Loss:
+def learning_rule(
+    c1: float = 0, ch: float = 0, chh: float = 0, chy: float = 0, cy: float = 0, cyy: float = 0
+) -> PowerLoss:
     """The third-order loss of given coefficients of γ (equation 11)."""
     phi = {(1, 0): c1, (2, 0): ch / 2, (3, 0): chh / 3, (2, 1): chy / 2, (1, 1): cy, (1, 2): cyy}
-    return Loss(tuple(Term(i, j, 0) for i, j in phi), torch.tensor(list(phi.values()), dtype=torch.float64))
+    return PowerLoss(tuple(Term(i, j, 0) for i, j in phi), torch.tensor(list(phi.values()), dtype=torch.float64))
 
 
-def rule_coefficients(loss: Loss) -> dict[str, float]:
+def rule_coefficients(loss: PowerLoss) -> dict[str, float]:
     """(c1, ch, chh, chy, cy, cyy) read off a third-order φ."""
     found = dict(zip(loss.terms, loss.coefficients.tolist(), strict=True))
     places = {"c1": (1, 0), "ch": (2, 0), "chh": (3, 0), "chy": (2, 1), "cy": (1, 1), "cyy": (1, 2)}
@@ -298,10 +300,10 @@ def test_gradient_sums_to_zero_and_does_not_see_a_shift_of_the_logits(case: Case
         (poly(1), lambda f, y: functional.cross_entropy(f, y, reduction="none") + 1 - target_output(f, y)),
         (baikal(), lambda f, y: 1 / target_output(f, y) - f.log_softmax(-1).sum(-1)),
     ],
-    ids=lambda value: value.name if isinstance(value, Loss) else "",
+    ids=lambda value: value.name if isinstance(value, PowerLoss) else "",
 )
 @every_size
-def test_value_is_the_textbook_form_for_class_indices(loss: Loss, textbook: Elementwise, n: int) -> None:
+def test_value_is_the_textbook_form_for_class_indices(loss: PowerLoss, textbook: Elementwise, n: int) -> None:
     logits, targets, _ = batch(n)
     assert_near(loss.value(logits, targets), textbook(logits, targets))
 
@@ -379,7 +381,7 @@ def test_any_polynomial(order: int, n: int, labels: str, seed: int, data: st.Dat
 def test_any_sum_of_powers(terms: list[tuple[float, int, int]], n: int, labels: str, data: st.DataObject) -> None:
     c = data.draw(st.lists(st.floats(-5, 5), min_size=len(terms), max_size=len(terms)))
     logits, targets, y = batch(n, labels, 3)
-    loss = Loss(tuple(Term(*t) for t in terms), torch.tensor(c, dtype=torch.float64))
+    loss = PowerLoss(tuple(Term(*t) for t in terms), torch.tensor(c, dtype=torch.float64))
 
     def direct(f: Tensor) -> Tensor:
         h = f.softmax(-1)
@@ -406,7 +408,7 @@ def test_any_sum_of_powers(terms: list[tuple[float, int, int]], n: int, labels: 
     ],
     ids=["eq. 7", "eq. 5", "eq. 9", "poly", "MAE", "GCE"],
 )
-def test_gamma_is_the_papers(loss: Loss, equation: Elementwise) -> None:
+def test_gamma_is_the_papers(loss: PowerLoss, equation: Elementwise) -> None:
     h, y = torch.rand(2, 50, generator=torch.Generator().manual_seed(2), dtype=torch.float64).clamp(min=1e-3).unbind()
     assert_near(loss.gamma(h, y), equation(h, y))
 
@@ -454,7 +456,7 @@ def test_published_mnist_loss() -> None:
     ],
     ids=["MSE", "cross-entropy", "Baikal"],
 )
-def test_null_epoch(loss: Loss, other: Callable[[int], float], target: Callable[[int], float], n: int) -> None:
+def test_null_epoch(loss: PowerLoss, other: Callable[[int], float], target: Callable[[int], float], n: int) -> None:
     gamma = loss.gamma(torch.full((2,), 1 / n, dtype=torch.float64), torch.tensor([0.0, 1.0], dtype=torch.float64))
     assert gamma.tolist() == pytest.approx([other(n), target(n)], rel=1e-12)
 
@@ -478,7 +480,7 @@ def test_zero_training_error_of_mse_and_cross_entropy() -> None:
 
 
 @pytest.mark.parametrize("loss", [cross_entropy(), gce(0.5)], ids=str)
-def test_gamma_at_an_output_of_zero_without_a_label_is_zero(loss: Loss) -> None:
+def test_gamma_at_an_output_of_zero_without_a_label_is_zero(loss: PowerLoss) -> None:
     assert loss.gamma(torch.zeros(2), torch.tensor([0.0, 0.0])).tolist() == [0, 0]
 
 
@@ -611,7 +613,7 @@ def test_two_classes_see_two_numbers_only(move: dict[str, float]) -> None:
     ids=["poly", "GCE", "focal", "smoothing", "weight of a summand", "factor"],
 )
 @every_label
-def test_each_setting_of_a_baseline_acts(first: Loss, second: Loss, labels: str) -> None:
+def test_each_setting_of_a_baseline_acts(first: PowerLoss, second: PowerLoss, labels: str) -> None:
     logits, targets, _ = batch(MIXED_CLASSES, labels)
     assert_differs(first.logit_gradient(logits, targets), second.logit_gradient(logits, targets))
     assert_differs(first.value(logits, targets), second.value(logits, targets))
@@ -794,7 +796,7 @@ def test_extreme_logits_in_a_mixed_population(dtype: torch.dtype, labels: str) -
     n = MIXED_CLASSES
     logits, targets = extreme_logits(n)
     members = [case.build(n) for case in CASES]
-    population = Loss.stack(members)
+    population = PowerLoss.stack(members)
     f = logits.to(dtype).expand(len(members), -1, -1)
     y = targets if labels == "hard" else 0.7 * functional.one_hot(targets, n).to(dtype) + 0.3 / n
     value, closed = population.value(f, y), population.logit_gradient(f, y)
@@ -839,7 +841,7 @@ def test_masked_classes_leave_a_mixed_population_finite(case: Case) -> None:
     """Baikal beside them has a term in every class; it must not make 0·∞ for those that have none."""
     logits, targets, _ = batch(6)
     logits = logits.float().scatter(-1, (targets[:, None] + 1) % 6, -math.inf)
-    population = Loss.stack([case.build(6), baikal()])
+    population = PowerLoss.stack([case.build(6), baikal()])
     pair = logits.expand(2, -1, -1)
     for alone, together in (
         (case.build(6).value(logits, targets), population.value(pair, targets)[0]),
@@ -940,9 +942,9 @@ def test_baikal_value_and_closed_form_agree_on_every_side(gap: float, n: int) ->
 # Populations.
 
 
-def everything() -> tuple[list[Loss], Loss]:
+def everything() -> tuple[list[PowerLoss], PowerLoss]:
     members = [case.build(MIXED_CLASSES) for case in CASES]
-    return members, Loss.stack(members)
+    return members, PowerLoss.stack(members)
 
 
 @every_label
@@ -975,7 +977,7 @@ def test_permuted_members_give_permuted_results_bit_for_bit(labels: str, dtype: 
 def test_permuted_summands_of_a_stack_give_the_same_population() -> None:
     members, population = everything()
     order = torch.randperm(len(members), generator=torch.Generator().manual_seed(5)).tolist()
-    assert Loss.stack([members[index] for index in order]) == population[order]
+    assert PowerLoss.stack([members[index] for index in order]) == population[order]
 
 
 def test_indexing_a_population() -> None:
@@ -986,11 +988,11 @@ def test_indexing_a_population() -> None:
     assert all(population[index] == member for index, member in enumerate(members))
     assert population[-1] == members[-1]
     assert population[-1].shape == ()
-    assert population[2:5] == Loss.stack(members[2:5])
-    assert population[torch.tensor([3, 0, 3])] == Loss.stack([members[3], members[0], members[3]])
-    assert population[[1, 2]] == Loss.stack(members[1:3])
+    assert population[2:5] == PowerLoss.stack(members[2:5])
+    assert population[torch.tensor([3, 0, 3])] == PowerLoss.stack([members[3], members[0], members[3]])
+    assert population[[1, 2]] == PowerLoss.stack(members[1:3])
     mask = torch.arange(len(members)) < 2
-    assert population[mask] == Loss.stack(members[:2])
+    assert population[mask] == PowerLoss.stack(members[:2])
     assert len(population[:0]) == 0
     assert list(population[:3]) == members[:3]  # type: ignore[call-overload]
     with pytest.raises(IndexError):
@@ -998,12 +1000,12 @@ def test_indexing_a_population() -> None:
 
 
 def test_a_population_of_one_and_a_population_of_populations() -> None:
-    one = Loss.stack([baikal()])
+    one = PowerLoss.stack([baikal()])
     assert one.shape == (1,)
     assert one[0] == baikal()
-    grid = Loss.stack([Loss.stack([mse(), baikal()]), Loss.stack([focal(2), gce(0.5)])])
+    grid = PowerLoss.stack([PowerLoss.stack([mse(), baikal()]), PowerLoss.stack([focal(2), gce(0.5)])])
     assert grid.shape == (2, 2)
-    assert grid[1] == Loss.stack([focal(2), gce(0.5)])
+    assert grid[1] == PowerLoss.stack([focal(2), gce(0.5)])
     logits, targets, _ = batch(4)
     f = logits.expand(2, 2, -1, -1)
     for index, members in enumerate([[mse(), baikal()], [focal(2), gce(0.5)]]):
@@ -1018,7 +1020,7 @@ def test_rows_of_lambda_are_members(order: int) -> None:
     for lam in (rows, np.array(rows), torch.tensor(rows, dtype=torch.float64)):
         population = taylor(lam, order)
         assert population.shape == (6,)
-        assert population == Loss.stack([taylor(row, order) for row in rows])
+        assert population == PowerLoss.stack([taylor(row, order) for row in rows])
     assert taylor(np.array(rows).reshape(2, 3, -1), order).shape == (2, 3)
     assert taylor(torch.tensor(rows[0], dtype=torch.float64), order) == taylor(rows[0], order)
 
@@ -1034,13 +1036,13 @@ def test_lambda_is_copied() -> None:
 
 def test_sums_and_factors_of_populations() -> None:
     members = [mse(), baikal(), taylor(MNIST)]
-    population = Loss.stack(members)
-    assert population + mae() == Loss.stack([member + mae() for member in members])
+    population = PowerLoss.stack(members)
+    assert population + mae() == PowerLoss.stack([member + mae() for member in members])
     assert mae() + population == population + mae()
     assert population + population == 2 * population
     assert population * -1 == -1 * population
     factors = torch.tensor([2.0, -1, 0.5], dtype=torch.float64)
-    expected = Loss.stack([2 * members[0], -1 * members[1], 0.5 * members[2]])
+    expected = PowerLoss.stack([2 * members[0], -1 * members[1], 0.5 * members[2]])
     for scaled in (
         population * factors,
         factors * population,
@@ -1048,10 +1050,10 @@ def test_sums_and_factors_of_populations() -> None:
         factors.numpy() * population,
     ):
         assert scaled == expected
-    assert mse() * factors == Loss.stack([2 * mse(), -1 * mse(), 0.5 * mse()])
+    assert mse() * factors == PowerLoss.stack([2 * mse(), -1 * mse(), 0.5 * mse()])
     halves: list[Any] = [0.5, np.float64(0.5), np.float32(0.5), torch.tensor(0.5), np.array(0.5)]
     for half in halves:
-        assert population * half == Loss.stack([0.5 * member for member in members])
+        assert population * half == PowerLoss.stack([0.5 * member for member in members])
         assert half * population == population * half
         assert half * mse() == 0.5 * mse()
 
@@ -1061,7 +1063,7 @@ def test_a_population_can_be_smoothed() -> None:
     for labels in LABELS:
         logits, targets, _ = batch(7, labels)
         f = logits.expand(3, -1, -1)
-        found = Loss.stack(members).smoothed(0.2, 7)
+        found = PowerLoss.stack(members).smoothed(0.2, 7)
         assert found.classes == 7
         for index, member in enumerate(members):
             assert_near(found.value(f, targets)[index], member.smoothed(0.2, 7).value(logits, targets))
@@ -1072,8 +1074,8 @@ def test_a_population_can_be_smoothed() -> None:
 
 @every_label
 def test_logits_and_targets_broadcast_with_the_population(labels: str) -> None:
-    members = [mse(), baikal(), taylor(random_lambda(3)), cross_entropy(), Loss((), torch.zeros(0))]
-    population = Loss.stack(members)
+    members = [mse(), baikal(), taylor(random_lambda(3)), cross_entropy(), PowerLoss((), torch.zeros(0))]
+    population = PowerLoss.stack(members)
     logits, targets, _ = batch(6, labels)
     count = len(members)
     full = torch.stack([member.value(logits, targets) for member in members])
@@ -1092,7 +1094,7 @@ def test_logits_and_targets_broadcast_with_the_population(labels: str) -> None:
 
 
 def test_targets_of_each_member() -> None:
-    population = Loss.stack([mse(), baikal(), focal(1)])
+    population = PowerLoss.stack([mse(), baikal(), focal(1)])
     logits, _, _ = batch(6)
     f = logits + torch.arange(3.0)[:, None, None]
     y = torch.randint(6, (3, 7), generator=torch.Generator().manual_seed(6))
@@ -1104,7 +1106,7 @@ def test_targets_of_each_member() -> None:
 @pytest.mark.parametrize("size", [3, 5])
 def test_members_broadcast_in_gamma_and_phi(size: int) -> None:
     members = [mse(), baikal(), taylor(MNIST)]
-    population = Loss.stack(members)
+    population = PowerLoss.stack(members)
     h = torch.linspace(0.05, 0.95, size, dtype=torch.float64)
     y = (h > 0.5).double()
     for index, member in enumerate(members):
@@ -1117,15 +1119,15 @@ def test_members_broadcast_in_gamma_and_phi(size: int) -> None:
 
 def test_a_loss_without_terms() -> None:
     nothing = mse() + -1 * mse()
-    assert nothing == Loss((), torch.zeros(0))
+    assert nothing == PowerLoss((), torch.zeros(0))
     logits, targets, y = batch(4)
     for labels in (targets, y):
         assert nothing.value(logits, labels).tolist() == [0] * len(logits)
         assert torch.equal(nothing.logit_gradient(logits, labels), torch.zeros_like(logits))
-    pair = Loss.stack([nothing, nothing])
+    pair = PowerLoss.stack([nothing, nothing])
     assert pair.shape == (2,)
     assert torch.equal(pair.logit_gradient(logits.expand(2, -1, -1), targets), torch.zeros(2, *logits.shape).double())
-    assert Loss.stack([nothing, mse()])[1] == mse()
+    assert PowerLoss.stack([nothing, mse()])[1] == mse()
 
 
 def test_empty_batch() -> None:
@@ -1162,14 +1164,14 @@ def test_a_loss_is_frozen_and_kept_in_float64() -> None:
 
 
 def test_equality_sees_terms_classes_and_shape_and_nothing_else() -> None:
-    turned = Loss(
+    turned = PowerLoss(
         (Term(2, 0, 0), Term(5, 0, 0), Term(0, 2, 0), Term(1, 1, 0)), torch.tensor([-1.0, 0, -1, 2]), None, "x"
     )
     assert turned == mse()
     assert mse() != mse().smoothed(0.1, 3)
-    assert Loss(mse().terms, mse().coefficients, 3) != mse()
-    assert Loss.stack([mse()]) != mse()
-    assert Loss((), torch.zeros(0)) != Loss((), torch.zeros(2, 0))
+    assert PowerLoss(mse().terms, mse().coefficients, 3) != mse()
+    assert PowerLoss.stack([mse()]) != mse()
+    assert PowerLoss((), torch.zeros(0)) != PowerLoss((), torch.zeros(2, 0))
     assert mse() != "MSE"
     assert mse() != 2 * mse()
 
@@ -1177,7 +1179,7 @@ def test_equality_sees_terms_classes_and_shape_and_nothing_else() -> None:
 def test_every_loss_is_true() -> None:
     """`loss or default` is the loss, and not an error about its length."""
     assert all(case.build(4) for case in CASES)
-    assert Loss.stack([mse()])
+    assert PowerLoss.stack([mse()])
 
 
 @pytest.mark.parametrize(
@@ -1192,25 +1194,25 @@ def test_every_loss_is_true() -> None:
         (0.25 * cross_entropy(), "0.25 y log h"),
         (term(0, 0, c=-3), "−3"),
         (term(0, 0), "1"),
-        (Loss((), torch.zeros(0)), "0"),
+        (PowerLoss((), torch.zeros(0)), "0"),
         (taylor(MSE), "−h² + 2 h y"),
         (term(12, 0), "h¹²"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_formula(loss: Loss, formula: str) -> None:
+def test_formula(loss: PowerLoss, formula: str) -> None:
     assert loss.formula() == formula
     assert repr(loss) == f"Loss({loss.name!r}, φ = {formula})"
 
 
 def test_names_say_what_they_are() -> None:
-    assert repr(Loss.stack([mse(), baikal()], "two")) == "Loss('two', population [2], 5 terms)"
+    assert repr(PowerLoss.stack([mse(), baikal()], "two")) == "Loss('two', population [2], 5 terms)"
     assert cross_entropy().smoothed(0.1, 10).name == "cross-entropy smoothed 0.1"
     assert (cross_entropy() + 0.5 * mae()).name == "cross-entropy + 0.5 MAE"
     assert mse().formula(2) == mse().formula()
     assert (math.pi * cross_entropy()).formula(2) == "3.1 y log h"
     with pytest.raises(InputError, match="no single formula"):
-        Loss.stack([mse()]).formula()
+        PowerLoss.stack([mse()]).formula()
 
 
 def test_a_loss_moves_between_devices() -> None:
@@ -1265,31 +1267,31 @@ def check_sentence(error: pytest.ExceptionInfo[InputError]) -> None:
         (lambda: mse().smoothed(math.nan, 3), "α = nan"),
         (lambda: mse().smoothed(0.1, 1), "at least 2 classes, not 1"),
         (lambda: mse().smoothed(0.1, 3).smoothed(0.1, 4), "made for 3 classes and was called with 4"),
-        (lambda: Loss((Term(0, 1, 1), Term(0, 1, 1)), torch.ones(2)), "names a term twice"),
-        (lambda: Loss((Term(0, 1, 1), Term(0.0, 1, 1)), torch.ones(2)), "names a term twice"),
-        (lambda: Loss((Term(0, 1, 1),), torch.ones(2)), "a loss of 1 terms"),
-        (lambda: Loss((Term(0, 1, 1),), torch.tensor(1.0)), "a loss of 1 terms"),
-        (lambda: Loss((Term(0, 1, 1),), torch.tensor([math.nan])), "not a finite number"),
-        (lambda: Loss((Term(math.nan, 1, 1),), torch.ones(1)), r"term \[nan, 1, 1\]"),
-        (lambda: Loss((Term(math.inf, 1, 1),), torch.ones(1)), r"term \[inf, 1, 1\]"),
-        (lambda: Loss((Term(10**400, 1, 1),), torch.ones(1)), "the term"),
-        (lambda: Loss((Term(0, -1, 1),), torch.ones(1)), r"term \[0(.0)?, -1, 1\]"),
-        (lambda: Loss((Term(0, 1.7, 1),), torch.ones(1)), r"term \[0(.0)?, 1.7, 1\]"),  # type: ignore[arg-type]
-        (lambda: Loss((Term(0, math.nan, 1),), torch.ones(1)), r"term \[0(.0)?, nan, 1\]"),  # type: ignore[arg-type]
-        (lambda: Loss((Term(0, 10**9, 1),), torch.ones(1)), r"term \[0(.0)?, 1000000000, 1\]"),
-        (lambda: Loss((Term(0, 1, 2),), torch.ones(1)), r"term \[0(.0)?, 1, 2\]"),
-        (lambda: Loss((Term(0, 1, 0.5),), torch.ones(1)), r"term \[0(.0)?, 1, 0.5\]"),  # type: ignore[arg-type]
+        (lambda: PowerLoss((Term(0, 1, 1), Term(0, 1, 1)), torch.ones(2)), "names a term twice"),
+        (lambda: PowerLoss((Term(0, 1, 1), Term(0.0, 1, 1)), torch.ones(2)), "names a term twice"),
+        (lambda: PowerLoss((Term(0, 1, 1),), torch.ones(2)), "a loss of 1 terms"),
+        (lambda: PowerLoss((Term(0, 1, 1),), torch.tensor(1.0)), "a loss of 1 terms"),
+        (lambda: PowerLoss((Term(0, 1, 1),), torch.tensor([math.nan])), "not a finite number"),
+        (lambda: PowerLoss((Term(math.nan, 1, 1),), torch.ones(1)), r"term \[nan, 1, 1\]"),
+        (lambda: PowerLoss((Term(math.inf, 1, 1),), torch.ones(1)), r"term \[inf, 1, 1\]"),
+        (lambda: PowerLoss((Term(10**400, 1, 1),), torch.ones(1)), "the term"),
+        (lambda: PowerLoss((Term(0, -1, 1),), torch.ones(1)), r"term \[0(.0)?, -1, 1\]"),
+        (lambda: PowerLoss((Term(0, 1.7, 1),), torch.ones(1)), r"term \[0(.0)?, 1.7, 1\]"),  # type: ignore[arg-type]
+        (lambda: PowerLoss((Term(0, math.nan, 1),), torch.ones(1)), r"term \[0(.0)?, nan, 1\]"),  # type: ignore[arg-type]
+        (lambda: PowerLoss((Term(0, 10**9, 1),), torch.ones(1)), r"term \[0(.0)?, 1000000000, 1\]"),
+        (lambda: PowerLoss((Term(0, 1, 2),), torch.ones(1)), r"term \[0(.0)?, 1, 2\]"),
+        (lambda: PowerLoss((Term(0, 1, 0.5),), torch.ones(1)), r"term \[0(.0)?, 1, 0.5\]"),  # type: ignore[arg-type]
         (lambda: mse() * math.nan, "not a finite number"),
         (lambda: mse() * 1e308 * 10, "not a finite number"),
         (lambda: mse()[0], "one loss, not a population, and cannot be indexed"),
         (lambda: len(mse()), "has no length"),
         (lambda: next(iter(mse())), "cannot be indexed"),
-        (lambda: Loss.stack([]), "at least one loss"),
-        (lambda: Loss.stack([mse(), Loss.stack([mse()])]), "same population shape"),
-        (lambda: Loss.stack([mse().smoothed(0.1, 3), mse().smoothed(0.1, 4)]), r"numbers of classes \(\[3, 4\]\)"),
+        (lambda: PowerLoss.stack([]), "at least one loss"),
+        (lambda: PowerLoss.stack([mse(), PowerLoss.stack([mse()])]), "same population shape"),
+        (lambda: PowerLoss.stack([mse().smoothed(0.1, 3), mse().smoothed(0.1, 4)]), r"numbers of classes \(\[3, 4\]\)"),
         (lambda: mse().smoothed(0.1, 3) + mse().smoothed(0.1, 4), r"numbers of classes \(\[3, 4\]\)"),
-        (lambda: Loss.stack([mse()] * 2) + Loss.stack([mse()] * 3), r"populations \[2\] and \[3\]"),
-        (lambda: Loss.stack([mse()] * 2) * torch.ones(3), r"population \[2\].*\[3\]"),
+        (lambda: PowerLoss.stack([mse()] * 2) + PowerLoss.stack([mse()] * 3), r"populations \[2\] and \[3\]"),
+        (lambda: PowerLoss.stack([mse()] * 2) * torch.ones(3), r"population \[2\].*\[3\]"),
     ],
 )
 def test_errors_are_sentences(build: Callable[[], object], message: str) -> None:
@@ -1315,8 +1317,8 @@ def test_classes_are_inherited() -> None:
     assert (loss + mse()).classes == 3
     assert (mse() + loss).classes == 3
     assert (2 * loss).classes == 3
-    assert Loss.stack([mse(), loss]).classes == 3
-    assert Loss.stack([mse(), loss])[0].classes == 3
+    assert PowerLoss.stack([mse(), loss]).classes == 3
+    assert PowerLoss.stack([mse(), loss])[0].classes == 3
     assert (mse() + baikal()).classes is None
 
 
@@ -1339,6 +1341,6 @@ def test_a_loss_keeps_its_coefficients_when_the_given_tensor_changes_or_has_a_gr
     loss = taylor(lam)
     assert not loss.coefficients.requires_grad
     row = torch.ones(1, dtype=torch.float64)
-    kept = Loss((Term(0, 1, 1),), row)
+    kept = PowerLoss((Term(0, 1, 1),), row)
     row.mul_(2)
     assert kept == cross_entropy()

@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
 from lossmith.analysis import trace
-from lossmith.losses import Loss, cross_entropy, find, mae, mnist, mse, polynomial, taylor
+from lossmith.losses import Loss, PowerLoss, cross_entropy, find, mae, mnist, mse, polynomial, taylor
 from lossmith.nets import ModelSettings, Normalize, network_factory
 from lossmith.theory import acting, attraction, coefficients, from_acting, is_trainable, output_change, to_lambda, zones
 from lossmith.training import Networks, Recipe, Task, repeated, train
@@ -42,7 +42,7 @@ def distance(one: Networks, other: Networks) -> float:
     return max((value - other.parameters[name]).abs().max().item() for name, value in one.parameters.items())
 
 
-def size_of_training(job: Task, losses: Loss, seeds: list[int], networks: Networks) -> float:
+def size_of_training(job: Task, losses: PowerLoss, seeds: list[int], networks: Networks) -> float:
     """How far the weights have come from where they began."""
     return distance(networks, train(job, 0 * losses, seeds, RECIPE).networks)
 
@@ -87,6 +87,7 @@ class TestSmoothedEmbedding:
 
     def test_same_weights(self, name: str, backend: str) -> None:
         alpha, loss = 0.2, find(name, CLASSES)
+        assert isinstance(loss, PowerLoss)
         recipe = RECIPE.model_copy(update={"lr": 0.002 if name == "paper/mnist" else 0.05})
         _, labels = samples()
         soft = (1 - alpha) * nn.functional.one_hot(labels, CLASSES).double() + alpha / CLASSES
@@ -155,7 +156,9 @@ class TestOneStep:
             outputs = before[row].softmax(-1)
             measured = (after[row] - outputs).gather(-1, targets[:, None]).squeeze(-1)
             first_order = rate * derivative(losses[row], outputs, targets)
-            predicted = output_change(rate * losses[row], outputs, targets)
+            one = losses[row]
+            assert isinstance(one, PowerLoss)
+            predicted = output_change(rate * one, outputs, targets)
             large = measured.abs() > 1e-12
             assert torch.equal(measured.sign()[large], predicted.sign()[large])
             assert large.double().mean() > 0.9

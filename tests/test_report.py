@@ -373,7 +373,7 @@ class TestTheory:
         assert shape.value[7] == pytest.approx((baikal().value(logits, target) - start).item())
 
     def test_more_losses_than_colors_can_be_told_apart(self) -> None:
-        losses = [taylor([0, 0, 1, -1, number, 2, 0, 0]) for number in range(10)]
+        losses: list[Loss] = [taylor([0, 0, 1, -1, number, 2, 0, 0]) for number in range(10)]
         top = plot_explanation(*self.curves(losses)).axes[0]
         looks = {(line.get_color(), line.get_linestyle()) for line in top.lines if line.get_linewidth() == 2}
         assert len(looks) == 10

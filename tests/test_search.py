@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import Tensor
 
-from lossmith import Loss, cross_entropy, mae, mse, taylor
+from lossmith import Loss, PowerLoss, cross_entropy, mae, mse, taylor
 from lossmith.losses import taylor_length
 from lossmith.search import Optimizer, SearchSettings, Space, build_space, canonical, residual
 from lossmith.search.optimizer import REDRAWS, Points
@@ -49,7 +49,7 @@ def assert_same_rule(first: Loss, second: Loss, n: int) -> None:
         )
 
 
-RULES: dict[str, tuple[Callable[[Tensor, int], Loss], int, Rule]] = {
+RULES: dict[str, tuple[Callable[[Tensor, int], PowerLoss], int, Rule]] = {
     "residual": (
         residual,
         5,
@@ -61,7 +61,7 @@ RULES: dict[str, tuple[Callable[[Tensor, int], Loss], int, Rule]] = {
         lambda h, y, x, n: n * x[0].exp() * (x[1] * h + x[2] * h**2 + x[3] * h * y + (1 - x[3] / n) * y),
     ),
     "canonical, gain fixed": (
-        build_space(SearchSettings(space="canonical", gain="fixed")).build,
+        cast("Callable[[Tensor, int], PowerLoss]", build_space(SearchSettings(space="canonical", gain="fixed")).build),
         3,
         lambda h, y, x, n: n * (x[0] * h + x[1] * h**2 + x[2] * h * y + (1 - x[2] / n) * y),
     ),

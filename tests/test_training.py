@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch._inductor import config as inductor
 from torch.nn import functional
 
-from lossmith import InputError, Loss, baikal, cross_entropy, gce, mae, mse, taylor
+from lossmith import InputError, Loss, PowerLoss, baikal, cross_entropy, gce, mae, mse, taylor
 from lossmith.losses import Term
 from lossmith.nets import Normalize
 from lossmith.seeds import derive
@@ -323,7 +323,7 @@ class TestPopulationIsSequential:
 
     def test_constant_without_effect(self) -> None:
         """A constant in γ (c1) changes no weight: theory §2."""
-        shifted = mse() + Loss((Term(1, 0, 0),), torch.tensor([10.0]))
+        shifted = mse() + PowerLoss((Term(1, 0, 0),), torch.tensor([10.0]))
         for backend in BACKENDS:
             trained = train(task_of("mlp"), Loss.stack([mse(), shifted]), [3, 3], SGD, backend)
             logits = trained.networks.logits(PROBE)

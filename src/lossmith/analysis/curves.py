@@ -142,7 +142,7 @@ class CurveTuning:
     def _part(self, settings: Sequence[Setting], seeds: list[int], recipe: Recipe, stop: int, work: float) -> Part:
         losses = [self._loss(setting) for setting in settings]
         labels = {"lr": recipe.lr, "epochs": recipe.epochs, "stop": stop, "seeds": seeds}
-        key = json.dumps({"tuning": [loss.to_json() for loss in losses], **labels})
+        key = json.dumps({"tuning": [loss.key() for loss in losses], **labels})
         measure = partial(_mean_curves, len(losses))
         job = each_loss(self.task, losses, seeds, recipe, self.plan.backend, measure, self.validation, stop)
         return Part(key, job, work)

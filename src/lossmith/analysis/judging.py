@@ -43,7 +43,7 @@ def judge(
         recipe = tuned_recipe(plan, lr, epochs)
         for chunk in batched(members, plan.chunk // len(seeds)):
             losses = [choice.loss(task.classes) for choice in chunk]
-            labels = [{"loss": loss.to_json(), "lr": lr, "epochs": epochs, "stop": stop} for loss in losses]
+            labels = [{"loss": loss.key(), "lr": lr, "epochs": epochs, "stop": stop} for loss in losses]
             measure = partial(_judged, validation, samples, seeds)
             job = each_loss(task, losses, seeds, recipe, plan.backend, measure, stop=stop)
             together.append(chunk)

@@ -35,7 +35,7 @@ class Trace:
         samples: The training samples that were looked at, ``[E+1, S]``; the same for each loss.
         output: Output of the target class h_T of each sample, ``[P, E+1, S]``.
         exact: Strength by theorem 2, exact, with ``ε = 1 − h_T`` and equal outputs of the other classes.
-        published: The same as published.
+        published: The same as published; NaN for a loss that is no sum over classes, which has no such form.
         vector: Strength of the actual output vector.
         accuracy: Share of these samples that are classified as labelled, ``[P, E+1]``.
 
@@ -63,6 +63,11 @@ class Trace:
         strength = self.strength(form)
         share: NDArray[np.float64] = np.where(np.isnan(strength).any(-1), np.nan, (strength < -ROUNDING).mean(-1))
         return share
+
+    def applies(self, form: str) -> list[bool]:
+        """Whether each loss has a form: the published one is that of sums over classes."""
+        known = [~np.isnan(strength).all((1, 2)) for strength in (self.strength(form), self.exact)]
+        return [bool(here or not exact) for here, exact in zip(*known, strict=True)]
 
     def summary(self, losses: Sequence[Loss]) -> list[dict[str, Any]]:
         """For each loss, as JSON: the loss, and after each epoch what came of it; null where its network diverged."""
@@ -190,9 +195,10 @@ def _looked_at(loss: Loss, logits: Tensor, targets: Tensor) -> dict[str, Tensor]
     deviation = outputs.scatter(-1, targets[:, None], 0.0).sum(-1)
     epsilon = deviation.clamp(torch.finfo(torch.float64).tiny, NEAREST_TO_ONE)
     classes = logits.shape[-1]
+    has_published = loss.sums_over_classes
     return {
         "output": target,
         "exact": attraction(loss, epsilon, classes),
-        "published": attraction(loss, epsilon, classes, "published"),
+        "published": attraction(loss, epsilon, classes, "published") if has_published else target * torch.nan,
         "vector": output_change(loss, outputs, targets),
     }

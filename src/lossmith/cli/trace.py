@@ -25,6 +25,8 @@ from lossmith.report import draw_trace
 from lossmith.study import Analysis
 from lossmith.training import Backend
 
+TITLES = {"exact": "exact", "published": "as published", "vector": "vector"}
+
 
 @dataclass(frozen=True)
 class TraceLosses(Trained):
@@ -127,11 +129,12 @@ def _table(found: Trace, names: Sequence[str]) -> Table:
     for epoch in epochs:
         table.add_column("before" if epoch == 0 else f"epoch {epoch}", justify="right")
     for row, name in enumerate(names):
-        for title, values in [
-            *((form if form != "published" else "as published", found.repelled(form)[row]) for form in FORMS),
-            ("accuracy", found.accuracy[row]),
+        for title, values, applies in [
+            *((TITLES[form], found.repelled(form)[row], found.applies(form)[row]) for form in FORMS),
+            ("accuracy", found.accuracy[row], True),
         ]:
-            cells = ["diverged" if np.isnan(values[epoch]) else f"{values[epoch]:.1%}" for epoch in epochs]
+            nothing = "diverged" if applies else "–"
+            cells = [nothing if np.isnan(values[epoch]) else f"{values[epoch]:.1%}" for epoch in epochs]
             table.add_row(name if title == FORMS[0] else "", title, *cells)
         table.add_section()
     return table

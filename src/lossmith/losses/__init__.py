@@ -1,6 +1,7 @@
 """The mathematics of a loss."""
 
 from lossmith.losses import powers
+from lossmith.losses.base import KINDS, Loss, Rule
 from lossmith.losses.catalog import (
     CATALOG,
     NAMES,
@@ -13,9 +14,11 @@ from lossmith.losses.catalog import (
     focal,
     gce,
     label_smoothing,
+    logit_clip,
     mae,
     mnist,
     mse,
+    normalized_cross_entropy,
     poly,
     taylor_cross_entropy,
 )
@@ -23,20 +26,28 @@ from lossmith.losses.criterion import Criterion
 from lossmith.losses.files import load, save
 from lossmith.losses.formatting import Latex, latex
 from lossmith.losses.kernel import GradientRule
-from lossmith.losses.loss import Loss
+from lossmith.losses.mixed import Mixed
 from lossmith.losses.parse import common_classes, find, find_all, loss_file
 from lossmith.losses.polynomials import polynomial, taylor, taylor_length, taylor_order
+from lossmith.losses.power import PowerLoss
 from lossmith.losses.terms import Term
+from lossmith.losses.transforms import Clipped, Normalized
 
 __all__ = [
     "CATALOG",
+    "KINDS",
     "NAMES",
+    "Clipped",
     "Criterion",
     "GradientRule",
     "Latex",
     "Loss",
+    "Mixed",
     "Named",
+    "Normalized",
     "Parameter",
+    "PowerLoss",
+    "Rule",
     "Term",
     "allcnnc",
     "baikal",
@@ -50,10 +61,12 @@ __all__ = [
     "label_smoothing",
     "latex",
     "load",
+    "logit_clip",
     "loss_file",
     "mae",
     "mnist",
     "mse",
+    "normalized_cross_entropy",
     "poly",
     "polynomial",
     "powers",

@@ -8,9 +8,11 @@ from typing import TypeVar
 import torch
 
 from lossmith.errors import InputError
-from lossmith.losses.loss import Loss
+from lossmith.losses.base import Loss
 from lossmith.losses.polynomials import polynomial, taylor
+from lossmith.losses.power import PowerLoss
 from lossmith.losses.terms import Term
+from lossmith.losses.transforms import Clipped, Normalized
 from lossmith.registry import Registry
 
 MNIST = (-10.9408, 7.5216, 8.2896, 0.2415, 7.8726, 8.9666, 2.0184, 7.0513)
@@ -37,7 +39,7 @@ class Named:
     Args:
         name: As a user types it.
         function: Its function in Python.
-        formula: φ, in the words of the function's docstring.
+        formula: φ, or L where it is no sum of φ over classes, in the words of the function's docstring.
         source: Who published it.
         parameter: The number that it takes, if any.
         by_classes: Whether the function takes the number of classes, too.
@@ -79,31 +81,31 @@ def _named(
 
 
 @_named("cross-entropy", "φ = y log h", "equation 7")
-def cross_entropy() -> Loss:
+def cross_entropy() -> PowerLoss:
     """Cross-entropy, ``φ = y log h`` (equation 7); its value is ``torch.nn.CrossEntropyLoss``'s."""
     return _loss("cross-entropy", {(0, 1, 1): 1.0})
 
 
 @_named("mse", "φ = −(y − h)²", "equations 4–6")
-def mse() -> Loss:
+def mse() -> PowerLoss:
     """Mean squared error of the softmax output (the Brier score), ``φ = −(y − h)²`` (equations 4–6)."""
     return _loss("MSE", {(0, 2, 0): -1.0, (1, 1, 0): 2.0, (2, 0, 0): -1.0})
 
 
 @_named("baikal", "φ = log h − y/h", "Gonzalez & Miikkulainen, 2020")
-def baikal() -> Loss:
+def baikal() -> PowerLoss:
     """Baikal loss, ``φ = log h − y/h`` (equations 8–9; Gonzalez & Miikkulainen, 2020)."""
     return _loss("Baikal", {(0, 0, 1): 1.0, (-1, 1, 0): -1.0})
 
 
 @_named("mae", "φ = y (h − 1)", "Ghosh et al., 2017")
-def mae() -> Loss:
+def mae() -> PowerLoss:
     """Mean absolute error up to a factor 2, ``φ = y (h − 1)`` (Ghosh et al., 2017)."""
     return _loss("MAE", {(1, 1, 0): 1.0, (0, 1, 0): -1.0})
 
 
 @_named("poly", "φ = y log h + ε y (h − 1)", "Leng et al., 2022", Parameter("ε", 1.0))
-def poly(epsilon: float = 1.0) -> Loss:
+def poly(epsilon: float = 1.0) -> PowerLoss:
     """PolyLoss-1, ``φ = y log h + ε y (h − 1)`` (Leng et al., 2022).
 
     Raises:
@@ -115,7 +117,7 @@ def poly(epsilon: float = 1.0) -> Loss:
 
 
 @_named("focal", "φ = y (1 − h)^focusing log h", "Lin et al., 2017", Parameter("focusing", 2.0))
-def focal(focusing: int = 2) -> Loss:
+def focal(focusing: int = 2) -> PowerLoss:
     """Focal loss with an integer focusing parameter, ``φ = y (1 − h)^focusing log h`` (Lin et al., 2017).
 
     Raises:
@@ -129,7 +131,7 @@ def focal(focusing: int = 2) -> Loss:
 
 
 @_named("gce", "φ = y (h^q − 1)/q", "Zhang & Sabuncu, 2018", Parameter("q", 0.7))
-def gce(q: float = 0.7) -> Loss:
+def gce(q: float = 0.7) -> PowerLoss:
     """Generalised cross-entropy, ``φ = y (h^q − 1)/q`` (Zhang & Sabuncu, 2018); q → 0 is cross-entropy, q = 1 MAE.
 
     Raises:
@@ -147,7 +149,7 @@ def gce(q: float = 0.7) -> Loss:
     Parameter("α", 0.1),
     by_classes=True,
 )
-def label_smoothing(alpha: float, classes: int) -> Loss:
+def label_smoothing(alpha: float, classes: int) -> PowerLoss:
     """Cross-entropy with smoothed labels, ``φ = ((1 − α) y + α/n) log h`` (Szegedy et al., 2016), for n classes.
 
     Raises:
@@ -159,7 +161,7 @@ def label_smoothing(alpha: float, classes: int) -> Loss:
 
 
 @_named("bootstrapping", "φ = (β y + (1 − β) h) log h", "Reed et al., 2015", Parameter("β", 0.95))
-def bootstrapping(beta: float = 0.95) -> Loss:
+def bootstrapping(beta: float = 0.95) -> PowerLoss:
     """Soft bootstrapping, ``φ = (β y + (1 − β) h) log h`` (Reed et al., 2015).
 
     The network's own outputs are a part of the labels: the baseline for noisy labels that rewards confidence whatever
@@ -175,7 +177,7 @@ def bootstrapping(beta: float = 0.95) -> Loss:
 
 
 @_named("taylor-ce", "φ = u − u² + (4/3) u³ + 2 u v − 2 u² v", "Gonzalez & Miikkulainen, 2021")
-def taylor_cross_entropy() -> Loss:
+def taylor_cross_entropy() -> PowerLoss:
     """The third-order Taylor series of cross-entropy about h = y = ½, a member of the Taylor family.
 
     ``y log h`` has, less what does not depend on h, the series ``φ = u − u² + (4/3) u³ + 2 u v − 2 u² v`` in
@@ -184,8 +186,24 @@ def taylor_cross_entropy() -> Loss:
     return replace(taylor(CROSS_ENTROPY_SERIES), name="Taylor series of cross-entropy")
 
 
+@_named("nce", "L = Σ_k y_k log h_k / Σ_k log h_k", "Ma et al., 2020")
+def normalized_cross_entropy() -> Normalized:
+    """Normalized cross-entropy, ``L = Σ_k y_k log h_k / Σ_k log h_k`` (Ma et al., 2020); it couples the classes."""
+    return Normalized(cross_entropy(), name="normalized cross-entropy")
+
+
+@_named("logit-clip", "L = −Σ_k y_k log softmax(f min(1, τ/‖f‖))_k", "Wei et al., 2023", Parameter("τ", 2.0))
+def logit_clip(threshold: float = 2.0) -> Clipped:
+    """Cross-entropy of clipped logits, ``L = −Σ_k y_k log softmax(f min(1, τ/‖f‖))_k`` (Wei et al., 2023; LogitClip).
+
+    Raises:
+        InputError: if τ is not a finite number above 0.
+    """
+    return Clipped(cross_entropy(), torch.tensor(float(threshold)), name=f"LogitClip {threshold:g}")
+
+
 @_named("paper/allcnnc", "γ = −373.917 − 129.254 h − 11.2188 h² − 2.216 h y − 0.674 y + 2.1203 y²", "equations 28–30")
-def allcnnc() -> Loss:
+def allcnnc() -> PowerLoss:
     """The loss evolved for AllCNN-C on CIFAR-10, by its coefficients; λ0 and λ1 were not published (equations 28–30).
 
     ``γ = −373.917 − 129.254 h − 11.2188 h² − 2.216 h y − 0.674 y + 2.1203 y²``. The coefficients give a, b and c of
@@ -196,13 +214,15 @@ def allcnnc() -> Loss:
 
 
 @_named("paper/mnist", "φ = Σ λ_m (h − λ1)^i (y − λ0)^j", "Gonzalez & Miikkulainen, 2021")
-def mnist() -> Loss:
+def mnist() -> PowerLoss:
     """The loss that TaylorGLO found for MNIST, ``φ = Σ λ_m (h − λ1)^i (y − λ0)^j`` (Gonzalez & Miikkulainen, 2021)."""
     return replace(taylor(MNIST), name="TaylorGLO (MNIST)")
 
 
-def _loss(name: str, phi: dict[tuple[float, int, int], float]) -> Loss:
-    return Loss(tuple(Term(*term) for term in phi), torch.tensor(list(phi.values()), dtype=torch.float64), None, name)
+def _loss(name: str, phi: dict[tuple[float, int, int], float]) -> PowerLoss:
+    return PowerLoss(
+        tuple(Term(*term) for term in phi), torch.tensor(list(phi.values()), dtype=torch.float64), None, name
+    )
 
 
 NAMES = CATALOG.names

@@ -8,15 +8,17 @@ from torch import Tensor, nn
 
 from lossmith.errors import InputError
 from lossmith.losses import fused, powers
+from lossmith.losses.base import Loss, labels_of
 from lossmith.losses.kernel import values as sample_values
-from lossmith.losses.loss import Loss
+from lossmith.losses.power import PowerLoss
 from lossmith.losses.terms import Weighted, smooth_labels
 
 
 class Criterion(nn.Module):
     """Any loss behind the call of ``torch.nn.CrossEntropyLoss``; with ``cross_entropy()`` the two are equal.
 
-    ``L_n = −Σ_k w_k φ(h_k, y_k)``, h = softmax(logits). Half precision is computed in float32; value and gradients are
+    ``L_n = −Σ_k w_k φ(h_k, y_k)``, h = softmax(logits). A loss that is no such sum is weighted as a whole, by the
+    weight of its label, ``Σ_k w_k y_k``. Half precision is computed in float32; value and gradients are
     finite at every finite logit (a float16 result, whose range ends at 65504, may overflow); it can be differentiated
     twice, and compiled, then once. The state dictionary carries the loss, so a restored criterion is the saved one; one
     saved by ``nn.CrossEntropyLoss`` loads as well and leaves the loss alone. Logits must not be changed in place
@@ -28,6 +30,10 @@ class Criterion(nn.Module):
         ignore_index: Samples with this class index count for nothing.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
         label_smoothing: α in [0, 1]; labels y become ``(1−α) y + α/K``.
+
+    Attributes:
+        progress: The share of the training that is done, from 0 to 1, which the training script sets for a loss that
+            changes during the training; others are what they are.
 
     Shapes: logits ``(K,)``, ``(N, K)`` or ``(N, K, d1, …)``; targets are class indices (the same without K) or class
     probabilities (the same shape as the logits).
@@ -44,6 +50,7 @@ class Criterion(nn.Module):
     """
 
     weight: Tensor | None
+    _terms: tuple[Weighted, ...] | None
 
     def __init__(
         self,
@@ -68,6 +75,7 @@ class Criterion(nn.Module):
         self.ignore_index = ignore_index
         self.reduction = reduction
         self.label_smoothing = label_smoothing
+        self.progress = 0.0
         self.register_buffer("weight", weight)
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
@@ -81,10 +89,13 @@ class Criterion(nn.Module):
         classes = logits.shape[dim]
         self.loss.check_classes(classes)
         indices = self._checked(logits, targets, dim)
-        terms = smooth_labels(self._terms, self.label_smoothing, classes) if self.label_smoothing else self._terms
         weight = self.weight
         count: Tensor | int
-        if weight is None and fused.applies(logits, targets) and not torch.compiler.is_compiling():
+        terms = self._terms
+        if terms is not None and self.label_smoothing:
+            terms = tuple(smooth_labels(terms, self.label_smoothing, classes))
+        compiling = torch.compiler.is_compiling()
+        if terms is not None and weight is None and fused.applies(logits, targets) and not compiling:
             # Under autocast the result stays in float32, as that of `cross_entropy` does.
             values = fused.reduced(terms, logits, targets, self.ignore_index, self.reduction)
             return values if torch.is_autocast_enabled(logits.device.type) else values.to(logits.dtype)
@@ -103,12 +114,28 @@ class Criterion(nn.Module):
             values = values / count
         return values if torch.is_autocast_enabled(logits.device.type) else values.to(logits.dtype)
 
-    def _values(self, terms: Sequence[Weighted], logits: Tensor, targets: Tensor, dim: int) -> Tensor:
+    def _values(self, terms: Sequence[Weighted] | None, logits: Tensor, targets: Tensor, dim: int) -> Tensor:
+        """The weighted loss of each sample, shaped as the logits without their class dimension."""
+        if terms is None:
+            return self._of_any_kind(logits, targets, dim)
         if self.weight is None and torch.compiler.is_compiling() and fused.applies(logits, targets):
             return fused.values(terms, logits, targets)
         x = powers.log_outputs(logits, dim)
         weight = None if self.weight is None else self.weight.to(x.dtype).reshape(-1, *(1,) * (logits.ndim - dim - 1))
         return sample_values(terms, x, targets, dim, weight)
+
+    def _of_any_kind(self, logits: Tensor, targets: Tensor, dim: int) -> Tensor:
+        """The same for a loss that is no sum of powers, with the classes in the last dimension."""
+        f = logits.movedim(dim, -1)
+        soft = targets.is_floating_point()
+        y = labels_of(targets.movedim(dim, -1) if soft else targets, powers.log_outputs(f))
+        given = y
+        if self.label_smoothing:
+            y = (1 - self.label_smoothing) * y + self.label_smoothing / f.shape[-1]
+        shape = f.shape[:-1]
+        values = self.loss.at(self.progress).value(f.reshape(-1, f.shape[-1]), y.reshape(-1, f.shape[-1]))
+        values = values.reshape(shape)
+        return values if self.weight is None else values * (given * self.weight.to(given)).sum(-1)
 
     def _checked(self, logits: Tensor, targets: Tensor, dim: int) -> bool:
         if self.weight is not None and self.weight.shape != (logits.shape[dim],):
@@ -140,8 +167,9 @@ class Criterion(nn.Module):
     def _set_loss(self, loss: Loss) -> None:
         if loss.shape:
             raise InputError("Criterion takes one loss, not a population; index the member that you want")
-        self.loss = loss
-        self._terms = tuple(zip(loss.terms, loss.coefficients.tolist(), strict=True))
+        self.loss, self._terms = loss, None
+        if isinstance(loss, PowerLoss):
+            self._terms = tuple(zip(loss.terms, loss.coefficients.tolist(), strict=True))
 
     def get_extra_state(self) -> dict[str, Any]:
         """The loss as JSON, for ``state_dict``."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from lossmith.errors import InputError
 from lossmith.io import read_json, write_json
-from lossmith.losses.loss import Loss
+from lossmith.losses.base import Loss
 
 
 def save(loss: Loss, path: str | os.PathLike[str], **extra: Any) -> None:

@@ -9,7 +9,7 @@ from lossmith.errors import InputError
 from lossmith.losses.terms import Term
 
 if TYPE_CHECKING:
-    from lossmith.losses.loss import Loss
+    from lossmith.losses.base import Loss
 
 ROUNDING = 1e-14
 
@@ -49,7 +49,7 @@ def latex(loss: Loss, digits: int = 4) -> Latex:
     r"""LaTeX of one loss, with so many significant digits.
 
     Raises:
-        InputError: for a population.
+        InputError: for a population, or a loss that is no sum of powers.
 
     Example:
         >>> from lossmith.losses import baikal
@@ -60,6 +60,12 @@ def latex(loss: Loss, digits: int = 4) -> Latex:
     """
     if loss.shape:
         raise InputError("a population has no single formula; index one member")
+    from lossmith.losses.power import PowerLoss
+
+    if not isinstance(loss, PowerLoss):
+        raise InputError(
+            f"the loss {loss.name!r} ({loss.kind}) is no sum of powers, so there is no LaTeX of it; print its formula"
+        )
     terms = dict(zip(loss.terms, loss.coefficients.tolist(), strict=True))
     body = _sum(terms, "_k", digits)
     simple = body == "0" or (body[0] != "-" and sum(abs(c) > smallest(terms) for c in terms.values()) == 1)

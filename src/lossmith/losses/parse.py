@@ -2,13 +2,12 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from lossmith.errors import InputError
+from lossmith.losses.base import Loss
 from lossmith.losses.catalog import CATALOG
 from lossmith.losses.files import load
-from lossmith.losses.loss import Loss
 from lossmith.losses.polynomials import taylor, taylor_order
 
 
@@ -82,10 +81,7 @@ def find_all(texts: Sequence[str], classes: int) -> list[Loss]:
     if repeated is not None:
         raise InputError(f"the loss {repeated} is given twice; leave one out")
     names = [loss.name for loss in losses]
-    return [
-        loss if names.count(loss.name) == 1 else replace(loss, name=text)
-        for text, loss in zip(texts, losses, strict=True)
-    ]
+    return [loss if names.count(loss.name) == 1 else loss.named(text) for text, loss in zip(texts, losses, strict=True)]
 
 
 def common_classes(texts: Sequence[str]) -> int | None:

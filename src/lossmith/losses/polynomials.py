@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from lossmith.errors import InputError
-from lossmith.losses.loss import Loss
+from lossmith.losses.power import PowerLoss
 from lossmith.losses.terms import Term
 
 Number = float | Tensor
@@ -41,7 +41,7 @@ def polynomial(
     cy: Number = 0.0,
     cyy: Number = 0.0,
     name: str = "polynomial",
-) -> Loss:
+) -> PowerLoss:
     """The loss with ``γ = c1 + ch h + chh h² + chy h y + cy y + cyy y²`` (equation 12), one or a population.
 
     Args:
@@ -66,10 +66,10 @@ def polynomial(
     shape = np.broadcast_shapes(*(c.shape for c in values))
     columns = [c.expand(shape) for _, c in used]
     rows = torch.stack(columns, -1) if columns else torch.zeros(*shape, 0, dtype=torch.float64)
-    return Loss(tuple(term for term, _ in used), rows, None, name)
+    return PowerLoss(tuple(term for term, _ in used), rows, None, name)
 
 
-def taylor(lam: Sequence[float] | Sequence[Sequence[float]] | ArrayLike | Tensor, order: int = 3) -> Loss:
+def taylor(lam: Sequence[float] | Sequence[Sequence[float]] | ArrayLike | Tensor, order: int = 3) -> PowerLoss:
     """Taylor polynomial loss of TaylorGLO (equations 10–12), one or a population.
 
     ``φ = Σ λ_m (h − λ1)^i (y − λ0)^j`` over i ≥ 1, j ≥ 0, i + j ≤ order, in the order of (j, i); no factorials. At
@@ -114,4 +114,4 @@ def taylor(lam: Sequence[float] | Sequence[Sequence[float]] | ArrayLike | Tensor
     columns = torch.stack(list(total.values()), -1)
     if not bool(columns.isfinite().all()):
         raise InputError("λ has numbers so large that the coefficients of its loss overflow; give smaller ones")
-    return Loss(tuple(total), columns, None, f"Taylor order {order}")
+    return PowerLoss(tuple(total), columns, None, f"Taylor order {order}")

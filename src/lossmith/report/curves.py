@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lossmith.losses import Loss
-from lossmith.theory import attraction, logit_steps, sign_changes, symmetric_gamma
+from lossmith.losses import Loss, PowerLoss
+from lossmith.theory import attraction, logit_steps, sign_changes, symmetric_gamma, symmetric_values
 
 Array = NDArray[np.float64]
 
@@ -75,10 +75,7 @@ def loss_shape(loss: Loss, classes: int, points: int = 400) -> Shape:
     """A loss and its gradient against the target output."""
     target = torch.linspace(0.002, 0.998, points, dtype=torch.float64)
     start = torch.tensor([1 / classes], dtype=torch.float64)
-    outputs = torch.cat([start, target])
-    others = (1 - outputs) / (classes - 1)
-    one, zero = torch.ones_like(outputs), torch.zeros_like(outputs)
-    value = -(loss.phi(outputs, one) + (classes - 1) * loss.phi(others, zero))
+    value = symmetric_values(loss, 1 - torch.cat([start, target]), classes)
     _, step = logit_steps(loss, 1 - target, classes)
     return Shape(loss.name, target.numpy(), (value[1:] - value[0]).numpy(), -step.numpy())
 
@@ -92,7 +89,7 @@ class Attraction:
         classes: n.
         epsilon: ``[N]``, ascending.
         exact: Strength, ``[N]``.
-        published: Strength, ``[N]``.
+        published: Strength, ``[N]``; NaN for a loss that has no such form.
         roots: Where the exact strength changes its sign.
     """
 
@@ -107,8 +104,11 @@ class Attraction:
 def attraction_curve(loss: Loss, classes: int, points: int = 999) -> Attraction:
     """Attraction of one loss at evenly spaced ε in (0, 1)."""
     epsilon = torch.linspace(0, 1, points + 2, dtype=torch.float64)[1:-1]
-    exact, published = (attraction(loss, epsilon, classes, form).numpy() for form in ("exact", "published"))
-    return Attraction(loss.name, classes, epsilon.numpy(), exact, published, sign_changes(loss, classes))
+    exact = attraction(loss, epsilon, classes)
+    has_published = loss.sums_over_classes
+    published = attraction(loss, epsilon, classes, "published") if has_published else torch.full_like(exact, torch.nan)
+    roots = sign_changes(loss, classes)
+    return Attraction(loss.name, classes, epsilon.numpy(), exact.numpy(), published.numpy(), roots)
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class Rule:
     Args:
         name: The loss.
         output: Target output h_T, ``[N]``.
-        difference: ``γ_T − γ_¬T``, which alone moves the target's logit, ``[N]``.
+        difference: ``γ_T − γ_¬T``, which alone moves the target's logit by ``ε(1−ε)`` times it, ``[N]``.
     """
 
     name: str
@@ -129,5 +129,8 @@ class Rule:
 def rule_curve(loss: Loss, classes: int, points: int = 400) -> Rule:
     """The learning rule of one loss, less c1, at evenly spaced target outputs."""
     output = torch.linspace(0.002, 0.998, points, dtype=torch.float64)
-    other, target = symmetric_gamma(loss.acting(), 1 - output, classes)
-    return Rule(loss.name, output.numpy(), (target - other).numpy())
+    if isinstance(loss, PowerLoss):
+        other, target = symmetric_gamma(loss.acting(), 1 - output, classes)
+        return Rule(loss.name, output.numpy(), (target - other).numpy())
+    _, step = logit_steps(loss, 1 - output, classes)
+    return Rule(loss.name, output.numpy(), (step / (output * (1 - output))).numpy())

@@ -52,8 +52,9 @@ def strength_table(page: Explanation) -> Table:
     for name in ("ε", "h_T", "exact", "published", "entropy"):
         table.add_column(name, justify="right")
     for number, epsilon in enumerate(page.strength["epsilon"]):
-        values = [page.strength[name][number] for name in ("exact", "published", "entropy")]
-        table.add_row(f"{epsilon:g}", f"{1 - epsilon:.4g}", *(_number(value, "+.4g") for value in values))
+        columns = [page.strength.get(name) for name in ("exact", "published", "entropy")]
+        values = ["–" if column is None else _number(column[number], "+.4g") for column in columns]
+        table.add_row(f"{epsilon:g}", f"{1 - epsilon:.4g}", *values)
     return table
 
 
@@ -65,15 +66,21 @@ def _joined(numbers: dict[str, float] | None) -> str:
     return "" if numbers is None else ",  ".join(f"{name} = {_number(value)}" for name, value in numbers.items())
 
 
-def _pair(numbers: dict[str, float]) -> str:
-    return f"{_number(numbers['non_target'])} | {_number(numbers['target'])}"
+def _pair(numbers: dict[str, float] | None) -> str:
+    return "" if numbers is None else f"{_number(numbers['non_target'])} | {_number(numbers['target'])}"
 
 
 def _canonical(page: Explanation, _: int) -> str:
     return _joined(page.canonical and {f"{name}/m": value for name, value in page.canonical.items()})
 
 
+def _idle(page: Explanation, _: int) -> str:
+    return "" if page.missing else "; ".join(page.idle) or "nothing"
+
+
 def _smoothing(page: Explanation, _: int) -> str:
+    if page.missing:
+        return ""
     if page.smoothing is not None:
         return f"α = {_number(page.smoothing['alpha'])} of φ = {page.smoothing['base']}"
     part = page.cross_entropy_smoothing
@@ -103,7 +110,11 @@ def _published(page: Explanation, _: int) -> str:
 
 
 def _zones(form: str) -> Cell:
-    return lambda page, room: Group(_words(page.zones[form]), _strip(page.zones[form], min(LONGEST_STRIP, room - 6)))
+    def cell(page: Explanation, room: int) -> str | Group:
+        found = page.zones.get(form)
+        return "" if found is None else Group(_words(found), _strip(found, min(LONGEST_STRIP, room - 6)))
+
+    return cell
 
 
 def _words(found: Sequence[Zone]) -> str:
@@ -130,7 +141,7 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, Cell], ...]], ...] = (
         (
             ("classes n", lambda page, _: str(page.classes)),
             ("φ(h, y)", lambda page, _: page.phi),
-            ("γ(h, y) = ∂φ/∂h", lambda page, _: page.gamma),
+            ("γ(h, y) = ∂φ/∂h", lambda page, _: page.gamma or ""),
             ("coefficients", lambda page, _: _joined(page.coefficients)),
         ),
     ),
@@ -139,7 +150,7 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, Cell], ...]], ...] = (
         (
             ("acting numbers", lambda page, _: _joined(page.acting)),
             ("canonical form", _canonical),
-            ("without effect", lambda page, _: "; ".join(page.idle) or "nothing"),
+            ("without effect", _idle),
             ("label smoothing", _smoothing),
         ),
     ),
@@ -159,8 +170,9 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, Cell], ...]], ...] = (
         (
             ("γ non-target | target", lambda page, _: _pair(page.limits)),
             ("a, b, c", lambda page, _: _joined(page.zero_error)),
-            ("regime", lambda page, _: page.regime),
+            ("regime", lambda page, _: page.regime or ""),
         ),
     ),
     ("Attraction", (("exact", _zones("exact")), ("as published", _zones("published")))),
+    ("Not shown", (("why", lambda page, _: page.missing or ""),)),
 )

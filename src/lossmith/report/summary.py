@@ -61,9 +61,11 @@ def _compared(path: Path, winner: Loss | None) -> str:
     try:
         means = {row["name"]: sum(run["test"] for run in row["runs"]) / len(row["runs"]) for row in document["rows"]}
         given = [row["name"] for row in document["rows"] if not row["baseline"]]
-        stale = winner is not None and winner.to_json() not in [row["loss"] for row in document["rows"]]
+        stale = winner is not None and winner.key() not in [
+            Loss.from_json(row["loss"]).key() for row in document["rows"]
+        ]
         best = document["best_baseline"]
         shown = [*(f"{name} {means[name]:.4f}" for name in given), f"best baseline ({best}) {means[best]:.4f}"]
-    except (KeyError, TypeError, ZeroDivisionError):
+    except (InputError, KeyError, TypeError, ZeroDivisionError):
         raise InputError(f"{path} is damaged; remove it and run lossmith compare again") from None
     return "test accuracy: " + ", ".join(shown) + (" (the winner is not in it)" if stale else "")

@@ -144,6 +144,8 @@ def plot_trace(trace: Trace, names: Sequence[str]) -> Figure:
                 shade = _density(axes, trace.strength(form)[number], bins)
                 axes.axhline(0, color=EVOLVED, lw=0.9)
                 axes.set_title(f"{shown(name)}\nexact" if form == "exact" else "as published")
+                if not trace.applies(form)[number]:
+                    axes.text(0.5, 0.5, "not for this kind of loss", transform=axes.transAxes, ha="center", fontsize=9)
             for form, color, dashes in (("exact", PLAIN, "-"), ("published", EVOLVED, "--"), ("vector", OTHER, ":")):
                 line: Any = {"color": color, "ls": dashes, "lw": 1.8, "marker": ".", "ms": 3}
                 below.plot(np.arange(epochs), trace.repelled(form)[number], **line)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from lossmith.losses import Loss, Term, polynomial, taylor, taylor_length
+from lossmith.losses import Loss, PowerLoss, Term, polynomial, taylor, taylor_length
 from lossmith.search.settings import SearchSettings
 from lossmith.theory import Canonical, from_canonical
 
@@ -51,7 +51,7 @@ def build_space(settings: SearchSettings) -> Space:
     return space if settings.sigma is None else Space(space.start, settings.sigma, space.build)
 
 
-def residual(theta: Tensor, classes: int) -> Loss:
+def residual(theta: Tensor, classes: int) -> PowerLoss:
     """Smoothed cross-entropy plus a polynomial: ``γ = y/h + (x0/n)/h + (n/2)(x1 h + x2 h² + x3 h y + x4 y)``.
 
     The origin is cross-entropy; ``x0 = α/(1−α)`` alone is label smoothing α up to the factor 1−α.
@@ -73,7 +73,7 @@ def residual(theta: Tensor, classes: int) -> Loss:
     return _loss(phi, n, "residual")
 
 
-def canonical(theta: Tensor, classes: int) -> Loss:
+def canonical(theta: Tensor, classes: int) -> PowerLoss:
     """Third-order losses by their gain and shape: ``x = (log gain, ch/m, chh/m, chy/m)``.
 
     The null-epoch margin ``m = n e^{x0}`` is positive at every point, so all of them are trainable at the null epoch.
@@ -87,7 +87,7 @@ def canonical(theta: Tensor, classes: int) -> Loss:
     return replace(polynomial(*from_canonical(point, classes), name="canonical"), classes=classes)
 
 
-def smoothed_mae(theta: Tensor, classes: int) -> Loss:
+def smoothed_mae(theta: Tensor, classes: int) -> PowerLoss:
     """Label smoothing + MAE: ``φ = ((1−α) y + α/n) log h + w y h``, ``α = 1/(1 + e^{−x0})``, ``w = e^{x1}``.
 
     The strongest baseline for noisy labels in coordinates of its own, so that it can have a whole search's budget.
@@ -108,9 +108,9 @@ def smoothed_mae(theta: Tensor, classes: int) -> Loss:
     return _loss(phi, classes, "label smoothing + MAE")
 
 
-def _gain_fixed(theta: Tensor, classes: int) -> Loss:
+def _gain_fixed(theta: Tensor, classes: int) -> PowerLoss:
     return canonical(torch.cat([torch.zeros_like(theta[..., :1]), theta], -1), classes)
 
 
-def _loss(phi: dict[tuple[float, int, int], Tensor], classes: int, name: str) -> Loss:
-    return Loss(tuple(Term(*term) for term in phi), torch.stack(list(phi.values()), -1), classes, name)
+def _loss(phi: dict[tuple[float, int, int], Tensor], classes: int, name: str) -> PowerLoss:
+    return PowerLoss(tuple(Term(*term) for term in phi), torch.stack(list(phi.values()), -1), classes, name)

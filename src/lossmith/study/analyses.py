@@ -199,7 +199,7 @@ def _seen(loss: Loss, look: Look, trained: Trained, progress: Report) -> dict[st
 
 def _nameless(losses: Sequence[Loss]) -> str:
     """Losses as JSON without their names, which depend on where a file is looked at from."""
-    return json.dumps([{key: value for key, value in loss.to_json().items() if key != "name"} for loss in losses])
+    return json.dumps([{key: value for key, value in loss.key().items() if key != "name"} for loss in losses])
 
 
 def _named(look: Look, loss: Loss, document: dict[str, Any]) -> Any:

@@ -15,7 +15,7 @@ from lossmith.analysis import Comparison, Family, ObjectiveSettings, Plan, basel
 from lossmith.data import Source, open_source
 from lossmith.errors import InputError
 from lossmith.io import read_json, read_toml, write_json
-from lossmith.losses import Loss, Term, cross_entropy, load
+from lossmith.losses import Loss, PowerLoss, Term, cross_entropy, load
 from lossmith.seeds import derive
 from lossmith.settings import Settings
 from lossmith.study.config import EvolveSettings, differences, validated, with_data
@@ -244,6 +244,7 @@ def _rival(settings: EvolveSettings, problem: Problem, directory: Path, executor
     )
     accuracy = replace(problem, objective=own.objective.build())
     outcome = evolve_problem(directory / "rival", own, accuracy, executor=executor, report=tell)
+    assert isinstance(outcome.loss, PowerLoss)
     found = dict(zip(outcome.loss.terms, outcome.loss.coefficients.tolist(), strict=True))
     alpha, weight = 1 - found.get(Term(0, 1, 1), 0.0), found.get(Term(1, 1, 0), 0.0)
     return fixed(RIVAL, outcome.loss, baseline=True, text=f"α = {alpha:.3g}, weight = {weight:.3g}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from lossmith.errors import InputError
@@ -82,4 +82,4 @@ def winner(finalists: Sequence[Row], lr: float) -> tuple[Loss, Row]:
     row = best_row(finalists)
     if row is None:
         raise InputError(f"every finalist diverged with lr = {lr:g}; begin another study with a lower lr")
-    return replace(Loss.from_json(row["loss"]), name="evolved" if "theta" in row["origin"] else row["name"]), row
+    return Loss.from_json(row["loss"]).named("evolved" if "theta" in row["origin"] else row["name"]), row

@@ -21,6 +21,7 @@ from lossmith.theory.explanation import EPSILONS, Explanation, explain
 from lossmith.theory.invariant import Form, bias_growth, gain, is_trainable, margin, null_epoch
 from lossmith.theory.outputs import entropy_change, output_change, symmetric_entropy_change, symmetric_outputs
 from lossmith.theory.smoothing import Smoothing, recognize, unsmoothed
+from lossmith.theory.symmetric import symmetric_values
 from lossmith.theory.zero_error import REGIMES, ZeroError, regime, zero_error, zero_error_limits
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "symmetric_entropy_change",
     "symmetric_gamma",
     "symmetric_outputs",
+    "symmetric_values",
     "to_lambda",
     "unsmoothed",
     "zero_error",

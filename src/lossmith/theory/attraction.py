@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from lossmith.errors import InputError
-from lossmith.losses import Loss
+from lossmith.losses import Loss, PowerLoss
 from lossmith.theory.checks import Numbers, check_classes, checked_epsilon
 from lossmith.theory.invariant import Form
 from lossmith.theory.slope import hard_slope
+from lossmith.theory.symmetric import symmetric_steps
 
 # The scan for sign changes in logit(ε): fine in the middle, coarse to the smallest ε, and to the largest below 1.
 MIDDLE, LOWEST, HIGHEST = 20.0, -100.0, 36.0
@@ -43,8 +44,10 @@ def symmetric_gamma(loss: Loss, epsilon: Numbers, classes: int) -> tuple[Tensor,
         classes: n.
 
     Raises:
-        InputError: if ε is outside (0, 1), n < 2, or the loss is made for another number of classes.
+        InputError: if ε is outside (0, 1), n < 2, the loss is made for another number of classes, or is no sum over
+            classes, so that γ of a class is no function of its own output and label.
     """
+    _check_sum(loss, "the learning rule at symmetric outputs")
     other, target = (h.reshape((1,) * len(loss.shape) + h.shape) for h in _outputs(loss, epsilon, classes))
     return loss.gamma(other, torch.zeros_like(other)), loss.gamma(target, torch.ones_like(target))
 
@@ -54,10 +57,12 @@ def logit_steps(loss: Loss, epsilon: Numbers, classes: int, form: Form = "exact"
 
     ``A = ε(1−ε)(γ_T − γ_¬T)``; exact ``B = −A/(n−1)``. As published (equation 17)
     ``B = [ε(ε−1)γ_T(n−1) + εγ_¬T(ε(n−3)+n−1)]/(n−1)²``, where the sign of the term ``(n−2)γ_¬T ε²/(n−1)²`` was lost
-    between equations 54 and 56: ``2(n−2)γ_¬T ε²/(n−1)²`` too much.
+    between equations 54 and 56: ``2(n−2)γ_¬T ε²/(n−1)²`` too much. A loss that is no sum over classes has the exact
+    form only, ``A = −∂L/∂f_T``.
 
     Raises:
-        InputError: as :func:`symmetric_gamma`, or if the form is unknown.
+        InputError: if ε is outside (0, 1), n < 2, the loss is made for another number of classes, the form is unknown,
+            or the loss has no published form.
     """
     b, a, _ = _steps(loss, epsilon, classes, form)
     return b, a
@@ -125,6 +130,8 @@ def sign_changes(loss: Loss, classes: int, form: Form = "exact") -> list[float]:
 def zones(loss: Loss, classes: int, form: Form = "exact") -> list[Zone]:
     """Intervals of ε, from 0 to 1, in which one loss attracts, repels, or has no effect.
 
+    A loss of clipped logits has none wherever it clips: all outputs of theorem 2 lie along one direction of the logits.
+
     Raises:
         InputError: as :func:`sign_changes`.
     """
@@ -132,17 +139,22 @@ def zones(loss: Loss, classes: int, form: Form = "exact") -> list[Zone]:
         raise InputError("the zones of attraction are those of one loss; index a member of the population")
     x = _with_near_misses(loss, _scan(), classes, form)
     sign = torch.sign(_relative(loss, x, classes, form))
-    known = sign.nonzero().flatten()
-    if len(known) == 0:
-        return [Zone(0.0, 1.0, 0)]
-    x, sign = x[known], sign[known]
+    if loss.sums_over_classes:
+        # Where its terms cancel, a sum has the sign that it has beside that.
+        known = sign.nonzero().flatten()
+        if len(known) == 0:
+            return [Zone(0.0, 1.0, 0)]
+        x, sign = x[known], sign[known]
     before = (sign[1:] != sign[:-1]).nonzero().flatten()
     low, high, first = x[before], x[before + 1], sign[before]
     # Intervals of the scan are at most 1 wide: 80 halvings go beyond the last digit of float64.
     for _ in range(80):
         middle = (low + high) / 2
-        b, a = logit_steps(loss, torch.sigmoid(middle), classes, form)
-        same = torch.sign(a - b) == first
+        if loss.sums_over_classes:
+            b, a = logit_steps(loss, torch.sigmoid(middle), classes, form)
+            same = torch.sign(a - b) == first
+        else:
+            same = torch.sign(_relative(loss, middle, classes, form)) == first
         low, high = torch.where(same, middle, low), torch.where(same, high, middle)
     edges = [0.0, *torch.sigmoid((low + high) / 2).tolist(), 1.0]
     signs = [int(sign[0]), *sign[before + 1].long().tolist()]
@@ -154,10 +166,14 @@ def _steps(loss: Loss, epsilon: Numbers, classes: int, form: Form) -> tuple[Tens
     if form not in ("exact", "published"):
         raise InputError(f"attraction has the forms 'exact' and 'published', not {form!r}")
     other, target = _outputs(loss, epsilon, classes)
+    if not loss.sums_over_classes:
+        if form == "published":
+            _check_sum(loss, "the published form of theorem 2")
+        return symmetric_steps(loss, checked_epsilon(epsilon), classes)
     share = classes - 1
     distance = share * other  # ε itself: 1 − (1 − ε) would have lost its digits.
     # c1 cancels between the two; left out, it cannot enter through rounding either.
-    acting = loss.acting()
+    acting = loss.acting() if isinstance(loss, PowerLoss) else loss
     up, up_size = hard_slope(acting, target, distance, 1)
     down, down_size = hard_slope(acting, other, 1 - other, 0)
     a = distance * up - (share * target) * down
@@ -173,8 +189,18 @@ def _steps(loss: Loss, epsilon: Numbers, classes: int, form: Form) -> tuple[Tens
 def _outputs(loss: Loss, epsilon: Numbers, classes: int) -> tuple[Tensor, Tensor]:
     """Outputs of the non-targets and of the target, ``[*E]``."""
     check_classes(loss, classes)
-    values = checked_epsilon(epsilon).to(loss.coefficients.device)
+    values = checked_epsilon(epsilon)
+    if isinstance(loss, PowerLoss):
+        values = values.to(loss.coefficients.device)
     return values / (classes - 1), 1 - values
+
+
+def _check_sum(loss: Loss, what: str) -> None:
+    if not loss.sums_over_classes:
+        raise InputError(
+            f"{what} is for losses that are sums of φ(h, y) over classes, which {loss.name!r} ({loss.kind}) is not; "
+            "take the exact form"
+        )
 
 
 def _scan() -> Tensor:

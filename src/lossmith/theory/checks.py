@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lossmith.errors import InputError
-from lossmith.losses import Loss
+from lossmith.losses import Loss, PowerLoss
 
 Numbers = float | Sequence[float] | Tensor
 MOST_CLASSES = 10**9
@@ -26,6 +26,20 @@ def check_classes(loss: Loss, classes: int) -> None:
     """Raise an InputError if that is no number of classes, or the loss is made for another."""
     check_count(classes)
     loss.check_classes(classes)
+
+
+def checked_powers(loss: Loss, what: str) -> PowerLoss:
+    """A loss that is a sum of powers, for what is read off its terms.
+
+    Raises:
+        InputError: if it is none.
+    """
+    if not isinstance(loss, PowerLoss):
+        raise InputError(
+            f"{what} is read off φ(h, y) as a sum of powers, which the loss {loss.name!r} ({loss.kind}) is not; leave "
+            "it out for this loss"
+        )
+    return loss
 
 
 def checked_epsilon(epsilon: Numbers) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lossmith.errors import InputError
 from lossmith.losses import Loss, Term, taylor, taylor_order
-from lossmith.theory.checks import check_classes, check_count
+from lossmith.theory.checks import check_classes, check_count, checked_powers
 
 TERMS = {
     "c1": Term(0, 0, 0),
@@ -72,14 +72,15 @@ def coefficients(lam: ArrayLike | Tensor | Loss) -> Coefficients:
         except (TypeError, ValueError, RuntimeError):
             raise InputError("λ must be numbers: a list, array or tensor of equal rows") from None
         lam = taylor(rows, taylor_order(rows.shape[-1] if rows.ndim else 1))
-    rule = lam.rule()
+    known = checked_powers(lam, "the set of coefficients c1 … cyy")
+    rule = known.rule()
     other = next((term for term in rule if term not in TERMS.values()), None)
     if other is not None:
         raise InputError(
-            f"the loss {lam.name!r} is not a Taylor polynomial of third order (γ has a term h^{other.h:g} y^{other.y}"
+            f"the loss {known.name!r} is not a Taylor polynomial of third order (γ has a term h^{other.h:g} y^{other.y}"
             f"{' log h' if other.log else ''}), so it has no coefficients c1 … cyy"
         )
-    zero = lam.coefficients.new_zeros(lam.shape)
+    zero = known.coefficients.new_zeros(known.shape)
     return Coefficients(*(rule.get(term, zero) for term in TERMS.values()))
 
 

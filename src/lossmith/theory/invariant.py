@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from lossmith.errors import InputError
-from lossmith.losses import Loss
+from lossmith.losses import Loss, PowerLoss
 from lossmith.theory.checks import check_classes
 
+ROUNDING = 1e-13
 Form = Literal["exact", "published"]
 
 
@@ -22,18 +23,28 @@ def null_epoch(loss: Loss, classes: int) -> tuple[Tensor, Tensor]:
         InputError: if n < 2 or the loss is made for another number of classes.
     """
     check_classes(loss, classes)
-    h = loss.coefficients.new_full(loss.shape, 1 / classes)
-    return loss.gamma(h, 0 * h), loss.gamma(h, 0 * h + 1)
+    if loss.sums_over_classes:
+        h = _uniform(loss, classes)
+        return loss.gamma(h, 0 * h), loss.gamma(h, 0 * h + 1)
+    vectors = torch.full((*loss.shape, 1, classes), 1 / classes, dtype=torch.float64)
+    label = torch.zeros(classes, dtype=torch.float64)
+    label[0] = 1
+    gamma = loss.gamma(vectors, label)[..., 0, :]
+    return gamma[..., 1], gamma[..., 0]
 
 
 def margin(loss: Loss, classes: int) -> Tensor:
     """Null-epoch margin ``m = γ_T − γ_¬T`` at h = 1/n, ``[*P]``; n for cross-entropy.
 
-    Only terms with a power of y differ between the two, so c1 cannot enter through rounding either.
+    Only terms with a power of y differ between the two, so c1 cannot enter through rounding either. For a loss that is
+    no sum of powers it is what the target's logit shows of it, ``m = −n²/(n−1) ∂L/∂f_T`` at equal logits.
     """
     check_classes(loss, classes)
-    h = loss.coefficients.new_full(loss.shape, 1 / classes)
-    return labeled(loss).gamma(h, 0 * h + 1)
+    if isinstance(loss, PowerLoss):
+        h = _uniform(loss, classes)
+        return labeled(loss).gamma(h, 0 * h + 1)
+    pull = -loss.logit_gradient(torch.zeros(1, classes, dtype=torch.float64), torch.zeros(1, dtype=torch.long))
+    return pull[..., 0, 0] * (classes**2 / (classes - 1))
 
 
 def gain(loss: Loss, classes: int) -> Tensor:
@@ -79,15 +90,41 @@ def bias_growth(loss: Loss, classes: int) -> Tensor:
         tensor(-1., dtype=torch.float64)
     """
     m = margin(loss, classes)
+    growth = _bias_slope(loss, classes) if isinstance(loss, PowerLoss) else _bias_response(loss, classes)
+    return torch.where(m > 0, growth / m, torch.nan)
+
+
+def _bias_slope(loss: PowerLoss, classes: int) -> Tensor:
+    """``γ̄'(1/n)``."""
     rule = loss.rule()
     columns = torch.stack(list(rule.values()), -1) if rule else loss.coefficients[..., :0]
-    slope = Loss(tuple(rule), columns, loss.classes, loss.name)
-    h = loss.coefficients.new_full(loss.shape, 1 / classes)
-    free, tied = slope.gamma(h, 0 * h), labeled(slope).gamma(h, 0 * h + 1)
-    return torch.where(m > 0, (free + tied / classes) / m, torch.nan)
+    slope = PowerLoss(tuple(rule), columns, loss.classes, loss.name)
+    h = _uniform(loss, classes)
+    return slope.gamma(h, 0 * h) + labeled(slope).gamma(h, 0 * h + 1) / classes
 
 
-def labeled(loss: Loss) -> Loss:
+def _bias_response(loss: Loss, classes: int) -> Tensor:
+    """``γ̄'(1/n)`` as the logits show it: n² times how fast ``f_0 − f_1`` grows of itself, averaged over all labels."""
+    # The labels 0 and 1, and any other one for all the rest.
+    targets = torch.tensor([0, 1, min(2, classes - 1)])
+    weights = torch.tensor([1.0, 1.0, classes - 2.0], dtype=torch.float64) / classes
+    direction = torch.zeros(classes, dtype=torch.float64)
+    direction[0], direction[1] = 0.5, -0.5
+    f = torch.zeros(*loss.shape, 3, classes, dtype=torch.float64, requires_grad=True)
+    step = -loss.logit_gradient(f, targets)
+    grown = (step[..., 0] - step[..., 1]) * weights
+    (response,) = torch.autograd.grad(grown.sum(), f)
+    growth, size = (response @ direction).sum(-1), (response.abs() @ direction.abs()).sum(-1)
+    return torch.where(growth.abs() > ROUNDING * size, growth, 0.0) * classes**2
+
+
+def _uniform(loss: Loss, classes: int) -> Tensor:
+    """``1/n`` for each member, ``[*P]``."""
+    device = loss.coefficients.device if isinstance(loss, PowerLoss) else None
+    return torch.full(loss.shape, 1 / classes, dtype=torch.float64, device=device)
+
+
+def labeled(loss: PowerLoss) -> PowerLoss:
     """The part of a loss that a label of 1 adds to a label of 0: the terms with a power of y."""
     kept = [k for k, term in enumerate(loss.terms) if term.y > 0]
-    return Loss(tuple(loss.terms[k] for k in kept), loss.coefficients[..., kept], loss.classes, loss.name)
+    return PowerLoss(tuple(loss.terms[k] for k in kept), loss.coefficients[..., kept], loss.classes, loss.name)

@@ -114,7 +114,7 @@ def _step(loss: Loss, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]
     """
     _check(outputs, targets)
     try:
-        step = -loss.logit_gradient(outputs.log(), targets)
+        step = -loss.logit_gradient(_logits(loss, outputs), targets)
     except (RuntimeError, ValueError):
         raise InputError(
             f"outputs {list(outputs.shape)} and targets {list(targets.shape)} do not fit a loss of population "
@@ -123,6 +123,14 @@ def _step(loss: Loss, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]
     h = outputs.expand(step.shape)
     largest = step.masked_fill(h == 0, -torch.inf).amax(-1, keepdim=True)
     return torch.where(h == 0, largest, step), h
+
+
+def _logits(loss: Loss, outputs: Tensor) -> Tensor:
+    """Logits of some outputs; those with the mean 0 for a loss that may see a shift of them."""
+    if loss.sums_over_classes:
+        return outputs.log()
+    logits = outputs.clamp(min=torch.finfo(outputs.dtype).tiny).log()
+    return logits - logits.mean(-1, keepdim=True)
 
 
 def _check(outputs: Tensor, targets: Tensor) -> None:

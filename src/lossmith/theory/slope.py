@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lossmith.losses import Loss, Term, powers
+from lossmith.losses import Loss, PowerLoss, Term, powers
 
 MOST = 60
 # Float64 holds every whole number up to here.
@@ -18,14 +18,19 @@ def hard_slope(loss: Loss, h: Tensor, gap: Tensor, label: int) -> tuple[Tensor, 
 
     Terms with whole powers of h are summed in powers of h, or in powers of ``1 − h`` where those are smaller: there a
     sum such as the focal loss's ``Σ (−1)^i C(m, i) h^i log h`` cancels in its coefficients and not in its values,
-    exactly if they are whole numbers. The error is about 1e-16 of the size.
+    exactly if they are whole numbers. The error is about 1e-16 of the size, if the loss is a sum of powers; for other
+    sums over classes the size is that of the slope itself.
 
     Args:
-        loss: One or a population ``[*P]``.
+        loss: One or a population ``[*P]`` that sums over classes.
         h: Outputs ``[*E]``, the same for all members.
         gap: ``1 − h``, with the digits that a difference would lose.
         label: y.
     """
+    if not isinstance(loss, PowerLoss):
+        x = h.log().reshape((1,) * len(loss.shape) + h.shape)
+        slope = loss.slope(x, torch.full_like(x, label)).expand(*loss.shape, *h.shape)
+        return slope, slope.abs()
     kept = [k for k, term in enumerate(loss.terms) if label or not term.y]
     whole = [k for k in kept if _is_whole(loss.terms[k])]
     rest, rest_size = _summed(loss, [k for k in kept if k not in whole], h)
@@ -41,13 +46,13 @@ def _is_whole(term: Term) -> bool:
     return 0 <= term.h <= MOST and term.h == int(term.h)
 
 
-def _summed(loss: Loss, kept: Sequence[int], h: Tensor) -> tuple[Tensor, Tensor]:
+def _summed(loss: PowerLoss, kept: Sequence[int], h: Tensor) -> tuple[Tensor, Tensor]:
     x = h.clamp(min=torch.finfo(h.dtype).tiny).log()
     basis = [powers.slope(x, loss.terms[k].h, loss.terms[k].log) for k in kept]
     return _both(loss.coefficients[..., list(kept)], basis, h)
 
 
-def _about_one(loss: Loss, kept: Sequence[int], gap: Tensor) -> tuple[Tensor, Tensor]:
+def _about_one(loss: PowerLoss, kept: Sequence[int], gap: Tensor) -> tuple[Tensor, Tensor]:
     degree = int(max(loss.terms[k].h for k in kept))
     plain, logged = (loss.coefficients.new_zeros(*loss.shape, degree + 1) for _ in range(2))
     for k in kept:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from lossmith.errors import InputError
-from lossmith.losses import Loss, Term, baikal, mse
-from lossmith.theory.checks import check_classes
+from lossmith.losses import Loss, PowerLoss, Term, baikal, mse
+from lossmith.theory.checks import check_classes, checked_powers
 from lossmith.theory.zero_error import ROUNDING
 
 Part = tuple[float, int]
@@ -22,10 +22,10 @@ class Smoothing(NamedTuple):
     """
 
     alpha: Tensor
-    base: Loss
+    base: PowerLoss
 
 
-def unsmoothed(loss: Loss, alpha: float | Tensor, classes: int) -> Loss:
+def unsmoothed(loss: PowerLoss, alpha: float | Tensor, classes: int) -> PowerLoss:
     """The loss whose smoothed variant is this one: ``y → (y − α/n)/(1−α)``, the inverse of ``Loss.smoothed``.
 
     There is one for every loss and every α, so by itself it says nothing about the loss; see :func:`recognize`.
@@ -54,7 +54,7 @@ def unsmoothed(loss: Loss, alpha: float | Tensor, classes: int) -> Loss:
             share = c * (math.comb(term.y, b) * kept**b * added ** (term.y - b))
             total[part] = total[part] + share if part in total else share
     columns = torch.stack(list(total.values()), -1) if total else loss.coefficients
-    return Loss(tuple(total), columns, classes, f"{loss.name} without smoothing")
+    return PowerLoss(tuple(total), columns, classes, f"{loss.name} without smoothing")
 
 
 def recognize(loss: Loss, classes: int, tolerance: float = 1e-9) -> Smoothing:
@@ -70,7 +70,7 @@ def recognize(loss: Loss, classes: int, tolerance: float = 1e-9) -> Smoothing:
         tolerance: How far the coefficients may be off, relative to the largest.
 
     Raises:
-        InputError: if n < 2 or the loss is made for another number of classes.
+        InputError: if n < 2, the loss is made for another number of classes, or is no sum of powers.
 
     Example:
         >>> from lossmith import cross_entropy
@@ -78,6 +78,7 @@ def recognize(loss: Loss, classes: int, tolerance: float = 1e-9) -> Smoothing:
         tensor(0.2000, dtype=torch.float64)
     """
     check_classes(loss, classes)
+    loss = checked_powers(loss, "label smoothing inside a loss")
     free, tied = parts(loss)
     ratio = _common_ratio(free, tied, tolerance, loss)
     alpha = classes * ratio / (1 + classes * ratio)
@@ -88,14 +89,14 @@ def recognize(loss: Loss, classes: int, tolerance: float = 1e-9) -> Smoothing:
     if not bool((alpha > 0).any()):
         return Smoothing(alpha, loss)
     hard = {Term(i, j, log): c for j, part in enumerate((free, tied)) for (i, log), c in part.items()}
-    bare = Loss(tuple(hard), torch.stack(list(hard.values()), -1), loss.classes, loss.name)
+    bare = PowerLoss(tuple(hard), torch.stack(list(hard.values()), -1), loss.classes, loss.name)
     base = unsmoothed(bare, alpha.nan_to_num(0.0), classes)
     sizes = base.coefficients.abs()
     rounding = sizes <= ROUNDING * sizes.amax(-1, keepdim=True)
     return Smoothing(alpha, replace(base, coefficients=base.coefficients.masked_fill(rounding, 0.0)))
 
 
-def parts(loss: Loss) -> tuple[dict[Part, Tensor], dict[Part, Tensor]]:
+def parts(loss: PowerLoss) -> tuple[dict[Part, Tensor], dict[Part, Tensor]]:
     """What acts in a loss with hard labels: coefficients of ``h^i (log h)^l`` in φ for y = 0, and what y = 1 adds."""
     free: dict[Part, Tensor] = {}
     tied: dict[Part, Tensor] = {}
@@ -106,7 +107,7 @@ def parts(loss: Loss) -> tuple[dict[Part, Tensor], dict[Part, Tensor]]:
     return free, tied
 
 
-def _common_ratio(free: dict[Part, Tensor], tied: dict[Part, Tensor], tolerance: float, loss: Loss) -> Tensor:
+def _common_ratio(free: dict[Part, Tensor], tied: dict[Part, Tensor], tolerance: float, loss: PowerLoss) -> Tensor:
     """Ratio r with ``free = r · tied`` in all parts but h, whose free part never acts; NaN where there is none."""
     nothing = loss.coefficients.new_zeros(loss.shape)
     places = sorted((free.keys() | tied.keys()) - {(1.0, 0)})
@@ -122,7 +123,9 @@ def _common_ratio(free: dict[Part, Tensor], tied: dict[Part, Tensor], tolerance:
     return torch.where((norm == 0) & (under == 0).all(0), whole, ratio)
 
 
-def _of_two_parts(free: dict[Part, Tensor], tied: dict[Part, Tensor], base: Loss, n: int, tolerance: float) -> Tensor:
+def _of_two_parts(
+    free: dict[Part, Tensor], tied: dict[Part, Tensor], base: PowerLoss, n: int, tolerance: float
+) -> Tensor:
     """α where the loss is ``base`` smoothed, times a positive factor; NaN elsewhere.
 
     For bases ``φ = g1 y b1(h) + g0 b0(h)``: smoothed they are ``s (1−α) g1 y b1 + s (α/n) g1 b1 + s g0 b0``.

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from lossmith.losses import Loss, Term
+from lossmith.theory.checks import checked_powers
 
 REGIMES = {0: "null", 1: "cross-entropy-like", -1: "competing"}
 ROUNDING = 1e-12
@@ -23,10 +24,14 @@ def zero_error_limits(loss: Loss) -> tuple[Tensor, Tensor]:
     """γ where the outputs reach the labels: (h → 0 with y = 0, h → 1 with y = 1), each ``[*P]``.
 
     Equations 14–16; 31–34 for Baikal, which has (∞, 2). Where terms are unbounded, the one that grows fastest decides.
+
+    Raises:
+        InputError: for a loss that is no sum of powers; so do the functions below.
     """
-    zero = loss.coefficients.new_zeros(loss.shape)
+    known = checked_powers(loss, "the limit at zero training error")
+    zero = known.coefficients.new_zeros(known.shape)
     other, target = zero, zero
-    for term, weight in sorted(loss.rule().items(), key=lambda item: (-item[0].h, item[0].log)):
+    for term, weight in sorted(known.rule().items(), key=lambda item: (-item[0].h, item[0].log)):
         target = target + weight * (term.log == 0)
         limit = _limit(term)
         if torch.inf in (limit, -limit):
@@ -43,12 +48,13 @@ def zero_error(loss: Loss) -> ZeroError:
     here). For other losses a and ``a + b + c`` are the limits of :func:`zero_error_limits`, and c is what the bounded
     terms of total power above 1 contribute; where a has no bound, neither has b.
     """
+    rule = checked_powers(loss, "the learning rule at zero training error").rule()
     other, target = zero_error_limits(loss)
     zero = torch.zeros_like(other)
-    high = {term: c for term, c in loss.rule().items() if term.h + term.y > 1 and not term.log}
+    high = {term: c for term, c in rule.items() if term.h + term.y > 1 and not term.log}
     c = sum(high.values(), start=zero)
-    if all(term.h >= 0 and term.h == int(term.h) and not term.log for term in loss.rule()):
-        b = sum((weight for term, weight in loss.rule().items() if term.h + term.y == 1), start=zero)
+    if all(term.h >= 0 and term.h == int(term.h) and not term.log for term in rule):
+        b = sum((weight for term, weight in rule.items() if term.h + term.y == 1), start=zero)
     else:
         b = target - other - c
     return ZeroError(other, b, c)
@@ -61,8 +67,9 @@ def regime(loss: Loss) -> Tensor:
     competing processes; theorem 1 for Baikal). 0: nothing at zero error itself, as for the mean squared error. a is
     without effect, so it does not enter. What is below 1e-12 of the coefficients is rounding and counts as 0.
     """
-    other, target = zero_error_limits(loss.acting())
-    size = sum((weight.abs() for weight in loss.rule().values()), start=torch.zeros_like(other))
+    known = checked_powers(loss, "the regime near zero training error")
+    other, target = zero_error_limits(known.acting())
+    size = sum((weight.abs() for weight in known.rule().values()), start=torch.zeros_like(other))
     gap = target - other
     return torch.where(gap.abs() > ROUNDING * size, torch.sign(gap), 0.0).long()
 

@@ -253,7 +253,7 @@ def check_recipe(task: Task, recipe: Recipe) -> None:
 
 def repeated(losses: Loss, times: int) -> Loss:
     """A population in which each member stands ``times`` times, one after another."""
-    return replace(losses, coefficients=losses.coefficients.repeat_interleave(times, 0))
+    return losses[torch.arange(len(losses)).repeat_interleave(times)]
 
 
 @contextmanager

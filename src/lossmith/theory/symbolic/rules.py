@@ -8,6 +8,7 @@ import sympy as sp
 
 from lossmith.errors import InputError
 from lossmith.losses import Loss
+from lossmith.theory.checks import checked_powers
 
 
 class Pair(NamedTuple):
@@ -50,7 +51,7 @@ def phi(loss: Loss) -> sp.Expr:
     """``φ(h, y)`` of one loss with exact numbers, in the symbols ``H`` and ``Y``.
 
     Raises:
-        InputError: for a population.
+        InputError: for a population, or a loss that is no sum of powers.
 
     Example:
         >>> from lossmith.losses import poly
@@ -59,7 +60,8 @@ def phi(loss: Loss) -> sp.Expr:
     """
     if loss.shape:
         raise InputError("a population has no single φ; index one member")
-    numbers = zip(loss.terms, loss.coefficients.tolist(), strict=True)
+    known = checked_powers(loss, "φ with exact numbers")
+    numbers = zip(known.terms, known.coefficients.tolist(), strict=True)
     return sp.Add(*(exact(c) * H ** exact(i) * Y**j * sp.log(H) ** log for (i, j, log), c in numbers))
 
 

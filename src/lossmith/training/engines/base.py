@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import Tensor, nn
 
-from lossmith.losses import Loss
+from lossmith.losses import Loss, Rule
 from lossmith.registry import Registry
 from lossmith.training.networks import Networks, State, Task
 from lossmith.training.randomness import compiled_like_eager
@@ -37,6 +37,40 @@ class Run(Protocol):
 
     def networks(self) -> Networks:
         """The networks as they are now, copied."""
+
+
+class Schedule:
+    """Losses at each batch of a training, and the rule of their gradient, which is made anew only where they change.
+
+    Args:
+        losses: One loss or a population.
+        total: Batches of the whole training.
+    """
+
+    def __init__(self, losses: Loss, total: int) -> None:
+        self.start, self.total = losses, total
+        self._now = losses
+        self._rule: Rule | None = None
+
+    def losses(self, done: int) -> Loss:
+        """The losses after some batches."""
+        return self.start.at(done / self.total)
+
+    def rule(self, done: int, like: Tensor) -> Rule:
+        """The rule of their gradient, for the dtype and device of a tensor."""
+        losses = self.losses(done)
+        if self._rule is None or losses is not self._now:
+            self._now, self._rule = losses, losses.gradient_rule(like)
+        return self._rule
+
+    def known_rule(self, done: int) -> Rule:
+        """The rule that is there already, or else the gradient itself; for inputs whose logits are not known yet."""
+        losses = self.losses(done)
+        return self._rule if self._rule is not None and losses is self._now else losses.logit_gradient
+
+    def keep(self, members: list[int]) -> None:
+        """Go on with some of the members only."""
+        self.start, self._rule = self.start[members], None
 
 
 class Passes:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from lossmith.attacks import floating, random_start
-from lossmith.losses import GradientRule, Loss
+from lossmith.losses import Loss
 from lossmith.training.adversary import attacked_batch, checked_max_pixel
 from lossmith.training.batches import Batches
-from lossmith.training.engines.base import Stack
+from lossmith.training.engines.base import Schedule, Stack
 from lossmith.training.networks import Networks, State, Task, own_state
 from lossmith.training.recipe import Recipe, build_optimizer
 
@@ -53,8 +53,7 @@ class PopulationRun:
             for kind in (0, 1)
         )
         self.place = place.to(task.device)
-        self.losses = losses.to(task.device)
-        self.rule: GradientRule | None = None
+        self.schedule = Schedule(losses.to(task.device), recipe.total_steps(self.batches.samples))
         self.stack = self._stack(parameters, buffers)
         self.optimizer = build_optimizer(recipe, self.stack.leaves)
         self.done = 0
@@ -63,6 +62,11 @@ class PopulationRun:
         return self.make(
             self.base, parameters, buffers, len(self.batches.seeds) == 1 and self.recipe.adversary == "none"
         )
+
+    @property
+    def losses(self) -> Loss:
+        """The losses as they are now."""
+        return self.schedule.losses(self.done)
 
     def step(self) -> None:
         """Train on the next batch."""
@@ -77,9 +81,7 @@ class PopulationRun:
         for group in self.optimizer.param_groups:
             group["lr"] = recipe.rate(self.done, recipe.total_steps(self.batches.samples))
         logits = self.stack.logits(inputs, of)
-        if self.rule is None:
-            self.rule = self.losses.gradient_rule(logits)
-        slope = self.rule(logits, targets) / logits.shape[-2]
+        slope = self.schedule.rule(self.done, logits)(logits, targets) / logits.shape[-2]
         if recipe.flooding:
             slope = slope * self._tide(logits, targets)
         self.stack.differentiate(slope)
@@ -97,7 +99,7 @@ class PopulationRun:
             images,
             targets,
             start,
-            self.rule if self.rule is not None else self.losses.logit_gradient,
+            self.schedule.known_rule(self.done),
             self.recipe,
             checked_max_pixel(self.task),
         )
@@ -124,7 +126,8 @@ class PopulationRun:
                 name: before.selected(value, rows) if value.shape == old.shape else value
                 for name, value in states[old].items()
             }
-        self.place, self.losses, self.rule = self.place[rows], self.losses[members], None
+        self.place = self.place[rows]
+        self.schedule.keep(members)
 
     def networks(self, copied: bool = True) -> Networks:
         """The networks as they are now; without a copy they change when training goes on."""

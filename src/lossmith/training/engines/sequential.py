@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from lossmith.attacks import floating, random_start
-from lossmith.losses import GradientRule, Loss
+from lossmith.losses import Loss
 from lossmith.training.adversary import attacked_batch, checked_max_pixel
 from lossmith.training.batches import Batches
-from lossmith.training.engines.base import Engine, Passes, buffers_written
+from lossmith.training.engines.base import Engine, Passes, Schedule, buffers_written
 from lossmith.training.networks import Networks, State, Task, own_state
 from lossmith.training.precision import autocast
 from lossmith.training.recipe import Recipe, build_optimizer
@@ -43,13 +43,17 @@ class SequentialRun:
         if backend.channels_last:
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = build_optimizer(recipe, [value for value in self.network.parameters() if value.requires_grad])
-        self.loss = loss
-        self.rule: GradientRule | None = None
         self.batches = Batches(task, [seed], recipe)
+        self.schedule = Schedule(loss, recipe.total_steps(self.batches.samples))
         self.forward: Callable[[Tensor], Tensor] = self.network
         if backend.compiled:
             self.forward = _compiled(self.network, passes.get("sequential", _stateless))
         self.done = 0
+
+    @property
+    def loss(self) -> Loss:
+        """The loss as it is now."""
+        return self.schedule.losses(self.done)
 
     def step(self) -> None:
         """Train on the next batch."""
@@ -75,9 +79,7 @@ class SequentialRun:
         with autocast(self.recipe, self.task.device):
             logits = self.forward(inputs)
         known = logits.detach()
-        if self.rule is None:
-            self.rule = self.loss.gradient_rule(known)
-        slope = self.rule(known, targets) / len(known)
+        slope = self.schedule.rule(self.done, known)(known, targets) / len(known)
         if self.recipe.flooding:
             wide = known.float() if known.dtype == torch.bfloat16 else known
             slope = slope * (self.loss.value(wide, targets).mean() - self.recipe.flooding).sign().to(slope.dtype)
@@ -92,7 +94,7 @@ class SequentialRun:
             images[None],
             targets,
             start,
-            self.rule if self.rule is not None else self.loss.logit_gradient,
+            self.schedule.known_rule(self.done),
             self.recipe,
             checked_max_pixel(self.task),
         )[0]

@@ -1,11 +1,11 @@
-"""A loss as its learning rule: the one object that carries a loss through the whole package."""
+"""Losses that are sums of powers, by their learning rule: those of the paper, and most that are published."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from reprlib import repr as brief
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -13,12 +13,13 @@ from torch import Tensor
 
 from lossmith.errors import InputError
 from lossmith.losses import formatting, powers
+from lossmith.losses.base import KINDS, Index, Loss, common_classes, numbers, part_of
 from lossmith.losses.kernel import Field, GradientRule, values, wide
 from lossmith.losses.terms import INERT, Term, Weighted, checked_term, is_term, smooth_labels
 
 
-@dataclass(frozen=True, eq=False)
-class Loss:
+@dataclass(frozen=True, eq=False, repr=False)
+class PowerLoss(Loss):
     """The loss ``L(f, y) = −Σ_k φ(h_k, y_k)``, h = softmax(f), with ``φ = Σ_t c_t h^i y^j (log h)^l``.
 
     Its learning rule is ``γ = ∂φ/∂h`` (equations 1–12 of the paper), and the gradient that trains a network is
@@ -42,6 +43,8 @@ class Loss:
         tensor([1.7613])
     """
 
+    kind: ClassVar[str] = "power"
+    sums_over_classes: ClassVar[bool] = True
     terms: tuple[Term, ...]
     coefficients: Tensor
     classes: int | None = None
@@ -63,9 +66,6 @@ class Loss:
         object.__setattr__(self, "terms", terms)
         object.__setattr__(self, "coefficients", coefficients)
 
-    # NumPy leaves `array * loss` to the loss, which scales its members.
-    __array_ufunc__ = None
-
     @property
     def shape(self) -> tuple[int, ...]:
         """The population dimensions ``*P``; empty for one loss."""
@@ -73,16 +73,22 @@ class Loss:
 
     def phi(self, h: Tensor, y: Tensor) -> Tensor:
         """``φ(h, y)``, elementwise; ``h`` and ``y`` broadcast with ``[*P, …]``, the population's dimensions first."""
-        return self._at_outputs(h, y, slope=False)
+        x = h.log().clamp(min=powers.LOWEST_LOG)
+        return self._evaluated(x, h, y, slope=False)
 
     def gamma(self, h: Tensor, y: Tensor) -> Tensor:
         """The learning rule ``γ(h, y) = ∂φ/∂h``, elementwise, shaped as :meth:`phi`; h = 0 is taken as tiny."""
         h = h.clamp(min=torch.finfo(h.dtype).tiny)
-        return self.slope(h, y) / h
+        return self._evaluated(h.log(), h, y, slope=True) / h
 
-    def slope(self, h: Tensor, y: Tensor) -> Tensor:
+    def slope(self, log_h: Tensor, y: Tensor) -> Tensor:
         """``g = h γ(h, y) = ∂φ/∂log h``, elementwise, shaped as :meth:`phi`: the part of it that reaches the logits."""
-        return self._at_outputs(h, y, slope=True)
+        x = log_h.clamp(min=powers.LOWEST_LOG)
+        return self._evaluated(x, x.exp(), y, slope=True)
+
+    def values(self, log_h: Tensor, y: Tensor) -> Tensor:
+        """``−Σ_k φ(h_k, y_k)`` of each sample, ``[*P, N]``."""
+        return -self._evaluated(log_h, log_h.exp(), y, slope=False).expand_as(log_h).sum(-1)
 
     def rule(self) -> dict[Term, Tensor]:
         """The learning rule ``γ = Σ c h^i y^j (log h)^l`` term by term: a coefficient ``[*P]`` for each."""
@@ -92,7 +98,7 @@ class Loss:
         total = _collected(parts, self.shape, self.classes, self.name)
         return dict(zip(total.terms, total.coefficients.unbind(-1), strict=True))
 
-    def acting(self) -> Loss:
+    def acting(self) -> PowerLoss:
         """The same loss without what never acts: constants and c1, which reach no gradient (the outputs sum to 1)."""
         kept = [k for k, (i, _, log) in enumerate(self.terms) if (i, log) != (0, 0) and self.terms[k] != INERT]
         return replace(self, terms=tuple(self.terms[k] for k in kept), coefficients=self.coefficients[..., kept])
@@ -131,7 +137,7 @@ class Loss:
         """:meth:`logit_gradient` prepared once for the dtype and device of ``like``, for a training loop."""
         return GradientRule(self._weighted(wide(like[..., :0]), 2))
 
-    def smoothed(self, alpha: float, classes: int) -> Loss:
+    def smoothed(self, alpha: float, classes: int) -> PowerLoss:
         """The loss whose value at any label y is this one's at the smoothed label ``(1−α) y + α/n`` (§6, exact form).
 
         Raises:
@@ -147,9 +153,9 @@ class Loss:
         parts = smooth_labels(list(zip(self.terms, self.coefficients.unbind(-1), strict=True)), alpha, classes)
         return _collected(parts, self.shape, classes, f"{self.name} smoothed {alpha:g}")
 
-    def __add__(self, other: Loss) -> Loss:
+    def __add__(self, other: PowerLoss) -> PowerLoss:
         """The sum of two losses (of one population, or one loss and a population)."""
-        if not isinstance(other, Loss):
+        if not isinstance(other, PowerLoss):
             return NotImplemented
         try:
             shape = np.broadcast_shapes(self.shape, other.shape)
@@ -162,9 +168,9 @@ class Loss:
             for loss in (self, other)
             for term, c in zip(loss.terms, loss.coefficients.unbind(-1), strict=True)
         ]
-        return _collected(parts, shape, _common_classes((self, other)), f"{self.name} + {other.name}")
+        return _collected(parts, shape, common_classes((self, other)), f"{self.name} + {other.name}")
 
-    def __mul__(self, factor: float | Tensor) -> Loss:
+    def __mul__(self, factor: float | Tensor) -> PowerLoss:
         """The loss times a number, or times one number per member ``[*P]``."""
         scale = torch.as_tensor(factor, dtype=torch.float64)
         label = f"{factor:g} {self.name}" if isinstance(factor, int | float) else self.name
@@ -178,102 +184,62 @@ class Loss:
 
     __rmul__ = __mul__
 
-    def __getitem__(self, index: int | slice | Tensor | Sequence[int]) -> Loss:
+    def __getitem__(self, index: Index) -> PowerLoss:
         """Members of a population, by any index over its first dimension."""
         if not self.shape:
-            raise InputError(f"the loss {self.name!r} is one loss, not a population, and cannot be indexed")
+            super().__getitem__(index)
         return replace(self, coefficients=self.coefficients[index])
-
-    def __len__(self) -> int:
-        """Size of the first population dimension."""
-        if not self.shape:
-            raise InputError(f"the loss {self.name!r} is one loss, not a population, and has no length")
-        return self.shape[0]
-
-    def __bool__(self) -> bool:
-        """A loss is there, whatever its length."""
-        return True
 
     def __eq__(self, other: object) -> bool:
         """Same φ and number of classes; the order of terms and the name do not matter."""
         if not isinstance(other, Loss):
             return NotImplemented
+        if not isinstance(other, PowerLoss):
+            return False
         if self.shape != other.shape or self.classes != other.classes:
             return False
         mine, theirs = _nonzero(self), _nonzero(other)
         return mine.keys() == theirs.keys() and all(torch.equal(mine[term], theirs[term]) for term in mine)
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
-    def to(self, device: torch.device | str) -> Loss:
+    def to(self, device: torch.device | str) -> Self:
         """The same loss with its coefficients on another device."""
         return replace(self, coefficients=self.coefficients.to(device))
 
-    def check_classes(self, classes: int) -> None:
-        """Raise an InputError if the loss is made for another number of classes."""
-        if self.classes is not None and self.classes != classes:
-            raise InputError(
-                f"the loss {self.name!r} is made for {self.classes} classes and was called with {classes}; "
-                f"evolve or build it for {classes}"
-            )
-
-    @staticmethod
-    def stack(losses: Iterable[Loss], name: str = "population") -> Loss:
-        """One population ``[P, *P']`` of different losses of equal shape ``*P'``; absent terms get the coefficient 0.
-
-        Raises:
-            InputError: if there are none, or they are made for different numbers of classes or differ in shape.
-        """
-        members = list(losses)
-        if not members:
-            raise InputError("a population needs at least one loss")
-        if len({member.shape for member in members}) > 1:
-            raise InputError("only losses of the same population shape can be stacked")
-        terms = tuple(dict.fromkeys(term for member in members for term in member.terms))
-        zero = members[0].coefficients.new_zeros(members[0].shape)
+    @classmethod
+    def joined(cls, losses: Sequence[PowerLoss], name: str) -> PowerLoss:
+        """A population ``[P, *P']``; absent terms get the coefficient 0."""
+        terms = tuple(dict.fromkeys(term for member in losses for term in member.terms))
+        zero = losses[0].coefficients.new_zeros(losses[0].shape)
         rows = []
-        for member in members:
+        for member in losses:
             known = dict(zip(member.terms, member.coefficients.unbind(-1), strict=True))
             rows.append(torch.stack([known.get(term, zero) for term in terms], -1) if terms else member.coefficients)
-        return Loss(terms, torch.stack(rows), _common_classes(members), name)
+        return PowerLoss(terms, torch.stack(rows), common_classes(losses), name)
 
-    def to_json(self) -> dict[str, Any]:
-        """A JSON object from which :meth:`from_json` builds an equal loss."""
+    def body(self) -> dict[str, Any]:
+        """Terms and coefficients."""
         return {
-            "format": "lossmith.loss",
-            "version": 1,
-            "name": self.name,
-            "classes": self.classes,
             "terms": [[int(i) if i.is_integer() else i, j, log] for i, j, log in self.terms],
             "coefficients": self.coefficients.tolist(),
         }
 
-    @staticmethod
-    def from_json(document: Any) -> Loss:
-        """The loss of a JSON object made by :meth:`to_json`; further keys are left alone.
+    def key(self) -> dict[str, Any]:
+        """The JSON object of version 0.1, which knew no other kind."""
+        head = {"format": "lossmith.loss", "version": 1, "name": self.name, "classes": self.classes}
+        return {**head, **self.body()}
 
-        Raises:
-            InputError: naming the key that is missing or wrong.
-        """
-        if not isinstance(document, dict) or document.get("format") != "lossmith.loss":
-            raise InputError('this is not a loss file: it has no "format": "lossmith.loss"')
-        version = document.get("version")
-        if type(version) is not int or version != 1:
-            raise InputError(f"the loss file has version {brief(version)}, this program reads version 1")
-        for key in ("terms", "coefficients", "classes", "name"):
-            if key not in document:
-                raise InputError(f'the loss file has no "{key}"')
-        terms, coefficients, classes, name = (document[key] for key in ("terms", "coefficients", "classes", "name"))
-        if classes is not None and (type(classes) is not int or classes < 2):
-            raise InputError(f'"classes" of the loss file is {brief(classes)}; it must be null or a whole number ≥ 2')
-        if not isinstance(name, str):
-            raise InputError(f'"name" of the loss file is {brief(name)}; it must be a text')
+    @classmethod
+    def of_body(cls, document: dict[str, Any], classes: int | None, name: str) -> PowerLoss:
+        """The loss of terms and coefficients."""
+        terms, coefficients = part_of(document, "terms"), part_of(document, "coefficients")
         if not isinstance(terms, list) or not all(is_term(term) for term in terms):
             raise InputError('"terms" of the loss file must be a list of [power of h, power of y, factors of log h]')
-        values = _numbers(coefficients)
+        values = numbers(coefficients)
         if values is None:
             raise InputError('"coefficients" of the loss file must be a list of numbers, one for each term')
-        return Loss(tuple(Term(*term) for term in terms), values, classes, name)
+        return cls(tuple(Term(*term) for term in terms), values, classes, name)
 
     def formula(self, digits: int = 4) -> str:
         """φ as a line of text, for one loss."""
@@ -292,20 +258,8 @@ class Loss:
         what = f"population {list(self.shape)}, {len(self.terms)} terms" if self.shape else f"φ = {self.formula()}"
         return f"Loss({self.name!r}, {what})"
 
-    def _spread(self, x: Tensor, targets: Tensor) -> Tensor:
-        """``x [*P, N, K]`` expanded to the leading dimensions of the population and of the targets."""
-        soft = targets.is_floating_point()
-        if soft and targets.shape[-2:] != x.shape[-2:]:
-            raise InputError(
-                f"targets of shape {tuple(targets.shape)} and {targets.dtype} do not fit logits of shape "
-                f"{tuple(x.shape)}: give class indices as whole numbers, or probabilities of each class"
-            )
-        leading = targets.shape[: -2 if soft else -1]
-        # NumPy's: that of torch loads SymPy.
-        return x.expand(*np.broadcast_shapes(self.shape, x.shape[:-2], leading), *x.shape[-2:])
-
-    def _at_outputs(self, h: Tensor, y: Tensor, slope: bool) -> Tensor:
-        x = h.log().clamp(min=powers.LOWEST_LOG)
+    def _evaluated(self, x: Tensor, h: Tensor, y: Tensor, slope: bool) -> Tensor:
+        """φ or its slope at outputs h with ``x = log h``, elementwise."""
         field = Field.of(self._weighted(x, max(h.ndim, y.ndim) - len(self.shape)))
         return torch.zeros_like(x) + (field.slope() if slope else field).at(x, h, field.labels(y))
 
@@ -315,35 +269,18 @@ class Loss:
         return list(zip(self.terms, rows.unbind(-1), strict=True))
 
 
-def _collected(parts: Sequence[tuple[Term, Tensor]], shape: Sequence[int], classes: int | None, name: str) -> Loss:
+def _collected(parts: Sequence[tuple[Term, Tensor]], shape: Sequence[int], classes: int | None, name: str) -> PowerLoss:
     total: dict[Term, Tensor] = {}
     for term, c in parts:
         total[term] = total[term] + c if term in total else c
     kept = {term: c for term, c in total.items() if bool((c != 0).any())}
     columns = torch.stack(list(kept.values()), -1) if kept else torch.zeros(*shape, 0, dtype=torch.float64)
-    return Loss(tuple(kept), columns, classes, name)
+    return PowerLoss(tuple(kept), columns, classes, name)
 
 
-def _common_classes(losses: Sequence[Loss]) -> int | None:
-    known = {loss.classes for loss in losses if loss.classes is not None}
-    if len(known) > 1:
-        raise InputError(f"losses made for different numbers of classes ({sorted(known)}) cannot be put together")
-    return known.pop() if known else None
-
-
-def _nonzero(loss: Loss) -> dict[Term, Tensor]:
+def _nonzero(loss: PowerLoss) -> dict[Term, Tensor]:
     columns = loss.coefficients.unbind(-1)
     return {term: c for term, c in zip(loss.terms, columns, strict=True) if bool((c != 0).any())}
 
 
-def _numbers(listed: Any) -> Tensor | None:
-    """Nested lists of numbers as a tensor; None for anything else."""
-    try:
-        values = torch.tensor(listed, dtype=torch.float64)
-    except (TypeError, ValueError, OverflowError, RuntimeError):
-        return None
-    return None if _has_truth_values(listed) else values
-
-
-def _has_truth_values(numbers: Any) -> bool:
-    return any(map(_has_truth_values, numbers)) if isinstance(numbers, list) else isinstance(numbers, bool)
+KINDS.register(PowerLoss.kind, PowerLoss)

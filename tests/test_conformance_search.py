@@ -392,6 +392,21 @@ class TestTheExample:
         assert best.genome["q"] == pytest.approx(0.8, abs=0.05)
         assert best.loss == poly(best.genome["q"])
 
+    def test_the_stored_genomes_stand(self, tmp_path: Path) -> None:
+        search = chosen("climber", "named")
+        with Study(tmp_path, CLASSES, search) as study:
+            for _ in range(2):
+                candidate = study.ask()
+                assert candidate is not None
+                study.tell(candidate, 0.5)
+        with closing(sqlite3.connect(tmp_path / "study.db")) as connection, connection:
+            connection.execute("""UPDATE candidate SET genome = '{"loss": "poly", "q": 0.125}' WHERE member = 1""")
+        with pytest.warns(UserWarning, match="generation 0 differ from the stored ones .*search engine climber"):
+            again = Study(tmp_path, CLASSES, search)
+        with again:
+            assert again.trainable()[1].loss == poly(0.125)
+            assert [candidate.member for candidate in again.pending()] == list(range(2, POPULATION))
+
     def test_evolve_goes_on_like_uninterrupted(self, tmp_path: Path) -> None:
         outcome = evolve(tmp_path / "whole", small())
         evolve(tmp_path / "halves", small(1))

@@ -257,7 +257,7 @@ class Study:
             self._warned = True
             warnings.warn(
                 f"the candidates of generation {generation} differ from the stored ones (another machine's linear "
-                "algebra); the stored ones stand",
+                f"algebra, or another version of the search engine {self.search.engine}); the stored ones stand",
                 stacklevel=4,
             )
         losses = self._loss(genomes)

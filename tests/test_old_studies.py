@@ -151,7 +151,10 @@ def test_its_pareto_front_is_read_and_exported(tmp_path: Path) -> None:
     study = copied("ended", tmp_path)
     document = read_pareto(study)
     main(["show", str(study), "--pareto", str(tmp_path / "front"), "--json"])
-    assert len(list((tmp_path / "front").glob("*.json"))) == len(document["front"]) > 0
+    paths = sorted((tmp_path / "front").glob("*.json"))
+    assert len(paths) == len(document["front"]) > 0
+    origins = [json.loads(path.read_text())["provenance"]["origin"] for path in paths]
+    assert sorted(origin["theta"] for origin in origins) == sorted(row["theta"] for row in document["front"])
 
 
 def test_it_is_not_trained_again(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -147,7 +147,8 @@ def by_lossmith(settings: EvolveSettings, finalists: bool = False) -> Ended:
         document = {**settings.model_dump(mode="json"), "digest": job.digest}
         with Study(folder, job.classes, settings.search, document=document) as study:
             counts = study.counts()
-            results |= {"lossmith, best candidate": study.best().theta, "lossmith, mean": study.mean_theta}
+            results |= {"lossmith, best candidate": tuple(study.best().genome)}
+            results |= {"lossmith, mean": tuple(study.mean_genome or ())}
     return Ended(ended[0], counts["trainings"], results, whole if finalists else None, counts["untrainable"])
 
 

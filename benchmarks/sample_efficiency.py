@@ -138,8 +138,9 @@ def searched(job: Problem, settings: EvolveSettings, size: Size) -> list[dict[st
     steps: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder, Study(folder, job.classes, settings.search) as study:
         while True:
-            ((scores, _),) = judged(job, [study.mean], settings, fresh)
-            steps.append({**spent(study), "theta": study.mean_theta, "accuracy": scores})
+            mean = study.space.build([study.mean_genome], job.classes)[0]
+            ((scores, _),) = judged(job, [mean], settings, fresh)
+            steps.append({**spent(study), "theta": study.mean_genome, "accuracy": scores})
             if study.finished:
                 return steps
             waiting = study.pending()

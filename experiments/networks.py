@@ -48,7 +48,11 @@ def evolved(settings: EvolveSettings, folder: Path) -> Loss:
     """The best loss of a search by its mean over fresh seeds; never cross-entropy or label smoothing."""
     evolve(folder, settings)
     with Store(folder, readonly=True) as store:
-        rows = [row for row in store.finalists("final") if row["mean"] is not None and "theta" in row["origin"]]
+        rows = [
+            row
+            for row in store.finalists("final")
+            if row["mean"] is not None and row["origin"]["kind"] in ("candidate", "mean")
+        ]
     if not rows:
         raise SystemExit(f"{folder}: every candidate that was trained again diverged; lower lr")
     return Loss.from_json(max(rows, key=lambda row: row["mean"])["loss"])

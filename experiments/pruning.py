@@ -56,8 +56,8 @@ def run(number: int, space: str, invariant: str, share: float | None, generation
         outcome = evolve(place, settings_of(number, space, invariant, share, generations))
     origin, candidates = outcome.provenance["origin"], outcome.provenance["candidates"]
     return {
-        "origin": {key: value for key, value in origin.items() if key != "theta"},
-        "theta": origin.get("theta"),
+        "origin": {key: value for key, value in origin.items() if key != "genome"},
+        "theta": origin.get("genome"),
         "loss": outcome.loss.to_json(),
         "validation": outcome.provenance["validation"],
         "candidates": candidates,

@@ -115,7 +115,8 @@ def searched(plan: Budget, number: int, arm: str, work: Path) -> dict[str, Any]:
 def again(job: Problem, settings: EvolveSettings, study: Study, backend: str, number: int) -> list[dict[str, Any]]:
     """The best candidates and the mean of a search, trained in full with fresh seeds."""
     named = {f"candidate {one.generation}.{one.member}": one.loss for one in study.top(settings.run.finalists)}
-    named["mean of the search"] = study.mean
+    if study.mean is not None:
+        named["mean of the search"] = study.mean
     seeds = seeds_of(number, "finalists", settings.run.finalist_seeds)
     right = scores(trained(job.task, list(named.values()), seeds, settings.recipe, backend), job.validation)
     rows = np.reshape(right, (len(named), len(seeds))).tolist()

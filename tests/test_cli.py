@@ -331,7 +331,7 @@ class TestHelp:
             (["evolve", "--populaton", "3"], "--population"),
             (["evolve", "--population", "many"], "--population"),
             (["evolve", "--population"], "--population"),
-            (["evolve", "--space", "everywhere"], "residual"),
+            (["evolve", "--gain", "half"], "fixed"),
             (["compare", "a.json", "--seeds", "2.5"], "--seeds"),
             (["explain", "mse", "--classes", "ten"], "--classes"),
             (["explain", "mse", "--epsilon", "half"], "--epsilon"),

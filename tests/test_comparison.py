@@ -344,7 +344,7 @@ class TestCompareLosses:
             candidates, kept = store.candidates(), store.setting("settings")
         assert len(candidates) == 6
         assert all(len(candidate["scores"]) == 2 for candidate in candidates)
-        assert all(len(candidate["theta"]) == 2 for candidate in candidates)
+        assert all(len(candidate["genome"]) == 2 for candidate in candidates)
         assert (kept["search"]["space"], kept["search"]["sigma"], kept["search"]["seed"]) == ("smoothed-mae", None, 5)
         best = load(tmp_path / "out" / "rival" / "best.json")
         assert Loss.from_json(row.loss) == best

@@ -427,7 +427,7 @@ class TestNetworks:
         """Not cross-entropy or label smoothing, whatever they reach."""
         loss = networks.evolved(tiny(), tmp_path / "study")
         with Store(tmp_path / "study", readonly=True) as store:
-            rows = [row for row in store.finalists("final") if "theta" in row["origin"]]
+            rows = [row for row in store.finalists("final") if "genome" in row["origin"]]
         assert len(rows) >= 2
         best = max(rows, key=lambda row: row["mean"])
         assert Loss.from_json(best["loss"]) == loss

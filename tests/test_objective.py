@@ -272,7 +272,7 @@ class TestStudies:
         assert means == sorted(means)
         for path, row in zip(paths, document["front"], strict=True):
             stored = known[row["generation"], row["member"]]
-            assert row["theta"] == stored["theta"]
+            assert row["genome"] == stored["genome"]
             assert row["figures"] == {name: mean_figure(stored, name) for name in ("accuracy", "robust-accuracy")}
             loss = load(path)
             assert loss == Loss.from_json(row["loss"])

@@ -1,17 +1,24 @@
-"""Studies that version 0.1 stored: each opens, replays, is shown, and goes on as it would have gone on then."""
+"""Studies of older versions: each opens, replays, is shown, and goes on as it would have gone on then.
+
+Those of version 0.1 are whole; the one by ask and tell was stored by schema 2, when genomes were called theta.
+"""
 
 import importlib
 import json
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
 from lossmith.cli import main
+from lossmith.errors import InputError
 from lossmith.io import read_toml
 from lossmith.losses import Loss, load
+from lossmith.search import CMA, SEARCH_ENGINES
 from lossmith.seeds import derive
 from lossmith.study import CompareSettings, EvolveSettings, Study, compare_losses, evolve
 from lossmith.study.comparison import settings_of
@@ -24,6 +31,7 @@ from lossmith.study.store import Store
 from lossmith.training import repeated, train
 
 STUDIES = Path(__file__).parent / "data" / "version-0.1"
+ASKED = Path(__file__).parent / "data" / "schema-2"
 NAMES = ("short", "plain", "ended")
 SAMPLE = 0.0101  # of 100: where another processor rounds otherwise, a network may judge a sample otherwise
 
@@ -80,7 +88,7 @@ def test_every_candidate_is_asked_for_again(study: Path, tmp_path: Path) -> None
             candidate = again.ask()
             assert candidate is not None
             assert (candidate.generation, candidate.member) == (row["generation"], row["member"])
-            np.testing.assert_allclose(candidate.theta, row["theta"], rtol=1e-9, atol=1e-9)
+            np.testing.assert_allclose(candidate.genome, row["genome"], rtol=1e-9, atol=1e-9)
             assert (candidate.exact, candidate.published) == (bool(row["exact"]), bool(row["published"]))
             again.tell(candidate, row["fitness"])
         assert again.ask() is None
@@ -143,7 +151,10 @@ def test_its_pareto_front_is_read_and_exported(tmp_path: Path) -> None:
     study = copied("ended", tmp_path)
     document = read_pareto(study)
     main(["show", str(study), "--pareto", str(tmp_path / "front"), "--json"])
-    assert len(list((tmp_path / "front").glob("*.json"))) == len(document["front"]) > 0
+    paths = sorted((tmp_path / "front").glob("*.json"))
+    assert len(paths) == len(document["front"]) > 0
+    origins = [json.loads(path.read_text())["provenance"]["origin"] for path in paths]
+    assert sorted(origin["theta"] for origin in origins) == sorted(row["theta"] for row in document["front"])
 
 
 def test_it_is_not_trained_again(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,7 +180,7 @@ def test_a_short_one_goes_on_to_the_same_end(tmp_path: Path) -> None:
     assert len(candidates) == len(expected["candidates"]) == 15
     for row, then in zip(candidates, expected["candidates"], strict=True):
         assert (row["generation"], row["member"], row["status"]) == (then["generation"], then["member"], then["status"])
-        np.testing.assert_allclose(row["theta"], then["theta"], rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(row["genome"], then["theta"], rtol=1e-9, atol=1e-9)
         assert row["scores"] == pytest.approx(then["scores"], abs=SAMPLE)
     for row in finalists:
         (then,) = [old for old in expected["finalists"] if (old["stage"], old["rank"]) == (row["stage"], row["rank"])]
@@ -198,4 +209,55 @@ def test_a_comparison_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert (found["first"], found["second"]) == (before["first"], before["second"])
         assert found["result"] == pytest.approx(before["result"], rel=1e-6)
         assert found["holm"] == pytest.approx(before["holm"], rel=1e-6)
-    assert document["settings"] == modernized(kept["settings"])[0]
+    settings = validated(EvolveSettings, modernized(kept["settings"])[0], "the settings")
+    assert document["settings"] == settings.model_dump(mode="json")
+
+
+class TestAskTell:
+    """A study that was told 8 candidates by a version without search engines, in its third generation."""
+
+    SETTINGS: ClassVar[dict[str, Any]] = {"space": "taylor", "population": 6, "generations": 5, "seed": 3}
+
+    @pytest.fixture
+    def asked(self, tmp_path: Path) -> Path:
+        return Path(shutil.copytree(ASKED / "asked", tmp_path / "asked"))
+
+    def test_it_is_shown_and_left_as_it_is(self, asked: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        with closing(sqlite3.connect(asked / "study.db")) as connection:
+            columns = [row[1] for row in connection.execute("PRAGMA table_info(candidate)")]
+        assert "theta" in columns
+        before = {path.name: path.read_bytes() for path in asked.iterdir()}
+        main(["show", str(asked), "--json"])
+        summary = json.loads(capsys.readouterr().out)
+        assert summary["candidates"] == {"ok": 8, "untrainable": 9}
+        assert "engine" not in summary["settings"]["search"]
+        expected = json.loads((ASKED / "asked-longer.json").read_text())["candidates"]
+        known = {(row["generation"], row["member"]): row["theta"] for row in expected}
+        assert all(row["genome"] == known[row["generation"], row["member"]] for row in rows(asked))
+        assert {name: content for name, content in before.items() if (asked / name).read_bytes() != content} == {}
+
+    def test_it_goes_on_to_the_same_end(self, asked: Path) -> None:
+        expected = json.loads((ASKED / "asked-longer.json").read_text())
+        text = (asked / "study.toml").read_bytes()
+        for count in (5, None):
+            with Study(asked, 10, **self.SETTINGS) as study:
+                told = 0
+                while told != count and (candidate := study.ask()) is not None:
+                    study.tell(candidate, -sum((x - 0.3) ** 2 for x in candidate.genome))
+                    told += 1
+        with Study(asked, 10, **self.SETTINGS) as study:
+            assert study.finished
+            assert study.mean_genome == pytest.approx(expected["mean"], rel=1e-9, abs=1e-9)
+            assert study.store.setting("settings")["search"]["engine"] == "cma"
+        for row, then in zip(rows(asked), expected["candidates"], strict=True):
+            np.testing.assert_allclose(row["genome"], then["theta"], rtol=1e-9, atol=1e-9)
+            for name in ("generation", "member", "status", "redrawn"):
+                assert row[name] == then[name]
+            fitness = None if then["fitness"] is None else pytest.approx(then["fitness"], rel=1e-9)
+            assert row["fitness"] == fitness
+        assert (asked / "study.toml").read_bytes() == text
+
+    def test_it_does_not_go_on_with_another_engine(self, asked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(SEARCH_ENGINES._entries, "other", CMA)
+        with pytest.raises(InputError, match=r"has search\.engine = 'cma', not 'other'"):
+            Study(asked, 10, engine="other", **self.SETTINGS)

@@ -9,22 +9,30 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor
 
 from lossmith import Loss, PowerLoss, cross_entropy, mae, mse, taylor
 from lossmith.losses import taylor_length
-from lossmith.search import Optimizer, SearchSettings, Space, build_space, canonical, residual
-from lossmith.search.optimizer import REDRAWS, Points
-from lossmith.search.space import LARGEST_LOG_GAIN, smoothed_mae
+from lossmith.search import CMA, SearchSettings, VectorSpace, build_space, canonical, residual, smoothed_mae
+from lossmith.search.engines.base import REDRAWS
+from lossmith.search.spaces.terms import LARGEST_LOG_GAIN
 from lossmith.theory import gain, is_trainable, margin
 
 CLASSES = [2, 3, 10, 100]
+Points = NDArray[np.float64]
 Rule = Callable[[Tensor, Tensor, Sequence[Tensor], int], Tensor]
 
 
 def points(count: int, dimensions: int, seed: int = 0) -> Tensor:
     return torch.randn(count, dimensions, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def space_of(**settings: Any) -> VectorSpace:
+    space = build_space(SearchSettings(**settings))
+    assert isinstance(space, VectorSpace)
+    return space
 
 
 def outputs() -> tuple[Tensor, Tensor]:
@@ -61,7 +69,7 @@ RULES: dict[str, tuple[Callable[[Tensor, int], PowerLoss], int, Rule]] = {
         lambda h, y, x, n: n * x[0].exp() * (x[1] * h + x[2] * h**2 + x[3] * h * y + (1 - x[3] / n) * y),
     ),
     "canonical, gain fixed": (
-        cast("Callable[[Tensor, int], PowerLoss]", build_space(SearchSettings(space="canonical", gain="fixed")).build),
+        cast("Callable[[Tensor, int], PowerLoss]", space_of(space="canonical", gain="fixed").losses),
         3,
         lambda h, y, x, n: n * (x[0] * h + x[1] * h**2 + x[2] * h * y + (1 - x[2] / n) * y),
     ),
@@ -102,11 +110,11 @@ class TestFormulas:
 
     @pytest.mark.parametrize("order", [2, 3, 4])
     def test_taylor(self, order: int) -> None:
-        space = build_space(SearchSettings(space="taylor", order=order))
+        space = space_of(space="taylor", order=order)
         theta = points(5, taylor_length(order))
         assert space.dimensions == taylor_length(order)
-        assert space.build(theta, 10) == taylor(theta, order)
-        assert space.build(theta, 10).classes is None
+        assert space.losses(theta, 10) == space.build(theta.tolist(), 10) == taylor(theta, order)
+        assert space.build(theta.tolist(), 10).classes is None
 
 
 class TestResidual:
@@ -176,9 +184,9 @@ class TestCanonical:
 
     @pytest.mark.parametrize("n", CLASSES)
     def test_gain_fixed(self, n: int) -> None:
-        space = build_space(SearchSettings(space="canonical", gain="fixed"))
+        space = space_of(space="canonical", gain="fixed")
         theta = points(50, 3)
-        losses = space.build(theta, n)
+        losses = space.losses(theta, n)
         torch.testing.assert_close(gain(losses, n), torch.ones(50, dtype=torch.float64), rtol=1e-12, atol=0)
         assert losses == canonical(torch.cat([torch.zeros(50, 1), theta], 1), n)
 
@@ -234,11 +242,9 @@ class TestBuildSpace:
         ],
     )
     def test_starts(self, settings: dict[str, Any], start: tuple[float, ...], sigma: float) -> None:
-        space = build_space(SearchSettings(**settings))
+        space = space_of(**settings)
         assert (space.start, space.sigma, space.dimensions) == (start, sigma, len(start))
-        assert build_space(SearchSettings(**settings, sigma=0.3)).sigma == 0.3
-        assert build_space(SearchSettings(**settings, sigma=0.3)).start == start
-        assert len(space.build(torch.tensor([start, start]), 10)) == 2
+        assert len(space.build([list(start), list(start)], 10)) == 2
 
     @pytest.mark.parametrize(
         ("key", "value"),
@@ -257,6 +263,9 @@ class TestBuildSpace:
             ("lr_adapt", 1),
             ("lr_adapt", "true"),
             ("space", "polynomial"),
+            ("space", None),
+            ("engine", "optuna"),
+            ("engine", 1),
             ("gain", "one"),
             ("invariant", "both"),
             ("untrainable", "skip"),
@@ -285,12 +294,34 @@ def quadratic(asked: Points) -> list[float | None]:
     return [-float(value) for value in ((asked - target) ** 2).sum(1)]
 
 
-def optimizer(**settings: Any) -> Optimizer:
+class Arrays:
+    """CMA-ES whose genomes are rows of arrays."""
+
+    def __init__(self, engine: CMA) -> None:
+        self.engine = engine
+
+    def ask(self, accept: Callable[[Points], bool]) -> tuple[Points, list[int]]:
+        asked, redrawn = self.engine.ask(lambda genome: accept(np.array(genome)))
+        return np.array(asked), redrawn
+
+    def tell(self, asked: Points, fitness: Sequence[float | None]) -> None:
+        self.engine.tell(asked.tolist(), fitness)
+
+    @property
+    def mean(self) -> Points:
+        return np.array(self.engine.mean)
+
+    @property
+    def generation(self) -> int:
+        return self.engine.generation
+
+
+def optimizer(**settings: Any) -> Arrays:
     chosen = SearchSettings(**settings)
-    return Optimizer(build_space(chosen), chosen)
+    return Arrays(CMA(build_space(chosen), chosen))
 
 
-def advanced(search: Optimizer, generations: int) -> list[Points]:
+def advanced(search: Arrays, generations: int) -> list[Points]:
     told = []
     for _ in range(generations):
         asked, _ = search.ask(always)
@@ -299,7 +330,7 @@ def advanced(search: Optimizer, generations: int) -> list[Points]:
     return told
 
 
-class TestOptimizer:
+class TestCMA:
     @pytest.mark.parametrize("lr_adapt", [False, True])
     @pytest.mark.parametrize("space", ["residual", "canonical", "taylor", "smoothed-mae"])
     def test_maximizes(self, space: Any, lr_adapt: bool) -> None:
@@ -375,10 +406,10 @@ class TestOptimizer:
 
     def test_draws_of_generations_are_unrelated(self) -> None:
         """Without a step of the distribution the points of two generations still differ."""
-        space = Space((0.0,) * 3, 1e-6, residual)
-        search = Optimizer(space, SearchSettings(population=6))
+        space = VectorSpace((0.0,) * 3, 1e-6, residual)
+        search = Arrays(CMA(space, SearchSettings(population=6)))
         first = search.ask(always)[0]
-        search.generation = 1
+        search.engine.generation = 1
         assert not np.array_equal(search.ask(always)[0], first)
 
     def test_global_generators_are_left_alone(self) -> None:
@@ -493,8 +524,8 @@ class TestRedraws:
         space = build_space(SearchSettings(space="taylor"))
 
         def accept(point: Points) -> bool:
-            return bool(is_trainable(space.build(torch.from_numpy(point[None]), 10), 10))
+            return bool(is_trainable(space.build([point.tolist()], 10), 10))
 
         asked, redrawn = optimizer(space="taylor", population=12).ask(accept)
-        assert is_trainable(space.build(torch.from_numpy(asked), 10), 10).all()
+        assert is_trainable(space.build(asked.tolist(), 10), 10).all()
         assert sum(redrawn) > 0

@@ -64,7 +64,7 @@ class TestPruning:
         before, after = ([row for row in rows(place) if row["generation"] == 0] for place in (whole, tmp_path))
         given_up = 0
         for mine, theirs in zip(after, before, strict=True):
-            assert mine["theta"] == theirs["theta"]
+            assert mine["genome"] == theirs["genome"]
             assert len(mine["figures"]["dropped"]) == 2
             for score, other, pruned in zip(mine["scores"], theirs["scores"], mine["figures"]["dropped"], strict=True):
                 given_up += pruned == 1
@@ -178,8 +178,8 @@ class TestEarlyStopping:
         seeds = [derive(settings.search.seed, "search", 0, replicate) for replicate in range(2)]
         recipe = settings.recipe.model_copy(update={"patience": None})
         first = [row for row in rows(tmp_path) if row["generation"] == 0]
-        theta = torch.tensor([row["theta"] for row in first], dtype=torch.float64)
-        losses = repeated(build_space(settings.search).build(theta, job.classes), 2)
+        genomes = [row["genome"] for row in first]
+        losses = repeated(build_space(settings.search).build(genomes, job.classes), 2)
         curve = train(job.task, losses, seeds * len(first), recipe, monitor=job.validation).curve
         assert curve is not None
         best = curve.max(1).values.reshape(len(first), 2)

@@ -1,6 +1,7 @@
 """The database: whole transactions, one process at a time, and one sentence for everything that can go wrong."""
 
 import contextlib
+import json
 import os
 import random
 import sqlite3
@@ -25,7 +26,7 @@ def candidate(generation: int, member: int, **changes: Any) -> dict[str, Any]:
     row: dict[str, Any] = {
         "generation": generation,
         "member": member,
-        "theta": [0.1, -2.5],
+        "genome": [0.1, -2.5],
         "status": "ok",
         "fitness": 0.5,
         "scores": [0.4, 0.6],
@@ -64,7 +65,7 @@ def outside(directory: Path) -> Iterator[sqlite3.Connection]:
 def filled(directory: Path, count: int = 400) -> Path:
     """A closed study with ``count`` candidates, in many pages."""
     with Store(directory) as store:
-        store.add_candidates(candidate(number // 20, number % 20, theta=[number / 7] * 8) for number in range(count))
+        store.add_candidates(candidate(number // 20, number % 20, genome=[number / 7] * 8) for number in range(count))
         store.set("settings", {"classes": 10})
     return directory / "study.db"
 
@@ -121,22 +122,27 @@ class TestContract:
             assert len(store.candidates()) == 3
 
     @given(
-        theta=st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1), fitness=st.floats(-1e300, 1e300)
+        genome=st.recursive(
+            st.floats(allow_nan=False, allow_infinity=False) | st.none() | st.booleans() | st.integers() | st.text(),
+            lambda part: st.lists(part) | st.dictionaries(st.text(), part),
+            max_leaves=8,
+        ),
+        fitness=st.floats(-1e300, 1e300),
     )
-    def test_numbers_come_back_to_the_last_bit(
-        self, tmp_path_factory: pytest.TempPathFactory, theta: list[float], fitness: float
+    def test_genomes_come_back_to_the_last_bit(
+        self, tmp_path_factory: pytest.TempPathFactory, genome: Any, fitness: float
     ) -> None:
         with Store(tmp_path_factory.mktemp("study")) as store:
-            store.add_candidates([candidate(0, 0, theta=theta, fitness=fitness)])
+            store.add_candidates([candidate(0, 0, genome=genome, fitness=fitness)])
             (row,) = store.candidates()
-        assert row["theta"] == theta
+        assert json.dumps(row["genome"]) == json.dumps(genome)
         assert row["fitness"] == fitness
 
     def test_the_columns_that_others_read(self, tmp_path: Path) -> None:
         with Store(tmp_path) as store:
             store.add_candidates([candidate(0, 3)])
         with outside(tmp_path) as connection:
-            row = connection.execute("SELECT generation, member, theta, status, fitness FROM candidate").fetchone()
+            row = connection.execute("SELECT generation, member, genome, status, fitness FROM candidate").fetchone()
         assert row == (0, 3, "[0.1, -2.5]", "ok", 0.5)
 
 
@@ -342,12 +348,12 @@ class TestDamage:
         refused(tmp_path, "no such table: candidate")
 
     @pytest.mark.parametrize("value", ["", "{", "0.5]", "evolve", "[" * 100_000])
-    @pytest.mark.parametrize("column", ["theta", "scores"])
+    @pytest.mark.parametrize("column", ["genome", "scores"])
     def test_a_value_that_is_not_json(self, tmp_path: Path, column: str, value: str) -> None:
         filled(tmp_path, 2)
         with outside(tmp_path) as other:
             other.execute(
-                {"theta": "UPDATE candidate SET theta = ?", "scores": "UPDATE candidate SET scores = ?"}[column],
+                {"genome": "UPDATE candidate SET genome = ?", "scores": "UPDATE candidate SET scores = ?"}[column],
                 (value,),
             )
         refused(tmp_path, "damaged", "not JSON")
@@ -358,36 +364,56 @@ class TestDamage:
             other.execute("UPDATE setting SET value = 'settings'")
         refused(tmp_path, "damaged", "not JSON")
 
-    @pytest.mark.parametrize("version", [0, 3, 99, -1])
+    @pytest.mark.parametrize("version", [0, 4, 99, -1])
     def test_another_version(self, tmp_path: Path, version: int) -> None:
         path = filled(tmp_path, 1)
         with outside(tmp_path) as other:
             other.execute(f"PRAGMA user_version = {version}")
         content = path.read_bytes()
         for readonly in (False, True):
-            refused(tmp_path, f"schema version {version}", "reads version 2", readonly=readonly)
+            refused(tmp_path, f"schema version {version}", "reads version 3", readonly=readonly)
         assert path.read_bytes() == content
 
-    def test_an_older_version_is_read_as_it_is_and_upgraded_when_written(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("version", [1, 2])
+    def test_an_older_version_is_read_as_it_is_and_upgraded_when_written(self, tmp_path: Path, version: int) -> None:
         path = filled(tmp_path, 3)
         with Store(tmp_path) as store:
             store.add_finalists([finalist("final", 0)])
+            rows = store.candidates()
         with outside(tmp_path) as other:
-            for table in ("candidate", "finalist"):
+            other.execute("ALTER TABLE candidate RENAME COLUMN genome TO theta")
+            for table in ("candidate", "finalist") if version == 1 else ():
                 other.execute(f"ALTER TABLE {table} DROP COLUMN figures")
-            other.execute("PRAGMA user_version = 1")
+            other.execute(f"PRAGMA user_version = {version}")
             other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         content = path.read_bytes()
+        if version == 1:
+            rows = [{**row, "figures": {}} for row in rows]
         with Store(tmp_path, readonly=True) as store:
-            assert [row["figures"] for row in (*store.candidates(), *store.finalists("final"))] == [{}] * 4
+            assert store.candidates() == rows
+            assert [row["figures"] for row in store.finalists("final")] == [{}]
         assert path.read_bytes() == content
         with Store(tmp_path) as store:
             store.add_candidates([candidate(9, 0)])
-            assert [row["figures"] for row in store.candidates()] == [{}, {}, {}, {"accuracy": [0.5, 0.5]}]
+            assert store.candidates() == [*rows, candidate(9, 0)]
         with outside(tmp_path) as other:
-            assert other.execute("PRAGMA user_version").fetchone() == (2,)
-            names = {row[1] for row in other.execute("PRAGMA table_info(candidate)")}
-        assert "figures" in names
+            assert other.execute("PRAGMA user_version").fetchone() == (3,)
+            names = [row[1] for row in other.execute("PRAGMA table_info(candidate)")]
+        assert {"generation", "member", "genome", "status", "fitness", "figures"} < set(names)
+        assert "theta" not in names
+
+    def test_a_damaged_older_version_is_not_upgraded(self, tmp_path: Path) -> None:
+        path = filled(tmp_path)
+        with outside(tmp_path) as other:
+            other.execute("ALTER TABLE candidate RENAME COLUMN genome TO theta")
+            other.execute("PRAGMA user_version = 2")
+            other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            (root,) = other.execute("SELECT rootpage FROM sqlite_master WHERE name = 'candidate'").fetchone()
+        content = path.read_bytes()
+        path.write_bytes(content[: 4096 * (root - 1)] + b"\xff" * 4096 + content[4096 * root :])
+        content = path.read_bytes()
+        refused(tmp_path, "damaged", "restore a copy")
+        assert path.read_bytes() == content
 
     def test_a_database_of_another_program(self, tmp_path: Path) -> None:
         with outside(tmp_path) as other:

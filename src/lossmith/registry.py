@@ -2,15 +2,20 @@
 
 import difflib
 from collections.abc import Iterator
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from lossmith.errors import InputError
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler
 
 T = TypeVar("T")
 
 
 class Registry(Generic[T]):
     """Entries of one kind by name, in the order of registration.
+
+    ``Annotated[str, registry]`` is the type of a setting that names an entry: it is checked, its help has the names.
 
     Args:
         kind: What they are, for messages.
@@ -48,6 +53,22 @@ class Registry(Generic[T]):
         if name not in self._entries:
             raise InputError(unknown(name, self.kind, list(self)))
         return self._entries[name]
+
+    def checked(self, name: str) -> str:
+        """A name that has an entry.
+
+        Raises:
+            InputError: if it has none.
+        """
+        self[name]
+        return name
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: "GetCoreSchemaHandler") -> Any:
+        """How pydantic checks a setting that names an entry."""
+        # Losses have a registry, too, and `import lossmith` does without pydantic.
+        from pydantic import AfterValidator
+
+        return AfterValidator(self.checked).__get_pydantic_core_schema__(source, handler)
 
     def __contains__(self, name: object) -> bool:
         """Whether there is an entry of that name."""

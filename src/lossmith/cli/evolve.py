@@ -20,7 +20,7 @@ from lossmith.study import EvolveSettings, check_effect, evolve, read_settings, 
 
 @dataclass(frozen=True)
 class Evolve:
-    """Search a loss for a network on data by CMA-ES, train the finalists again, and write the winner.
+    """Search a loss for a network on data, train the finalists again, and write the winner.
 
     DIR then holds study.toml (the settings), study.db (every candidate), best.json (the winner) and figures/. Run again
     on the same DIR it goes on where it stopped; flags that are not given come from its study.toml, and --generations

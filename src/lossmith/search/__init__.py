@@ -1,15 +1,31 @@
-"""Spaces of losses, and the search through them; it trains nothing."""
+"""Spaces of losses, and the engines that search them; nothing is trained here."""
 
-from lossmith.search.optimizer import Optimizer
+from lossmith.search.engines import CMA, SEARCH_ENGINES, SearchEngine, build_engine
 from lossmith.search.settings import Invariant, SearchSettings
-from lossmith.search.space import Space, build_space, canonical, residual
+from lossmith.search.spaces import (
+    SPACES,
+    Genome,
+    Space,
+    VectorSpace,
+    build_space,
+    canonical,
+    residual,
+    smoothed_mae,
+)
 
 __all__ = [
+    "CMA",
+    "SEARCH_ENGINES",
+    "SPACES",
+    "Genome",
     "Invariant",
-    "Optimizer",
+    "SearchEngine",
     "SearchSettings",
     "Space",
+    "VectorSpace",
+    "build_engine",
     "build_space",
     "canonical",
     "residual",
+    "smoothed_mae",
 ]

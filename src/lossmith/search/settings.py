@@ -1,21 +1,26 @@
 """What the user chooses about the search."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
+from lossmith.search.engines import SEARCH_ENGINES
+from lossmith.search.spaces import SPACES
 from lossmith.settings import Settings
 
 Invariant = Literal["none", "published", "exact"]
 
 
 class SearchSettings(Settings):
-    """Where the search looks, how long, and which candidates it never trains."""
+    """Where and how the search looks, how long, and which candidates it never trains."""
 
-    space: Literal["residual", "canonical", "taylor", "smoothed-mae"] = "residual"
+    space: Annotated[str, SPACES] = "residual"
     """Coordinates of the search: "residual" (smoothed cross-entropy plus a polynomial), "canonical" (gain and shape of
     a third-order Taylor loss), "taylor" (the λ of TaylorGLO), or "smoothed-mae" (the baseline label smoothing + MAE,
     with its two strengths)."""
+
+    engine: Annotated[str, SEARCH_ENGINES] = "cma"
+    """How the search goes on: "cma" (CMA-ES, in spaces of vectors)."""
 
     order: int = Field(default=3, ge=2, le=8)
     """Order of the "taylor" space."""

@@ -64,11 +64,12 @@ def reconciled(
     kept = modernized(stored)[0]
     _check_wanted(document, kept, defaults, done, directory)
     found = None if written is None else modernized(json.loads(json.dumps(written, default=str)))[0]
+    usual = without_none(dict(defaults))
     if found is not None:
-        _check_written(found, kept, directory / "study.toml")
+        _check_written(_completed(found, usual), _completed(without_none(kept), usual), directory / "study.toml")
     return Agreement(
         document,
-        changes_file=found != without_none(document),
+        changes_file=found is None or _completed(found, usual) != without_none(document),
         changes_store=kept != document,
         is_longer=any(key == "search.generations" for key, *_ in differences(document, kept)),
     )
@@ -101,7 +102,7 @@ def _check_wanted(
 
 
 def _check_written(written: dict[str, Any], kept: dict[str, Any], path: Path) -> None:
-    for key, ours, theirs in differences(without_none(kept), written):
+    for key, ours, theirs in differences(kept, written):
         if key not in MAY_CHANGE:
             raise InputError(
                 f"{path} was changed after the study began: {key} is {theirs!r} there, the study has {ours!r}; "

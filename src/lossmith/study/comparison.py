@@ -234,7 +234,7 @@ def _check(losses: Mapping[str, Loss], taken: set[str], classes: int) -> None:
 
 
 def _rival(settings: EvolveSettings, problem: Problem, directory: Path, executor: Executor, report: Report) -> Family:
-    search = settings.search.model_copy(update={"space": "smoothed-mae", "sigma": None})
+    search = settings.search.model_copy(update={"space": "smoothed-mae", "engine": "cma", "sigma": None})
 
     def tell(progress: Progress) -> None:
         report(f"searching {RIVAL.split(',')[0]}", progress.done if progress.phase == "search" else 1.0)

@@ -40,7 +40,9 @@ def smoothing_entries(classes: int) -> list[Entry]:
 
 
 def final_entries(study: Study, count: int, smoothings: Sequence[Row]) -> list[Entry]:
-    """The finalists: the search's best candidates and its mean, cross-entropy, and the best of label smoothing.
+    """The finalists: the search's best candidates, its mean, cross-entropy, and the best of label smoothing.
+
+    A search whose engine has no mean has none among its finalists.
 
     Args:
         study: An ended search.
@@ -54,13 +56,14 @@ def final_entries(study: Study, count: int, smoothings: Sequence[Row]) -> list[E
                 "kind": "candidate",
                 "generation": candidate.generation,
                 "member": candidate.member,
-                "theta": candidate.theta,
+                "genome": candidate.genome,
             },
             candidate.loss,
         )
         for candidate in study.top(count)
     ]
-    entries.append(Entry("mean of the search", {"kind": "mean", "theta": study.mean_theta}, study.mean))
+    if study.mean is not None:
+        entries.append(Entry("mean of the search", {"kind": "mean", "genome": study.mean_genome}, study.mean))
     entries.append(Entry("cross-entropy", {"kind": "cross-entropy"}, cross_entropy()))
     tuned = best_row(smoothings)
     if tuned is not None:
@@ -82,4 +85,5 @@ def winner(finalists: Sequence[Row], lr: float) -> tuple[Loss, Row]:
     row = best_row(finalists)
     if row is None:
         raise InputError(f"every finalist diverged with lr = {lr:g}; begin another study with a lower lr")
-    return Loss.from_json(row["loss"]).named("evolved" if "theta" in row["origin"] else row["name"]), row
+    evolved = row["origin"]["kind"] in ("candidate", "mean")
+    return Loss.from_json(row["loss"]).named("evolved" if evolved else row["name"]), row

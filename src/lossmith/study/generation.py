@@ -1,4 +1,4 @@
-"""The generation in work: what is asked of it, what is known of it, and its stored points."""
+"""The generation in work: what is asked of it, what is known of it, and its stored genomes."""
 
 from __future__ import annotations
 
@@ -6,46 +6,36 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from lossmith.errors import InputError
+from lossmith.search import Genome, Space
 from lossmith.study.records import Candidate, Result
-
-# Below this it is the rounding of other linear algebra, of which nobody needs to be warned.
-AGREEMENT = 1e-9
 
 
 def restored(
-    points: NDArray[np.float64], rows: Mapping[int, Mapping[str, Any]], generation: int, path: Path
-) -> tuple[NDArray[np.float64], bool]:
-    """The points of a generation with the stored ones in their places, and whether they agree but for rounding.
+    genomes: Sequence[Genome], rows: Mapping[int, Mapping[str, Any]], generation: int, space: Space, path: Path
+) -> tuple[list[Genome], bool]:
+    """The genomes of a generation with the stored ones in their places, and whether they agree but for rounding.
 
     Args:
-        points: ``[P, D]``, as the optimiser draws them.
+        genomes: As the search engine asks for them.
         rows: Stored candidates of the generation, by their members.
         generation: Which.
+        space: Whose genomes they are.
         path: The database, for messages.
 
     Raises:
         InputError: if a row cannot be of this search.
     """
-    found, agree = points.copy(), True
+    found, agree = list(genomes), True
     for member, row in rows.items():
-        if not 0 <= member < len(points) or not _is_point(row["theta"], points.shape[1]):
+        if not 0 <= member < len(genomes) or not space.holds(row["genome"]):
             raise InputError(
                 f"{path} is damaged (candidate {member} of generation {generation} is none of this search); restore a "
                 "copy or start in another directory"
             )
-        found[member] = row["theta"]
-        agree = agree and np.allclose(found[member], points[member], rtol=AGREEMENT, atol=AGREEMENT)
+        found[member] = row["genome"]
+        agree = agree and space.agree(row["genome"], genomes[member])
     return found, agree
-
-
-def _is_point(theta: Any, dimensions: int) -> bool:
-    if not isinstance(theta, list) or len(theta) != dimensions:
-        return False
-    return all(isinstance(x, int | float) and np.isfinite(x) for x in theta)
 
 
 class Generation:
@@ -67,9 +57,9 @@ class Generation:
         return len(self._known) == len(self.candidates)
 
     @property
-    def points(self) -> NDArray[np.float64]:
-        """``[P, D]``."""
-        return np.array([candidate.theta for candidate in self.candidates])
+    def genomes(self) -> list[Genome]:
+        """Of each member."""
+        return [candidate.genome for candidate in self.candidates]
 
     @property
     def fitness(self) -> list[float | None]:
@@ -94,10 +84,10 @@ class Generation:
         Raises:
             InputError: if one is not.
         """
-        waiting = {(candidate.generation, candidate.member): candidate.theta for candidate in self.pending()}
+        waiting = {(candidate.generation, candidate.member): candidate.genome for candidate in self.pending()}
         for result in results:
             place = (result.candidate.generation, result.candidate.member)
-            if waiting.pop(place, None) != result.candidate.theta:
+            if place not in waiting or waiting.pop(place) != result.candidate.genome:
                 raise InputError(
                     f"candidate {place[1]} of generation {place[0]} is not waiting for a fitness; tell those of this "
                     "study that ask gave, each once"

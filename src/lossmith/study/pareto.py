@@ -102,7 +102,7 @@ def pareto_document(
             {
                 "generation": row["generation"],
                 "member": row["member"],
-                "theta": row["theta"],
+                "genome": row["genome"],
                 "figures": dict(zip(pair, row["means"], strict=True)),
                 "loss": build(row).to_json(),
             }
@@ -161,7 +161,7 @@ def export_pareto(directory: Path, place: Path) -> list[Path]:
     paths = []
     for row in document["front"]:
         name = f"{row['generation']}-{row['member']}"
-        origin = {"kind": "front", **{key: row[key] for key in ("generation", "member", "theta", "figures")}}
+        origin = {"kind": "front", **{key: value for key, value in row.items() if key != "loss"}}
         loss = Loss.from_json({**row["loss"], "name": f"candidate {row['generation']}.{row['member']}"})
         paths.append(place / f"{name}.json")
         save(loss, paths[-1], provenance={"origin": origin, **document["provenance"]})

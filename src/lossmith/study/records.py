@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from lossmith.losses import Criterion, Loss
+from lossmith.search import Genome
 
 Status = Literal["ok", "untrainable", "diverged"]
 
@@ -18,16 +19,16 @@ class Candidate:
     Args:
         generation: Its generation, from 0.
         member: Its place in the generation, from 0.
-        theta: Its point in the space of the search.
+        genome: What stands for it in the space of the search, a value of JSON: in most spaces, a list of numbers.
         loss: The loss there.
         exact: Whether the exact invariant holds.
         published: Whether the published invariant holds.
-        redrawn: How many points the invariant rejected before this one was drawn.
+        redrawn: How many genomes the invariant rejected before this one was drawn.
     """
 
     generation: int
     member: int
-    theta: tuple[float, ...]
+    genome: Genome
     loss: Loss
     exact: bool
     published: bool
@@ -36,8 +37,8 @@ class Candidate:
     @staticmethod
     def stored(row: Mapping[str, Any], loss: Loss) -> Candidate:
         """The candidate of a stored row."""
-        theta, verdicts = tuple(row["theta"]), (bool(row["exact"]), bool(row["published"]))
-        return Candidate(row["generation"], row["member"], theta, loss, *verdicts, row["redrawn"])
+        verdicts = bool(row["exact"]), bool(row["published"])
+        return Candidate(row["generation"], row["member"], row["genome"], loss, *verdicts, row["redrawn"])
 
     @property
     def criterion(self) -> Criterion:
@@ -71,7 +72,7 @@ class Result:
         return {
             "generation": candidate.generation,
             "member": candidate.member,
-            "theta": list(candidate.theta),
+            "genome": candidate.genome,
             "status": self.status,
             "fitness": self.fitness,
             "scores": list(self.scores),

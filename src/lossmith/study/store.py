@@ -12,7 +12,7 @@ from typing import Any
 from lossmith.errors import InputError
 from lossmith.study.lock import lock_study
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 WAIT_SECONDS = 3.0
 
 SCHEMA = """
@@ -20,7 +20,7 @@ CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE candidate (
     generation INTEGER NOT NULL,
     member     INTEGER NOT NULL,
-    theta      TEXT NOT NULL,     -- JSON list of D numbers
+    genome     TEXT NOT NULL,     -- JSON: where the loss is in the space of the search
     status     TEXT NOT NULL CHECK (status IN ('ok', 'untrainable', 'diverged')),
     fitness    REAL,              -- NULL where there is none
     scores     TEXT NOT NULL,     -- JSON list: the fitness of each training
@@ -52,12 +52,18 @@ CREATE TABLE run (                -- what any analysis keeps; version 0.1 kept c
     PRIMARY KEY (comparison, chunk)
 ) STRICT;
 """
-UPGRADE = """
+# What brings a database of each older version up to the next: candidates had one figure, and every genome was a vector.
+UPGRADES = {
+    1: """
 ALTER TABLE candidate ADD COLUMN figures TEXT NOT NULL DEFAULT '{}';
 ALTER TABLE finalist ADD COLUMN figures TEXT NOT NULL DEFAULT '{}';
-"""
+""",
+    2: "ALTER TABLE candidate RENAME COLUMN theta TO genome;",
+}
+OLD_COLUMNS = {"theta": "genome"}
+ENCODED = ("genome", "origin", "loss", "scores", "figures")
 INSERT_CANDIDATE = """INSERT INTO candidate VALUES
-(:generation, :member, :theta, :status, :fitness, :scores, :exact, :published, :redrawn, :seconds, :figures)"""
+(:generation, :member, :genome, :status, :fitness, :scores, :exact, :published, :redrawn, :seconds, :figures)"""
 INSERT_FINALIST = """INSERT INTO finalist VALUES
 (:stage, :rank, :name, :origin, :loss, :status, :mean, :scores, :seconds, :figures)"""
 
@@ -114,10 +120,10 @@ class Store:
         self.write([("INSERT OR REPLACE INTO setting VALUES (?, ?)", (name, json.dumps(value)))])
 
     def candidates(self, generation: int | None = None) -> list[dict[str, Any]]:
-        """Stored candidates as rows with ``theta`` and ``scores`` decoded, by generation and member."""
+        """Stored candidates as rows with ``genome``, ``scores`` and ``figures`` decoded, by generation and member."""
         query = "SELECT * FROM candidate WHERE ?1 IS NULL OR generation = ?1 ORDER BY generation, member"
         rows = self.rows(query, generation)
-        return [self._decoded(row, "theta", "scores", "figures") for row in rows]
+        return [self._decoded(row) for row in rows]
 
     def generations(self) -> int:
         """How many generations are begun: one more than the last that a stored candidate is of."""
@@ -157,7 +163,7 @@ class Store:
     def finalists(self, stage: str) -> list[dict[str, Any]]:
         """Stored finalists of a stage, decoded."""
         rows = self.rows("SELECT * FROM finalist WHERE stage = ? ORDER BY rank", stage)
-        return [self._decoded(row, "origin", "loss", "scores", "figures") for row in rows]
+        return [self._decoded(row) for row in rows]
 
     def add_finalists(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Store finalists in one transaction."""
@@ -212,13 +218,17 @@ class Store:
     def _prepare(self) -> None:
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         (tables,) = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        (state,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
+        if state != "ok":
+            problem = state.splitlines()[-1]
+            raise InputError(f"{self.path} is damaged ({problem}); restore a copy or start in another directory")
         if version == 0 and tables == 0 and self._lock is not None:
             # So `lossmith show` can read while a study writes.
             self._connection.execute("PRAGMA journal_mode = WAL")
             script = f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
             self._connection.executescript(script)
-        elif version == 1 and tables:
-            self._upgrade()
+        elif version in UPGRADES and tables:
+            self._upgrade(version)
         elif version != SCHEMA_VERSION:
             raise InputError(
                 f"{self.path} has schema version {version}, this program reads version {SCHEMA_VERSION}: "
@@ -227,24 +237,19 @@ class Store:
         if self._lock is not None:
             # With WAL a power cut can then cost the last transactions, which are computed again, but not the file.
             self._connection.execute("PRAGMA synchronous = NORMAL")
-        (state,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
-        if state != "ok":
-            problem = state.splitlines()[-1]
-            raise InputError(f"{self.path} is damaged ({problem}); restore a copy or start in another directory")
 
-    def _upgrade(self) -> None:
-        """Bring a study of schema version 1, whose candidates have one figure each, up to this version.
+    def _upgrade(self, version: int) -> None:
+        """Bring a study of an older schema version up to this one.
 
-        What is only read stays as it is: rows without figures are completed as they are decoded.
+        What is only read stays as it is: its rows are completed and renamed as they are decoded.
         """
         if self._lock is not None:
-            self._connection.executescript(
-                f"BEGIN IMMEDIATE; {UPGRADE} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-            )
+            steps = "".join(UPGRADES[step] for step in range(version, SCHEMA_VERSION))
+            self._connection.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
 
-    def _decoded(self, row: dict[str, Any], *encoded: str) -> dict[str, Any]:
-        whole = {"figures": "{}", **row} if "figures" in encoded else row
-        return {name: self._json(value) if name in encoded else value for name, value in whole.items()}
+    def _decoded(self, row: dict[str, Any]) -> dict[str, Any]:
+        whole = {"figures": "{}"} | {OLD_COLUMNS.get(name, name): value for name, value in row.items()}
+        return {name: self._json(value) if name in ENCODED else value for name, value in whole.items()}
 
     def _json(self, text: str) -> Any:
         try:
@@ -279,6 +284,6 @@ class Store:
 
 
 def _encoded(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row with its lists and objects as JSON; ``figures`` may be left out."""
+    """A row with what is JSON encoded; ``figures`` may be left out."""
     whole = {"figures": {}, **row}
-    return {name: json.dumps(value) if isinstance(value, list | dict) else value for name, value in whole.items()}
+    return {name: json.dumps(value) if name in ENCODED else value for name, value in whole.items()}

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
 from lossmith.errors import InputError
 from lossmith.io import read_toml, write_toml
 from lossmith.losses import Loss
-from lossmith.search import Optimizer, SearchSettings, build_space
+from lossmith.search import Genome, SearchSettings, build_engine, build_space
 from lossmith.study.agreement import reconciled
 from lossmith.study.config import checked_classes, validated
 from lossmith.study.generation import Generation, restored
@@ -26,10 +24,10 @@ from lossmith.theory import is_trainable
 
 
 class Study:
-    """A search for a loss by CMA-ES, stored in a directory and resumed by replay.
+    """A search for a loss, stored in a directory and resumed by replay.
 
-    Made on a directory that holds a study already, it goes on with that one: the stored points and fitness are told to
-    a new optimiser, and only what is missing is asked for.
+    Made on a directory that holds a study already, it goes on with that one: the stored genomes and fitness are told to
+    a new search engine, and only what is missing is asked for.
 
     Args:
         directory: Where the study lives; it is made if it is not there.
@@ -39,13 +37,14 @@ class Study:
         defaults: Values of settings that a study begun by an older version does not hold.
 
     Raises:
-        InputError: if the directory holds a study of another configuration, or cannot be used.
+        InputError: if the directory holds a study of another configuration, or cannot be used, or the search engine
+            does not search the space.
 
     Example:
         >>> import tempfile
         >>> study = Study(tempfile.mkdtemp(), classes=10, population=4, generations=2)
         >>> while (candidate := study.ask()) is not None:
-        ...     study.tell(candidate, fitness=-sum(x * x for x in candidate.theta))
+        ...     study.tell(candidate, fitness=-sum(x * x for x in candidate.genome))
         >>> study.best().generation in (0, 1)
         True
         >>> study.close()
@@ -69,10 +68,12 @@ class Study:
         self.classes = checked_classes(classes)
         self.directory = Path(directory)
         self.space = build_space(self.search)
+        self._engine = build_engine(self.space, self.search)
         self._make_directory()
         self.store = Store(self.directory)
         try:
-            self._agree(document or {"classes": self.classes, "search": self.search.model_dump()}, defaults or {})
+            document = document or {"classes": self.classes, "search": self.search.model_dump()}
+            self._agree(document, {"search": SearchSettings().model_dump(), **(defaults or {})})
             self._replay()
         except BaseException:
             self.close()
@@ -93,7 +94,7 @@ class Study:
     @property
     def generation(self) -> int:
         """The generation in work, or the number of generations if the search is over."""
-        return self._optimizer.generation
+        return self._engine.generation
 
     @property
     def finished(self) -> bool:
@@ -101,14 +102,15 @@ class Study:
         return self.generation >= self.search.generations
 
     @property
-    def mean(self) -> Loss:
-        """The loss at the search's mean."""
-        return self._loss(self._optimizer.mean[None])[0]
+    def mean(self) -> Loss | None:
+        """The loss at the search's mean; None if its engine has none."""
+        genome = self.mean_genome
+        return None if genome is None else self._loss([genome])[0]
 
     @property
-    def mean_theta(self) -> tuple[float, ...]:
-        """The search's mean."""
-        return tuple(self._optimizer.mean.tolist())
+    def mean_genome(self) -> Genome | None:
+        """The search's mean; None if its engine has none."""
+        return self._engine.mean
 
     def ask(self) -> Candidate | None:
         """The next candidate to be trained; None when the search is over.
@@ -233,14 +235,13 @@ class Study:
             self.store.set("settings", agreed.document)
 
     def _replay(self) -> None:
-        self._optimizer = Optimizer(self.space, self.search)
         self._warned = False
         self._load()
         self._advance()
 
     def _advance(self) -> None:
         while not self.finished and self._work.complete:
-            self._optimizer.tell(self._work.points, self._work.fitness)
+            self._engine.tell(self._work.genomes, self._work.fitness)
             self._load()
 
     def _load(self) -> None:
@@ -249,23 +250,23 @@ class Study:
         if self.finished:
             return
         generation = self.generation
-        points, redrawn = self._optimizer.ask(self._acceptable)
+        asked, redrawn = self._engine.ask(self._acceptable)
         rows = {row["member"]: row for row in self.store.candidates(generation)}
-        points, agree = restored(points, rows, generation, self.store.path)
+        genomes, agree = restored(asked, rows, generation, self.space, self.store.path)
         if not agree and not self._warned:
             self._warned = True
             warnings.warn(
                 f"the candidates of generation {generation} differ from the stored ones (another machine's linear "
-                "algebra); the stored ones stand",
+                f"algebra, or another version of the search engine {self.search.engine}); the stored ones stand",
                 stacklevel=4,
             )
-        losses = self._loss(points)
+        losses = self._loss(genomes)
         exact, published = (is_trainable(losses, self.classes, form).tolist() for form in ("exact", "published"))
         for member, row in rows.items():
             exact[member], published[member] = bool(row["exact"]), bool(row["published"])
         candidates = [
-            Candidate(generation, member, tuple(point), losses[member], exact[member], published[member], redraws)
-            for member, (point, redraws) in enumerate(zip(points.tolist(), redrawn, strict=True))
+            Candidate(generation, member, genome, losses[member], exact[member], published[member], redraws)
+            for member, (genome, redraws) in enumerate(zip(genomes, redrawn, strict=True))
         ]
         self._work = Generation(candidates, {member: row["fitness"] for member, row in rows.items()})
         rejected = [
@@ -278,17 +279,17 @@ class Study:
     def _passes(self, candidate: Candidate) -> bool:
         return {"none": True, "exact": candidate.exact, "published": candidate.published}[self.search.invariant]
 
-    def _acceptable(self, point: NDArray[np.float64]) -> bool:
+    def _acceptable(self, genome: Genome) -> bool:
         if self.search.invariant == "none" or self.search.untrainable == "worst":
             return True
-        return bool(is_trainable(self._loss(point[None]), self.classes, self.search.invariant)[0])
+        return bool(is_trainable(self._loss([genome]), self.classes, self.search.invariant)[0])
 
-    def _loss(self, points: NDArray[np.float64]) -> Loss:
-        return self.space.build(torch.from_numpy(points), self.classes)
+    def _loss(self, genomes: Sequence[Genome]) -> Loss:
+        return self.space.build(genomes, self.classes)
 
     def loss_of(self, row: Mapping[str, Any]) -> Loss:
         """The loss of a stored candidate."""
         return self._stored(row).loss
 
     def _stored(self, row: Mapping[str, Any]) -> Candidate:
-        return Candidate.stored(row, self._loss(np.array([row["theta"]]))[0])
+        return Candidate.stored(row, self._loss([row["genome"]])[0])

@@ -1,0 +1,79 @@
+"""What a search engine is to a study: it asks for genomes, is told their fitness, and can be replayed."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from lossmith.registry import Registry
+from lossmith.search.spaces.base import Genome, Space
+from lossmith.seeds import derive
+
+if TYPE_CHECKING:
+    from lossmith.search.settings import SearchSettings
+
+# Without a bound, a space where next to nothing is acceptable would be drawn from for ever.
+REDRAWS = 100
+
+
+class SearchEngine(ABC):
+    """A search by ask and tell over genomes that are values of JSON.
+
+    What it asks for follows from what it was told, the seed of the settings and the number of the generation alone. So
+    a new engine that is told the stored genomes and fitness of some generations asks for the same next genomes as one
+    that was never interrupted, and no state has to be stored. A new one overrides ``begin``, ``draw`` and ``learn``.
+
+    Args:
+        space: Where it searches.
+        settings: The settings of the search.
+
+    Raises:
+        InputError: if it cannot search that space.
+    """
+
+    def __init__(self, space: Space, settings: SearchSettings) -> None:
+        self.space, self.settings = space, settings
+        self.generation = 0
+
+    def ask(self, accept: Callable[[Genome], bool]) -> tuple[list[Genome], list[int]]:
+        """The P genomes of the next generation, and how often each was drawn again until it was accepted.
+
+        After 100 draws a genome stays as it is. Asked again before it is told, an engine gives the same.
+        """
+        self.begin(derive(self.settings.seed, "candidates", self.generation))
+        genomes: list[Genome] = []
+        redrawn: list[int] = []
+        for _ in range(self.settings.population):
+            genome, draws = self.draw(), 0
+            while draws < REDRAWS and not accept(genome):
+                genome, draws = self.draw(), draws + 1
+            genomes.append(genome)
+            redrawn.append(draws)
+        return genomes, redrawn
+
+    def tell(self, genomes: Sequence[Genome], fitness: Sequence[float | None]) -> None:
+        """Fitness (higher is better) of the genomes, in member order; None, a candidate without one, ranks last."""
+        self.learn(genomes, [-math.inf if one is None or not math.isfinite(one) else float(one) for one in fitness])
+        self.generation += 1
+
+    @property
+    def mean(self) -> Genome | None:
+        """The genome at the center of the search; None for an engine that has none."""
+        return None
+
+    @abstractmethod
+    def begin(self, seed: int) -> None:
+        """Begin to draw a generation; all that is random in it comes from the seed."""
+
+    @abstractmethod
+    def draw(self) -> Genome:
+        """The next genome of the generation."""
+
+    @abstractmethod
+    def learn(self, genomes: Sequence[Genome], fitness: Sequence[float]) -> None:
+        """Take the fitness (higher is better) of the genomes, in member order; −∞ where there is none."""
+
+
+SEARCH_ENGINES: Registry[Callable[[Space, SearchSettings], SearchEngine]] = Registry("search engine")

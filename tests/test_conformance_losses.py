@@ -34,6 +34,8 @@ from lossmith.losses import (
     powers,
 )
 from lossmith.nets import Normalize
+from lossmith.search import SPACES, VectorSpace
+from lossmith.study import EvolveSettings, Study, evolve
 from lossmith.theory import (
     Form,
     attraction,
@@ -649,6 +651,38 @@ class TestTheory:
         for form in forms:
             found, known = (attraction(loss, epsilon, 10, form) for loss in (Sine(), mae()))
             torch.testing.assert_close(found, known, rtol=1e-5, atol=0)
+
+
+class TestSearch:
+    def test_a_space_of_other_kinds_is_searched_and_its_winner_kept(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def losses(theta: Tensor, _: int) -> Loss:
+            members = [normalized_cross_entropy() if x < 0 else logit_clip(float(x.exp())) for (x,) in theta]
+            return Loss.stack(members)
+
+        monkeypatch.setattr(SPACES, "_entries", dict(SPACES.items()))
+        SPACES.register("kinds", lambda settings: VectorSpace((0.0,), 1.0, losses))
+        settings = EvolveSettings.model_validate_json(
+            json.dumps(
+                {
+                    "data": {"train_size": 60, "validation_size": 60},
+                    "model": {"hidden": [8]},
+                    "recipe": {"epochs": 1},
+                    "search": {"space": "kinds", "population": 6, "generations": 2},
+                    "run": {"finalists": 2, "finalist_seeds": 2, "training": "population"},
+                }
+            )
+        )
+        outcome = evolve(tmp_path / "study", settings)
+        with Study(tmp_path / "asked", classes=10, search=settings.search) as study:
+            found = {candidate.loss.kind for candidate in study.pending()}
+        assert found == {"normalized", "clipped"}
+        best = load(tmp_path / "study/best.json")
+        assert best == outcome.loss
+        again = evolve(tmp_path / "study", settings)
+        assert again.loss == outcome.loss
+        assert Criterion(best)(torch.randn(3, 10), torch.arange(3)).isfinite()
 
 
 def test_log_outputs_are_bounded_below() -> None:

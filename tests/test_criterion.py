@@ -808,7 +808,7 @@ def test_inputs_are_left_alone_and_nothing_warns() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"loss": "cross-entropy"}, "takes a lossmith.PowerLoss, not str"),
+        ({"loss": "cross-entropy"}, "takes a lossmith.Loss, not str"),
         ({"loss": nn.CrossEntropyLoss()}, "not CrossEntropyLoss"),
         ({"loss": cross_entropy}, "not function"),
         ({"loss": PowerLoss.stack([mse(), baikal()])}, "takes one loss, not a population"),
@@ -895,7 +895,7 @@ def test_a_class_that_there_is_not_is_a_sentence(index: int, weight: Tensor | No
     ("change", "message"),
     [
         ({"coefficients": ["x"]}, '"coefficients" of the loss file'),
-        ({"version": 2}, "version 2"),
+        ({"version": 3}, "version 3"),
         ({"format": "pickle"}, "not a loss file"),
         ({"coefficients": [[1.0], [2.0]]}, "not a population"),
         ({"terms": [[0, 1, 1], [1, 1, 0]], "coefficients": [[1.0, 1.0], [2.0, 2.0]]}, "not a population"),

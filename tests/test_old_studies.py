@@ -194,4 +194,5 @@ def test_a_comparison_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert (found["first"], found["second"]) == (before["first"], before["second"])
         assert found["result"] == pytest.approx(before["result"], rel=1e-6)
         assert found["holm"] == pytest.approx(before["holm"], rel=1e-6)
-    assert document["settings"] == modernized(kept["settings"])[0]
+    known_then = validated(EvolveSettings, modernized(kept["settings"])[0], "the settings")
+    assert document["settings"] == known_then.model_dump(mode="json")

@@ -66,10 +66,13 @@ def reconciled(
     found = None if written is None else modernized(json.loads(json.dumps(written, default=str)))[0]
     if found is not None:
         _check_written(found, kept, directory / "study.toml")
+    file, plain = without_none(document), without_none(defaults)
+    # Both are left as they are where they lack only settings that came later, and these have their defaults.
+    changed = _completed(kept, defaults) != document or _completed(found or {}, plain) != _completed(file, plain)
     return Agreement(
         document,
-        changes_file=found != without_none(document),
-        changes_store=kept != document,
+        changes_file=changed and found != file,
+        changes_store=changed and kept != document,
         is_longer=any(key == "search.generations" for key, *_ in differences(document, kept)),
     )
 

@@ -51,7 +51,7 @@ def network_factory(
     Args:
         settings: Which network.
         layer: Its input layer, fitted on the training part, such as ``Normalize``.
-        input_shape: Shape of one input.
+        input_shape: Shape of one input behind that layer.
         classes: Number of classes K.
         kind: Name of the kind of data; images or feature vectors by the shape, or tokens by the vocabulary, without it.
         vocabulary: Number of token ids, if the inputs are such.

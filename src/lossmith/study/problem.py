@@ -59,16 +59,16 @@ class Problem:
         check_name(settings.model.name)
         source = open_source(source if source is not None else settings.data.source, settings.data)
         parts = search_parts(source, settings.data)
-        layer = KINDS[source.kind].layer(parts.train.inputs, settings.model.normalize)
+        kind, sample = KINDS[source.kind], parts.train.inputs[: settings.recipe.batch_size]
+        layer = kind.layer(parts.train.inputs, settings.model.normalize)
         factory = network_factory(
             settings.model,
             layer,
-            parts.input_shape,
+            tuple(layer(sample).shape[1:]),
             parts.classes,
-            kind=source.kind,
+            kind=kind.becomes or source.kind,
             vocabulary=source.vocabulary,
         )
-        sample = parts.train.inputs[: settings.recipe.batch_size]
         check_network(factory, sample, parts.classes, source.vocabulary)
         train_part, validation = parts.train.to(device), parts.validation.to(device)
         held_out = (validation.inputs, validation.targets)

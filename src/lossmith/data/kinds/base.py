@@ -16,7 +16,7 @@ AUTO = "auto"
 
 
 class InputLayer(nn.Module):
-    """The first layer of every network on some data: inputs ``[N, …]`` of as many dimensions, as the body takes them.
+    """The first layer of every network on some data: ``[N, …]`` → ``[N, …]`` of as many dimensions, for the body.
 
     It is fitted on the training inputs, trains nothing, and is the same for all networks, which share its buffers.
     """
@@ -49,6 +49,7 @@ class Kind:
         plain: The input layer of networks that want inputs as they are.
         recognized: Whether inputs are taken to be of this kind by their dimensions, where nobody says so.
         from_file: What is done before with inputs that come in the layout of a file or of an image library.
+        becomes: The kind that its input layer makes of it, whose networks it is for; its own without it.
     """
 
     called: str
@@ -59,6 +60,7 @@ class Kind:
     plain: Callable[[], InputLayer] = Plain
     recognized: bool = False
     from_file: Callable[[Tensor], Tensor] = same
+    becomes: str | None = None
 
     def prepared(self, inputs: Tensor, what: str) -> Tensor:
         """Inputs ``[N, …]``, checked, as networks and parts take them.

@@ -184,7 +184,7 @@ class TestShapes:
     def test_flat_features(self, name: str) -> None:
         with pytest.raises(
             InputError,
-            match=f"{name} takes image data, but this is tabular, with samples of shape .7.: use the model mlp, or",
+            match=f"{name} takes image data, but this is tabular, with samples of shape .7.: use the model mlp, your",
         ):
             build(name, (7,), 3)
 

@@ -108,7 +108,7 @@ class TestTokens:
         ):
             Problem.open(settings_of("mlp"))
         with pytest.raises(
-            InputError, match=r"embedding takes tokens data, but this is tabular.*: use the model mlp, or"
+            InputError, match=r"embedding takes tokens data, but this is tabular.*: use the model mlp, your"
         ):
             Problem.open(as_features())
 

@@ -195,7 +195,7 @@ def _check_inputs(name: str, network: Network, input_shape: Shape, kind: str) ->
     if kind not in network.kinds:
         raise InputError(
             f"the model {name} takes {_or(network.kinds)} data, but this is {kind}, with samples of shape "
-            f"{list(input_shape)}: use {_remedy(kind)}"
+            f"{list(input_shape)}: use {_remedy(kind)}, or data of another kind (--kind)"
         )
     if kind == "image" and min(input_shape[1:]) < network.least_side:
         _, height, width = input_shape
@@ -209,7 +209,7 @@ def _check_inputs(name: str, network: Network, input_shape: Shape, kind: str) ->
 def _remedy(kind: str) -> str:
     names = offered(kind)
     own = "your own network as package.module:function"
-    return f"the model {_or(names)}, or {own}" if names else own
+    return f"the model {_or(names)}, {own}" if names else own
 
 
 def _or(words: Iterable[str]) -> str:

@@ -38,9 +38,9 @@ from machine import add_device, compared, ranged, say, seconds, with_threads, wr
 from ordinary import ResidualLoss, Samples, accuracy, fit
 from torch import Tensor, nn
 
-from lossmith.data import DataSettings
+from lossmith.data import DataSettings, Normalize
 from lossmith.losses import Criterion, Loss
-from lossmith.nets import ModelSettings, Normalize
+from lossmith.nets import ModelSettings
 from lossmith.search import SearchSettings
 from lossmith.seeds import derive
 from lossmith.study import EvolveSettings, Problem, Progress, RunSettings, Study, evolve

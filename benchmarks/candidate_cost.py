@@ -27,7 +27,7 @@ from machine import CPU, add_device, compared, ranged, say, seconds, with_thread
 from ordinary import ResidualLoss, Samples, accuracy, fit
 from torch import Tensor
 
-from lossmith.data import DataSettings, open_source, search_parts
+from lossmith.data import DataSettings, Normalize, open_source, search_parts
 from lossmith.nets import ModelSettings, network_factory
 from lossmith.search import residual
 from lossmith.seeds import generator
@@ -104,7 +104,7 @@ def task_of(model: str, samples: int, device: torch.device = CPU) -> Task:
     else:
         part = search_parts(open_source("digits"), DataSettings(train_size=min(samples, 800))).train
         inputs, targets = part.inputs, part.targets
-    factory = network_factory(ModelSettings(name=model), inputs, 10)
+    factory = network_factory(ModelSettings(name=model), Normalize.fit(inputs), inputs.shape[1:], 10)
     return Task(factory, inputs.to(device), targets.to(device), 10)
 
 

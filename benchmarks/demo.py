@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from lossmith.data import DataSettings, open_source, search_parts
+from lossmith.data import DataSettings, Normalize, open_source, search_parts
 from lossmith.nets import ModelSettings, network_factory
 from lossmith.search import residual
 from lossmith.seeds import generator
@@ -24,7 +24,7 @@ from lossmith.training import Recipe, Task, train
 def memory(members: int = 200) -> float:
     """Peak resident memory in GiB of this process after training so many digits MLPs at once."""
     parts = search_parts(open_source("digits"), DataSettings(train_size=800))
-    factory = network_factory(ModelSettings(), parts.train.inputs, parts.classes)
+    factory = network_factory(ModelSettings(), Normalize.fit(parts.train.inputs), parts.input_shape, parts.classes)
     task = Task(factory, parts.train.inputs, parts.train.targets, parts.classes)
     points = torch.randn(members, 5, generator=generator("benchmark"), dtype=torch.float64) * 0.3
     monitor = (parts.validation.inputs, parts.validation.targets)

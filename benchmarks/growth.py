@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from machine import add_device, median_seconds, say, write
 
+from lossmith.data import Normalize
 from lossmith.nets import ModelSettings, network_factory
 from lossmith.search import residual
 from lossmith.seeds import generator
@@ -48,7 +49,7 @@ def task_of(model: str, classes: int, batch: int, device: torch.device) -> Task:
     """Random images of the digits' shape, enough for two batches and every class."""
     samples = max(2 * batch, classes)
     inputs = torch.randint(17, (samples, 1, 8, 8), generator=generator("growth", samples), dtype=torch.uint8)
-    factory = network_factory(ModelSettings(name=model), inputs, classes)
+    factory = network_factory(ModelSettings(name=model), Normalize.fit(inputs), inputs.shape[1:], classes)
     return Task(factory, inputs.to(device), (torch.arange(samples) % classes).to(device), classes)
 
 

@@ -15,7 +15,7 @@ import torch
 from machine import CPU, add_device, machine, seconds
 from torch.utils.flop_counter import FlopCounterMode
 
-from lossmith.data import DataSettings, open_source, search_parts
+from lossmith.data import DataSettings, Normalize, open_source, search_parts
 from lossmith.nets import ModelSettings, network_factory
 from lossmith.search import residual
 from lossmith.seeds import generator
@@ -58,7 +58,9 @@ def main(arguments: list[str] | None = None) -> None:
     )
     print(f"{'network':10}{'P':>5}{titles}")
     for model in ("mlp", "cnn"):
-        factory = network_factory(ModelSettings(name=model), parts.train.inputs, parts.classes)
+        factory = network_factory(
+            ModelSettings(name=model), Normalize.fit(parts.train.inputs), parts.input_shape, parts.classes
+        )
         task = Task(factory, samples.inputs, samples.targets, parts.classes)
         work = operations(task, recipe)
         for size in given.populations:

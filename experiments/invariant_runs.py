@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from program import teller
 from torch import Tensor
 
-from lossmith.data import DataSettings, Source, open_source, search_parts
+from lossmith.data import DataSettings, Normalize, Source, open_source, search_parts
 from lossmith.losses import Loss, taylor
 from lossmith.nets import ModelSettings, network_factory
 from lossmith.seeds import derive, generator
@@ -65,7 +65,7 @@ def setting(name: str) -> tuple[Source, DataSettings]:
 def run(name: str, lam: Tensor, count: int = SEEDS) -> dict[str, Any]:
     """Validation accuracy and number of predicted classes after the last epoch, each ``[λ, learning rates, seeds]``."""
     parts = search_parts(*setting(name))
-    factory = network_factory(ModelSettings(), parts.train.inputs, parts.classes)
+    factory = network_factory(ModelSettings(), Normalize.fit(parts.train.inputs), parts.input_shape, parts.classes)
     task = Task(factory, parts.train.inputs, parts.train.targets, parts.classes)
     samples = parts.validation.inputs, parts.validation.targets
     seeds, say = [derive("invariant", "training", number) for number in range(count)], teller(name)
@@ -81,7 +81,7 @@ def run(name: str, lam: Tensor, count: int = SEEDS) -> dict[str, Any]:
             predicted[rows, place] = np.reshape(several, (-1, count))
         say(f"lr {lr:g} done")
     return {
-        "data": list(parts.train.inputs.shape[1:]),
+        "data": list(parts.input_shape),
         "train": len(parts.train),
         "validation": len(parts.validation),
         "training_seeds": seeds,

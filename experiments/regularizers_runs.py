@@ -18,6 +18,7 @@ from program import Plan, digest_of, kept, teller
 from torch import Tensor
 
 from lossmith.analysis import Axis
+from lossmith.data import Normalize
 from lossmith.losses import Loss, PowerLoss, Term, cross_entropy
 from lossmith.nets import network_factory
 from lossmith.study import EvolveSettings, Problem
@@ -189,7 +190,9 @@ class Bench:
         task = self.job.task
         if dropout != self.settings.model.dropout:
             model = self.settings.model.model_copy(update={"dropout": dropout})
-            task = replace(task, factory=network_factory(model, task.inputs, task.classes))
+            task = replace(
+                task, factory=network_factory(model, Normalize.fit(task.inputs), task.inputs.shape[1:], task.classes)
+            )
         found = trained(task, losses, seeds, recipe, "population")
         parts = {"validation": self.job.validation} | ({} if test is None else {"test": test})
         columns = {name: np.reshape(scores(found, part), (len(losses), -1)).tolist() for name, part in parts.items()}

@@ -27,7 +27,7 @@ from lossmith.attacks import (
 )
 from lossmith.attacks.library import LIBRARY_ATTACKS as LIBRARY
 from lossmith.attacks.library import library_attack, run_toolbox
-from lossmith.data import DataSettings, Source, find_max_pixel, open_source, search_parts
+from lossmith.data import DataSettings, Normalize, Source, find_max_pixel, open_source, search_parts
 from lossmith.errors import InputError
 from lossmith.losses import Loss, baikal, cross_entropy, mae, mse
 from lossmith.nets import ModelSettings, network_factory
@@ -41,7 +41,9 @@ RECIPE = Recipe(epochs=4)
 @pytest.fixture(scope="module")
 def digits() -> tuple[Task, Tensor, Tensor]:
     parts = search_parts(open_source("digits"), DataSettings(train_size=400, validation_size=150))
-    factory = network_factory(ModelSettings(hidden=(32,)), parts.train.inputs, CLASSES)
+    factory = network_factory(
+        ModelSettings(hidden=(32,)), Normalize.fit(parts.train.inputs), parts.input_shape, CLASSES
+    )
     task = Task(factory, parts.train.inputs, parts.train.targets, CLASSES, 16.0)
     return task, parts.validation.inputs, parts.validation.targets
 
@@ -54,7 +56,9 @@ def trained_loss(digits: tuple[Task, Tensor, Tensor]) -> TrainedLoss:
 @pytest.fixture(scope="module")
 def convolutional(digits: tuple[Task, Tensor, Tensor]) -> TrainedLoss:
     task, inputs, _ = digits
-    factory = network_factory(ModelSettings(name="conv", hidden=(16,)), inputs, CLASSES)
+    factory = network_factory(
+        ModelSettings(name="conv", hidden=(16,)), Normalize.fit(inputs), inputs.shape[1:], CLASSES
+    )
     return train_loss(Task(factory, task.inputs, task.targets, CLASSES, 16.0), "ce", cross_entropy(), [1], RECIPE)
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lossmith import InputError, Loss, cross_entropy, mae, mse
-from lossmith.nets import Normalize
+from lossmith.data import Normalize
 from lossmith.seeds import derive
 from lossmith.training import Backend, Recipe, Task, Trainer, train
 from lossmith.training import batches as batches_module

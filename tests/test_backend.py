@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lossmith import InputError, Loss, cross_entropy, mse
+from lossmith.data import Normalize
 from lossmith.nets import ModelSettings, network_factory
 from lossmith.study.config import EvolveSettings, RunSettings, validated
 from lossmith.study.legacy import modernized
@@ -27,7 +28,7 @@ CPU = torch.device("cpu")
 
 def task_of(name: str = "mlp") -> Task:
     inputs = torch.randint(0, 256, (40, 1, 8, 8), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
-    factory = network_factory(ModelSettings(name=name, hidden=(6,)), inputs, CLASSES)
+    factory = network_factory(ModelSettings(name=name, hidden=(6,)), Normalize.fit(inputs), inputs.shape[1:], CLASSES)
     return Task(factory, inputs, torch.arange(40) % CLASSES, CLASSES, 255.0)
 
 

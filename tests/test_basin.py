@@ -23,10 +23,10 @@ from lossmith.analysis.hessian import largest_eigenvalues
 from lossmith.analysis.perturbations import filter_noise, moved
 from lossmith.analysis.trained import TrainedLoss
 from lossmith.cli.basin import run
+from lossmith.data import Normalize
 from lossmith.errors import InputError
 from lossmith.losses import cross_entropy, mse
 from lossmith.metrics.statistics import contrasts_with_first
-from lossmith.nets import Normalize
 from lossmith.report import save_figure
 from lossmith.report.minima import plot_basin
 from lossmith.seeds import generator

@@ -16,8 +16,8 @@ from torch import nn
 from torch.nn import functional
 
 import lossmith
+from lossmith.data import Normalize
 from lossmith.losses import Criterion
-from lossmith.nets import Normalize
 from lossmith.search import residual
 from lossmith.training import Recipe, Task, train
 from lossmith.training.randomness import batch_order

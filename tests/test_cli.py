@@ -880,7 +880,7 @@ def loss_file(**changed: Any) -> str:
 BAD: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     "no directory": (lambda _: ["evolve"], "--out DIR"),
     "no such data": (lambda _: ["evolve", "--out", "new", "--data", "no.npz"], "no file or directory .*no.npz"),
-    "unknown data": (lambda _: ["evolve", "--out", "new", "--data", "cifar"], r"perhaps cifar10 or cifar100 is meant"),
+    "unknown data": (lambda _: ["evolve", "--out", "new", "--data", "cifar"], r"did you mean cifar10 or cifar100"),
     "no arrays": (with_arrays(x_train=None), "no array x_train"),
     "lr that is no number": (with_flags("--lr", "nan"), "--lr is wrong"),
     "no threads": (with_flags("--threads", "0"), "--threads"),

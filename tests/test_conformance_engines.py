@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from lossmith import InputError, Loss, baikal, cross_entropy, mse
-from lossmith.nets import Dropout, Normalize
+from lossmith.data import Normalize
+from lossmith.nets import Dropout
 from lossmith.seeds import generator
 from lossmith.training import Backend, Recipe, Task, Trainer
 from lossmith.training.agreement import Agreement

@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from lossmith import Criterion, InputError, Loss, baikal, cross_entropy, focal, gce, load, mae, mse, save
 from lossmith.attacks import slopes
+from lossmith.data import Normalize
 from lossmith.losses import (
     KINDS,
     NAMES,
@@ -33,7 +34,6 @@ from lossmith.losses import (
     normalized_cross_entropy,
     powers,
 )
-from lossmith.nets import Normalize
 from lossmith.search import SPACES, VectorSpace
 from lossmith.study import EvolveSettings, Study, evolve
 from lossmith.theory import (

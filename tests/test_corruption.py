@@ -25,9 +25,9 @@ from lossmith.analysis.corruption import (
 from lossmith.analysis.silencing import SILENCED, hidden_layers, silence
 from lossmith.analysis.trained import TrainedLoss
 from lossmith.cli.corruption import run
+from lossmith.data import Normalize
 from lossmith.errors import InputError
 from lossmith.losses import cross_entropy
-from lossmith.nets import Normalize
 from lossmith.report import save_figure
 from lossmith.report.minima import plot_corruption
 from lossmith.seeds import generator

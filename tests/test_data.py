@@ -264,22 +264,22 @@ class TestBadFiles:
 
     @pytest.mark.parametrize("name", ["imagenet", "", "~nobody-of-this-name", "x" * 5000])
     def test_unknown_name(self, name: str) -> None:
-        with pytest.raises(InputError, match=r"unknown data '.*': give digits, mnist, .*, svhn, or the path of an"):
+        with pytest.raises(InputError, match=r"there is no data '.*'; give digits, mnist, .*, svhn, the path of an"):
             open_source(name)
 
     @pytest.mark.parametrize(
         ("name", "near"),
         [
             ("dig\0its", "digits"),
-            ("MNIST", "mnist"),
-            ("Fashion_MNIST", "fashion-mnist"),
+            ("MNIST", "mnist or fashion-mnist"),
+            ("Fashion_MNIST", "fashion-mnist or mnist"),
             ("cifar", "cifar10 or cifar100"),
             ("cifar-100", "cifar100 or cifar10"),
             ("shvn", "svhn"),
         ],
     )
     def test_the_nearest_names_are_offered(self, name: str, near: str) -> None:
-        with pytest.raises(InputError, match=rf"unknown data '.*' \(perhaps {near} is meant\): give digits, "):
+        with pytest.raises(InputError, match=rf"there is no data '.*' \(did you mean {near}\?\); give digits, "):
             open_source(name)
 
     @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 torn", b"\x80\x04."])

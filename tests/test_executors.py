@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from lossmith import InputError, Loss, cross_entropy, gce, mae, mse
+from lossmith.data import Normalize
 from lossmith.nets import ModelSettings, build, network_factory
 from lossmith.seeds import generator
 from lossmith.training import (
@@ -100,7 +101,9 @@ def labels() -> Tensor:
 
 def task_of(name: str = "mlp", dropout: float = 0.0) -> Task:
     inputs = images("train")
-    factory = network_factory(ModelSettings(name=name, hidden=(6,), dropout=dropout), inputs, CLASSES)
+    factory = network_factory(
+        ModelSettings(name=name, hidden=(6,), dropout=dropout), Normalize.fit(inputs), inputs.shape[1:], CLASSES
+    )
     return Task(factory, inputs, labels(), CLASSES, 255.0, (images("validation"), labels()))
 
 
@@ -271,7 +274,9 @@ class TestConformance:
         (tmp_path / f"mine_{name}.py").write_text(OWN)
         monkeypatch.chdir(tmp_path)
         inputs = images("train")
-        factory = network_factory(ModelSettings(name=f"mine_{name}:network"), inputs, CLASSES)
+        factory = network_factory(
+            ModelSettings(name=f"mine_{name}:network"), Normalize.fit(inputs), inputs.shape[1:], CLASSES
+        )
         job = job_of(Task(factory, inputs, labels(), CLASSES))
         assert_same(results(running[name].run([job])), directly([job]))
 
@@ -367,7 +372,12 @@ class TestProcesses:
 
     def test_data_is_handed_over_once_and_removed(self) -> None:
         inputs = torch.randn(LARGE, 4)
-        task = Task(network_factory(ModelSettings(), inputs, 2), inputs[: LARGE // 2], torch.arange(LARGE // 2) % 2, 2)
+        task = Task(
+            network_factory(ModelSettings(), Normalize.fit(inputs), inputs.shape[1:], 2),
+            inputs[: LARGE // 2],
+            torch.arange(LARGE // 2) % 2,
+            2,
+        )
         jobs = [
             job_of(task, seed=seed, monitor=(task.inputs, task.targets), recipe=Recipe(batch_size=99, steps=2))
             for seed in range(3)
@@ -442,6 +452,7 @@ import signal
 import sys
 import torch
 from lossmith import Loss, mse
+from lossmith.data import Normalize
 from lossmith.nets import ModelSettings, network_factory
 from lossmith.training import Backend, Job, Recipe, Task
 from lossmith.training.executors.processes import Processes
@@ -453,7 +464,8 @@ if __name__ == "__main__":
     # A shell in the background has it ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     inputs = torch.randn(200, 4)
-    task = Task(network_factory(ModelSettings(), inputs, 2), inputs, torch.arange(200) % 2, 2)
+    factory = network_factory(ModelSettings(), Normalize.fit(inputs), inputs.shape[1:], 2)
+    task = Task(factory, inputs, torch.arange(200) % 2, 2)
     job = Job(task, Loss.stack([mse()]), (1,), Recipe(epochs=10**6), Backend(), diverged)
     begun = set()
 
@@ -525,7 +537,7 @@ class TestPickling:
     def test_factories(self, own: ModuleType, name: str) -> None:
         side = 32 if name == "alexnet" else 12 if ":" not in name else SIDE
         inputs = torch.rand(5, 1, side, side)
-        factory = network_factory(ModelSettings(name=name), inputs, CLASSES)
+        factory = network_factory(ModelSettings(name=name), Normalize.fit(inputs), inputs.shape[1:], CLASSES)
         again = pickle.loads(pickle.dumps(factory))  # noqa: S301 (made here)
         networks = []
         for one in (factory, again):

@@ -19,6 +19,7 @@ from scipy import stats
 from torch import Tensor
 
 from lossmith.cli import main
+from lossmith.data import Normalize
 from lossmith.data.source import Source
 from lossmith.errors import InputError
 from lossmith.io import read_json, read_toml
@@ -132,7 +133,7 @@ class TestPaper:
     def test_the_network_can_be_built(self, path: Path) -> None:
         authors, settings = SETTINGS[path.stem.rpartition("-")[0]], settings_of(path)
         inputs = inputs_of(settings)
-        factory = network_factory(settings.model, inputs, 10)
+        factory = network_factory(settings.model, Normalize.fit(inputs), inputs.shape[1:], 10)
         with torch.device("meta"):
             parameters = sum(value.numel() for value in factory().parameters())
         assert parameters == pytest.approx(authors.parameters, rel=0.01)
@@ -188,7 +189,7 @@ def test_an_experiment_uses_the_library_and_not_the_command_line(path: Path) -> 
 def test_a_small_network_fits_its_data(path: Path) -> None:
     settings = settings_of(path)
     inputs = inputs_of(settings)
-    check_network(network_factory(settings.model, inputs, 10), inputs, 10)
+    check_network(network_factory(settings.model, Normalize.fit(inputs), inputs.shape[1:], 10), inputs, 10)
     assert settings.data.train_size is not None
     assert settings.data.train_size <= 2000
 
@@ -532,7 +533,7 @@ class TestRegularizers:
         source = Source.from_tensors(
             torch.randn(60, 6, generator=torch.Generator().manual_seed(0)), torch.arange(60) % 4
         )
-        factory = network_factory(ModelSettings(hidden=(8,)), source.inputs, 4)
+        factory = network_factory(ModelSettings(hidden=(8,)), Normalize.fit(source.inputs), source.inputs.shape[1:], 4)
         task = Task(lambda: factory().double(), source.inputs.double(), source.targets, 4)
         recipe = Recipe(lr=0.2, epochs=20, batch_size=10)
         setup = regularizers_runs.flooded(regularizers_runs.Setup(cross_entropy(), recipe, None, 4, 0), 0.25)
@@ -561,7 +562,12 @@ class TestRegularizers:
         for one in regularizers_runs.REGULARIZERS:
             found = one.applied(plain, one.axis.value(one.axis.first))
             validated(Recipe, found.recipe.model_dump(mode="json"), one.name)
-            factory = network_factory(settings.model.model_copy(update={"dropout": found.dropout}), job.task.inputs, 10)
+            factory = network_factory(
+                settings.model.model_copy(update={"dropout": found.dropout}),
+                Normalize.fit(job.task.inputs),
+                job.task.inputs.shape[1:],
+                10,
+            )
             task = Task(factory, job.task.inputs, job.task.targets, 10, None, job.validation)
             trained = train(task, Loss.stack([found.loss]), [1], found.recipe, "population")
             changed.append(trained.networks.logits(job.validation[0]))

@@ -12,11 +12,12 @@ from torch.nn import functional
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from lossmith import InputError, Loss, cross_entropy, gce, mse
-from lossmith.nets import Normalize, build
+from lossmith.data import Normalize
+from lossmith.nets import build
 from lossmith.nets.bodies import conv, mlp
 from lossmith.nets.convolutional import alexnet, allcnn_c, mnist_cnn
 from lossmith.nets.parts import Dropout
-from lossmith.nets.registry import OFFERED, body_factory
+from lossmith.nets.registry import body_factory, offered
 from lossmith.nets.residual import Block, residual
 from lossmith.training import Recipe, Task, Trained, train
 from lossmith.training.randomness import is_stochastic, seeded
@@ -46,7 +47,7 @@ BOTH = [pytest.param(*value, id=name) for name, value in REDUCED.items()] + [
     pytest.param(*value, id=f"{name}, dropout") for name, value in PRUNED.items()
 ]
 LOSSES = Loss.stack([cross_entropy(), mse(), gce(0.7)])
-IMAGES = [name for name in OFFERED if name != "mlp"]
+IMAGES = [name for name in offered("image") if name != "mlp"]
 LEAST = {"conv": 1, "mnist-cnn": 4, "alexnet": 17, "allcnn-c": 9, "preresnet-20": 3, "wrn-16-8": 3}
 
 
@@ -181,7 +182,10 @@ class TestShapes:
 
     @pytest.mark.parametrize("name", IMAGES)
     def test_flat_features(self, name: str) -> None:
-        with pytest.raises(InputError, match=f"{name} takes images, but this data has 7 flat features: use the model"):
+        with pytest.raises(
+            InputError,
+            match=f"{name} takes image data, but this is tabular, with samples of shape .7.: use the model mlp, your",
+        ):
             build(name, (7,), 3)
 
     @pytest.mark.parametrize(("body", "side"), BOTH)

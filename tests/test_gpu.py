@@ -8,14 +8,15 @@ import torch
 from torch import Tensor
 
 from lossmith import Loss, cross_entropy, mae, mse
+from lossmith.data import Normalize
 from lossmith.nets import ModelSettings, network_factory
-from lossmith.nets.registry import OFFERED
+from lossmith.nets.registry import offered
 from lossmith.training import Backend, Recipe, Task, Trainer, train
 
 CUDA = torch.device("cuda")
 CLASSES = 10
 LOSSES = Loss.stack([cross_entropy(), mse(), cross_entropy() + 0.5 * mae()])
-NETWORKS = OFFERED
+NETWORKS = offered("image")
 BACKENDS: tuple[str, ...] = ("sequential", "sequential-channels-last", "population")
 AUGMENTED = Recipe(
     batch_size=16, steps=6, lr=0.01, crop=4, flip=True, cutout=8, mixup=0.2, cutmix=1.0, flooding=0.01, clip=5.0
@@ -28,7 +29,7 @@ def task_of(model: str, device: torch.device = CUDA) -> Task:
     random = torch.Generator().manual_seed(0)
     inputs = torch.randint(0, 256, (96, 3, 32, 32), dtype=torch.uint8, generator=random)
     targets = torch.randint(0, CLASSES, (96,), generator=random)
-    factory = network_factory(ModelSettings(name=model), inputs, CLASSES)
+    factory = network_factory(ModelSettings(name=model), Normalize.fit(inputs), inputs.shape[1:], CLASSES)
     held_out = inputs.to(device), targets.to(device)
     return Task(factory, *held_out, CLASSES, max_pixel=255.0, held_out=held_out)
 

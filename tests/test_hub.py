@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lossmith.data import DataSettings, Source, open_source, registry
+from lossmith.data import READERS, DataSettings, Source, open_source
 from lossmith.data import hub as hub_module
 from lossmith.data import images as images_module
 from lossmith.data.hub import HUB, NOT_KEPT, HubData, cache_directory
@@ -109,7 +109,7 @@ class TestConversion:
             open_source("mnist", DataSettings(image_size=4))
 
     def test_table(self) -> None:
-        assert registry.NAMES == ("digits", "mnist", "fashion-mnist", "cifar10", "cifar100", "svhn")
+        assert READERS.names[:6] == ("digits", "mnist", "fashion-mnist", "cifar10", "cifar100", "svhn")
         assert all(entry.identifier.count("/") == 1 for entry in HUB.values())
 
     def test_bars_and_log_levels_are_put_back(self, named: Arrays, capfd: pytest.CaptureFixture[str]) -> None:

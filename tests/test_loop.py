@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from lossmith import Criterion, InputError, Loss, baikal, cross_entropy, gce, mae, mse
-from lossmith.nets import Dropout, Normalize
+from lossmith.data import Normalize
+from lossmith.nets import Dropout
 from lossmith.seeds import generator
 from lossmith.training import Backend, Networks, Recipe, Task, Trainer, accuracy, has_compiler, measured_choice, train
 from lossmith.training.engines import base as base_module

@@ -5,12 +5,14 @@ import sys
 
 PROGRAM = """
 import resource, torch
-from lossmith.data import DataSettings, open_source, search_parts
+from lossmith.data import DataSettings, Normalize, open_source, search_parts
 from lossmith.nets import ModelSettings, network_factory
 from lossmith.search import residual
 from lossmith.training import Recipe, Task, train
 parts = search_parts(open_source("digits"), DataSettings(train_size=800))
-task = Task(network_factory(ModelSettings(), parts.train.inputs, 10), parts.train.inputs, parts.train.targets, 10)
+train_part = parts.train
+factory = network_factory(ModelSettings(), Normalize.fit(train_part.inputs), parts.input_shape, 10)
+task = Task(factory, train_part.inputs, train_part.targets, 10)
 losses = residual(torch.zeros(200, 5), 10)
 trained = train(task, losses, range(200), Recipe(epochs=1), "population",
                 (parts.validation.inputs, parts.validation.targets))

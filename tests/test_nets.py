@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from lossmith.data import Normalize
+from lossmith.data.kinds import normalize as normalize_module
 from lossmith.errors import InputError
-from lossmith.nets import ModelSettings, NetworkFactory, Normalize, build, check_network, network_factory
-from lossmith.nets import normalize as normalize_module
-from lossmith.nets.registry import OFFERED
+from lossmith.nets import ModelSettings, NetworkFactory, build, check_network, network_factory
+from lossmith.nets.registry import offered
 
 
 def images(*shape: int) -> Tensor:
@@ -27,7 +28,7 @@ def images(*shape: int) -> Tensor:
 def built(settings: ModelSettings, inputs: Tensor, classes: int = 10) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return network_factory(settings, inputs, classes)()
+        return network_factory(settings, Normalize.fit(inputs), inputs.shape[1:], classes)()
 
 
 class TestNormalize:
@@ -135,9 +136,11 @@ class TestBuiltIn:
 
     @pytest.mark.parametrize("name", ["conv", "cnn"])
     def test_conv_refuses_flat_data(self, name: str) -> None:
-        sentence = f"the model {name} takes images, but this data has 7 flat features: use the model mlp"
+        sentence = (
+            f"the model {name} takes image data, but this is tabular, with samples of shape .7.: use the model mlp"
+        )
         with pytest.raises(InputError, match=sentence):
-            network_factory(ModelSettings(name=name), torch.randn(20, 7), 3)
+            network_factory(ModelSettings(name=name), Normalize.fit(torch.randn(20, 7)), (7,), 3)
 
     def test_dropout_comes_from_the_settings(self) -> None:
         inputs = images(20, 1, 8, 8)
@@ -161,7 +164,7 @@ class TestBuiltIn:
         with pytest.raises(InputError, match="or your own network as json:function, from the module json"):
             build("json", (4,), 3)
 
-    @pytest.mark.parametrize("name", OFFERED)
+    @pytest.mark.parametrize("name", offered("image"))
     def test_every_network_that_is_offered_takes_images(self, name: str) -> None:
         with torch.device("meta"):
             network = build(name, (3, 32, 32), 10)
@@ -170,29 +173,29 @@ class TestBuiltIn:
     @pytest.mark.parametrize(
         ("name", "nearest"),
         [
-            ("resnet-20", "(nearest: preresnet-20"),
-            ("preresnet", "(nearest: preresnet-"),
-            ("preresnet-020", "(nearest: preresnet-20"),
-            ("PreResNet-56", "(nearest: preresnet-56"),
-            ("wrn-28", "(nearest: wrn-28-"),
-            ("wrn-28-0", "(nearest: wrn-28-"),
-            ("WRN-28-10", "(nearest: wrn-28-10"),
-            ("wrn-16-99999", "(nearest: wrn-16-"),
-            ("wrn-२८-१०", ": give"),
-            ("allcnn", "(nearest: allcnn-c"),
-            ("AlexNet", "(nearest: alexnet"),
-            ("mnist_cnn", "(nearest: mnist-cnn"),
-            ("convolution", "(nearest: conv"),
-            ("xyzzy", ": give mlp, conv, mnist-cnn,"),
-            ("", ": give mlp, conv, mnist-cnn,"),
+            ("resnet-20", "(did you mean preresnet-20"),
+            ("preresnet", "(did you mean preresnet-"),
+            ("preresnet-020", "(did you mean preresnet-20"),
+            ("PreResNet-56", "(did you mean preresnet-56"),
+            ("wrn-28", "(did you mean wrn-28-"),
+            ("wrn-28-0", "(did you mean wrn-28-"),
+            ("WRN-28-10", "(did you mean wrn-28-10"),
+            ("wrn-16-99999", "(did you mean wrn-16-"),
+            ("wrn-२८-१०", "; give"),
+            ("allcnn", "(did you mean allcnn-c"),
+            ("AlexNet", "(did you mean alexnet"),
+            ("mnist_cnn", "(did you mean mnist-cnn"),
+            ("convolution", "(did you mean conv"),
+            ("xyzzy", "; give mlp, conv, mnist-cnn,"),
+            ("", "; give mlp, conv, mnist-cnn,"),
         ],
     )
     def test_an_unknown_name(self, name: str, nearest: str) -> None:
-        with pytest.raises(InputError, match=re.escape(f"unknown model {name!r}")) as caught:
+        with pytest.raises(InputError, match=re.escape(f"there is no model {name!r}")) as caught:
             build(name, (3, 32, 32), 10)
         assert nearest in str(caught.value)
         assert str(caught.value).endswith(
-            "wrn-DEPTH-WIDTH (such as wrn-16-8), or your own network as package.module:function"
+            "preresnet-DEPTH, wrn-DEPTH-WIDTH, embedding, or your own network as package.module:function"
         )
 
     @pytest.mark.parametrize(
@@ -213,7 +216,7 @@ class TestBuiltIn:
         assert str(caught.value) == f"there is no {name}, since its depth must be {sentence}"
 
     def test_weights_come_from_the_global_generator(self) -> None:
-        factory = network_factory(ModelSettings(), images(20, 1, 8, 8), 10)
+        factory = network_factory(ModelSettings(), Normalize.fit(images(20, 1, 8, 8)), (1, 8, 8), 10)
         networks = []
         for seed in (0, 0, 1):
             with torch.random.fork_rng():
@@ -223,7 +226,7 @@ class TestBuiltIn:
         assert not torch.equal(networks[0][0], networks[2][0])
 
     def test_networks_share_nothing(self) -> None:
-        factory = network_factory(ModelSettings(), images(20, 1, 8, 8), 10)
+        factory = network_factory(ModelSettings(), Normalize.fit(images(20, 1, 8, 8)), (1, 8, 8), 10)
         with torch.random.fork_rng():
             first, second = factory(), factory()
         pointers = [{tensor.data_ptr() for tensor in network.state_dict().values()} for network in (first, second)]
@@ -309,7 +312,9 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def own_factory(function: str, inputs: Tensor) -> NetworkFactory:
-    return network_factory(ModelSettings(name=f"lossmith_test_own:{function}"), inputs, 3)
+    return network_factory(
+        ModelSettings(name=f"lossmith_test_own:{function}"), Normalize.fit(inputs), inputs.shape[1:], 3
+    )
 
 
 class TestOwn:
@@ -345,7 +350,7 @@ class TestOwn:
     )
     def test_bad_name(self, own: Path, model: str, sentence: str) -> None:
         with pytest.raises(InputError, match=sentence) as caught:
-            network_factory(ModelSettings(name=model), torch.randn(6, 4), 3)
+            network_factory(ModelSettings(name=model), Normalize.fit(torch.randn(6, 4)), (4,), 3)
         assert "\n" not in str(caught.value)
 
     @pytest.mark.parametrize(
@@ -374,7 +379,7 @@ class TestOwn:
     def test_dropout_is_the_function_s_own(self, own: Path) -> None:
         settings = ModelSettings(name="lossmith_test_own:good", dropout=0.0)
         with pytest.raises(InputError, match=r"dropout = 0 does not reach your own network .*:good: leave it out, and"):
-            network_factory(settings, torch.randn(6, 4), 3)
+            network_factory(settings, Normalize.fit(torch.randn(6, 4)), (4,), 3)
 
     def test_by_name(self, own: Path) -> None:
         network = build("lossmith_test_own:good", (4,), 3)

@@ -25,7 +25,7 @@ from lossmith.analysis import (
     objective_name,
 )
 from lossmith.analysis.adversarial import fgsm_correct
-from lossmith.data import DataSettings, Source, open_source, search_parts
+from lossmith.data import DataSettings, Normalize, Source, open_source, search_parts
 from lossmith.errors import InputError
 from lossmith.losses import Loss, baikal, cross_entropy, load, mse
 from lossmith.nets import ModelSettings, network_factory
@@ -42,7 +42,9 @@ accuracy, balanced_accuracy = MetricObjective("accuracy"), MetricObjective("bala
 @pytest.fixture(scope="module")
 def parts() -> tuple[Trained, Tensor, Tensor]:
     found = search_parts(open_source("digits"), DataSettings(train_size=300, validation_size=120))
-    factory = network_factory(ModelSettings(hidden=(16,)), found.train.inputs, 10)
+    factory = network_factory(
+        ModelSettings(hidden=(16,)), Normalize.fit(found.train.inputs), found.train.inputs.shape[1:], 10
+    )
     task = Task(factory, found.train.inputs, found.train.targets, 10, 16.0)
     losses = Loss.stack([cross_entropy(), mse(), baikal()])
     trained = train(task, losses, [1, 1, 1], Recipe(epochs=3))
@@ -401,7 +403,9 @@ def test_figures_by_ask_and_tell(tmp_path: Path) -> None:
 def test_pairs_of_losses_share_their_networks() -> None:
     """Common random numbers: the attack of one loss does not depend on which others are measured beside it."""
     found = search_parts(open_source("digits"), DataSettings(train_size=200, validation_size=80))
-    factory = network_factory(ModelSettings(hidden=(8,)), found.train.inputs, 10)
+    factory = network_factory(
+        ModelSettings(hidden=(8,)), Normalize.fit(found.train.inputs), found.train.inputs.shape[1:], 10
+    )
     task = Task(factory, found.train.inputs, found.train.targets, 10, 16.0)
     values = []
     for losses in itertools.permutations([cross_entropy(), mse()]):

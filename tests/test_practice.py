@@ -13,8 +13,9 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
 from lossmith.analysis import trace
+from lossmith.data import Normalize
 from lossmith.losses import Loss, PowerLoss, cross_entropy, find, mae, mnist, mse, polynomial, taylor
-from lossmith.nets import ModelSettings, Normalize, network_factory
+from lossmith.nets import ModelSettings, network_factory
 from lossmith.theory import acting, attraction, coefficients, from_acting, is_trainable, output_change, to_lambda, zones
 from lossmith.training import Networks, Recipe, Task, repeated, train
 
@@ -34,7 +35,7 @@ def samples(count: int = 60) -> tuple[Tensor, Tensor]:
 def task(targets: Tensor | None = None) -> Task:
     """Float64 networks, so that two ways to the same weights differ by rounding alone."""
     inputs, labels = samples()
-    factory = network_factory(ModelSettings(hidden=(8,)), inputs, CLASSES)
+    factory = network_factory(ModelSettings(hidden=(8,)), Normalize.fit(inputs), inputs.shape[1:], CLASSES)
     return Task(lambda: factory().double(), inputs.double(), labels if targets is None else targets, CLASSES)
 
 

@@ -245,9 +245,9 @@ class TestJob:
             ({"data": {"image_size": 4}}, "leave --image-size out"),
             ({"data": {"channels": 3}}, "leave --channels out"),
             ({"data": {"train_size": 5000}}, "train_size"),
-            ({"model": {"name": "conv"}}, "the model conv takes images"),
+            ({"model": {"name": "conv"}}, "the model conv takes image data, but this is tabular"),
             ({"model": {"name": "preresnet-21"}}, "give preresnet-20 or preresnet-26"),
-            ({"model": {"name": "resnet-20"}}, "unknown model 'resnet-20' .nearest: preresnet-20"),
+            ({"model": {"name": "resnet-20"}}, "there is no model 'resnet-20' .did you mean preresnet-20"),
             ({"model": {"name": "no_such_module:net"}}, "no_such_module"),
             ({"run": {"device": "nonsense"}}, "'nonsense' cannot be used .PyTorch knows no device of that name.;"),
             ({"run": {"device": "cuda:99"}}, "cuda:99"),
@@ -261,7 +261,7 @@ class TestJob:
 
     @pytest.mark.parametrize("parts", [{"model": {"name": "resnet-20"}}, {"run": {"device": "cuda:99"}}])
     def test_what_is_quick_to_see_is_seen_before_the_data(self, parts: dict[str, Any]) -> None:
-        with pytest.raises(InputError, match=r"unknown model|cuda:99"):
+        with pytest.raises(InputError, match=r"there is no model|cuda:99"):
             Problem.open(validated(EvolveSettings, {"data": {"source": "no.npz"}, **parts}, None))
 
     @pytest.mark.parametrize(

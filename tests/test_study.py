@@ -810,9 +810,11 @@ class TestEvolve:
         ("data.max_pixel", 300.0),
         ("data.image_size", 8),
         ("data.channels", 3),
+        ("data.kind", "image"),
         ("model.name", "conv"),
         ("model.hidden", [8, 8]),
         ("model.dropout", 0.1),
+        ("model.normalize", "none"),
         ("recipe.optimizer", "adamw"),
         ("recipe.lr", 0.2),
         ("recipe.momentum", 0.5),
@@ -1282,9 +1284,9 @@ ALL_CHANGED: dict[str, dict[str, Any]] = {
     "data": {
         "source": "some \"quoted\" \\ place/ö.npz", "train_size": 3, "validation_size": 4, "test_size": 5,
         "label_noise": 0.1, "split_seed": 6, "noise_seed": 10**20,
-        "max_pixel": 0.5, "image_size": 32, "channels": 3,
+        "max_pixel": 0.5, "image_size": 32, "channels": 3, "kind": "tokens",
     },
-    "model": {"name": "a.b:c", "hidden": [3, 4, 5], "dropout": 0.25},
+    "model": {"name": "a.b:c", "hidden": [3, 4, 5], "dropout": 0.25, "normalize": "none"},
     "recipe": {
         "optimizer": "adamw", "lr": 1e-7, "momentum": 0.1, "weight_decay": 1e-300, "epochs": 7, "steps": 8,
         "batch_size": 9, "schedule": "step", "milestones": [0.1, 1 / 3], "decay": 0.7, "clip": 2.5,

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from lossmith.analysis import FORMS, Trace, trace
+from lossmith.data import Normalize
 from lossmith.errors import InputError
 from lossmith.losses import Loss, baikal, cross_entropy, mse, taylor
 from lossmith.nets import ModelSettings, network_factory
@@ -26,7 +27,7 @@ def task(dropout: bool = False) -> Task:
     random = torch.Generator().manual_seed(0)
     targets = torch.arange(SAMPLES) % CLASSES
     inputs = torch.randn(SAMPLES, 5, generator=random) + torch.eye(CLASSES, 5)[targets]
-    factory = network_factory(ModelSettings(hidden=(7,)), inputs, CLASSES)
+    factory = network_factory(ModelSettings(hidden=(7,)), Normalize.fit(inputs), inputs.shape[1:], CLASSES)
     make = (lambda: nn.Sequential(nn.Dropout(0.3), factory()).double()) if dropout else (lambda: factory().double())
     return Task(make, inputs.double(), targets, CLASSES)
 

@@ -17,8 +17,8 @@ from torch._inductor import config as inductor
 from torch.nn import functional
 
 from lossmith import InputError, Loss, PowerLoss, baikal, cross_entropy, gce, mae, mse, taylor
+from lossmith.data import Normalize
 from lossmith.losses import Term
-from lossmith.nets import Normalize
 from lossmith.seeds import derive
 from lossmith.training import (
     Backend,

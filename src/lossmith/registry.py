@@ -1,7 +1,8 @@
 """Named entries of one kind: what is registered can be asked for by name, everywhere."""
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from lossmith.errors import InputError
@@ -92,8 +93,23 @@ class Registry(Generic[T]):
         return iter(self._entries.items())
 
 
+@dataclass(frozen=True)
+class Listed:
+    """Marks a setting in whose text ``{names}`` stands for what is registered at the time that its help is made.
+
+    Args:
+        names: Gives the text that stands there then.
+    """
+
+    names: Callable[[], str]
+
+
 def unknown(name: str, kind: str, names: list[str]) -> str:
     """The sentence that says that there is nothing of a name, and what is near it."""
-    near = difflib.get_close_matches(name.lower(), names, n=2, cutoff=0.5)
-    hint = f" (did you mean {' or '.join(near)}?)" if near else ""
-    return f"there is no {kind} {name!r}{hint}; give one of {', '.join(names)}"
+    return f"there is no {kind} {name!r}{nearest(name, names)}; give one of {', '.join(names)}"
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """The names that a name may have been meant for, as a part of a sentence; nothing if none is near."""
+    near = difflib.get_close_matches(name.lower(), list(names), n=2, cutoff=0.5)
+    return f" (did you mean {' or '.join(near)}?)" if near else ""

@@ -22,6 +22,7 @@ from lossmith.analysis.perturbations import (
 )
 from lossmith.analysis.silencing import SILENCED, hidden_layers, silence
 from lossmith.analysis.trained import TrainedLoss
+from lossmith.data import has_ids
 from lossmith.errors import InputError
 from lossmith.metrics import check_shape, from_lists, moments, to_lists
 from lossmith.seeds import generator
@@ -140,8 +141,10 @@ def input_noise(
         reference: Inputs ``[M, …]`` whose standard deviations are the unit of other inputs; ``inputs`` without it.
 
     Raises:
-        InputError: if a number cannot be used.
+        InputError: if a number cannot be used, or the inputs are token ids.
     """
+    if has_ids(inputs):
+        raise InputError("token ids are names, to which no noise can be added: leave the levels of input noise out")
     unit = max_pixel if max_pixel is not None else spread(inputs if reference is None else reference)
 
     def noisy(level: float, draw: int) -> Batches:

@@ -9,6 +9,7 @@ from typing import Annotated
 import numpy as np
 import tyro
 from rich.table import Table
+from torch import Tensor
 
 from lossmith.analysis import (
     INPUT,
@@ -24,7 +25,7 @@ from lossmith.analysis import Corruption as Corrupted
 from lossmith.cli.console import output
 from lossmith.cli.formatting import networks_text, p_text, spread_text, tests_text
 from lossmith.cli.trained import Looking, looked_at, opened, parsed
-from lossmith.data import find_max_pixel
+from lossmith.data import find_max_pixel, has_ids
 from lossmith.errors import InputError
 from lossmith.metrics import Contrast, contrasts_with_first
 from lossmith.report import plot_corruption, save_figure
@@ -74,7 +75,8 @@ def run(arguments: Sequence[str]) -> None:
     with opened(given) as found:
         problem = found.problem
         hidden = bool(hidden_layers(problem.task.build(given.seed), problem.task.inputs[:2]))
-        wanted = {kind: values for kind, values in levels.items() if values and (hidden or kind != SILENCED)}
+        unmeasured = _unmeasured(hidden, problem.task.inputs)
+        wanted = {kind: values for kind, values in levels.items() if values and kind not in unmeasured}
         if not wanted:
             raise InputError(
                 "no corruption is given that this network can take; give levels of --input-noise, for example"
@@ -91,7 +93,6 @@ def run(arguments: Sequence[str]) -> None:
     if given.figure is not None:
         save_figure(plot_corruption(results, names, unit), given.figure)
     reason = _why_features(found)
-    unmeasured = "" if hidden else "Silenced units are not measured, since the network has no hidden layer."
     if given.json:
         document = {
             **found.described(given.seeds, given.seed, backend),
@@ -99,7 +100,7 @@ def run(arguments: Sequence[str]) -> None:
             "input_noise_unit": unit,
             "results": [{"name": name, **corruption_document(one)} for name, one in zip(names, results, strict=True)],
             "tests": [one.to_json(names) for one in contrasts],
-            "unmeasured": [] if hidden else [SILENCED],
+            "unmeasured": list(unmeasured),
         }
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
     elif not given.quiet:
@@ -109,15 +110,24 @@ def run(arguments: Sequence[str]) -> None:
         tests = tests_text(contrasts, names, "more accurate", "draws").replace("this table", "this command")
         console.print(
             f"Test accuracy in %: mean ± standard deviation of the networks, each averaged over {given.draws} draws. "
-            + " ".join(part for part in (tests, unmeasured, reason) if part)
+            + " ".join(part for part in (tests, *unmeasured.values(), reason) if part)
         )
         if given.figure is not None:
             console.print(f"Picture: {given.figure}", soft_wrap=True)
 
 
+def _unmeasured(hidden: bool, inputs: Tensor) -> dict[str, str]:
+    """What this network and data cannot take, and why."""
+    reasons = {
+        INPUT: "Input noise is not measured, since token ids are names." if has_ids(inputs) else "",
+        SILENCED: "" if hidden else "Silenced units are not measured, since the network has no hidden layer.",
+    }
+    return {kind: reason for kind, reason in reasons.items() if reason}
+
+
 def _why_features(found: Analysis) -> str:
     """Why noise on images is not measured in white pixels, if it is not."""
-    if found.problem.task.max_pixel is not None or len(found.problem.source.input_shape) != 3:
+    if found.problem.task.max_pixel is not None or found.problem.source.kind != "image":
         return ""
     try:
         find_max_pixel(found.problem.source, found.settings.data)

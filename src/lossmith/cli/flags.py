@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, T
 
 import tyro
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
 
 from lossmith.cli.arguments import parse
-from lossmith.registry import Registry
+from lossmith.registry import Listed, Registry
 from lossmith.study import OLD_FLAGS, OLD_SETTINGS, OLD_VALUES, EvolveSettings, at_absolute_place, flag, rechecked
 
 LOG = logging.getLogger("lossmith")
@@ -117,7 +118,7 @@ def _field(model: type[BaseModel], name: str, default: Any) -> StructFieldSpec:
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         part: Any = Annotated[kind, tyro.conf.OmitArgPrefixes]
         return StructFieldSpec(name, part, default)
-    shown: dict[str, Any] = {"help": " ".join((info.description or "").split())}
+    shown: dict[str, Any] = {"help": _help(info)}
     shown["name"] = flag(PARTS.get(model, ""), name).removeprefix("--")
     names = _names(info.metadata)
     if NoneType in get_args(kind):
@@ -135,6 +136,15 @@ def _field(model: type[BaseModel], name: str, default: Any) -> StructFieldSpec:
         shown |= {"metavar": names}
     kind = Annotated[kind, tyro.conf.arg(**shown)]
     return StructFieldSpec(name, kind, default)
+
+
+def _help(info: FieldInfo) -> str:
+    """The text of a setting, with the names that are registered now."""
+    text = " ".join((info.description or "").split())
+    for mark in info.metadata:
+        if isinstance(mark, Listed):
+            text = text.replace("{names}", mark.names())
+    return text
 
 
 def _metavar(kind: Any) -> str:

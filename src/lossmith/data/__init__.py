@@ -1,18 +1,28 @@
-"""Data: where the samples come from, how they are split, and which labels are noisy."""
+"""Data: where the samples come from, of which kind they are, how they are split, and which labels are noisy."""
 
+from lossmith.data.kinds import KINDS, InputLayer, Kind, Normalize, Plain, has_ids
 from lossmith.data.parts import Part, SearchParts, part_sizes, search_parts, test_part
 from lossmith.data.pixels import find_max_pixel
-from lossmith.data.registry import data_path, open_source
+from lossmith.data.readers import READERS, Reader, data_path
+from lossmith.data.registry import open_source
 from lossmith.data.settings import DataSettings
 from lossmith.data.source import Source
 
 __all__ = [
+    "KINDS",
+    "READERS",
     "DataSettings",
+    "InputLayer",
+    "Kind",
+    "Normalize",
     "Part",
+    "Plain",
+    "Reader",
     "SearchParts",
     "Source",
     "data_path",
     "find_max_pixel",
+    "has_ids",
     "open_source",
     "part_sizes",
     "search_parts",

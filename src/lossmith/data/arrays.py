@@ -12,8 +12,6 @@ from torch import Tensor
 
 from lossmith.errors import InputError
 
-CHANNELS = (1, 3, 4)
-
 
 def tensor_from_numpy(array: NDArray[Any], what: str) -> Tensor:
     """A tensor with the array's values: uint8 and int64 as they are, every other real type as float32 or float64.
@@ -34,38 +32,22 @@ def tensor_from_numpy(array: NDArray[Any], what: str) -> Tensor:
     return torch.from_numpy(np.array(array, dtype=number_type, order="C"))
 
 
-def channels_first(images: Tensor) -> Tensor:
-    """``[N,H,W,C]`` → ``[N,C,H,W]`` where ``C`` is 1, 3 or 4 and dimension 1 is none of these; else unchanged."""
-    if images.ndim == 4 and images.shape[3] in CHANNELS and images.shape[1] not in CHANNELS:
-        return images.movedim(3, 1).contiguous()
-    return images
-
-
-def prepared_inputs(inputs: Tensor, what: str) -> Tensor:
-    """Inputs as the networks take them: ``[N,F]`` or ``[N,C,H,W]``, uint8 or float32, contiguous.
+def real_inputs(inputs: Tensor, what: str) -> Tensor:
+    """Numbers ``[N, …]`` as they are kept: uint8 as it is, every other real type as float32.
 
     Args:
-        inputs: ``[N,F]``, ``[N,H,W]`` (one channel) or ``[N,C,H,W]``, real.
+        inputs: Of any type.
         what: The name by which the user knows them.
 
     Raises:
-        InputError: If they have another number of dimensions, are empty, complex, or not all finite in float32.
+        InputError: If they are complex, or not all finite in float32.
     """
-    if inputs.ndim not in (2, 3, 4):
-        raise InputError(
-            f"{what} has shape {list(inputs.shape)}, but has to be [N, features], [N, height, width] "
-            "or [N, channels, height, width]: reshape it"
-        )
-    if inputs.numel() == 0:
-        raise InputError(f"{what} is empty (shape {list(inputs.shape)}): give at least a few samples of each class")
     if inputs.is_complex():
         raise InputError(f"{what} holds complex numbers, but has to be real: give real and imaginary part as features")
-    prepared = inputs.detach() if inputs.dtype == torch.uint8 else inputs.detach().to(torch.float32)
-    if prepared.dtype == torch.float32 and not all(
-        bool(block.isfinite().all()) for block in torch.split(prepared, 4096)
-    ):
+    numbers = inputs if inputs.dtype == torch.uint8 else inputs.to(torch.float32)
+    if numbers.dtype == torch.float32 and not all(bool(block.isfinite().all()) for block in torch.split(numbers, 4096)):
         raise InputError(f"{what} holds NaN or infinite values in float32: remove or replace these before saving")
-    return (prepared.unsqueeze(1) if prepared.ndim == 3 else prepared).contiguous()
+    return numbers
 
 
 def prepared_targets(targets: Tensor, what: str) -> Tensor:

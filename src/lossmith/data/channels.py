@@ -26,13 +26,8 @@ def with_channels(images: Tensor, channels: int, what: str) -> Tensor:
         ``[N,channels,H,W]``, of the same type.
 
     Raises:
-        InputError: If they are no images, or have another number of channels.
+        InputError: If they have another number of channels.
     """
-    if images.ndim != 4:
-        raise InputError(
-            f"channels is {channels}, but {what} has flat features {list(images.shape[1:])}, not images: leave "
-            "--channels out"
-        )
     present = images.shape[1]
     if present == channels:
         return images

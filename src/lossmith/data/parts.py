@@ -21,7 +21,7 @@ class Part:
     """Samples of one part.
 
     Attributes:
-        inputs: ``[N, *input_shape]``, uint8 or float32.
+        inputs: ``[N, *input_shape]``, as the source has them.
         targets: ``[N]``, int64.
     """
 
@@ -44,7 +44,7 @@ class SearchParts:
         train: Training part.
         validation: Validation part.
         classes: Number of classes K.
-        input_shape: ``(C, H, W)`` or ``(F,)``.
+        input_shape: ``(C, H, W)``, ``(F,)`` or ``(L,)``.
     """
 
     train: Part

@@ -2,6 +2,7 @@
 
 import torch
 
+from lossmith.data.kinds import KINDS
 from lossmith.data.settings import DataSettings
 from lossmith.data.source import Source
 from lossmith.errors import InputError
@@ -18,10 +19,10 @@ def find_max_pixel(source: Source, settings: DataSettings) -> float:
         InputError: if the data is no images, a pixel lies outside [0, w], or all pixels are so dark that w was hardly
             meant.
     """
-    if len(source.input_shape) != 3:
+    if source.kind != "image":
         raise InputError(
-            f"{source.name} has flat features, but an attack needs images [N, channels, height, width] with pixels in "
-            "[0, 1]; give such data"
+            f"{source.name} has {KINDS[source.kind].called}, but an attack needs images [N, channels, height, width] "
+            "with pixels in [0, 1]; give such data"
         )
     # What the user says comes first, then what the reader knows, then what the type suggests.
     usual = 255.0 if source.inputs.dtype == torch.uint8 else 1.0

@@ -1,9 +1,12 @@
 """What the user chooses about the data."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import AfterValidator, Field, PositiveInt
 
+from lossmith.data.kinds import KINDS, checked_kind
+from lossmith.data.readers import known_data
+from lossmith.registry import Listed
 from lossmith.settings import Settings
 
 
@@ -15,11 +18,14 @@ class DataSettings(Settings):
     A smaller ``train_size`` gives a subset of the larger one's samples.
     """
 
-    source: str = "digits"
-    """Data to learn: digits, or mnist, fashion-mnist, cifar10, cifar100, svhn (from the Hugging Face hub, then kept);
-    the path of an .npz file with x_train, y_train and, if wanted, x_test, y_test; or the path of a directory with a
-    folder of images for each class, or with train and test (or validation, val) that hold these (./mnist for one that
-    is called so)."""
+    source: Annotated[str, Listed(known_data)] = "digits"
+    """Data to learn: {names}. An .npz file has x_train, y_train and, if wanted, x_test, y_test; a directory has a
+    folder of images for each class, or train and test (or validation, val) that hold these (./mnist for one that is
+    called so). What comes from the Hugging Face hub is kept."""
+
+    kind: Annotated[str, AfterValidator(checked_kind), Listed(lambda: ", ".join(KINDS))] = "auto"
+    """What the inputs are: {names}; or auto, which knows images and feature vectors by their shape. Tokens are whole
+    numbers [N, length]."""
 
     train_size: PositiveInt | None = None
     """Number of training samples (default: all that the validation and test parts leave)."""

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple, Self
 
@@ -13,15 +13,14 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from lossmith.data.arrays import (
-    channels_first,
     check_classes,
     check_pair,
     check_test,
     check_test_targets,
-    prepared_inputs,
     prepared_targets,
     tensor_from_numpy,
 )
+from lossmith.data.kinds import AUTO, KINDS, has_ids, kind_of, turned
 from lossmith.errors import InputError
 
 
@@ -40,12 +39,14 @@ class Source:
 
     Attributes:
         name: For people; what identifies the data is ``digest``.
-        inputs: ``[N, *input_shape]``, uint8 or float32; images are ``[N,C,H,W]``, feature vectors ``[N,F]``.
+        inputs: ``[N, *input_shape]``; images ``[N,C,H,W]`` and feature vectors ``[N,F]``, uint8 or float32; tokens
+            ``[N,L]``, int64.
         targets: ``[N]``, int64, in 0…K−1.
         test_inputs: The source's own test inputs, ``[M, *input_shape]``, if it has any.
         test_targets: Their labels, ``[M]``, int64.
         max_pixel: Value of a white pixel, if the source knows it.
         class_names: What the classes are called, in their order, if the source knows it.
+        kind: Its kind of data, a name of ``KINDS``.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Source:
     test_targets: Tensor | None = None
     max_pixel: float | None = None
     class_names: tuple[str, ...] | None = None
+    kind: str = field(kw_only=True)
 
     @cached_property
     def classes(self) -> int:
@@ -67,8 +69,17 @@ class Source:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of one input: ``(C, H, W)`` or ``(F,)``."""
+        """Shape of one input: ``(C, H, W)``, ``(F,)`` or ``(L,)``."""
         return tuple(self.inputs.shape[1:])
+
+    @cached_property
+    def vocabulary(self) -> int | None:
+        """The largest id of all inputs, those of the test part too, and 1; None of inputs that are no ids.
+
+        It says how many embeddings a network needs; those of ids that are in no training sample stay as they began.
+        """
+        parts = [inputs for inputs in (self.inputs, self.test_inputs) if inputs is not None and has_ids(inputs)]
+        return 1 + max(int(inputs.max()) for inputs in parts) if parts else None
 
     @cached_property
     def digest(self) -> str:
@@ -91,52 +102,60 @@ class Source:
         test_inputs: Tensor | None = None,
         test_targets: Tensor | None = None,
         name: str = "tensors",
+        kind: str = AUTO,
     ) -> Self:
         """Source of tensors in memory.
 
         Args:
             inputs: ``[N,F]``, ``[N,H,W]`` or ``[N,C,H,W]``; uint8 stays uint8, any other real type becomes float32.
+                Of the kind ``"tokens"``, ``[N,L]``, whole numbers 0, 1, …
             targets: ``[N]`` or ``[N,1]``, class indices 0…K−1.
             test_inputs: Like ``inputs``, for the final comparison only.
             test_targets: Like ``targets``.
             name: What to call the data.
+            kind: The kind of data, a name of ``KINDS``; ``"auto"`` knows images and feature vectors by their shape.
 
         Raises:
             InputError: If shapes, types, lengths or labels cannot be used.
         """
         names = _Names("inputs", "targets", "test_inputs", "test_targets")
-        return cls._checked(name, names, inputs, targets, test_inputs, test_targets)
+        return cls._checked(name, names, kind, inputs, targets, test_inputs, test_targets)
 
     @classmethod
-    def from_dataset(cls, dataset: Dataset[Any], test: Dataset[Any] | None = None, name: str = "dataset") -> Self:
+    def from_dataset(
+        cls, dataset: Dataset[Any], test: Dataset[Any] | None = None, name: str = "dataset", kind: str = AUTO
+    ) -> Self:
         """Source of a map-style dataset, read once and stacked in memory.
 
         Random augmentation belongs to the training recipe and not into this dataset. Items are pairs of an input (a
-        tensor ``[F]``, ``[H,W]`` or ``[C,H,W]``; a NumPy array or a PIL image, ``[H,W,C]`` too) and a class index.
+        tensor ``[F]``, ``[H,W]``, ``[C,H,W]`` or ``[L]``; a NumPy array or a PIL image, ``[H,W,C]`` too) and a class
+        index.
 
         Args:
             dataset: Training and validation samples (and test samples, if ``test`` is not given).
             test: The test samples, for the final comparison only.
             name: What to call the data.
+            kind: As in :meth:`from_tensors`.
 
         Raises:
             InputError: If it is not map-style, an item is no such pair, inputs differ in shape or type, or anything
                 of :meth:`from_tensors`.
         """
-        inputs, targets = _stacked(dataset, "the dataset")
-        test_inputs, test_targets = _stacked(test, "the test dataset") if test is not None else (None, None)
         names = _Names(*(f"{a} of the {b}" for b in ("dataset", "test dataset") for a in ("inputs", "targets")))
-        return cls._checked(name, names, inputs, targets, test_inputs, test_targets)
+        inputs, targets = _stacked(dataset, "the dataset", kind)
+        test_inputs, test_targets = _stacked(test, "the test dataset", kind) if test is not None else (None, None)
+        return cls._checked(name, names, kind, inputs, targets, test_inputs, test_targets)
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], name: str, place: str) -> Self:
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], name: str, place: str, kind: str = AUTO) -> Self:
         """Source of the NumPy arrays of a file.
 
         Args:
-            arrays: ``x_train``, ``y_train`` and, if wanted, ``x_test``, ``y_test``; inputs ``[N,H,W,C]`` with 1, 3 or 4
+            arrays: ``x_train``, ``y_train`` and, if wanted, ``x_test``, ``y_test``; images ``[N,H,W,C]`` with 1, 3 or 4
                 channels are recognised and turned round.
             name: What to call the data.
             place: Where the arrays are, for messages.
+            kind: As in :meth:`from_tensors`.
 
         Raises:
             InputError: If an array holds anything but real numbers, or anything of :meth:`from_tensors`.
@@ -146,9 +165,10 @@ class Source:
         return cls._checked(
             name,
             _Names(*names.values()),
-            channels_first(tensors["x_train"]),
+            kind,
+            turned(tensors["x_train"], kind),
             tensors["y_train"],
-            channels_first(tensors["x_test"]) if "x_test" in tensors else None,
+            turned(tensors["x_test"], kind) if "x_test" in tensors else None,
             tensors.get("y_test"),
         )
 
@@ -157,6 +177,7 @@ class Source:
         cls,
         name: str,
         names: _Names,
+        kind: str,
         inputs: Tensor,
         targets: Tensor,
         test_inputs: Tensor | None,
@@ -165,20 +186,22 @@ class Source:
         if (test_inputs is None) != (test_targets is None):
             given, absent = names[2:] if test_targets is None else (names.test_targets, names.test_inputs)
             raise InputError(f"there is {given} without {absent}: give both of them or neither")
-        inputs, targets = prepared_inputs(inputs, names.inputs), prepared_targets(targets, names.targets)
+        kind = kind_of(inputs, names.inputs, kind)
+        prepared = KINDS[kind].prepared
+        inputs, targets = prepared(inputs, names.inputs), prepared_targets(targets, names.targets)
         check_pair(inputs, targets, names.inputs, names.targets)
         check_classes(targets, names.targets)
         if test_inputs is None or test_targets is None:
-            return cls(name, inputs, targets)
-        test_inputs = prepared_inputs(test_inputs, names.test_inputs)
+            return cls(name, inputs, targets, kind=kind)
+        test_inputs = prepared(test_inputs, names.test_inputs)
         test_targets = prepared_targets(test_targets, names.test_targets)
         check_pair(test_inputs, test_targets, names.test_inputs, names.test_targets)
         check_test(inputs, test_inputs, names.inputs, names.test_inputs)
         check_test_targets(test_targets, int(targets.max()) + 1, names.test_targets)
-        return cls(name, inputs, targets, test_inputs, test_targets)
+        return cls(name, inputs, targets, test_inputs, test_targets, kind=kind)
 
 
-def _stacked(dataset: Dataset[Any], what: str) -> tuple[Tensor, Tensor]:
+def _stacked(dataset: Dataset[Any], what: str, kind: str) -> tuple[Tensor, Tensor]:
     if not isinstance(dataset, Sized) or not hasattr(type(dataset), "__getitem__"):
         raise InputError(f"{what} has no length or no items by index: give a map-style torch.utils.data.Dataset")
     if len(dataset) == 0:
@@ -190,6 +213,8 @@ def _stacked(dataset: Dataset[Any], what: str) -> tuple[Tensor, Tensor]:
         if not isinstance(item, tuple | list) or len(item) != 2:
             raise InputError(f"item {index} of {what} is no pair: give (input, class index) for each sample")
         sample, target = (_tensor(value, f"item {index} of {what}") for value in item)
+        if not isinstance(item[0], Tensor):
+            sample = turned(sample[None], kind)[0]
         if inputs and (sample.shape != inputs[0].shape or sample.dtype != inputs[0].dtype):
             raise InputError(
                 f"item {index} of {what} has shape {list(sample.shape)} and type {sample.dtype}, but item 0 has "
@@ -203,12 +228,11 @@ def _stacked(dataset: Dataset[Any], what: str) -> tuple[Tensor, Tensor]:
 
 
 def _tensor(value: Any, what: str) -> Tensor:
-    """A tensor as it is; a number, NumPy array or PIL image as a tensor, images with the channels first."""
+    """A tensor as it is; a number, NumPy array or PIL image as a tensor."""
     if isinstance(value, Tensor):
         return value.detach().cpu()
     try:
         array = np.asarray(value)
     except ValueError:
         raise InputError(f"{what} holds a list of uneven lengths: give tensors, arrays or images") from None
-    tensor = tensor_from_numpy(array, what)
-    return channels_first(tensor[None])[0] if tensor.ndim == 3 else tensor
+    return tensor_from_numpy(array, what)

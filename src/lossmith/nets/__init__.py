@@ -1,20 +1,23 @@
-"""Networks: built in or the user's own, with the normalisation as the first layer."""
+"""Networks: built in or the user's own, behind the input layer of the data."""
 
+from lossmith.nets import builtin as builtin
 from lossmith.nets.factory import NetworkFactory, check_network, network_factory
-from lossmith.nets.normalize import Normalize
 from lossmith.nets.own import own_source
 from lossmith.nets.parts import Dropout
-from lossmith.nets.registry import build, check_name
+from lossmith.nets.registry import NETWORKS, Blueprint, Network, build, check_name, offered
 from lossmith.nets.settings import ModelSettings
 
 __all__ = [
+    "NETWORKS",
+    "Blueprint",
     "Dropout",
     "ModelSettings",
+    "Network",
     "NetworkFactory",
-    "Normalize",
     "build",
     "check_name",
     "check_network",
     "network_factory",
+    "offered",
     "own_source",
 ]

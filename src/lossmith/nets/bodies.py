@@ -1,13 +1,22 @@
-"""The small networks: a multilayer perceptron and a convolutional network of two or three stages."""
+"""The small networks: a multilayer perceptron, a convolutional network, and embeddings of tokens."""
 
 import math
 
-from torch import nn
+from torch import Tensor, nn
 
 from lossmith.nets.parts import Shape, connected
 
 CONVOLUTION_CHANNELS = (16, 32, 32)
 SMALLEST_SIDE_OF_THIRD_STAGE = 7
+EMBEDDING_WIDTH = 64
+
+
+class Mean(nn.Module):
+    """Mean over positions, ``[N,L,E]`` → ``[N,E]``."""
+
+    def forward(self, embedded: Tensor) -> Tensor:
+        """Each position counts alike, one of padding too."""
+        return embedded.mean(1)
 
 
 def mlp(input_shape: Shape, classes: int, hidden: tuple[int, ...] = (128,), dropout: float = 0.0) -> nn.Sequential:
@@ -45,3 +54,21 @@ def conv(input_shape: Shape, classes: int, hidden: tuple[int, ...] = (128,), dro
             layers.append(nn.MaxPool2d(2))
             height, width = height // 2, width // 2
     return nn.Sequential(*layers, nn.Flatten(), *connected((channels * height * width, *hidden), classes, dropout))
+
+
+def embedding(vocabulary: int, classes: int, hidden: tuple[int, ...] = (128,), dropout: float = 0.0) -> nn.Sequential:
+    """Mean of embeddings: token ids ``[N,L]`` → ``[N,K]``.
+
+    A vector of 64 numbers for each id, the mean over all positions, and fully connected layers: fastText's classifier,
+    with hidden layers.
+
+    Args:
+        vocabulary: Number of ids.
+        classes: Number of classes K.
+        hidden: Widths of the fully connected hidden layers; none gives fastText's.
+        dropout: Rate of dropout after each hidden layer's ReLU.
+
+    Source: Joulin et al. (2017), Bag of Tricks for Efficient Text Classification.
+    """
+    layers = connected((EMBEDDING_WIDTH, *hidden), classes, dropout)
+    return nn.Sequential(nn.Embedding(vocabulary, EMBEDDING_WIDTH), Mean(), *layers)

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from lossmith.errors import InputError
-from lossmith.nets.normalize import Normalize
 from lossmith.nets.own import describe
 from lossmith.nets.registry import body_factory
 from lossmith.nets.settings import ModelSettings
@@ -22,41 +21,60 @@ class NetworkFactory:
     """Builds a network with fresh initial weights at each call; a value that can be pickled.
 
     Args:
-        normalize: The normalization before the body.
+        layer: The input layer before the body.
         body: Builds the rest.
     """
 
-    normalize: Normalize
+    layer: nn.Module
     body: Callable[[], nn.Module]
 
     def __call__(self) -> nn.Module:
-        """``nn.Sequential(normalize, body)``, with weights from PyTorch's global generator."""
+        """``nn.Sequential(layer, body)``, with weights from PyTorch's global generator."""
         # A copy, since a network that is moved to a device or another type takes its buffers along.
-        return nn.Sequential(copy.deepcopy(self.normalize), self.body())
+        return nn.Sequential(copy.deepcopy(self.layer), self.body())
 
 
-def network_factory(settings: ModelSettings, train_inputs: Tensor, classes: int) -> NetworkFactory:
+def network_factory(
+    settings: ModelSettings,
+    layer: nn.Module,
+    input_shape: tuple[int, ...],
+    classes: int,
+    *,
+    kind: str | None = None,
+    vocabulary: int | None = None,
+) -> NetworkFactory:
     """A function that builds a network with fresh initial weights at each call.
 
-    The network is ``nn.Sequential(Normalize, body)``. Initial weights come from PyTorch's global generator, which the
+    The network is ``nn.Sequential(layer, body)``. Initial weights come from PyTorch's global generator, which the
     caller seeds under ``torch.random.fork_rng``.
 
     Args:
         settings: Which network.
-        train_inputs: The training part's inputs, ``[N,C,H,W]`` or ``[N,F]``; they give the statistics and the shape.
+        layer: Its input layer, fitted on the training part, such as ``Normalize``.
+        input_shape: Shape of one input behind that layer.
         classes: Number of classes K.
+        kind: Name of the kind of data; images or feature vectors by the shape, or tokens by the vocabulary, without it.
+        vocabulary: Number of token ids, if the inputs are such.
 
     Raises:
-        InputError: If there is no such network, it does not fit the shape of the data, or it has no use for the rate of
-            dropout; the function that is returned raises it if the user's own function fails.
+        InputError: If there is no such network, it does not take such data, or it has no use for the rate of dropout;
+            the function that is returned raises it if the user's own function fails.
     """
     body = body_factory(
-        settings.name, tuple(train_inputs.shape[1:]), classes, hidden=settings.hidden, dropout=settings.dropout
+        settings.name,
+        tuple(input_shape),
+        classes,
+        hidden=settings.hidden,
+        dropout=settings.dropout,
+        kind=kind,
+        vocabulary=vocabulary,
     )
-    return NetworkFactory(Normalize.fit(train_inputs), body)
+    return NetworkFactory(layer, body)
 
 
-def check_network(factory: Callable[[], nn.Module], inputs_sample: Tensor, classes: int) -> None:
+def check_network(
+    factory: Callable[[], nn.Module], inputs_sample: Tensor, classes: int, vocabulary: int | None = None
+) -> None:
     """Build the network and run a few samples through it, in evaluation and in training mode.
 
     The global generators are left as they were.
@@ -65,6 +83,7 @@ def check_network(factory: Callable[[], nn.Module], inputs_sample: Tensor, class
         factory: Builds the network.
         inputs_sample: ``[N, *input_shape]``, N ≥ 1, of which a few are used.
         classes: Number of classes K.
+        vocabulary: Number of token ids, if the inputs are such; the largest of them is tried, too.
 
     Raises:
         InputError: If the network is no ``nn.Module``, has nothing to train or lazy layers, shares its weights with
@@ -83,6 +102,9 @@ def check_network(factory: Callable[[], nn.Module], inputs_sample: Tensor, class
         samples = (
             torch.cat([inputs_sample, inputs_sample]).to(device) if len(inputs_sample) < 2 else inputs_sample.to(device)
         )
+        if vocabulary is not None:
+            samples = samples.clone()
+            samples[0, -1] = vocabulary - 1
         for training in (False, True):
             _check_output(network.train(training), samples, classes)
 
@@ -102,6 +124,11 @@ def _check_output(network: nn.Module, samples: Tensor, classes: int) -> None:
     try:
         outputs = network(samples)
     except Exception as error:
+        if isinstance(error, IndexError) and not samples.is_floating_point():
+            raise InputError(
+                f"the model has no embedding of the token id {int(samples.max())}, the largest of this data "
+                f"({describe(error)}): give it {int(samples.max()) + 1} embeddings or more, or number the tokens anew"
+            ) from error
         wanted = _wanted_channels(error, samples)
         if wanted is not None:
             raise InputError(

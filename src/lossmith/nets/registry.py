@@ -1,58 +1,87 @@
-"""The networks that have a name."""
+"""The networks that have a name. A new one is a file and a name."""
 
-import difflib
+from __future__ import annotations
+
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from lossmith.errors import InputError
-from lossmith.nets.bodies import conv, mlp
-from lossmith.nets.convolutional import alexnet, allcnn_c, mnist_cnn
 from lossmith.nets.own import importable, own_body
 from lossmith.nets.parts import Shape
-from lossmith.nets.residual import residual
+from lossmith.registry import Registry, nearest
 
-FORMS = "mlp, conv, mnist-cnn, alexnet, allcnn-c, preresnet-DEPTH, wrn-DEPTH-WIDTH (such as wrn-16-8)"
-OFFERED = (
-    *("mlp", "conv", "mnist-cnn", "alexnet", "allcnn-c", "preresnet-20", "preresnet-32", "preresnet-56"),
-    *("wrn-16-8", "wrn-28-5", "wrn-28-10"),
-)
-PRERESNET = re.compile(r"preresnet-([1-9]\d{0,3})", re.ASCII)
-WIDE = re.compile(r"wrn-([1-9]\d{0,3})-([1-9]\d{0,3})", re.ASCII)
+# Names of older versions.
+OLDER = {"cnn": "conv"}
 
 
 @dataclass(frozen=True)
-class Family:
-    """Networks of one kind.
+class Blueprint:
+    """What a network is built for.
 
     Args:
-        body: Builds one, called with input shape, number of classes, ``hidden`` and the rate of dropout.
-        dropout: The authors' rate of dropout.
-        least_side: The smallest image that still has something to halve at each halving; None takes flat features too.
+        input_shape: ``(C, H, W)``, ``(F,)`` or ``(L,)``.
+        classes: Number of classes K.
+        hidden: Widths of the fully connected hidden layers.
+        dropout: Rate of dropout.
+        vocabulary: Number of token ids, where inputs are such; else 0.
     """
 
-    body: Callable[[Shape, int, tuple[int, ...], float], nn.Module]
-    dropout: float
-    least_side: int | None
+    input_shape: Shape
+    classes: int
+    hidden: tuple[int, ...] = (128,)
+    dropout: float = 0.0
+    vocabulary: int = 0
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network that has a name. Words in capitals in the name stand for whole numbers: ``wrn-DEPTH-WIDTH``.
+
+    Args:
+        build: Builds one with fresh weights of a blueprint, and of the numbers in its name.
+        kinds: Names of the kinds of data that it takes.
+        dropout: The authors' rate of dropout.
+        least_side: The smallest image that still has something to halve at each halving.
+        check: Called with the whole name and the numbers in it; says by an InputError if there is no such network.
+        examples: Whole names to be offered, if numbers are in it.
+    """
+
+    build: Callable[..., nn.Module]
+    kinds: tuple[str, ...]
+    dropout: float = 0.0
+    least_side: int = 1
+    check: Callable[..., None] | None = None
+    examples: tuple[str, ...] = ()
+
+
+NETWORKS = Registry[Network]("model")
 
 
 def build(
-    name: str, input_shape: Shape, classes: int, hidden: tuple[int, ...] = (128,), dropout: float | None = None
+    name: str,
+    input_shape: Shape,
+    classes: int,
+    hidden: tuple[int, ...] = (128,),
+    dropout: float | None = None,
+    vocabulary: int | None = None,
 ) -> nn.Module:
     """A network with fresh weights from PyTorch's global generator: ``[N, *input_shape]`` → ``[N,K]``.
 
-    It takes normalised inputs. :func:`~lossmith.nets.network_factory` puts the normalisation before it.
+    It takes normalised inputs, or token ids. :func:`~lossmith.nets.network_factory` puts the input layer before it.
 
     Args:
-        name: ``mlp``, ``conv`` (``cnn`` is its older name), ``mnist-cnn``, ``alexnet``, ``allcnn-c``,
-            ``preresnet-DEPTH`` (6n + 2), ``wrn-DEPTH-WIDTH`` (6n + 4), or one's own, ``package.module:function``.
-        input_shape: ``(C, H, W)``, or ``(F,)`` for ``mlp``.
+        name: A name of ``NETWORKS`` with numbers for the words in capitals, such as ``wrn-16-8``, or one's own,
+            ``package.module:function``.
+        input_shape: ``(C, H, W)``, ``(F,)``, or ``(L,)`` for tokens.
         classes: Number of classes K.
-        hidden: Widths of the fully connected hidden layers of ``mlp`` and ``conv``; others do not see them.
+        hidden: Widths of the fully connected hidden layers of ``mlp``, ``conv`` and ``embedding``; others do not see
+            them.
         dropout: Rate of dropout; None is the network's own.
+        vocabulary: Number of token ids, if inputs are such.
 
     Raises:
         InputError: If there is no such network, it does not take inputs of that shape, or the rate cannot be used.
@@ -61,13 +90,23 @@ def build(
         >>> sum(parameter.numel() for parameter in build("allcnn-c", (3, 32, 32), 10).parameters())
         1369738
     """
-    return body_factory(name, input_shape, classes, hidden, dropout)()
+    return body_factory(name, input_shape, classes, hidden, dropout, vocabulary=vocabulary)()
 
 
 def body_factory(
-    name: str, input_shape: Shape, classes: int, hidden: tuple[int, ...] = (128,), dropout: float | None = None
+    name: str,
+    input_shape: Shape,
+    classes: int,
+    hidden: tuple[int, ...] = (128,),
+    dropout: float | None = None,
+    *,
+    kind: str | None = None,
+    vocabulary: int | None = None,
 ) -> Callable[[], nn.Module]:
-    """A function that builds the network of :func:`build` anew at each call; what is wrong is said before."""
+    """A function that builds the network of :func:`build` anew at each call; what is wrong is said before.
+
+    The kind of data is that of the shape where none is given: images, feature vectors, or, with a vocabulary, tokens.
+    """
     if dropout is not None and not 0 <= dropout < 1:
         raise InputError(f"the rate of dropout is {dropout:g}: give a number from 0 to less than 1")
     if classes < 2:
@@ -79,10 +118,11 @@ def body_factory(
                 "the function"
             )
         return own_body(name, input_shape, classes)
-    family = _family(name)
-    if family.least_side is not None:
-        _check_images(name, input_shape, family.least_side)
-    body = Body(name, tuple(input_shape), classes, tuple(hidden), family.dropout if dropout is None else dropout)
+    network, _ = found(name)
+    shown = "image" if len(input_shape) == 3 else "tabular"
+    _check_inputs(name, network, input_shape, kind or (shown if vocabulary is None else "tokens"))
+    rate = network.dropout if dropout is None else dropout
+    body = Body(name, Blueprint(tuple(input_shape), classes, tuple(hidden), rate, vocabulary or 0))
     # What is wrong shows now, at no cost in memory and without a random number.
     with torch.device("meta"):
         body()
@@ -95,21 +135,16 @@ class Body:
 
     Args:
         name: The network.
-        input_shape: ``(C, H, W)``, or ``(F,)``.
-        classes: Number of classes K.
-        hidden: Widths of the fully connected hidden layers.
-        dropout: Rate of dropout.
+        blueprint: What for.
     """
 
     name: str
-    input_shape: Shape
-    classes: int
-    hidden: tuple[int, ...]
-    dropout: float
+    blueprint: Blueprint
 
     def __call__(self) -> nn.Module:
         """One network with weights from PyTorch's global generator."""
-        return _family(self.name).body(self.input_shape, self.classes, self.hidden, self.dropout)
+        network, numbers = found(self.name)
+        return network.build(self.blueprint, *numbers)
 
 
 def check_name(name: str) -> None:
@@ -119,57 +154,64 @@ def check_name(name: str) -> None:
         InputError: If there is none; one's own network is looked for when it is built.
     """
     if ":" not in name:
-        _family(name)
+        found(name)
 
 
-def _family(name: str) -> Family:
-    if name in FAMILIES:
-        return FAMILIES[name]
-    if found := PRERESNET.fullmatch(name):
-        return _residual(_blocks(name, int(found[1]), 2), 1, 0.0)
-    if found := WIDE.fullmatch(name):
-        return _residual(_blocks(name, int(found[1]), 4), int(found[2]), 0.3)
-    nearest = difflib.get_close_matches(name.lower(), OFFERED, n=3, cutoff=0.5)
-    hint = f" (nearest: {', '.join(nearest)})" if nearest else ""
+def found(name: str) -> tuple[Network, tuple[int, ...]]:
+    """The network of a name, and the numbers in it.
+
+    Raises:
+        InputError: If there is none.
+    """
+    for form, network in NETWORKS.items():
+        pattern = re.sub("[A-Z]+", r"([1-9]\\d{0,3})", re.escape(form))
+        match = re.fullmatch(pattern, OLDER.get(name, name), re.ASCII)
+        if match is not None:
+            numbers = tuple(map(int, match.groups()))
+            if network.check is not None:
+                network.check(name, *numbers)
+            return network, numbers
     own = f"{name}:function, from the module {name}" if importable(name) else "package.module:function"
-    raise InputError(f"unknown model {name!r}{hint}: give {FORMS}, or your own network as {own}")
+    raise InputError(
+        f"there is no model {name!r}{nearest(name, offered())}; give {', '.join(NETWORKS)}, or your own network as "
+        f"{own}"
+    )
 
 
-def _blocks(name: str, depth: int, extra: int) -> int:
-    """Blocks n of a stage of a network of 6n + ``extra`` layers."""
-    blocks, rest = divmod(depth - extra, 6)
-    if rest or blocks < 1:
-        kind, _, width = name.partition(f"-{depth}")
-        near = dict.fromkeys(f"{kind}-{6 * max(1, n) + extra}{width}" for n in (blocks, blocks + 1))
+def offered(kind: str | None = None) -> tuple[str, ...]:
+    """Names of networks, with examples of those that have numbers; only those that take a kind of data, if asked."""
+    taking = ((name, one) for name, one in NETWORKS.items() if kind is None or kind in one.kinds)
+    return tuple(name for form, network in taking for name in network.examples or (form,))
+
+
+def known_networks() -> str:
+    """The names that there are, by the kinds of data that they take."""
+    kinds = dict.fromkeys(network.kinds for _, network in NETWORKS.items())
+    taking = {each: [name for name, network in NETWORKS.items() if network.kinds == each] for each in kinds}
+    return "; ".join(f"{', '.join(names)} ({_or(each)})" for each, names in taking.items())
+
+
+def _check_inputs(name: str, network: Network, input_shape: Shape, kind: str) -> None:
+    if kind not in network.kinds:
         raise InputError(
-            f"there is no {name}, since its depth must be 6n + {extra} with n = 1, 2, …: give {' or '.join(near)}"
+            f"the model {name} takes {_or(network.kinds)} data, but this is {kind}, with samples of shape "
+            f"{list(input_shape)}: use {_remedy(kind)}, or data of another kind (--kind)"
         )
-    return blocks
-
-
-def _residual(blocks: int, width: int, dropout: float) -> Family:
-    return Family(lambda shape, classes, _, rate: residual(shape, classes, blocks, width, rate), dropout, 3)
-
-
-def _check_images(name: str, input_shape: Shape, least_side: int) -> None:
-    if len(input_shape) != 3:
+    if kind == "image" and min(input_shape[1:]) < network.least_side:
+        _, height, width = input_shape
+        least = network.least_side
         raise InputError(
-            f"the model {name} takes images, but this data has {input_shape[0]} flat features: use the model mlp, or "
-            "give images [N, channels, height, width]"
-        )
-    _, height, width = input_shape
-    if min(height, width) < least_side:
-        raise InputError(
-            f"the model {name} takes images of {least_side}×{least_side} pixels or more, but these are "
-            f"{height}×{width}: use the model conv or mlp, or larger images (--image-size for those of a directory)"
+            f"the model {name} takes images of {least}×{least} pixels or more, but these are {height}×{width}: use the "
+            "model conv or mlp, or larger images (--image-size for those of a directory)"
         )
 
 
-FAMILIES = {
-    "mlp": Family(mlp, 0.0, None),
-    "conv": Family(conv, 0.0, 1),
-    "cnn": Family(conv, 0.0, 1),
-    "mnist-cnn": Family(lambda shape, classes, _, rate: mnist_cnn(shape, classes, rate), 0.4, 4),
-    "alexnet": Family(lambda shape, classes, _, rate: alexnet(shape, classes, rate), 0.0, 17),
-    "allcnn-c": Family(lambda shape, classes, _, rate: allcnn_c(shape, classes, rate), 0.5, 9),
-}
+def _remedy(kind: str) -> str:
+    names = offered(kind)
+    own = "your own network as package.module:function"
+    return f"the model {_or(names)}, {own}" if names else own
+
+
+def _or(words: Iterable[str]) -> str:
+    *rest, last = words
+    return f"{', '.join(rest)} or {last}" if rest else last

@@ -26,6 +26,7 @@ from lossmith.seeds import derive
 from lossmith.study.comparison import settings_of
 from lossmith.study.config import EvolveSettings
 from lossmith.study.kept import Remembered, Shelf, read_record
+from lossmith.study.legacy import identifying
 from lossmith.study.problem import Problem
 from lossmith.training import Backend, Executor, Trained, choose_backend, repeated
 
@@ -177,6 +178,7 @@ class Analysis:
         """
         settings = self.settings.model_dump(mode="json", include={"data": True, "model": True, "recipe": True})
         settings["data"].pop("source")
+        settings = {part: identifying(part, values) for part, values in settings.items()}
         code = {**_versions(), "network": own_source(self.settings.model.name)}
         whole = {"data": self.problem.digest, "settings": settings, "code": code, **document}
         return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:16]

@@ -20,7 +20,7 @@ from lossmith.seeds import derive
 from lossmith.settings import Settings
 from lossmith.study.config import EvolveSettings, differences, validated, with_data
 from lossmith.study.evolve import Progress, evolve_problem
-from lossmith.study.legacy import modernized, original
+from lossmith.study.legacy import identifying, modernized, original
 from lossmith.study.problem import Problem
 from lossmith.study.store import Store
 from lossmith.training import Executor, Local, Recipe, choose_backend, repeated
@@ -288,19 +288,15 @@ def _digest(data: str, settings: EvolveSettings, plan: Plan) -> str:
     # What is idle stays out, so that runs of comparisons by versions that did not know it are found again.
     attacked = plan.recipe.adversary != "none"
     # The digest of the data says what came of its place and of how its images were converted.
-    converted = {"source", "image_size", "channels"}
+    placed = {"source", "image_size", "channels"} | (set() if attacked else {"max_pixel"})
+    whole = {"dropout"} if settings.model.dropout is None else set[str]()
     idle = set() if attacked else {"adversary", "adversary_epsilon", "adversary_steps"}
     usual = Recipe().model_dump()
     idle |= {name for name in LATER if getattr(plan.recipe, name) == usual[name]}
     document = {
         "data": data,
-        "split": original(
-            "data", settings.data.model_dump(mode="json", exclude=converted if attacked else {*converted, "max_pixel"})
-        ),
-        "model": original(
-            "model",
-            settings.model.model_dump(mode="json", exclude={"dropout"} if settings.model.dropout is None else None),
-        ),
+        "split": original("data", identifying("data", settings.data.model_dump(mode="json", exclude=placed))),
+        "model": original("model", identifying("model", settings.model.model_dump(mode="json", exclude=whole))),
         "recipe": plan.recipe.model_dump(mode="json", exclude=idle),
         "way": plan.backend.original,
         "device": settings.run.device,

@@ -19,6 +19,9 @@ OLD_COMMANDS = {"damage": "corruption"}
 # Flags of no setting; those of a setting follow from OLD_SETTINGS.
 OLD_FLAGS = {"--front": "--pareto"}
 
+# Settings that came after a database could hold what is identified by all settings, and their defaults.
+LATER = {("data", "kind"): "auto", ("model", "normalize"): "auto"}
+
 
 def modernized(document: Any) -> tuple[Any, list[str]]:
     """A document of settings under today's names, and a sentence for each name or value that was an older one.
@@ -46,3 +49,8 @@ def original(part: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of a part under the names of version 0.1, for what is identified by them."""
     names = {new: old for (of, old), new in OLD_SETTINGS.items() if of == part}
     return {names.get(key, key): value for key, value in settings.items()}
+
+
+def identifying(part: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a part less those that came later and have their default, for what was identified without them."""
+    return {key: value for key, value in settings.items() if LATER.get((part, key), object()) != value}

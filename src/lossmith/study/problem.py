@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from lossmith.analysis import Objective
-from lossmith.data import DataSettings, Source, find_max_pixel, open_source, part_sizes, search_parts, test_part
+from lossmith.data import KINDS, DataSettings, Source, find_max_pixel, open_source, part_sizes, search_parts, test_part
 from lossmith.errors import InputError
 from lossmith.nets import check_name, check_network, network_factory
 from lossmith.study.config import EvolveSettings
@@ -59,8 +59,17 @@ class Problem:
         check_name(settings.model.name)
         source = open_source(source if source is not None else settings.data.source, settings.data)
         parts = search_parts(source, settings.data)
-        factory = network_factory(settings.model, parts.train.inputs, parts.classes)
-        check_network(factory, parts.train.inputs[: settings.recipe.batch_size], parts.classes)
+        kind, sample = KINDS[source.kind], parts.train.inputs[: settings.recipe.batch_size]
+        layer = kind.layer(parts.train.inputs, settings.model.normalize)
+        factory = network_factory(
+            settings.model,
+            layer,
+            tuple(layer(sample).shape[1:]),
+            parts.classes,
+            kind=kind.becomes or source.kind,
+            vocabulary=source.vocabulary,
+        )
+        check_network(factory, sample, parts.classes, source.vocabulary)
         train_part, validation = parts.train.to(device), parts.validation.to(device)
         held_out = (validation.inputs, validation.targets)
         max_pixel = _max_pixel(source, settings)

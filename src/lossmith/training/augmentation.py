@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lossmith.attacks import floating
+from lossmith.data import has_ids
 from lossmith.errors import InputError
 from lossmith.seeds import derive, generator
 from lossmith.training.recipe import Recipe
@@ -129,6 +130,8 @@ def check_augmentation(inputs: Tensor, recipe: Recipe) -> None:
     """Raise an InputError if the recipe's augmentation does not suit inputs ``[N, …]``."""
     named = {"crop": recipe.crop, "flip": recipe.flip, "cutout": recipe.cutout, "cutmix": recipe.cutmix}
     wanted = [name for name, value in named.items() if value]
+    if has_ids(inputs) and recipe.augments:
+        raise InputError("augmentation mixes or moves what is measured, and token ids are names: leave it out")
     if wanted and inputs.ndim != 4:
         raise InputError(
             f"the augmentation {' and '.join(wanted)} needs images [N, channels, height, width], and this data has "

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from lossmith.nets import Normalize
+from lossmith.data import InputLayer, Normalize
 from lossmith.training.randomness import seeded
 
 State = dict[str, Tensor]
@@ -47,7 +47,7 @@ class Task:
 
     @cached_property
     def mean(self) -> Tensor:
-        """Mean of the training inputs, for each channel ``[C, 1, 1]`` or feature ``[F]``."""
+        """Mean of the training inputs, which are no ids, for each channel ``[C, 1, 1]`` or feature ``[F]``."""
         return Normalize.fit(self.inputs).mean
 
     def build(self, seed: int) -> nn.Module:
@@ -204,12 +204,12 @@ def input_dim(parameters: State) -> int | None:
 
 
 def shared_buffers(network: nn.Module) -> State:
-    """Buffers that every member has in common: those of the normalisation of the inputs."""
+    """Buffers that every member has in common: those of input layers."""
     return {
         f"{prefix}.{name}" if prefix else name: buffer
         for prefix, module in network.named_modules()
-        if isinstance(module, Normalize)
-        for name, buffer in module.named_buffers(recurse=False)
+        if isinstance(module, InputLayer)
+        for name, buffer in module.named_buffers()
     }
 
 

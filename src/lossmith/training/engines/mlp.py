@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor, nn
 
+from lossmith.data import InputLayer
 from lossmith.errors import InputError
 from lossmith.losses import Loss
-from lossmith.nets import Dropout, Normalize
+from lossmith.nets import Dropout
 from lossmith.training.engines.base import Engine, Passes
 from lossmith.training.engines.population import PopulationRun
 from lossmith.training.networks import State, Task
@@ -51,7 +52,7 @@ class Design:
     """A multilayer perceptron as a list.
 
     Args:
-        stem: What comes before the layers and has no parameters: normalisation and flattening.
+        stem: What comes before the layers and has no parameters: the input layer and flattening.
         layers: Linear layers, ReLU and dropout.
     """
 
@@ -89,7 +90,7 @@ class Design:
                 dimensions = 2
             elif type(module) is nn.Identity:
                 continue
-            elif type(module) is Normalize and not layers:
+            elif isinstance(module, InputLayer) and not layers:
                 stem.append(module)
             else:
                 return None

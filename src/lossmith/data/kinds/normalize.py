@@ -4,13 +4,15 @@ from collections.abc import Callable, Iterator
 from typing import Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from lossmith.data.kinds.base import InputLayer
 
 # 16 MiB in float64, so that the whole data is never there in that type.
 _CHUNK_ELEMENTS = 1 << 21
 
 
-class Normalize(nn.Module):
+class Normalize(InputLayer):
     """``(x − mean) / std``, for each channel of ``[N,C,H,W]`` or each feature of ``[N,F]``.
 
     Args:

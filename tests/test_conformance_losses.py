@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import mpmath
 import pytest
 import torch
 from hypothesis import given
@@ -51,6 +52,7 @@ from lossmith.theory import (
     symmetric_outputs,
     symmetric_values,
     zero_error,
+    zones,
 )
 from lossmith.training import Recipe, Task, choose_backend, train
 
@@ -201,7 +203,8 @@ class TestMathematics:
             return
         gradient = loss.logit_gradient(logits, targets)
         assert gradient.abs().max() > 0
-        near(gradient.sum(-1), torch.zeros(len(gradient), dtype=torch.float64)) if _is_shift_free(loss) else None
+        if loss.is_shift_free:
+            near(gradient.sum(-1), torch.zeros(len(gradient), dtype=torch.float64))
 
     @every
     @labeled
@@ -216,7 +219,7 @@ class TestMathematics:
 
     @every
     @labeled
-    @pytest.mark.parametrize("size", [1e2, 1e4])
+    @pytest.mark.parametrize("size", [1e2, 1e4, 3e38])
     def test_extreme_logits_give_finite_numbers(self, loss: Loss, labels: str, size: float) -> None:
         targets = batch(labels, samples=CLASSES)[1] if labels == "probabilities" else torch.arange(CLASSES)
         for sign in (1, -1):
@@ -255,10 +258,6 @@ class TestMathematics:
     def test_a_norm_that_does_not_bind_changes_nothing(self) -> None:
         logits, targets = batch()
         near(logit_clip(1e9).logit_gradient(logits, targets), cross_entropy().logit_gradient(logits, targets))
-
-
-def _is_shift_free(loss: Loss) -> bool:
-    return type(loss).transformed is Loss.transformed
 
 
 class TestPopulations:
@@ -316,7 +315,7 @@ class TestPopulations:
 
     def test_one_kind_is_evaluated_in_one_go(self) -> None:
         kinds = {name: type(losses) for name, losses in POPULATIONS.items()}
-        assert kinds["normalized"] is Normalized
+        assert kinds["normalized"] is kinds["normalized mixed"] is Normalized
         assert kinds["clipped"] is Clipped
         assert kinds["sine"] is kinds["mixed"] is Mixed
 
@@ -396,11 +395,22 @@ class TestValues:
                     assert isinstance(Loss.from_json({**document, place: value}), Loss)
 
     def test_losses_that_nest_without_end(self) -> None:
+        deep: Loss = cross_entropy()
+        for _ in range(17):
+            deep = Clipped(deep, torch.tensor(2.0))
+        with pytest.raises(InputError, match="nests more than 16 deep"):
+            deep.to_json()
         document = cross_entropy().to_json()
         for _ in range(2000):
             document = {**logit_clip(2).to_json(), "base": document}
         with pytest.raises(InputError, match="nests more than 16 deep"):
             Loss.from_json(document)
+        many: Any = 1.0
+        for _ in range(70):
+            many = [many]
+        for key, loss in (("threshold", logit_clip(2)), ("coefficients", mse())):
+            with pytest.raises(InputError, match=f'"{key}" of the loss file'):
+                Loss.from_json({**loss.to_json(), key: many})
         mixed: dict[str, Any] = POPULATIONS["mixed"].to_json()
         for _ in range(50):
             mixed = {**mixed, "members": [mixed]}
@@ -410,15 +420,21 @@ class TestValues:
     @pytest.mark.parametrize(
         ("make", "message"),
         [
-            (lambda: logit_clip(0), "finite norm above 0"),
-            (lambda: logit_clip(float("nan")), "finite norm above 0"),
+            (lambda: logit_clip(0), "finite norm, at least 1e-06"),
+            (lambda: logit_clip(1e-30), "finite norm, at least 1e-06"),
+            (lambda: logit_clip(float("nan")), "finite norm, at least"),
+            (lambda: Normalized(cross_entropy().smoothed(0.1, 3), classes=5), "different numbers of classes"),
+            (lambda: Clipped(cross_entropy().smoothed(0.1, 3), torch.tensor(1.0), 5), "different numbers of classes"),
+            (lambda: Mixed((cross_entropy().smoothed(0.1, 3), mse()), 5), "different numbers of classes"),
+            (lambda: Loss.from_json({**POPULATIONS["mixed"].to_json(), "classes": 1}), "whole number from 2"),
+            (lambda: Loss.from_json({**find("nce", 4).to_json(), "classes": 10**30}), "whole number from 2"),
             (lambda: Clipped(POPULATIONS["power"], torch.ones(2)), "one norm to clip to or one for each member"),
             (lambda: Normalized(logit_clip(2)), "normalized loss is one of a sum over classes"),
             (lambda: Mixed(()), "at least one loss"),
             (lambda: Mixed((POPULATIONS["power"],)), "populations of different kinds"),
             (lambda: Loss.stack([cross_entropy().smoothed(0.1, 3), find("nce", 4), Sine(4)]), "different numbers"),
             (lambda: Loss.stack([POPULATIONS["power"], POPULATIONS["clipped"]]), "populations of different kinds"),
-            (lambda: find("logit-clip:-1", 4), "finite norm above 0"),
+            (lambda: find("logit-clip:-1", 4), "finite norm"),
             (lambda: find("nce:2", 4), "takes no parameter"),
             (lambda: latex(normalized_cross_entropy()), "no LaTeX of it"),
         ],
@@ -426,6 +442,30 @@ class TestValues:
     def test_bad_arguments_are_sentences(self, make: Any, message: str) -> None:
         with pytest.raises(InputError, match=message):
             make()
+
+    def test_a_kind_that_is_not_registered_makes_no_file(self) -> None:
+        class Other(Sine):
+            pass
+
+        with pytest.raises(InputError, match="not the registered kind 'sine'"):
+            Other().to_json()
+
+    def test_a_file_that_is_far_too_large(self, tmp_path: Path) -> None:
+        path = tmp_path / "loss.json"
+        path.write_bytes(b" " * (2**24 + 1))
+        with pytest.raises(InputError, match="larger than 16 MiB"):
+            load(path)
+
+    def test_keys_know_no_inner_names_and_no_format(self) -> None:
+        """Stored runs are found by them, whatever the losses inside are called."""
+        first, second = (Normalized(cross_entropy().named(name), name="x") for name in "ab")
+        assert first.key() == second.key()
+        assert "version" not in json.dumps(first.key())
+        assert first.key() != Normalized(mse(), name="x").key()
+
+    def test_members_of_one_kind_in_a_mixed_file(self) -> None:
+        document = Mixed((mse(), mae())).to_json()
+        assert Loss.from_json(document) == Loss.stack([mse(), mae()])
 
     def test_arithmetic_is_that_of_sums_of_powers(self) -> None:
         with pytest.raises(TypeError):
@@ -601,6 +641,54 @@ class TestTheory:
         assert bool(is_trainable(loss, n)) == bool(pull[0] > 0)
         assert bool(bias_growth(loss, n).isfinite()) == bool(pull[0] > 0)
 
+    @pytest.mark.parametrize(
+        "base", [cross_entropy(), mse(), mae(), focal(2), focal(5), gce(0.5)], ids=lambda loss: loss.name
+    )
+    @pytest.mark.parametrize("classes", [2, 4, 10])
+    def test_zones_are_no_rounding(self, base: PowerLoss, classes: int) -> None:
+        """A normalized loss that attracts does so at every ε, also where its terms cancel."""
+        assert zones(Normalized(base), classes) == [(0.0, 1.0, 1)]
+        attracts = [zone for zone in zones(Clipped(base, torch.tensor(50.0)), classes) if zone.sign]
+        assert [zone.sign for zone in attracts] == [1]
+        assert attracts[0].low < 1e-20
+        assert attracts[0].high == 1
+
+    def test_zones_of_a_clipped_loss_that_repels(self) -> None:
+        known, found = zones(baikal(), 4), zones(Clipped(baikal(), torch.tensor(200.0)), 4)
+        inner = [zone for zone in found if zone.sign]
+        assert [zone.sign for zone in inner] == [zone.sign for zone in known] == [-1, 1]
+        assert inner[0].high == pytest.approx(known[0].high, rel=1e-9)
+
+    @other
+    @pytest.mark.parametrize("epsilon", [1e-9, 1e-4, 0.3])
+    def test_a_single_number(self, loss: Loss, epsilon: float) -> None:
+        loss = normalized_cross_entropy() if loss.classes is not None else loss
+        assert attraction(loss, epsilon, 4).shape == ()
+        torch.testing.assert_close(attraction(loss, epsilon, 4), attraction(loss, [epsilon], 4)[0])
+        assert symmetric_values(loss, torch.tensor(epsilon, dtype=torch.float64), 4).shape == ()
+
+    @pytest.mark.parametrize("epsilon", [1e-20, 1e-12, 1e-6, 0.2, 1 - 1e-9])
+    def test_normalized_cross_entropy_keeps_its_digits(self, epsilon: float) -> None:
+        """Against the same in 60 digits: ``A = −∂L/∂f_T`` of ``L = log h_T / Σ_k log h_k``."""
+        n = 4
+        with mpmath.workdps(60):
+            e = mpmath.mpf(epsilon)
+            top, low = mpmath.log(1 - e), mpmath.log(e / (n - 1))
+            total = top + (n - 1) * low
+            g_target, g_other = -(total - top) / total**2, top / total**2
+            wanted = e * g_target - (1 - e) * (n - 1) * g_other
+        _, found = logit_steps(normalized_cross_entropy(), epsilon, n)
+        assert found.item() == pytest.approx(float(wanted), rel=1e-9)
+
+    def test_what_takes_whole_vectors_has_a_limit(self) -> None:
+        for function in (margin, null_epoch, bias_growth, is_trainable, zones, explain):
+            with pytest.raises(InputError, match="at most 100000 classes"):
+                function(normalized_cross_entropy(), 10**9)
+
+    def test_a_common_bias_of_a_normalized_loss_stays(self) -> None:
+        for classes in (2, 3, 10, 100):
+            assert bias_growth(normalized_cross_entropy(), classes).item() == 0
+
     @other
     def test_steps_are_those_of_whole_vectors(self, loss: Loss) -> None:
         if loss.classes is not None:
@@ -685,9 +773,13 @@ class TestSearch:
         assert Criterion(best)(torch.randn(3, 10), torch.arange(3)).isfinite()
 
 
-def test_log_outputs_are_bounded_below() -> None:
-    """What kinds are told of log h: a masked class does not make values infinite."""
-    logits = torch.tensor([[0.0, -torch.inf, 1.0]])
+@single
+def test_a_masked_class_does_not_make_values_infinite(loss: Loss) -> None:
+    logits = torch.tensor([[0.0, -torch.inf, 1.0, 0.5]])
     assert powers.log_outputs(logits).min() == powers.LOWEST_LOG
-    for loss in (normalized_cross_entropy(), Sine()):
-        assert loss.value(logits, torch.tensor([0])).isfinite().all()
+    leaf = logits.clone().requires_grad_()
+    value = loss.value(leaf, torch.tensor([0]))
+    assert value.isfinite().all()
+    (gradient,) = torch.autograd.grad(value.sum(), leaf)
+    assert gradient.isfinite().all()
+    assert loss.logit_gradient(logits, torch.tensor([0])).isfinite().all()

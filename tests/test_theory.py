@@ -803,7 +803,7 @@ class TestExplain:
         other, target = null_epoch(loss, n)
         assert page.null_epoch == {"non_target": other.item(), "target": target.item()}
         assert [page.margin, page.gain] == [margin(loss, n).item(), gain(loss, n).item()]
-        assert page.trainable == {form: bool(is_trainable(loss, n, form)) for form in FORMS}
+        assert page.trainable == {form: bool(is_trainable(loss, n, form)) for form in forms}
         assert page.zones == {form: zones(loss, n, form) for form in forms}
         assert (page.missing is None) == isinstance(loss, PowerLoss)
         assert page.strength["exact"] == attraction(loss, page.strength["epsilon"], n).tolist()

@@ -200,5 +200,5 @@ def _looked_at(loss: Loss, logits: Tensor, targets: Tensor) -> dict[str, Tensor]
         "output": target,
         "exact": attraction(loss, epsilon, classes),
         "published": attraction(loss, epsilon, classes, "published") if has_published else target * torch.nan,
-        "vector": output_change(loss, outputs, targets),
+        "vector": output_change(loss, outputs, targets, None if loss.is_shift_free else logits),
     }

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, replace
-from reprlib import repr as brief
 from typing import TYPE_CHECKING, Any, ClassVar, Self, overload
 
 import numpy as np
@@ -14,15 +13,21 @@ from torch import Tensor
 
 from lossmith.errors import InputError
 from lossmith.losses import powers
-from lossmith.losses.kernel import at_class, class_index, logit_gradient_of, wide
+from lossmith.losses.documents import (
+    FORMAT,
+    LONGEST_KIND,
+    MOST_CLASSES,
+    VERSION,
+    nameless,
+    not_too_deep,
+    part_of,
+    shown,
+)
+from lossmith.losses.kernel import labels_of, logit_gradient_of, wide
 from lossmith.registry import Registry
 
 if TYPE_CHECKING:
     from lossmith.losses.power import PowerLoss
-
-FORMAT, VERSION = "lossmith.loss", 2
-# A file is data: one that nests losses without end, or names a kind without end, gets a sentence.
-DEEPEST, LONGEST_KIND, LONGEST_VALUE = 16, 40, 80
 
 Rule = Callable[[Tensor, Tensor], Tensor]
 """Logits ``[*P, N, K]`` and targets to the gradient ``[*P, N, K]`` of each sample's loss."""
@@ -35,25 +40,36 @@ class Loss(ABC):
     A kind of loss is a frozen dataclass with the fields ``classes`` and ``name`` that inherits from this class and is
     registered in ``KINDS``. It says its values, and their slope over the whole output vector,
     ``g_k = −h_k ∂L/∂h_k = −∂L/∂log h_k``; the gradient that trains a network follows,
-    ``∂L/∂f_j = −(g_j − h_j Σ_k g_k)``. A loss of transformed logits says the transform and its vector–Jacobian product.
+    ``∂L/∂f_j = −(g_j − h_j Σ_k g_k)``. A loss of transformed logits says the transform and its vector–Jacobian product;
+    what trains asks for :meth:`value` and :meth:`logit_gradient` only, which a kind can override as well.
 
     Shapes: ``*P`` leading population dimensions (none for one loss), ``N`` batch, ``K`` classes.
 
     Attributes:
         kind: Under which name files know the kind.
-        sums_over_classes: Whether ``L = −Σ_k φ(h_k, y_k)``, as in the paper: φ and the slope of a class depend on its
-            own output and label, elementwise, and :meth:`phi` is there.
         classes: The number of classes that the loss is made for, or None if it fits any.
         name: What tables and figures call it.
     """
 
     kind: ClassVar[str]
-    sums_over_classes: ClassVar[bool] = False
     classes: int | None
     name: str
 
-    # NumPy leaves `array * loss` to the loss, which scales its members where it can.
+    # NumPy leaves `array * loss` to the loss.
     __array_ufunc__ = None
+
+    @property
+    def sums_over_classes(self) -> bool:
+        """Whether ``L = −Σ_k φ(h_k, y_k)``, as in the paper.
+
+        Then :meth:`phi` is there, and it and the slope of a class depend on its own output and label, elementwise.
+        """
+        return False
+
+    @property
+    def is_shift_free(self) -> bool:
+        """Whether the loss looks at the outputs only, so that a number added to all logits changes nothing."""
+        return type(self).transformed is Loss.transformed
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -182,11 +198,10 @@ class Loss(ABC):
             return NotImplemented
         if type(self) is not type(other):
             return False
-        mine, theirs = ({one.name: getattr(loss, one.name) for one in _fields(loss)} for loss in (self, other))
+        names = [one.name for one in fields(self) if one.name != "name"]  # type: ignore[arg-type]
+        pairs = ((getattr(self, name), getattr(other, name)) for name in names)
         return all(
-            torch.equal(value, theirs[name]) if isinstance(value, Tensor) else value == theirs[name]
-            for name, value in mine.items()
-            if name != "name"
+            torch.equal(one.cpu(), two.cpu()) if isinstance(one, Tensor) else bool(one == two) for one, two in pairs
         )
 
     __hash__ = None  # type: ignore[assignment]
@@ -228,19 +243,25 @@ class Loss(ABC):
         common_classes(members)
         first = type(members[0])
         population = first.joined(members, name) if all(type(member) is first for member in members) else None
-        if population is None:
-            population = KINDS["mixed"].joined(members, name)
-        assert population is not None
-        return population
+        return KINDS["mixed"].of_members(members, name) if population is None else population  # type: ignore[attr-defined]
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON object from which :meth:`from_json` builds an equal loss."""
+        """A JSON object from which :meth:`from_json` builds an equal loss.
+
+        Raises:
+            InputError: if the kind is not registered, or losses are nested so deep that the object would not be read.
+        """
+        if self.kind not in KINDS or KINDS[self.kind] is not type(self):
+            raise InputError(
+                f"the loss {self.name!r} is a {type(self).__name__}, not the registered kind {self.kind!r}, so no "
+                "file could give it back; register it by a kind of its own in lossmith.losses.KINDS"
+            )
         head = {"format": FORMAT, "version": VERSION, "kind": self.kind, "name": self.name, "classes": self.classes}
-        return {**head, **self.body()}
+        return not_too_deep({**head, **self.body()})
 
     def key(self) -> dict[str, Any]:
-        """What stored runs with the loss are found by: its JSON object, unless an older version wrote another."""
-        return self.to_json()
+        """What stored runs with the loss are found by, whatever the format of files becomes and inner names are."""
+        return {"kind": self.kind, "name": self.name, "classes": self.classes, **nameless(self.body())}
 
     @staticmethod
     def from_json(document: Any) -> Loss:
@@ -253,97 +274,55 @@ class Loss(ABC):
             raise InputError(f'this is not a loss file: it has no "format": "{FORMAT}"')
         version = document.get("version")
         if type(version) is not int or not 1 <= version <= VERSION:
-            raise InputError(f"the loss file has version {_shown(version)}, this program reads versions 1 to {VERSION}")
-        if _depth(document) > DEEPEST:
-            raise InputError(f"the loss file nests more than {DEEPEST} deep; build the loss of fewer parts")
+            raise InputError(f"the loss file has version {shown(version)}, this program reads versions 1 to {VERSION}")
+        not_too_deep(document)
         # Version 1 knew one kind and did not name it.
         kind = part_of(document, "kind") if version > 1 else "power"
         if not isinstance(kind, str):
-            raise InputError(f'"kind" of the loss file is {_shown(kind)}; it must be a text')
+            raise InputError(f'"kind" of the loss file is {shown(kind)}; it must be a text')
         classes, name = part_of(document, "classes"), part_of(document, "name")
-        if classes is not None and (type(classes) is not int or classes < 2):
-            raise InputError(f'"classes" of the loss file is {_shown(classes)}; it must be null or a whole number ≥ 2')
+        if classes is not None and (type(classes) is not int or not 2 <= classes <= MOST_CLASSES):
+            raise InputError(
+                f'"classes" of the loss file is {shown(classes)}; it must be null or a whole number from 2 to 10⁹'
+            )
         if not isinstance(name, str):
-            raise InputError(f'"name" of the loss file is {_shown(name)}; it must be a text')
+            raise InputError(f'"name" of the loss file is {shown(name)}; it must be a text')
         return KINDS[kind[:LONGEST_KIND]].of_body(document, classes, name)
 
-    def _spread(self, x: Tensor, targets: Tensor) -> Tensor:
-        """``x [*P, N, K]`` expanded to the leading dimensions of the population and of the targets."""
+    def _spread(self, x: Tensor, targets: Tensor, more: bool = False) -> Tensor:
+        """``x [*P, N, K]`` expanded to the leading dimensions of the population and of the targets, and ``more``."""
         soft = targets.is_floating_point()
-        if soft and targets.shape[-2:] != x.shape[-2:]:
+        own, mine = (targets.shape[-2:], x.shape[-2:]) if soft else (targets.shape[-1:], x.shape[-2:-1])
+        leading = _broadcast(self.shape, x.shape[:-2], targets.shape[: -2 if soft else -1])
+        fits = leading is not None and (more or not self.shape or len(leading) == len(self.shape))
+        if leading is None or not fits or x.ndim < 2 or own != mine:
             raise InputError(
                 f"targets of shape {tuple(targets.shape)} and {targets.dtype} do not fit logits of shape "
-                f"{tuple(x.shape)}: give class indices as whole numbers, or probabilities of each class"
+                f"{tuple(x.shape)} and a population {list(self.shape)}: logits are [*P, N, K], targets class indices "
+                "[*P, N] as whole numbers, or probabilities of each class [*P, N, K]"
             )
-        leading = targets.shape[: -2 if soft else -1]
-        # NumPy's: that of torch loads SymPy.
-        return x.expand(*np.broadcast_shapes(self.shape, x.shape[:-2], leading), *x.shape[-2:])
+        return x.expand(*leading, *x.shape[-2:])
 
 
 KINDS = Registry[type[Loss]]("kind of loss")
 
 
-def labels_of(targets: Tensor, x: Tensor) -> Tensor:
-    """Class indices or probabilities as probabilities of the classes, in the dtype of log outputs ``x [*P, N, K]``."""
-    if targets.is_floating_point():
-        return targets.to(x.dtype)
-    index = class_index(targets, x, -1)
-    at_class(x.detach(), index, -1)  # It says which class there is not.
-    return torch.zeros_like(x).scatter(-1, index, 1.0)
+def _broadcast(*shapes: Sequence[int]) -> tuple[int, ...] | None:
+    """The shape that some shapes broadcast to; None where they do not."""
+    try:
+        # NumPy's: that of torch loads SymPy.
+        return np.broadcast_shapes(*map(tuple, shapes))
+    except ValueError:
+        return None
 
 
-def common_classes(losses: Sequence[Loss]) -> int | None:
-    """The number of classes that losses are made for; None if they fit any.
+def common_classes(losses: Sequence[Loss], classes: int | None = None) -> int | None:
+    """The number of classes that losses are made for, and the one that is given; None if they fit any.
 
     Raises:
         InputError: if they are made for different numbers.
     """
-    known = {loss.classes for loss in losses if loss.classes is not None}
+    known = {one for one in (classes, *(loss.classes for loss in losses)) if one is not None}
     if len(known) > 1:
         raise InputError(f"losses made for different numbers of classes ({sorted(known)}) cannot be put together")
     return known.pop() if known else None
-
-
-def part_of(document: dict[str, Any], key: str) -> Any:
-    """What a loss file holds under a key.
-
-    Raises:
-        InputError: if it holds nothing.
-    """
-    if key not in document:
-        raise InputError(f'the loss file has no "{key}"')
-    return document[key]
-
-
-def numbers(listed: Any) -> Tensor | None:
-    """Nested lists of numbers, or one number, as a tensor in float64; None for anything else."""
-    try:
-        values = torch.tensor(listed, dtype=torch.float64)
-    except (TypeError, ValueError, OverflowError, RuntimeError):
-        return None
-    return None if _has_truth_values(listed) else values
-
-
-def _shown(value: Any) -> str:
-    """A value of a file in a message, cut where it is long."""
-    text = brief(value)
-    return text if len(text) <= LONGEST_VALUE else text[:LONGEST_VALUE] + "…"
-
-
-def _has_truth_values(listed: Any) -> bool:
-    return any(map(_has_truth_values, listed)) if isinstance(listed, list) else isinstance(listed, bool)
-
-
-def _fields(loss: Any) -> tuple[Any, ...]:
-    return fields(loss)
-
-
-def _depth(document: Any) -> int:
-    """How deep losses are nested in a loss file, as far as 1 beyond what is allowed."""
-    depth, level = 0, [document]
-    while level and depth <= DEEPEST:
-        depth += 1
-        inner = [value for part in level for value in part.values()]
-        inner += [member for value in inner if isinstance(value, list) for member in value]
-        level = [value for value in inner if isinstance(value, dict) and value.get("format") == FORMAT]
-    return depth

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from lossmith.errors import InputError
 from lossmith.losses import fused, powers
-from lossmith.losses.base import Loss, labels_of
+from lossmith.losses.base import Loss
+from lossmith.losses.kernel import labels_of, wide
 from lossmith.losses.kernel import values as sample_values
 from lossmith.losses.power import PowerLoss
 from lossmith.losses.terms import Weighted, smooth_labels
@@ -17,8 +18,8 @@ from lossmith.losses.terms import Weighted, smooth_labels
 class Criterion(nn.Module):
     """Any loss behind the call of ``torch.nn.CrossEntropyLoss``; with ``cross_entropy()`` the two are equal.
 
-    ``L_n = −Σ_k w_k φ(h_k, y_k)``, h = softmax(logits). A loss that is no such sum is weighted as a whole, by the
-    weight of its label, ``Σ_k w_k y_k``. Half precision is computed in float32; value and gradients are
+    ``L_n = −Σ_k w_k φ(h_k, y_k)``, h = softmax(logits). A loss that is no sum of powers is weighted as a whole, by
+    the weight of its label, ``Σ_k w_k y_k``. Half precision is computed in float32; value and gradients are
     finite at every finite logit (a float16 result, whose range ends at 65504, may overflow); it can be differentiated
     twice, and compiled, then once. The state dictionary carries the loss, so a restored criterion is the saved one; one
     saved by ``nn.CrossEntropyLoss`` loads as well and leaves the loss alone. Logits must not be changed in place
@@ -128,7 +129,7 @@ class Criterion(nn.Module):
         """The same for a loss that is no sum of powers, with the classes in the last dimension."""
         f = logits.movedim(dim, -1)
         soft = targets.is_floating_point()
-        y = labels_of(targets.movedim(dim, -1) if soft else targets, powers.log_outputs(f))
+        y = labels_of(targets.movedim(dim, -1) if soft else targets, wide(f))
         given = y
         if self.label_smoothing:
             y = (1 - self.label_smoothing) * y + self.label_smoothing / f.shape[-1]

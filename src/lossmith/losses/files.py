@@ -1,11 +1,14 @@
 """Loss files: JSON, read as data only."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 from lossmith.errors import InputError
 from lossmith.io import read_json, write_json
 from lossmith.losses.base import Loss
+
+LARGEST_FILE = 2**24
 
 
 def save(loss: Loss, path: str | os.PathLike[str], **extra: Any) -> None:
@@ -32,6 +35,8 @@ def load(path: str | os.PathLike[str]) -> Loss:
     Raises:
         InputError: if there is no such file, or it does not hold a loss.
     """
+    if Path(path).is_file() and Path(path).stat().st_size > LARGEST_FILE:
+        raise InputError(f"{path} is larger than {LARGEST_FILE >> 20} MiB, which no loss is; give a file of one")
     document = read_json(path)
     try:
         return Loss.from_json(document)

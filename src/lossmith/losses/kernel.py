@@ -293,6 +293,15 @@ def class_index(targets: Tensor, x: Tensor, dim: int) -> Tensor:
     return targets.long().unsqueeze(dim).expand(shape)
 
 
+def labels_of(targets: Tensor, x: Tensor) -> Tensor:
+    """Class indices or probabilities as probabilities of the classes, in the dtype of log outputs ``x [*P, N, K]``."""
+    if targets.is_floating_point():
+        return targets.to(x.dtype)
+    index = class_index(targets, x, -1)
+    at_class(x.detach(), index, -1)  # It says which class there is not.
+    return torch.zeros_like(x).scatter(-1, index, 1.0)
+
+
 def wide(logits: Tensor) -> Tensor:
     """Half precision as float32, in which it is computed."""
     return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits

@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from lossmith.errors import InputError
-from lossmith.losses.base import KINDS, Index, Loss, Rule, common_classes, part_of
+from lossmith.losses.base import KINDS, Index, Loss, Rule, common_classes
+from lossmith.losses.documents import part_of
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -36,7 +38,17 @@ class Mixed(Loss):
             raise InputError("a population needs at least one loss")
         if any(member.shape for member in self.members):
             raise InputError("populations of different kinds of loss cannot be stacked; stack their members")
-        object.__setattr__(self, "classes", common_classes(self.members))
+        object.__setattr__(self, "classes", common_classes(self.members, self.classes))
+
+    @property
+    def sums_over_classes(self) -> bool:
+        """Whether every member is such a sum."""
+        return all(member.sums_over_classes for member in self.members)
+
+    @property
+    def is_shift_free(self) -> bool:
+        """Whether every member looks at the outputs only."""
+        return all(member.is_shift_free for member in self.members)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -50,6 +62,10 @@ class Mixed(Loss):
     def slope(self, log_h: Tensor, y: Tensor) -> Tensor:
         """``g`` of each member, ``[P, N, K]``."""
         return self._each(lambda member, x, of: member.slope(x, of), log_h, y)
+
+    def phi(self, h: Tensor, y: Tensor) -> Tensor:
+        """φ of each member, elementwise, ``[P, …]``."""
+        return self._each(lambda member, x, of: member.phi(x, of), h, y)
 
     def value(self, logits: Tensor, targets: Tensor) -> Tensor:
         """The loss of each sample, ``[P, N]``."""
@@ -86,7 +102,7 @@ class Mixed(Loss):
         return Mixed(tuple(member.to(device) for member in self.members), self.classes, self.name)
 
     @classmethod
-    def joined(cls, losses: Sequence[Loss], name: str) -> Mixed:
+    def of_members(cls, losses: Sequence[Loss], name: str) -> Mixed:
         """Losses of any kinds as one population."""
         return cls(tuple(losses), None, name)
 
@@ -106,16 +122,19 @@ class Mixed(Loss):
         return {"members": [member.to_json() for member in self.members]}
 
     @classmethod
-    def of_body(cls, document: dict[str, Any], classes: int | None, name: str) -> Mixed:
+    def of_body(cls, document: dict[str, Any], classes: int | None, name: str) -> Loss:  # type: ignore[override]
         """The population of its members."""
         members = part_of(document, "members")
         if not isinstance(members, list):
             raise InputError('"members" of the loss file must be a list of losses')
-        return cls(tuple(Loss.from_json(member) for member in members), classes, name)
+        found = [Loss.from_json(member) for member in members]
+        common_classes(found, classes)
+        return Loss.stack(found, name)
 
     def _each(self, function: Callable[[Loss, Tensor, Tensor], Tensor], x: Tensor, y: Tensor) -> Tensor:
-        labels = y.expand_as(x)
-        return torch.stack([function(*row) for row in zip(self.members, x, labels, strict=True)])
+        shape = np.broadcast_shapes((len(self.members), *(1,) * (max(x.ndim, y.ndim) - 1)), x.shape, y.shape)
+        rows = zip(self.members, x.expand(shape), y.expand(shape), strict=True)
+        return torch.stack([function(*row) for row in rows])
 
     def _by_member(self, functions: Sequence[Callable[[Tensor, Tensor], Tensor]], f: Tensor, targets: Tensor) -> Tensor:
         """What a function of each member gives for its logits and its targets."""

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from lossmith.errors import InputError
 from lossmith.losses import formatting, powers
-from lossmith.losses.base import KINDS, Index, Loss, common_classes, numbers, part_of
+from lossmith.losses.base import KINDS, Index, Loss, common_classes
+from lossmith.losses.documents import numbers, part_of
 from lossmith.losses.kernel import Field, GradientRule, values, wide
 from lossmith.losses.terms import INERT, Term, Weighted, checked_term, is_term, smooth_labels
 
@@ -44,7 +45,6 @@ class PowerLoss(Loss):
     """
 
     kind: ClassVar[str] = "power"
-    sums_over_classes: ClassVar[bool] = True
     terms: tuple[Term, ...]
     coefficients: Tensor
     classes: int | None = None
@@ -65,6 +65,11 @@ class PowerLoss(Loss):
             raise InputError(f"the loss {self.name!r} has a coefficient that is not a finite number")
         object.__setattr__(self, "terms", terms)
         object.__setattr__(self, "coefficients", coefficients)
+
+    @property
+    def sums_over_classes(self) -> bool:
+        """It is such a sum."""
+        return True
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -114,7 +119,7 @@ class PowerLoss(Loss):
             InputError: if the loss is made for another number of classes.
         """
         self.check_classes(logits.shape[-1])
-        x = self._spread(powers.log_outputs(logits), targets)
+        x = self._spread(powers.log_outputs(logits), targets, more=True)
         return values(self._weighted(x, 2), x, targets)
 
     def logit_gradient(self, logits: Tensor, targets: Tensor) -> Tensor:
@@ -131,7 +136,7 @@ class PowerLoss(Loss):
             InputError: if the loss is made for another number of classes.
         """
         self.check_classes(logits.shape[-1])
-        return self.gradient_rule(logits)(self._spread(logits, targets), targets)
+        return self.gradient_rule(logits)(self._spread(logits, targets, more=True), targets)
 
     def gradient_rule(self, like: Tensor) -> GradientRule:
         """:meth:`logit_gradient` prepared once for the dtype and device of ``like``, for a training loop."""

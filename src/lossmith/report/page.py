@@ -49,11 +49,11 @@ def page_table(pages: Sequence[Explanation], width: int) -> Table:
 def strength_table(page: Explanation) -> Table:
     """Strength of attraction of one loss at some ε."""
     table = Table(title=f"{page.name}, n = {page.classes}", title_justify="left")
-    for name in ("ε", "h_T", "exact", "published", "entropy"):
+    forms = [name for name in ("exact", "published", "entropy") if name in page.strength]
+    for name in ("ε", "h_T", *forms):
         table.add_column(name, justify="right")
     for number, epsilon in enumerate(page.strength["epsilon"]):
-        columns = [page.strength.get(name) for name in ("exact", "published", "entropy")]
-        values = ["–" if column is None else _number(column[number], "+.4g") for column in columns]
+        values = [_number(page.strength[name][number], "+.4g") for name in forms]
         table.add_row(f"{epsilon:g}", f"{1 - epsilon:.4g}", *values)
     return table
 
@@ -106,6 +106,8 @@ def _exact(page: Explanation, _: int) -> str:
 
 
 def _published(page: Explanation, _: int) -> str:
+    if "published" not in page.trainable:
+        return ""
     return "theorem 3 lets it pass" if page.trainable["published"] else "theorem 3 says that it cannot train"
 
 
@@ -140,7 +142,8 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, Cell], ...]], ...] = (
         "Loss",
         (
             ("classes n", lambda page, _: str(page.classes)),
-            ("φ(h, y)", lambda page, _: page.phi),
+            ("φ(h, y)", lambda page, _: page.phi if "published" in page.zones else ""),
+            ("L(h, y)", lambda page, _: "" if "published" in page.zones else page.phi),
             ("γ(h, y) = ∂φ/∂h", lambda page, _: page.gamma or ""),
             ("coefficients", lambda page, _: _joined(page.coefficients)),
         ),

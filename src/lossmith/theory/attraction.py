@@ -23,6 +23,10 @@ POINTS = 4001
 NOISE = 1e-14
 # Relative to its terms, the curve changes by less than this between two points of the fine scan.
 NEAR = 0.05
+# So near a point, a curve without rounding changes by less than that.
+NEIGHBOR, SMOOTH = 1e-6, 1e-3
+# Beyond that in logit(ε) a curve is a power of ε or 1 − ε, up to its logarithm: it hardly bends between such points.
+TAIL, FAR, STRAIGHT = 4.0, 0.3, 0.05
 
 
 class Zone(NamedTuple):
@@ -138,23 +142,17 @@ def zones(loss: Loss, classes: int, form: Form = "exact") -> list[Zone]:
     if loss.shape:
         raise InputError("the zones of attraction are those of one loss; index a member of the population")
     x = _with_near_misses(loss, _scan(), classes, form)
-    sign = torch.sign(_relative(loss, x, classes, form))
-    if loss.sums_over_classes:
-        # Where its terms cancel, a sum has the sign that it has beside that.
-        known = sign.nonzero().flatten()
-        if len(known) == 0:
-            return [Zone(0.0, 1.0, 0)]
-        x, sign = x[known], sign[known]
+    sign, known = _signs(loss, x, classes, form)
+    x, sign = x[known], sign[known]
+    if len(x) == 0:
+        return [Zone(0.0, 1.0, 0)]
     before = (sign[1:] != sign[:-1]).nonzero().flatten()
     low, high, first = x[before], x[before + 1], sign[before]
     # Intervals of the scan are at most 1 wide: 80 halvings go beyond the last digit of float64.
     for _ in range(80):
         middle = (low + high) / 2
-        if loss.sums_over_classes:
-            b, a = logit_steps(loss, torch.sigmoid(middle), classes, form)
-            same = torch.sign(a - b) == first
-        else:
-            same = torch.sign(_relative(loss, middle, classes, form)) == first
+        b, a = logit_steps(loss, torch.sigmoid(middle), classes, form)
+        same = torch.sign(a - b) == first
         low, high = torch.where(same, middle, low), torch.where(same, high, middle)
     edges = [0.0, *torch.sigmoid((low + high) / 2).tolist(), 1.0]
     signs = [int(sign[0]), *sign[before + 1].long().tolist()]
@@ -212,6 +210,32 @@ def _relative(loss: Loss, x: Tensor, classes: int, form: Form) -> Tensor:
     """``A − B`` at logit(ε) = x, relative to the size of the terms that it is a sum of; 0 where that is rounding."""
     b, a, size = _steps(loss, torch.sigmoid(x), classes, form)
     return torch.where((a - b).abs() > NOISE * size, (a - b) / size, 0.0)
+
+
+def _signs(loss: Loss, x: Tensor, classes: int, form: Form) -> tuple[Tensor, Tensor]:
+    """The sign of ``A − B`` at logit(ε) = x, and whether it is known: where its terms cancel, it is rounding.
+
+    What of a sum of powers is rounding is told by its terms. Of others it is told by their neighbors: values that
+    differ by more than they can in so small a step are rounding, and so are tails (ε near 0 or 1) that are no power of
+    ε. A transform of the logits can take all of a step away, so that 0 is a sign of its own.
+    """
+    sign = torch.sign(_relative(loss, x, classes, form))
+    if isinstance(loss, PowerLoss):
+        return sign, sign != 0
+
+    def differences(*shifts: float) -> Tensor:
+        steps = (_steps(loss, torch.sigmoid((x + shift).clamp(max=HIGHEST)), classes, form) for shift in shifts)
+        return torch.stack([a - b for b, a, _ in steps])
+
+    near = differences(-NEIGHBOR, 0.0, NEIGHBOR)
+    largest = near.abs().amax(0)
+    smooth = (near.amax(0) - near.amin(0) <= SMOOTH * largest) & (sign != 0)
+    far = differences(*(FAR * step for step in range(-4, 5)))
+    logs = far.abs().log()
+    bends = (logs[2:] + logs[:-2] - 2 * logs[1:-1]).abs().amax(0)
+    straight = (torch.sign(far) == sign).all(0) & (bends < STRAIGHT)
+    taken = (largest == 0) & (_steps(loss, torch.sigmoid(x), classes, form)[2] > 0)
+    return sign, (smooth & (straight | (x.abs() < TAIL))) | taken
 
 
 def _with_near_misses(loss: Loss, x: Tensor, classes: int, form: Form) -> Tensor:

@@ -9,7 +9,7 @@ from lossmith.errors import InputError
 from lossmith.losses import Loss, PowerLoss
 
 Numbers = float | Sequence[float] | Tensor
-MOST_CLASSES = 10**9
+MOST_CLASSES, MOST_IN_VECTORS = 10**9, 10**5
 
 
 def check_count(classes: int) -> None:
@@ -26,6 +26,15 @@ def check_classes(loss: Loss, classes: int) -> None:
     """Raise an InputError if that is no number of classes, or the loss is made for another."""
     check_count(classes)
     loss.check_classes(classes)
+
+
+def check_vectors(classes: int) -> None:
+    """Raise an InputError if there are so many classes that whole output vectors have no room."""
+    if classes > MOST_IN_VECTORS:
+        raise InputError(
+            f"a loss that is no sum over classes is looked at with whole output vectors, of at most {MOST_IN_VECTORS} "
+            f"classes, not {classes}"
+        )
 
 
 def checked_powers(loss: Loss, what: str) -> PowerLoss:

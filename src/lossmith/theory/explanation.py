@@ -40,7 +40,7 @@ class Explanation:
         margin: ``m = γ_T − γ_¬T`` there.
         gain: ``m/n``, the first gradients in units of cross-entropy's.
         bias_growth: How fast outputs grow apart there whatever the label, in units of m; NaN where m ≤ 0.
-        trainable: The invariant, exact and published.
+        trainable: The invariant, exact and published, as far as there is such a form for the loss.
         zero_error: a, b, c at h = y; None for a loss that is no sum of powers, as the two that follow.
         limits: γ of the non-targets and of the target there.
         regime: What they mean.
@@ -103,10 +103,7 @@ def explain(loss: Loss, classes: int, epsilon: Sequence[float] = EPSILONS) -> Ex
         margin=margin(loss, classes).item(),
         gain=gain(loss, classes).item(),
         bias_growth=bias_growth(loss, classes).item(),
-        trainable={
-            "exact": bool(is_trainable(loss, classes)),
-            "published": bool(is_trainable(loss, classes, "published")),
-        },
+        trainable={form: bool(is_trainable(loss, classes, form)) for form in forms},
         zones={form: zones(loss, classes, form) for form in forms},
         strength={
             "epsilon": values.tolist(),
@@ -133,7 +130,9 @@ def _of_powers(loss: PowerLoss, classes: int) -> dict[str, Any]:
 
 def _of_other_kinds(loss: Loss) -> dict[str, Any]:
     """The same for a loss that has no such terms: nothing, and why."""
-    published = "" if loss.sums_over_classes else ", and the published form of theorem 2 needs a sum over classes"
+    published = (
+        "" if loss.sums_over_classes else ", and the published forms of theorems 2 and 3 need a sum over classes"
+    )
     names = ("gamma", "coefficients", "acting", "canonical", "zero_error", "limits", "regime")
     return {
         **dict.fromkeys((*names, "smoothing", "cross_entropy_smoothing")),

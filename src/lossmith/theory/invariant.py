@@ -7,9 +7,9 @@ from torch import Tensor
 
 from lossmith.errors import InputError
 from lossmith.losses import Loss, PowerLoss
-from lossmith.theory.checks import check_classes
+from lossmith.theory.checks import check_classes, check_vectors
 
-ROUNDING = 1e-13
+ROUNDING = 1e-12
 Form = Literal["exact", "published"]
 
 
@@ -26,6 +26,7 @@ def null_epoch(loss: Loss, classes: int) -> tuple[Tensor, Tensor]:
     if loss.sums_over_classes:
         h = _uniform(loss, classes)
         return loss.gamma(h, 0 * h), loss.gamma(h, 0 * h + 1)
+    check_vectors(classes)
     vectors = torch.full((*loss.shape, 1, classes), 1 / classes, dtype=torch.float64)
     label = torch.zeros(classes, dtype=torch.float64)
     label[0] = 1
@@ -43,6 +44,7 @@ def margin(loss: Loss, classes: int) -> Tensor:
     if isinstance(loss, PowerLoss):
         h = _uniform(loss, classes)
         return labeled(loss).gamma(h, 0 * h + 1)
+    check_vectors(classes)
     pull = -loss.logit_gradient(torch.zeros(1, classes, dtype=torch.float64), torch.zeros(1, dtype=torch.long))
     return pull[..., 0, 0] * (classes**2 / (classes - 1))
 
@@ -90,8 +92,10 @@ def bias_growth(loss: Loss, classes: int) -> Tensor:
         tensor(-1., dtype=torch.float64)
     """
     m = margin(loss, classes)
-    growth = _bias_slope(loss, classes) if isinstance(loss, PowerLoss) else _bias_response(loss, classes)
-    return torch.where(m > 0, growth / m, torch.nan)
+    if isinstance(loss, PowerLoss):
+        return torch.where(m > 0, _bias_slope(loss, classes) / m, torch.nan)
+    growth = _bias_response(loss, classes) / m
+    return torch.where(m > 0, torch.where(growth.abs() > ROUNDING, growth, 0.0), torch.nan)
 
 
 def _bias_slope(loss: PowerLoss, classes: int) -> Tensor:
@@ -114,8 +118,7 @@ def _bias_response(loss: Loss, classes: int) -> Tensor:
     step = -loss.logit_gradient(f, targets)
     grown = (step[..., 0] - step[..., 1]) * weights
     (response,) = torch.autograd.grad(grown.sum(), f)
-    growth, size = (response @ direction).sum(-1), (response.abs() @ direction.abs()).sum(-1)
-    return torch.where(growth.abs() > ROUNDING * size, growth, 0.0) * classes**2
+    return (response @ direction).sum(-1) * classes**2
 
 
 def _uniform(loss: Loss, classes: int) -> Tensor:

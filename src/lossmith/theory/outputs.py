@@ -25,7 +25,7 @@ def symmetric_outputs(epsilon: Numbers, classes: int) -> Tensor:
     return torch.cat([1 - values, (values / (classes - 1)).expand(*values.shape[:-1], classes - 1)], -1)
 
 
-def output_change(loss: Loss, outputs: Tensor, targets: Tensor) -> Tensor:
+def output_change(loss: Loss, outputs: Tensor, targets: Tensor, logits: Tensor | None = None) -> Tensor:
     """Strength of attraction for real output vectors, ``[*P, N]``: the change of the target's output under one step.
 
     ``Δf = h ⊙ (γ − Σ_k γ_k h_k)``, the step of length 1 against the gradient with the logits as free parameters; then
@@ -37,6 +37,7 @@ def output_change(loss: Loss, outputs: Tensor, targets: Tensor) -> Tensor:
         loss: One or a population ``[*P]``.
         outputs: Softmax outputs h, ``[*P, N, K]``; leading dimensions may be missing.
         targets: Class indices ``[*P, N]`` or probabilities ``[*P, N, K]``.
+        logits: Those that gave the outputs, for a loss that sees a shift of them; log h with the mean 0 without it.
 
     Raises:
         InputError: if outputs or soft targets are no probabilities, class indices are out of range, or the shapes do
@@ -47,7 +48,7 @@ def output_change(loss: Loss, outputs: Tensor, targets: Tensor) -> Tensor:
         >>> output_change(cross_entropy(), torch.tensor([[0.5, 0.3, 0.2]]), torch.tensor([0]))
         tensor([0.1811])
     """
-    step, h = _step(loss, outputs, targets)
+    step, h = _step(loss, outputs, targets, logits)
     moved = changes(h, step)
     if targets.is_floating_point():
         return (moved * targets.to(h.dtype)).sum(-1)
@@ -107,14 +108,14 @@ def _growth(h: Tensor, step: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return growth, (h * growth).sum(-1, keepdim=True), (h * (growth + 1)).sum(-1, keepdim=True)
 
 
-def _step(loss: Loss, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+def _step(loss: Loss, outputs: Tensor, targets: Tensor, logits: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """The step of the logits, and the outputs expanded to its shape.
 
     An output of exactly 0 stays 0 whatever the step, so its step is replaced by the largest of the others.
     """
     _check(outputs, targets)
     try:
-        step = -loss.logit_gradient(_logits(loss, outputs), targets)
+        step = -loss.logit_gradient(_logits(loss, outputs) if logits is None else logits, targets)
     except (RuntimeError, ValueError):
         raise InputError(
             f"outputs {list(outputs.shape)} and targets {list(targets.shape)} do not fit a loss of population "
@@ -127,10 +128,11 @@ def _step(loss: Loss, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]
 
 def _logits(loss: Loss, outputs: Tensor) -> Tensor:
     """Logits of some outputs; those with the mean 0 for a loss that may see a shift of them."""
-    if loss.sums_over_classes:
+    if loss.is_shift_free:
         return outputs.log()
-    logits = outputs.clamp(min=torch.finfo(outputs.dtype).tiny).log()
-    return logits - logits.mean(-1, keepdim=True)
+    # In float64, where an output of 0 is far below any other.
+    logits = outputs.double().clamp(min=torch.finfo(torch.float64).tiny).log()
+    return (logits - logits.mean(-1, keepdim=True)).to(outputs.dtype)
 
 
 def _check(outputs: Tensor, targets: Tensor) -> None:

@@ -29,7 +29,7 @@ def hard_slope(loss: Loss, h: Tensor, gap: Tensor, label: int) -> tuple[Tensor, 
     """
     if not isinstance(loss, PowerLoss):
         x = h.log().reshape((1,) * len(loss.shape) + h.shape)
-        slope = loss.slope(x, torch.full_like(x, label)).expand(*loss.shape, *h.shape)
+        slope = loss.slope(x, torch.full_like(x, label)).expand((*loss.shape, *h.shape))
         return slope, slope.abs()
     kept = [k for k, term in enumerate(loss.terms) if label or not term.y]
     whole = [k for k in kept if _is_whole(loss.terms[k])]

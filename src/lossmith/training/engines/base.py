@@ -59,7 +59,8 @@ class Schedule:
     def rule(self, done: int, like: Tensor) -> Rule:
         """The rule of their gradient, for the dtype and device of a tensor."""
         losses = self.losses(done)
-        if self._rule is None or losses is not self._now:
+        # Members of a mixed population can be new values of the same losses.
+        if self._rule is None or (losses is not self._now and losses != self._now):
             self._now, self._rule = losses, losses.gradient_rule(like)
         return self._rule
 

@@ -1,0 +1,67 @@
+"""Loss files as documents: what every kind reads of them, and how large they may be."""
+
+from __future__ import annotations
+
+from reprlib import repr as brief
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lossmith.errors import InputError
+
+FORMAT, VERSION = "lossmith.loss", 2
+# A file is data: one that nests losses without end, or names a kind without end, gets a sentence.
+DEEPEST, LONGEST_KIND, LONGEST_VALUE, MOST_DIMENSIONS, MOST_CLASSES = 16, 40, 80, 8, 10**9
+
+
+def part_of(document: dict[str, Any], key: str) -> Any:
+    """What a loss file holds under a key.
+
+    Raises:
+        InputError: if it holds nothing.
+    """
+    if key not in document:
+        raise InputError(f'the loss file has no "{key}"')
+    return document[key]
+
+
+def numbers(listed: Any) -> Tensor | None:
+    """Nested lists of numbers, or one number, as a tensor in float64; None for anything else."""
+    try:
+        values = torch.tensor(listed, dtype=torch.float64)
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        return None
+    return None if values.ndim > MOST_DIMENSIONS or _has_truth_values(listed) else values
+
+
+def shown(value: Any) -> str:
+    """A value of a file in a message, cut where it is long."""
+    text = brief(value)
+    return text if len(text) <= LONGEST_VALUE else text[:LONGEST_VALUE] + "…"
+
+
+def _has_truth_values(listed: Any) -> bool:
+    return any(map(_has_truth_values, listed)) if isinstance(listed, list) else isinstance(listed, bool)
+
+
+def nameless(part: Any) -> Any:
+    """A part of a loss file without what names the losses in it and the format."""
+    if isinstance(part, list):
+        return [nameless(one) for one in part]
+    if not isinstance(part, dict):
+        return part
+    return {key: nameless(value) for key, value in part.items() if key not in ("format", "version", "name")}
+
+
+def not_too_deep(document: dict[str, Any]) -> dict[str, Any]:
+    """A loss file that nests losses no deeper than is allowed; an InputError otherwise."""
+    depth, level = 0, [document]
+    while level and depth <= DEEPEST:
+        depth += 1
+        inner = [value for part in level for value in part.values()]
+        inner += [member for value in inner if isinstance(value, list) for member in value]
+        level = [value for value in inner if isinstance(value, dict) and value.get("format") == FORMAT]
+    if depth > DEEPEST:
+        raise InputError(f"the loss file nests more than {DEEPEST} deep; build the loss of fewer parts")
+    return document

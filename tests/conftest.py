@@ -5,7 +5,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,6 +13,8 @@ from typing import Any
 import hypothesis
 import pytest
 import torch
+
+from lossmith.registry import Registry
 
 HOME = pytest.StashKey[str]()
 
@@ -72,3 +74,15 @@ def almost() -> Callable[[Any, Any], bool]:
         return bool(one == pytest.approx(other, rel=1e-6)) if isinstance(one, float) else bool(one == other)
 
     return equal
+
+
+@pytest.fixture
+def register(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Registers an entry for the time of a test; with ``only``, the registry has no others but these."""
+
+    def registered(registry: Registry[Any], name: str, entry: Any, only: Sequence[str] | None = None) -> None:
+        kept = {one: registry[one] for one in (registry if only is None else only)}
+        monkeypatch.setattr(registry, "_entries", kept)
+        registry.register(name, entry)
+
+    return registered

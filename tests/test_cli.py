@@ -40,7 +40,7 @@ from lossmith.cli.tables import tie_text
 from lossmith.cli.trace import TraceLosses
 from lossmith.cli.trained import SHOWN, Trained
 from lossmith.data import DataSettings
-from lossmith.losses import NAMES, Loss, cross_entropy, find, load, mae, mse, save, taylor
+from lossmith.losses import CATALOG, Loss, cross_entropy, find, load, mae, mse, save, taylor
 from lossmith.nets import ModelSettings
 from lossmith.search import SearchSettings
 from lossmith.seeds import derive
@@ -1172,7 +1172,7 @@ class TestPareto:
 
 
 class TestExplain:
-    @pytest.mark.parametrize("name", NAMES)
+    @pytest.mark.parametrize("name", CATALOG.names)
     def test_every_named_loss(self, run: Run, name: str) -> None:
         text = run("explain", name)
         assert run.err == ""

@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from lossmith.errors import InputError
-from lossmith.losses import Criterion, Loss, baikal, cross_entropy, focal, gce, load, mae, mse, poly, save, taylor
+from lossmith.losses import Criterion, Loss, baikal, cross_entropy, find, focal, gce, load, mae, mse, poly, save, taylor
 
 if TYPE_CHECKING:
     from lossmith import nets as nets
@@ -19,6 +19,7 @@ __all__ = [
     "Study",
     "baikal",
     "cross_entropy",
+    "find",
     "focal",
     "gce",
     "load",

@@ -3,7 +3,15 @@
 Drawing and storing them happens elsewhere.
 """
 
-from lossmith.analysis.baselines import Family, baselines, fixed, learning_rates
+from lossmith.analysis.baselines import (
+    BASELINES,
+    Family,
+    add_baseline,
+    baselines,
+    fixed,
+    learning_rates,
+    named_family,
+)
 from lossmith.analysis.basin import EIGENVALUE, WIDTHS, Basin, basin, check_slices
 from lossmith.analysis.comparison import compare
 from lossmith.analysis.corruption import (
@@ -42,6 +50,7 @@ from lossmith.analysis.tuning import Axis, Chosen, Grid, Setting, Tuner, mean_sc
 
 __all__ = [
     "ATTACKS",
+    "BASELINES",
     "EIGENVALUE",
     "FORMS",
     "INPUT",
@@ -79,6 +88,7 @@ __all__ = [
     "Tuner",
     "Walking",
     "Weighted",
+    "add_baseline",
     "attack_contrasts",
     "attack_document",
     "baselines",
@@ -96,6 +106,7 @@ __all__ = [
     "input_noise",
     "learning_rates",
     "mean_score",
+    "named_family",
     "objective_name",
     "results_of",
     "robustness",

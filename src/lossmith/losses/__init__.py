@@ -3,7 +3,6 @@
 from lossmith.losses import powers
 from lossmith.losses.catalog import (
     CATALOG,
-    NAMES,
     Named,
     Parameter,
     allcnnc,
@@ -24,13 +23,12 @@ from lossmith.losses.files import load, save
 from lossmith.losses.formatting import Latex, latex
 from lossmith.losses.kernel import GradientRule
 from lossmith.losses.loss import Loss
-from lossmith.losses.parse import common_classes, find, find_all, loss_file
+from lossmith.losses.parse import common_classes, find, find_all, find_named, loss_file
 from lossmith.losses.polynomials import polynomial, taylor, taylor_length, taylor_order
 from lossmith.losses.terms import Term
 
 __all__ = [
     "CATALOG",
-    "NAMES",
     "Criterion",
     "GradientRule",
     "Latex",
@@ -45,6 +43,7 @@ __all__ = [
     "cross_entropy",
     "find",
     "find_all",
+    "find_named",
     "focal",
     "gce",
     "label_smoothing",

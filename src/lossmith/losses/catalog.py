@@ -203,6 +203,3 @@ def mnist() -> Loss:
 
 def _loss(name: str, phi: dict[tuple[float, int, int], float]) -> Loss:
     return Loss(tuple(Term(*term) for term in phi), torch.tensor(list(phi.values()), dtype=torch.float64), None, name)
-
-
-NAMES = CATALOG.names

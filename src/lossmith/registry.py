@@ -1,16 +1,21 @@
 """Named entries of one kind: what is registered can be asked for by name, everywhere."""
 
 import difflib
-from collections.abc import Iterator
-from typing import Generic, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from lossmith.errors import InputError
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler
 
 T = TypeVar("T")
 
 
 class Registry(Generic[T]):
     """Entries of one kind by name, in the order of registration.
+
+    ``Annotated[str, registry]`` is the type of a setting that names an entry: it is checked, its help has the names.
 
     Args:
         kind: What they are, for messages.
@@ -34,8 +39,9 @@ class Registry(Generic[T]):
         Raises:
             InputError: if there is one of that name.
         """
-        if name in self._entries:
-            raise InputError(f"there is a {self.kind} {name!r} already; register yours by another name")
+        if name in self:
+            article = "an" if self.kind[0] in "aeiou" else "a"
+            raise InputError(f"there is {article} {self.kind} {name!r} already; register yours by another name")
         self._entries[name] = entry
         return entry
 
@@ -45,30 +51,51 @@ class Registry(Generic[T]):
         Raises:
             InputError: if there is none.
         """
-        if name not in self._entries:
+        if name not in self:
             raise InputError(unknown(name, self.kind, list(self)))
-        return self._entries[name]
+        return self.entries[name]
+
+    @property
+    def entries(self) -> Mapping[str, T]:
+        """Entries by name."""
+        return self._entries
+
+    def checked(self, name: str) -> str:
+        """A name that has an entry.
+
+        Raises:
+            InputError: if it has none.
+        """
+        self[name]
+        return name
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: "GetCoreSchemaHandler") -> Any:
+        """How pydantic checks a setting that names an entry."""
+        # Losses have a registry, too, and `import lossmith` does without pydantic.
+        from pydantic import AfterValidator
+
+        return AfterValidator(self.checked).__get_pydantic_core_schema__(source, handler)
 
     def __contains__(self, name: object) -> bool:
         """Whether there is an entry of that name."""
-        return name in self._entries
+        return name in self.entries
 
     def __iter__(self) -> Iterator[str]:
         """The names."""
-        return iter(self._entries)
+        return iter(self.entries)
 
     def __len__(self) -> int:
         """How many there are."""
-        return len(self._entries)
+        return len(self.entries)
 
     @property
     def names(self) -> tuple[str, ...]:
         """All names, in order."""
-        return tuple(self._entries)
+        return tuple(self.entries)
 
     def items(self) -> Iterator[tuple[str, T]]:
         """Names and entries."""
-        return iter(self._entries.items())
+        return iter(self.entries.items())
 
 
 def unknown(name: str, kind: str, names: list[str]) -> str:

@@ -31,6 +31,9 @@ from lossmith.analysis.jobs import Part, each_loss, results_of
 from lossmith.analysis.looks import Attacking, Corrupting, Look, Walking
 from lossmith.analysis.masking import Masking
 from lossmith.analysis.objective import (
+    FIGURES,
+    OBJECTIVES,
+    Choice,
     MetricObjective,
     Objective,
     ObjectiveSettings,
@@ -52,9 +55,11 @@ __all__ = [
     "ATTACKS",
     "BASELINES",
     "EIGENVALUE",
+    "FIGURES",
     "FORMS",
     "INPUT",
     "KINDS",
+    "OBJECTIVES",
     "OWN_ATTACKS",
     "SILENCED",
     "WEIGHT",
@@ -63,6 +68,7 @@ __all__ = [
     "Attacking",
     "Axis",
     "Basin",
+    "Choice",
     "Chosen",
     "Chunks",
     "Comparison",

@@ -1,7 +1,7 @@
 """Flags of settings: tyro reads them into the settings' own models, which check all of them afterwards."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from types import NoneType
@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
 
 from lossmith.cli.arguments import parse
+from lossmith.registry import Registry
 from lossmith.study import OLD_FLAGS, OLD_SETTINGS, OLD_VALUES, EvolveSettings, at_absolute_place, flag, rechecked
 
 LOG = logging.getLogger("lossmith")
@@ -118,6 +119,7 @@ def _field(model: type[BaseModel], name: str, default: Any) -> StructFieldSpec:
         return StructFieldSpec(name, part, default)
     shown: dict[str, Any] = {"help": " ".join((info.description or "").split())}
     shown["name"] = flag(PARTS.get(model, ""), name).removeprefix("--")
+    names = _names(info.metadata)
     if NoneType in get_args(kind):
         # None stands for a flag that is not given, and is nothing to be typed; the settings check the choices.
         kind = get_args(kind)[0]
@@ -129,6 +131,8 @@ def _field(model: type[BaseModel], name: str, default: Any) -> StructFieldSpec:
         # Otherwise both forms: a study's own value becomes the default, and the same command goes on with it.
         shown |= {"help_behavior_hint": ""}
         kind = tyro.conf.FlagCreatePairsOff[bool] if info.default else bool
+    elif names:
+        shown |= {"metavar": names}
     kind = Annotated[kind, tyro.conf.arg(**shown)]
     return StructFieldSpec(name, kind, default)
 
@@ -136,6 +140,17 @@ def _field(model: type[BaseModel], name: str, default: Any) -> StructFieldSpec:
 def _metavar(kind: Any) -> str:
     """What stands for a value: its choices, or its type."""
     if get_origin(kind) is Literal:
-        return f"{{{','.join(map(str, get_args(kind)))}}}"
+        return _choices(get_args(kind))
+    if names := _names(getattr(kind, "__metadata__", ())):
+        return names
     name: str = getattr(kind, "__origin__", kind).__name__
     return name.upper()
+
+
+def _names(metadata: Iterable[Any]) -> str:
+    """The names of the registry that a setting is of; empty if it is of none."""
+    return "".join(_choices(one.names) for one in metadata if isinstance(one, Registry))
+
+
+def _choices(values: Iterable[Any]) -> str:
+    return f"{{{','.join(map(str, values))}}}"

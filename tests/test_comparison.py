@@ -399,6 +399,35 @@ class TestCompareLosses:
         whole = compare_losses({"mine": mae()}, tiny(npz), tmp_path / "whole", more)
         assert result.to_json() == whole.to_json()
 
+    def test_damaged_results_are_told(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, npz: Path) -> None:
+        """A result of another kind or length, or with a number that is none; nothing is trained again for it."""
+        compare_losses({"mine": mae()}, tiny(npz), tmp_path, OPTIONS)
+        with Store(tmp_path) as store:
+            kept = {row["chunk"]: json.loads(row["result"]) for row in store.rows("SELECT * FROM run")}
+        tuning, final = (next(chunk for chunk in kept if name in json.loads(chunk)) for name in ("tuning", "final"))
+        curves, runs = kept[tuning], kept[final]
+        run, others = runs[0][0], runs[0][1:]
+        without = [{key: value for key, value in run.items() if key != name} for name in run]
+        kinds: list[Any] = [3, "text", {}, []]
+        broken: list[tuple[str, Any]] = [(tuning, wrong) for wrong in (*kinds, curves[:-1], [[], *curves[1:]])]
+        broken += [(tuning, [["text"], *curves[1:]]), (tuning, [[None], *curves[1:]])]
+        broken += [(final, wrong) for wrong in (3, runs[:-1], [others, *runs[1:]], [3, *runs[1:]])]
+        broken += [
+            (final, [[one, *others], *runs[1:]]) for one in (3, *without, *({**run, name: "text"} for name in run))
+        ]
+        monkeypatch.setattr(Trainer, "train", None)
+        for chunk, wrong in broken:
+            change = "UPDATE run SET result = ? WHERE chunk = ?"
+            with Store(tmp_path) as store:
+                store.write([(change, (json.dumps(wrong), chunk))])
+            with pytest.raises(
+                InputError, match=r"study\.db is damaged \(what it holds of the comparison cannot be read"
+            ):
+                compare_losses({"mine": mae()}, tiny(npz), tmp_path, OPTIONS)
+            with Store(tmp_path) as store:
+                store.write([(change, (json.dumps(kept[chunk]), chunk))])
+        assert compare_losses({"mine": mae()}, tiny(npz), tmp_path, OPTIONS).row("mine").runs
+
     def test_the_plan_is_that_of_the_options(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, npz: Path) -> None:
         plans: list[Plan] = []
 

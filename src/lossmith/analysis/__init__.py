@@ -27,7 +27,7 @@ from lossmith.analysis.corruption import (
     silenced_units,
     weight_noise,
 )
-from lossmith.analysis.jobs import Part, each_loss, results_of
+from lossmith.analysis.jobs import Part, UnreadableError, each_loss, results_of
 from lossmith.analysis.looks import Attacking, Corrupting, Look, Walking
 from lossmith.analysis.masking import Masking
 from lossmith.analysis.objective import (
@@ -92,6 +92,7 @@ __all__ = [
     "Trace",
     "TrainedLoss",
     "Tuner",
+    "UnreadableError",
     "Walking",
     "Weighted",
     "add_baseline",

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import Field
 
-from lossmith.analysis import Comparison, Family, ObjectiveSettings, Plan, baselines, compare, fixed
+from lossmith.analysis import Comparison, Family, ObjectiveSettings, Plan, UnreadableError, baselines, compare, fixed
 from lossmith.data import Source, open_source
 from lossmith.errors import InputError
 from lossmith.io import write_json
@@ -87,7 +87,8 @@ def compare_losses(
 
     Raises:
         InputError: if the data is not that of the digest, there is no loss or no such loss, one is a population, made
-            for another number of classes or called as a baseline is, or an input cannot be used.
+            for another number of classes or called as a baseline is, what is kept is damaged, or an input cannot be
+            used.
     """
     options = options or CompareSettings()
     source = open_source(source if source is not None else settings.data.source, settings.data)
@@ -114,17 +115,23 @@ def compare_losses(
         families = [*rivals, *(fixed(name, loss) for name, loss in given.items())]
         plan = _plan(problem, executor, settings, options, store)
         key = _digest(problem.digest, settings, plan)
-        result = compare(
-            problem.task,
-            problem.validation,
-            problem.test,
-            families,
-            plan,
-            executor=executor,
-            recall=lambda chunk: store.record(key, chunk),
-            keep=lambda chunk, rows, seconds: store.add_record(key, chunk, rows, seconds),
-            report=report,
-        )
+        try:
+            result = compare(
+                problem.task,
+                problem.validation,
+                problem.test,
+                families,
+                plan,
+                executor=executor,
+                recall=lambda chunk: store.record(key, chunk),
+                keep=lambda chunk, rows, seconds: store.add_record(key, chunk, rows, seconds),
+                report=report,
+            )
+        except UnreadableError:
+            raise InputError(
+                f"{store.path} is damaged (what it holds of the comparison cannot be read); restore a copy of it, or "
+                "give another directory"
+            ) from None
     document = {
         "settings": _portable(settings),
         "options": options.model_dump(mode="json"),

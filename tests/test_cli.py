@@ -126,6 +126,13 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.fixture(autouse=True)
+def pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most tests do not look at the pictures of their commands, which take long to be drawn."""
+    if request.cls not in DRAWING and request.function.__name__ not in DRAWN:
+        monkeypatch.setattr(importlib.import_module("lossmith.report.figures"), "_rendered", lambda *_: b"a picture")
+
+
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two baselines instead of all, since a test trains them all."""
@@ -1578,3 +1585,14 @@ def test_a_study_of_a_version_without_image_settings_goes_on(run: Run, study: Pa
     database.close()
     run("evolve", "--out", study, "--generations", "2", "--quiet")
     assert candidates(study) == 8
+
+
+# Whose pictures are drawn.
+DRAWING = (TestExplain, TestTrace, TestAttack, TestPareto)
+DRAWN = {
+    "test_a_first_run",
+    "test_settings_are_those_of_the_search",
+    "test_quiet_and_svg",
+    "test_svg",
+    "test_the_whole_way_from_digits_to_the_table",
+}

@@ -86,3 +86,17 @@ def register(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         registry.register(name, entry)
 
     return registered
+
+
+# Modules whose processes are measured, since nothing else runs what workers, ``python -m`` and the script run.
+MEASURED = {"test_executors", "test_cli"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unmeasured(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Coverage takes a second of each process that a test starts, and finds nothing there that is not run elsewhere."""
+    with pytest.MonkeyPatch.context() as context:
+        for name in [name for name in os.environ if name.startswith("COVERAGE_")]:
+            if request.path.stem not in MEASURED:
+                context.delenv(name)
+        yield

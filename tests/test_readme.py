@@ -283,7 +283,7 @@ def test_a_failing_command_fails(language: str) -> None:
 def test_a_failing_command_of_lossmith_fails(empty_directory: Path) -> None:
     server()
     try:
-        with pytest.raises(AssertionError, match=r"line 1: .* ended with 2\nlossmith: nowhere holds no study"):
+        with pytest.raises(AssertionError, match=r"line 1: .* ended with 2\s+lossmith: nowhere holds no study"):
             run_command("lossmith show nowhere  # a comment", 1)
         run_command("lossmith --version && lossmith explain mse --figure mse.png", 2)
     finally:

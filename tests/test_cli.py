@@ -1591,6 +1591,7 @@ def test_a_study_of_a_version_without_image_settings_goes_on(run: Run, study: Pa
 DRAWING = (TestExplain, TestTrace, TestAttack, TestPareto)
 DRAWN = {
     "test_a_first_run",
+    "test_flags_that_are_not_given_come_from_the_directory",
     "test_settings_are_those_of_the_search",
     "test_quiet_and_svg",
     "test_svg",

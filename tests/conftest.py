@@ -1,5 +1,6 @@
 """What every test gets: one thread, the same examples each time, and no trace in the user's home."""
 
+import gc
 import importlib.util
 import os
 import shutil
@@ -35,6 +36,11 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["HOME"] = home
     os.environ["MPLCONFIGDIR"] = f"{home}/matplotlib"
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = f"{home}/inductor"
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays, and need not be looked through for garbage."""
+    gc.freeze()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -26,7 +26,8 @@ OLDEST := .venv-oldest
 OLDEST_INSTALLED := $(OLDEST)/.installed
 PIP_INSTALL = -m pip install --disable-pip-version-check
 PIN := --constraint constraints.txt
-PYTEST := -m pytest -n $(PYTEST_WORKERS)
+# A worker has tests that stand together, which share what takes long to make; an idle one takes from another.
+PYTEST := -m pytest -n $(PYTEST_WORKERS) --dist worksteal --durations=15
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-integrations test-oldest lint wheel format clean

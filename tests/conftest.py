@@ -1,11 +1,12 @@
 """What every test gets: one thread, the same examples each time, and no trace in the user's home."""
 
+import gc
 import importlib.util
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 import hypothesis
 import pytest
 import torch
+
+from lossmith.registry import Registry
 
 HOME = pytest.StashKey[str]()
 
@@ -33,6 +36,11 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["HOME"] = home
     os.environ["MPLCONFIGDIR"] = f"{home}/matplotlib"
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = f"{home}/inductor"
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays, and need not be looked through for garbage."""
+    gc.freeze()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -72,3 +80,29 @@ def almost() -> Callable[[Any, Any], bool]:
         return bool(one == pytest.approx(other, rel=1e-6)) if isinstance(one, float) else bool(one == other)
 
     return equal
+
+
+@pytest.fixture
+def register(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Registers an entry for the time of a test; with ``only``, the registry has no others but these."""
+
+    def registered(registry: Registry[Any], name: str, entry: Any, only: Sequence[str] | None = None) -> None:
+        kept = {one: registry[one] for one in (registry if only is None else only)}
+        monkeypatch.setattr(registry, "_entries", kept)
+        registry.register(name, entry)
+
+    return registered
+
+
+# Modules whose processes are measured, since nothing else runs what workers, ``python -m`` and the script run.
+MEASURED = {"test_executors", "test_cli"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unmeasured(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Coverage takes a second of each process that a test starts, and finds nothing there that is not run elsewhere."""
+    with pytest.MonkeyPatch.context() as context:
+        for name in [name for name in os.environ if name.startswith("COVERAGE_")]:
+            if request.path.stem not in MEASURED:
+                context.delenv(name)
+        yield

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy import special, stats
 from torch import Tensor, nn
 
-from lossmith.analysis import Axis, Comparison, Family, Plan, baselines, compare, fixed, learning_rates
+from lossmith.analysis import BASELINES, Axis, Comparison, Family, Plan, compare, fixed, learning_rates
 from lossmith.analysis.curves import LONGEST
 from lossmith.errors import InputError
 from lossmith.losses import Loss, PowerLoss, Term, bootstrapping, cross_entropy, mae, mse
@@ -172,113 +172,13 @@ class TestCalibration:
         assert (scaled.argmax(1) == logits.argmax(1)).all()
 
 
-NAMES = [
-    "cross-entropy",
-    "label smoothing",
-    "MSE",
-    "Baikal",
-    "focal",
-    "PolyLoss-1, cross-entropy + ε MAE",
-    "MAE",
-    "generalised cross-entropy",
-    "label smoothing + MAE",
-    "soft bootstrapping",
-]
-
-
-def baseline(name: str) -> Family:
-    return next(family for family in baselines() if family.name == name)
-
-
 def some_logits(samples: int, classes: int, seed: int = 5, scale: float = 2.0) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     logits = torch.randn(samples, classes, dtype=torch.float64, generator=generator) * scale
     return logits, torch.arange(samples) % classes
 
 
-class TestBaselines:
-    def test_all_of_them_are_there_and_cross_entropy_is_the_first(self) -> None:
-        families = baselines()
-        assert families[0].name == "cross-entropy"
-        assert sorted(family.name for family in families) == sorted(NAMES)
-        assert all(family.baseline for family in families)
-
-    @pytest.mark.parametrize("family", baselines(), ids=lambda family: family.name)
-    @pytest.mark.parametrize("classes", [2, 10])
-    def test_every_place_that_can_be_reached_gives_a_sound_loss(self, family: Family, classes: int) -> None:
-        logits = torch.randn(6, classes, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-        targets = torch.arange(6) % classes
-        seen: list[Loss] = []
-        for place in itertools.product(*(range(axis.lowest, axis.highest + 1) for axis in family.axes)):
-            loss = family.build(family.strengths(place), classes)
-            assert loss.shape == ()
-            loss.check_classes(classes)
-            gradient = loss.logit_gradient(logits, targets)
-            assert gradient.isfinite().all()
-            assert gradient.abs().sum() > 0
-            assert not any(loss == other for other in seen)
-            seen.append(loss)
-
-    @pytest.mark.parametrize("family", baselines(), ids=lambda family: family.name)
-    def test_grids_begin_inside_of_their_limits(self, family: Family) -> None:
-        for axis in (*family.axes, learning_rates(0.05)):
-            assert axis.lowest <= axis.first < axis.last <= axis.highest
-            assert axis.last - axis.first >= 2
-            assert axis.highest - axis.last >= 2
-            values = [axis.value(place) for place in range(axis.lowest, axis.highest + 1)]
-            assert values == sorted(set(values))
-
-    @pytest.mark.parametrize(
-        ("name", "axes"),
-        [
-            ("label smoothing", [("α", 7)]),
-            ("focal", [("focusing", 3)]),
-            ("PolyLoss-1, cross-entropy + ε MAE", [("ε", 7)]),
-            ("generalised cross-entropy", [("q", 5)]),
-            ("label smoothing + MAE", [("α", 4), ("weight", 4)]),
-            ("soft bootstrapping", [("β", 4)]),
-            *[(name, []) for name in ("cross-entropy", "MSE", "Baikal", "MAE")],
-        ],
-    )
-    def test_sizes_of_the_grids(self, name: str, axes: list[tuple[str, int]]) -> None:
-        assert [(axis.name, axis.last - axis.first + 1) for axis in baseline(name).axes] == axes
-
-    def test_shares_lie_between_0_and_1(self) -> None:
-        axes = [axis for family in baselines() for axis in family.axes if axis.name in ("α", "q", "β")]
-        assert len(axes) == 4
-        for axis in axes:
-            assert all(0 < axis.value(place) < 1 for place in range(axis.lowest, axis.highest + 1))
-
-    @pytest.mark.parametrize("place", [-3, 0, 3])
-    def test_label_smoothing_is_that_of_torch(self, place: int) -> None:
-        family = baseline("label smoothing")
-        (alpha,) = family.strengths((place,))
-        logits, targets = torch.randn(9, 4, generator=torch.Generator().manual_seed(2)), torch.arange(9) % 4
-        expected = nn.functional.cross_entropy(logits, targets, label_smoothing=alpha, reduction="none")
-        torch.testing.assert_close(family.build((alpha,), 4).value(logits, targets), expected)
-
-    @given(st.integers(-4, 9))
-    def test_poly_is_cross_entropy_with_mae(self, place: int) -> None:
-        """So they are one row, not two."""
-        (family,) = [family for family in baselines() if "Poly" in family.name or family.name.endswith("ε MAE")]
-        (epsilon,) = family.strengths((place,))
-        loss, other = family.build((epsilon,), 5), cross_entropy() + epsilon * mae()
-        logits, targets = some_logits(40, 5)
-        h = logits.softmax(1).gather(1, targets[:, None])[:, 0]
-        torch.testing.assert_close(loss.value(logits, targets), -h.log() + epsilon * (1 - h))
-        torch.testing.assert_close(loss.value(logits, targets), other.value(logits, targets))
-        torch.testing.assert_close(loss.logit_gradient(logits, targets), other.logit_gradient(logits, targets))
-
-    def test_no_loss_is_in_two_families(self) -> None:
-        logits, targets = some_logits(12, 4)
-        known: list[tuple[str, Tensor]] = []
-        for family in baselines():
-            for place in itertools.product(*(range(axis.first, axis.last + 1) for axis in family.axes)):
-                loss = family.build(family.strengths(place), 4)
-                gradient = loss.logit_gradient(logits, targets)
-                assert not any(torch.allclose(gradient, other) for name, other in known if name != family.name)
-                known.append((family.name, gradient))
-
+class TestBootstrapping:
     @given(st.floats(0, 1), st.integers(2, 6), st.integers(0, 100))
     def test_bootstrapping_is_its_formula(self, beta: float, classes: int, seed: int) -> None:
         """``−Σ (β y + (1−β) h) log h`` and what autograd and the derivation make of it."""
@@ -306,7 +206,7 @@ class TestBaselines:
         assert bootstrapping(0).logit_gradient(logits, targets)[0, 0] < 0
 
     def test_soft_bootstrapping_is_in_the_grid(self) -> None:
-        family = baseline("soft bootstrapping")
+        family = BASELINES["soft bootstrapping"]
         (axis,) = family.axes
         for place in range(axis.lowest, axis.highest + 1):
             assert family.build(family.strengths((place,)), 3) == bootstrapping(axis.value(place))
@@ -318,7 +218,7 @@ class TestBaselines:
         assert (axis.value(axis.lowest), axis.value(axis.highest)) == (0.08 / 256, 0.08 * 64)
 
     def test_text_of_strengths(self) -> None:
-        both = baseline("label smoothing + MAE")
+        both = BASELINES["label smoothing + MAE"]
         assert both.describe((0, 3)) == "α = 0.5, weight = 8"
         assert fixed("mine", mse()).describe(()) == ""
         assert fixed("mine", mse(), text="w = 2").describe(()) == "w = 2"

@@ -40,7 +40,7 @@ from lossmith.cli.tables import tie_text
 from lossmith.cli.trace import TraceLosses
 from lossmith.cli.trained import SHOWN, Trained
 from lossmith.data import DataSettings
-from lossmith.losses import NAMES, Loss, PowerLoss, cross_entropy, find, load, mae, mse, save, taylor
+from lossmith.losses import CATALOG, Loss, PowerLoss, cross_entropy, find, load, mae, mse, save, taylor
 from lossmith.nets import ModelSettings
 from lossmith.search import SearchSettings
 from lossmith.seeds import derive
@@ -124,6 +124,13 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("COLUMNS", "FORCE_COLOR", "TTY_COMPATIBLE"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most tests do not look at the pictures of their commands, which take long to be drawn."""
+    if request.cls not in DRAWING and request.function.__name__ not in DRAWN:
+        monkeypatch.setattr(importlib.import_module("lossmith.report.figures"), "_rendered", lambda *_: b"a picture")
 
 
 @pytest.fixture
@@ -1172,7 +1179,7 @@ class TestPareto:
 
 
 class TestExplain:
-    @pytest.mark.parametrize("name", NAMES)
+    @pytest.mark.parametrize("name", CATALOG.names)
     def test_every_named_loss(self, run: Run, name: str) -> None:
         text = run("explain", name)
         assert run.err == ""
@@ -1581,3 +1588,15 @@ def test_a_study_of_a_version_without_image_settings_goes_on(run: Run, study: Pa
     database.close()
     run("evolve", "--out", study, "--generations", "2", "--quiet")
     assert candidates(study) == 8
+
+
+# Whose pictures are drawn.
+DRAWING = (TestExplain, TestTrace, TestAttack, TestPareto)
+DRAWN = {
+    "test_a_first_run",
+    "test_flags_that_are_not_given_come_from_the_directory",
+    "test_settings_are_those_of_the_search",
+    "test_quiet_and_svg",
+    "test_svg",
+    "test_the_whole_way_from_digits_to_the_table",
+}

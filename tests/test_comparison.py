@@ -19,8 +19,9 @@ from lossmith.errors import InputError
 from lossmith.losses import Loss, cross_entropy, load, mae, mse, save, taylor
 from lossmith.nets import ModelSettings
 from lossmith.study import CompareSettings, EvolveSettings, compare_losses, evolve
-from lossmith.study.comparison import RIVAL, conflicts, provenance, settings_of
+from lossmith.study.comparison import RIVAL
 from lossmith.study.config import validated, with_data
+from lossmith.study.origins import Origin, conflicts, origin_of, provenance
 from lossmith.study.store import Store
 from lossmith.training import Backend, Trainer
 
@@ -104,24 +105,26 @@ def files(directory: Path) -> dict[str, bytes]:
 
 class TestSettingsOfLosses:
     def test_taken_from_the_file_and_the_place_of_the_data_from_the_study(self, study: Path, npz: Path) -> None:
-        found = settings_of([study / "best.json"])
-        assert found == (tiny(npz), open_source(str(npz)).digest)
+        found = origin_of([str(study / "best.json")])
+        assert found == Origin(study / "best.json", tiny(npz), open_source(str(npz)).digest)
 
     def test_without_the_study_only_the_name_of_the_data_is_known(self, study: Path, npz: Path, tmp_path: Path) -> None:
         moved = tmp_path / "moved.json"
         moved.write_bytes((study / "best.json").read_bytes())
-        found = settings_of([moved])
-        assert found == (tiny("clouds.npz"), open_source(str(npz)).digest)
+        found = origin_of([str(moved)])
+        assert found == Origin(moved, tiny("clouds.npz"), open_source(str(npz)).digest)
 
     def test_a_loss_from_nowhere(self, tmp_path: Path, study: Path) -> None:
         save(mse(), tmp_path / "mse.json")
         assert provenance(tmp_path / "mse.json") is None
-        assert settings_of([tmp_path / "mse.json"]) is None
-        assert settings_of([tmp_path / "mse.json", study / "best.json"]) == settings_of([study / "best.json"])
+        assert origin_of([str(tmp_path / "mse.json")]) is None
+        assert origin_of([str(tmp_path / "mse.json"), str(study / "best.json")]) == origin_of(
+            [str(study / "best.json")]
+        )
 
     def test_two_studies_that_agree(self, study: Path, npz: Path, tmp_path: Path) -> None:
         evolve(tmp_path / "other", tiny(npz, search={"seed": 7}))
-        assert settings_of([study / "best.json", tmp_path / "other" / "best.json"]) is not None
+        assert origin_of([str(study / "best.json"), str(tmp_path / "other" / "best.json")]) is not None
 
     @pytest.mark.parametrize(
         ("changed", "key"),
@@ -136,12 +139,12 @@ class TestSettingsOfLosses:
     ) -> None:
         evolve(tmp_path / "other", tiny(npz, **changed))
         with pytest.raises(InputError, match=key):
-            settings_of([study / "best.json", tmp_path / "other" / "best.json"])
+            origin_of([str(study / "best.json"), str(tmp_path / "other" / "best.json")])
 
     def test_two_studies_on_other_data(self, study: Path, tmp_path: Path) -> None:
         evolve(tmp_path / "other", tiny(write_npz(tmp_path / "others.npz", seed=5)))
         with pytest.raises(InputError, match=r"\(data\)"):
-            settings_of([study / "best.json", tmp_path / "other" / "best.json"])
+            origin_of([str(study / "best.json"), str(tmp_path / "other" / "best.json")])
 
     @pytest.mark.parametrize(
         "change",
@@ -158,14 +161,14 @@ class TestSettingsOfLosses:
         document = json.loads((study / "best.json").read_text())
         (study / "best.json").write_text(json.dumps({**document, "provenance": change(document["provenance"])}))
         with pytest.raises(InputError, match=r"best\.json"):
-            settings_of([study / "best.json"])
+            origin_of([str(study / "best.json")])
 
     @pytest.mark.parametrize("text", ['data = "digits"', "data.data = 3", ""])
     def test_a_study_file_that_does_not_say_where_the_data_is(self, study: Path, text: str) -> None:
         (study / "study.toml").write_text(text)
-        found = settings_of([study / "best.json"])
+        found = origin_of([str(study / "best.json")])
         assert found is not None
-        assert found[0].data.source == "clouds.npz"
+        assert found.settings.data.source == "clouds.npz"
 
     def test_conflicts(self, npz: Path) -> None:
         kept = tiny(npz)
@@ -396,6 +399,35 @@ class TestCompareLosses:
         whole = compare_losses({"mine": mae()}, tiny(npz), tmp_path / "whole", more)
         assert result.to_json() == whole.to_json()
 
+    def test_damaged_results_are_told(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, npz: Path) -> None:
+        """A result of another kind or length, or with a number that is none; nothing is trained again for it."""
+        compare_losses({"mine": mae()}, tiny(npz), tmp_path, OPTIONS)
+        with Store(tmp_path) as store:
+            kept = {row["chunk"]: json.loads(row["result"]) for row in store.rows("SELECT * FROM run")}
+        tuning, final = (next(chunk for chunk in kept if name in json.loads(chunk)) for name in ("tuning", "final"))
+        curves, runs = kept[tuning], kept[final]
+        run, others = runs[0][0], runs[0][1:]
+        without = [{key: value for key, value in run.items() if key != name} for name in run]
+        kinds: list[Any] = [3, "text", {}, []]
+        broken: list[tuple[str, Any]] = [(tuning, wrong) for wrong in (*kinds, curves[:-1], [[], *curves[1:]])]
+        broken += [(tuning, [["text"], *curves[1:]]), (tuning, [[None], *curves[1:]])]
+        broken += [(final, wrong) for wrong in (3, runs[:-1], [others, *runs[1:]], [3, *runs[1:]])]
+        broken += [
+            (final, [[one, *others], *runs[1:]]) for one in (3, *without, *({**run, name: "text"} for name in run))
+        ]
+        monkeypatch.setattr(Trainer, "train", None)
+        for chunk, wrong in broken:
+            change = "UPDATE run SET result = ? WHERE chunk = ?"
+            with Store(tmp_path) as store:
+                store.write([(change, (json.dumps(wrong), chunk))])
+            with pytest.raises(
+                InputError, match=r"study\.db is damaged \(what it holds of the comparison cannot be read"
+            ):
+                compare_losses({"mine": mae()}, tiny(npz), tmp_path, OPTIONS)
+            with Store(tmp_path) as store:
+                store.write([(change, (json.dumps(kept[chunk]), chunk))])
+        assert compare_losses({"mine": mae()}, tiny(npz), tmp_path, OPTIONS).row("mine").runs
+
     def test_the_plan_is_that_of_the_options(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, npz: Path) -> None:
         plans: list[Plan] = []
 
@@ -501,10 +533,14 @@ class TestNoTestSampleInTheSearch:
         assert used.isdisjoint(held_out)
 
     def test_the_same_content_elsewhere_is_the_same_data(self, study: Path, tmp_path: Path, few: None) -> None:
-        known = settings_of([study / "best.json"])
+        known = origin_of([str(study / "best.json")])
         assert known is not None
         copy = write_npz(tmp_path / "copy.npz")
         result = compare_losses(
-            {"evolved": load(study / "best.json")}, with_data(known[0], str(copy)), study, OPTIONS, digest=known[1]
+            {"evolved": load(study / "best.json")},
+            with_data(known.settings, str(copy)),
+            study,
+            OPTIONS,
+            digest=known.digest,
         )
         assert result.row("evolved").runs

@@ -23,8 +23,8 @@ from lossmith import Criterion, InputError, Loss, baikal, cross_entropy, focal, 
 from lossmith.attacks import slopes
 from lossmith.data import Normalize
 from lossmith.losses import (
+    CATALOG,
     KINDS,
-    NAMES,
     Clipped,
     Mixed,
     Normalized,
@@ -110,7 +110,7 @@ def registered() -> Iterator[None]:
 
 
 SINGLE: dict[str, Loss] = {
-    **{name: find(name, CLASSES) for name in NAMES},
+    **{name: find(name, CLASSES) for name in CATALOG},
     "sine": Sine(),
     "switched": Switched(),
     "normalized mse": Normalized(mse()),

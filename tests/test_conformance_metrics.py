@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy, one_hot
 
 from lossmith.analysis import MetricObjective, figures
 from lossmith.errors import InputError
-from lossmith.metrics import METRICS, Metric, correct, finite, from_lists, known, or_worst, recorded, to_lists
+from lossmith.metrics import METRICS, Metric, correct, finite, from_lists, known, mean_of, or_worst, to_lists
 from lossmith.metrics.calibration import calibration_error, negative_log_likelihood
 
 
@@ -119,7 +119,8 @@ class TestWhatIsNotFinite:
         assert or_worst(torch.tensor([0.7, 0.5]), finite(logits), 0.0).tolist() == pytest.approx([0.7, 0])
 
     def test_of_figures(self) -> None:
-        assert recorded(torch.tensor([0.5, torch.nan, -torch.inf])).tolist() == [0.5, 0, 0]
+        assert to_lists(torch.tensor([0.5, torch.nan, -torch.inf]).numpy()) == [0.5, None, None]
+        assert (mean_of([0.5, 1.5]), mean_of([0.5, None])) == (1.0, None)
 
     def test_of_arrays(self) -> None:
         values = from_lists([[0.5, None], [None, 1]])

@@ -289,7 +289,7 @@ class TestConformance:
         assert everything() == before
 
     def test_closed_twice_and_used_again(self, own: ModuleType, name: str) -> None:
-        with EXECUTORS[name](None) as one:
+        with EXECUTORS[name](1) as one:
             first = results(one.run([job_of(task_of())]))
             one.close()
             assert_same(results(one.run([job_of(task_of())])), first)
@@ -303,22 +303,22 @@ class TestProcesses:
         assert len({process for process, _ in found} - {os.getpid()}) == 2
         assert {threads for _, threads in found} == {1}
 
-    @pytest.mark.parametrize("seed", [0, 1])
-    def test_workers_that_are_killed_change_nothing(self, seed: int) -> None:
+    def test_workers_that_are_killed_change_nothing(self, running: dict[str, Executor]) -> None:
         """At whatever share of whatever job, and while they start."""
         jobs = [job_of(task_of(), seed=number, recipe=Recipe(epochs=20, batch_size=10)) for number in range(8)]
-        chance, killed = random.Random(seed), list[int]()
-        with Processes(2) as one:
+        chance, killed = random.Random(0), list[int]()
+        one = running["processes"]
+        assert isinstance(one, Processes)
 
-            def kill(number: int, share: float) -> None:
-                # No more than two in a row, so that the third death with nothing done in between never comes.
-                if len(killed) < 2 and chance.random() < 0.5:
-                    victim = chance.choice(one._pool).process.pid
-                    assert victim is not None
-                    killed.append(victim)
-                    os.kill(victim, signal.SIGKILL)
+        def kill(number: int, share: float) -> None:
+            # No more than two in a row, so that the third death with nothing done in between never comes.
+            if len(killed) < 2 and chance.random() < 0.5:
+                victim = chance.choice(one._pool).process.pid
+                assert victim is not None
+                killed.append(victim)
+                os.kill(victim, signal.SIGKILL)
 
-            assert_same(results(one.run(jobs, kill)), directly(jobs))
+        assert_same(results(one.run(jobs, kill)), directly(jobs))
         assert len(killed) == 2
 
     def test_a_job_that_kills_every_worker_ends_with_a_sentence(self, own: ModuleType) -> None:
@@ -440,7 +440,7 @@ class TestProcesses:
 
     def test_a_script_without_its_guard_is_told(self, tmp_path: Path) -> None:
         script = tmp_path / "driver.py"
-        script.write_text(DRIVER.replace('if __name__ == "__main__":', "if True:"))
+        script.write_text(DRIVER.replace('if __name__ == "__main__":', "if True:").replace("(2)", "(1)"))
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         ended = subprocess.run([sys.executable, script], capture_output=True, env=environment, text=True, check=False)
         assert ended.returncode == 1

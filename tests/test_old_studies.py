@@ -21,9 +21,9 @@ from lossmith.losses import Loss, load
 from lossmith.search import CMA, SEARCH_ENGINES
 from lossmith.seeds import derive
 from lossmith.study import CompareSettings, EvolveSettings, Study, compare_losses, evolve
-from lossmith.study.comparison import settings_of
 from lossmith.study.config import validated
 from lossmith.study.legacy import modernized
+from lossmith.study.origins import origin_of
 from lossmith.study.pareto import read_pareto
 from lossmith.study.problem import Problem
 from lossmith.study.runner import measured
@@ -138,9 +138,9 @@ def test_it_is_shown(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_its_loss_files_load(study: Path) -> None:
     loss = load(study / "best.json")
     assert loss.name == "evolved"
-    found = settings_of([study / "best.json"])
+    found = origin_of([str(study / "best.json")])
     assert found is not None
-    assert found[0] == settings_in(study)
+    assert found.settings == settings_in(study)
     with Store(study, readonly=True) as store:
         finalists = store.finalists("final")
     best = max(finalists, key=lambda row: row["mean"])
@@ -192,11 +192,11 @@ def test_a_short_one_goes_on_to_the_same_end(tmp_path: Path) -> None:
 def test_a_comparison_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = copied("ended", tmp_path)
     kept = json.loads((study / "comparison.json").read_text())
-    known = settings_of([study / "best.json"])
+    known = origin_of([str(study / "best.json")])
     assert known is not None
     monkeypatch.setattr(importlib.import_module("lossmith.training.executors.local"), "run_job", None)
     losses, options = {"evolved": load(study / "best.json")}, validated(CompareSettings, kept["options"], "the options")
-    compare_losses(losses, known[0], study, options, digest=known[1])
+    compare_losses(losses, known.settings, study, options, digest=known.digest)
     document = json.loads((study / "comparison.json").read_text())
     for name in ("options", "digest", "best_baseline"):
         assert document[name] == kept[name]

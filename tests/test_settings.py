@@ -14,8 +14,7 @@ import tomli_w
 
 from lossmith.cli.flags import OLD, modern
 from lossmith.errors import InputError
-from lossmith.study import CompareSettings, EvolveSettings
-from lossmith.study.comparison import check_unchanged
+from lossmith.study import CompareSettings, EvolveSettings, Origin, check_unchanged
 from lossmith.study.config import (
     check_effect,
     flag,
@@ -159,11 +158,11 @@ class TestComparison:
         given = list(value) if isinstance(value, tuple) else value
         sentence = f"a.json was evolved with {part}.{name} = {kept!r}, not {given!r}; leave that flag out: "
         with pytest.raises(InputError, match=f"^{re.escape(sentence)}.*{reason}"):
-            check_unchanged(copied(**{part: {name: value}}), EvolveSettings(), Path("a.json"))
+            check_unchanged(copied(**{part: {name: value}}), Origin(Path("a.json"), EvolveSettings(), ""))
 
     def test_what_it_may_change(self) -> None:
         changed = copied(data={"source": "elsewhere.npz"}, run={"training": "plain", "chunk": 3}, search={"seed": 4})
-        check_unchanged(changed, EvolveSettings(), Path("a.json"))
+        check_unchanged(changed, Origin(Path("a.json"), EvolveSettings(), ""))
 
 
 VALUES: dict[str, Any] = {"data": "digits", "white": 3.0, "model": "mlp", "objective": "accuracy", "hopeless": 0.5}

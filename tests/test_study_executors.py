@@ -10,7 +10,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,11 @@ import torch
 from torch import Tensor
 
 from lossmith import InputError
+from lossmith.analysis import BASELINES
 from lossmith.cli import main
 from lossmith.losses import load
 from lossmith.study import CompareSettings, EvolveSettings, Progress, compare_losses, evolve, validated
-from lossmith.training import Executor, Local, Processes, Trained
+from lossmith.training import EXECUTORS, Executor, Local, Processes, Trained
 
 STUDY: dict[str, Any] = {
     "data": {"source": "digits", "train_size": 60, "validation_size": 60},
@@ -77,7 +78,7 @@ def assert_equal(directory: Path, expected: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def workers() -> Iterator[Executor]:
+def workers() -> Iterator[Processes]:
     with Processes(2) as started:
         yield started
 
@@ -114,23 +115,20 @@ class TestEqual:
 
 
 class TestKilled:
-    @pytest.mark.parametrize("seed", [0, 1])
-    def test_workers(self, whole: Path, tmp_path: Path, seed: int) -> None:
-        """At random moments, in the search and in the finals."""
-        chance, killed = random.Random(seed), dict[str, int]()
-        with Processes(2) as executor:
+    def test_workers(self, workers: Processes, whole: Path, tmp_path: Path) -> None:
+        """One in the search and one in the finals, at random moments; with jobs done in between."""
+        chance, killed = random.Random(0), set[str]()
 
-            def kill(standing: Progress) -> None:
-                # Once or twice a phase, so that the third death with nothing done in between never comes.
-                if killed.get(standing.phase, 0) < 2 and chance.random() < 0.5 and executor._pool:
-                    victim = chance.choice(executor._pool).process.pid
-                    assert victim is not None
-                    killed[standing.phase] = killed.get(standing.phase, 0) + 1
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(victim, signal.SIGKILL)
+        def kill(standing: Progress) -> None:
+            if standing.candidates and standing.phase not in ("smoothing", *killed) and chance.random() < 0.5:
+                victim = chance.choice(workers._pool).process.pid
+                assert victim is not None
+                killed.add(standing.phase)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(victim, signal.SIGKILL)
 
-            evolve(tmp_path / "study", settings_of(), executor=executor, report=kill)
-        assert killed["search"]
+        evolve(tmp_path / "study", settings_of(), executor=workers, report=kill)
+        assert "search" in killed
         assert_equal(tmp_path / "study", whole)
 
     @pytest.mark.parametrize("first", ["processes", "local"])
@@ -247,10 +245,26 @@ class TestIdleWorkers:
             evolve(tmp_path / "study", settings_of(chunk=2), executor=workers)
 
 
+class Lent(Local):
+    """Workers that stay when a command ends."""
+
+    def __init__(self, workers: Processes) -> None:
+        self.workers = workers.workers
+        self.run = workers.run  # type: ignore[method-assign]
+        self.trainer = workers.trainer  # type: ignore[method-assign]
+
+
 class TestCommands:
     def test_evolve_compare_and_attack(
-        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+        self,
+        workers: Processes,
+        register: Callable[..., None],
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
+        """The search with workers of its own; comparison and attack with those of the other tests."""
+        register(BASELINES, "MAE", BASELINES["MAE"], only=["cross-entropy"])
         tuning = (
             "--seeds", "2", "--tuning-seeds", "1", "--tuning-finalists", "1", "--tuning-finalist-seeds", "1",
             "--tuning-epochs", "1", "--no-rival", "--json",
@@ -262,6 +276,8 @@ class TestCommands:
             monkeypatch.chdir(tmp_path / name)
             main(["evolve", "--out", "study", *SEARCH, "--threads", "1", "--quiet", *machine])
             capsys.readouterr()
+            if name == "processes":
+                register(EXECUTORS, name, lambda _: Lent(workers), only=["local"])
             main(["compare", "study/best.json", *tuning, "--threads", "1", *machine])
             main(["attack", "mse", "study/best.json", *attack, "--threads", "1", *machine])
             printed[name] = capsys.readouterr().out

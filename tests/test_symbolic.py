@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lossmith import InputError, PowerLoss, theory
 from lossmith.losses import (
-    NAMES,
+    CATALOG,
     allcnnc,
     baikal,
     cross_entropy,
@@ -38,7 +38,7 @@ FEW_CLASSES = [2, 3, 4, 5, 6]
 FORMS: list[theory.Form] = ["exact", "published"]
 ORDERS = {"random 3a": 3, "random 3b": 3, "random 3c": 3, "random 2": 2, "random 4": 4, "random 5": 5}
 THIRD_ORDER = ["mse", "mae", "taylor-ce", "paper/allcnnc", "paper/mnist", *list(ORDERS)[:4]]
-LOSSES = [*(name for name in NAMES if isinstance(find(name, 10), PowerLoss)), *ORDERS]
+LOSSES = [*(name for name in CATALOG if isinstance(find(name, 10), PowerLoss)), *ORDERS]
 POLYNOMIAL = [*THIRD_ORDER, "random 4", "random 5"]
 OTHERS = [name for name in LOSSES if name not in POLYNOMIAL]
 HARD, SOFT = [0.0, 1.0], [0.0, 0.03, 0.5, 1.0]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lossmith import InputError, Loss, PowerLoss, baikal, cross_entropy, focal, gce, mae, mse, poly, taylor
-from lossmith.losses import NAMES, Term, allcnnc, common_classes, find, find_all, mnist, polynomial, save
+from lossmith.losses import CATALOG, Term, allcnnc, common_classes, find, find_all, mnist, polynomial, save
 from lossmith.losses import taylor_cross_entropy as series
 from lossmith.search import canonical as search_canonical
 from lossmith.search import residual
@@ -55,8 +55,8 @@ from lossmith.theory import (
 
 FORMS: tuple[Form, ...] = ("exact", "published")
 CLASSES = [2, 3, 10, 1000]
-NAMED = [loss for loss in (find(name, 10) for name in NAMES) if isinstance(loss, PowerLoss)]
-EVERY_KIND = [find(name, 10) for name in NAMES]
+NAMED = [loss for loss in (find(name, 10) for name in CATALOG) if isinstance(loss, PowerLoss)]
+EVERY_KIND = [find(name, 10) for name in CATALOG]
 OTHERS = [
     focal(5),
     focal(10),
@@ -795,7 +795,7 @@ class TestSmoothing:
 
 class TestExplain:
     @pytest.mark.parametrize("n", CLASSES)
-    @pytest.mark.parametrize("name", NAMES)
+    @pytest.mark.parametrize("name", CATALOG.names)
     def test_every_named_loss(self, name: str, n: int) -> None:
         loss = find(name, n)
         page = explain(loss, n)

@@ -1,7 +1,7 @@
 """Named entries of one kind: what is registered can be asked for by name, everywhere."""
 
 import difflib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -40,8 +40,9 @@ class Registry(Generic[T]):
         Raises:
             InputError: if there is one of that name.
         """
-        if name in self._entries:
-            raise InputError(f"there is a {self.kind} {name!r} already; register yours by another name")
+        if name in self:
+            article = "an" if self.kind[0] in "aeiou" else "a"
+            raise InputError(f"there is {article} {self.kind} {name!r} already; register yours by another name")
         self._entries[name] = entry
         return entry
 
@@ -51,9 +52,14 @@ class Registry(Generic[T]):
         Raises:
             InputError: if there is none.
         """
-        if name not in self._entries:
+        if name not in self:
             raise InputError(unknown(name, self.kind, list(self)))
-        return self._entries[name]
+        return self.entries[name]
+
+    @property
+    def entries(self) -> Mapping[str, T]:
+        """Entries by name."""
+        return self._entries
 
     def checked(self, name: str) -> str:
         """A name that has an entry.
@@ -73,24 +79,24 @@ class Registry(Generic[T]):
 
     def __contains__(self, name: object) -> bool:
         """Whether there is an entry of that name."""
-        return name in self._entries
+        return name in self.entries
 
     def __iter__(self) -> Iterator[str]:
         """The names."""
-        return iter(self._entries)
+        return iter(self.entries)
 
     def __len__(self) -> int:
         """How many there are."""
-        return len(self._entries)
+        return len(self.entries)
 
     @property
     def names(self) -> tuple[str, ...]:
         """All names, in order."""
-        return tuple(self._entries)
+        return tuple(self.entries)
 
     def items(self) -> Iterator[tuple[str, T]]:
         """Names and entries."""
-        return iter(self._entries.items())
+        return iter(self.entries.items())
 
 
 @dataclass(frozen=True)

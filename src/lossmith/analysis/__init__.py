@@ -3,7 +3,15 @@
 Drawing and storing them happens elsewhere.
 """
 
-from lossmith.analysis.baselines import Family, baselines, fixed, learning_rates
+from lossmith.analysis.baselines import (
+    BASELINES,
+    Family,
+    add_baseline,
+    baselines,
+    fixed,
+    learning_rates,
+    named_family,
+)
 from lossmith.analysis.basin import EIGENVALUE, WIDTHS, Basin, basin, check_slices
 from lossmith.analysis.comparison import compare
 from lossmith.analysis.corruption import (
@@ -19,10 +27,13 @@ from lossmith.analysis.corruption import (
     silenced_units,
     weight_noise,
 )
-from lossmith.analysis.jobs import Part, each_loss, results_of
+from lossmith.analysis.jobs import Part, UnreadableError, each_loss, results_of
 from lossmith.analysis.looks import Attacking, Corrupting, Look, Walking
 from lossmith.analysis.masking import Masking
 from lossmith.analysis.objective import (
+    FIGURES,
+    OBJECTIVES,
+    Choice,
     MetricObjective,
     Objective,
     ObjectiveSettings,
@@ -42,10 +53,13 @@ from lossmith.analysis.tuning import Axis, Chosen, Grid, Setting, Tuner, mean_sc
 
 __all__ = [
     "ATTACKS",
+    "BASELINES",
     "EIGENVALUE",
+    "FIGURES",
     "FORMS",
     "INPUT",
     "KINDS",
+    "OBJECTIVES",
     "OWN_ATTACKS",
     "SILENCED",
     "WEIGHT",
@@ -54,6 +68,7 @@ __all__ = [
     "Attacking",
     "Axis",
     "Basin",
+    "Choice",
     "Chosen",
     "Chunks",
     "Comparison",
@@ -77,8 +92,10 @@ __all__ = [
     "Trace",
     "TrainedLoss",
     "Tuner",
+    "UnreadableError",
     "Walking",
     "Weighted",
+    "add_baseline",
     "attack_contrasts",
     "attack_document",
     "baselines",
@@ -96,6 +113,7 @@ __all__ = [
     "input_noise",
     "learning_rates",
     "mean_score",
+    "named_family",
     "objective_name",
     "results_of",
     "robustness",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from lossmith.analysis.tuning import Axis
-from lossmith.losses import Loss, baikal, bootstrapping, cross_entropy, focal, gce, label_smoothing, mae, mse, poly
+from lossmith.losses import CATALOG, Loss, Named, label_smoothing, mae
+from lossmith.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Family:
         build: The loss at some strengths, for a number of classes.
         baseline: Whether it is a baseline, and not a loss that the user gave.
         text: Strengths of a loss without axes, as tables show them.
+        named: What the catalog of losses, which has its formula and source, calls it; empty if it has it not.
     """
 
     name: str
@@ -27,6 +29,12 @@ class Family:
     build: Callable[[tuple[float, ...], int], Loss]
     baseline: bool = True
     text: str = ""
+    named: str = ""
+
+    @property
+    def entry(self) -> Named | None:
+        """Its entry in the catalog of losses, with formula and source; None if it has none."""
+        return CATALOG[self.named] if self.named else None
 
     def strengths(self, place: tuple[int, ...]) -> tuple[float, ...]:
         """Values of the strengths at a place of the grid."""
@@ -48,34 +56,44 @@ def learning_rates(lr: float) -> Axis:
     return Axis("lr", lambda place: lr * 2.0**place, -3, 1, -8, 6)
 
 
+BASELINES = Registry[Family]("baseline")
+"""Every baseline by what tables call it, cross-entropy first: what is registered is in every comparison."""
+
+
 def baselines() -> list[Family]:
-    """Every baseline: cross-entropy first.
+    """Every baseline: cross-entropy, with which the others are compared, first."""
+    return [family for _, family in BASELINES.items()]
 
-    PolyLoss-1 with ε and cross-entropy + ε MAE are the same loss, so they are one entry.
+
+def add_baseline(family: Family) -> Family:
+    """Register a baseline under its name.
+
+    Raises:
+        InputError: if there is one of that name.
     """
-    smoothing = Axis("α", _sigmoid, -3, 3, -5, 5)
-    weight = Axis("ε", _power_of_two, -1, 5, -4, 9)
-    return [
-        Family("cross-entropy", (), lambda *_: cross_entropy()),
-        Family("label smoothing", (smoothing,), lambda s, n: label_smoothing(s[0], n)),
-        Family("MSE", (), lambda *_: mse()),
-        Family("Baikal", (), lambda *_: baikal()),
-        Family("focal", (Axis("focusing", float, 1, 3, 1, 8),), lambda s, _: focal(int(s[0]))),
-        Family("PolyLoss-1, cross-entropy + ε MAE", (weight,), lambda s, _: poly(s[0])),
-        Family("MAE", (), lambda *_: mae()),
-        Family("generalised cross-entropy", (Axis("q", _sigmoid, -2, 2, -5, 5),), lambda s, _: gce(s[0])),
-        Family(
-            "label smoothing + MAE",
-            (Axis("α", _sigmoid, -1, 2, -5, 5), Axis("weight", _power_of_two, 1, 4, -3, 9)),
-            lambda s, n: label_smoothing(s[0], n) + s[1] * mae(),
-        ),
-        Family("soft bootstrapping", (Axis("β", _sigmoid, 0, 3, -5, 7),), lambda s, _: _bootstrapping(s[0])),
-    ]
+    return BASELINES.register(family.name, family)
 
 
-def _bootstrapping(beta: float) -> Loss:
+def named_family(named: str, name: str, *axes: Axis) -> Family:
+    """The family of a loss of the catalog, whose parameter is the strength that is tuned, if it has one.
+
+    Args:
+        named: What the catalog calls it.
+        name: What tables call it.
+        axes: Its parameter.
+    """
+    entry = CATALOG[named]
+
+    def build(strengths: tuple[float, ...], classes: int) -> Loss:
+        return entry.build(strengths[0] if strengths else None, classes)
+
+    return Family(name, axes, build, named=named)
+
+
+def _bootstrapping(strengths: tuple[float, ...], classes: int) -> Loss:
     # The name is a part of what stored comparisons are found by, and version 0.1 had this one.
-    return replace(bootstrapping(beta), name=f"{beta:g} cross-entropy + {1 - beta:g} loss")
+    (beta,) = strengths
+    return CATALOG["bootstrapping"].build(beta, classes).named(f"{beta:g} cross-entropy + {1 - beta:g} loss")
 
 
 def _sigmoid(place: int) -> float:
@@ -84,3 +102,22 @@ def _sigmoid(place: int) -> float:
 
 def _power_of_two(place: int) -> float:
     return 2.0**place
+
+
+add_baseline(named_family("cross-entropy", "cross-entropy"))
+add_baseline(named_family("label-smoothing", "label smoothing", Axis("α", _sigmoid, -3, 3, -5, 5)))
+add_baseline(named_family("mse", "MSE"))
+add_baseline(named_family("baikal", "Baikal"))
+add_baseline(named_family("focal", "focal", Axis("focusing", float, 1, 3, 1, 8)))
+# These two are the same loss, so they are one entry.
+add_baseline(named_family("poly", "PolyLoss-1, cross-entropy + ε MAE", Axis("ε", _power_of_two, -1, 5, -4, 9)))
+add_baseline(named_family("mae", "MAE"))
+add_baseline(named_family("gce", "generalised cross-entropy", Axis("q", _sigmoid, -2, 2, -5, 5)))
+add_baseline(
+    Family(
+        "label smoothing + MAE",
+        (Axis("α", _sigmoid, -1, 2, -5, 5), Axis("weight", _power_of_two, 1, 4, -3, 9)),
+        lambda s, classes: label_smoothing(s[0], classes) + s[1] * mae(),
+    )
+)
+add_baseline(Family("soft bootstrapping", (Axis("β", _sigmoid, 0, 3, -5, 7),), _bootstrapping, named="bootstrapping"))

@@ -6,9 +6,10 @@ import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from lossmith.analysis.baselines import Family, learning_rates
-from lossmith.analysis.jobs import Part, each_loss, results_of
+from lossmith.analysis.jobs import Part, each_loss, is_number, results_of
 from lossmith.analysis.records import Chunks, Plan, Report, Samples, Tuned
 from lossmith.analysis.trained import batched
 from lossmith.analysis.tuning import Axis, Grid, Place, Setting, Tuner
@@ -145,7 +146,7 @@ class CurveTuning:
         key = json.dumps({"tuning": [loss.key() for loss in losses], **labels})
         measure = partial(_mean_curves, len(losses))
         job = each_loss(self.task, losses, seeds, recipe, self.plan.backend, measure, self.validation, stop)
-        return Part(key, job, work)
+        return Part(key, job, work, partial(_are_curves, len(losses), stop))
 
     def _loss(self, setting: Setting) -> Loss:
         family = self.families[setting.name]
@@ -154,6 +155,15 @@ class CurveTuning:
 
 def _height(_: Setting, curve: Curve) -> float:
     return max(curve)
+
+
+def _are_curves(count: int, length: int, result: Any) -> bool:
+    """Whether a result is of ``count`` losses, each trained for ``length`` epochs."""
+    return (
+        isinstance(result, list)
+        and len(result) == count
+        and all(isinstance(curve, list) and len(curve) == length and all(map(is_number, curve)) for curve in result)
+    )
 
 
 def _mean_curves(count: int, trained: Trained, _: Callable[[float], None]) -> list[Curve]:

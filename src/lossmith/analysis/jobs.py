@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,10 @@ from typing import Any
 from lossmith.analysis.records import Chunks
 from lossmith.losses import Loss
 from lossmith.training import Backend, Executor, Job, Measure, Recipe, Samples, Task, repeated
+
+
+class UnreadableError(ValueError):
+    """What is kept of a part is not what such a part gives."""
 
 
 @dataclass(frozen=True)
@@ -19,11 +24,18 @@ class Part:
         key: What the result is kept under.
         job: The job.
         work: How much of the whole it is, in any unit.
+        fits: Whether a result that is recalled is one of this part.
     """
 
     key: str
     job: Job
     work: float
+    fits: Callable[[Any], bool] = lambda _: True
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value of JSON is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def each_loss(
@@ -53,8 +65,14 @@ def results_of(
         executor: Runs what is not known.
         chunks: What is known, and where results are kept.
         report: Called with the share of the work that is done.
+
+    Raises:
+        UnreadableError: if a result that is known does not fit.
     """
     found = {part.key: chunks.recall(part.key) for part in parts}
+    for part in parts:
+        if found[part.key] is not None and not part.fits(found[part.key]):
+            raise UnreadableError(part.key)
     missing = list({part.key: part for part in parts if found[part.key] is None}.values())
     total = sum(part.work for part in parts) or 1.0
     known = total - sum(part.work for part in missing)

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from lossmith.analysis.curves import tuned_recipe
-from lossmith.analysis.jobs import Part, each_loss, results_of
+from lossmith.analysis.jobs import Part, each_loss, is_number, results_of
 from lossmith.analysis.records import Chunks, Comparison, Pair, Plan, Report, Row, Samples, Tuned
 from lossmith.analysis.trained import batched
 from lossmith.losses import Loss
@@ -18,6 +18,7 @@ from lossmith.metrics import accuracy, calibration_error, finite, holm, negative
 from lossmith.seeds import derive
 from lossmith.training import Executor, Task, Trained
 
+CALIBRATION = ("nll", "ece", "temperature", "nll_scaled", "ece_scaled")
 Runs = list[dict[str, Any]]
 
 
@@ -47,7 +48,8 @@ def judge(
             measure = partial(_judged, validation, samples, seeds)
             job = each_loss(task, losses, seeds, recipe, plan.backend, measure, stop=stop)
             together.append(chunk)
-            parts.append(Part(json.dumps({"final": labels, "seeds": seeds}), job, stop * len(chunk)))
+            key, fits = json.dumps({"final": labels, "seeds": seeds}), partial(_are_runs, len(chunk), seeds)
+            parts.append(Part(key, job, stop * len(chunk), fits))
     results = results_of(parts, executor, chunks, partial(report, "final networks"))
     runs: dict[str, Runs] = {
         choice.family.name: rows
@@ -93,10 +95,31 @@ def _judged(
     return batched(figures, len(seeds))
 
 
+def _are_runs(count: int, seeds: list[int], result: Any) -> bool:
+    """Whether a result is of ``count`` losses, each with a network of each seed."""
+    return (
+        isinstance(result, list)
+        and len(result) == count
+        and all(isinstance(runs, list) and len(runs) == len(seeds) for runs in result)
+        and all(_is_run(run, seed) for runs in result for run, seed in zip(runs, seeds, strict=True))
+    )
+
+
+def _is_run(run: Any, seed: int) -> bool:
+    return (
+        isinstance(run, dict)
+        and run.keys() == {"seed", "validation", "test", *CALIBRATION}
+        and run["seed"] == seed
+        and is_number(run["validation"])
+        and is_number(run["test"])
+        and all(run[name] is None or is_number(run[name]) for name in CALIBRATION)
+    )
+
+
 def _calibration(seen: Tensor, seen_targets: Tensor, new: Tensor, new_targets: Tensor) -> dict[str, float | None]:
     """Figures of one network, the temperature fitted on samples seen before; none for one that is not finite."""
     if not bool(finite(seen[None]) & finite(new[None])):
-        return dict.fromkeys(("nll", "ece", "temperature", "nll_scaled", "ece_scaled"))
+        return dict.fromkeys(CALIBRATION)
     known, logits = seen.double().cpu().numpy(), new.double().cpu().numpy()
     known_targets, targets = seen_targets.cpu().numpy(), new_targets.cpu().numpy()
     scale = temperature(known, known_targets)

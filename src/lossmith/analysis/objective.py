@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -14,6 +14,7 @@ from lossmith.analysis.adversarial import fgsm_correct
 from lossmith.attacks import GRADIENTS, checked_epsilon
 from lossmith.errors import InputError
 from lossmith.metrics import METRICS
+from lossmith.registry import Registry
 from lossmith.settings import Settings
 from lossmith.training import Trained
 
@@ -21,15 +22,51 @@ Objective = Callable[[Trained, Tensor, Tensor], Tensor | Mapping[str, Tensor]]
 """Fitness ``[P]`` (higher is better) of P trained networks on validation inputs and targets; or several figures by
 name, of which ``"fitness"`` is the one that is maximised, and all are recorded."""
 
-Name = Literal["accuracy", "balanced-accuracy", "robust-accuracy", "weighted"]
-Figure = Literal["accuracy", "balanced-accuracy", "robust-accuracy"]
+
+@dataclass(frozen=True)
+class Choice:
+    """An objective that settings can name.
+
+    Args:
+        build: The objective of some settings.
+        figures: What it records of networks; one that is recorded beside another objective has one, of its own name.
+        uses: Which of the settings decide about it.
+        attacks: Whether it attacks images.
+    """
+
+    build: Callable[[ObjectiveSettings], Objective]
+    figures: tuple[str, ...]
+    uses: tuple[str, ...] = ()
+    attacks: bool = False
+
+
+class Objectives(Registry[Choice]):
+    """What is registered here, after every metric, which is an objective, too."""
+
+    @property
+    def entries(self) -> Mapping[str, Choice]:
+        """Entries by name."""
+        return {**{name: _measuring(name) for name in METRICS}, **super().entries}
+
+
+class Figures(Registry[Choice]):
+    """Those of the objectives that can be recorded beside another one."""
+
+    @property
+    def entries(self) -> Mapping[str, Choice]:
+        """Entries by name."""
+        return {name: one for name, one in OBJECTIVES.items() if one.figures == (name,)}
+
+
+OBJECTIVES = Objectives("objective")
+FIGURES = Figures("figure")
 
 
 class ObjectiveSettings(Settings):
     """What the search maximises."""
 
-    metric: Name = "accuracy"
-    """Fitness of a candidate on validation data: accuracy, the mean of the classes' accuracies, accuracy under FGSM,
+    metric: Annotated[str, OBJECTIVES] = "accuracy"
+    """Fitness of a candidate on validation data: a metric (turned round if less of it is better), accuracy under FGSM,
     or the weighted mean of accuracy and accuracy under FGSM."""
 
     epsilon: float = Field(default=0.1, ge=0, le=1, allow_inf_nan=False)
@@ -42,27 +79,27 @@ class ObjectiveSettings(Settings):
     weight: float = Field(default=0.5, ge=0, le=1, allow_inf_nan=False)
     """Weight of the accuracy under FGSM in "weighted"."""
 
-    record: tuple[Figure, ...] = Field(default=(), strict=False)
+    record: tuple[Annotated[str, FIGURES], ...] = Field(default=(), strict=False)
     """Figures that are measured and recorded for each candidate, besides those that the objective needs."""
 
     @property
     def is_attacked(self) -> bool:
         """Whether candidates are attacked."""
-        return self.metric in ("robust-accuracy", "weighted") or "robust-accuracy" in self.record
+        return any(OBJECTIVES[name].attacks for name in (self.metric, *self.record))
+
+    @property
+    def used(self) -> set[str]:
+        """The settings that have an effect."""
+        return {setting for name in (self.metric, *self.record) for setting in OBJECTIVES[name].uses}
 
     def build(self) -> Objective:
         """The objective of the settings."""
-        weighted = self.metric == "weighted"
-        needed = ("accuracy", "robust-accuracy") if weighted else (self.metric,)
-        main = Weighted(ACCURACY, self._named("robust-accuracy"), self.weight) if weighted else self._named(self.metric)
-        others = [self._named(name) for name in self.record if name not in needed]
+        main = OBJECTIVES[self.metric]
+        others = [FIGURES[name].build(self) for name in self.record if name not in main.figures]
         # Accuracy costs next to nothing, and a front needs two figures.
-        if "accuracy" not in (*needed, *self.record):
+        if "accuracy" not in (*main.figures, *self.record):
             others.append(ACCURACY)
-        return Recording(main, tuple(others)) if others else main
-
-    def _named(self, name: str) -> Objective:
-        return RobustAccuracy(self.epsilon, self.gradient) if name == "robust-accuracy" else MetricObjective(name)
+        return Recording(main.build(self), tuple(others)) if others else main.build(self)
 
 
 @dataclass(frozen=True)
@@ -181,6 +218,23 @@ class Recording:
 
 
 ACCURACY = MetricObjective("accuracy")
+
+
+def _measuring(metric: str) -> Choice:
+    return Choice(lambda _: MetricObjective(metric), (metric,))
+
+
+def _robust(settings: ObjectiveSettings) -> Objective:
+    return RobustAccuracy(settings.epsilon, settings.gradient)
+
+
+def _weighted(settings: ObjectiveSettings) -> Objective:
+    return Weighted(ACCURACY, _robust(settings), settings.weight)
+
+
+ATTACK = ("epsilon", "gradient")
+OBJECTIVES.register("robust-accuracy", Choice(_robust, ("robust-accuracy",), ATTACK, attacks=True))
+OBJECTIVES.register("weighted", Choice(_weighted, ("accuracy", "robust-accuracy"), (*ATTACK, "weight"), attacks=True))
 
 
 def objective_name(objective: Objective) -> str:

@@ -10,6 +10,9 @@ from typing import Annotated, TypeVar
 import tyro
 from tyro.constructors import ConstructorRegistry
 
+from lossmith.errors import InputError
+from lossmith.losses import CATALOG
+
 Command = TypeVar("Command")
 LONGEST_LINE = 100
 OptionalDirectory = Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")]
@@ -28,7 +31,7 @@ def parse(
     """The command of some arguments; wrong ones end the process with exit code 2, ``--help`` with 0.
 
     Args:
-        command: A dataclass with a field for each flag.
+        command: A dataclass with a field for each flag; ``{losses}`` in its docstring stands for what names a loss.
         arguments: What was typed.
         name: What the command is called.
         default: What flags are by default, if not as the dataclass says.
@@ -38,10 +41,34 @@ def parse(
         command,
         args=list(arguments),
         prog=f"lossmith {name}",
-        description=wrapped(inspect.getdoc(command) or "", min(LONGEST_LINE, shutil.get_terminal_size().columns)),
+        description=wrapped(
+            (inspect.getdoc(command) or "").replace("{losses}", losses_text()),
+            min(LONGEST_LINE, shutil.get_terminal_size().columns),
+        ),
         default=tyro.MISSING_NONPROP if default is None else default,
         registry=rules,
     )
+
+
+def losses_text() -> str:
+    """What names a loss: a file, a name that the catalog has now, or λ."""
+    names = (
+        name if entry.parameter is None else f"{name}:{entry.parameter.default:g}" for name, entry in CATALOG.items()
+    )
+    return (
+        f"A LOSS is a loss file (best.json of a study), a name ({', '.join(names)}; the parameters shown are the "
+        'defaults), or a λ in quotes ("0, 0, 0, -1, 0, 2, 0, 0").'
+    )
+
+
+def check_given(losses: Sequence[str]) -> None:
+    """See that there is a loss.
+
+    Raises:
+        InputError: if there is none.
+    """
+    if not losses:
+        raise InputError(f"no loss is given; name a loss file, λ, or one of {', '.join(CATALOG)}")
 
 
 def wrapped(text: str, width: int) -> str:

@@ -34,9 +34,8 @@ from lossmith.report import plot_attacks, save_figure
 class Attack(Looking):
     """Train networks with each loss and attack them on test images: how many images are still classified rightly?
 
-    A LOSS is a loss file, a name (cross-entropy, mse, baikal, mae, poly:1, focal:2, gce:0.7, label-smoothing:0.1,
-    taylor-ce, paper/allcnnc, paper/mnist; the parameters shown are the defaults), or a λ in quotes. For a best.json,
-    data, model and recipe are those of its search unless flags say otherwise; all losses share the recipe.
+    {losses} For a best.json, data, model and recipe are those of its search unless flags say otherwise; all losses
+    share the recipe.
 
     fgsm and pgd follow three gradients, of the loss itself, of cross-entropy and of the logit margin, and an image
     counts if it survives all three; apgd-ce, apgd-dlr and square (parts of AutoAttack) need the extra:

@@ -23,10 +23,8 @@ class Basin(Looking):
 
     Each direction is scaled filter by filter to the network (Li et al., 2018), the same Gaussian for all losses; all
     losses have the same initial weights and batches. The largest eigenvalue of the Hessian of the cross-entropy is a
-    second witness. Every loss is tested against the first. A LOSS is a loss file, a name (cross-entropy, mse, baikal,
-    mae, poly:1, focal:2, gce:0.7, label-smoothing:0.1, taylor-ce, paper/allcnnc, paper/mnist; the parameters shown are
-    the defaults), or a λ in quotes. For a best.json, data, model and recipe are those of its search unless flags say
-    otherwise.
+    second witness. Every loss is tested against the first. {losses} For a best.json, data, model and recipe are those
+    of its search unless flags say otherwise.
 
     example:  lossmith basin cross-entropy study/best.json --figure basin.png
     """

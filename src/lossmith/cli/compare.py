@@ -4,17 +4,16 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from lossmith.cli.arguments import OptionalDirectory, Switch
+from lossmith.cli.arguments import OptionalDirectory, Switch, bracketed, values_last
 from lossmith.cli.console import CompareProgress
 from lossmith.cli.flags import SettingsFlags, Shown, read
 from lossmith.cli.machine import Machine, MachineFlags
 from lossmith.cli.tables import print_comparison
-from lossmith.errors import InputError
+from lossmith.cli.trained import NUMBERS, begun
 from lossmith.report import draw_comparison
 from lossmith.study import (
     CompareSettings,
@@ -22,9 +21,10 @@ from lossmith.study import (
     RunSettings,
     check_unchanged,
     compare_losses,
-    named_losses,
+    comparison_place,
+    origin_of,
     rechecked,
-    settings_of,
+    unknown_origins,
 )
 
 SHOWN: Shown = {EvolveSettings: ("data", "model", "recipe", "run"), RunSettings: ("training", "chunk", "device")}
@@ -38,17 +38,17 @@ else:
 class Compare:
     """Compare losses with every baseline on test data, all of them tuned alike on validation data.
 
-    For a best.json, data, split, label noise, model and recipe are those of its search: a flag that changes one is
-    refused, so that no test sample was in the search. The raw runs are kept in the database and in comparison.json
-    beside the first best.json, or in --out DIR. Stopped and run again, it goes on.
+    {losses} For a best.json, data, split, label noise, model and recipe are those of its search: a flag that changes
+    one is refused, so that no test sample was in the search; without one, flags decide. The raw runs are kept in the
+    database and in comparison.json beside the first best.json, or in --out DIR. Stopped and run again, it goes on.
 
     example:  lossmith compare study/best.json --seeds 30
     """
 
     losses: Annotated[
-        tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="LOSS.json ...", help_behavior_hint="")
+        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="LOSS ...", help_behavior_hint="")
     ] = ()
-    """Loss files: best.json of a study, or written by lossmith.save."""
+    """What is compared."""
     out: OptionalDirectory = None
     """Directory for what is made; without it, that of the first best.json, or NAME-comparison for another loss file."""
     options: Options = field(default_factory=CompareSettings)
@@ -64,20 +64,21 @@ class Compare:
 
 def run(arguments: Sequence[str]) -> None:
     """Run the command."""
-    given = read(Compare, arguments, "compare", _begun, SHOWN)
-    losses, known, options = named_losses(given.losses), settings_of(given.losses), rechecked(given.options)
-    if known:
-        check_unchanged(given.settings, known[0], given.losses[0])
+    words = values_last([bracketed(word) for word in arguments], NUMBERS)
+    given = read(Compare, words, "compare", begun, SHOWN)
+    origin, options = origin_of(given.losses), rechecked(given.options)
+    if origin is not None:
+        check_unchanged(given.settings, origin)
+    directory = comparison_place(given.losses, given.out, origin)
     given.machine.prepare()
-    directory = given.out or (given.losses[0].parent if known else Path(f"{given.losses[0].stem}-comparison"))
     try:
         with CompareProgress(quiet=given.quiet or given.json) as progress, given.machine.open() as executor:
             comparison = compare_losses(
-                losses,
+                given.losses,
                 given.settings,
                 directory,
                 options,
-                digest=known[1] if known else None,
+                digest=None if origin is None else origin.digest,
                 executor=executor,
                 report=progress.report,
             )
@@ -88,16 +89,9 @@ def run(arguments: Sequence[str]) -> None:
         sys.stdout.write(json.dumps(comparison.to_json(), indent=2) + "\n")
     elif not given.quiet:
         print_comparison(comparison, given.settings.data.label_noise)
-        if not known:
+        if unknown := unknown_origins(given.losses):
+            names, say = ", ".join(map(str, unknown)), "does not say" if len(unknown) == 1 else "do not say"
             sys.stdout.write(
-                f"\nNote:      {given.losses[0]} does not say what it was evolved on; see to it that no test sample "
-                "was in its search\n"
+                f"\nNote:      {names} {say} what it was evolved on; see to it that no test sample was in its search\n"
             )
         sys.stdout.write(f"\nRaw runs:  {directory / 'comparison.json'}\nPicture:   {pictures[0]}\n")
-
-
-def _begun(given: Compare) -> EvolveSettings:
-    if not given.losses:
-        raise InputError("no loss is given; name a loss file, such as study/best.json")
-    known = settings_of(given.losses)
-    return known[0] if known else EvolveSettings()

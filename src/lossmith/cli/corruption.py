@@ -46,10 +46,8 @@ class Corruption(Looking):
 
     A corruption is Gaussian noise on the inputs, Gaussian noise on the weights relative to the length of each filter,
     or a share of the units of each hidden layer silenced; it is the same for all losses, which also have the same
-    initial weights and batches. Every loss is tested against the first. A LOSS is a loss file, a name (cross-entropy,
-    mse, baikal, mae, poly:1, focal:2, gce:0.7, label-smoothing:0.1, taylor-ce, paper/allcnnc, paper/mnist; the
-    parameters shown are the defaults), or a λ in quotes. For a best.json, data, model and recipe are those of its
-    search unless flags say otherwise.
+    initial weights and batches. Every loss is tested against the first. {losses} For a best.json, data, model and
+    recipe are those of its search unless flags say otherwise.
 
     example:  lossmith corruption cross-entropy study/best.json --input-noise 0.1 0.2 --figure corruption.png
     """

@@ -11,10 +11,10 @@ import torch
 import tyro
 from rich.columns import Columns
 
-from lossmith.cli.arguments import OptionalFile, Switch, bracketed, parse, values_last
+from lossmith.cli.arguments import OptionalFile, Switch, bracketed, check_given, parse, values_last
 from lossmith.cli.console import output
 from lossmith.errors import InputError
-from lossmith.losses import NAMES, Loss, common_classes, find_all
+from lossmith.losses import Loss, common_classes, find_all
 from lossmith.report import latex_page, page_tables, strength_table
 from lossmith.theory import EPSILONS, explain
 
@@ -25,9 +25,7 @@ CLASSES = 10
 class Explain:
     """Explain losses by the theory: how they start to train, where they pull and push, what in them is without effect.
 
-    A LOSS is a loss file (best.json of a study), a name (cross-entropy, mse, baikal, mae, poly:1, focal:2, gce:0.7,
-    label-smoothing:0.1, taylor-ce, paper/allcnnc, paper/mnist; the parameters shown are the defaults), or a λ in quotes
-    ("0, 0, 0, -1, 0, 2, 0, 0"). Several are shown side by side.
+    {losses} Several are shown side by side.
 
     example:  lossmith explain paper/mnist cross-entropy --figure explained.png
     """
@@ -78,8 +76,8 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def _check(given: Explain) -> None:
-    if not given.losses and given.figure3 is None:
-        raise InputError(f"no loss is given; name a loss file, λ, or one of {', '.join(NAMES)}")
+    if given.figure3 is None:
+        check_given(given.losses)
     if not given.losses and given.figure is not None:
         raise InputError("--figure draws the losses that are given; name at least one")
     if repeated := next((n for n in given.classes if given.classes.count(n) > 1), None):

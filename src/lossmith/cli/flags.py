@@ -65,8 +65,10 @@ def read(
     """
     words, rules = modern(words), settings_rules(shown or {})
     # The first reading finds the files that the defaults of the second come from.
-    begun = base(parse(command, words, name, rules=rules))
-    given = parse(command, words, name, replace(command(), settings=begun), rules)
+    given = parse(command, words, name, rules=rules)
+    begun = base(given)
+    if begun != EvolveSettings():
+        given = parse(command, words, name, replace(command(), settings=begun), rules)
     return replace(given, settings=at_absolute_place(rechecked(given.settings)))
 
 

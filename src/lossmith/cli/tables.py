@@ -2,14 +2,13 @@
 
 import functools
 import itertools
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
-from lossmith.analysis import Comparison, Pair, Row
+from lossmith.analysis import OBJECTIVES, Comparison, Pair, Row
 from lossmith.cli.console import WIDTH, output
 from lossmith.study import Outcome
 
@@ -34,7 +33,7 @@ def conclude_search(directory: Path, outcome: Outcome, pictures: Sequence[Path])
 
 def tie_text(finalists: Sequence[dict[str, Any]]) -> str:
     """That cross-entropy did as well as the winner, where it did."""
-    means = {row["name"]: row["mean"] for row in finalists if math.isfinite(row["mean"])}
+    means = {row["name"]: row["mean"] for row in finalists if row["mean"] is not None}
     level = "cross-entropy" in means and means["cross-entropy"] == max(means.values())
     return "No finalist did better than cross-entropy on the validation data: keep to that.\n" if level else ""
 
@@ -50,7 +49,7 @@ def attack_text(settings: dict[str, Any], directory: Path) -> str:
     """How robust accuracy was measured, and that nobody has looked for gradient masking yet; empty without attacks."""
     objective = settings.get("objective", {})
     names = {objective.get("metric"), *objective.get("record", [])}
-    if not names & {"robust-accuracy", "weighted"}:
+    if not any("robust-accuracy" in OBJECTIVES[name].figures for name in names if name in OBJECTIVES):
         return ""
     followed = {
         "worst": "three gradients, all of which an image must survive",
@@ -74,7 +73,7 @@ def finalists_table(finalists: Sequence[dict[str, Any]]) -> Table:
     for name in others:
         table.add_column(name, justify="right")
     table.add_column("n", justify="right")
-    for row in sorted(finalists, key=lambda row: (row["status"] != "ok", -row["mean"])):
+    for row in sorted(finalists, key=lambda row: (row["status"] != "ok", -(row["mean"] or 0.0))):
         cells = [_spread(row), *(_spread(row.get("figures", {}).get(name)) for name in others)]
         table.add_row(
             row["name"], *(cells if row["status"] == "ok" else [row["status"]] + [""] * len(others)), str(row["n"])
@@ -83,7 +82,7 @@ def finalists_table(finalists: Sequence[dict[str, Any]]) -> Table:
 
 
 def _spread(figure: dict[str, Any] | None) -> str:
-    if figure is None:
+    if figure is None or figure["mean"] is None:
         return "–"
     return f"{figure['mean']:.4f}" + (f" ± {figure['std']:.4f}" if figure["std"] is not None else "")
 

@@ -32,10 +32,8 @@ TITLES = {"exact": "exact", "published": "as published", "vector": "vector"}
 class TraceLosses(Trained):
     """Train a network with each loss and watch how hard each training sample is pulled towards its label, or pushed.
 
-    All losses have the same initial weights and batches. A LOSS is a loss file, a name (cross-entropy, mse, baikal,
-    mae, poly:1, focal:2, gce:0.7, label-smoothing:0.1, taylor-ce, paper/allcnnc, paper/mnist; the parameters shown are
-    the defaults), or a λ in quotes. For a best.json, data, model and recipe are those of its search unless flags say
-    otherwise. Writes trace.json, trace.npz (every strength) and figures/trace.png.
+    All losses have the same initial weights and batches. {losses} For a best.json, data, model and recipe are those
+    of its search unless flags say otherwise. Writes trace.json, trace.npz (every strength) and figures/trace.png.
 
     example:  lossmith trace cross-entropy study/best.json --out trace
     """

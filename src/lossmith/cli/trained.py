@@ -6,20 +6,28 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Protocol, TypeVar
 
 import tyro
 
 from lossmith.analysis import Look
-from lossmith.cli.arguments import OptionalFile, Switch, bracketed, values_last
+from lossmith.cli.arguments import OptionalFile, Switch, bracketed, check_given, values_last
 from lossmith.cli.console import Bar
 from lossmith.cli.flags import SettingsFlags, Shown, read
 from lossmith.cli.machine import Machine, MachineFlags
 from lossmith.errors import InputError
-from lossmith.losses import NAMES
 from lossmith.report import check_picture
 from lossmith.study import Analysis, EvolveSettings, RunSettings, settings_for
 from lossmith.training import Backend
+
+
+class HasLosses(Protocol):
+    """A command with losses."""
+
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """What names them."""
+
 
 SHOWN: Shown = {EvolveSettings: ("data", "model", "recipe", "run"), RunSettings: ("training", "device")}
 NUMBERS = ("--hidden", "--milestones")
@@ -76,7 +84,7 @@ def parsed(
         InputError: if there is no loss, two files disagree, or a value cannot be used.
     """
     ordered = values_last([bracketed(word) for word in arguments], (*NUMBERS, *numbers), words)
-    given = read(command, ordered, name, _begun, SHOWN)
+    given = read(command, ordered, name, begun, SHOWN)
     if isinstance(given, Looking):
         if given.seeds < 1:
             raise InputError(f"--seeds is {given.seeds}; it must be at least 1")
@@ -85,9 +93,13 @@ def parsed(
     return given
 
 
-def _begun(given: Trained) -> EvolveSettings:
-    if not given.losses:
-        raise InputError(f"no loss is given; name a loss file, λ, or one of {', '.join(NAMES)}")
+def begun(given: HasLosses) -> EvolveSettings:
+    """The settings that a command begins with: those of the best.json among its losses, or the defaults.
+
+    Raises:
+        InputError: if there is no loss, or two files disagree.
+    """
+    check_given(given.losses)
     return settings_for(given.losses)
 
 

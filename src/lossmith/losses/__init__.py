@@ -4,7 +4,6 @@ from lossmith.losses import powers
 from lossmith.losses.base import KINDS, Loss, Rule
 from lossmith.losses.catalog import (
     CATALOG,
-    NAMES,
     Named,
     Parameter,
     allcnnc,
@@ -27,7 +26,7 @@ from lossmith.losses.files import load, save
 from lossmith.losses.formatting import Latex, latex
 from lossmith.losses.kernel import GradientRule
 from lossmith.losses.mixed import Mixed
-from lossmith.losses.parse import common_classes, find, find_all, loss_file
+from lossmith.losses.parse import common_classes, find, find_all, find_named, loss_file
 from lossmith.losses.polynomials import polynomial, taylor, taylor_length, taylor_order
 from lossmith.losses.power import PowerLoss
 from lossmith.losses.terms import Term
@@ -36,7 +35,6 @@ from lossmith.losses.transforms import Clipped, Normalized
 __all__ = [
     "CATALOG",
     "KINDS",
-    "NAMES",
     "Clipped",
     "Criterion",
     "GradientRule",
@@ -56,6 +54,7 @@ __all__ = [
     "cross_entropy",
     "find",
     "find_all",
+    "find_named",
     "focal",
     "gce",
     "label_smoothing",

@@ -220,9 +220,5 @@ def mnist() -> PowerLoss:
 
 
 def _loss(name: str, phi: dict[tuple[float, int, int], float]) -> PowerLoss:
-    return PowerLoss(
-        tuple(Term(*term) for term in phi), torch.tensor(list(phi.values()), dtype=torch.float64), None, name
-    )
-
-
-NAMES = CATALOG.names
+    coefficients = torch.tensor(list(phi.values()), dtype=torch.float64)
+    return PowerLoss(tuple(Term(*term) for term in phi), coefficients, None, name)

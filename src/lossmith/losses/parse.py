@@ -1,7 +1,7 @@
 """Losses by what a user types: a name with its parameter, λ, or a file."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from lossmith.errors import InputError
@@ -70,8 +70,8 @@ def loss_file(text: str) -> Path | None:
     return path if there or path.suffix == ".json" else None
 
 
-def find_all(texts: Sequence[str], classes: int) -> list[Loss]:
-    """Several losses; those that share a name are called by their text.
+def find_named(texts: Sequence[str], classes: int, taken: Collection[str] = ()) -> dict[str, Loss]:
+    """Several losses by name; those that share a name, with each other or with one that is taken, by their text.
 
     Raises:
         InputError: as :func:`find`, or if the same text stands twice.
@@ -80,8 +80,19 @@ def find_all(texts: Sequence[str], classes: int) -> list[Loss]:
     repeated = next((text for text in texts if list(texts).count(text) > 1), None)
     if repeated is not None:
         raise InputError(f"the loss {repeated} is given twice; leave one out")
-    names = [loss.name for loss in losses]
-    return [loss if names.count(loss.name) == 1 else loss.named(text) for text, loss in zip(texts, losses, strict=True)]
+    names = [*(loss.name for loss in losses), *taken]
+    pairs = zip(texts, losses, strict=True)
+    return {loss.name if names.count(loss.name) == 1 else text: loss for text, loss in pairs}
+
+
+def find_all(texts: Sequence[str], classes: int) -> list[Loss]:
+    """Several losses under the names of :func:`find_named`.
+
+    Raises:
+        InputError: as :func:`find_named`.
+    """
+    named = find_named(texts, classes).items()
+    return [loss if loss.name == name else loss.named(name) for name, loss in named]
 
 
 def common_classes(texts: Sequence[str]) -> int | None:

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 from lossmith.lazy import lazily
 from lossmith.metrics.classification import accuracy, balanced_accuracy, cross_entropies, mean_cross_entropy
-from lossmith.metrics.finite import check_shape, correct, finite, from_lists, known, or_worst, recorded, to_lists
-from lossmith.metrics.registered import METRICS, Metric
+from lossmith.metrics.finite import check_shape, correct, finite, from_lists, known, mean_of, or_worst, to_lists
+from lossmith.metrics.registered import METRICS, Metric, direction
 
 if TYPE_CHECKING:
     from lossmith.metrics.calibration import calibration_error, negative_log_likelihood, temperature
@@ -23,15 +23,16 @@ __all__ = [
     "contrasts_with_first",
     "correct",
     "cross_entropies",
+    "direction",
     "finite",
     "from_lists",
     "holm",
     "known",
     "mean_cross_entropy",
+    "mean_of",
     "moments",
     "negative_log_likelihood",
     "or_worst",
-    "recorded",
     "temperature",
     "to_lists",
     "welch",

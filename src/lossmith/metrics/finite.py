@@ -4,13 +4,16 @@
   metrics is the worst that there is (0 for a share of right answers, infinite for a likelihood), and an attack finds it
   wrong before and after. The whole network counts and not the sample, since the argmax of NaN is a class by accident.
 - **A candidate** whose fitness is not finite, or one of whose networks diverged, has diverged: it has no fitness and
-  ranks last. What is recorded of its figures is 0 where it is not finite.
+  ranks last.
+- **A figure that a study records** is null where it is not finite, as an infinite likelihood; a mean of such figures is
+  none, and a front leaves the candidate out.
 - **What was not measured**, of a network that diverged, is NaN in arrays. Means and tests leave it out, and JSON has
   null for it, as for infinity.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -37,9 +40,10 @@ def or_worst(values: Tensor, sound: Tensor, worst: float) -> Tensor:
     return torch.where(sound, values, worst)
 
 
-def recorded(values: Tensor) -> Tensor:
-    """Figures as a study records them: 0 where they are not finite."""
-    return torch.where(values.isfinite(), values, 0.0)
+def mean_of(figures: Sequence[float | None]) -> float | None:
+    """The mean of recorded figures; None if one of them is not finite."""
+    found = [value for value in figures if value is not None]
+    return float(np.mean(found)) if len(found) == len(figures) else None
 
 
 def known(values: NDArray[np.float64]) -> NDArray[np.float64]:

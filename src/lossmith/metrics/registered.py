@@ -24,6 +24,7 @@ class Metric:
         value: Computes it; it is given networks whose logits are all finite.
         higher_is_better: Its direction.
         worst: What a network has that gives a logit that is not finite.
+        share: Whether it is a share, which pictures show in percent.
 
     Example:
         >>> METRICS["accuracy"](torch.tensor([[[1.0, 0.0], [1.0, 0.0]]]), torch.tensor([0, 1])).tolist()
@@ -33,6 +34,7 @@ class Metric:
     value: Callable[[Tensor, Tensor], Tensor]
     higher_is_better: bool = True
     worst: float = 0.0
+    share: bool = False
 
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
         """The metric ``[P]``."""
@@ -52,6 +54,11 @@ class Metric:
 METRICS: Registry[Metric] = Registry("metric")
 
 
+def direction(figure: str) -> float:
+    """1 for a figure of which more is better, −1 for a metric of which less is."""
+    return 1.0 if figure not in METRICS or METRICS[figure].higher_is_better else -1.0
+
+
 def _calibration_error(logits: Tensor, targets: Tensor) -> Tensor:
     # SciPy takes a second to load, which trainings need not wait for.
     from lossmith.metrics.calibration import calibration_error
@@ -61,7 +68,7 @@ def _calibration_error(logits: Tensor, targets: Tensor) -> Tensor:
     return torch.tensor(errors, dtype=torch.float64, device=logits.device)
 
 
-METRICS.register("accuracy", Metric(accuracy))
-METRICS.register("balanced-accuracy", Metric(balanced_accuracy))
+METRICS.register("accuracy", Metric(accuracy, share=True))
+METRICS.register("balanced-accuracy", Metric(balanced_accuracy, share=True))
 METRICS.register("nll", Metric(mean_cross_entropy, higher_is_better=False, worst=torch.inf))
-METRICS.register("calibration-error", Metric(_calibration_error, higher_is_better=False, worst=1.0))
+METRICS.register("calibration-error", Metric(_calibration_error, higher_is_better=False, worst=1.0, share=True))

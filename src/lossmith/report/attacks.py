@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from lossmith.analysis import Robustness
+from lossmith.metrics import METRICS, direction
 from lossmith.report.figures import EVOLVED, PLAIN, shown, styled
 from lossmith.report.theory import COLORS
 
@@ -89,26 +90,33 @@ def plot_pareto(
     with styled():
         figure = Figure(figsize=(8.2, 4.6), layout="constrained")
         axes = figure.subplots()
-        every = 100 * np.array(candidates).reshape(-1, 2)
-        best = 100 * np.array(pareto_front).reshape(-1, 2)
+        shares = [(name in METRICS and METRICS[name].share) or name == "robust-accuracy" for name in names]
+        unit = np.array([100.0 if share else 1.0 for share in shares])
+        every = unit * np.array(candidates).reshape(-1, 2)
+        best = unit * np.array(pareto_front).reshape(-1, 2)
+        points = unit * np.array(list(references.values())).reshape(-1, 2)
         axes.scatter(every[:, 0], every[:, 1], s=12, color=PLAIN, alpha=0.35, lw=0, label="evaluated candidates")
         joined: Any = {"color": EVOLVED, "where": "post", "lw": 1.4, "marker": "o", "ms": 5}
         axes.step(best[:, 0], best[:, 1], label="not dominated", **{**joined, "where": "pre"})
-        for number, (name, point) in enumerate(references.items()):
+        for number, (name, point) in enumerate(zip(references, points, strict=True)):
             style: Any = {"marker": "sDv^P"[number % 5], "color": COLORS[(number + 2) % len(COLORS)], "s": 46}
-            axes.scatter([100 * point[0]], [100 * point[1]], label=shown(name), zorder=3, **style)
-        # Candidates near chance level would squeeze the front into a corner.
-        low = np.quantile(every, 0.25, axis=0)
-        high = every.max(0)
-        room = 0.06 * (high - low) + 0.2
-        points = np.array([[100 * value for value in point] for point in references.values()]).reshape(-1, 2)
-        lowest = np.minimum(low, np.vstack([best, points]).min(0))
-        axes.set_xlim(lowest[0] - room[0], np.vstack([every, points])[:, 0].max() + room[0])
-        axes.set_ylim(lowest[1] - room[1], np.vstack([every, points])[:, 1].max() + room[1])
-        inside = (every >= [axes.get_xlim()[0], axes.get_ylim()[0]]).all(1)
-        outside = f"{(~inside).sum()} of {len(every)} candidates lie outside; " if not inside.all() else ""
-        figure.supxlabel(outside + NOT_LOOKED_FOR, fontsize=8, color="0.3")
-        first, second = (f"{name} on validation data, %" for name in names)
+            axes.scatter(*point, label=shown(name), zorder=3, **style)
+        # Candidates near chance level would squeeze the front into a corner. Turned, more is better.
+        turn = np.array([direction(name) for name in names])
+        low = np.quantile(turn * every, 0.25, axis=0)
+        room = 0.06 * ((turn * every).max(0) - low) + 0.002 * unit
+        lowest = np.minimum(low, (turn * np.vstack([best, points])).min(0)) - room
+        highest = (turn * np.vstack([every, points])).max(0) + room
+        left, bottom = np.minimum(turn * lowest, turn * highest)
+        right, top = np.maximum(turn * lowest, turn * highest)
+        axes.set(xlim=(left, right), ylim=(bottom, top))
+        outside = int((turn * every < lowest).any(1).sum())
+        notes = [f"{outside} of {len(every)} candidates lie outside"] if outside else []
+        notes += [NOT_LOOKED_FOR] if "robust-accuracy" in names else []
+        figure.supxlabel("; ".join(notes), fontsize=8, color="0.3")
+        first, second = (
+            f"{name} on validation data" + (", %" if share else "") for name, share in zip(names, shares, strict=True)
+        )
         axes.set(title="Front of the candidates", xlabel=first, ylabel=second)
         axes.legend(
             fontsize=9,

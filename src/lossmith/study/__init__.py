@@ -2,16 +2,8 @@
 
 from lossmith.analysis import Objective
 from lossmith.io import read_toml, write_toml
-from lossmith.study.analyses import Analysis, settings_for
-from lossmith.study.comparison import (
-    RIVAL,
-    CompareSettings,
-    check_unchanged,
-    compare_losses,
-    conflicts,
-    named_losses,
-    settings_of,
-)
+from lossmith.study.analyses import Analysis
+from lossmith.study.comparison import RIVAL, CompareSettings, compare_losses
 from lossmith.study.config import (
     EvolveSettings,
     RunSettings,
@@ -29,6 +21,15 @@ from lossmith.study.config import (
 from lossmith.study.evolve import Outcome, Progress, evolve
 from lossmith.study.finalists import SMOOTHINGS
 from lossmith.study.legacy import OLD_COMMANDS, OLD_FLAGS, OLD_SETTINGS, OLD_VALUES, modernized, original
+from lossmith.study.origins import (
+    Origin,
+    check_unchanged,
+    comparison_place,
+    conflicts,
+    origin_of,
+    settings_for,
+    unknown_origins,
+)
 from lossmith.study.pareto import PRUNED, export_pareto, has_pareto, read_pareto
 from lossmith.study.problem import Problem
 from lossmith.study.provenance import data_line, pruned_trainings, spread
@@ -49,6 +50,7 @@ __all__ = [
     "CompareSettings",
     "EvolveSettings",
     "Objective",
+    "Origin",
     "Outcome",
     "Problem",
     "Progress",
@@ -60,6 +62,7 @@ __all__ = [
     "check_effect",
     "check_unchanged",
     "compare_losses",
+    "comparison_place",
     "conflicts",
     "data_line",
     "differences",
@@ -68,7 +71,7 @@ __all__ = [
     "flag",
     "has_pareto",
     "modernized",
-    "named_losses",
+    "origin_of",
     "original",
     "pruned_trainings",
     "read_pareto",
@@ -77,9 +80,9 @@ __all__ = [
     "rechecked",
     "settings_document",
     "settings_for",
-    "settings_of",
     "spread",
     "study_place",
+    "unknown_origins",
     "validated",
     "with_data",
     "write_toml",

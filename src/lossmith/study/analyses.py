@@ -23,7 +23,6 @@ from lossmith.analysis import Chunks, Look, Part, Trace, TrainedLoss, each_loss,
 from lossmith.losses import Loss, cross_entropy, find_all, loss_file
 from lossmith.nets import own_source
 from lossmith.seeds import derive
-from lossmith.study.comparison import settings_of
 from lossmith.study.config import EvolveSettings
 from lossmith.study.kept import Remembered, Shelf, read_record
 from lossmith.study.legacy import identifying
@@ -213,13 +212,3 @@ def _study_of(texts: Sequence[str]) -> Path | None:
     """The directory of the study that the first loss file lies in, if it does."""
     file = next((file for file in map(loss_file, texts) if file is not None), None)
     return None if file is None or not (file.parent / "study.db").exists() else file.parent
-
-
-def settings_for(texts: Sequence[str]) -> EvolveSettings:
-    """Settings that the best.json files among some losses were evolved with, or the defaults.
-
-    Raises:
-        InputError: if two of them disagree.
-    """
-    known = settings_of([file for file in map(loss_file, texts) if file is not None])
-    return EvolveSettings() if known is None else known[0]

@@ -11,16 +11,16 @@ from typing import Any
 
 from pydantic import Field
 
-from lossmith.analysis import Comparison, Family, ObjectiveSettings, Plan, baselines, compare, fixed
+from lossmith.analysis import Comparison, Family, ObjectiveSettings, Plan, UnreadableError, baselines, compare, fixed
 from lossmith.data import Source, open_source
 from lossmith.errors import InputError
-from lossmith.io import read_json, read_toml, write_json
-from lossmith.losses import Loss, PowerLoss, Term, cross_entropy, load
+from lossmith.io import write_json
+from lossmith.losses import Loss, PowerLoss, Term, cross_entropy, find_named
 from lossmith.seeds import derive
 from lossmith.settings import Settings
-from lossmith.study.config import EvolveSettings, differences, validated, with_data
+from lossmith.study.config import EvolveSettings, with_data
 from lossmith.study.evolve import Progress, evolve_problem
-from lossmith.study.legacy import identifying, modernized, original
+from lossmith.study.legacy import identifying, original
 from lossmith.study.problem import Problem
 from lossmith.study.store import Store
 from lossmith.training import Executor, Local, Recipe, choose_backend, repeated
@@ -28,11 +28,6 @@ from lossmith.training import Executor, Local, Recipe, choose_backend, repeated
 Report = Callable[[str, float], None]
 # Settings that the first comparisons did not have; see `_digest`.
 LATER = ("crop", "flip", "cutout", "mixup", "cutmix", "flooding", "patience", "precision")
-REASONS = {
-    "data": "with other data or another split, test samples could have been in the search",
-    "model": "the loss is worth what it is worth for the network that it was evolved for",
-    "recipe": "the learning rate and the number of epochs are tuned for every loss, the rest is the search's recipe",
-}
 RIVAL = "label smoothing + MAE, searched"
 
 
@@ -62,95 +57,8 @@ class CompareSettings(Settings):
     """Seed of the comparison's initial weights and batches."""
 
 
-def provenance(path: Path) -> dict[str, Any] | None:
-    """Where the loss of a file comes from, if the file says so.
-
-    Raises:
-        InputError: if the file cannot be read, or says it in a way that cannot be understood.
-    """
-    document = read_json(path)
-    if not isinstance(document, dict):
-        raise InputError(
-            f"{path} is not a loss file; take the best.json that lossmith evolve wrote, or save the loss again"
-        )
-    found = document.get("provenance")
-    if found is None:
-        return None
-    if not isinstance(found, dict) or not isinstance(found.get("digest"), str) or "settings" not in found:
-        raise InputError(f'{path}: "provenance" is damaged; take the best.json that lossmith evolve wrote')
-    return found
-
-
-def settings_of(paths: Sequence[Path]) -> tuple[EvolveSettings, str] | None:
-    """Settings and data digest that the losses of some files were evolved with; None if no file says.
-
-    The place of the data comes from the ``study.toml`` beside the file, since a loss file holds no path.
-
-    Raises:
-        InputError: if two files disagree, so that no fair comparison of them is possible.
-    """
-    found: list[tuple[Path, EvolveSettings, str]] = []
-    for path in paths:
-        origin = provenance(path)
-        if origin is not None:
-            settings = validated(EvolveSettings, modernized(origin["settings"])[0], f'"settings" of {path}')
-            file = path.parent / "study.toml"
-            data = modernized(read_toml(file))[0].get("data") if file.exists() else None
-            if isinstance(data, dict) and isinstance(data.get("source"), str):
-                settings = with_data(settings, data["source"])
-            found.append((path, settings, origin["digest"]))
-    for path, settings, digest in found[1:]:
-        changes = conflicts(settings, found[0][1])
-        if changes or digest != found[0][2]:
-            key = changes[0][0] if changes else "data"
-            raise InputError(
-                f"{path} and {found[0][0]} were evolved with different settings ({key}); take them one at a time"
-            )
-    return (found[0][1], found[0][2]) if found else None
-
-
-def conflicts(wanted: EvolveSettings, kept: EvolveSettings) -> list[tuple[str, Any, Any]]:
-    """What a comparison must not change: data (but for its place), model and recipe."""
-    parts = ("data", "model", "recipe")
-    changes = differences(
-        wanted.model_dump(mode="json", include=set(parts)), kept.model_dump(mode="json", include=set(parts))
-    )
-    return [change for change in changes if change[0] != "data.source"]
-
-
-def check_unchanged(wanted: EvolveSettings, kept: EvolveSettings, path: Path) -> None:
-    """See that flags change nothing that a comparison must not change.
-
-    Args:
-        wanted: The settings with the flags.
-        kept: Those of the loss.
-        path: Its file.
-
-    Raises:
-        InputError: if they do.
-    """
-    changes = conflicts(wanted, kept)
-    if changes:
-        key, given, stored = changes[0]
-        raise InputError(
-            f"{path} was evolved with {key} = {stored!r}, not {given!r}; leave that flag out: "
-            + REASONS[key.split(".")[0]]
-        )
-
-
-def named_losses(paths: Sequence[Path]) -> dict[str, Loss]:
-    """Losses by the name that tables call them: their own, or their file's where it is taken, by a baseline too.
-
-    Raises:
-        InputError: if one of the files holds no loss.
-    """
-    loaded = [(path, load(path)) for path in paths]
-    names = [*(loss.name for _, loss in loaded), *(family.name for family in baselines()), RIVAL]
-    return {loss.name if names.count(loss.name) == 1 else str(path): loss for path, loss in loaded}
-
-
 def compare_losses(
-    losses: Mapping[str, Loss],
+    losses: Mapping[str, Loss] | Sequence[str],
     settings: EvolveSettings,
     directory: Path,
     options: CompareSettings | None = None,
@@ -166,7 +74,8 @@ def compare_losses(
     is written to ``comparison.json``. The test part is loaded after all tuning is done.
 
     Args:
-        losses: The losses to be compared, by name.
+        losses: The losses to be compared: by the names that tables give them, or a list of what names losses
+            (:func:`lossmith.find`), whose own names are taken, but for those that are taken already.
         settings: Data, model and recipe; ``search`` and ``run`` as they were in the search, for the rival.
         directory: A study's directory, or any other.
         options: How.
@@ -177,8 +86,9 @@ def compare_losses(
         report: Called with the phase and the share of it that is done.
 
     Raises:
-        InputError: if the data is not that of the digest, a loss is a population, made for another number of classes
-            or called as a baseline is, or an input cannot be used.
+        InputError: if the data is not that of the digest, there is no loss or no such loss, one is a population, made
+            for another number of classes or called as a baseline is, what is kept is damaged, or an input cannot be
+            used.
     """
     options = options or CompareSettings()
     source = open_source(source if source is not None else settings.data.source, settings.data)
@@ -190,7 +100,9 @@ def compare_losses(
     executor = executor or Local()
     problem = Problem.open(settings, source)
     rivals = baselines()
-    _check(losses, {RIVAL, *(family.name for family in rivals)}, problem.classes)
+    taken = {RIVAL, *(family.name for family in rivals)}
+    given = losses if isinstance(losses, Mapping) else find_named(losses, problem.classes, taken)
+    _check(given, taken, problem.classes)
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -200,20 +112,26 @@ def compare_losses(
     with Store(directory) as store:
         if options.rival:
             rivals.append(_rival(settings, problem, directory, executor, report))
-        families = [*rivals, *(fixed(name, loss) for name, loss in losses.items())]
+        families = [*rivals, *(fixed(name, loss) for name, loss in given.items())]
         plan = _plan(problem, executor, settings, options, store)
         key = _digest(problem.digest, settings, plan)
-        result = compare(
-            problem.task,
-            problem.validation,
-            problem.test,
-            families,
-            plan,
-            executor=executor,
-            recall=lambda chunk: store.record(key, chunk),
-            keep=lambda chunk, rows, seconds: store.add_record(key, chunk, rows, seconds),
-            report=report,
-        )
+        try:
+            result = compare(
+                problem.task,
+                problem.validation,
+                problem.test,
+                families,
+                plan,
+                executor=executor,
+                recall=lambda chunk: store.record(key, chunk),
+                keep=lambda chunk, rows, seconds: store.add_record(key, chunk, rows, seconds),
+                report=report,
+            )
+        except UnreadableError:
+            raise InputError(
+                f"{store.path} is damaged (what it holds of the comparison cannot be read); restore a copy of it, or "
+                "give another directory"
+            ) from None
     document = {
         "settings": _portable(settings),
         "options": options.model_dump(mode="json"),
@@ -225,11 +143,16 @@ def compare_losses(
 
 
 def _check(losses: Mapping[str, Loss], taken: set[str], classes: int) -> None:
+    if not losses:
+        raise InputError("no loss is given; name one that is to be compared with the baselines")
     for name, loss in losses.items():
         if loss.shape:
             raise InputError(f"the loss {name!r} is a population; save the one member that is to be compared")
         if name in taken:
-            raise InputError(f"a baseline of the comparison is called {name!r}, too; give your loss a name of its own")
+            raise InputError(
+                f"a baseline of the comparison is called {name!r}, too; leave yours out, or give your loss a name of "
+                "its own"
+            )
         loss.check_classes(classes)
 
 

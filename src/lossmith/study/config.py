@@ -99,9 +99,10 @@ def check_effect(settings: EvolveSettings) -> None:
     objective, recipe = settings.objective, settings.recipe
     usual, plain = ObjectiveSettings(), Recipe()
     idle = {
-        "--epsilon": not objective.is_attacked and objective.epsilon != usual.epsilon,
-        "--gradient": not objective.is_attacked and objective.gradient != usual.gradient,
-        "--weight": objective.metric != "weighted" and objective.weight != usual.weight,
+        **{
+            f"--{name}": name not in objective.used and getattr(objective, name) != getattr(usual, name)
+            for name in ("epsilon", "gradient", "weight")
+        },
         "--adversary-epsilon": recipe.adversary == "none" and recipe.adversary_epsilon != plain.adversary_epsilon,
         "--adversary-steps": recipe.adversary != "pgd" and recipe.adversary_steps != plain.adversary_steps,
     }

@@ -7,12 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from lossmith.errors import InputError
 from lossmith.io import read_json
 from lossmith.losses import Loss, save
-from lossmith.metrics import METRICS
+from lossmith.metrics import direction, mean_of
 
 # As databases of version 0.1 have it.
 PRUNED = "dropped"
@@ -57,7 +55,7 @@ def pareto_front(rows: Sequence[Row], first: str, second: str) -> list[dict[str,
             raise InputError(f"the study has no figure {name!r}; recorded are {', '.join(sorted(recorded))}")
     known = having(rows, first, second)
     measured = [{**row, "means": (mean_figure(row, first), mean_figure(row, second))} for row in known]
-    turned = [-1.0 if name in METRICS.names and not METRICS[name].higher_is_better else 1.0 for name in (first, second)]
+    turned = direction(first), direction(second)
 
     def order(row: Row) -> tuple[float, float, int, int]:
         return -turned[0] * row["means"][0], -turned[1] * row["means"][1], row["generation"], row["member"]
@@ -70,14 +68,13 @@ def pareto_front(rows: Sequence[Row], first: str, second: str) -> list[dict[str,
 
 
 def having(rows: Sequence[Row], *names: str) -> list[Row]:
-    """The sound candidates of which some figures were recorded; what an older study stored has none."""
-    return [row for row in rows if row["status"] == "ok" and set(names) - {"fitness"} <= row["figures"].keys()]
+    """Sound candidates of which some figures are recorded and finite; what an older study stored has none."""
+    return [row for row in rows if row["status"] == "ok" and all(mean_figure(row, name) is not None for name in names)]
 
 
-def mean_figure(row: Row, name: str) -> float:
-    """The mean of a stored candidate's or finalist's figure over its trainings."""
-    values = row["scores"] if name == "fitness" else row["figures"][name]
-    return float(np.mean(values))
+def mean_figure(row: Row, name: str) -> float | None:
+    """The mean of a stored candidate's or finalist's figure over its trainings; None if it is not known or finite."""
+    return mean_of(row["scores"] if name == "fitness" else row["figures"].get(name, [None]))
 
 
 def pareto_document(
@@ -108,11 +105,7 @@ def pareto_document(
             }
             for row in pareto_front(rows, *pair)
         ],
-        "finalists": {
-            row["name"]: [mean_figure(row, name) for name in pair]
-            for row in finalists
-            if row["status"] == "ok" and set(pair) <= row["figures"].keys()
-        },
+        "finalists": {row["name"]: [mean_figure(row, name) for name in pair] for row in having(finalists, *pair)},
         "provenance": kept,
     }
 

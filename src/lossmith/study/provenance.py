@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from lossmith.metrics import mean_of
 from lossmith.study.config import EvolveSettings
 from lossmith.study.pareto import PRUNED
 from lossmith.study.problem import Problem
@@ -100,10 +101,8 @@ def pruned_trainings(rows: Sequence[Mapping[str, Any]]) -> int:
     return round(sum(sum(row["figures"].get(PRUNED, ())) for row in rows))
 
 
-def spread(scores: Sequence[float]) -> dict[str, Any]:
-    """Mean, sample standard deviation and number of some scores."""
-    return {
-        "mean": float(np.mean(scores)),
-        "std": float(np.std(scores, ddof=1)) if len(scores) > 1 else None,
-        "n": len(scores),
-    }
+def spread(scores: Sequence[float | None]) -> dict[str, Any]:
+    """Mean, sample standard deviation and number of some scores; neither of the first where one is not finite."""
+    mean = mean_of(scores)
+    std = None if mean is None or len(scores) < 2 else float(np.std(np.array(scores, float), ddof=1))
+    return {"mean": mean, "std": std, "n": len(scores)}

@@ -54,17 +54,17 @@ class Result:
         candidate: The candidate.
         fitness: Its fitness (higher is better), or None if it has none.
         status: ``"ok"``, ``"untrainable"`` or ``"diverged"``.
-        scores: The fitness of each of its trainings.
+        scores: The fitness of each of its trainings, None where it is not finite.
         seconds: How long its training took.
-        figures: What else was measured, by name: a number for each of its trainings.
+        figures: What else was measured, by name: a number for each of its trainings, or None.
     """
 
     candidate: Candidate
     fitness: float | None
     status: Status = "ok"
-    scores: tuple[float, ...] = ()
+    scores: tuple[float | None, ...] = ()
     seconds: float = 0.0
-    figures: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    figures: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
 
     def row(self) -> dict[str, Any]:
         """What the store keeps of it."""

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-import numpy as np
 from torch import Tensor
 
 from lossmith.analysis import Objective, figures
 from lossmith.errors import InputError
 from lossmith.losses import Loss, cross_entropy
-from lossmith.metrics import recorded
+from lossmith.metrics import mean_of, to_lists
 from lossmith.seeds import derive
 from lossmith.study.config import EvolveSettings
 from lossmith.study.finalists import Entry, final_entries, smoothing_entries
@@ -30,6 +29,7 @@ from lossmith.training import Backend, Executor, Job, Trained, choose_backend, r
 REPORT_SECONDS = 0.3
 LOG = logging.getLogger("lossmith")
 Item = TypeVar("Item")
+Figures = list[float | None]
 
 
 @dataclass(frozen=True)
@@ -52,27 +52,28 @@ class Measured:
     """What came of one loss of a chunk.
 
     Args:
-        figures: Its figures by name, one number for each of its networks; ``"fitness"`` among them.
+        figures: Its figures by name, one number for each of its networks, None where it is not finite; ``"fitness"``
+            among them.
         diverged: Whether one of its networks has diverged.
         seconds: Its share of the time of the chunk.
     """
 
-    figures: dict[str, list[float]]
+    figures: dict[str, Figures]
     diverged: bool
     seconds: float
 
     @property
-    def scores(self) -> list[float]:
+    def scores(self) -> Figures:
         """The fitness of each network."""
         return self.figures["fitness"]
 
     @property
     def mean(self) -> float | None:
         """The fitness of the loss; None if it diverged."""
-        return None if self.diverged else float(np.mean(self.scores))
+        return None if self.diverged else mean_of(self.scores)
 
     @property
-    def others(self) -> dict[str, list[float]]:
+    def others(self) -> dict[str, Figures]:
         """The figures besides the fitness."""
         return {name: values for name, values in self.figures.items() if name != "fitness"}
 
@@ -293,7 +294,7 @@ def measured(
 def _by_loss(found: Mapping[str, Tensor], diverged: Tensor, count: int, seconds: float) -> list[Measured]:
     """Figures of all networks, which stand loss by loss, as figures of each loss."""
     lost = (diverged | ~found["fitness"].isfinite()).reshape(count, -1).any(1).tolist()
-    lists = {name: recorded(values).reshape(count, -1).tolist() for name, values in found.items()}
+    lists = {name: to_lists(values.reshape(count, -1).numpy()) for name, values in found.items()}
     return [
         Measured({name: values[place] for name, values in lists.items()}, lost[place], seconds)
         for place in range(count)

@@ -13,6 +13,7 @@ import numpy as np
 from lossmith.errors import InputError
 from lossmith.io import read_toml, write_toml
 from lossmith.losses import Loss
+from lossmith.metrics import to_lists
 from lossmith.search import Genome, SearchSettings, build_engine, build_space
 from lossmith.study.agreement import reconciled
 from lossmith.study.config import checked_classes, validated
@@ -141,7 +142,7 @@ class Study:
         """
         value = float(fitness)
         if np.isfinite(value):
-            others = {name: (float(figure),) for name, figure in (figures or {}).items()}
+            others = {name: tuple(to_lists(np.array([figure], float))) for name, figure in (figures or {}).items()}
             self.record([Result(candidate, value, "ok", (value,), figures=others)])
         else:
             self.record([Result(candidate, None, "diverged")])

@@ -1,0 +1,161 @@
+"""What loss files say of the search that they come from, and what that decides where losses are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lossmith.errors import InputError
+from lossmith.io import read_json, read_toml
+from lossmith.losses import loss_file
+from lossmith.study.config import EvolveSettings, differences, validated, with_data
+from lossmith.study.legacy import modernized
+
+REASONS = {
+    "data": "with other data or another split, test samples could have been in the search",
+    "model": "the loss is worth what it is worth for the network that it was evolved for",
+    "recipe": "the learning rate and the number of epochs are tuned for every loss, the rest is the search's recipe",
+}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The search that a loss file comes from.
+
+    Args:
+        file: The file.
+        settings: Of the search.
+        digest: Of its data.
+    """
+
+    file: Path
+    settings: EvolveSettings
+    digest: str
+
+
+def provenance(path: Path) -> dict[str, Any] | None:
+    """Where the loss of a file comes from, if the file says so.
+
+    Raises:
+        InputError: if the file cannot be read, or says it in a way that cannot be understood.
+    """
+    document = read_json(path)
+    if not isinstance(document, dict):
+        raise InputError(
+            f"{path} is not a loss file; take the best.json that lossmith evolve wrote, or save the loss again"
+        )
+    found = document.get("provenance")
+    if found is None:
+        return None
+    if not isinstance(found, dict) or not isinstance(found.get("digest"), str) or "settings" not in found:
+        raise InputError(f'{path}: "provenance" is damaged; take the best.json that lossmith evolve wrote')
+    return found
+
+
+def origin_of(texts: Sequence[str]) -> Origin | None:
+    """Where the loss files among what names some losses come from, if one says so.
+
+    The place of the data comes from the ``study.toml`` beside the file, since a loss file holds no path.
+
+    Raises:
+        InputError: if two files disagree, so that no fair comparison of them is possible.
+    """
+    found = [origin for origin in map(_origin, _files(texts)) if origin is not None]
+    for other in found[1:]:
+        changes = conflicts(other.settings, found[0].settings)
+        if changes or other.digest != found[0].digest:
+            key = changes[0][0] if changes else "data"
+            raise InputError(
+                f"{other.file} and {found[0].file} were evolved with different settings ({key}); take them one at a "
+                "time"
+            )
+    return found[0] if found else None
+
+
+def _origin(path: Path) -> Origin | None:
+    said = provenance(path)
+    if said is None:
+        return None
+    settings = validated(EvolveSettings, modernized(said["settings"])[0], f'"settings" of {path}')
+    file = path.parent / "study.toml"
+    data = modernized(read_toml(file))[0].get("data") if file.exists() else None
+    if isinstance(data, dict) and isinstance(data.get("source"), str):
+        settings = with_data(settings, data["source"])
+    return Origin(path, settings, said["digest"])
+
+
+def settings_for(texts: Sequence[str]) -> EvolveSettings:
+    """Settings that the best.json files among some losses were evolved with, or the defaults.
+
+    Raises:
+        InputError: if two of them disagree.
+    """
+    origin = origin_of(texts)
+    return EvolveSettings() if origin is None else origin.settings
+
+
+def conflicts(wanted: EvolveSettings, kept: EvolveSettings) -> list[tuple[str, Any, Any]]:
+    """What a comparison must not change: data (but for its place), model and recipe."""
+    parts = ("data", "model", "recipe")
+    changes = differences(
+        wanted.model_dump(mode="json", include=set(parts)), kept.model_dump(mode="json", include=set(parts))
+    )
+    return [change for change in changes if change[0] != "data.source"]
+
+
+def check_unchanged(wanted: EvolveSettings, origin: Origin) -> None:
+    """See that flags change nothing that a comparison must not change.
+
+    Args:
+        wanted: The settings with the flags.
+        origin: Where the loss comes from.
+
+    Raises:
+        InputError: if they do.
+    """
+    changes = conflicts(wanted, origin.settings)
+    if changes:
+        key, given, stored = changes[0]
+        raise InputError(
+            f"{origin.file} was evolved with {key} = {stored!r}, not {given!r}; leave that flag out: "
+            + REASONS[key.split(".")[0]]
+        )
+
+
+def comparison_place(texts: Sequence[str], out: Path | None, origin: Origin | None) -> Path:
+    """The directory of a comparison: the one that is given, or that of the study, or one named after a loss file.
+
+    Args:
+        texts: What names the losses.
+        out: The directory that is given.
+        origin: Where the losses come from, if one says so.
+
+    Raises:
+        InputError: if none is given, and no loss is a file.
+    """
+    if out is not None:
+        return out
+    if origin is not None:
+        return origin.file.parent
+    files = _files(texts)
+    if not files:
+        raise InputError(
+            "no directory is given; add --out DIR, since no loss is a file (data, model and recipe are those of the "
+            "flags)"
+        )
+    return Path(f"{files[0].stem}-comparison")
+
+
+def unknown_origins(texts: Sequence[str]) -> list[Path]:
+    """Loss files that do not say what they were evolved on.
+
+    Raises:
+        InputError: if a file cannot be read.
+    """
+    return [file for file in _files(texts) if provenance(file) is None]
+
+
+def _files(texts: Sequence[str]) -> list[Path]:
+    return [file for file in map(loss_file, texts) if file is not None]

@@ -765,7 +765,7 @@ class TestShow:
     def test_ended(self, run: Run, study: Path) -> None:
         before = files(study)
         out = run("show", study)
-        for text in ("Study study: ended", "population 4", "hidden [4]", "epochs 1", "Finalists", "winner: PowerLoss("):
+        for text in ("Study study: ended", "population 4", "hidden [4]", "epochs 1", "Finalists", "winner: Loss("):
             assert text in out
         assert f"\n{CLOUDS}\n" in out
         assert re.search(r"candidates: \d ok", out)
@@ -899,7 +899,7 @@ BAD: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     "loss not JSON": (with_loss_file("{"), "mine.json is not a JSON file"),
     "loss not text": (with_loss_file(bytes(range(128, 256))), "mine.json"),
     "loss of another kind": (with_loss_file("[1, 2]"), "not a loss file"),
-    "loss without terms": (with_loss_file(json.dumps({"format": "lossmith.loss", "version": 1})), '"terms"'),
+    "loss without terms": (with_loss_file(json.dumps({"format": "lossmith.loss", "version": 1})), '"classes"'),
     "loss with a number too few": (with_loss_file(loss_file(coefficients=[1.0])), "coefficients"),
     "loss with NaN": (with_loss_file(loss_file(coefficients=[1.0, float("nan"), 1.0])), "finite|numbers"),
     "loss for other classes": (with_loss_file(loss_file(classes=7)), "7 classes"),

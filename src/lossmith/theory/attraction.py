@@ -141,7 +141,7 @@ def zones(loss: Loss, classes: int, form: Form = "exact") -> list[Zone]:
     """
     if loss.shape:
         raise InputError("the zones of attraction are those of one loss; index a member of the population")
-    x = _with_near_misses(loss, _scan(), classes, form)
+    x = _with_near_misses(loss, _scan(loss), classes, form)
     sign, known = _signs(loss, x, classes, form)
     x, sign = x[known], sign[known]
     if len(x) == 0:
@@ -201,9 +201,11 @@ def _check_sum(loss: Loss, what: str) -> None:
         )
 
 
-def _scan() -> Tensor:
+def _scan(loss: Loss) -> Tensor:
     low, high = torch.arange(LOWEST, -MIDDLE), torch.arange(MIDDLE, HIGHEST, 0.1)[1:]
-    return torch.cat([low, torch.linspace(-MIDDLE, MIDDLE, POINTS, dtype=torch.float64), high]).double()
+    # Where whole output vectors are looked at, a point costs n outputs, and several neighbors.
+    points = POINTS if loss.sums_over_classes else POINTS // 10 + 1
+    return torch.cat([low, torch.linspace(-MIDDLE, MIDDLE, points, dtype=torch.float64), high]).double()
 
 
 def _relative(loss: Loss, x: Tensor, classes: int, form: Form) -> Tensor:

@@ -87,7 +87,7 @@ def register(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Registers an entry for the time of a test; with ``only``, the registry has no others but these."""
 
     def registered(registry: Registry[Any], name: str, entry: Any, only: Sequence[str] | None = None) -> None:
-        kept = {one: registry[one] for one in (registry if only is None else only)}
+        kept = dict(registry._entries) if only is None else {one: registry[one] for one in only}
         monkeypatch.setattr(registry, "_entries", kept)
         registry.register(name, entry)
 

@@ -225,3 +225,10 @@ class TestOneOfOnesOwn:
         assert np.isfinite(found.row("twice").column("test")).all()
         with pytest.raises(InputError, match="a baseline of the comparison is called 'twice', too; leave yours out"):
             compare_losses({"twice": mae()}, TINY, tmp_path, QUICK, source=source)
+
+
+@pytest.mark.parametrize(("named", "count"), [("mae", 1), ("gce", 2)])
+def test_strengths_that_the_loss_does_not_take(named: str, count: int) -> None:
+    axes = [Axis(f"s{number}", float, 1, 2, 1, 2) for number in range(count)]
+    with pytest.raises(InputError, match=f"has {count} strengths, more than the loss {named} has parameters"):
+        named_family(named, "mine", *axes)

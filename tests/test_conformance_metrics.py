@@ -1,6 +1,7 @@
 """What every registered metric must do; a metric of one's own passes the same suite."""
 
 import pickle
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from torch.nn.functional import cross_entropy, one_hot
 
 from lossmith.analysis import MetricObjective, figures
 from lossmith.errors import InputError
-from lossmith.metrics import METRICS, Metric, correct, finite, from_lists, known, mean_of, or_worst, to_lists
+from lossmith.metrics import METRICS, Metric, accuracy, correct, finite, from_lists, known, mean_of, or_worst, to_lists
 from lossmith.metrics.calibration import calibration_error, negative_log_likelihood
 
 
@@ -20,9 +21,25 @@ def largest_class_error(logits: Tensor, targets: Tensor) -> Tensor:
     return (logits[:, mine].argmax(-1) != targets[mine]).double().mean(-1)
 
 
-METRICS.register("largest-class-error", Metric(largest_class_error, higher_is_better=False, worst=1.0))
 POPULATION, CLASSES, SAMPLES = 4, 5, 60
-every = pytest.mark.parametrize("name", METRICS.names)
+every = pytest.mark.parametrize("name", [*METRICS.names, "largest-class-error"])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def registered() -> Iterator[None]:
+    """One more metric, for the time of this module."""
+    with pytest.MonkeyPatch.context() as context:
+        context.setattr(METRICS, "_entries", dict(METRICS.items()))
+        METRICS.register("largest-class-error", Metric(largest_class_error, higher_is_better=False, worst=1.0))
+        yield
+
+
+def test_the_worst_is_the_worst_in_either_direction() -> None:
+    logits, targets = some()
+    logits[1, 0, 0] = torch.nan
+    for metric in (Metric(accuracy), Metric(largest_class_error, higher_is_better=False)):
+        fitness = metric.fitness(metric(logits, targets))
+        assert (fitness[1] < fitness[[0, 2, 3]]).all()
 
 
 def some(classes: int = CLASSES, scale: float = 2.0, seed: int = 0) -> tuple[Tensor, Tensor]:

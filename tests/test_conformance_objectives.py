@@ -209,3 +209,11 @@ class TestWhatIsNotFinite:
         assert any(lost)
         assert not all(lost)
         json.dumps(outcome.provenance, allow_nan=False)
+
+
+def test_names_that_stand_twice_are_refused(register: Callable[..., None]) -> None:
+    with pytest.raises(InputError, match="register 'mine' as a metric or an objective"):
+        FIGURES.register("mine", OBJECTIVES["accuracy"])
+    register(METRICS, "weighted", METRICS["accuracy"])
+    with pytest.raises(InputError, match="there is an objective 'weighted' already"):
+        OBJECTIVES["accuracy"]

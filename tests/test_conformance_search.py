@@ -490,3 +490,37 @@ class TestNames:
         shown = capsys.readouterr().out
         assert f"--engine {{{','.join(ENGINES)}}}" in shown
         assert f"--space {{{','.join(NAMES)}}}" in shown
+
+
+@pytest.mark.parametrize(
+    ("genome", "why"),
+    [
+        ({"loss": "gce", "q": 1}, "does not hold it"),
+        ({"loss": "gce", "q": np.float32(0.5)}, "JSON does not give it back"),
+        (("gce", 0.5), "JSON does not give it back"),
+        ({"loss": "gce", "q": math.nan}, "JSON does not give it back"),
+    ],
+)
+def test_a_genome_that_a_study_could_not_go_on_with(
+    genome: Any, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is refused before anything is trained, not found damaged afterwards."""
+    monkeypatch.setattr(Climber, "draw", lambda _: genome)
+    with pytest.raises(InputError, match=rf"'climber' asks for the genome .* in the space 'named', but .*{why}"):
+        Study(tmp_path, CLASSES, chosen("climber", "named"))
+
+
+def test_a_space_that_builds_one_loss_of_many_genomes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Named, "build", lambda *_: KINDS["gce"](0.5))
+    with pytest.raises(InputError, match=r"space 'named' builds a loss of population \[\] of \d+ genomes"):
+        Study(tmp_path, CLASSES, chosen("climber", "named"))
+
+
+def test_a_stored_genome_that_gives_no_loss(tmp_path: Path) -> None:
+    with Study(tmp_path, CLASSES, chosen("cma", "residual")) as study:
+        candidate = study.ask()
+        assert candidate is not None
+        study.tell(candidate, 0.5)
+        study.store.write([("UPDATE candidate SET genome = '[1, 2, 3, 4, 1e308]'", ())])
+    with pytest.warns(UserWarning, match="differ from the stored"), pytest.raises(InputError, match="is damaged"):
+        Study(tmp_path, CLASSES, chosen("cma", "residual"))

@@ -1,6 +1,7 @@
 """Tokens from data to trained networks, and networks that get their inputs as they are."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -195,3 +196,13 @@ def test_defaults_that_came_later_identify_nothing() -> None:
         for one in (settings, as_features(), settings_of(), settings_of(chosen={"normalize": "none"}))
     }
     assert len(keys) == 4
+
+
+def test_a_kind_that_is_asked_for_is_a_part_of_the_data() -> None:
+    """A study would go on with other networks otherwise; kinds that are recognized change no digest."""
+    ids, targets = torch.arange(24).reshape(8, 3) % 5, torch.arange(8) % 2
+    tokens, features = (Source.from_tensors(ids, targets, kind=kind) for kind in ("tokens", "auto"))
+    assert tokens.digest != features.digest
+    assert Source.from_tensors(ids, targets, kind="tabular").digest == features.digest
+    floats = Source.from_tensors(ids.float(), targets)
+    assert replace(floats, kind="tokens").digest != floats.digest

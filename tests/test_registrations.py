@@ -11,8 +11,8 @@ import lossmith
 from lossmith.analysis import BASELINES
 from lossmith.cli import main
 from lossmith.errors import InputError
-from lossmith.losses import CATALOG, Loss, Named, Parameter, cross_entropy, mae
-from lossmith.study import CompareSettings, EvolveSettings, compare_losses
+from lossmith.losses import CATALOG, Loss, Named, Parameter, cross_entropy, mae, mse, save
+from lossmith.study import CompareSettings, EvolveSettings, compare_losses, origin_of
 
 TINY = ["--train-size", "40", "--hidden", "3", "--epochs", "1", "--training", "population", "--chunk", "9999"]
 QUICK = [
@@ -109,3 +109,19 @@ def test_what_is_refused(
     assert said.count("\n") == 1
     assert re.search(sentence, said)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_loss_of_a_search_whose_parts_are_not_registered_is_compared(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What it needs of its search is data, model and recipe."""
+    settings = EvolveSettings().model_dump(mode="json")
+    settings["search"] |= {"space": "trees", "engine": "genetic"}
+    settings["objective"]["metric"] = "mine"
+    path = tmp_path / "best.json"
+    save(mse(), path, provenance={"digest": "abc", "settings": settings})
+    found = origin_of([str(path)])
+    assert found is not None
+    assert found.settings == EvolveSettings()
+    for words in ("search space 'trees'", "search engine 'genetic'", "objective 'mine'"):
+        assert f"its search had the {words}, which is not registered here" in caplog.text

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lossmith.analysis.tuning import Axis
+from lossmith.errors import InputError
 from lossmith.losses import CATALOG, Loss, Named, label_smoothing, mae
 from lossmith.registry import Registry
 
@@ -81,8 +82,13 @@ def named_family(named: str, name: str, *axes: Axis) -> Family:
         named: What the catalog calls it.
         name: What tables call it.
         axes: Its parameter.
+
+    Raises:
+        InputError: if there is no such loss, or it has not as many parameters.
     """
     entry = CATALOG[named]
+    if len(axes) > (entry.parameter is not None):
+        raise InputError(f"the baseline {name!r} has {len(axes)} strengths, more than the loss {named} has parameters")
 
     def build(strengths: tuple[float, ...], classes: int) -> Loss:
         return entry.build(strengths[0] if strengths else None, classes)

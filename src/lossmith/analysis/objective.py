@@ -45,12 +45,28 @@ class Objectives(Registry[Choice]):
 
     @property
     def entries(self) -> Mapping[str, Choice]:
-        """Entries by name."""
-        return {**{name: _measuring(name) for name in METRICS}, **super().entries}
+        """Entries by name.
+
+        Raises:
+            InputError: if a metric has the name of one that is registered here.
+        """
+        own = super().entries
+        for name in METRICS:
+            if name in own:
+                raise InputError(f"there is an objective {name!r} already; register the metric by another name")
+        return {**{name: _measuring(name) for name in METRICS}, **own}
 
 
 class Figures(Registry[Choice]):
-    """Those of the objectives that can be recorded beside another one."""
+    """Those of the objectives that can be recorded beside another one; what is registered there is here."""
+
+    def register(self, name: str, entry: Choice) -> Choice:  # noqa: ARG002
+        """Nothing can be registered here alone.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError(f"register {name!r} as a metric or an objective; figures are those of these that have one")
 
     @property
     def entries(self) -> Mapping[str, Choice]:

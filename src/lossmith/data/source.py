@@ -83,8 +83,13 @@ class Source:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 (hex) of type, shape and bytes of all arrays; the same wherever and under whatever name they lie."""
+        """SHA-256 (hex) of type, shape and bytes of all arrays; the same wherever and under whatever name they lie.
+
+        A kind of data that must be asked for is a part of it, since another one trains other networks.
+        """
         digest = hashlib.sha256()
+        if not KINDS[self.kind].recognized:
+            digest.update(f"kind:{self.kind}:".encode())
         for role in ("inputs", "targets", "test_inputs", "test_targets"):
             tensor: Tensor | None = getattr(self, role)
             if tensor is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ class Metric:
     Args:
         value: Computes it; it is given networks whose logits are all finite.
         higher_is_better: Its direction.
-        worst: What a network has that gives a logit that is not finite.
+        worst: What a network has that gives a logit that is not finite; without it 0, or ∞ where less is better.
         share: Whether it is a share, which pictures show in percent.
 
     Example:
@@ -33,8 +34,12 @@ class Metric:
 
     value: Callable[[Tensor, Tensor], Tensor]
     higher_is_better: bool = True
-    worst: float = 0.0
+    worst: float = math.nan
     share: bool = False
+
+    def __post_init__(self) -> None:
+        if math.isnan(self.worst):
+            object.__setattr__(self, "worst", 0.0 if self.higher_is_better else math.inf)
 
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
         """The metric ``[P]``."""

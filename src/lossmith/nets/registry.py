@@ -71,7 +71,8 @@ def build(
 ) -> nn.Module:
     """A network with fresh weights from PyTorch's global generator: ``[N, *input_shape]`` → ``[N,K]``.
 
-    It takes normalised inputs, or token ids. :func:`~lossmith.nets.network_factory` puts the input layer before it.
+    It takes what the input layer gives: normalised inputs, inputs as they are, or token ids.
+    :func:`~lossmith.nets.network_factory` puts that layer before it.
 
     Args:
         name: A name of ``NETWORKS`` with numbers for the words in capitals, such as ``wrn-16-8``, or one's own,

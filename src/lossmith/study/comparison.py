@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from lossmith.training import Executor, Local, Recipe, choose_backend, repeated
 Report = Callable[[str, float], None]
 # Settings that the first comparisons did not have; see `_digest`.
 LATER = ("crop", "flip", "cutout", "mixup", "cutmix", "flooding", "patience", "precision")
+LOG = logging.getLogger("lossmith")
 RIVAL = "label smoothing + MAE, searched"
 
 
@@ -97,6 +99,8 @@ def compare_losses(
             f"the data {source.name!r} is not the data that the loss was evolved on; give that with --data, "
             "so that no test sample was in the search"
         )
+    if settings.objective.metric != "accuracy":
+        LOG.warning("the search maximized %s; a comparison tunes and tests by accuracy", settings.objective.metric)
     executor = executor or Local()
     problem = Problem.open(settings, source)
     rivals = baselines()

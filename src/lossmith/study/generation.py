@@ -2,13 +2,42 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from reprlib import repr as brief
 from typing import Any
 
 from lossmith.errors import InputError
 from lossmith.search import Genome, Space
 from lossmith.study.records import Candidate, Result
+
+
+def checked(genomes: Sequence[Genome], space: Space, engine: str, called: str) -> list[Genome]:
+    """Genomes that a search engine asks for, as a study stores them.
+
+    Args:
+        genomes: Of one generation.
+        space: Where it searches.
+        engine: Its name, for messages.
+        called: The name of the space.
+
+    Raises:
+        InputError: if one is no value of JSON that comes back as it was, or the space does not hold it: then a study
+            could not go on with what it stored.
+    """
+    for genome in genomes:
+        try:
+            same = json.loads(json.dumps(genome, allow_nan=False)) == genome
+        except (TypeError, ValueError):
+            same = False
+        if not same or not space.holds(genome):
+            why = "the space does not hold it" if same else "JSON does not give it back as it was"
+            raise InputError(
+                f"the search engine {engine!r} asks for the genome {brief(genome)} in the space {called!r}, but {why}; "
+                "let it draw lists, numbers, texts and objects that the space's holds is true of"
+            )
+    return list(genomes)
 
 
 def restored(

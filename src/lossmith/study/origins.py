@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lossmith.analysis import OBJECTIVES
 from lossmith.errors import InputError
 from lossmith.io import read_json, read_toml
 from lossmith.losses import loss_file
+from lossmith.registry import Registry
+from lossmith.search import SEARCH_ENGINES, SPACES
 from lossmith.study.config import EvolveSettings, differences, validated, with_data
 from lossmith.study.legacy import modernized
 
+LOG = logging.getLogger("lossmith")
 REASONS = {
     "data": "with other data or another split, test samples could have been in the search",
     "model": "the loss is worth what it is worth for the network that it was evolved for",
@@ -78,12 +83,31 @@ def _origin(path: Path) -> Origin | None:
     said = provenance(path)
     if said is None:
         return None
-    settings = validated(EvolveSettings, modernized(said["settings"])[0], f'"settings" of {path}')
+    settings = validated(EvolveSettings, _known(modernized(said["settings"])[0], path), f'"settings" of {path}')
     file = path.parent / "study.toml"
     data = modernized(read_toml(file))[0].get("data") if file.exists() else None
     if isinstance(data, dict) and isinstance(data.get("source"), str):
         settings = with_data(settings, data["source"])
     return Origin(path, settings, said["digest"])
+
+
+def _known(document: Any, path: Path) -> Any:
+    """Settings of a search without the names that nothing is registered under here, which a comparison does without."""
+    if not isinstance(document, dict):
+        return document
+    found = dict(document)
+    named: list[tuple[str, str, Registry[Any]]] = [
+        ("search", "space", SPACES),
+        ("search", "engine", SEARCH_ENGINES),
+        ("objective", "metric", OBJECTIVES),
+    ]
+    for part, key, registry in named:
+        settings = found.get(part)
+        name = settings.get(key) if isinstance(settings, dict) else None
+        if isinstance(name, str) and name not in registry:
+            found[part] = {one: value for one, value in found[part].items() if one != key}
+            LOG.warning("%s: its search had the %s %r, which is not registered here", path, registry.kind, name)
+    return found
 
 
 def settings_for(texts: Sequence[str]) -> EvolveSettings:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lossmith.analysis import FIGURES
 from lossmith.errors import InputError
 from lossmith.io import read_json
 from lossmith.losses import Loss, save
@@ -129,8 +130,8 @@ def read_pareto(directory: Path) -> dict[str, Any]:
     path = _place(directory)
     if not path.exists():
         raise InputError(
-            f"{directory} has no front: the study has not ended, or recorded one figure only; evolve with --objective "
-            "weighted or robust-accuracy, or with --record robust-accuracy"
+            f"{directory} has no front: the study has not ended, or recorded one figure only; evolve with an "
+            f"--objective other than accuracy, or with --record and one of {', '.join(FIGURES)}"
         )
     document: dict[str, Any] = read_json(path)
     if not {"figures", "candidates", "front", "finalists", "provenance"} <= document.keys():

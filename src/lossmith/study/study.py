@@ -17,7 +17,7 @@ from lossmith.metrics import to_lists
 from lossmith.search import Genome, SearchSettings, build_engine, build_space
 from lossmith.study.agreement import reconciled
 from lossmith.study.config import checked_classes, validated
-from lossmith.study.generation import Generation, restored
+from lossmith.study.generation import Generation, checked, restored
 from lossmith.study.pareto import pareto_front
 from lossmith.study.records import Candidate, Result
 from lossmith.study.store import Store
@@ -252,6 +252,7 @@ class Study:
             return
         generation = self.generation
         asked, redrawn = self._engine.ask(self._acceptable)
+        asked = checked(asked, self.space, self.search.engine, self.search.space)
         rows = {row["member"]: row for row in self.store.candidates(generation)}
         genomes, agree = restored(asked, rows, generation, self.space, self.store.path)
         if not agree and not self._warned:
@@ -261,7 +262,15 @@ class Study:
                 f"algebra, or another version of the search engine {self.search.engine}); the stored ones stand",
                 stacklevel=4,
             )
-        losses = self._loss(genomes)
+        try:
+            losses = self._loss(genomes)
+        except InputError as error:
+            if not rows:
+                raise
+            raise InputError(
+                f"{self.store.path} is damaged (a candidate of generation {generation} gives no loss: {error}); "
+                "restore a copy or start in another directory"
+            ) from None
         exact, published = (is_trainable(losses, self.classes, form).tolist() for form in ("exact", "published"))
         for member, row in rows.items():
             exact[member], published[member] = bool(row["exact"]), bool(row["published"])
@@ -286,7 +295,13 @@ class Study:
         return bool(is_trainable(self._loss([genome]), self.classes, self.search.invariant)[0])
 
     def _loss(self, genomes: Sequence[Genome]) -> Loss:
-        return self.space.build(genomes, self.classes)
+        losses = self.space.build(genomes, self.classes)
+        if losses.shape != (len(genomes),):
+            raise InputError(
+                f"the search space {self.search.space!r} builds a loss of population {list(losses.shape)} of "
+                f"{len(genomes)} genomes; let it build one loss for each (lossmith.Loss.stack)"
+            )
+        return losses
 
     def loss_of(self, row: Mapping[str, Any]) -> Loss:
         """The loss of a stored candidate."""

@@ -1414,3 +1414,28 @@ class TestSettings:
         stored = {"a": {"b": 2}, "d": [2], "f": 1, "e": 0.5}
         assert settings_module.differences(wanted, stored) == [("a.b", 1, 2), ("d", [1], [2]), ("f", None, 1)]
         assert settings_module.differences({"a": 1}, {"a": {"b": 2}}) == [("a", 1, {"b": 2})]
+
+
+class TestMistakesInPython:
+    SETTINGS = EvolveSettings.model_validate_json(
+        '{"data": {"train_size": 60, "validation_size": 60}, "model": {"hidden": [4]}, "recipe": {"epochs": 1}, '
+        '"search": {"population": 4, "generations": 1}, "run": {"finalists": 1, "finalist_seeds": 2, '
+        '"training": "population"}}'
+    )
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"source": "my.npz"}, "name data in the settings"),
+            ({"objective": "accuracy"}, "name one in the settings"),
+            ({"executor": "processed"}, r"no executor 'processed' \(did you mean processes\?\)"),
+        ],
+    )
+    def test_names_where_objects_belong(self, arguments: dict[str, Any], message: str, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match=message):
+            evolve(tmp_path / "study", self.SETTINGS, **arguments)
+        assert not (tmp_path / "study").exists()
+
+    def test_an_executor_by_name(self, tmp_path: Path) -> None:
+        here, there = (evolve(tmp_path / name, self.SETTINGS, executor=name) for name in ("local", "processes"))
+        assert here.loss == there.loss

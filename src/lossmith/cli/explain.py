@@ -69,7 +69,7 @@ def run(arguments: Sequence[str]) -> None:
     console = output()
     if pages:
         console.print(*page_tables(pages, console.width), sep="\n")
-        console.print("One step of the logits: change of the target's output (exact, as published) and of the entropy")
+        console.print("One step of the logits: change of the target's output, in each form, and of the entropy")
         console.print(Columns([strength_table(page) for page in pages]))
     for path in pictures:
         console.print(f"Picture: {path}", soft_wrap=True)

@@ -64,7 +64,8 @@ class Criterion(nn.Module):
         super().__init__()
         if not isinstance(loss, Loss):
             raise InputError(
-                f"Criterion takes a lossmith.Loss, not {type(loss).__name__}; load a file with lossmith.load"
+                f"Criterion takes a lossmith.Loss, not {type(loss).__name__}; find a name with lossmith.find, "
+                "load a file with lossmith.load"
             )
         if reduction not in ("mean", "sum", "none"):
             raise InputError(f"reduction is {reduction!r}; it must be 'mean', 'sum' or 'none'")

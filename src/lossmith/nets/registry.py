@@ -196,7 +196,7 @@ def _check_inputs(name: str, network: Network, input_shape: Shape, kind: str) ->
     if kind not in network.kinds:
         raise InputError(
             f"the model {name} takes {_or(network.kinds)} data, but this is {kind}, with samples of shape "
-            f"{list(input_shape)}: use {_remedy(kind)}, or data of another kind (--kind)"
+            f"{list(input_shape)}: use {_remedy(kind)}, or say that the data is {_or(network.kinds)} (--kind)"
         )
     if kind == "image" and min(input_shape[1:]) < network.least_side:
         _, height, width = input_shape

@@ -21,7 +21,7 @@ from lossmith.study.problem import Problem
 from lossmith.study.provenance import data_line, data_of, provenance_document, versions_of
 from lossmith.study.runner import Runner
 from lossmith.study.study import Study
-from lossmith.training import Executor, Local
+from lossmith.training import Executor, Local, running
 
 LOG = logging.getLogger("lossmith")
 
@@ -79,7 +79,7 @@ def evolve(
     source: Source | None = None,
     *,
     objective: Objective | None = None,
-    executor: Executor | None = None,
+    executor: Executor | str | None = None,
     report: Callable[[Progress], None] | None = None,
 ) -> Outcome:
     """Search a loss for a network on data, train the finalists again, and write the winner to ``best.json``.
@@ -93,17 +93,25 @@ def evolve(
         objective: Fitness ``[P]`` (higher is better) of trained networks on validation inputs and targets, or several
             figures by name with ``"fitness"`` among them, instead of what ``settings.objective`` says. Its name is
             stored, and a study goes on with an objective of the same name only.
-        executor: Runs the trainings; this process without it. What is stored does not depend on it, but for rounding
-            where this process trains with more threads than the one of a worker.
+        executor: Runs the trainings; this process without it. A name (``"processes"``) is started for this search; one
+            that serves several is ``lossmith.training.executor("processes", workers)``. What is stored does not depend
+            on it, but for rounding where this process trains with more threads than the one of a worker.
         report: Called with the progress.
 
     Raises:
         InputError: if an input cannot be used, with the directory left as it was.
     """
+    if isinstance(source, str | os.PathLike):
+        raise InputError(f"the source is {str(source)!r}; name data in the settings (data.source), or give a Source")
+    if objective is not None and not callable(objective):
+        raise InputError(
+            f"the objective is {objective!r}; name one in the settings (objective.metric), or give a function"
+        )
     if source is not None:
         settings = with_data(settings, source.name)
     problem = Problem.open(settings, source, objective)
-    return evolve_problem(directory, settings, problem, objective, executor, report)
+    with running(executor) as started:
+        return evolve_problem(directory, settings, problem, objective, started, report)
 
 
 def evolve_problem(

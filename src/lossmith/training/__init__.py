@@ -14,6 +14,7 @@ from lossmith.training.executors import (
     Watch,
     executor,
     run_job,
+    running,
 )
 from lossmith.training.loop import Samples
 from lossmith.training.networks import Networks, Task
@@ -51,5 +52,6 @@ __all__ = [
     "measured_choice",
     "repeated",
     "run_job",
+    "running",
     "train",
 ]

@@ -1,11 +1,25 @@
 """Where jobs run: in this process, or in others; the outcomes are the same."""
 
+from contextlib import AbstractContextManager, nullcontext
+
 from lossmith.errors import InputError
 from lossmith.training.executors.base import EXECUTORS, Executor, Job, Measure, Outcome, Watch, run_job
 from lossmith.training.executors.local import Local, local
 from lossmith.training.executors.processes import Processes, processes
 
-__all__ = ["EXECUTORS", "Executor", "Job", "Local", "Measure", "Outcome", "Processes", "Watch", "executor", "run_job"]
+__all__ = [
+    "EXECUTORS",
+    "Executor",
+    "Job",
+    "Local",
+    "Measure",
+    "Outcome",
+    "Processes",
+    "Watch",
+    "executor",
+    "run_job",
+    "running",
+]
 
 EXECUTORS.register("local", local)
 EXECUTORS.register("processes", processes)
@@ -26,3 +40,14 @@ def executor(name: str = "auto", workers: int | None = None) -> Executor:
     if name == "auto":
         name = "processes" if workers is not None and workers > 1 else "local"
     return EXECUTORS[name](workers)
+
+
+def running(given: Executor | str | None) -> AbstractContextManager[Executor]:
+    """An executor for a while: a name is started and closed, one that runs is left running, None is this process.
+
+    Raises:
+        InputError: if there is none of that name.
+    """
+    if isinstance(given, str):
+        return executor(given)
+    return nullcontext(Local() if given is None else given)

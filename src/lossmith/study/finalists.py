@@ -85,7 +85,8 @@ def winner(finalists: Sequence[Row], lr: float) -> tuple[Loss, Row]:
     row = best_row(finalists)
     if row is None:
         raise InputError(
-            f"every finalist diverged with lr = {lr:g}, or its objective gave no number; begin another study with a lower lr"
+            f"every finalist diverged with lr = {lr:g}, or its objective gave no number; begin another study with a "
+            "lower lr"
         )
     evolved = row["origin"]["kind"] in ("candidate", "mean")
     return Loss.from_json(row["loss"]).named("evolved" if evolved else row["name"]), row

@@ -1,8 +1,8 @@
-"""What the experiments train: losses with several seeds each, the winner of a search, settings that are tuned."""
+"""What the experiments train: losses with several seeds each, and the winner of a search."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from lossmith.study import EvolveSettings, Problem, Store, evolve
 from lossmith.training import Recipe, Task, Trained, accuracy, choose_backend, repeated, train
 
 BASELINE = "cross-entropy"
-Place = tuple[int, ...]
 
 
 def seeds_of(number: int, purpose: str, count: int) -> list[int]:
@@ -56,33 +55,3 @@ def evolved(settings: EvolveSettings, folder: Path) -> Loss:
     if not rows:
         raise SystemExit(f"{folder}: every candidate that was trained again diverged; lower lr")
     return Loss.from_json(max(rows, key=lambda row: row["mean"])["loss"])
-
-
-def beside(limits: Sequence[tuple[int, int]], steps: Iterable[Place]) -> Callable[[Place], list[Place]]:
-    """Gives the places that are some steps from one, within the limits of each strength."""
-
-    def places(place: Place) -> list[Place]:
-        moved = (tuple(a + b for a, b in zip(place, step, strict=True)) for step in steps)
-        return [one for one in moved if all(low <= k <= high for k, (low, high) in zip(one, limits, strict=True))]
-
-    return places
-
-
-def climbed(
-    measured: Callable[[list[Place]], dict[str, list[float]]],
-    grid: Iterable[Place],
-    neighbors: Callable[[Place], list[Place]],
-) -> dict[str, dict[Place, float]]:
-    """Scores on a grid that grows around the best place of each loss, until all of these are inside.
-
-    Every loss is tried at every place, so that none has more settings than another.
-    """
-    tried: dict[str, dict[Place, float]] = {}
-    wanted = list(grid)
-    while wanted:
-        for name, found in measured(wanted).items():
-            tried.setdefault(name, {}).update(zip(wanted, found, strict=True))
-        best = [max(row, key=row.__getitem__) for row in tried.values()]
-        around = dict.fromkeys(place for one in best for place in neighbors(one))
-        wanted = [place for place in around if all(place not in row for row in tried.values())]
-    return tried

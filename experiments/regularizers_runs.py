@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from networks import BASELINE, Place, beside, climbed, evolved, scores, seeds_of, trained
+from networks import BASELINE, evolved, scores, seeds_of, trained
 from program import Plan, digest_of, kept, teller
 from torch import Tensor
 
-from lossmith.analysis import Axis
+from lossmith.analysis import Axis, Grid, Tuner
+from lossmith.analysis import Setting as Tried
 from lossmith.data import Normalize
 from lossmith.losses import Loss, PowerLoss, Term, cross_entropy
 from lossmith.nets import network_factory
@@ -207,36 +208,26 @@ def tuned(bench: Bench, number: int, rows: Sequence[Regularizer], say: Callable[
     )
     found: dict[str, Any] = {}
     for one in rows:
-        tried = climbed(
-            partial(means, bench, one.name, seeds),
-            [(s, r) for s in span_of(one.axis) for r in span_of(RATES)],
-            beside(
-                [(one.axis.lowest, one.axis.highest), (RATES.lowest, RATES.highest)], [(-1, 0), (0, -1), (1, 0), (0, 1)]
-            ),
-        )
-        for loss, row in tried.items():
-            ranked = [Setting(loss, one.name, *place) for place in sorted(row, key=row.__getitem__, reverse=True)]
-            again = bench.measured(ranked[:FINALISTS], fresh)
-            best = max(again, key=lambda setting: float(np.mean(again[setting]["validation"])))
-            found.setdefault(one.name, {})[loss] = {
-                "setting": best,
-                "tried": [[*place, score] for place, score in row.items()],
-                "again": [[place.strength, place.rate, again[place]["validation"]] for place in again],
+        tuner = Tuner[list[float]]([Grid(loss, (one.axis, RATES)) for loss in bench.losses], shared=True)
+        tried = tuner.search(partial(accuracies, bench, one.name, seeds))
+        chosen = tuner.choose(tried, FINALISTS, partial(accuracies, bench, one.name, fresh))
+        found[one.name] = {
+            loss: {
+                "setting": Setting(loss, one.name, *best.setting.place),
+                "tried": [[*row.place, float(np.mean(tried[row]))] for row in tried if row.name == loss],
+                "again": [[*row.place, best.again[row]] for row in best.again],
             }
-        say(f"{one.name} tuned, {sum(map(len, tried.values()))} settings")
+            for loss, best in chosen.items()
+        }
+        say(f"{one.name} tuned, {len(tried)} settings")
     return found
 
 
-def means(bench: Bench, name: str, seeds: Sequence[int], places: list[Place]) -> dict[str, list[float]]:
-    """Mean validation accuracy of each loss with a regulariser at some places; both are trained together."""
-    wanted = [Setting(loss, name, *place) for place in places for loss in bench.losses]
-    found = {setting: float(np.mean(row["validation"])) for setting, row in bench.measured(wanted, seeds).items()}
-    return {loss: [found[Setting(loss, name, *place)] for place in places] for loss in bench.losses}
-
-
-def span_of(axis: Axis) -> range:
-    """The places of a grid as it starts."""
-    return range(axis.first, axis.last + 1)
+def accuracies(bench: Bench, name: str, seeds: Sequence[int], wanted: Sequence[Tried]) -> dict[Tried, list[float]]:
+    """Validation accuracies of losses with a regulariser at some places; those of one recipe are trained together."""
+    settings = {row: Setting(row.name, name, *row.place) for row in wanted}
+    found = bench.measured(list(settings.values()), seeds)
+    return {row: found[setting]["validation"] for row, setting in settings.items()}
 
 
 def condition(plan: Plan, number: int, name: str, work: Path) -> dict[str, Any]:

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from evidence import finite
-from networks import BASELINE, Place, beside, chosen_backend, climbed, evolved, seeds_of, trained
+from networks import BASELINE, chosen_backend, evolved, seeds_of, trained
 from program import Plan, changed, kept, teller
 from torch import Tensor
 
 from lossmith.analysis import (
     AttackPlan,
+    Axis,
+    Grid,
     ObjectiveSettings,
     Robustness,
+    Setting,
     TrainedLoss,
+    Tuner,
     basin,
     figures,
     input_noise,
@@ -37,15 +42,13 @@ from lossmith.training import Recipe
 EPSILON = 0.1
 FGSM = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
 CLEAN, ROBUST = "accuracy", "robust-accuracy"
-RATES, SMOOTHINGS = range(-5, 3), range(-3, 4)
-LIMITS = ((-8, 5), (-6, 6))
-STEPS = ((-1, 0), (1, 0), (0, -1), (0, 1))
 LEVELS: dict[str, tuple[float, ...]] = {
     "input noise": (0.0, 0.1, 0.2, 0.3),
     "weight noise": (0.0, 0.25, 0.5, 0.75),
     "silenced units": (0.0, 0.15, 0.3, 0.45),
 }
 NOTE = "tuned for robustness"
+Place = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -141,6 +144,9 @@ def smoothing(place: int) -> float:
     return float(1 / (1 + np.exp(-place)))
 
 
+AXES = (Axis("lr", lambda place: 2.0**place, -5, 2, -8, 5), Axis("α", smoothing, -3, 3, -6, 6))
+
+
 def rows_of(losses: dict[str, Loss]) -> list[Row]:
     """Every loss that is judged."""
 
@@ -197,26 +203,22 @@ class Tuning:
 
     def recipe(self, place: Place) -> Recipe:
         """The recipe at a place of the learning rates."""
-        return self.plan.settings.recipe.model_copy(update={"lr": self.plan.settings.recipe.lr * 2.0 ** place[0]})
+        return self.plan.settings.recipe.model_copy(
+            update={"lr": self.plan.settings.recipe.lr * AXES[0].value(place[0])}
+        )
 
     def best(self, row: Row) -> tuple[Place, float, int]:
         """The place with the highest figure over fresh seeds, that figure, and how many were tried."""
 
-        def scored(places: list[Place], purpose: str, count: int) -> list[float]:
-            return [self.measured(row, place, purpose, count)[row.objective] for place in places]
+        def measured(purpose: str, count: int, wanted: Sequence[Setting]) -> dict[Setting, dict[str, float]]:
+            return {one: self.measured(row, one.place, purpose, count) for one in wanted}
 
-        axes = 2 if row.smoothed else 1
-        grid = [(rate, place)[:axes] for rate in RATES for place in (SMOOTHINGS if row.smoothed else (0,))]
-        steps = [step[:axes] for step in STEPS if any(step[:axes])]
-        tried = climbed(
-            lambda places: {row.name: scored(places, "tuning", self.plan.tuning_seeds)},
-            grid,
-            beside(LIMITS[:axes], steps),
-        )[row.name]
-        leading = sorted(tried, key=tried.__getitem__, reverse=True)[: self.plan.finalists]
-        again = dict(zip(leading, scored(leading, "tuning again", self.plan.finalist_seeds), strict=True))
-        chosen = max(again, key=again.__getitem__)
-        return chosen, again[chosen], len(tried)
+        axes = AXES if row.smoothed else AXES[:1]
+        tuner = Tuner[dict[str, float]]([Grid(row.name, axes)], score=lambda _, found: found[row.objective])
+        tried = tuner.search(partial(measured, "tuning", self.plan.tuning_seeds))
+        again = partial(measured, "tuning again", self.plan.finalist_seeds)
+        chosen = tuner.choose(tried, self.plan.finalists, again)[row.name]
+        return chosen.setting.place, chosen.score, chosen.tried
 
 
 def study(plan: Sizes, number: int, work: Path) -> dict[str, Any]:

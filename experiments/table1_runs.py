@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from networks import BASELINE, Place, beside, chosen_backend, climbed, scores, seeds_of, trained
+from networks import BASELINE, chosen_backend, scores, seeds_of, trained
 from program import Plan, changed, kept, teller
 
-from lossmith.analysis import learning_rates
+from lossmith.analysis import Grid, Setting, Tuner, learning_rates
 from lossmith.losses import Loss, cross_entropy
 from lossmith.seeds import derive
 from lossmith.study import PRUNED, EvolveSettings, Problem, Result, Study
@@ -129,23 +129,23 @@ def tuned(plan: Budget, number: int) -> dict[str, Any]:
     job = Problem.open(settings)
     seeds = seeds_of(number, "finalists", settings.run.finalist_seeds)
     axis, backend = learning_rates(settings.recipe.lr), chosen_backend(job, settings)
-    kept_scores: dict[Place, list[float]] = {}
+    tuner = Tuner[list[float]]([Grid(BASELINE, (axis,))])
 
-    def measured(places: list[Place]) -> dict[str, list[float]]:
-        for place in places:
-            recipe = settings.recipe.model_copy(update={"lr": axis.value(*place)})
-            kept_scores[place] = scores(trained(job.task, [loss], seeds, recipe, backend), job.validation)
-        return {BASELINE: [float(np.mean(kept_scores[place])) for place in places]}
+    def measured(places: Sequence[Setting]) -> dict[Setting, list[float]]:
+        recipes = {one: settings.recipe.model_copy(update={"lr": axis.value(*one.place)}) for one in places}
+        return {
+            one: scores(trained(job.task, [loss], seeds, recipe, backend), job.validation)
+            for one, recipe in recipes.items()
+        }
 
-    grid = [(place,) for place in range(axis.first, axis.last + 1)]
-    tried = climbed(measured, grid, beside([(axis.lowest, axis.highest)], [(-1,), (1,)]))[BASELINE]
-    best = max(tried, key=tried.__getitem__)
-    teller(f"search {number}, {BASELINE}")(f"lr = {axis.value(*best):g} of {len(tried)} tried")
+    tried = tuner.search(measured)
+    lr = axis.value(*tuner.ranked(tried, BASELINE)[0].place)
+    teller(f"search {number}, {BASELINE}")(f"lr = {lr:g} of {len(tried)} tried")
     return {
         "arm": BASELINE,
         "way": backend,
-        "lr": axis.value(*best),
-        "tried": [{"lr": axis.value(*place), "scores": kept_scores[place]} for place in sorted(tried)],
+        "lr": lr,
+        "tried": [{"lr": axis.value(*one.place), "scores": tried[one]} for one in sorted(tried, key=lambda s: s.place)],
         "formula": loss.formula(),
         "loss": loss.to_json(),
         "seconds": round(time.perf_counter() - started),

@@ -400,18 +400,6 @@ class TestVerdicts:
 
 
 class TestNetworks:
-    def test_a_grid_grows_until_its_best_place_is_inside(self, networks: ModuleType) -> None:
-        def climbed(score: Callable[[int], float], first: int, last: int, limits: tuple[int, int]) -> list[int]:
-            found = networks.climbed(
-                lambda places: {"loss": [score(*place) for place in places]},
-                [(place,) for place in range(first, last + 1)],
-                networks.beside([limits], [(-1,), (1,)]),
-            )
-            return sorted(place for (place,) in found["loss"])
-
-        assert climbed(lambda place: -abs(place - 5.0), -3, 1, (-8, 6)) == list(range(-3, 7))
-        assert climbed(float, -1, 1, (-2, 3)) == [-1, 0, 1, 2, 3]
-
     def test_networks_are_in_the_order_of_the_losses_and_one_that_diverged_is_wrong(self, networks: ModuleType) -> None:
         settings = tiny()
         job = Problem.open(settings)

@@ -28,7 +28,7 @@ from lossmith.training import Executor, Local, Recipe, choose_backend, repeated
 
 Report = Callable[[str, float], None]
 # Settings that the first comparisons did not have; see `_digest`.
-LATER = ("crop", "flip", "cutout", "mixup", "cutmix", "flooding", "patience", "precision")
+LATER_RECIPE = ("crop", "flip", "cutout", "mixup", "cutmix", "flooding", "patience", "precision")
 LOG = logging.getLogger("lossmith")
 RIVAL = "label smoothing + MAE, searched"
 
@@ -219,7 +219,7 @@ def _digest(data: str, settings: EvolveSettings, plan: Plan) -> str:
     whole = {"dropout"} if settings.model.dropout is None else set[str]()
     idle = set() if attacked else {"adversary", "adversary_epsilon", "adversary_steps"}
     usual = Recipe().model_dump()
-    idle |= {name for name in LATER if getattr(plan.recipe, name) == usual[name]}
+    idle |= {name for name in LATER_RECIPE if getattr(plan.recipe, name) == usual[name]}
     document = {
         "data": data,
         "split": original("data", identifying("data", settings.data.model_dump(mode="json", exclude=placed))),

@@ -19,7 +19,7 @@ OLD_COMMANDS = {"damage": "corruption"}
 # Flags of no setting; those of a setting follow from OLD_SETTINGS.
 OLD_FLAGS = {"--front": "--pareto"}
 
-# Settings that came after a database could hold what is identified by all settings, and their defaults.
+# Settings that older versions did not have, with their defaults: with these, stored runs are found as before.
 LATER = {("data", "kind"): "auto", ("model", "normalize"): "auto"}
 
 

@@ -746,11 +746,11 @@ class TestSearch:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def losses(theta: Tensor, _: int) -> Loss:
-            members = [normalized_cross_entropy() if x < 0 else logit_clip(float(x.exp())) for (x,) in theta]
+            members = [normalized_cross_entropy() if x < 0 else logit_clip(float(x.exp())) for x, _ in theta]
             return Loss.stack(members)
 
         monkeypatch.setattr(SPACES, "_entries", dict(SPACES.items()))
-        SPACES.register("kinds", lambda settings: VectorSpace((0.0,), 1.0, losses))
+        SPACES.register("kinds", lambda settings: VectorSpace((0.0, 0.0), 1.0, losses))
         settings = EvolveSettings.model_validate_json(
             json.dumps(
                 {

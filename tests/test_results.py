@@ -14,6 +14,7 @@ import pytest
 
 import lossmith
 import lossmith.theory
+from lossmith.analysis import Grid
 from lossmith.theory import symbolic
 
 ROOT = Path(__file__).parents[1]
@@ -289,7 +290,7 @@ def test_both_losses_were_tuned_alike_with_each_regularizer(
             axis = program.BY_NAME[name].axis
             tried = [{(strength, rate) for strength, rate, _ in row["tried"]} for row in both.values()]
             assert tried[0] == tried[1]
-            assert {(s, r) for s in trained.span_of(axis) for r in trained.span_of(trained.RATES)} <= tried[0]
+            assert set(Grid(name, (axis, trained.RATES)).start()) <= tried[0]
             for row in both.values():
                 assert len(row["test"]) == len(run["seeds"])
                 means = [statistics.mean(scores) for _, _, scores in row["again"]]

@@ -41,7 +41,7 @@ demo: $(INSTALLED) ## evolve a loss on digits with noisy labels, compare it with
 	$(BIN)/lossmith evolve --out $(DEMO_DIR) $(DEMO_EVOLVE)
 	$(BIN)/lossmith compare $(DEMO_DIR)/best.json $(DEMO_COMPARE)
 
-# `make test COVERAGE=yes` measures coverage, too, and judges it by 95 % (pyproject.toml); that takes half as long again.
+# `make test COVERAGE=yes` measures coverage, too, and judges it by 95 % (pyproject.toml); that takes two fifths longer.
 # Modules that only the extras can run count where those are: test-integrations judges them, and test all others.
 COVERAGE ?=
 EXTRAS := src/lossmith/attacks/library.py,src/lossmith/data/folder.py,src/lossmith/data/hub.py,src/lossmith/data/images.py

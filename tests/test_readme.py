@@ -83,53 +83,34 @@ def commands(block: Block) -> list[str]:
     return [line for line in written if line not in LEFT_OUT]
 
 
-# Imports everything once, and then forks a process for each command.
-SERVER = """
-import importlib, json, os, sys, tempfile
-import sklearn.datasets, torch._dynamo
-from lossmith.cli import COMMANDS, main
-
-for name in COMMANDS:
-    importlib.import_module(f"lossmith.cli.{name}")
-for line in sys.stdin:
-    with tempfile.TemporaryFile() as told:
-        process = os.fork()
-        if process == 0:
-            code = 70
-            try:
-                os.dup2(told.fileno(), 1)
-                os.dup2(told.fileno(), 2)
-                main(json.loads(line))
-                code = 0
-            except SystemExit as end:
-                code = end.code or 0
-            except BaseException:
-                sys.excepthook(*sys.exc_info())
-            finally:
-                sys.stdout.flush()
-                os._exit(code)
-        _, status = os.waitpid(process, 0)
-        told.seek(0)
-        print(json.dumps([os.waitstatus_to_exitcode(status), told.read().decode()]), flush=True)
-"""
+# It runs commands in forks of itself.
+SERVER = Path(__file__).with_name("forks.py")
 
 
 @functools.cache
 def server() -> subprocess.Popen[str]:
     """A process that runs commands of lossmith, one at a time, in this directory."""
-    return subprocess.Popen(
-        [sys.executable, "-P", "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    started = subprocess.Popen(
+        [sys.executable, "-P", str(SERVER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
+    assert said(started) == "ready"
+    return started
+
+
+def said(process: subprocess.Popen[str]) -> Any:
+    """The next line of that process, from JSON."""
+    assert process.stdout is not None
+    return json.loads(process.stdout.readline())
 
 
 def run_lossmith(arguments: list[str]) -> tuple[int, str]:
     """Run a command of lossmith; its exit code and what it printed."""
     forks = server()
     assert forks.stdin is not None
-    assert forks.stdout is not None
-    forks.stdin.write(json.dumps(arguments) + "\n")
+    forks.stdin.write(json.dumps([arguments, None]) + "\n")
     forks.stdin.flush()
-    code, text = json.loads(forks.stdout.readline())
+    said(forks)  # The number of the process.
+    code, text = said(forks)
     return code, text
 
 

@@ -27,42 +27,8 @@ JOB = (
 )  # fmt: skip
 TINY = (*JOB, "--epochs", "1")
 
-# Imports everything once, and then forks a process for each command: it starts in milliseconds.
-SERVER = """
-import json, os, resource, sys
-import torch, torch._dynamo, sklearn.datasets, lossmith.cli.evolve, lossmith.cli.show
-from lossmith.cli import main
-
-torch.set_num_threads(1)
-print(json.dumps("ready"), flush=True)
-for line in sys.stdin:
-    arguments, limit = json.loads(line)
-    reading, writing = os.pipe()
-    process = os.fork()
-    if process == 0:
-        code = 70
-        try:
-            os.dup2(writing, 1)
-            os.dup2(writing, 2)
-            if limit is not None:
-                resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
-            main(arguments)
-            code = 0
-        except SystemExit as end:
-            code = end.code or 0
-        except BaseException:
-            sys.excepthook(*sys.exc_info())
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
-    os.close(writing)
-    print(json.dumps(process), flush=True)
-    with open(reading, "rb") as file:
-        text = file.read().decode()
-    _, status = os.waitpid(process, 0)
-    print(json.dumps([os.waitstatus_to_exitcode(status), text]), flush=True)
-"""
+# It runs commands in forks of itself.
+SERVER = Path(__file__).with_name("forks.py")
 
 
 class Ended(NamedTuple):
@@ -77,7 +43,7 @@ class Server:
 
     def __init__(self) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", SERVER],
+            [sys.executable, str(SERVER)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,

@@ -23,7 +23,7 @@ from lossmith.errors import InputError
 from lossmith.io import read_toml, write_toml
 from lossmith.losses import Loss, PowerLoss
 from lossmith.search import CMA, SEARCH_ENGINES, SearchSettings, build_engine, build_space
-from lossmith.study import Candidate, EvolveSettings, Outcome, Progress, Result, Study, evolve
+from lossmith.study import Candidate, EvolveSettings, Outcome, Progress, Result, Study, compare_losses, evolve
 from lossmith.study import config as settings_module
 from lossmith.study import runner as runner_module
 from lossmith.study import study as study_module
@@ -1437,6 +1437,11 @@ class TestMistakesInPython:
         with pytest.raises(InputError, match=message):
             evolve(tmp_path / "study", self.SETTINGS, **arguments)
         assert not (tmp_path / "study").exists()
+
+    def test_an_executor_of_a_comparison_that_there_is_not(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match=r"no executor 'locals' \(did you mean local"):
+            compare_losses(["gce:0.7"], self.SETTINGS, tmp_path / "new", executor="locals")
+        assert not (tmp_path / "new").exists()
 
     def test_an_executor_by_name(self, tmp_path: Path) -> None:
         here, there = (evolve(tmp_path / name, self.SETTINGS, executor=name) for name in ("local", "processes"))

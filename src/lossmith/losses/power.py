@@ -109,31 +109,16 @@ class PowerLoss(Loss):
         return replace(self, terms=tuple(self.terms[k] for k in kept), coefficients=self.coefficients[..., kept])
 
     def value(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """The loss of each sample, ``[*P, N]``.
-
-        Args:
-            logits: ``[*P, N, K]``; any of the population dimensions may be 1.
-            targets: Class indices ``[*P, N]`` or class probabilities ``[*P, N, K]``; leading dimensions may be missing.
-
-        Raises:
-            InputError: if the loss is made for another number of classes.
-        """
+        """:meth:`Loss.value`, for any leading dimensions of the logits, with class indices never made one-hot."""
         self.check_classes(logits.shape[-1])
         x = self._spread(powers.log_outputs(logits), targets, more=True)
         return values(self._weighted(x, 2), x, targets)
 
     def logit_gradient(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """The closed-form gradient of each sample's loss with respect to its logits, ``[*P, N, K]``.
+        """:meth:`Loss.logit_gradient`, for any leading dimensions of the logits.
 
-        ``−(g_j − h_j Σ_k g_k)``, ``g = h γ(h, y)``. Terms of φ that are linear in h alone have no effect on it (the
-        outputs sum to 1) and are left out, which keeps the accuracy of losses whose c1 is large.
-
-        Args:
-            logits: ``[*P, N, K]``; any of the population dimensions may be 1.
-            targets: Class indices ``[*P, N]`` or probabilities ``[*P, N, K]``; leading dimensions may be missing.
-
-        Raises:
-            InputError: if the loss is made for another number of classes.
+        Terms of φ that are linear in h alone have no effect on it (the outputs sum to 1) and are left out, which keeps
+        the accuracy of losses whose c1 is large.
         """
         self.check_classes(logits.shape[-1])
         return self.gradient_rule(logits)(self._spread(logits, targets, more=True), targets)

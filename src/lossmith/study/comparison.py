@@ -24,7 +24,7 @@ from lossmith.study.evolve import Progress, evolve_problem
 from lossmith.study.legacy import identifying, original
 from lossmith.study.problem import Problem
 from lossmith.study.store import Store
-from lossmith.training import Executor, Local, Recipe, choose_backend, repeated
+from lossmith.training import Executor, Recipe, choose_backend, repeated, running
 
 Report = Callable[[str, float], None]
 # Settings that the first comparisons did not have; see `_digest`.
@@ -67,7 +67,7 @@ def compare_losses(
     *,
     digest: str | None = None,
     source: Source | None = None,
-    executor: Executor | None = None,
+    executor: Executor | str | None = None,
     report: Report = lambda *_: None,
 ) -> Comparison:
     """Compare losses with every tuned baseline, and keep the raw runs in ``directory``.
@@ -83,8 +83,9 @@ def compare_losses(
         options: How.
         digest: What the data's digest must be, if the losses were evolved on known data.
         source: The data, if it is not what ``settings.data.source`` names.
-        executor: Runs the trainings; this process without it. What is stored does not depend on it, but for rounding
-            where this process trains with more threads than the one of a worker.
+        executor: Runs the trainings; this process without it. A name (``"processes"``) is started for this comparison.
+            What is stored does not depend on it, but for rounding where this process trains with more threads than the
+            one of a worker.
         report: Called with the phase and the share of it that is done.
 
     Raises:
@@ -101,7 +102,7 @@ def compare_losses(
         )
     if settings.objective.metric != "accuracy":
         LOG.warning("the search maximized %s; a comparison tunes and tests by accuracy", settings.objective.metric)
-    executor = executor or Local()
+    opened = running(executor)
     problem = Problem.open(settings, source)
     rivals = baselines()
     taken = {RIVAL, *(family.name for family in rivals)}
@@ -113,11 +114,11 @@ def compare_losses(
         raise InputError(
             f"{directory} cannot be made: {error.strerror}; give another directory for the raw runs"
         ) from None
-    with Store(directory) as store:
+    with opened as started, Store(directory) as store:
         if options.rival:
-            rivals.append(_rival(settings, problem, directory, executor, report))
+            rivals.append(_rival(settings, problem, directory, started, report))
         families = [*rivals, *(fixed(name, loss) for name, loss in given.items())]
-        plan = _plan(problem, executor, settings, options, store)
+        plan = _plan(problem, started, settings, options, store)
         key = _digest(problem.digest, settings, plan)
         try:
             result = compare(
@@ -126,7 +127,7 @@ def compare_losses(
                 problem.test,
                 families,
                 plan,
-                executor=executor,
+                executor=started,
                 recall=lambda chunk: store.record(key, chunk),
                 keep=lambda chunk, rows, seconds: store.add_record(key, chunk, rows, seconds),
                 report=report,

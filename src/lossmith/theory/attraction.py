@@ -23,10 +23,12 @@ POINTS = 4001
 NOISE = 1e-14
 # Relative to its terms, the curve changes by less than this between two points of the fine scan.
 NEAR = 0.05
-# So near a point, a curve without rounding changes by less than that.
-NEIGHBOR, SMOOTH = 1e-6, 1e-3
+# Within 1e-6 of a point, a curve without rounding changes by less than that.
+SMOOTH = 1e-3
 # Beyond that in logit(ε) a curve is a power of ε or 1 − ε, up to its logarithm: it hardly bends between such points.
-TAIL, FAR, STRAIGHT = 4.0, 0.3, 0.05
+TAIL, STRAIGHT = 4.0, 0.05
+# A point, its two neighbors, four points below it and four above.
+SHIFTS = (0.0, -1e-6, 1e-6, -1.2, -0.9, -0.6, -0.3, 0.3, 0.6, 0.9, 1.2)
 
 
 class Zone(NamedTuple):
@@ -221,22 +223,19 @@ def _signs(loss: Loss, x: Tensor, classes: int, form: Form) -> tuple[Tensor, Ten
     differ by more than they can in so small a step are rounding, and so are tails (ε near 0 or 1) that are no power of
     ε. A transform of the logits can take all of a step away, so that 0 is a sign of its own.
     """
-    sign = torch.sign(_relative(loss, x, classes, form))
     if isinstance(loss, PowerLoss):
+        sign = torch.sign(_relative(loss, x, classes, form))
         return sign, sign != 0
-
-    def differences(*shifts: float) -> Tensor:
-        steps = (_steps(loss, torch.sigmoid((x + shift).clamp(max=HIGHEST)), classes, form) for shift in shifts)
-        return torch.stack([a - b for b, a, _ in steps])
-
-    near = differences(-NEIGHBOR, 0.0, NEIGHBOR)
+    steps = [_steps(loss, torch.sigmoid((x + shift).clamp(max=HIGHEST)), classes, form) for shift in SHIFTS]
+    values, size = torch.stack([a - b for b, a, _ in steps]), steps[0][2]
+    sign = torch.where(values[0].abs() > NOISE * size, torch.sign(values[0]), 0.0)
+    near, far = values[:3], torch.cat([values[3:7], values[:1], values[7:]])
     largest = near.abs().amax(0)
     smooth = (near.amax(0) - near.amin(0) <= SMOOTH * largest) & (sign != 0)
-    far = differences(*(FAR * step for step in range(-4, 5)))
     logs = far.abs().log()
     bends = (logs[2:] + logs[:-2] - 2 * logs[1:-1]).abs().amax(0)
     straight = (torch.sign(far) == sign).all(0) & (bends < STRAIGHT)
-    taken = (largest == 0) & (_steps(loss, torch.sigmoid(x), classes, form)[2] > 0)
+    taken = (largest == 0) & (size > 0)
     return sign, (smooth & (straight | (x.abs() < TAIL))) | taken
 
 

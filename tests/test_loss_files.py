@@ -377,6 +377,7 @@ NOT_TERMS += [
     [[0, 1, [1]]],
     [[]],
 ]
+NOT_JSON = "is not a JSON file"
 BROKEN = [
     *(("coefficients", value, "coefficients|takes as many") for value in NOT_NUMBERS),
     *(("terms", value, '"terms" of the loss file must be a list') for value in NOT_TERMS),
@@ -384,48 +385,48 @@ BROKEN = [
     ("coefficients", [], "a loss of 1 terms takes as many"),
     ("coefficients", [1.0, 2.0], "a loss of 1 terms takes as many"),
     ("coefficients", [[1.0, 2.0]], "a loss of 1 terms takes as many"),
-    ("coefficients", [math.nan], "not a finite number"),
-    ("coefficients", [math.inf], "not a finite number"),
-    ("coefficients", [-math.inf], "not a finite number"),
-    ("coefficients", [10**400], '"coefficients" of the loss file'),
-    ("coefficients", [[10**400]], '"coefficients" of the loss file'),
+    ("coefficients", [math.nan], NOT_JSON),
+    ("coefficients", [math.inf], NOT_JSON),
+    ("coefficients", [-math.inf], NOT_JSON),
+    ("coefficients", [10**400], NOT_JSON),
+    ("coefficients", [[10**400]], NOT_JSON),
     ("coefficients", nested(40), '"coefficients" of the loss file|takes as many'),
-    ("coefficients", nested(200), '"coefficients" of the loss file|takes as many'),
+    ("coefficients", nested(200), NOT_JSON),
     ("terms", [], "a loss of 0 terms takes as many"),
     ("terms", [[0, 1, 1], [1, 1, 0]], "a loss of 2 terms takes as many"),
-    ("terms", [[math.nan, 1, 1]], r"the term \[nan, 1, 1\]"),
-    ("terms", [[math.inf, 1, 1]], r"the term \[inf, 1, 1\]"),
-    ("terms", [[10**400, 1, 1]], "the term"),
+    ("terms", [[math.nan, 1, 1]], NOT_JSON),
+    ("terms", [[math.inf, 1, 1]], NOT_JSON),
+    ("terms", [[10**400, 1, 1]], NOT_JSON),
     ("terms", [[0, -1, 1]], r"the term \[0, -1, 1\]"),
-    ("terms", [[0, 10**400, 1]], "the term"),
+    ("terms", [[0, 10**400, 1]], NOT_JSON),
     ("terms", [[0, 1, 2]], r"the term \[0, 1, 2\]"),
     ("terms", [[0, 1, -1]], r"the term \[0, 1, -1\]"),
-    ("terms", nested(200), '"terms" of the loss file'),
+    ("terms", nested(200), NOT_JSON),
     ("classes", 1, '"classes" of the loss file is 1'),
     ("classes", 0, '"classes" of the loss file is 0'),
     ("classes", -3, '"classes" of the loss file is -3'),
-    ("classes", -(10**400), '"classes" of the loss file is -1000'),
+    ("classes", -(10**400), NOT_JSON),
     ("classes", 3.0, '"classes" of the loss file is 3.0'),
-    ("classes", math.nan, '"classes" of the loss file is nan'),
+    ("classes", math.nan, NOT_JSON),
     ("classes", True, '"classes" of the loss file is True'),
     ("classes", "10", "\"classes\" of the loss file is '10'"),
-    ("classes", nested(200), '"classes" of the loss file'),
+    ("classes", nested(200), NOT_JSON),
     ("name", None, '"name" of the loss file is None'),
     ("name", 3, '"name" of the loss file is 3'),
-    ("name", nested(200), '"name" of the loss file'),
+    ("name", nested(200), NOT_JSON),
     ("name", ["long"] * 1000, '"name" of the loss file'),
     ("format", "lossmith.study", "this is not a loss file"),
-    ("format", nested(200), "this is not a loss file"),
+    ("format", nested(200), NOT_JSON),
     ("version", 3, "version 3, this program reads versions 1 to 2"),
     ("kind", "powers", r"no kind of loss 'powers' \(did you mean power\?\); give one of power, normalized"),
     ("kind", None, '"kind" of the loss file is None'),
-    ("kind", nested(200), '"kind" of the loss file'),
+    ("kind", nested(200), NOT_JSON),
     ("version", 0, "version 0"),
     ("version", "1", "version '1'"),
     ("version", None, "version None"),
     ("version", True, "version True"),
-    ("version", math.nan, "version nan"),
-    ("version", nested(200), "version"),
+    ("version", math.nan, NOT_JSON),
+    ("version", nested(200), NOT_JSON),
     ("version", "x" * 10_000, "version 'xxx"),
 ]
 
@@ -433,7 +434,6 @@ BROKEN = [
 @pytest.mark.parametrize(("key", "value", "message"), BROKEN, ids=lambda value: repr(value)[:30])
 def test_a_broken_value(key: str, value: object, message: str, tmp_path: Path) -> None:
     path = tmp_path / "loss.json"
-    # NaN and Infinity are not JSON, but Python's reader takes them.
     path.write_text(json.dumps({**DOCUMENT, key: value}), encoding="utf-8")
     with pytest.raises(InputError, match=message) as error:
         load(path)
@@ -471,7 +471,7 @@ def test_no_depth_of_nesting_is_too_much(key: str, tmp_path: Path) -> None:
         else:
             assert sentence.startswith(str(path))
             assert len(sentence) < len(str(path)) + 220
-            assert key != "extra" or depth > 500
+            assert key != "extra" or depth > 90
 
 
 json_values = st.recursive(

@@ -1399,7 +1399,7 @@ class TestSettings:
 
     def test_no_file(self, tmp_path: Path) -> None:
         for path in (tmp_path / "absent.toml", tmp_path):
-            with pytest.raises(InputError, match=r"cannot be read: .*; give the path of a study file"):
+            with pytest.raises(InputError, match=r"cannot be read: .*; give the path of a file"):
                 read_toml(path)
 
     def test_written_whole_or_not_at_all(self, tmp_path: Path) -> None:

@@ -1,27 +1,110 @@
 """Files that appear whole or not at all, and documents read as data."""
 
 import json
+import math
 import os
+import stat
 import tempfile
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lossmith.errors import InputError
 
+Value = TypeVar("Value")
+LARGEST = 2**26
+DEEPEST = 100
+LARGEST_INTEGER = 2**128
 
-def read_json(path: str | os.PathLike[str]) -> Any:
+
+def read_regular(path: str | os.PathLike[str], largest: int = LARGEST) -> bytes:
+    """The content of a file, which must be a regular one: no pipe, device or socket, which might never end.
+
+    Args:
+        path: Where it is.
+        largest: The most bytes that it may have.
+
+    Raises:
+        InputError: if it is something else, or larger, or cannot be read.
+    """
+    try:
+        # Without O_NONBLOCK the opening of a pipe waits for somebody who writes.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise InputError(f"{path} is no regular file, but a pipe, device or directory; give the path of a file")
+            content = file.read(largest + 1)
+    except (OSError, ValueError) as error:
+        # A ValueError: a path with a null byte.
+        why = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{path} cannot be read: {why}; give the path of a file") from None
+    if len(content) > largest:
+        raise InputError(f"{path} is larger than {largest >> 20} MiB, which no file of its kind is; give another")
+    return content
+
+
+def read_json(path: str | os.PathLike[str], largest: int = LARGEST) -> Any:
     """The document of a JSON file.
 
     Raises:
-        InputError: if there is no such file or it is not JSON.
+        InputError: if there is no such file, it is too large, or it is not JSON: :func:`checked_values` says what a
+            document may hold.
+    """
+    content = read_regular(path, largest)
+    try:
+        return parsed_json(content.decode())
+    except ValueError as error:
+        raise InputError(f"{path} is not a JSON file ({error}); write losses with lossmith.save") from None
+
+
+def parsed_json(text: str) -> Any:
+    """The document of a JSON text.
+
+    Raises:
+        ValueError: if it is none.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}; give the path of a JSON file") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not a JSON file ({error}); write losses with lossmith.save") from None
+        return checked_values(json.loads(text, parse_constant=_no_number))
+    except RecursionError:
+        raise ValueError(f"it nests more than {DEEPEST} deep") from None
+
+
+def _no_number(text: str) -> Any:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+def checked_values(document: Value, finite: bool = True) -> Value:
+    """A document that holds nothing which JSON files and databases cannot give back.
+
+    Args:
+        document: Dictionaries, lists and what they hold.
+        finite: Whether a number must be finite, which JSON has no other of, and TOML has.
+
+    Raises:
+        ValueError: if it nests too deep, a number is beyond 128 bits or not finite, or a text cannot be written as
+            UTF-8.
+    """
+    level: list[Any] = [document]
+    depth = 0
+    while level:
+        depth += 1
+        if depth > DEEPEST:
+            raise ValueError(f"it nests more than {DEEPEST} deep")
+        inner: list[Any] = []
+        for value in level:
+            if isinstance(value, dict):
+                inner += value.keys()
+                inner += value.values()
+            elif isinstance(value, list):
+                inner += value
+            elif isinstance(value, str):
+                value.encode()
+            elif finite and isinstance(value, float) and not math.isfinite(value):
+                raise ValueError("a number is not finite")
+            elif isinstance(value, int) and abs(value) >= LARGEST_INTEGER:
+                raise ValueError("a whole number is beyond 128 bits")
+        level = inner
+    return document
 
 
 def write_json(document: Any, path: str | os.PathLike[str]) -> None:
@@ -40,11 +123,10 @@ def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         InputError: if there is no such file, or it is not TOML.
     """
+    content = read_regular(path)
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}; give the path of a study file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        return checked_values(tomllib.loads(content.decode()), finite=False)
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not a TOML file: {error}") from None
 
 

@@ -1,7 +1,6 @@
 """Loss files: JSON, read as data only."""
 
 import os
-from pathlib import Path
 from typing import Any
 
 from lossmith.errors import InputError
@@ -35,9 +34,7 @@ def load(path: str | os.PathLike[str]) -> Loss:
     Raises:
         InputError: if there is no such file, or it does not hold a loss.
     """
-    if Path(path).is_file() and Path(path).stat().st_size > LARGEST_FILE:
-        raise InputError(f"{path} is larger than {LARGEST_FILE >> 20} MiB, which no loss is; give a file of one")
-    document = read_json(path)
+    document = read_json(path, LARGEST_FILE)
     try:
         return Loss.from_json(document)
     except InputError as error:

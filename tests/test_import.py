@@ -14,10 +14,20 @@ def loaded_by(statement: str) -> set[str]:
     )
 
 
-def test_import_lossmith_loads_torch_and_nothing_heavy() -> None:
-    with_lossmith = loaded_by("import lossmith")
-    assert {"lossmith", "torch"} <= with_lossmith
-    assert HEAVY & (with_lossmith - loaded_by("import torch")) == set()
+def test_import_lossmith_loads_nothing_heavy() -> None:
+    loaded = loaded_by("import lossmith, lossmith.cli")
+    assert "lossmith" in loaded
+    assert (HEAVY | {"torch", "numpy"}) & loaded == set()
+
+
+def test_losses_load_torch_and_nothing_heavy() -> None:
+    loaded = loaded_by("import lossmith; lossmith.Criterion; lossmith.losses.CATALOG")
+    assert {"lossmith", "torch"} <= loaded
+    assert HEAVY & (loaded - loaded_by("import torch")) == set()
+
+
+def test_the_names_are_there_before_they_are_loaded() -> None:
+    loaded_by("import lossmith; assert {*lossmith.__all__, 'nets', 'losses', '__version__'} <= {*dir(lossmith)}")
 
 
 def test_a_heavy_module_would_be_seen() -> None:

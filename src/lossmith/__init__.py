@@ -4,25 +4,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from lossmith.errors import InputError
-from lossmith.losses import (
-    Criterion,
-    Loss,
-    PowerLoss,
-    baikal,
-    cross_entropy,
-    find,
-    focal,
-    gce,
-    load,
-    mae,
-    mse,
-    poly,
-    save,
-    taylor,
-)
+from lossmith.lazy import lazily
 
 if TYPE_CHECKING:
+    from lossmith import losses as losses
     from lossmith import nets as nets
+    from lossmith.losses import (
+        Criterion,
+        Loss,
+        PowerLoss,
+        baikal,
+        cross_entropy,
+        find,
+        focal,
+        gce,
+        load,
+        mae,
+        mse,
+        poly,
+        save,
+        taylor,
+    )
     from lossmith.study import Study
 
     __version__: str
@@ -45,10 +47,13 @@ __all__ = [
     "save",
     "taylor",
 ]
+_loaded = lazily(
+    "lossmith", {"study": ["Study"], "losses": [name for name in __all__ if name not in ("InputError", "Study")]}
+)
 
 
 def __getattr__(name: str) -> Any:
-    """Load ``Study`` on first use, since it needs SciPy, which takes longer to import than the losses; and ``nets``.
+    """Load each name on first use: the command line says its version, and takes Ctrl-C, before torch is imported.
 
     The version is that of the installed package, which pyproject.toml says.
     """
@@ -56,8 +61,9 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("lossmith")
-    if name == "Study":
-        return import_module("lossmith.study").Study
-    if name == "nets":
-        return import_module("lossmith.nets")
-    raise AttributeError(f"module 'lossmith' has no attribute {name!r}")
+    return import_module(f"lossmith.{name}") if name in ("losses", "nets") else _loaded(name)
+
+
+def __dir__() -> list[str]:
+    """All names, loaded or not."""
+    return sorted({*globals(), *__all__, "__version__", "losses", "nets"})

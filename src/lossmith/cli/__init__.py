@@ -2,13 +2,16 @@
 
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
-from io import TextIOWrapper
+from typing import Any
 
-from lossmith.errors import InputError
+from lossmith.cli.streams import standard_streams
+from lossmith.errors import InputError, printable
 
 __all__ = ["main"]
 
@@ -23,34 +26,94 @@ COMMANDS = {
     "show": "say where a study stands",
 }
 LOG = logging.getLogger("lossmith")
+BAD_INPUT, INTERRUPTED, BROKEN = 2, 130, 70
+LONGEST_ERROR = 200
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; end the process with 2 for a bad input, with 130 when interrupted."""
-    for stream in (sys.stdout, sys.stderr):
-        # What a terminal or a pipe of another encoding cannot show becomes "?", and is no error.
-        if isinstance(stream, TextIOWrapper) and "utf" not in stream.encoding.lower():
-            stream.reconfigure(errors="replace")
     given = list(sys.argv[1:] if arguments is None else arguments)
+    with standard_streams(), _impatience() as interrupted:
+        code = _ended(given, interrupted)
+    if code:
+        sys.exit(code)
+
+
+def _ended(given: Sequence[str], interrupted: threading.Event) -> int:
+    """The exit code of a command, after it was told how it ended."""
     try:
         with _notes(quiet="--quiet" in given or "--json" in given):
             code = _run(given)
         sys.stdout.flush()
     except InputError as error:
-        _fail(str(error))
+        return _failed(str(error))
     except KeyboardInterrupt as interrupt:
-        sys.stderr.write(f"\nlossmith: stopped. {str(interrupt) or 'Nothing stored is lost.'}\n")
-        sys.exit(130)
+        return _stopped(str(interrupt))
     except BrokenPipeError:
-        # What read the output has ended; Python must not try to write the rest when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    else:
-        if code:
-            sys.exit(code)
+        # What read the output has ended.
+        return 1
+    except MemoryError:
+        return _failed("there is not enough memory; take smaller data, a smaller network, or a smaller --chunk")
+    except Exception:
+        # An import that is interrupted may end in any exception.
+        return _stopped("") if interrupted.is_set() else _broken(given)
+    return code
 
 
-def _run(given: list[str]) -> int:
+def _stopped(sentence: str) -> int:
+    sys.stderr.write(f"\nlossmith: stopped. {sentence or 'Nothing stored is lost.'}\n")
+    return INTERRUPTED
+
+
+@contextmanager
+def _impatience() -> Iterator[threading.Event]:
+    """What a first Ctrl-C sets; a second one ends the process at once, which costs nothing that is stored."""
+    interrupted = threading.Event()
+    usual = signal.default_int_handler
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is not usual:
+        yield interrupted
+        return
+
+    def first(*_: Any) -> None:
+        interrupted.set()
+        signal.signal(signal.SIGINT, second)
+        raise KeyboardInterrupt
+
+    def second(*_: Any) -> None:
+        # A bar of progress hides the cursor.
+        os.write(2, b"\x1b[?25h\n" if os.isatty(2) else b"\n")
+        os._exit(INTERRUPTED)
+
+    before = signal.signal(signal.SIGINT, first)
+    try:
+        yield interrupted
+    finally:
+        # What ends because of the first is not asked again at its very end.
+        if not interrupted.is_set():
+            signal.signal(signal.SIGINT, before)
+
+
+def _broken(given: Sequence[str]) -> int:
+    """Say that the program is wrong, not the input, and write down what its makers need to know; the exit code."""
+    import tempfile
+    import traceback
+    from importlib.metadata import version
+
+    error = "".join(traceback.format_exception_only(*sys.exc_info()[:2])).strip().splitlines()[-1]
+    try:
+        descriptor, path = tempfile.mkstemp(prefix="lossmith-", suffix=".txt")
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(f"lossmith {version('lossmith')}, Python {sys.version}\nlossmith {given}\n\n")
+            traceback.print_exc(file=file)
+        kept = f"{path} says where: please send it to the makers of lossmith"
+    except OSError as problem:
+        kept = f"no report could be written ({problem.strerror})"
+    sentence = f"this is a fault of lossmith, not of what you gave ({error[:LONGEST_ERROR]}); {kept}"
+    sys.stderr.write(f"lossmith: {printable(sentence)}\n")
+    return BROKEN
+
+
+def _run(given: Sequence[str]) -> int:
     if not given or given[0] in ("-h", "--help"):
         sys.stdout.write(_overview())
         return 0 if given else 2
@@ -89,9 +152,9 @@ def _notes(quiet: bool) -> Iterator[None]:
         LOG.removeHandler(handler)
 
 
-def _fail(sentence: str) -> None:
-    sys.stderr.write(f"lossmith: {sentence}\n")
-    sys.exit(2)
+def _failed(sentence: str) -> int:
+    sys.stderr.write(f"lossmith: {printable(sentence)}\n")
+    return BAD_INPUT
 
 
 def _overview() -> str:

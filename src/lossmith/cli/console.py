@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.segment import Segment
 from rich.text import Text
+
+from lossmith.cli.streams import SPELLED
+from lossmith.errors import printable
 
 if TYPE_CHECKING:
     from lossmith.study import Progress as Standing
@@ -23,10 +27,27 @@ WIDTH = 132
 LOG = logging.getLogger("lossmith")
 
 
+class Plain(Console):
+    """A console on which texts stand as they are; one of other people (a name in a file) cannot control it."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(highlight=False, markup=False, **settings)
+
+    def render_str(self, text: str, **settings: Any) -> Text:
+        """A text as it is laid out: spelled, where the encoding lacks characters, before its width counts."""
+        harmless = printable(text, "\n\t")
+        return super().render_str(harmless.encode(self.encoding, SPELLED).decode(self.encoding), **settings)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """The segments of what is printed."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(printable(segment.text, "\n\t"), segment.style)
+
+
 def output() -> Console:
     """The console for results."""
-    console = Console(highlight=False, markup=False)
-    return console if console.is_terminal else Console(highlight=False, markup=False, width=WIDTH)
+    console = Plain()
+    return console if console.is_terminal else Plain(width=WIDTH)
 
 
 class _Lines(Progress):
@@ -57,7 +78,7 @@ class Bar:
     """
 
     def __init__(self, quiet: bool) -> None:
-        self.console = Console(stderr=True, quiet=quiet, highlight=False, markup=False)
+        self.console = Plain(stderr=True, quiet=quiet)
         self.live = self.console.is_terminal and not quiet
         self._progress = _Lines(
             TextColumn("{task.description}"),

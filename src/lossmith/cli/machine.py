@@ -11,6 +11,9 @@ from lossmith.errors import InputError
 from lossmith.registry import unknown
 from lossmith.training import EXECUTORS, Executor, executor
 
+# The system refuses more at some number, and OpenMP then ends the process.
+MOST_THREADS = 1024
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -35,8 +38,8 @@ class Machine:
         # Nothing runs in it before it is given a job.
         self.open().close()
         if self.threads is not None:
-            if self.threads < 1:
-                raise InputError(f"--threads is {self.threads}; it must be at least 1")
+            if not 1 <= self.threads <= MOST_THREADS:
+                raise InputError(f"--threads is {self.threads}; it must be from 1 to {MOST_THREADS}")
             torch.set_num_threads(self.threads)
 
     def open(self) -> Executor:

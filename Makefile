@@ -30,7 +30,7 @@ PIN := --constraint constraints.txt
 PYTEST := -m pytest -n $(PYTEST_WORKERS) --dist worksteal --durations=15
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-integrations test-oldest lint wheel format clean
+.PHONY: help setup demo test test-integrations test-oldest fuzz lint wheel format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' Makefile
@@ -62,6 +62,14 @@ test-integrations: $(INTEGRATIONS) ## the tests of the extras hub and robust, an
 test-oldest: $(OLDEST_INSTALLED) ## the core's tests with the oldest versions that pyproject.toml allows, torch aside
 	$(OLDEST)/bin/python $(PYTEST) -W ignore::DeprecationWarning --ignore=tests/test_benchmarks.py \
 	  --ignore=tests/test_house.py --ignore=tests/test_readme.py $(PYTEST_ARGS)
+
+# Not a part of the gate, which tries 300 inputs: 10,000 take about an hour on one core. Name a seed that nobody saw.
+FUZZ ?= --count 10000 --seed 0
+SIGNALS ?= --kills 100 --seed 0
+
+fuzz: $(INTEGRATIONS) ## thousands of bad inputs and of signals at random moments: make fuzz FUZZ="--count 10000 --seed 1"
+	PYTHONPATH=tools $(BIN)/python -m fuzz $(FUZZ)
+	PYTHONPATH=tools $(BIN)/python -m fuzz.signals $(SIGNALS)
 
 lint: $(INSTALLED) ## format check, lint, types, layers
 	$(BIN)/ruff format --check .

@@ -4,6 +4,7 @@ import unicodedata
 
 # Control and formatting characters (among them those that turn the direction of a line), halves of surrogate pairs,
 # and what separates lines.
+LONGEST_VALUE = 80
 UNPRINTABLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
@@ -35,3 +36,14 @@ def printable(text: str, kept: str = "") -> str:
 
 def _is_unprintable(character: str) -> bool:
     return unicodedata.category(character) in UNPRINTABLE
+
+
+def brief(value: object) -> str:
+    """A value in a message, cut where it is long.
+
+    Example:
+        >>> len(brief("x" * 5000))
+        81
+    """
+    text = repr(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"

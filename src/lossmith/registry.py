@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from lossmith.errors import InputError
+from lossmith.errors import InputError, brief
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
 
 T = TypeVar("T")
+LONGEST_NAME = 80
 
 
 class Registry(Generic[T]):
@@ -112,10 +113,10 @@ class Listed:
 
 def unknown(name: str, kind: str, names: list[str]) -> str:
     """The sentence that says that there is nothing of a name, and what is near it."""
-    return f"there is no {kind} {name!r}{nearest(name, names)}; give one of {', '.join(names)}"
+    return f"there is no {kind} {brief(name)}{nearest(name, names)}; give one of {', '.join(names)}"
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """The names that a name may have been meant for, as a part of a sentence; nothing if none is near."""
-    near = difflib.get_close_matches(name.lower(), list(names), n=2, cutoff=0.5)
+    near = difflib.get_close_matches(name.lower()[:LONGEST_NAME], list(names), n=2, cutoff=0.5)
     return f" (did you mean {' or '.join(near)}?)" if near else ""

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from lossmith.analysis import ObjectiveSettings
 from lossmith.data import DataSettings, data_path
-from lossmith.errors import InputError
+from lossmith.errors import InputError, brief
 from lossmith.io import read_toml
 from lossmith.nets import ModelSettings
 from lossmith.search import SearchSettings
@@ -207,7 +207,7 @@ def first_problem(error: ValidationError, flags: bool = False) -> str:
     if problem["type"] == "extra_forbidden":
         return f"there is no setting {key!r}; remove it or mend its name"
     given = problem["input"]
-    shown = f" (it is {given!r})" if isinstance(given, str | int | float | bool | list) else ""
+    shown = f" (it is {brief(given)})" if isinstance(given, str | int | float | bool | list) else ""
     # What a check of our own says is a sentence already.
     message = problem["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]

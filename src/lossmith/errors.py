@@ -2,9 +2,9 @@
 
 import unicodedata
 
+LONGEST_VALUE = 80
 # Control and formatting characters (among them those that turn the direction of a line), halves of surrogate pairs,
 # and what separates lines.
-LONGEST_VALUE = 80
 UNPRINTABLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 

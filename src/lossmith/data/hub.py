@@ -50,9 +50,8 @@ HUB = {
 def cache_directory() -> Path:
     """Where converted data is kept: ``LOSSMITH_CACHE``, or else ``lossmith`` in the user's cache directory."""
     own = os.environ.get("LOSSMITH_CACHE")
-    if own:
-        return Path(own).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lossmith"
+    # Unlike that of paths, this takes a home that is not known as it stands.
+    return Path(os.path.expanduser(own or f"{os.environ.get('XDG_CACHE_HOME') or '~/.cache'}/lossmith"))  # noqa: PTH111
 
 
 def read_hub(name: str, entry: HubData) -> dict[str, NDArray[Any]]:
@@ -69,7 +68,7 @@ def read_hub(name: str, entry: HubData) -> dict[str, NDArray[Any]]:
         InputError: If it cannot be loaded, or what was kept is damaged.
     """
     path = cache_directory() / f"{name}.npz"
-    if path.exists():
+    if os.path.lexists(path):
         try:
             return read_npz(path)
         except InputError as error:
@@ -96,7 +95,7 @@ def read_hub(name: str, entry: HubData) -> dict[str, NDArray[Any]]:
 
 def _can_keep(directory: Path) -> bool:
     """Whether something can be kept there; if not, that is said before the work is done."""
-    there = next(path for path in (directory, *directory.parents) if path.exists())
+    there = next(path for path in (directory, *directory.parents, Path.cwd()) if os.path.lexists(path))
     if there.is_dir() and os.access(there, os.W_OK):
         return True
     _LOG.warning("%s (%s is no directory that can be written to)", NOT_KEPT, there)

@@ -84,7 +84,14 @@ class TestExhaustion:
     @pytest.mark.parametrize("version", [1, 2, 3])
     @pytest.mark.parametrize(
         "shape",
-        ["(1000000000000, 5)", "(9223372036854775807,)", f"(1{'0' * 4000},)", "(4294967296, 4294967296)", "(-12, 4)"],
+        [
+            "(1000000000000, 5)",
+            "(9223372036854775807,)",
+            f"(1{'0' * 4000},)",
+            "(4294967296, 4294967296)",
+            "(-12, 4)",
+            f"(12, 4{', 1' * 99})",
+        ],
     )
     def test_shapes_that_the_file_does_not_hold(self, tmp_path: Path, shape: str, version: int) -> None:
         header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}}}"
@@ -97,6 +104,14 @@ class TestExhaustion:
     )
     def test_headers_that_are_none(self, tmp_path: Path, header: str) -> None:
         refused(archive(tmp_path / "a.npz", {"x_train.npy": raw(header)}), r"x_train in .*a\.npz cannot be read")
+
+    @pytest.mark.parametrize("shape", ["(0, 4611686018427387904, 4611686018427387904)", "(0, 5)", f"(0{', 9' * 40})"])
+    def test_shapes_of_nothing(self, tmp_path: Path, shape: str) -> None:
+        header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}}}"
+        refused(
+            archive(tmp_path / "a.npz", {"x_train.npy": raw(header)}),
+            r"x_train in .* (cannot be read, so the file is damaged|is empty \(shape \[0, 5\]\))",
+        )
 
     def test_a_header_of_four_gibibytes(self, tmp_path: Path) -> None:
         content = b"\x93NUMPY\x02\x00\xff\xff\xff\xff" + b" " * 100_000
@@ -184,7 +199,16 @@ class TestArchives:
         refused(path, "x_train in .* holds Python objects, which are never loaded")
         assert not (tmp_path / "made").exists()
 
-    @pytest.mark.parametrize("descr", ["'|V1000000000'", "('<f4', (1000000,))", "[('a', '<f4')]", "'<M8[D]'"])
+    @pytest.mark.parametrize(
+        "descr",
+        [
+            "'|V1000000000'",
+            "('<f4', (1000000,))",
+            "[('a', '<f4')]",
+            f"[({'a' * 5000!r}, '<f4'), ('\\x1b', '<f4')]",
+            "'<M8[D]'",
+        ],
+    )
     def test_types_that_are_no_numbers(self, tmp_path: Path, descr: str) -> None:
         header = f"{{'descr': {descr}, 'fortran_order': False, 'shape': (12,)}}"
         path = archive(tmp_path / "a.npz", {"x_train.npy": raw(header, b"\0" * 48)})
@@ -206,10 +230,18 @@ class TestArchives:
     def test_arrays_that_nothing_uses_are_named_once(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         digest = saved(tmp_path).digest
         assert caplog.text == ""
-        members = {"x_val.npy": npy(X), "y_val.npy": npy(Y), "\x1b[31mred.npy": b"no array", "../evil.npy": npy(Y)}
+        members = {
+            "x_val.npy": npy(X),
+            "y_val.npy": npy(Y),
+            "\x1b[31mred.npy": b"no array",
+            "../evil.npy": npy(Y),
+            "z" * 60_000: b"",
+        }
         assert open_source(str(archive(tmp_path / "b.npz", members))).digest == digest
         (record,) = caplog.records
-        assert "holds \\x1b[31mred, ../evil, x_val, y_val, which nothing uses: only x_train" in record.getMessage()
+        assert len(record.getMessage()) < 500
+        assert "holds \\x1b[31mred, ../evil, x_val, y_val, zzz" in record.getMessage()
+        assert "…, which nothing uses: only x_train, y_train, x_test and y_test are read" in record.getMessage()
         assert record.getMessage().endswith("validation samples are split off x_train")
 
 
@@ -420,7 +452,8 @@ class TestNames:
 
     def test_a_home_that_nobody_has(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("LOSSMITH_CACHE", "~nobody-of-this-name/cache")
-        assert cache_directory() == Path("~nobody-of-this-name/cache")
+        with pytest.raises(InputError, match=r"home directory in ~nobody-of-this-name/cache.*: set LOSSMITH_CACHE to"):
+            cache_directory()
 
 
 class TestLinks:

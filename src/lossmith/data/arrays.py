@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lossmith.data.names import short, shown
 from lossmith.errors import InputError
 
 # Kinds of NumPy types: boolean, unsigned, signed and floating numbers.
@@ -28,7 +29,9 @@ _LOG = logging.getLogger("lossmith")
 
 def no_numbers(kind: object, what: str) -> InputError:
     """What to say of values of another type."""
-    return InputError(f"{what} holds values of type {kind}, but has to hold numbers: convert it before saving")
+    return InputError(
+        f"{what} holds values of type {shown(short(kind))}, but has to hold numbers: convert it before saving"
+    )
 
 
 def tensor_from_numpy(array: NDArray[Any], what: str) -> Tensor:

@@ -54,7 +54,7 @@ def read_folder(path: Path, side: int | None = None) -> dict[str, NDArray[Any]]:
     if unused:
         _LOG.warning(
             "nothing in %s is used: test is the test part, and validation samples are split off train",
-            listed(list(map(str, unused))),
+            ", ".join(map(shown, unused)),
         )
     if test is not None and test.name != TESTS[0]:
         _LOG.warning("%s is taken as the test part; validation samples are split off %s", shown(test), shown(train))

@@ -6,6 +6,7 @@ import unicodedata
 TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 CONTROLS = ("Cc", "Cs", "Zl", "Zp")
 LISTED = 8
+LONGEST = 60
 
 
 def is_plain(text: str) -> bool:
@@ -24,8 +25,14 @@ def shown(text: object) -> str:
 
 
 def listed(names: list[str], most: int = LISTED) -> str:
-    """The first of some names, as they can be printed."""
-    return ", ".join(map(shown, names[:most])) + ", …" * (len(names) > most)
+    """The first of some names, cut short, as they can be printed."""
+    return ", ".join(shown(short(name)) for name in names[:most]) + ", …" * (len(names) > most)
+
+
+def short(text: object, most: int = LONGEST) -> str:
+    """The beginning of a text."""
+    whole = str(text)
+    return whole if len(whole) <= most else f"{whole[:most]}…"
 
 
 def _plain(letter: str) -> bool:

@@ -29,6 +29,8 @@ OPTIONAL = ("x_test", "y_test")
 VALIDATION = tuple(f"{kind}_{part}" for part in ("val", "valid", "validation") for kind in "xy")
 ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 LONGEST_HEADER = 10_000
+# Of NumPy 1; later versions have more.
+MOST_DIMENSIONS = 32
 # Bytes unpacked at once. Of these two methods alone the output of a step is bounded by what is asked for.
 BOUNDED, STEP, SMALL_STEP = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED), 1 << 20, 1 << 12
 _LISTED = 12
@@ -171,7 +173,11 @@ def _header(archive: zipfile.ZipFile, member: zipfile.ZipInfo, what: str) -> _He
         raise InputError(f"{what} holds Python objects, which are never loaded: save it as an array of numbers")
     if dtype.kind not in NUMBERS:
         raise no_numbers(dtype, what)
-    if min(shape, default=0) < 0 or header.start + header.size * dtype.itemsize != member.file_size:
+    if (
+        len(shape) > MOST_DIMENSIONS
+        or min(shape, default=0) < 0
+        or header.start + header.size * dtype.itemsize != member.file_size
+    ):
         raise _damaged(what)
     return header
 
@@ -194,13 +200,14 @@ def _values(archive: zipfile.ZipFile, header: _Header, what: str) -> NDArray[Any
             while piece := stream.read(step):
                 place[filled : filled + len(piece)] = np.frombuffer(piece, np.uint8)
                 filled += len(piece)
+        array = values.reshape(header.shape, order="F" if header.fortran else "C")
     except MemoryError:
         raise InputError(f"{what} is larger than the memory: give fewer or smaller samples, or uint8") from None
     except _DAMAGED:
         raise _damaged(what) from None
     if filled != len(place):
         raise _damaged(what)
-    return values.reshape(header.shape, order="F" if header.fortran else "C")
+    return array
 
 
 def _damaged(what: str) -> InputError:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lossmith.data.names import shown
+from lossmith.data.names import short, shown
 from lossmith.errors import InputError
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ GRAY = ("1", "L", "LA", "La")
 COLOR = ("RGB", "RGBA", "RGBa", "RGBX", "P", "PA", "CMYK", "YCbCr", "HSV")
 ALPHA = ("LA", "La", "RGBA", "RGBa", "PA")
 LEVELS = 65536
+LONGEST_ERROR = 300
 # About where Pillow warns of decompression bombs.
 MOST_PIXELS = 2**26
 _LOG = logging.getLogger("lossmith")
@@ -136,7 +137,8 @@ def plain(image: Image, what: str, noticed: Noticed) -> Image:
 def first_line(error: object) -> str:
     """Type and first line of an error, without the addresses of objects in memory."""
     lines = re.sub(r" <[^<>]* at 0x\w*>", "", str(error)).strip().splitlines()
-    return shown(f"{type(error).__name__}: {lines[0]}".rstrip(".") if lines else type(error).__name__)
+    said = f"{type(error).__name__}: {lines[0]}".rstrip(".") if lines else type(error).__name__
+    return shown(short(said, LONGEST_ERROR))
 
 
 def library() -> tuple[Any, Any]:

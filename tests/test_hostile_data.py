@@ -126,7 +126,7 @@ class TestExhaustion:
         """20,000 classes of a file of 89 KB."""
         source = Source.from_tensors(torch.zeros(3000, 1, dtype=torch.uint8), torch.arange(3000) % 1000)
         little_memory(monkeypatch)
-        with pytest.raises(InputError, match=r"one network for 450 validation samples and 1000 classes take 3\.4 MiB"):
+        with pytest.raises(InputError, match=r"one network for 450 validation samples and 1000 classes take 6\.9 MiB"):
             search_parts(source, DataSettings())
 
     def test_the_least_of_all_limits(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

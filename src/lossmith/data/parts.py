@@ -15,6 +15,8 @@ from lossmith.seeds import generator
 TEST_SHARE = 0.25
 VALIDATION_SHARE = 0.2
 VALIDATION_LIMIT = 5000
+# Of one output of a network: as it comes, put together with the others, and as a probability of double precision.
+OUTPUT_BYTES = 4 + 4 + 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +78,7 @@ def search_parts(source: Source, settings: DataSettings) -> SearchParts:
     indices = _split(source, settings)
     count = len(indices.validation)
     check_memory(
-        2 * 4 * count * source.classes,
+        OUTPUT_BYTES * count * source.classes,
         f"the outputs of one network for {count} validation samples and {source.classes} classes take",
         "give fewer classes, or a smaller validation_size",
     )

@@ -1114,7 +1114,7 @@ class TestAttack:
             (["evolve", "--out", "study", "--adversary", "fgsm", "--data", "wide.npz"], "pixels from -1"),
             (["evolve", "--out", "study", "--epsilon", "0.3"], "--epsilon has no effect here; leave it out, or add"),
             (["corruption", "mse", "--input-noise", "0.1", "0.1"], "given twice"),
-            (["attack", "mse", "--data", "black.npz"], "all pixels of black.npz are 0"),
+            (["attack", "mse", "--data", "black.npz", "--quiet"], "all pixels of black.npz are 0"),
             pytest.param(
                 ["attack", "mse", "--data", "two.npz", "--attacks", "autoattack"],
                 "give apgd-ce square instead",

@@ -1,5 +1,6 @@
 """Sources, the split into parts, label noise, and every bad input."""
 
+import os
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -296,11 +297,11 @@ class TestBadFiles:
 
     def test_unreadable(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def refuse(*_: Any, **__: Any) -> None:
-            raise PermissionError
+            raise PermissionError(13, "Permission denied")
 
         np.savez(tmp_path / "a.npz", x_train=X, y_train=Y)
-        monkeypatch.setattr(Path, "open", refuse)
-        with pytest.raises(InputError, match="cannot be read: give yourself permission"):
+        monkeypatch.setattr(os, "open", refuse)
+        with pytest.raises(InputError, match=r"a\.npz cannot be read: Permission denied; give"):
             open_source(str(tmp_path / "a.npz"))
 
     def test_member_that_is_no_array(self, tmp_path: Path) -> None:

@@ -1,13 +1,15 @@
 """Files that appear whole or not at all, and documents read as data."""
 
+import contextlib
 import json
 import math
 import os
 import stat
 import tempfile
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from lossmith.errors import InputError
 
@@ -17,8 +19,34 @@ DEEPEST = 100
 LARGEST_INTEGER = 2**128
 
 
+@contextlib.contextmanager
+def opened_regular(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A file that is open for reading, which must be a regular one: no pipe, device or socket, which might never end.
+
+    Raises:
+        InputError: if it is something else, or cannot be read.
+    """
+    try:
+        # Without O_NONBLOCK the opening of a pipe waits for somebody who writes.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            _check_regular(descriptor, path)
+            yield file
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:
+        # A ValueError: a path with a null byte.
+        why = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{path} cannot be read: {why}; give the path of a file") from None
+
+
+def _check_regular(descriptor: int, path: str | os.PathLike[str]) -> None:
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise InputError(f"{path} is no regular file, but a pipe, device or directory; give the path of a file")
+
+
 def read_regular(path: str | os.PathLike[str], largest: int = LARGEST) -> bytes:
-    """The content of a file, which must be a regular one: no pipe, device or socket, which might never end.
+    """The content of a file, which must be a regular one.
 
     Args:
         path: Where it is.
@@ -27,17 +55,8 @@ def read_regular(path: str | os.PathLike[str], largest: int = LARGEST) -> bytes:
     Raises:
         InputError: if it is something else, or larger, or cannot be read.
     """
-    try:
-        # Without O_NONBLOCK the opening of a pipe waits for somebody who writes.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise InputError(f"{path} is no regular file, but a pipe, device or directory; give the path of a file")
-            content = file.read(largest + 1)
-    except (OSError, ValueError) as error:
-        # A ValueError: a path with a null byte.
-        why = error.strerror if isinstance(error, OSError) else error
-        raise InputError(f"{path} cannot be read: {why}; give the path of a file") from None
+    with opened_regular(path) as file:
+        content = file.read(largest + 1)
     if len(content) > largest:
         raise InputError(f"{path} is larger than {largest >> 20} MiB, which no file of its kind is; give another")
     return content

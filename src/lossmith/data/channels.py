@@ -1,5 +1,7 @@
 """Grey from colour and colour from grey, for images of any source."""
 
+import logging
+
 import torch
 from torch import Tensor
 
@@ -9,13 +11,14 @@ BLOCK = 4096
 LUMA = (0.299, 0.587, 0.114)
 # The same weights in 1/65536, as Pillow rounds them, so that a uint8 image becomes what its "L" would be.
 LUMA_16 = (19595, 38470, 7471)
+_LOG = logging.getLogger("lossmith")
 
 
 def with_channels(images: Tensor, channels: int, what: str) -> Tensor:
     """Images with 1 or 3 channels; the same tensor if they have these already.
 
     Grey is the luma of ITU-R BT.601, ``0.299 R + 0.587 G + 0.114 B``, rounded for uint8; colour is grey three times.
-    A fourth channel (alpha) is left out.
+    A fourth channel (alpha) is left out, and that is told where it differs from pixel to pixel.
 
     Args:
         images: ``[N,C,H,W]``, uint8 or float32, C = 1, 3 or 4.
@@ -36,6 +39,8 @@ def with_channels(images: Tensor, channels: int, what: str) -> Tensor:
             f"channels is {channels}, but {what} has images of {present} channels, and only 1 (grey), 3 (colour) or "
             "4 (colour and alpha) can be converted: leave --channels out"
         )
+    if present == 4 and bool((images[:, 3] != images[0, 3, 0, 0]).any()):
+        _LOG.warning("the fourth channel (alpha) of %s, which differs from pixel to pixel, is left out", what)
     if channels == 3:
         return images.expand(-1, 3, -1, -1).contiguous() if present == 1 else images[:, :3].contiguous()
     return torch.cat([_luma(block) for block in torch.split(images, BLOCK)])

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossmith.data.images import hub_pixels, stacked
+from lossmith.data.names import shown
 from lossmith.data.npz import read_npz
 from lossmith.errors import InputError
 from lossmith.io import write_whole
@@ -48,11 +49,20 @@ HUB = {
 
 
 def cache_directory() -> Path:
-    """Where converted data is kept: ``LOSSMITH_CACHE``, or else ``lossmith`` in the user's cache directory."""
+    """Where converted data is kept: ``LOSSMITH_CACHE``, or else ``lossmith`` in the user's cache directory.
+
+    Raises:
+        InputError: If the user's home is not known.
+    """
     own = os.environ.get("LOSSMITH_CACHE")
-    if own:
-        return Path(own).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lossmith"
+    place = own or f"{os.environ.get('XDG_CACHE_HOME') or '~/.cache'}/lossmith"
+    try:
+        return Path(place).expanduser()
+    except RuntimeError:
+        raise InputError(
+            f"the home directory in {shown(place)}, where converted data is kept, is not known: set LOSSMITH_CACHE to "
+            "another directory"
+        ) from None
 
 
 def read_hub(name: str, entry: HubData) -> dict[str, NDArray[Any]]:
@@ -69,7 +79,7 @@ def read_hub(name: str, entry: HubData) -> dict[str, NDArray[Any]]:
         InputError: If it cannot be loaded, or what was kept is damaged.
     """
     path = cache_directory() / f"{name}.npz"
-    if path.exists():
+    if os.path.lexists(path):
         try:
             return read_npz(path)
         except InputError as error:
@@ -96,7 +106,7 @@ def read_hub(name: str, entry: HubData) -> dict[str, NDArray[Any]]:
 
 def _can_keep(directory: Path) -> bool:
     """Whether something can be kept there; if not, that is said before the work is done."""
-    there = next(path for path in (directory, *directory.parents) if path.exists())
+    there = next(path for path in (directory, *directory.parents) if os.path.lexists(path))
     if there.is_dir() and os.access(there, os.W_OK):
         return True
     _LOG.warning("%s (%s is no directory that can be written to)", NOT_KEPT, there)

@@ -1,11 +1,10 @@
-"""Images through Hugging Face ``datasets`` and Pillow: the only module that needs the extra ``hub``."""
+"""Many images: of files, and of data sets through Hugging Face ``datasets``, which the extra ``hub`` installs."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import os
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -14,45 +13,35 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lossmith.data.memory import check_memory
+from lossmith.data.names import shown
+from lossmith.data.pictures import FORMATS, Noticed, Pixels, first_line, library, opened, plain
 from lossmith.errors import InputError
+from lossmith.io import opened_regular
 
 Row = tuple[Any, int]
-Pixels = NDArray[np.uint8]
 FIRST_SECONDS, NEXT_SECONDS, REACH_SECONDS = 2.0, 10.0, 10.0
-GRAY = ("1", "L", "LA")
 LIBRARIES = ("datasets", "huggingface_hub", "fsspec", "filelock")
-CONTAINER = Path("/sys/fs/cgroup/memory.max")
+ENDINGS = frozenset(ending for endings in FORMATS.values() for ending in endings)
+LARGEST_FILE = 2**28
+CHECKED_EVERY = 1024
 _LOG = logging.getLogger("lossmith")
 
 
-def image_endings() -> frozenset[str]:
-    """Endings of file names, such as ``".png"``, that the library's own image folders know.
-
-    Raises:
-        InputError: If the library is not installed, naming the extra that installs it.
-    """
-    _library()
-    from datasets.packaged_modules.imagefolder.imagefolder import ImageFolder
-
-    return frozenset(ImageFolder.EXTENSIONS)
-
-
 def file_rows(files: Sequence[Path], labels: Sequence[int]) -> Iterator[Row]:
-    """Images of files, upright as their EXIF orientation says, and their labels, in the order given.
+    """The contents of files of images and their labels, in the order given.
 
     Raises:
-        InputError: If a file cannot be read as an image.
+        InputError: If a file cannot be read, is no regular one, or is larger than an image.
     """
-    feature = _library().Image()
     for file, label in zip(files, labels, strict=True):
-        try:
-            # Bytes, since the library leaves a damaged file open.
-            image = feature.decode_example({"bytes": file.read_bytes(), "path": None})
-        except Exception as error:
-            raise InputError(
-                f"{file} cannot be read as an image ({_first_line(error)}): replace or remove it"
-            ) from error
-        yield image, label
+        with opened_regular(file) as stream:
+            size = os.fstat(stream.fileno()).st_size
+            if size > LARGEST_FILE:
+                raise InputError(
+                    f"{shown(file)} has {size >> 20} MiB, more than any image of a sample: replace or remove it"
+                )
+            yield stream.read(size), label
 
 
 def hub_pixels(
@@ -82,7 +71,10 @@ def hub_pixels(
         try:
             _reach(identifier)
             loaded = datasets.load_dataset(identifier, configuration, split=split, streaming=streaming)
-            rows = (tuple(row[column] for column in columns) for row in loaded.select_columns(list(columns)))
+            image, label = columns
+            # Not decoded by the library, which takes every format and every path.
+            plain_rows = loaded.select_columns([image, label]).cast_column(image, datasets.Image(decode=False))
+            rows = ((_content(row[image], identifier), row[label]) for row in plain_rows)
             count = None if streaming else len(loaded)
             return pixels(rows, lambda number: f"image {number} of {name or identifier} ({split})", count, None)
         except InputError:
@@ -91,7 +83,7 @@ def hub_pixels(
             alone = "unset HF_HUB_OFFLINE, which forbids it to download, and connect" if _offline() else "connect"
             kept = "" if _offline() else " (without a network, HF_HUB_OFFLINE=1 looks for a copy that the library kept)"
             raise InputError(
-                f"{name or identifier} cannot be loaded from the Hugging Face hub ({_first_line(error)}): {alone} to "
+                f"{name or identifier} cannot be loaded from the Hugging Face hub ({first_line(error)}): {alone} to "
                 f"it once, or give the data as an .npz file{kept}"
             ) from error
 
@@ -102,34 +94,38 @@ def pixels(rows: Iterable[Row], name: Callable[[int], str], count: int | None, s
     What takes long is logged.
 
     Args:
-        rows: Images and labels.
+        rows: Contents of images, as files have them, and labels.
         name: The name by which the user knows the image of some number.
         count: How many there are, if that is known.
         side: Height and width that images are made to have: the largest square in the middle, resampled by
             antialiased bilinear interpolation, which is the same as resizing the shorter side and cropping.
 
     Raises:
-        InputError: If there are none, images differ in size, or one has pixels without a known white.
+        InputError: If there are none, one cannot be read, images differ in size, one has pixels without a known
+            white, or they need more memory than is available.
     """
     if side is not None and count is not None:
         _check_memory(count, side, side, 1)
+    noticed = Noticed()
     found: list[Row] = []
     due = time.monotonic() + FIRST_SECONDS
-    for number, (image, label) in enumerate(rows):
-        array = _array(image, name(number), side)
+    for number, (content, label) in enumerate(rows):
+        array = _array(content, name(number), side, noticed)
         if found and array.shape[:2] != found[0][0].shape[:2]:
             (height, width), (first_height, first_width) = array.shape[:2], found[0][0].shape[:2]
             raise InputError(
                 f"{name(0)} has {first_width} × {first_height} pixels but {name(number)} has {width} × {height}: give "
                 "all images one size, or the side of a square that they are cropped and resized to (--image-size)"
             )
-        if not found and count is not None:
-            _check_memory(count, array.shape[0], array.shape[1], array.shape[2] if array.ndim == 3 else 1)
+        if number == 0 if count is not None else number % CHECKED_EVERY == 0:
+            channels = array.shape[2] if array.ndim == 3 else 1
+            _check_memory(count or 1 + number, array.shape[0], array.shape[1], channels)
         found.append((array, int(label)))
         if time.monotonic() >= due:
             of = "" if count is None else f" of {count}"
             _LOG.info("%d%s images read, the last one %s", number + 1, of, name(number))
             due = time.monotonic() + NEXT_SECONDS
+    noticed.tell()
     if not found:
         raise InputError(f"{name(0)} is not there, so there are no samples: give at least a few of each class")
     return found
@@ -152,46 +148,34 @@ def stacked(rows: list[Row]) -> tuple[Pixels, NDArray[np.int64]]:
 
 def _check_memory(count: int, height: int, width: int, channels: int) -> None:
     """Refuse images that the memory cannot hold twice, as splitting them asks for, where the system tells its size."""
-    memory = _memory()
-    needed = 2 * count * height * width * channels
-    if memory is not None and needed > memory:
+    check_memory(
+        2 * count * height * width * channels,
+        f"{count} images of {width} × {height} pixels, while they are split, take",
+        "give a smaller --image-size, or fewer images",
+    )
+
+
+def _content(row: Any, identifier: str) -> bytes:
+    """The bytes of an image of a data set, which never names a file of this machine."""
+    content = row["bytes"]
+    if not isinstance(content, bytes):
         raise InputError(
-            f"{count} images of {width} × {height} pixels take {needed / 2**30:.1f} GiB while they are split, and "
-            f"{memory / 2**30:.1f} GiB of memory are there: give a smaller --image-size, or fewer images"
+            f"{identifier} names files instead of holding its images, and no file is opened on the word of a data set: "
+            "give the directory of the images, or an .npz file"
         )
+    return content
 
 
-def _memory() -> int | None:
-    """Bytes of memory of the machine, or of the container if it has less; None where the system does not tell."""
-    found: list[int] = []
-    with contextlib.suppress(AttributeError, OSError, ValueError):
-        found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    with contextlib.suppress(OSError, ValueError):
-        found.append(int(CONTAINER.read_text()))
-    return min(found, default=None)
-
-
-def _array(image: Any, what: str, side: int | None) -> Pixels:
-    """One image of Pillow: grey files stay grey, alpha is dropped, everything else becomes colour."""
-    from PIL import Image, ImageOps
-
-    if image.mode in ("I", "F"):
-        kind = "whole" if image.mode == "I" else "floating"
-        raise InputError(
-            f"the pixels of {what} are {kind} numbers of 32 bits, of which none is known to be white: save it with 8 "
-            "or 16 bits"
-        )
-    if image.mode.startswith("I;16"):
-        levels = np.asarray(image).astype(np.uint32)
-        plain = Image.fromarray(((levels * 255 + 32767) // 65535).astype(np.uint8))
-    elif image.mode in GRAY:
-        plain = image.convert("L")
-    else:
-        # By way of RGBA, since Pillow warns of a palette with transparent entries that becomes RGB at once.
-        plain = (image.convert("RGBA") if image.mode in ("P", "PA") else image).convert("RGB")
-    if side is not None:
-        plain = ImageOps.fit(plain, (side, side), method=Image.Resampling.BILINEAR)
-    return np.asarray(plain)
+def _array(content: bytes, what: str, side: int | None, noticed: Noticed) -> Pixels:
+    """One image, uint8 ``[H,W]`` or ``[H,W,3]``."""
+    try:
+        image = plain(opened(content, what, noticed), what, noticed)
+        if side is not None:
+            module, operations = library()
+            image = operations.fit(image, (side, side), method=module.Resampling.BILINEAR)
+        return np.asarray(image)
+    except MemoryError:
+        raise InputError(f"{what} is larger than the memory: make it smaller") from None
 
 
 def _library() -> Any:
@@ -239,9 +223,3 @@ def _silent(datasets: Any) -> Iterator[None]:
             logger.setLevel(level)
         for module in shown:
             module.enable_progress_bars()
-
-
-def _first_line(error: BaseException) -> str:
-    """Type and first line of an error, without the addresses of objects in memory."""
-    lines = re.sub(r" <[^<>]* at 0x\w*>", "", str(error)).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}".rstrip(".") if lines else type(error).__name__

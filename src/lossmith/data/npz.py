@@ -1,89 +1,218 @@
-"""Reading the arrays of an .npz file, without ever unpickling anything."""
+"""Reading the arrays of an .npz file: what each takes is known from its header before anything of it is unpacked.
 
+Nothing is ever unpickled, and no name of a member becomes a path.
+"""
+
+import io
+import logging
+import math
 import tokenize
+import warnings
 import zipfile
 import zlib
+from lzma import LZMAError
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from lossmith.data.arrays import NUMBERS, no_numbers
+from lossmith.data.memory import check_memory
+from lossmith.data.names import listed, shown
 from lossmith.errors import InputError
+from lossmith.io import opened_regular
 
 REQUIRED = ("x_train", "y_train")
 OPTIONAL = ("x_test", "y_test")
+VALIDATION = tuple(f"{kind}_{part}" for part in ("val", "valid", "validation") for kind in "xy")
+ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+LONGEST_HEADER = 10_000
+# Of NumPy 1; later versions have more.
+MOST_DIMENSIONS = 32
+# Bytes unpacked at once. Of these two methods alone the output of a step is bounded by what is asked for.
+BOUNDED, STEP, SMALL_STEP = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED), 1 << 20, 1 << 12
 _LISTED = 12
+_LOG = logging.getLogger("lossmith")
 _DAMAGED = (
     ValueError,
     OSError,
     EOFError,
     KeyError,
+    IndexError,
     NotImplementedError,
     RuntimeError,
     SyntaxError,
     TypeError,
     MemoryError,
     OverflowError,
+    LZMAError,
     tokenize.TokenError,
     zlib.error,
     zipfile.BadZipFile,
 )
 
 
+class _Header(NamedTuple):
+    """What a member says of its array.
+
+    Attributes:
+        member: Where it is in the archive.
+        start: Its bytes before the values.
+    """
+
+    member: zipfile.ZipInfo
+    start: int
+    shape: tuple[int, ...]
+    fortran: bool
+    dtype: np.dtype[Any]
+
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return math.prod(self.shape)
+
+    @property
+    def peak(self) -> int:
+        """Bytes while the values are converted and split: uint8 stays, all else becomes float32, by way of 64 bits."""
+        stored = self.size * self.dtype.itemsize
+        if self.dtype == np.uint8:
+            return 2 * stored
+        return stored + self.size * (8 if self.dtype.kind in "bf" and self.dtype.itemsize <= 4 else 12)
+
+
 def read_npz(path: Path) -> dict[str, NDArray[Any]]:
     """The arrays ``x_train``, ``y_train`` and, where the file has them, ``x_test``, ``y_test``.
 
+    What else the file holds is named once.
+
     Raises:
-        InputError: If the file cannot be read, is not an .npz, is damaged, lacks an array, or holds Python objects.
+        InputError: If the file cannot be read, is not an .npz, is damaged, lacks an array or has two of a name, holds
+            Python objects or no numbers, or needs more memory than is available.
     """
-    if not path.is_file():
-        raise InputError(f"there is no file or directory {path}: check the path of the .npz file or of the images")
-    try:
-        with path.open("rb") as stream:
-            return _read_arrays(stream, path)
-    except PermissionError:
-        raise InputError(f"{path} cannot be read: give yourself permission to read it") from None
+    if not path.exists():
+        raise InputError(
+            f"there is no file or directory {shown(path)}: check the path of the .npz file or of the images"
+        )
+    with opened_regular(path) as stream:
+        return _read_arrays(stream, shown(path))
 
 
-def _read_arrays(stream: BinaryIO, path: Path) -> dict[str, NDArray[Any]]:
+def _read_arrays(stream: BinaryIO, path: str) -> dict[str, NDArray[Any]]:
+    if stream.read(4) not in ZIP:
+        raise _not_npz(path)
     try:
-        file = np.load(stream, allow_pickle=False)
+        archive = zipfile.ZipFile(stream)
     except _DAMAGED:
         raise _not_npz(path) from None
-    if not isinstance(file, np.lib.npyio.NpzFile):
-        raise _not_npz(path)
-    present = list(file.files)
-    missing = [name for name in REQUIRED if name not in present]
-    if missing:
-        listed = [name if name.isprintable() else repr(name) for name in sorted(present)]
-        found = ", ".join(listed[:_LISTED]) + ", …" * (len(listed) > _LISTED)
-        raise InputError(
-            f"{path} has no array {' and no array '.join(missing)}, only {found or 'nothing'}: save it with "
-            "numpy.savez(path, x_train=…, y_train=…)"
+    with archive:
+        members = _members(archive, path)
+        headers = {name: _header(archive, member, f"{name} in {path}") for name, member in members.items()}
+        largest = max(headers, key=lambda name: headers[name].peak)
+        shape, dtype = list(headers[largest].shape), headers[largest].dtype
+        check_memory(
+            sum(header.peak for header in headers.values()),
+            f"{largest} in {path} has shape {shape} of {dtype}, and with it the data takes",
+            "give fewer or smaller samples, or uint8",
         )
-    optional = [name for name in OPTIONAL if name in present]
+        return {name: _values(archive, header, f"{name} in {path}") for name, header in headers.items()}
+
+
+def _members(archive: zipfile.ZipFile, path: str) -> dict[str, zipfile.ZipInfo]:
+    """The members that are read, by the names of their arrays."""
+    found: dict[str, zipfile.ZipInfo] = {}
+    for member in archive.infolist():
+        name = member.filename.removesuffix(".npy")
+        if name in found and name in REQUIRED + OPTIONAL:
+            raise InputError(f"{path} holds {name} twice: save it again with numpy.savez")
+        found[name] = member
+    missing = [name for name in REQUIRED if name not in found]
+    if missing:
+        names = [name if name.isprintable() else repr(name) for name in sorted(found)]
+        raise InputError(
+            f"{path} has no array {' and no array '.join(missing)}, only {listed(names, _LISTED) or 'nothing'}: save "
+            "it with numpy.savez(path, x_train=…, y_train=…)"
+        )
+    optional = [name for name in OPTIONAL if name in found]
     if len(optional) == 1:
         absent = next(name for name in OPTIONAL if name not in optional)
         raise InputError(f"{path} has {optional[0]} without {absent}: save both of them or neither")
-    return {name: _read_array(file, name, path) for name in (*REQUIRED, *optional)}
+    _tell_unused(sorted(found.keys() - {*REQUIRED, *OPTIONAL}), path)
+    return {name: found[name] for name in (*REQUIRED, *optional)}
 
 
-def _read_array(file: np.lib.npyio.NpzFile, name: str, path: Path) -> NDArray[Any]:
+def _tell_unused(names: list[str], path: str) -> None:
+    if names:
+        split = "; validation samples are split off x_train" * any(name in VALIDATION for name in names)
+        _LOG.warning(
+            "%s holds %s, which nothing uses: only x_train, y_train, x_test and y_test are read%s",
+            path,
+            listed(names, _LISTED),
+            split,
+        )
+
+
+def _header(archive: zipfile.ZipFile, member: zipfile.ZipInfo, what: str) -> _Header:
     try:
-        array = file[name]
-    except _DAMAGED as error:
-        if "allow_pickle" in str(error):
-            raise InputError(
-                f"{name} in {path} holds Python objects, which are never loaded: save it as an array of numbers"
-            ) from None
-        raise InputError(
-            f"{name} in {path} cannot be read, so the file is damaged or larger than the memory: save it again"
-        ) from None
-    if not isinstance(array, np.ndarray):
-        raise InputError(f"{name} in {path} is not a NumPy array: save it with numpy.savez")
+        with archive.open(member) as stream:
+            magic = _magic(stream.read(npy.MAGIC_LEN), what)
+            first = magic[-2:] == b"\x01\x00"
+            length = stream.read(2 if first else 4)
+            text = stream.read(min(int.from_bytes(length, "little"), LONGEST_HEADER))
+            read = npy.read_array_header_1_0 if first else npy.read_array_header_2_0
+            with warnings.catch_warnings(action="ignore"):
+                # NumPy and Python warn of headers of old versions, and of texts that are no header.
+                shape, fortran, dtype = read(io.BytesIO(length + text), LONGEST_HEADER)
+    except InputError:
+        raise
+    except _DAMAGED:
+        raise _damaged(what) from None
+    header = _Header(member, len(magic) + len(length) + len(text), shape, fortran, dtype)
+    if dtype.hasobject:
+        raise InputError(f"{what} holds Python objects, which are never loaded: save it as an array of numbers")
+    if dtype.kind not in NUMBERS:
+        raise no_numbers(dtype, what)
+    if (
+        len(shape) > MOST_DIMENSIONS
+        or min(shape, default=0) < 0
+        or header.start + header.size * dtype.itemsize != member.file_size
+    ):
+        raise _damaged(what)
+    return header
+
+
+def _magic(start: bytes, what: str) -> bytes:
+    """How every array begins."""
+    if start[:-2] != npy.MAGIC_PREFIX:
+        raise InputError(f"{what} is not a NumPy array: save it with numpy.savez")
+    return start
+
+
+def _values(archive: zipfile.ZipFile, header: _Header, what: str) -> NDArray[Any]:
+    try:
+        values = np.empty(header.size, dtype=header.dtype)
+        place = values.view(np.uint8)
+        step = STEP if header.member.compress_type in BOUNDED else SMALL_STEP
+        with archive.open(header.member) as stream:
+            stream.read(header.start)
+            filled = 0
+            while piece := stream.read(step):
+                place[filled : filled + len(piece)] = np.frombuffer(piece, np.uint8)
+                filled += len(piece)
+        array = values.reshape(header.shape, order="F" if header.fortran else "C")
+    except MemoryError:
+        raise InputError(f"{what} is larger than the memory: give fewer or smaller samples, or uint8") from None
+    except _DAMAGED:
+        raise _damaged(what) from None
+    if filled != len(place):
+        raise _damaged(what)
     return array
 
 
-def _not_npz(path: Path) -> InputError:
+def _damaged(what: str) -> InputError:
+    return InputError(f"{what} cannot be read, so the file is damaged: save it again with numpy.savez")
+
+
+def _not_npz(path: str) -> InputError:
     return InputError(f"{path} is not an .npz file, or a damaged one: save the arrays again with numpy.savez")

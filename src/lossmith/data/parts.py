@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lossmith.data.memory import check_memory
 from lossmith.data.settings import DataSettings
 from lossmith.data.source import Source
 from lossmith.errors import InputError
@@ -14,6 +15,8 @@ from lossmith.seeds import generator
 TEST_SHARE = 0.25
 VALIDATION_SHARE = 0.2
 VALIDATION_LIMIT = 5000
+# Of one output of a network: as it comes, put together with the others, and as a probability of double precision.
+OUTPUT_BYTES = 4 + 4 + 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,9 +72,16 @@ def search_parts(source: Source, settings: DataSettings) -> SearchParts:
         settings: Sizes, seeds and label noise; ``settings.data`` is not read.
 
     Raises:
-        InputError: If the source has too few samples for the sizes asked for, or too few of one class.
+        InputError: If the source has too few samples for the sizes asked for, or too few of one class, or the outputs
+            of a network need more memory than is available.
     """
     indices = _split(source, settings)
+    count = len(indices.validation)
+    check_memory(
+        OUTPUT_BYTES * count * source.classes,
+        f"the outputs of one network for {count} validation samples and {source.classes} classes take",
+        "give fewer classes, or a smaller validation_size",
+    )
     return SearchParts(
         train=_noisy_part(source, indices.train, settings, "train"),
         validation=_noisy_part(source, indices.validation, settings, "validation"),

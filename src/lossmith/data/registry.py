@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from lossmith.data.channels import with_channels
 from lossmith.data.folder import class_names, read_folder
 from lossmith.data.hub import HUB, read_hub
 from lossmith.data.kinds import AUTO, KINDS
+from lossmith.data.names import shown
 from lossmith.data.npz import read_npz
 from lossmith.data.readers import FALLBACK, READERS, Reader, reader_of
 from lossmith.data.settings import DataSettings
@@ -72,17 +74,18 @@ def _digits(_data: str, _settings: DataSettings) -> Source:
 
 
 def _hub(name: str, _data: str, _settings: DataSettings) -> Source:
-    return Source.from_arrays(read_hub(name, HUB[name]), name, name)
+    return Source.from_arrays(read_hub(name, HUB[name]), name, name, channels_first=True)
 
 
 def _npz(data: str, settings: DataSettings) -> Source:
     path = Path(data).expanduser()
-    return Source.from_arrays(read_npz(path), path.name, str(path), settings.kind)
+    return Source.from_arrays(read_npz(path), shown(path.name), shown(path), settings.kind)
 
 
 def _folder(data: str, settings: DataSettings) -> Source:
     path = Path(data).expanduser()
-    source = Source.from_arrays(read_folder(path, settings.image_size), path.resolve().name, str(path))
+    arrays, name = read_folder(path, settings.image_size), Path(os.path.realpath(path)).name
+    source = Source.from_arrays(arrays, shown(name), shown(path), channels_first=True)
     return replace(source, class_names=class_names(path))
 
 

@@ -4,10 +4,13 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, PositiveInt
 
+from lossmith.data.arrays import LARGEST_INPUT
 from lossmith.data.kinds import KINDS, checked_kind
 from lossmith.data.readers import known_data
 from lossmith.registry import Listed
 from lossmith.settings import Settings
+
+LARGEST_SIDE = 2**16
 
 
 class DataSettings(Settings):
@@ -47,11 +50,11 @@ class DataSettings(Settings):
     noise_seed: int = 0
     """Seed of the label noise."""
 
-    max_pixel: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    max_pixel: float | None = Field(default=None, gt=0, le=LARGEST_INPUT, allow_inf_nan=False)
     """Value of a white pixel, to which the strengths of attacks and noise relate (default: 16 for digits, 255 for
     other uint8 images, 1 for floating images)."""
 
-    image_size: PositiveInt | None = None
+    image_size: PositiveInt | None = Field(default=None, le=LARGEST_SIDE)
     """Height and width that the images of a directory are made to have: the shorter side resized, the longer one
     cropped in the middle (default: as they are, all alike)."""
 

@@ -18,10 +18,14 @@ from lossmith.data.arrays import (
     check_test,
     check_test_targets,
     prepared_targets,
+    tell_constant,
     tensor_from_numpy,
 )
 from lossmith.data.kinds import AUTO, KINDS, has_ids, kind_of, turned
 from lossmith.errors import InputError
+
+# Modes of Pillow with a palette.
+INDEXED = ("P", "PA")
 
 
 class _Names(NamedTuple):
@@ -152,28 +156,40 @@ class Source:
         return cls._checked(name, names, kind, inputs, targets, test_inputs, test_targets)
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], name: str, place: str, kind: str = AUTO) -> Self:
+    def from_arrays(
+        cls,
+        arrays: Mapping[str, NDArray[Any]],
+        name: str,
+        place: str,
+        kind: str = AUTO,
+        *,
+        channels_first: bool = False,
+    ) -> Self:
         """Source of the NumPy arrays of a file.
 
         Args:
             arrays: ``x_train``, ``y_train`` and, if wanted, ``x_test``, ``y_test``; images ``[N,H,W,C]`` with 1, 3 or 4
-                channels are recognised and turned round.
+                channels, or square ones of fewer channels than rows, are recognised and turned round.
             name: What to call the data.
             place: Where the arrays are, for messages.
             kind: As in :meth:`from_tensors`.
+            channels_first: Whether images are known to be ``[N,C,H,W]``, so that none is turned round.
 
         Raises:
             InputError: If an array holds anything but real numbers, or anything of :meth:`from_tensors`.
         """
         names = {key: f"{key} in {place}" for key in ("x_train", "y_train", "x_test", "y_test")}
         tensors = {key: tensor_from_numpy(array, names[key]) for key, array in arrays.items()}
+        for key in ("x_train", "x_test"):
+            if key in tensors and not channels_first:
+                tensors[key] = turned(tensors[key], kind, names[key] if key == "x_train" else None)
         return cls._checked(
             name,
             _Names(*names.values()),
             kind,
-            turned(tensors["x_train"], kind),
+            tensors["x_train"],
             tensors["y_train"],
-            turned(tensors["x_test"], kind) if "x_test" in tensors else None,
+            tensors.get("x_test"),
             tensors.get("y_test"),
         )
 
@@ -196,6 +212,7 @@ class Source:
         inputs, targets = prepared(inputs, names.inputs), prepared_targets(targets, names.targets)
         check_pair(inputs, targets, names.inputs, names.targets)
         check_classes(targets, names.targets)
+        tell_constant(inputs, names.inputs)
         if test_inputs is None or test_targets is None:
             return cls(name, inputs, targets, kind=kind)
         test_inputs = prepared(test_inputs, names.test_inputs)
@@ -218,15 +235,23 @@ def _stacked(dataset: Dataset[Any], what: str, kind: str) -> tuple[Tensor, Tenso
         if not isinstance(item, tuple | list) or len(item) != 2:
             raise InputError(f"item {index} of {what} is no pair: give (input, class index) for each sample")
         sample, target = (_tensor(value, f"item {index} of {what}") for value in item)
-        if not isinstance(item[0], Tensor):
-            sample = turned(sample[None], kind)[0]
+        if hasattr(item[0], "getbands") and sample.ndim == 3:
+            # An image of Pillow: its channels are last, however many there are.
+            sample = sample.movedim(2, 0)
+        elif not isinstance(item[0], Tensor):
+            sample = turned(sample[None], kind, None if index else f"item 0 of {what}")[0]
         if inputs and (sample.shape != inputs[0].shape or sample.dtype != inputs[0].dtype):
             raise InputError(
                 f"item {index} of {what} has shape {list(sample.shape)} and type {sample.dtype}, but item 0 has "
                 f"{list(inputs[0].shape)} and {inputs[0].dtype}: resize and convert all inputs alike"
             )
         if target.numel() != 1:
-            raise InputError(f"item {index} of {what} has {target.numel()} labels: give one class index")
+            raise InputError(
+                f"item {index} of {what} has {target.numel()} labels: give one class index (several classes for each "
+                "sample, or one for each pixel, are not supported)"
+            )
+        if target.is_complex():
+            raise InputError(f"item {index} of {what} has a complex label: give one class index")
         inputs.append(sample)
         targets.append(target.reshape(()).to(torch.float64))
     return torch.stack(inputs), torch.stack(targets)
@@ -236,6 +261,11 @@ def _tensor(value: Any, what: str) -> Tensor:
     """A tensor as it is; a number, NumPy array or PIL image as a tensor."""
     if isinstance(value, Tensor):
         return value.detach().cpu()
+    if getattr(value, "mode", None) in INDEXED:
+        raise InputError(
+            f"{what} is an image of mode {value.mode}, whose pixels are numbers of colors and no colors: convert it "
+            "(image.convert('RGB'))"
+        )
     try:
         array = np.asarray(value)
     except ValueError:

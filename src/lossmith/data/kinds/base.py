@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
@@ -13,6 +14,7 @@ from lossmith.errors import InputError
 from lossmith.registry import Registry
 
 AUTO = "auto"
+_LOG = logging.getLogger("lossmith")
 
 
 class InputLayer(nn.Module):
@@ -35,6 +37,11 @@ def same(inputs: Tensor) -> Tensor:
     return inputs
 
 
+def clear(_shape: torch.Size) -> str | None:
+    """Nothing to say: the layout is clear."""
+    return None
+
+
 @dataclass(frozen=True)
 class Kind:
     """A kind of data.
@@ -49,6 +56,7 @@ class Kind:
         plain: The input layer of networks that want inputs as they are.
         recognized: Whether inputs are taken to be of this kind by their dimensions, where nobody says so.
         from_file: What is done before with inputs that come in the layout of a file or of an image library.
+        read_as: How :attr:`from_file` reads inputs of some shape, where another way is as likely, for a warning.
         becomes: The kind that its input layer makes of it, whose networks it is for; its own without it.
     """
 
@@ -60,6 +68,7 @@ class Kind:
     plain: Callable[[], InputLayer] = Plain
     recognized: bool = False
     from_file: Callable[[Tensor], Tensor] = same
+    read_as: Callable[[torch.Size], str | None] = clear
     becomes: str | None = None
 
     def prepared(self, inputs: Tensor, what: str) -> Tensor:
@@ -98,10 +107,21 @@ def kind_of(inputs: Tensor, what: str, name: str = AUTO) -> str:
     return found
 
 
-def turned(inputs: Tensor, name: str = AUTO) -> Tensor:
-    """Inputs in the layout of a file or of an image library, as :attr:`Kind.from_file` of their kind gives them."""
+def turned(inputs: Tensor, name: str = AUTO, what: str | None = None) -> Tensor:
+    """Inputs in the layout of a file or of an image library, as :attr:`Kind.from_file` of their kind gives them.
+
+    Args:
+        inputs: ``[N, …]``.
+        name: Their kind, or ``auto``.
+        what: The name by which the user knows them, under which a layout that is not clear is told.
+    """
     found = checked_kind(name) if name != AUTO else _recognized(inputs)
-    return inputs if found is None else KINDS[found].from_file(inputs)
+    if found is None:
+        return inputs
+    told = KINDS[found].read_as(inputs.shape)
+    if what is not None and told is not None:
+        _LOG.warning("%s has shape %s and is read as %s", what, list(inputs.shape), told)
+    return KINDS[found].from_file(inputs)
 
 
 def _recognized(inputs: Tensor) -> str | None:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from lossmith.data.kinds.base import InputLayer
+from lossmith.errors import InputError
 
 # 16 MiB in float64, so that the whole data is never there in that type.
 _CHUNK_ELEMENTS = 1 << 21
@@ -41,6 +42,9 @@ class Normalize(InputLayer):
 
         Args:
             inputs: ``[N,C,H,W]`` (for each channel) or any other ``[N, …]`` (for each feature); uint8 or floating.
+
+        Raises:
+            InputError: If something differs by so little that float32 cannot divide it by its standard deviation.
         """
         reduced = (0, 2, 3) if inputs.ndim == 4 else (0,)
         total = _total(inputs, lambda chunk: chunk.sum(reduced, keepdim=True))
@@ -50,7 +54,14 @@ class Normalize(InputLayer):
         # After rounding, the variance of a constant need not be 0.
         low, high = inputs.amin(reduced, keepdim=True), inputs.amax(reduced, keepdim=True)
         std = variance.sqrt().to(torch.float32)
-        return cls(mean[0], torch.where((low == high) | (std == 0), torch.ones_like(std), std)[0])
+        constant = low == high
+        if bool((~constant & (std < torch.finfo(torch.float32).tiny)).any()):
+            least = float(std[~constant].min())
+            raise InputError(
+                f"the inputs have a channel or feature whose standard deviation is {least:g}, too small for float32: "
+                "multiply its values"
+            )
+        return cls(mean[0], torch.where(constant, torch.ones_like(std), std)[0])
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Inputs ``[N, …]`` of any real type, normalised, in the type of the layer's buffers."""

@@ -1,0 +1,58 @@
+"""How much memory there is, so that what does not fit is told before the work."""
+
+import contextlib
+import os
+import re
+import resource
+from pathlib import Path
+
+from lossmith.errors import InputError
+from lossmith.io import read_regular
+
+MACHINE = Path("/proc/meminfo")
+PROCESS = Path("/proc/self/statm")
+# What the container allows: of version 2 of cgroups, and of version 1.
+CONTAINERS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+
+
+def check_memory(needed: int, what: str, remedy: str) -> None:
+    """Raise InputError if something takes more bytes than the memory that is available, where the system tells it.
+
+    Args:
+        needed: Bytes.
+        what: What takes them, with its verb: ``"12 images take"``.
+        remedy: What to do.
+    """
+    there = available_memory()
+    if there is not None and needed > there:
+        raise InputError(f"{what} {_size(needed)} of memory, and {_size(there)} are available: {remedy}")
+
+
+def available_memory() -> int | None:
+    """Bytes that this process can still take, of the machine, the container and its own limit; None if none is told."""
+    found: list[int] = []
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    told = _told(MACHINE)
+    if (free := re.search(r"^MemAvailable: +(\d+) kB$", told, re.MULTILINE)) is not None:
+        found.append(int(free[1]) * 1024)
+    found += [int(text) for text in map(_told, CONTAINERS) if text.strip().isdecimal()]
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY:
+        pages = _told(PROCESS).split(" ")[0]
+        found.append(max(0, limit - int(pages or 0) * resource.getpagesize()))
+    return min(found, default=None)
+
+
+def _told(path: Path) -> str:
+    """What the system says there; nothing where it says nothing."""
+    try:
+        return read_regular(path, 1 << 16).decode("ascii")
+    except ValueError:
+        return ""
+
+
+def _size(count: int) -> str:
+    """Bytes in words, however many."""
+    mebibytes = count >> 20
+    return f"{count / 2**20:.1f} MiB" if mebibytes < 1024 else f"{min(mebibytes, 1 << 60) / 1024:.1f} GiB"

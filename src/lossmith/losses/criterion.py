@@ -171,7 +171,8 @@ class Criterion(nn.Module):
             raise InputError("Criterion takes one loss, not a population; index the member that you want")
         self.loss, self._terms = loss, None
         if isinstance(loss, PowerLoss):
-            self._terms = tuple(zip(loss.terms, loss.coefficients.tolist(), strict=True))
+            terms, coefficients = loss.evaluated
+            self._terms = tuple(zip(terms, coefficients.tolist(), strict=True))
 
     def get_extra_state(self) -> dict[str, Any]:
         """The loss as JSON, for ``state_dict``."""

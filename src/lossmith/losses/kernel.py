@@ -17,7 +17,9 @@ from torch import Tensor
 from lossmith.errors import InputError
 from lossmith.losses import powers
 from lossmith.losses.sums import Arithmetic, InPlace, OutOfPlace, PowerSum, add_over_classes, classes
-from lossmith.losses.terms import INERT, Term, Weighted
+from lossmith.losses.terms import INERT, AnyTerm, Weighted
+
+FEW_CLASSES = 128
 
 
 class Field:
@@ -98,7 +100,7 @@ class Kernel(NamedTuple):
     inert: float
 
     @staticmethod
-    def of(terms: Iterable[tuple[Term, float]], scale: float = 1.0) -> Kernel:
+    def of(terms: Iterable[tuple[AnyTerm, float]], scale: float = 1.0) -> Kernel:
         """The kernel of some terms of φ; the slope, and so the gradient, is scaled."""
         acting, inert = without_inert(terms)
         phi = Field.of((term, c) for term, c in acting if c)
@@ -114,7 +116,7 @@ def without_inert(terms: Iterable[Weighted]) -> tuple[list[Weighted], Any]:
 
 
 @functools.lru_cache(maxsize=256)
-def prepared(terms: tuple[tuple[Term, float], ...], scale: float) -> Kernel:
+def prepared(terms: tuple[tuple[AnyTerm, float], ...], scale: float) -> Kernel:
     """:meth:`Kernel.of` for numbers, kept from batch to batch."""
     return Kernel.of(terms, scale)
 
@@ -185,7 +187,7 @@ class GradientRule:
     costs no accuracy.
 
     Args:
-        terms: Terms with their coefficients: numbers, or tensors that broadcast with ``[*P, K, N]``.
+        terms: Terms with their coefficients: numbers, or tensors that broadcast with ``[*P, N, K]`` and ``[*P, K, N]``.
     """
 
     def __init__(self, terms: Sequence[Weighted]) -> None:
@@ -194,22 +196,28 @@ class GradientRule:
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Gradient ``[*P, N, K]`` of each sample's loss, for class indices ``[*P, N]`` or probabilities ``[*P, N, K]``.
 
-        Computed with the classes in the last dimension but one: a softmax over a short last dimension is many times
-        slower on a CPU.
+        Computed with few classes in the last dimension but one, since a softmax over a short last dimension is many
+        times slower on a CPU; many are summed there one after another, which is slower and loses digits.
         """
-        columns, slope = wide(logits.mT.contiguous()), self._slope
+        if logits.shape[-1] > FEW_CLASSES:
+            return self._along(-1, wide(logits), targets).to(logits.dtype)
+        soft = targets.is_floating_point()
+        columns = self._along(-2, wide(logits.mT.contiguous()), targets.mT if soft else targets)
+        return columns.mT.to(logits.dtype)
+
+    def _along(self, dim: int, logits: Tensor, targets: Tensor) -> Tensor:
+        """The gradient with the classes of logits and class probabilities along a dimension."""
+        slope = self._slope
         if slope.needs_log:
-            x = powers.log_outputs(columns, -2)
+            x = powers.log_outputs(logits, dim)
             h = x.exp()
         else:
-            x = h = torch.softmax(columns, -2)
+            x = h = torch.softmax(logits, dim)
         if targets.is_floating_point():
-            gradient = logit_gradient_of(slope.at(x, h, slope.labels(targets.mT.to(h.dtype))), h, -2)
-        else:
-            index = class_index(targets, h, -2)
-            pull = slope.tied(at_class(x, index, -2), at_class(h, index, -2)).expand(index.shape)
-            gradient = logit_gradient_of(slope.free(x, h), h, -2, (index, pull))
-        return gradient.mT.to(logits.dtype)
+            return logit_gradient_of(slope.at(x, h, slope.labels(targets.to(h.dtype))), h, dim)
+        index = class_index(targets, h, dim)
+        pull = slope.tied(at_class(x, index, dim), at_class(h, index, dim)).expand(index.shape)
+        return logit_gradient_of(slope.free(x, h), h, dim, (index, pull))
 
 
 def value_and_gradient(kernel: Kernel, logits: Tensor, targets: Tensor, needed: bool) -> tuple[Tensor, Tensor | None]:

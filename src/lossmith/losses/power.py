@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from reprlib import repr as brief
@@ -16,7 +17,8 @@ from lossmith.losses import formatting, powers
 from lossmith.losses.base import KINDS, Index, Loss, common_classes
 from lossmith.losses.documents import numbers, part_of
 from lossmith.losses.kernel import Field, GradientRule, values, wide
-from lossmith.losses.terms import INERT, Term, Weighted, checked_term, is_term, smooth_labels
+from lossmith.losses.stable import stable
+from lossmith.losses.terms import INERT, AnyTerm, Term, Weighted, checked_term, is_term, smooth_labels
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -65,6 +67,13 @@ class PowerLoss(Loss):
             raise InputError(f"the loss {self.name!r} has a coefficient that is not a finite number")
         object.__setattr__(self, "terms", terms)
         object.__setattr__(self, "coefficients", coefficients)
+        # Now: it looks at the numbers, which a compiled program could not.
+        _ = self.evaluated
+
+    @functools.cached_property
+    def evaluated(self) -> tuple[tuple[AnyTerm, ...], Tensor]:
+        """Terms and coefficients of the same φ as it is evaluated: without those that cancel as h → 1."""
+        return stable(self.terms, self.coefficients)
 
     @property
     def sums_over_classes(self) -> bool:
@@ -255,8 +264,9 @@ class PowerLoss(Loss):
 
     def _weighted(self, like: Tensor, trailing: int) -> list[Weighted]:
         """Terms with coefficients ``[*P, 1, …]`` in the dtype and on the device of a tensor."""
-        rows = self.coefficients.to(like).reshape(*self.shape, *(1,) * trailing, len(self.terms))
-        return list(zip(self.terms, rows.unbind(-1), strict=True))
+        terms, coefficients = self.evaluated
+        rows = coefficients.to(like).reshape(*self.shape, *(1,) * trailing, len(terms))
+        return list(zip(terms, rows.unbind(-1), strict=True))
 
 
 def _collected(parts: Sequence[tuple[Term, Tensor]], shape: Sequence[int], classes: int | None, name: str) -> PowerLoss:

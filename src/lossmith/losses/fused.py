@@ -25,6 +25,8 @@ def applies(logits: Tensor, targets: Tensor) -> bool:
         logits.ndim == 2
         and not targets.requires_grad
         and not _transforming()
+        # An exported program holds operators alone, which autograd goes through again.
+        and not torch.compiler.is_exporting()
         and (torch.compiler.is_compiling() or not (_has_tangent(logits) or _has_tangent(targets)))
     )
 

@@ -51,6 +51,11 @@ class Field:
         return Field({j: part.scaled(factor) for j, part in self.parts.items()}, self.tied.scaled(factor))
 
     @property
+    def is_constant(self) -> bool:
+        """Whether the outputs are not looked at."""
+        return not (self.needs_log or self.needs_output)
+
+    @property
     def needs_log(self) -> bool:
         """Whether log h is looked at, and not h alone."""
         return self.free.needs_log or self.tied.needs_log
@@ -177,7 +182,8 @@ def values(
             total = total + summed(phi.free(x, h))
         total = total.expand(index.shape)
     found: Tensor = -(total + inert).squeeze(dim)
-    return found
+    # A constant φ has the gradient 0, and not none.
+    return found + 0.0 * x.sum(dim) if phi.is_constant else found
 
 
 class GradientRule:
@@ -279,7 +285,7 @@ def at_class(x: Tensor, index: Tensor, dim: int, differentiable: bool = True) ->
     """The values at the class indices, with a class dimension of length 1."""
     if differentiable and torch.compiler.is_compiling():
         # The C++ back end of torch 2.13 gives a wrong gradient for `gather` beside a sum over the classes.
-        return torch.where(classes(x, dim) == index, x, 0.0).sum(dim, keepdim=True)
+        return torch.where(classes(x, dim) == _checked(index, x, dim), x, 0.0).sum(dim, keepdim=True)
     if torch.compiler.is_compiling():
         return x.gather(dim, index)
     try:
@@ -306,8 +312,19 @@ def labels_of(targets: Tensor, x: Tensor) -> Tensor:
     if targets.is_floating_point():
         return targets.to(x.dtype)
     index = class_index(targets, x, -1)
-    at_class(x.detach(), index, -1)  # It says which class there is not.
+    if torch.compiler.is_compiling():
+        index = _checked(index, x, -1)
+    else:
+        at_class(x.detach(), index, -1)  # It says which class there is not.
     return torch.zeros_like(x).scatter(-1, index, 1.0)
+
+
+def _checked(index: Tensor, x: Tensor, dim: int) -> Tensor:
+    """The class indices of a compiled program, which fails where one is no class.
+
+    What would not be reached, and so give a 0 without a word, is what `gather` refuses on every device.
+    """
+    return classes(x, dim).expand(x.shape).gather(dim, index)
 
 
 def wide(logits: Tensor) -> Tensor:

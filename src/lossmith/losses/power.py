@@ -18,7 +18,7 @@ from lossmith.losses.base import KINDS, Index, Loss, common_classes
 from lossmith.losses.documents import numbers, part_of
 from lossmith.losses.kernel import Field, GradientRule, values, wide
 from lossmith.losses.stable import stable
-from lossmith.losses.terms import INERT, AnyTerm, Term, Weighted, checked_term, is_term, smooth_labels
+from lossmith.losses.terms import INERT, AnyTerm, Term, Weighted, checked_term, float64, is_term, smooth_labels
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -55,7 +55,7 @@ class PowerLoss(Loss):
     def __post_init__(self) -> None:
         terms = tuple(checked_term(term, self.name) for term in self.terms)
         # A copy: a loss is a value, and whoever gave the tensor may change it.
-        coefficients = torch.as_tensor(self.coefficients, dtype=torch.float64).detach().clone()
+        coefficients = float64(self.coefficients).detach().clone()
         if coefficients.ndim == 0 or coefficients.shape[-1] != len(terms):
             raise InputError(
                 f"a loss of {len(terms)} terms takes as many coefficients in its last dimension, "
@@ -171,7 +171,7 @@ class PowerLoss(Loss):
 
     def __mul__(self, factor: float | Tensor) -> PowerLoss:
         """The loss times a number, or times one number per member ``[*P]``."""
-        scale = torch.as_tensor(factor, dtype=torch.float64)
+        scale = float64(factor)
         label = f"{factor:g} {self.name}" if isinstance(factor, int | float) else self.name
         try:
             scaled = self.coefficients * scale[..., None]
@@ -274,7 +274,7 @@ def _collected(parts: Sequence[tuple[Term, Tensor]], shape: Sequence[int], class
     for term, c in parts:
         total[term] = total[term] + c if term in total else c
     kept = {term: c for term, c in total.items() if bool((c != 0).any())}
-    columns = torch.stack(list(kept.values()), -1) if kept else torch.zeros(*shape, 0, dtype=torch.float64)
+    columns = torch.stack(list(kept.values()), -1) if kept else float64([]).expand(*shape, 0)
     return PowerLoss(tuple(kept), columns, classes, name)
 
 

@@ -65,6 +65,12 @@ def smooth_labels(terms: Sequence[Weighted], alpha: float, classes: int) -> list
     ]
 
 
+def float64(numbers: Any) -> Tensor:
+    """Numbers in float64: a tensor stays where it is, and all else is on the host, whatever the default device is."""
+    device = numbers.device if isinstance(numbers, Tensor) else "cpu"
+    return torch.as_tensor(numbers, dtype=torch.float64, device=device)
+
+
 def checked_term(parts: Iterable[Any], loss: str) -> Term:
     """A term from three numbers; an InputError that names the loss where they are none."""
     listed = list(parts)

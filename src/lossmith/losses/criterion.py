@@ -20,8 +20,9 @@ class Criterion(nn.CrossEntropyLoss):
 
     ``L_n = −Σ_k w_k φ(h_k, y_k)``, h = softmax(logits). A loss that is no sum of powers is weighted as a whole, by
     the weight of its label, ``Σ_k w_k y_k``. Half precision is computed in float32; value and gradients are
-    finite at every finite logit (a float16 result, whose range ends at 65504, may overflow); it can be differentiated
-    twice, and compiled, then once. The state dictionary holds the class weights alone, as that of
+    finite at every finite logit (a float16 result, whose range ends at 65504, may overflow), and a logit of −∞ counts
+    as a log output of −1e18; it can be differentiated twice, and compiled, then once. A class index that is no class
+    stops eager and compiled programs alike. The state dictionary holds the class weights alone, as that of
     ``nn.CrossEntropyLoss``, and the two load each other's: the loss is an argument like the reduction, kept by
     ``lossmith.save(criterion.loss, file)`` or by saving the whole module. Logits must not be changed in place between
     the forward and the backward pass.

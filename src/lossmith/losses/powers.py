@@ -40,15 +40,21 @@ def slope(x: Tensor, exponent: float, log: int) -> Tensor:
     return _slope(x, exponent, log)
 
 
+def expm1(x: Tensor) -> Tensor:
+    """``e^x − 1``, with the digits that the difference would lose."""
+    # Not `torch.expm1`, which is that difference in programs compiled by the C++ back end of torch 2.13.
+    return torch.tanh(x / 2) * (torch.exp(x) + 1)
+
+
 def complement(x: Tensor, exponent: float, log: int) -> Tensor:
     """``(1 − h)^i (log h)^l`` at ``x = log h``, for a whole i > 0, with the digits that ``1 − h`` would lose."""
-    value = (-torch.expm1(x)).pow(exponent)
+    value = (-expm1(x)).pow(exponent)
     return value * x if log else value
 
 
 def complement_slope(x: Tensor, exponent: float, log: int) -> Tensor:
     """Derivative of :func:`complement` with respect to x: ``l (1 − h)^i − i (1 − h)^(i − 1) h (log h)^l``."""
-    gap = -torch.expm1(x)
+    gap = -expm1(x)
     less = gap.pow(exponent - 1)
     fall = -exponent * less * torch.exp(x)
     return less * gap + fall * x if log else fall

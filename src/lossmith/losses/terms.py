@@ -41,7 +41,7 @@ class Near(NamedTuple):
 
     def at(self, x: Tensor) -> Tensor:
         """The function of h at ``x = log h``."""
-        return torch.expm1(self.h * x) if self.less_one else powers.complement(x, self.h, self.log)
+        return powers.expm1(self.h * x) if self.less_one else powers.complement(x, self.h, self.log)
 
     def slope(self, x: Tensor) -> Tensor:
         """Its derivative with respect to x."""
@@ -55,7 +55,7 @@ Weighted = tuple[AnyTerm, Any]
 INERT = Term(1, 0, 0)
 
 
-def smooth_labels(terms: Sequence[Weighted], alpha: float, classes: int) -> list[Weighted]:
+def smooth_labels(terms: Sequence[tuple[Any, Any]], alpha: float, classes: int) -> list[tuple[Any, Any]]:
     """Terms of φ after ``y → (1−α) y + α/n``, by the binomial theorem; equal terms are not yet collected."""
     kept, added = 1 - alpha, alpha / classes
     return [

@@ -5,13 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-import torch
-
 from lossmith.errors import InputError
 from lossmith.losses.base import Loss
 from lossmith.losses.polynomials import polynomial, taylor
 from lossmith.losses.power import PowerLoss
-from lossmith.losses.terms import Term
+from lossmith.losses.terms import Term, float64
 from lossmith.losses.transforms import Clipped, Normalized
 from lossmith.registry import Registry
 
@@ -121,8 +119,7 @@ def focal(focusing: int = 2) -> PowerLoss:
     """Focal loss with an integer focusing parameter, ``φ = y (1 − h)^focusing log h`` (Lin et al., 2017).
 
     Raises:
-        InputError: if the focusing parameter is not a whole number from 0 to 56, where its coefficients are exact. The
-            binomial sum loses digits as it grows: in float32 use up to 12.
+        InputError: if the focusing parameter is not a whole number from 0 to 56, where its coefficients are exact.
     """
     if isinstance(focusing, bool) or focusing not in range(57):
         raise InputError(f"focal loss takes a whole focusing parameter from 0 to 56, not {focusing}")
@@ -199,7 +196,7 @@ def logit_clip(threshold: float = 2.0) -> Clipped:
     Raises:
         InputError: if τ is not a finite number above 0.
     """
-    return Clipped(cross_entropy(), torch.tensor(float(threshold)), name=f"LogitClip {threshold:g}")
+    return Clipped(cross_entropy(), float64(threshold), name=f"LogitClip {threshold:g}")
 
 
 @_named("paper/allcnnc", "γ = −373.917 − 129.254 h − 11.2188 h² − 2.216 h y − 0.674 y + 2.1203 y²", "equations 28–30")
@@ -220,5 +217,5 @@ def mnist() -> PowerLoss:
 
 
 def _loss(name: str, phi: dict[tuple[float, int, int], float]) -> PowerLoss:
-    coefficients = torch.tensor(list(phi.values()), dtype=torch.float64)
+    coefficients = float64(list(phi.values()))
     return PowerLoss(tuple(Term(*term) for term in phi), coefficients, None, name)

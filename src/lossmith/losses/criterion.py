@@ -1,7 +1,7 @@
 """A loss as a drop-in for ``torch.nn.CrossEntropyLoss``."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -15,15 +15,17 @@ from lossmith.losses.power import PowerLoss
 from lossmith.losses.terms import Weighted, smooth_labels
 
 
-class Criterion(nn.Module):
+class Criterion(nn.CrossEntropyLoss):
     """Any loss behind the call of ``torch.nn.CrossEntropyLoss``; with ``cross_entropy()`` the two are equal.
 
     ``L_n = −Σ_k w_k φ(h_k, y_k)``, h = softmax(logits). A loss that is no sum of powers is weighted as a whole, by
     the weight of its label, ``Σ_k w_k y_k``. Half precision is computed in float32; value and gradients are
-    finite at every finite logit (a float16 result, whose range ends at 65504, may overflow); it can be differentiated
-    twice, and compiled, then once. The state dictionary carries the loss, so a restored criterion is the saved one; one
-    saved by ``nn.CrossEntropyLoss`` loads as well and leaves the loss alone. Logits must not be changed in place
-    between the forward and the backward pass.
+    finite at every finite logit (a float16 result, whose range ends at 65504, may overflow), and a logit of −∞ counts
+    as a log output of −1e18; it can be differentiated twice, and compiled, then once. A class index that is no class
+    stops eager and compiled programs alike. The state dictionary holds the class weights alone, as that of
+    ``nn.CrossEntropyLoss``, and the two load each other's: the loss is an argument like the reduction, kept by
+    ``lossmith.save(criterion.loss, file)`` or by saving the whole module. Logits must not be changed in place between
+    the forward and the backward pass.
 
     Args:
         loss: One loss (not a population).
@@ -36,8 +38,8 @@ class Criterion(nn.Module):
         progress: The share of the training that is done, from 0 to 1, which the training script sets for a loss that
             changes during the training; others are what they are.
 
-    Shapes: logits ``(K,)``, ``(N, K)`` or ``(N, K, d1, …)``; targets are class indices (the same without K) or class
-    probabilities (the same shape as the logits).
+    Shapes: logits (``input``) ``(K,)``, ``(N, K)`` or ``(N, K, d1, …)``; ``target`` holds class indices (the same
+    without K) or class probabilities (the same shape as the logits).
 
     Raises:
         InputError: on an argument out of range, a population, or logits of another number of classes than the loss is
@@ -50,7 +52,6 @@ class Criterion(nn.Module):
         tensor(1.3863)
     """
 
-    weight: Tensor | None
     _terms: tuple[Weighted, ...] | None
 
     def __init__(
@@ -61,7 +62,6 @@ class Criterion(nn.Module):
         reduction: str = "mean",
         label_smoothing: float = 0.0,
     ) -> None:
-        super().__init__()
         if not isinstance(loss, Loss):
             raise InputError(
                 f"Criterion takes a lossmith.Loss, not {type(loss).__name__}; find a name with lossmith.find, "
@@ -73,15 +73,13 @@ class Criterion(nn.Module):
             raise InputError(f"label_smoothing is {label_smoothing}; it must lie between 0 and 1")
         if weight is not None and not isinstance(weight, Tensor):
             raise InputError(f"weight is a {type(weight).__name__}; give a tensor (torch.as_tensor makes one)")
+        super().__init__(weight, ignore_index=ignore_index, reduction=reduction, label_smoothing=label_smoothing)
         self._set_loss(loss)
-        self.ignore_index = ignore_index
-        self.reduction = reduction
-        self.label_smoothing = label_smoothing
         self.progress = 0.0
-        self.register_buffer("weight", weight)
 
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """The loss of a batch; shapes as for ``torch.nn.CrossEntropyLoss``."""
+        logits, targets = input, target
         if not isinstance(logits, Tensor) or not logits.is_floating_point():
             kind = logits.dtype if isinstance(logits, Tensor) else type(logits).__name__
             raise InputError(f"logits are {kind}; give a floating tensor")
@@ -89,6 +87,8 @@ class Criterion(nn.Module):
             raise InputError("logits must have a class dimension: (K,), (N, K) or (N, K, d1, …)")
         dim = 0 if logits.ndim == 1 else 1
         classes = logits.shape[dim]
+        if not classes:
+            raise InputError(f"logits of shape {tuple(logits.shape)} have no classes; give one logit at least for each")
         self.loss.check_classes(classes)
         indices = self._checked(logits, targets, dim)
         weight = self.weight
@@ -98,15 +98,14 @@ class Criterion(nn.Module):
             terms = tuple(smooth_labels(terms, self.label_smoothing, classes))
         compiling = torch.compiler.is_compiling()
         if terms is not None and weight is None and fused.applies(logits, targets) and not compiling:
-            # Under autocast the result stays in float32, as that of `cross_entropy` does.
             values = fused.reduced(terms, logits, targets, self.ignore_index, self.reduction)
-            return values if torch.is_autocast_enabled(logits.device.type) else values.to(logits.dtype)
+            return self._result(values, logits, targets)
         if indices:
             targets = targets.long()
             kept = targets != self.ignore_index
             known = torch.where(kept, targets, 0)
             values = torch.where(kept, self._values(terms, logits, known, dim), 0.0)
-            count = kept.sum() if weight is None else (weight.to(values.dtype)[known] * kept).sum()
+            count = kept.sum() if weight is None else self._counted(weight.to(values.dtype), known, kept)
         else:
             values = self._values(terms, logits, targets, dim)
             count = values.numel()
@@ -114,7 +113,19 @@ class Criterion(nn.Module):
             values = values.sum()
         if self.reduction == "mean":
             values = values / count
-        return values if torch.is_autocast_enabled(logits.device.type) else values.to(logits.dtype)
+        return self._result(values, logits, targets)
+
+    @staticmethod
+    def _result(values: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
+        """In the dtype of logits and class probabilities; under autocast in float32, as that of `cross_entropy`."""
+        wide = not logits.is_meta and torch.is_autocast_enabled(logits.device.type)
+        return values if wide else values.to(torch.promote_types(logits.dtype, targets.dtype))
+
+    @staticmethod
+    def _counted(weight: Tensor, known: Tensor, kept: Tensor) -> Tensor:
+        """The sum of the class weights of the samples that count."""
+        # Not `weight[known]`, which takes negative indices and cannot be vectorized over single samples.
+        return (weight.gather(0, known.reshape(-1)).reshape(known.shape) * kept).sum()
 
     def _values(self, terms: Sequence[Weighted] | None, logits: Tensor, targets: Tensor, dim: int) -> Tensor:
         """The weighted loss of each sample, shaped as the logits without their class dimension."""
@@ -147,18 +158,23 @@ class Criterion(nn.Module):
             )
         if not isinstance(targets, Tensor):
             raise InputError(f"targets are a {type(targets).__name__}; give a tensor (torch.as_tensor makes one)")
-        if targets.dtype == torch.bool:
-            raise InputError("targets are true or false; give class indices (targets.long()) or class probabilities")
         if targets.shape == logits.shape:
             if not targets.is_floating_point():
                 raise InputError(
-                    "targets of the logits' shape are class probabilities and must be floating point, "
-                    f"not {targets.dtype}; give targets.float()"
+                    f"targets of the logits' shape are class probabilities and must be floating point, not "
+                    f"{targets.dtype}: give targets.float() if one class of each sample is 1; for several labels of a "
+                    "sample divide by their number, or train with torch.nn.BCEWithLogitsLoss"
                 )
             if self.ignore_index >= 0:
                 raise InputError("ignore_index does not apply to class probabilities; leave it at its default")
             return False
-        if targets.is_floating_point() or targets.shape != logits.shape[:dim] + logits.shape[dim + 1 :]:
+        if targets.dtype == torch.bool:
+            raise InputError("targets are true or false; give class indices (targets.long()) or class probabilities")
+        if (
+            targets.is_floating_point()
+            or targets.is_complex()
+            or targets.shape != logits.shape[:dim] + logits.shape[dim + 1 :]
+        ):
             raise InputError(
                 f"targets of shape {tuple(targets.shape)} and {targets.dtype} do not fit logits of shape "
                 f"{tuple(logits.shape)}: give class indices without the class dimension, or probabilities of the "
@@ -171,20 +187,22 @@ class Criterion(nn.Module):
             raise InputError("Criterion takes one loss, not a population; index the member that you want")
         self.loss, self._terms = loss, None
         if isinstance(loss, PowerLoss):
-            self._terms = tuple(zip(loss.terms, loss.coefficients.tolist(), strict=True))
-
-    def get_extra_state(self) -> dict[str, Any]:
-        """The loss as JSON, for ``state_dict``."""
-        return self.loss.to_json()
-
-    def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Take the loss of a state dictionary."""
-        self._set_loss(Loss.from_json(state))
+            terms, coefficients = loss.evaluated
+            self._terms = tuple(zip(terms, coefficients.tolist(), strict=True))
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        # A state of `CrossEntropyLoss` has no loss, and may be loaded all the same: the own one stays.
-        state_dict.setdefault(prefix + "_extra_state", self.get_extra_state())
+        # Up to version 0.2 the state carried the loss, and restored it.
+        loss = state_dict.pop(prefix + "_extra_state", None)
+        if loss is not None:
+            self._set_loss(Loss.from_json(loss))
         super()._load_from_state_dict(state_dict, prefix, *rest)
+
+    def __prepare_scriptable__(self) -> NoReturn:
+        """What ``torch.jit.script`` asks for."""
+        raise InputError(
+            "a Criterion cannot be scripted: compile the training step with torch.compile, and script the network "
+            "without its criterion"
+        )
 
     def extra_repr(self) -> str:
         """Formula and settings."""

@@ -29,7 +29,7 @@ def part_of(document: dict[str, Any], key: str) -> Any:
 def numbers(listed: Any) -> Tensor | None:
     """Nested lists of numbers, or one number, as a tensor in float64; None for anything else."""
     try:
-        values = torch.tensor(listed, dtype=torch.float64)
+        values = torch.tensor(listed, dtype=torch.float64, device="cpu")
     except (TypeError, ValueError, OverflowError, RuntimeError):
         return None
     return None if values.ndim > MOST_DIMENSIONS or _has_truth_values(listed) else values

@@ -11,9 +11,9 @@ from torch.autograd import forward_ad
 from torch.autograd.function import once_differentiable
 
 from lossmith.losses.kernel import GradientRule, Kernel, prepared, value_and_gradient, wide
-from lossmith.losses.terms import Term
+from lossmith.losses.terms import AnyTerm
 
-Numbers = Sequence[tuple[Term, float]]
+Numbers = Sequence[tuple[AnyTerm, float]]
 # Neither has a public name; without the first everything is left to autograd.
 _transforming = getattr(torch._C, "_are_functorch_transforms_active", lambda: True)
 _batched = getattr(torch._C._functorch, "is_legacy_batchedtensor", lambda _: True)
@@ -25,6 +25,8 @@ def applies(logits: Tensor, targets: Tensor) -> bool:
         logits.ndim == 2
         and not targets.requires_grad
         and not _transforming()
+        # An exported program holds operators alone, which autograd goes through again.
+        and not torch.compiler.is_exporting()
         and (torch.compiler.is_compiling() or not (_has_tangent(logits) or _has_tangent(targets)))
     )
 

@@ -17,7 +17,9 @@ from torch import Tensor
 from lossmith.errors import InputError
 from lossmith.losses import powers
 from lossmith.losses.sums import Arithmetic, InPlace, OutOfPlace, PowerSum, add_over_classes, classes
-from lossmith.losses.terms import INERT, Term, Weighted
+from lossmith.losses.terms import INERT, AnyTerm, Weighted
+
+FEW_CLASSES = 128
 
 
 class Field:
@@ -47,6 +49,11 @@ class Field:
     def scaled(self, factor: float) -> Field:
         """The function times a number."""
         return Field({j: part.scaled(factor) for j, part in self.parts.items()}, self.tied.scaled(factor))
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether the outputs are not looked at."""
+        return not (self.needs_log or self.needs_output)
 
     @property
     def needs_log(self) -> bool:
@@ -98,7 +105,7 @@ class Kernel(NamedTuple):
     inert: float
 
     @staticmethod
-    def of(terms: Iterable[tuple[Term, float]], scale: float = 1.0) -> Kernel:
+    def of(terms: Iterable[tuple[AnyTerm, float]], scale: float = 1.0) -> Kernel:
         """The kernel of some terms of φ; the slope, and so the gradient, is scaled."""
         acting, inert = without_inert(terms)
         phi = Field.of((term, c) for term, c in acting if c)
@@ -114,7 +121,7 @@ def without_inert(terms: Iterable[Weighted]) -> tuple[list[Weighted], Any]:
 
 
 @functools.lru_cache(maxsize=256)
-def prepared(terms: tuple[tuple[Term, float], ...], scale: float) -> Kernel:
+def prepared(terms: tuple[tuple[AnyTerm, float], ...], scale: float) -> Kernel:
     """:meth:`Kernel.of` for numbers, kept from batch to batch."""
     return Kernel.of(terms, scale)
 
@@ -175,7 +182,8 @@ def values(
             total = total + summed(phi.free(x, h))
         total = total.expand(index.shape)
     found: Tensor = -(total + inert).squeeze(dim)
-    return found
+    # A constant φ has the gradient 0, and not none.
+    return found + 0.0 * x.sum(dim) if phi.is_constant else found
 
 
 class GradientRule:
@@ -185,7 +193,7 @@ class GradientRule:
     costs no accuracy.
 
     Args:
-        terms: Terms with their coefficients: numbers, or tensors that broadcast with ``[*P, K, N]``.
+        terms: Terms with their coefficients: numbers, or tensors that broadcast with ``[*P, N, K]`` and ``[*P, K, N]``.
     """
 
     def __init__(self, terms: Sequence[Weighted]) -> None:
@@ -194,22 +202,28 @@ class GradientRule:
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Gradient ``[*P, N, K]`` of each sample's loss, for class indices ``[*P, N]`` or probabilities ``[*P, N, K]``.
 
-        Computed with the classes in the last dimension but one: a softmax over a short last dimension is many times
-        slower on a CPU.
+        Computed with few classes in the last dimension but one, since a softmax over a short last dimension is many
+        times slower on a CPU; many are summed there one after another, which is slower and loses digits.
         """
-        columns, slope = wide(logits.mT.contiguous()), self._slope
+        if logits.shape[-1] > FEW_CLASSES:
+            return self._along(-1, wide(logits), targets).to(logits.dtype)
+        soft = targets.is_floating_point()
+        columns = self._along(-2, wide(logits.mT.contiguous()), targets.mT if soft else targets)
+        return columns.mT.to(logits.dtype)
+
+    def _along(self, dim: int, logits: Tensor, targets: Tensor) -> Tensor:
+        """The gradient with the classes of logits and class probabilities along a dimension."""
+        slope = self._slope
         if slope.needs_log:
-            x = powers.log_outputs(columns, -2)
+            x = powers.log_outputs(logits, dim)
             h = x.exp()
         else:
-            x = h = torch.softmax(columns, -2)
+            x = h = torch.softmax(logits, dim)
         if targets.is_floating_point():
-            gradient = logit_gradient_of(slope.at(x, h, slope.labels(targets.mT.to(h.dtype))), h, -2)
-        else:
-            index = class_index(targets, h, -2)
-            pull = slope.tied(at_class(x, index, -2), at_class(h, index, -2)).expand(index.shape)
-            gradient = logit_gradient_of(slope.free(x, h), h, -2, (index, pull))
-        return gradient.mT.to(logits.dtype)
+            return logit_gradient_of(slope.at(x, h, slope.labels(targets.to(h.dtype))), h, dim)
+        index = class_index(targets, h, dim)
+        pull = slope.tied(at_class(x, index, dim), at_class(h, index, dim)).expand(index.shape)
+        return logit_gradient_of(slope.free(x, h), h, dim, (index, pull))
 
 
 def value_and_gradient(kernel: Kernel, logits: Tensor, targets: Tensor, needed: bool) -> tuple[Tensor, Tensor | None]:
@@ -271,7 +285,7 @@ def at_class(x: Tensor, index: Tensor, dim: int, differentiable: bool = True) ->
     """The values at the class indices, with a class dimension of length 1."""
     if differentiable and torch.compiler.is_compiling():
         # The C++ back end of torch 2.13 gives a wrong gradient for `gather` beside a sum over the classes.
-        return torch.where(classes(x, dim) == index, x, 0.0).sum(dim, keepdim=True)
+        return torch.where(classes(x, dim) == _checked(index, x, dim), x, 0.0).sum(dim, keepdim=True)
     if torch.compiler.is_compiling():
         return x.gather(dim, index)
     try:
@@ -298,8 +312,19 @@ def labels_of(targets: Tensor, x: Tensor) -> Tensor:
     if targets.is_floating_point():
         return targets.to(x.dtype)
     index = class_index(targets, x, -1)
-    at_class(x.detach(), index, -1)  # It says which class there is not.
+    if torch.compiler.is_compiling():
+        index = _checked(index, x, -1)
+    else:
+        at_class(x.detach(), index, -1)  # It says which class there is not.
     return torch.zeros_like(x).scatter(-1, index, 1.0)
+
+
+def _checked(index: Tensor, x: Tensor, dim: int) -> Tensor:
+    """The class indices of a compiled program, which fails where one is no class.
+
+    What would not be reached, and so give a 0 without a word, is what `gather` refuses on every device.
+    """
+    return classes(x, dim).expand(x.shape).gather(dim, index)
 
 
 def wide(logits: Tensor) -> Tensor:

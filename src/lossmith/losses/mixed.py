@@ -108,7 +108,7 @@ class Mixed(Loss):
 
     def __getitem__(self, index: Index) -> Loss:
         """Members of the population, by any index over its dimension."""
-        place: Tensor = torch.arange(len(self.members))[index]
+        place: Tensor = torch.arange(len(self.members), device="cpu")[index]
         if place.ndim:
             return Loss.stack([self.members[int(row)] for row in place], self.name)
         return self.members[int(place)]

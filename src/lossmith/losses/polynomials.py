@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lossmith.errors import InputError
 from lossmith.losses.power import PowerLoss
-from lossmith.losses.terms import Term
+from lossmith.losses.terms import Term, float64
 
 Number = float | Tensor
 
@@ -60,12 +60,12 @@ def polynomial(
         Term(1, 1, 0): (cy, 1),
         Term(1, 2, 0): (cyy, 1),
     }
-    values = [torch.as_tensor(c, dtype=torch.float64) / divisor for c, divisor in phi.values()]
+    values = [float64(c) / divisor for c, divisor in phi.values()]
     used = [(term, c) for term, c in zip(phi, values, strict=True) if bool((c != 0).any())]
     # NumPy's: that of torch loads SymPy.
     shape = np.broadcast_shapes(*(c.shape for c in values))
     columns = [c.expand(shape) for _, c in used]
-    rows = torch.stack(columns, -1) if columns else torch.zeros(*shape, 0, dtype=torch.float64)
+    rows = torch.stack(columns, -1) if columns else float64([]).expand(*shape, 0)
     return PowerLoss(tuple(term for term, _ in used), rows, None, name)
 
 
@@ -91,9 +91,7 @@ def taylor(lam: Sequence[float] | Sequence[Sequence[float]] | ArrayLike | Tensor
         raise InputError(f"a Taylor loss takes a whole order from 2 to 100, not {order}")
     order = int(order)
     try:
-        rows = torch.as_tensor(
-            lam if isinstance(lam, Tensor) else np.asarray(lam, dtype=np.float64), dtype=torch.float64
-        )
+        rows = float64(lam if isinstance(lam, Tensor) else np.asarray(lam, dtype=np.float64))
     except (TypeError, ValueError, OverflowError):
         raise InputError("λ must be numbers: a list, array or tensor of equal rows") from None
     length = taylor_length(order)

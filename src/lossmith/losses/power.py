@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from reprlib import repr as brief
@@ -16,7 +17,8 @@ from lossmith.losses import formatting, powers
 from lossmith.losses.base import KINDS, Index, Loss, common_classes
 from lossmith.losses.documents import numbers, part_of
 from lossmith.losses.kernel import Field, GradientRule, values, wide
-from lossmith.losses.terms import INERT, Term, Weighted, checked_term, is_term, smooth_labels
+from lossmith.losses.stable import stable
+from lossmith.losses.terms import INERT, AnyTerm, Term, Weighted, checked_term, float64, is_term, smooth_labels
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -53,7 +55,7 @@ class PowerLoss(Loss):
     def __post_init__(self) -> None:
         terms = tuple(checked_term(term, self.name) for term in self.terms)
         # A copy: a loss is a value, and whoever gave the tensor may change it.
-        coefficients = torch.as_tensor(self.coefficients, dtype=torch.float64).detach().clone()
+        coefficients = float64(self.coefficients).detach().clone()
         if coefficients.ndim == 0 or coefficients.shape[-1] != len(terms):
             raise InputError(
                 f"a loss of {len(terms)} terms takes as many coefficients in its last dimension, "
@@ -65,6 +67,13 @@ class PowerLoss(Loss):
             raise InputError(f"the loss {self.name!r} has a coefficient that is not a finite number")
         object.__setattr__(self, "terms", terms)
         object.__setattr__(self, "coefficients", coefficients)
+        # Now: it looks at the numbers, which a compiled program could not.
+        _ = self.evaluated
+
+    @functools.cached_property
+    def evaluated(self) -> tuple[tuple[AnyTerm, ...], Tensor]:
+        """Terms and coefficients of the same φ as it is evaluated: without those that cancel as h → 1."""
+        return stable(self.terms, self.coefficients)
 
     @property
     def sums_over_classes(self) -> bool:
@@ -162,7 +171,7 @@ class PowerLoss(Loss):
 
     def __mul__(self, factor: float | Tensor) -> PowerLoss:
         """The loss times a number, or times one number per member ``[*P]``."""
-        scale = torch.as_tensor(factor, dtype=torch.float64)
+        scale = float64(factor)
         label = f"{factor:g} {self.name}" if isinstance(factor, int | float) else self.name
         try:
             scaled = self.coefficients * scale[..., None]
@@ -255,8 +264,9 @@ class PowerLoss(Loss):
 
     def _weighted(self, like: Tensor, trailing: int) -> list[Weighted]:
         """Terms with coefficients ``[*P, 1, …]`` in the dtype and on the device of a tensor."""
-        rows = self.coefficients.to(like).reshape(*self.shape, *(1,) * trailing, len(self.terms))
-        return list(zip(self.terms, rows.unbind(-1), strict=True))
+        terms, coefficients = self.evaluated
+        rows = coefficients.to(like).reshape(*self.shape, *(1,) * trailing, len(terms))
+        return list(zip(terms, rows.unbind(-1), strict=True))
 
 
 def _collected(parts: Sequence[tuple[Term, Tensor]], shape: Sequence[int], classes: int | None, name: str) -> PowerLoss:
@@ -264,7 +274,7 @@ def _collected(parts: Sequence[tuple[Term, Tensor]], shape: Sequence[int], class
     for term, c in parts:
         total[term] = total[term] + c if term in total else c
     kept = {term: c for term, c in total.items() if bool((c != 0).any())}
-    columns = torch.stack(list(kept.values()), -1) if kept else torch.zeros(*shape, 0, dtype=torch.float64)
+    columns = torch.stack(list(kept.values()), -1) if kept else float64([]).expand(*shape, 0)
     return PowerLoss(tuple(kept), columns, classes, name)
 
 

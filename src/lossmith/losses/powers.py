@@ -3,6 +3,8 @@
 ``power(x, i, l) = h^i (log h)^l`` with ``h = e^x ∈ (0, 1]`` and ``l ∈ {0, 1}``. A negative ``i`` has no bound as h → 0
 (Baikal's 1/h), so there the function goes on along its tangent in x once ``h^i`` has reached ``e^40``: value and slope
 stay finite at every finite logit in float32, agree with each other, and the slope keeps pushing.
+
+``complement(x, i, l) = (1 − h)^i (log h)^l`` is a sum of such powers that cancels in their numbers as h → 1.
 """
 
 import torch
@@ -36,6 +38,26 @@ def slope(x: Tensor, exponent: float, log: int) -> Tensor:
     if exponent < 0:
         x = x.clamp(min=LARGEST_EXPONENT / exponent)
     return _slope(x, exponent, log)
+
+
+def expm1(x: Tensor) -> Tensor:
+    """``e^x − 1``, with the digits that the difference would lose."""
+    # Not `torch.expm1`, which is that difference in programs compiled by the C++ back end of torch 2.13.
+    return torch.tanh(x / 2) * (torch.exp(x) + 1)
+
+
+def complement(x: Tensor, exponent: float, log: int) -> Tensor:
+    """``(1 − h)^i (log h)^l`` at ``x = log h``, for a whole i > 0, with the digits that ``1 − h`` would lose."""
+    value = (-expm1(x)).pow(exponent)
+    return value * x if log else value
+
+
+def complement_slope(x: Tensor, exponent: float, log: int) -> Tensor:
+    """Derivative of :func:`complement` with respect to x: ``l (1 − h)^i − i (1 − h)^(i − 1) h (log h)^l``."""
+    gap = -expm1(x)
+    less = gap.pow(exponent - 1)
+    fall = -exponent * less * torch.exp(x)
+    return less * gap + fall * x if log else fall
 
 
 def _power(x: Tensor, exponent: float, log: int) -> Tensor:

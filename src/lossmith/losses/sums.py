@@ -12,11 +12,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lossmith.losses import powers
-from lossmith.losses.terms import Weighted
+from lossmith.losses.terms import AnyTerm, Term, Weighted
 
-Basis = Callable[[Tensor, float, int], Tensor]
+Basis = Callable[[AnyTerm, Tensor], Tensor]
 LARGEST = 8
+
+
+def value_at(term: AnyTerm, x: Tensor) -> Tensor:
+    """A term without its label at ``x = log h``."""
+    return term.at(x)
+
+
+def slope_at(term: AnyTerm, x: Tensor) -> Tensor:
+    """Its derivative with respect to x."""
+    return term.slope(x)
 
 
 class OutOfPlace:
@@ -105,7 +114,7 @@ class PowerSum:
         logarithm: a.
         polynomial: c_i by i, 1 to 8, which Horner's rule evaluates.
         others: All other terms, each a function of ``log h``.
-        basis: Which one: :func:`powers.power` in φ, :func:`powers.slope` in its slope.
+        basis: Which one: :func:`value_at` in φ, :func:`slope_at` in its slope.
     """
 
     def __init__(
@@ -114,7 +123,7 @@ class PowerSum:
         logarithm: Any,
         polynomial: Mapping[int, Any],
         others: Sequence[Weighted],
-        basis: Basis = powers.power,
+        basis: Basis = value_at,
     ) -> None:
         self.constant, self.logarithm, self.polynomial = constant, logarithm, polynomial
         self.others, self.basis = others, basis
@@ -128,7 +137,9 @@ class PowerSum:
         polynomial: dict[int, Any] = {}
         others: list[Weighted] = []
         for term, c in terms:
-            if term.h == 0 and term.log:
+            if not isinstance(term, Term):
+                others.append((term, c))
+            elif term.h == 0 and term.log:
                 logarithm = c if logarithm is None else logarithm + c
             elif term.h == 0:
                 constant = c if constant is None else constant + c
@@ -142,7 +153,7 @@ class PowerSum:
     def slope(self) -> PowerSum:
         """The derivative of a sum of φ with respect to log h, which is such a sum again."""
         polynomial = {power: c * power for power, c in self.polynomial.items()}
-        return PowerSum(self.logarithm, None, polynomial, self.others, powers.slope)
+        return PowerSum(self.logarithm, None, polynomial, self.others, slope_at)
 
     def scaled(self, factor: float) -> PowerSum:
         """The sum times a number."""
@@ -192,7 +203,7 @@ class PowerSum:
         if self.logarithm is not None:
             total = arithmetic.add(total, self.logarithm, x, out)
         for term, c in self.others:
-            total = arithmetic.add(total, c, self.basis(x, term.h, term.log), out)
+            total = arithmetic.add(total, c, self.basis(term, x), out)
         return total if isinstance(total, Tensor) else arithmetic.filled(total or 0.0, x)
 
 
@@ -226,7 +237,7 @@ def add_over_classes(
             assert log_sum is not None
             total.add_(log_sum, alpha=s.logarithm)
         for term, c in s.others:
-            total.add_(s.basis(x, term.h, term.log).sum(-1, keepdim=True), alpha=c)
+            total.add_(s.basis(term, x).sum(-1, keepdim=True), alpha=c)
     return raised
 
 

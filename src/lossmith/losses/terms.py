@@ -5,7 +5,11 @@ from collections.abc import Iterable, Sequence
 from reprlib import repr as brief
 from typing import Any, NamedTuple
 
+import torch
+from torch import Tensor
+
 from lossmith.errors import InputError
+from lossmith.losses import powers
 
 
 class Term(NamedTuple):
@@ -15,21 +19,56 @@ class Term(NamedTuple):
     y: int
     log: int
 
+    def at(self, x: Tensor) -> Tensor:
+        """``h^i (log h)^l`` at ``x = log h``."""
+        return powers.power(x, self.h, self.log)
 
-Weighted = tuple[Term, Any]
+    def slope(self, x: Tensor) -> Tensor:
+        """Its derivative with respect to x."""
+        return powers.slope(x, self.h, self.log)
+
+
+class Near(NamedTuple):
+    """What powers of h are together where they cancel as h → 1: ``(1 − h)^i y^j (log h)^l``, or ``(h^i − 1) y^j``.
+
+    Fields: i, j and l as in a :class:`Term`; whether it is the power less 1.
+    """
+
+    h: float
+    y: int
+    log: int
+    less_one: bool
+
+    def at(self, x: Tensor) -> Tensor:
+        """The function of h at ``x = log h``."""
+        return powers.expm1(self.h * x) if self.less_one else powers.complement(x, self.h, self.log)
+
+    def slope(self, x: Tensor) -> Tensor:
+        """Its derivative with respect to x."""
+        return powers.slope(x, self.h, 0) if self.less_one else powers.complement_slope(x, self.h, self.log)
+
+
+AnyTerm = Term | Near
+Weighted = tuple[AnyTerm, Any]
 """A term with its coefficient: a number, or a tensor with one for each member of a population."""
 # Linear in h alone: the outputs sum to 1, so it reaches no gradient, and a large c1 costs accuracy where it is kept.
 INERT = Term(1, 0, 0)
 
 
-def smooth_labels(terms: Sequence[Weighted], alpha: float, classes: int) -> list[Weighted]:
+def smooth_labels(terms: Sequence[tuple[Any, Any]], alpha: float, classes: int) -> list[tuple[Any, Any]]:
     """Terms of φ after ``y → (1−α) y + α/n``, by the binomial theorem; equal terms are not yet collected."""
     kept, added = 1 - alpha, alpha / classes
     return [
-        (Term(term.h, b, term.log), c * (math.comb(term.y, b) * kept**b * added ** (term.y - b)))
+        (term._replace(y=b), c * (math.comb(term.y, b) * kept**b * added ** (term.y - b)))
         for term, c in terms
         for b in range(term.y + 1)
     ]
+
+
+def float64(numbers: Any) -> Tensor:
+    """Numbers in float64: a tensor stays where it is, and all else is on the host, whatever the default device is."""
+    device = numbers.device if isinstance(numbers, Tensor) else "cpu"
+    return torch.as_tensor(numbers, dtype=torch.float64, device=device)
 
 
 def checked_term(parts: Iterable[Any], loss: str) -> Term:

@@ -15,6 +15,7 @@ from lossmith.errors import InputError
 from lossmith.losses.base import KINDS, Index, Loss, Rule, common_classes
 from lossmith.losses.documents import numbers, part_of
 from lossmith.losses.kernel import wide
+from lossmith.losses.terms import float64
 
 SMALLEST_NORM = 1e-6
 
@@ -153,7 +154,7 @@ class Clipped(Transform):
     name: str = "clipped"
 
     def __post_init__(self) -> None:
-        threshold = torch.as_tensor(self.threshold, dtype=torch.float64).detach().clone()
+        threshold = float64(self.threshold).detach().clone()
         if not bool((threshold.isfinite() & (threshold >= SMALLEST_NORM)).all()):
             raise InputError(
                 f"logits are clipped to a finite norm, at least {SMALLEST_NORM:g}, not to {brief(threshold.tolist())}"

@@ -19,7 +19,7 @@ from lossmith.training.executors import (
 from lossmith.training.loop import Samples
 from lossmith.training.networks import Networks, Task
 from lossmith.training.recipe import Recipe
-from lossmith.training.trainer import Trained, Trainer, check_recipe, repeated, train
+from lossmith.training.trainer import Figure, Trained, Trainer, check_recipe, repeated, train
 from lossmith.training.tuner import Choice, Memory, choose_backend, measure, measured_choice
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "Backend",
     "Choice",
     "Executor",
+    "Figure",
     "Job",
     "Local",
     "Measure",

@@ -8,13 +8,14 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from lossmith.errors import InputError
 from lossmith.losses import Loss
-from lossmith.metrics import finite
+from lossmith.metrics import accuracy, finite
 from lossmith.training.adversary import checked_max_pixel
 from lossmith.training.augmentation import check_augmentation
 from lossmith.training.backend import POPULATION, Backend, has_compiler
@@ -35,8 +36,8 @@ class Trained:
     Args:
         networks: The P trained networks.
         diverged: Members whose parameters, buffers or logits are no longer finite numbers, boolean ``[P]``.
-        curve: Accuracy on the monitored data after each epoch, ``[P, epochs]`` in float64, or None. A network with a
-            logit that is not a finite number counts as wrong on every sample.
+        curve: Accuracy, or another figure, on the monitored data after each epoch, ``[P, epochs]`` in float64, or None.
+            A network with a logit that is not a finite number counts as wrong on every sample.
         losses: The losses that they were trained with, ``[P]``.
         max_pixel: Value of a white pixel, if they are networks of images that can be attacked.
         pruned: Members whose training was given up as hopeless, boolean ``[P]``; None says none.
@@ -48,6 +49,10 @@ class Trained:
     losses: Loss
     max_pixel: float | None = None
     pruned: Tensor | None = None
+
+
+Figure = Callable[[Trained, Tensor, Tensor], Tensor]
+"""A number ``[P]`` in float64 of networks, inputs and class indices."""
 
 
 class Trainer:
@@ -79,6 +84,7 @@ class Trainer:
         backend: Backend | str = POPULATION,
         *,
         monitor: Samples | None = None,
+        figure: Figure | None = None,
         stop: int | None = None,
         share: float = 1.0,
         prune_at: float | None = None,
@@ -95,6 +101,7 @@ class Trainer:
             recipe: The recipe of all members.
             backend: How they are run, or its name; the results agree to rounding.
             monitor: Inputs and class indices on which accuracy is measured after each epoch.
+            figure: What is measured on them instead.
             stop: End after this many epochs of the recipe (early stopping), its schedule unchanged.
             share: End after this share of the recipe's batches (partial training), its schedule unchanged.
             prune_at: After this share of the batches, stop training networks that are hopeless: at chance level on the
@@ -119,7 +126,8 @@ class Trainer:
             raise InputError(
                 "hopeless networks are found on data held out: give the task held_out, or leave prune_at out"
             )
-        loop = Loop(task, recipe, _length(task, recipe, stop, share), monitor, prune_at, observe)
+        watched = None if monitor is None else partial(_watched, task, losses, figure, monitor)
+        loop = Loop(task, recipe, _length(task, recipe, stop, share), watched, prune_at, observe)
         groups = self.groups(seeds, recipe, backend)
         done: list[Finished] = []
         while groups:
@@ -277,6 +285,15 @@ def let_go() -> None:
     """Free what a training that failed has left; outside of the handler of its error, which holds on to it."""
     gc.collect()
     torch.cuda.empty_cache()
+
+
+def _watched(
+    task: Task, losses: Loss, figure: Figure | None, monitor: Samples, members: list[int], networks: Networks
+) -> Tensor:
+    """A figure ``[P]`` of some members on monitored data; accuracy without one."""
+    if figure is None:
+        return accuracy(networks.logits(monitor[0]), monitor[1])
+    return figure(Trained(networks, ~networks.finite(), None, losses[members], task.max_pixel), *monitor)
 
 
 def _length(task: Task, recipe: Recipe, stop: int | None, share: float) -> int:

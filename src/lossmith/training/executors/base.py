@@ -14,7 +14,7 @@ from lossmith.training.backend import Backend
 from lossmith.training.loop import Samples
 from lossmith.training.networks import Networks, Task
 from lossmith.training.recipe import Recipe
-from lossmith.training.trainer import Trained, Trainer
+from lossmith.training.trainer import Figure, Trained, Trainer
 
 Progress = Callable[[int, float], None]
 Measure = Callable[[Trained, Callable[[float], None]], Any]
@@ -43,6 +43,7 @@ class Job:
         measure: Gives what is wanted of the trained networks, and is given what reports the share of it that is done;
             it and its result can be pickled.
         monitor: Inputs and class indices on which accuracy is measured after each epoch.
+        figure: What is measured on them instead; it can be pickled.
         stop: End after this many epochs.
         share: End after this share of the batches.
         prune_at: Share of the batches after which hopeless networks are given up.
@@ -57,6 +58,7 @@ class Job:
     backend: Backend
     measure: Measure
     monitor: Samples | None = None
+    figure: Figure | None = None
     stop: int | None = None
     share: float = 1.0
     prune_at: float | None = None
@@ -144,6 +146,7 @@ def run_job(job: Job, trainer: Trainer | None = None, progress: Callable[[float]
         job.recipe,
         job.backend,
         monitor=job.monitor,
+        figure=job.figure,
         stop=job.stop,
         share=job.share,
         prune_at=job.prune_at,

@@ -23,6 +23,7 @@ from lossmith.metrics import (
     holm,
     negative_log_likelihood,
     temperature,
+    tempered,
     to_lists,
     welch,
 )
@@ -157,13 +158,15 @@ def _calibration(seen: Tensor, seen_targets: Tensor, new: Tensor, new_targets: T
     known, logits = seen.double().cpu().numpy(), new.double().cpu().numpy()
     known_targets, targets = seen_targets.cpu().numpy(), new_targets.cpu().numpy()
     scale = temperature(known, known_targets)
-    return {
+    scaled = tempered(logits, scale)
+    found = {
         "nll": negative_log_likelihood(logits, targets),
         "ece": calibration_error(logits, targets),
         "temperature": scale,
-        "nll_scaled": negative_log_likelihood(logits / scale, targets),
-        "ece_scaled": calibration_error(logits / scale, targets),
+        "nll_scaled": negative_log_likelihood(scaled, targets),
+        "ece_scaled": calibration_error(scaled, targets),
     }
+    return {name: value if math.isfinite(value) else None for name, value in found.items()}
 
 
 def _row(tuned: Tuned, loss: Loss, runs: Runs) -> Row:

@@ -41,17 +41,17 @@ class DataSettings(Settings):
     """Share of the training and validation labels, at least 0 and less than 1, replaced by a class drawn uniformly
     from all classes (so that some stay as they were); the test labels stay clean."""
 
-    split_seed: int = 0
+    split_seed: int = Field(default=0, gt=-(2**128), lt=2**128)
     """Seed of the split into training, validation and test samples."""
 
-    noise_seed: int = 0
+    noise_seed: int = Field(default=0, gt=-(2**128), lt=2**128)
     """Seed of the label noise."""
 
     max_pixel: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Value of a white pixel, to which the strengths of attacks and noise relate (default: 16 for digits, 255 for
     other uint8 images, 1 for floating images)."""
 
-    image_size: PositiveInt | None = None
+    image_size: int | None = Field(default=None, ge=1, le=10**4)
     """Height and width that the images of a directory are made to have: the shorter side resized, the longer one
     cropped in the middle (default: as they are, all alike)."""
 

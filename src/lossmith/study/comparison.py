@@ -36,7 +36,7 @@ from lossmith.study.evolve import Progress, evolve_problem
 from lossmith.study.legacy import identifying, original
 from lossmith.study.problem import Problem
 from lossmith.study.store import Store
-from lossmith.training import Executor, Recipe, choose_backend, repeated, running
+from lossmith.training import Executor, Recipe, check_memory, choose_backend, repeated, running
 
 Report = Callable[[str, float], None]
 # Settings that the first comparisons did not have; see `_digest`.
@@ -48,26 +48,26 @@ RIVAL = "label smoothing + MAE, searched"
 class CompareSettings(Settings):
     """How losses are compared."""
 
-    seeds: int = Field(default=10, ge=2)
+    seeds: int = Field(default=10, ge=2, le=10**5)
     """Networks trained for each tuned loss in the final comparison."""
 
-    tuning_seeds: int = Field(default=2, ge=1)
+    tuning_seeds: int = Field(default=2, ge=1, le=10**5)
     """Networks trained for each setting that tuning tries."""
 
-    tuning_finalists: int = Field(default=5, ge=1)
+    tuning_finalists: int = Field(default=5, ge=1, le=10**4)
     """The best settings of each loss, which are trained again with fresh seeds before one is chosen."""
 
-    tuning_finalist_seeds: int = Field(default=10, ge=1)
+    tuning_finalist_seeds: int = Field(default=10, ge=1, le=10**5)
     """Fresh seeds that each of those is trained with."""
 
-    tuning_epochs: int | None = Field(default=None, ge=1)
+    tuning_epochs: int | None = Field(default=None, ge=1, le=10**6)
     """Epochs of a tuning run, from which the best number is read (default: twice the recipe's)."""
 
     rival: bool = True
     """Whether label smoothing + MAE gets a search of its own with as many trainings as the evolved loss had;
     --no-rival leaves that search out."""
 
-    comparison_seed: int = 0
+    comparison_seed: int = Field(default=0, gt=-(2**128), lt=2**128)
     """Seed of the comparison's initial weights and batches."""
 
 
@@ -233,6 +233,7 @@ def _plan(
 ) -> Plan:
     epochs = options.tuning_epochs or 2 * _epochs(settings, problem)
     count = min(settings.run.chunk, 40)
+    check_memory(problem.task, settings.recipe, count, not settings.run.training.startswith("sequential"))
     population = repeated(Loss.stack([cross_entropy()]), count)
     seeds = [derive(options.comparison_seed, "measuring", number) for number in range(count)]
     batches = settings.recipe.total_steps(len(problem.task.inputs))

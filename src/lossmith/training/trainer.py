@@ -24,9 +24,9 @@ from lossmith.training.loop import Finished, Loop, Observe, Samples
 from lossmith.training.networks import Networks, Task
 from lossmith.training.randomness import is_stochastic, seeded
 from lossmith.training.recipe import Recipe
+from lossmith.training.shortage import is_shortage
 
-# Not every lack of memory comes as `torch.OutOfMemoryError`.
-MEMORY = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+ONE_SAMPLE = "Expected more than 1 value per channel"
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,7 @@ class Trainer:
         if len(losses) != len(seeds):
             raise InputError(f"{len(losses)} losses need as many seeds, not {len(seeds)}")
         check_recipe(task, recipe)
+        check_state(task, recipe)
         backend = self.resolved(backend, recipe)
         if task.held_out is None and prune_at is not None:
             raise InputError(
@@ -143,7 +144,7 @@ class Trainer:
                     part = loop.run(members, self.start(losses, seeds, recipe, backend, members), report)
                 done.append(replace(part, networks=part.networks.on(done[0].networks.base)) if done else part)
                 continue
-            except RuntimeError as error:
+            except (RuntimeError, MemoryError) as error:
                 size = self.smaller(len(members), error)
             let_go()
             groups = _parts([members, *groups], size)
@@ -197,13 +198,13 @@ class Trainer:
         chosen = [seeds[member] for member in members]
         return engine.start(self.task, losses[members], chosen, recipe, backend, self.passes)
 
-    def smaller(self, members: int, error: RuntimeError) -> int:
+    def smaller(self, members: int, error: RuntimeError | MemoryError) -> int:
         """How many networks to train at once instead of so many, which the memory does not hold; it is remembered.
 
         Other errors are raised again.
         """
         device = self.task.device
-        if not isinstance(error, torch.OutOfMemoryError) and not any(word in str(error) for word in MEMORY):
+        if not is_shortage(error):
             raise error
         if members == 1:
             raise InputError(
@@ -259,6 +260,19 @@ def check_recipe(task: Task, recipe: Recipe) -> None:
         raise InputError("early stopping (patience) needs data held out: give the task held_out, or leave it out")
 
 
+def check_state(task: Task, recipe: Recipe) -> str | None:
+    """What the user should know of a network's state, as a sentence, or None.
+
+    Raises:
+        InputError: if it keeps something where it would be lost.
+    """
+    with vectorizable(recipe):
+        found = task.stateful(recipe.batch_size)
+    if found.reason is not None:
+        raise InputError(f"the network cannot be trained, since {found.reason}")
+    return None if found.notice is None else f"the network {found.notice}"
+
+
 def repeated(losses: Loss, times: int) -> Loss:
     """A population in which each member stands ``times`` times, one after another."""
     return losses[torch.arange(len(losses)).repeat_interleave(times)]
@@ -266,9 +280,16 @@ def repeated(losses: Loss, times: int) -> Loss:
 
 @contextmanager
 def vectorizable(recipe: Recipe) -> Iterator[None]:
-    """Turn the error of a network that cannot be vectorized into an InputError."""
+    """Turn the error of a network that cannot be vectorized, or have batches of one sample, into an InputError."""
     try:
         yield
+    except ValueError as error:
+        if ONE_SAMPLE not in str(error):
+            raise
+        raise InputError(
+            "batch norm cannot learn from a batch of one sample: give a batch_size of 2 or more, and as many training "
+            "samples"
+        ) from None
     except RuntimeError as error:
         vmapped = any(word in str(error) for word in ("vmap", "Batching rule"))
         mixed = recipe.precision != "float32" and "BFloat16" in str(error)

@@ -12,6 +12,7 @@ from lossmith.losses import Loss
 from lossmith.registry import Registry
 from lossmith.training.backend import Backend
 from lossmith.training.loop import Samples
+from lossmith.training.memory import enough_memory
 from lossmith.training.networks import Networks, Task
 from lossmith.training.recipe import Recipe
 from lossmith.training.trainer import Figure, Trained, Trainer
@@ -140,20 +141,21 @@ def run_job(job: Job, trainer: Trainer | None = None, progress: Callable[[float]
     """
     started, tell = time.perf_counter(), progress or (lambda _: None)
     training, watch = 1 - job.measuring, None if job.watch is None else job.watch()
-    trained = (trainer or Trainer(job.task)).train(
-        job.losses,
-        job.seeds,
-        job.recipe,
-        job.backend,
-        monitor=job.monitor,
-        figure=job.figure,
-        stop=job.stop,
-        share=job.share,
-        prune_at=job.prune_at,
-        progress=lambda share: tell(training * share),
-        observe=None if watch is None else watch.observe,
-    )
-    result = job.measure(trained, lambda share: tell(training + job.measuring * share))
+    with enough_memory(job.task.device):
+        trained = (trainer or Trainer(job.task)).train(
+            job.losses,
+            job.seeds,
+            job.recipe,
+            job.backend,
+            monitor=job.monitor,
+            figure=job.figure,
+            stop=job.stop,
+            share=job.share,
+            prune_at=job.prune_at,
+            progress=lambda share: tell(training * share),
+            observe=None if watch is None else watch.observe,
+        )
+        result = job.measure(trained, lambda share: tell(training + job.measuring * share))
     return Outcome(result, None if watch is None else watch.result(), time.perf_counter() - started)
 
 

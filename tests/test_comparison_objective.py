@@ -172,6 +172,26 @@ class TestCompareLosses:
         assert [one["metric"] for one in settings] == ["accuracy", "nll"]
         assert settings[0] == ObjectiveSettings().model_dump(mode="json")
 
+    def test_robust_accuracy_with_the_strength_of_the_search(self, tmp_path: Path) -> None:
+        """A strength of 0 gives the accuracy itself."""
+        labels = np.arange(60) % 2
+        images = np.clip(
+            np.random.default_rng(0).normal(0.4, 0.2, (60, 1, 4, 4)) + 0.2 * labels[:, None, None, None], 0, 1
+        )
+        place = tmp_path / "images.npz"
+        np.savez(place, allow_pickle=True, x_train=images.astype(np.float32), y_train=labels)
+        data = {"source": str(place), "max_pixel": 1.0}
+        for epsilon in (0.0, 0.1):
+            settings = tiny(place, metric="robust-accuracy", epsilon=epsilon).model_dump(mode="json")
+            wanted = validated(EvolveSettings, {**settings, "data": data}, "the test")
+            result = compare_losses({"mine": mae()}, wanted, tmp_path / "out", OPTIONS)
+            assert result.deciding.name == "robust-accuracy"
+            robust, plain = (
+                [run[name] for row in result.rows for run in row.runs] for name in ("test objective", "test")
+            )
+            assert (robust == plain) == (epsilon == 0)
+            assert all(one <= other for one, other in zip(robust, plain, strict=True))
+
     def test_a_function_from_python(self, tmp_path: Path, npz: Path, caplog: pytest.LogCaptureFixture) -> None:
         """It decides where it is given, and what decides instead is said where it is not."""
 

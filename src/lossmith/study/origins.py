@@ -109,7 +109,10 @@ def _known(document: Any, path: Path) -> Any:
         name = settings.get(key) if isinstance(settings, dict) else None
         if isinstance(name, str) and name not in registry:
             found[part] = {one: value for one, value in found[part].items() if one != key}
-            LOG.warning("%s: its search had the %s %r, which is not registered here", path, registry.kind, name)
+            instead = ": a comparison takes accuracy instead" if registry is OBJECTIVES else ""
+            LOG.warning(
+                "%s: its search had the %s %r, which is not registered here%s", path, registry.kind, name, instead
+            )
     return found
 
 

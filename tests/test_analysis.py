@@ -15,14 +15,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import optimize, special, stats
 from torch import Tensor, nn
 
 from lossmith.analysis import BASELINES, Axis, Comparison, Family, Plan, compare, fixed, learning_rates
 from lossmith.analysis.curves import LONGEST
 from lossmith.errors import InputError
 from lossmith.losses import Loss, PowerLoss, Term, bootstrapping, cross_entropy, mae, mse
-from lossmith.metrics.calibration import calibration_error, negative_log_likelihood, temperature
+from lossmith.metrics.calibration import calibration_error, negative_log_likelihood, temperature, tempered
 from lossmith.metrics.statistics import holm, welch
 from lossmith.seeds import derive
 from lossmith.training import Backend, Job, Local, Outcome, Recipe, Task, Trained, accuracy, repeated, train
@@ -159,12 +159,41 @@ class TestCalibration:
         for other in np.exp(np.linspace(-4, 4, 81)):
             assert best <= negative_log_likelihood(logits * 2.5 / other, targets) + 1e-9
 
-    @pytest.mark.parametrize("right", [True, False])
-    def test_temperature_stays_in_its_range(self, right: bool) -> None:
-        logits = np.array([[2.0, -1.0], [1.0, 3.0]])
-        found = temperature(logits, np.array([0, 1]) if right else np.array([1, 0]))
-        assert math.exp(-6) <= found <= math.exp(6)
-        assert found < 0.1 if right else found > 100
+    @pytest.mark.parametrize("exponent", [-300, -8, -4, -2, 0, 2, 4, 8, 290])
+    def test_temperature_follows_the_scale_of_the_logits(self, exponent: int) -> None:
+        logits, targets = calibrated(500, 5, 2)
+        right, scale = temperature(logits, targets), 10.0**exponent
+        found = temperature(logits * scale, targets)
+        assert found == pytest.approx(right * scale, rel=1e-4)
+        best = negative_log_likelihood(logits / right, targets)
+        assert negative_log_likelihood(logits * scale / found, targets) == pytest.approx(best, abs=1e-8)
+
+    def test_temperature_of_usual_logits_is_that_of_older_versions(self) -> None:
+        logits, targets = calibrated(200, 4, 7)
+        search = optimize.minimize_scalar(
+            lambda log: negative_log_likelihood(logits * np.exp(-log), targets), bounds=(-6, 6), method="bounded"
+        )
+        assert temperature(logits, targets) == np.exp(search.x)
+
+    @pytest.mark.parametrize("scale", [1e-200, 1.0, 1e200])
+    def test_temperature_at_its_limits(self, scale: float) -> None:
+        """All right: the surest outputs are best. Worse than nothing: equal outputs are. Equal ones stay."""
+        logits = np.array([[2.0, -1.0, 0.0], [1.0, 3.0, 0.0]]) * scale
+        assert temperature(logits, np.array([0, 1])) == 0
+        assert temperature(logits, np.array([1, 0])) == math.inf
+        assert temperature(np.full((2, 3), scale), np.array([0, 1])) == 1
+
+    def test_logits_at_the_limits(self) -> None:
+        logits, targets = np.array([[2.0, -1.0], [1.0, 3.0], [0.0, 1.0], [0.0, 4.0]]), np.array([0, 1, 1, 0])
+        assert calibration_error(tempered(logits, 0.0), targets) == 0.25
+        assert negative_log_likelihood(tempered(logits, 0.0), targets) == math.inf
+        assert negative_log_likelihood(tempered(logits, 0.0)[:3], targets[:3]) == 0
+        assert negative_log_likelihood(tempered(logits, math.inf), targets) == pytest.approx(math.log(2))
+
+    @pytest.mark.parametrize("wrong", [math.nan, math.inf])
+    def test_temperature_of_what_is_no_number(self, wrong: float) -> None:
+        with pytest.raises(InputError, match="a logit is not a finite number"):
+            temperature(np.array([[wrong, 0.0], [0.0, 1.0]]), np.array([0, 1]))
 
     def test_temperature_leaves_the_accuracy(self) -> None:
         logits, targets = calibrated(200, 3, 4)

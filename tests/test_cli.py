@@ -225,7 +225,7 @@ FLAGS = {
     "evolve": {"--out", *MACHINE, "--svg", "--quiet", "--json"}
     | settings_of(DataSettings, ModelSettings, Recipe, SearchSettings, ObjectiveSettings, RunSettings),
     "compare": {"--out", *MACHINE, "--svg", "--quiet", "--json", "--training", "--chunk", "--device", "--no-rival"}
-    | (settings_of(DataSettings, ModelSettings, Recipe, CompareSettings) - {"--rival"}),
+    | (settings_of(DataSettings, ModelSettings, Recipe, ObjectiveSettings, CompareSettings) - {"--rival", "--record"}),
     "explain": {"--classes", "--epsilon", "--figure", "--figure3", "--latex", "--json"},
     "trace": {"--out", "--samples", "--seed", *MACHINE, "--svg", "--quiet", "--json", "--training", "--device"}
     | settings_of(DataSettings, ModelSettings, Recipe),
@@ -673,7 +673,7 @@ class TestCompare:
         document = json.loads(run("compare", study / "best.json", *QUICK, "--json"))
         assert run.err == ""
         kept = json.loads((study / "comparison.json").read_text())
-        assert document == {name: kept[name] for name in ("rows", "pairs", "best_baseline")}
+        assert document == {name: kept[name] for name in ("objective", "rows", "pairs", "best_baseline")}
 
     def test_quiet_and_svg(self, run: Run, study: Path) -> None:
         assert run("compare", study / "best.json", *QUICK, "--quiet", "--svg") == run.err == ""

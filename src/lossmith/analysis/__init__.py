@@ -27,6 +27,7 @@ from lossmith.analysis.corruption import (
     silenced_units,
     weight_noise,
 )
+from lossmith.analysis.deciding import Deciding
 from lossmith.analysis.jobs import Part, UnreadableError, each_loss, results_of
 from lossmith.analysis.looks import Attacking, Corrupting, Look, Walking
 from lossmith.analysis.masking import Masking
@@ -74,6 +75,7 @@ __all__ = [
     "Comparison",
     "Corrupting",
     "Corruption",
+    "Deciding",
     "Family",
     "Grid",
     "Look",

@@ -30,8 +30,8 @@ def compare(
     Each family's strengths and learning rate are searched on their whole grid, and as long as a neighbour of its best
     setting is untried, that is tried, too. Where a given loss has got more settings than a baseline by then, the
     baseline gets as many. The number of epochs is the best of a setting's validation curve. The best settings of each
-    family are then trained again with fresh seeds, and the highest mean decides: the maximum of many noisy values is
-    not taken at its word.
+    family are then trained again with fresh seeds, and the best mean decides: the maximum of many noisy values is not
+    taken at its word. What is best is said by the deciding figure of the plan.
 
     Args:
         task: What is trained on what.
@@ -53,4 +53,4 @@ def compare(
         raise InputError(f"two losses of the comparison are called {twice!r}; give each a name of its own")
     chunks, executor = Chunks(recall, keep), executor or Local()
     tuned = CurveTuning(task, validation, families, plan, executor, chunks, report).tune()
-    return concluded(judge(task, validation, test, tuned, plan, executor, chunks, report))
+    return concluded(judge(task, validation, test, tuned, plan, executor, chunks, report), plan.deciding)

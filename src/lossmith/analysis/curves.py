@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -14,6 +15,7 @@ from lossmith.analysis.records import Chunks, Plan, Report, Samples, Tuned
 from lossmith.analysis.trained import batched
 from lossmith.analysis.tuning import Axis, Grid, Place, Setting, Tuner
 from lossmith.losses import Loss
+from lossmith.metrics import to_lists
 from lossmith.seeds import derive
 from lossmith.training import Executor, Recipe, Task, Trained
 
@@ -37,8 +39,8 @@ class CurveTuning:
     """Tunes the losses of a comparison.
 
     A setting is the strengths of a loss, the learning rate, and how often the epochs were doubled, which is tried where
-    the best curve still rises at its end. What is measured of it is its curve: mean validation accuracy after each
-    epoch, over some seeds.
+    the best curve still rises at its end. What is measured of it is its curve: the mean fitness by the deciding figure
+    on validation data after each epoch, over some seeds.
     """
 
     def __init__(
@@ -81,8 +83,9 @@ class CurveTuning:
         for name, one in chosen.items():
             *strengths, rate, doubled = one.setting.place
             epochs, stop = self.plan.epochs * 2**doubled, stops[one.setting]
-            lr = self.rates.value(rate)
-            found.append(Tuned(self.families[name], tuple(strengths), lr, epochs, stop, one.score, one.tried))
+            lr, figure = self.rates.value(rate), self.plan.deciding.sign * one.score
+            known = figure if math.isfinite(figure) else None
+            found.append(Tuned(self.families[name], tuple(strengths), lr, epochs, stop, known, one.tried))
         return found
 
     def _around(self, grid: Grid, best: Setting, curve: Curve) -> list[Place]:
@@ -135,7 +138,7 @@ class CurveTuning:
                 parts.append(self._part(chunk, seeds, recipe, stop, 2**doubled * len(chunk)))
         curves = results_of(parts, self.executor, self.chunks, partial(self.report, phase))
         return {
-            setting: curve
+            setting: [-math.inf if value is None else value for value in curve]
             for chunk, rows in zip(together, curves, strict=True)
             for setting, curve in zip(chunk, rows, strict=True)
         }
@@ -144,9 +147,10 @@ class CurveTuning:
         losses = [self._loss(setting) for setting in settings]
         labels = {"lr": recipe.lr, "epochs": recipe.epochs, "stop": stop, "seeds": seeds}
         key = json.dumps({"tuning": [loss.key() for loss in losses], **labels})
-        measure = partial(_mean_curves, len(losses))
-        job = each_loss(self.task, losses, seeds, recipe, self.plan.backend, measure, self.validation, stop)
-        return Part(key, job, work, partial(_are_curves, len(losses), stop))
+        measure, deciding = partial(_mean_curves, len(losses)), self.plan.deciding
+        figure = None if deciding.objective is None else deciding.fitness
+        job = each_loss(self.task, losses, seeds, recipe, self.plan.backend, measure, self.validation, stop, figure)
+        return Part(key, job, work, partial(_are_curves, len(losses), stop, figure is not None))
 
     def _loss(self, setting: Setting) -> Loss:
         family = self.families[setting.name]
@@ -157,18 +161,24 @@ def _height(_: Setting, curve: Curve) -> float:
     return max(curve)
 
 
-def _are_curves(count: int, length: int, result: Any) -> bool:
-    """Whether a result is of ``count`` losses, each trained for ``length`` epochs."""
+def _are_curves(count: int, length: int, unbounded: bool, result: Any) -> bool:
+    """Whether a result is of ``count`` losses, each trained for ``length`` epochs; unbounded figures can be None."""
     return (
         isinstance(result, list)
         and len(result) == count
-        and all(isinstance(curve, list) and len(curve) == length and all(map(is_number, curve)) for curve in result)
+        and all(
+            isinstance(curve, list)
+            and len(curve) == length
+            and all(is_number(value) or (unbounded and value is None) for value in curve)
+            for curve in result
+        )
     )
 
 
 def _mean_curves(count: int, trained: Trained, _: Callable[[float], None]) -> list[Curve]:
-    """The mean curve of each of ``count`` losses over its networks."""
+    """The mean curve of each of ``count`` losses over its networks; None where it is not finite."""
     assert trained.curve is not None
     means = trained.curve.reshape(count, -1, trained.curve.shape[-1]).mean(1)
-    curves: list[Curve] = means.round(decimals=12).tolist()  # Equal settings stay equal, whatever the chunk.
+    # Equal settings stay equal, whatever the chunk.
+    curves: list[Curve] = to_lists(means.round(decimals=12).numpy())
     return curves

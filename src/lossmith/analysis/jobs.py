@@ -9,7 +9,7 @@ from typing import Any
 
 from lossmith.analysis.records import Chunks
 from lossmith.losses import Loss
-from lossmith.training import Backend, Executor, Job, Measure, Recipe, Samples, Task, repeated
+from lossmith.training import Backend, Executor, Figure, Job, Measure, Recipe, Samples, Task, repeated
 
 
 class UnreadableError(ValueError):
@@ -47,12 +47,24 @@ def each_loss(
     measure: Measure,
     monitor: Samples | None = None,
     stop: int | None = None,
+    figure: Figure | None = None,
     measuring: float = 0.0,
 ) -> Job:
     """The job that trains each loss with each seed, the seeds of the first loss first."""
     population = repeated(Loss.stack(losses), len(seeds))
     all_seeds = tuple(seeds) * len(losses)
-    return Job(task, population, all_seeds, recipe, backend, measure, monitor=monitor, stop=stop, measuring=measuring)
+    return Job(
+        task,
+        population,
+        all_seeds,
+        recipe,
+        backend,
+        measure,
+        monitor=monitor,
+        figure=figure,
+        stop=stop,
+        measuring=measuring,
+    )
 
 
 def results_of(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -10,11 +11,22 @@ from typing import Any
 from torch import Tensor
 
 from lossmith.analysis.curves import tuned_recipe
+from lossmith.analysis.deciding import Deciding
 from lossmith.analysis.jobs import Part, each_loss, is_number, results_of
 from lossmith.analysis.records import Chunks, Comparison, Pair, Plan, Report, Row, Samples, Tuned
 from lossmith.analysis.trained import batched
 from lossmith.losses import Loss
-from lossmith.metrics import accuracy, calibration_error, finite, holm, negative_log_likelihood, temperature, welch
+from lossmith.metrics import (
+    accuracy,
+    calibration_error,
+    finite,
+    holm,
+    negative_log_likelihood,
+    temperature,
+    tempered,
+    to_lists,
+    welch,
+)
 from lossmith.seeds import derive
 from lossmith.training import Executor, Task, Trained
 
@@ -45,10 +57,13 @@ def judge(
         for chunk in batched(members, plan.chunk // len(seeds)):
             losses = [choice.loss(task.classes) for choice in chunk]
             labels = [{"loss": loss.key(), "lr": lr, "epochs": epochs, "stop": stop} for loss in losses]
-            measure = partial(_judged, validation, samples, seeds)
+            measure = partial(_judged, validation, samples, seeds, plan.deciding)
             job = each_loss(task, losses, seeds, recipe, plan.backend, measure, stop=stop)
             together.append(chunk)
-            key, fits = json.dumps({"final": labels, "seeds": seeds}), partial(_are_runs, len(chunk), seeds)
+            key, fits = (
+                json.dumps({"final": labels, "seeds": seeds}),
+                partial(_are_runs, len(chunk), seeds, plan.deciding),
+            )
             parts.append(Part(key, job, stop * len(chunk), fits))
     results = results_of(parts, executor, chunks, partial(report, "final networks"))
     runs: dict[str, Runs] = {
@@ -59,24 +74,37 @@ def judge(
     return [_row(choice, choice.loss(task.classes), runs[choice.family.name]) for choice in tuned]
 
 
-def concluded(rows: list[Row]) -> Comparison:
-    """The tests of each loss and the first, and of each given loss and each baseline, corrected together."""
-    reference = rows[0]
-    best = max((row for row in rows if row.baseline), key=lambda row: row.mean("validation"))
+def concluded(rows: list[Row], deciding: Deciding) -> Comparison:
+    """The tests of each loss and the first, and of each given loss and each baseline, corrected together.
+
+    A loss with a network whose figure is not finite has the worst mean and no test.
+    """
+    reference, test = rows[0], deciding.column("test")
+
+    def height(row: Row) -> float:
+        mean = deciding.sign * row.mean(deciding.column("validation"))
+        return mean if math.isfinite(mean) else -math.inf
+
+    best = max((row for row in rows if row.baseline), key=height)
     wanted = [(row, reference) for row in rows[1:]]
     wanted += [(row, other) for row in rows if not row.baseline for other in rows[1:] if other.baseline]
-    results = [welch(first.column("test"), second.column("test")) for first, second in wanted]
+    wanted = [pair for pair in wanted if all(None not in row.column(test) for row in pair)]
+    results = [welch(first.column(test), second.column(test), deciding.higher_is_better) for first, second in wanted]
     corrected = holm([result.p for result in results])
     pairs = [
         Pair(first.name, second.name, result, p)
         for (first, second), result, p in zip(wanted, results, corrected, strict=True)
     ]
-    ordered = sorted(rows, key=lambda row: row.mean("validation"), reverse=True)
-    return Comparison(ordered, pairs, best.name)
+    return Comparison(sorted(rows, key=height, reverse=True), pairs, best.name, deciding)
 
 
 def _judged(
-    validation: Samples, test: Samples, seeds: list[int], trained: Trained, _: Callable[[float], None]
+    validation: Samples,
+    test: Samples,
+    seeds: list[int],
+    deciding: Deciding,
+    trained: Trained,
+    _: Callable[[float], None],
 ) -> list[Runs]:
     """Figures of the networks of each loss, one for each seed."""
     networks = trained.networks
@@ -92,27 +120,34 @@ def _judged(
             strict=True,
         )
     ]
+    if deciding.objective is not None:
+        for part, (inputs, targets) in (("validation", validation), ("test", test)):
+            values = deciding.sign * deciding.fitness(trained, inputs, targets).cpu()
+            for figure, value in zip(figures, to_lists(values.numpy()), strict=True):
+                figure[deciding.column(part)] = value
     return batched(figures, len(seeds))
 
 
-def _are_runs(count: int, seeds: list[int], result: Any) -> bool:
+def _are_runs(count: int, seeds: list[int], deciding: Deciding, result: Any) -> bool:
     """Whether a result is of ``count`` losses, each with a network of each seed."""
     return (
         isinstance(result, list)
         and len(result) == count
         and all(isinstance(runs, list) and len(runs) == len(seeds) for runs in result)
-        and all(_is_run(run, seed) for runs in result for run, seed in zip(runs, seeds, strict=True))
+        and all(_is_run(run, seed, deciding) for runs in result for run, seed in zip(runs, seeds, strict=True))
     )
 
 
-def _is_run(run: Any, seed: int) -> bool:
+def _is_run(run: Any, seed: int, deciding: Deciding) -> bool:
+    accuracies = {"validation", "test"}
+    unbounded = {*CALIBRATION, *map(deciding.column, accuracies)} - accuracies
     return (
         isinstance(run, dict)
-        and run.keys() == {"seed", "validation", "test", *CALIBRATION}
+        and run.keys() == {"seed", *accuracies, *unbounded}
         and run["seed"] == seed
         and is_number(run["validation"])
         and is_number(run["test"])
-        and all(run[name] is None or is_number(run[name]) for name in CALIBRATION)
+        and all(run[name] is None or is_number(run[name]) for name in unbounded)
     )
 
 
@@ -123,13 +158,15 @@ def _calibration(seen: Tensor, seen_targets: Tensor, new: Tensor, new_targets: T
     known, logits = seen.double().cpu().numpy(), new.double().cpu().numpy()
     known_targets, targets = seen_targets.cpu().numpy(), new_targets.cpu().numpy()
     scale = temperature(known, known_targets)
-    return {
+    scaled = tempered(logits, scale)
+    found = {
         "nll": negative_log_likelihood(logits, targets),
         "ece": calibration_error(logits, targets),
         "temperature": scale,
-        "nll_scaled": negative_log_likelihood(logits / scale, targets),
-        "ece_scaled": calibration_error(logits / scale, targets),
+        "nll_scaled": negative_log_likelihood(scaled, targets),
+        "ece_scaled": calibration_error(scaled, targets),
     }
+    return {name: value if math.isfinite(value) else None for name, value in found.items()}
 
 
 def _row(tuned: Tuned, loss: Loss, runs: Runs) -> Row:

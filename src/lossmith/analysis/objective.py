@@ -32,12 +32,14 @@ class Choice:
         figures: What it records of networks; one that is recorded beside another objective has one, of its own name.
         uses: Which of the settings decide about it.
         attacks: Whether it attacks images.
+        share: Whether the fitness is a share, which pictures show in percent.
     """
 
     build: Callable[[ObjectiveSettings], Objective]
     figures: tuple[str, ...]
     uses: tuple[str, ...] = ()
     attacks: bool = False
+    share: bool = False
 
 
 class Objectives(Registry[Choice]):
@@ -249,8 +251,11 @@ def _weighted(settings: ObjectiveSettings) -> Objective:
 
 
 ATTACK = ("epsilon", "gradient")
-OBJECTIVES.register("robust-accuracy", Choice(_robust, ("robust-accuracy",), ATTACK, attacks=True))
-OBJECTIVES.register("weighted", Choice(_weighted, ("accuracy", "robust-accuracy"), (*ATTACK, "weight"), attacks=True))
+OBJECTIVES.register("robust-accuracy", Choice(_robust, ("robust-accuracy",), ATTACK, attacks=True, share=True))
+OBJECTIVES.register(
+    "weighted",
+    Choice(_weighted, ("accuracy", "robust-accuracy"), (*ATTACK, "weight"), attacks=True, share=True),
+)
 
 
 def objective_name(objective: Objective) -> str:

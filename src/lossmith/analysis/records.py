@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from lossmith.analysis.baselines import Family
+from lossmith.analysis.deciding import ACCURACY, Deciding
 from lossmith.losses import Loss
 from lossmith.metrics import Difference
 from lossmith.training import Backend, Recipe
@@ -45,6 +46,7 @@ class Plan:
         epochs: Epochs of each tuning run; the number that is used is read off its validation curve (early stopping).
         seed: What all seeds derive from.
         chunk: Most networks trained in one program.
+        deciding: The figure that losses are tuned for, ranked by and tested on.
     """
 
     recipe: Recipe
@@ -56,6 +58,7 @@ class Plan:
     epochs: int = 60
     seed: int = 0
     chunk: int = 256
+    deciding: Deciding = ACCURACY
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class Tuned:
         lr: Its learning rate.
         epochs: Epochs that its schedule is laid out for.
         stop: Epochs after which training stops.
-        validation: Mean validation accuracy there, over the fresh seeds.
+        validation: Mean of the deciding figure on validation data there, over the fresh seeds; None if not finite.
         tried: Settings that were tried for this loss.
     """
 
@@ -77,7 +80,7 @@ class Tuned:
     lr: float
     epochs: int
     stop: int
-    validation: float
+    validation: float | None
     tried: int
 
     def loss(self, classes: int) -> Loss:
@@ -97,10 +100,12 @@ class Row:
         epochs: Epochs that its schedule is laid out for.
         stop: Its tuned number of epochs.
         tried: Settings tried in tuning.
-        tuning: Mean validation accuracy of the chosen setting over the fresh seeds of tuning.
+        tuning: Mean of the deciding figure on validation data of the chosen setting over the fresh seeds of tuning;
+            None if it is not finite.
         loss: The loss as JSON.
         runs: Raw figures of each network: seed, validation and test accuracy, negative log likelihood and calibration
-            error on test data before and after temperature scaling, and the temperature, fitted on validation data.
+            error on test data before and after temperature scaling, and the temperature, fitted on validation data;
+            where another figure than accuracy decides, that on validation and on test data. What is not finite is None.
     """
 
     name: str
@@ -110,7 +115,7 @@ class Row:
     epochs: int
     stop: int
     tried: int
-    tuning: float
+    tuning: float | None
     loss: dict[str, Any]
     runs: list[dict[str, Any]] = field(default_factory=list)
 
@@ -119,17 +124,17 @@ class Row:
         return [run[name] for run in self.runs]
 
     def mean(self, name: str) -> float:
-        """Mean of a figure."""
-        return float(np.mean(self.column(name)))
+        """Mean of a figure; NaN if that of a network is not finite."""
+        return float(np.mean(np.array(self.column(name), float)))
 
     def std(self, name: str) -> float:
-        """Sample standard deviation of a figure."""
-        return float(np.std(self.column(name), ddof=1))
+        """Sample standard deviation of a figure; NaN if that of a network is not finite."""
+        return float(np.std(np.array(self.column(name), float), ddof=1))
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A test of one loss and another on test accuracy, p corrected by Holm over all pairs of the comparison."""
+    """A test of one loss and another on test data, p corrected by Holm over all pairs of the comparison."""
 
     first: str
     second: str
@@ -142,14 +147,16 @@ class Comparison:
     """The outcome of a comparison.
 
     Args:
-        rows: The losses by the validation accuracy of their final networks, the best first.
-        pairs: The tests.
+        rows: The losses by the deciding figure of their final networks on validation data, the best first.
+        pairs: The tests by the deciding figure; none of a loss with a network whose figure is not finite.
         best_baseline: The baseline that is best on validation data.
+        deciding: The figure that losses were tuned for, ranked by and tested on.
     """
 
     rows: list[Row]
     pairs: list[Pair]
     best_baseline: str
+    deciding: Deciding = ACCURACY
 
     def row(self, name: str) -> Row:
         """The row of a loss."""
@@ -161,7 +168,12 @@ class Comparison:
 
     def to_json(self) -> dict[str, Any]:
         """Everything, as a JSON object."""
-        return asdict(self)
+        return {
+            "objective": self.deciding.to_json(),
+            "rows": [asdict(row) for row in self.rows],
+            "pairs": [asdict(pair) for pair in self.pairs],
+            "best_baseline": self.best_baseline,
+        }
 
     @staticmethod
     def from_json(document: dict[str, Any]) -> Comparison:
@@ -170,4 +182,6 @@ class Comparison:
             [Row(**row) for row in document["rows"]],
             [Pair(**{**pair, "result": Difference(**pair["result"])}) for pair in document["pairs"]],
             document["best_baseline"],
+            # Comparisons of older versions were of accuracy.
+            Deciding(**document.get("objective", {})),
         )

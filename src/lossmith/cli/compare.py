@@ -1,13 +1,16 @@
 """``lossmith compare``: losses against every tuned baseline."""
 
 import json
+import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from lossmith.analysis import Deciding, ObjectiveSettings
 from lossmith.cli.arguments import OptionalDirectory, Switch, bracketed, values_last
 from lossmith.cli.console import CompareProgress
 from lossmith.cli.flags import SettingsFlags, Shown, read
@@ -18,16 +21,24 @@ from lossmith.report import draw_comparison
 from lossmith.study import (
     CompareSettings,
     EvolveSettings,
+    Origin,
     RunSettings,
+    check_effect,
     check_unchanged,
     compare_losses,
     comparison_place,
     origin_of,
     rechecked,
+    tell_other_objective,
     unknown_origins,
 )
 
-SHOWN: Shown = {EvolveSettings: ("data", "model", "recipe", "run"), RunSettings: ("training", "chunk", "device")}
+SHOWN: Shown = {
+    EvolveSettings: ("data", "model", "recipe", "objective", "run"),
+    ObjectiveSettings: ("metric", "epsilon", "gradient", "weight"),
+    RunSettings: ("training", "chunk", "device"),
+}
+LOG = logging.getLogger("lossmith")
 if TYPE_CHECKING:
     Options = CompareSettings
 else:
@@ -39,7 +50,8 @@ class Compare:
     """Compare losses with every baseline on test data, all of them tuned alike on validation data.
 
     {losses} For a best.json, data, split, label noise, model and recipe are those of its search: a flag that changes
-    one is refused, so that no test sample was in the search; without one, flags decide. The raw runs are kept in the
+    one is refused, so that no test sample was in the search; without one, flags decide. All are tuned, ranked and
+    tested by the objective of the search, or that of the flags. The raw runs are kept in the
     database and in comparison.json beside the first best.json, or in --out DIR. Stopped and run again, it goes on.
 
     example:  lossmith compare study/best.json --seeds 30
@@ -69,7 +81,11 @@ def run(arguments: Sequence[str]) -> None:
     origin, options = origin_of(given.losses), rechecked(given.options)
     if origin is not None:
         check_unchanged(given.settings, origin)
+    if origin is None or given.settings.objective != origin.settings.objective:
+        check_effect(given.settings)
     directory = comparison_place(given.losses, given.out, origin)
+    if origin is not None:
+        _tell_objective(given.settings, origin, directory)
     given.machine.prepare()
     try:
         with CompareProgress(quiet=given.quiet or given.json) as progress, given.machine.open() as executor:
@@ -95,3 +111,15 @@ def run(arguments: Sequence[str]) -> None:
                 f"\nNote:      {names} {say} what it was evolved on; see to it that no test sample was in its search\n"
             )
         sys.stdout.write(f"\nRaw runs:  {directory / 'comparison.json'}\nPicture:   {pictures[0]}\n")
+
+
+def _tell_objective(settings: EvolveSettings, origin: Origin, directory: Path) -> None:
+    """Say so where the comparison is not judged by what the search maximized."""
+    deciding = Deciding.of(settings.objective)
+    if origin.function is None:
+        searched = Deciding.of(origin.settings.objective)
+        if deciding.key != searched.key:
+            LOG.warning("the search maximized %s; this comparison tunes and tests by %s", searched.name, deciding.name)
+    elif directory != origin.file.parent:
+        # In the directory of the study, the study says so.
+        tell_other_objective(origin.function, deciding)

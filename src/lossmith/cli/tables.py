@@ -2,13 +2,14 @@
 
 import functools
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
-from lossmith.analysis import OBJECTIVES, Comparison, Pair, Row
+from lossmith.analysis import OBJECTIVES, Comparison, Deciding, Pair, Row
 from lossmith.cli.console import WIDTH, output
 from lossmith.study import Outcome
 
@@ -95,37 +96,62 @@ def print_comparison(comparison: Comparison, label_noise: float) -> None:
     console = output()
     wide = console.width >= WIDTH
     console.print(*worth_tables(comparison, wide), sep="\n")
+    name = comparison.deciding.name
     console.print(
         "Learning rate, strength and number of epochs of every loss are tuned on validation data; the rows are in the "
-        f"order of validation accuracy. Settings tried: {_tried(comparison)}. Mean ± standard deviation of "
-        f"{len(comparison.rows[0].runs)} networks. NLL and ECE: negative log likelihood and calibration error on test "
-        "data, before → after scaling by the temperature that is best on validation data.\n" + noise_text(label_noise)
+        f"order of validation {name}. {decided_text(comparison)}Settings tried: {_tried(comparison)}. Mean ± standard "
+        f"deviation of {len(comparison.rows[0].runs)} networks. NLL and ECE: negative log likelihood and "
+        "calibration error on test data, before → after scaling by the temperature that is best on validation data.\n"
+        + noise_text(label_noise)
     )
     console.print(*tests_tables(comparison, wide), sep="\n")
     console.print(
-        "Difference of mean test accuracy with its 95 % interval, and one-tailed Welch p, Holm-corrected over all "
+        f"Difference of mean test {name} with its 95 % interval, and one-tailed Welch p, Holm-corrected over all "
         f"{len(comparison.pairs)} tests; the unit is a network. Best baseline on validation data: "
-        f"{comparison.best_baseline}."
+        f"{comparison.best_baseline}.{untested_text(comparison)}"
     )
+
+
+def decided_text(comparison: Comparison) -> str:
+    """What decides a comparison, where that is not accuracy."""
+    deciding = comparison.deciding
+    if deciding == Deciding():
+        return ""
+    better = "more" if deciding.higher_is_better else "less"
+    return (
+        f"{deciding.name} decides, of which {better} is better: all are tuned for it, ranked by it and tested on it; "
+        "accuracy stands beside it. "
+    )
+
+
+def untested_text(comparison: Comparison) -> str:
+    """Losses that no test could be made of."""
+    test = comparison.deciding.column("test")
+    names = [row.name for row in comparison.rows if None in row.column(test)]
+    return f" No tests of {', '.join(names)}: a network's {comparison.deciding.name} is not finite." if names else ""
 
 
 Column = tuple[str, Callable[[Row], str]]
 
 
 def worth_tables(comparison: Comparison, wide: bool) -> list[Table]:
-    """Settings, accuracy and calibration of each loss."""
-    accuracy: list[Column] = [
+    """Settings, deciding figure, accuracy and calibration of each loss."""
+    deciding = comparison.deciding
+    validation, test = deciding.column("validation"), deciding.column("test")
+    worth: list[Column] = [
         ("tuned to", setting_text),
-        ("validation", lambda row: f"{row.mean('validation'):.4f}"),
-        ("test", lambda row: f"{row.mean('test'):.4f} ± {row.std('test'):.4f}"),
+        ("validation", lambda row: _number(row.mean(validation))),
+        ("test", lambda row: _number(row.mean(test), row.std(test))),
     ]
+    if deciding != Deciding():
+        worth.append(("test accuracy", lambda row: _number(row.mean("test"), row.std("test"))))
     calibration: list[Column] = [
         ("NLL", lambda row: f"{_known_mean(row, 'nll')} → {_known_mean(row, 'nll_scaled')}"),
         ("ECE", lambda row: f"{_known_mean(row, 'ece')} → {_known_mean(row, 'ece_scaled')}"),
     ]
     if wide:
-        return [_table(comparison, "Test accuracy and calibration", [*accuracy, *calibration])]
-    return [_table(comparison, "Test accuracy", accuracy), _table(comparison, "Calibration", calibration)]
+        return [_table(comparison, f"Test {deciding.name} and calibration", [*worth, *calibration])]
+    return [_table(comparison, f"Test {deciding.name}", worth), _table(comparison, "Calibration", calibration)]
 
 
 def tests_tables(comparison: Comparison, wide: bool) -> list[Table]:
@@ -143,7 +169,7 @@ def _tests(title: str, find: Callable[[str], Pair | None]) -> list[Column]:
         pair = find(row.name)
         if pair is None:
             return ""
-        return f"{pair.result.difference:+.4f} [{pair.result.low:+.4f}, {pair.result.high:+.4f}]"
+        return f"{pair.result.difference + 0.0:+.4f} [{pair.result.low:+.4f}, {pair.result.high:+.4f}]"
 
     def p(row: Row) -> str:
         pair = find(row.name)
@@ -167,6 +193,12 @@ def _tried(comparison: Comparison) -> str:
     baselines = [row.tried for row in comparison.rows if row.baseline]
     given = [f"{row.tried} for {row.name}" for row in comparison.rows if not row.baseline]
     return ", ".join([*given, f"{min(baselines)} to {max(baselines)} for a baseline"])
+
+
+def _number(mean: float, std: float | None = None) -> str:
+    if not math.isfinite(mean):
+        return "–"
+    return f"{mean:.4f}" if std is None else f"{mean:.4f} ± {std:.4f}"
 
 
 def _known_mean(row: Row, name: str) -> str:

@@ -44,10 +44,10 @@ class DataSettings(Settings):
     """Share of the training and validation labels, at least 0 and less than 1, replaced by a class drawn uniformly
     from all classes (so that some stay as they were); the test labels stay clean."""
 
-    split_seed: int = 0
+    split_seed: int = Field(default=0, gt=-(2**128), lt=2**128)
     """Seed of the split into training, validation and test samples."""
 
-    noise_seed: int = 0
+    noise_seed: int = Field(default=0, gt=-(2**128), lt=2**128)
     """Seed of the label noise."""
 
     max_pixel: float | None = Field(default=None, gt=0, le=LARGEST_INPUT, allow_inf_nan=False)

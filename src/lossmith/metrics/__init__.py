@@ -8,7 +8,7 @@ from lossmith.metrics.finite import check_shape, correct, finite, from_lists, kn
 from lossmith.metrics.registered import METRICS, Metric, direction
 
 if TYPE_CHECKING:
-    from lossmith.metrics.calibration import calibration_error, negative_log_likelihood, temperature
+    from lossmith.metrics.calibration import calibration_error, negative_log_likelihood, temperature, tempered
     from lossmith.metrics.statistics import Contrast, Difference, contrasts_with_first, holm, moments, welch
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "negative_log_likelihood",
     "or_worst",
     "temperature",
+    "tempered",
     "to_lists",
     "welch",
 ]
@@ -42,7 +43,7 @@ __all__ = [
 __getattr__ = lazily(
     __name__,
     {
-        "calibration": ("calibration_error", "negative_log_likelihood", "temperature"),
+        "calibration": ("calibration_error", "negative_log_likelihood", "temperature", "tempered"),
         "statistics": ("Contrast", "Difference", "contrasts_with_first", "holm", "moments", "welch"),
     },
 )

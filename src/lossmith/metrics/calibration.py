@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special
 
+from lossmith.errors import InputError
+
 BINS = 15
+SOUND = (math.exp(-5.9), math.exp(5.9))
 
 
 def negative_log_likelihood(logits: NDArray[np.float64], targets: NDArray[np.int64]) -> float:
@@ -25,8 +30,47 @@ def calibration_error(logits: NDArray[np.float64], targets: NDArray[np.int64]) -
 
 
 def temperature(logits: NDArray[np.float64], targets: NDArray[np.int64]) -> float:
-    """The T in [e⁻⁶, e⁶] that gives ``logits / T`` the lowest negative log likelihood (Guo et al., 2017)."""
+    """The T that gives ``logits / T`` the lowest negative log likelihood (Guo et al., 2017), whatever their scale.
+
+    The likelihood is convex in 1 / T, so its slope, the mean of ``Σ p z − z[target]``, says where T lies. It is 0 where
+    every sample is right, ∞ where equal outputs are best, and 1 where the logits of every sample are equal.
+
+    Raises:
+        InputError: if a logit is not a finite number.
+    """
+    if not np.isfinite(logits).all():
+        raise InputError("a logit is not a finite number, so there is no temperature; leave such a network out")
+    scale = float(np.abs(logits).max(initial=0.0)) or 1.0
+    scaled = logits / scale
+    scaled -= scaled.max(1, keepdims=True)
+    aimed = np.take_along_axis(scaled, targets[:, None], 1)[:, 0]
+
+    def slope(inverse: float) -> float:
+        return float(np.mean((special.softmax(inverse * scaled, axis=1) * scaled).sum(1) - aimed))
+
+    if not scaled.any():
+        return 1.0
+    if not aimed.any():
+        return 0.0
+    if slope(0.0) >= 0:
+        return math.inf
+    low = high = 1.0
+    while slope(high) < 0:
+        high *= 2
+    while slope(low) > 0:
+        low /= 2
+    exact = scale / optimize.brentq(slope, low, high, rtol=1e-14)
+    if not SOUND[0] < exact < SOUND[1]:
+        return exact
+    # To the bit what comparisons of older versions found; it differs by 1e-5 of it at most.
     found = optimize.minimize_scalar(
         lambda log: negative_log_likelihood(logits * np.exp(-log), targets), bounds=(-6.0, 6.0), method="bounded"
     )
     return float(np.exp(found.x))
+
+
+def tempered(logits: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
+    """``logits / T``; for T = 0 their limit, 0 at the largest of each sample and −∞ elsewhere."""
+    if scale > 0:
+        return logits / scale
+    return np.where(logits == logits.max(1, keepdims=True), 0.0, -np.inf)

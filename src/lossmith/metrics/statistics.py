@@ -22,7 +22,7 @@ class Difference:
         difference: First mean less second.
         low: Lower end of its 95 % interval (Welch).
         high: Upper end.
-        p: One-tailed p of Welch's t-test that the first mean is higher.
+        p: One-tailed p of Welch's t-test that the first mean is the better one.
     """
 
     difference: float
@@ -31,8 +31,11 @@ class Difference:
     p: float
 
 
-def welch(first: Sequence[float], second: Sequence[float]) -> Difference:
+def welch(first: Sequence[float], second: Sequence[float], higher_is_better: bool = True) -> Difference:
     """Welch's comparison of two samples; without any spread, p is 0, ½ or 1 and the interval is the difference."""
+    if not higher_is_better:
+        turned = welch(second, first)
+        return Difference(-turned.difference, -turned.high, -turned.low, turned.p)
     if np.ptp(first) == 0 and np.ptp(second) == 0:
         difference = first[0] - second[0]
         return Difference(difference, difference, difference, 0.5 - 0.5 * float(np.sign(difference)))
@@ -103,11 +106,7 @@ def contrasts_with_first(
             ours, theirs = (known(one).tolist() for one in (values, samples[0][measure]))
             if min(len(ours), len(theirs)) < 2:
                 continue
-            if measure in lower:
-                turned = welch(theirs, ours)
-                result = Difference(-turned.difference, -turned.high, -turned.low, turned.p)
-            else:
-                result = welch(ours, theirs)
+            result = welch(ours, theirs, measure not in lower)
             found.append((place, measure, result, (len(ours), len(theirs))))
     corrected = holm([result.p for _, _, result, _ in found]) if found else []
     return [

@@ -12,13 +12,17 @@ from lossmith.nets.parts import Shape
 from lossmith.nets.registry import NETWORKS, Blueprint, Network
 from lossmith.nets.residual import residual
 
+DEEPEST = 1202  # of ResNet-1202 (He et al., 2015)
+
 
 def _check_depth(extra: int, name: str, depth: int, _width: int = 1) -> None:
     """See that a network has 6n + ``extra`` layers, n blocks in each of three stages.
 
     Raises:
-        InputError: If it has not.
+        InputError: If it has not, or is deeper than any that was trained.
     """
+    if depth > DEEPEST:
+        raise InputError(f"the model {name} is deeper than {DEEPEST} layers: give a depth of {DEEPEST} or less")
     blocks, rest = divmod(depth - extra, 6)
     if rest or blocks < 1:
         kind, _, width = name.partition(f"-{depth}")

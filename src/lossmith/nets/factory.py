@@ -1,6 +1,7 @@
 """From settings to a function that builds networks, and the check that they fit the data."""
 
 import copy
+import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,9 +12,13 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from lossmith.errors import InputError
+from lossmith.nets.ends import check_end
 from lossmith.nets.own import describe
 from lossmith.nets.registry import body_factory
 from lossmith.nets.settings import ModelSettings
+
+LOG = logging.getLogger("lossmith")
+FEW = 16
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,8 @@ def check_network(
 
     Raises:
         InputError: If the network is no ``nn.Module``, has nothing to train or lazy layers, shares its weights with
-            the one built before, raises, or does not return floating numbers of shape ``[N,K]``.
+            the one built before, raises, changes its inputs, or does not return floating numbers of shape ``[N,K]``
+            that depend on its parameters and, in training mode, are finite. What can be meant is only told.
     """
     devices = [inputs_sample.get_device()] if inputs_sample.is_cuda else []
     with torch.random.fork_rng(devices=devices), torch.no_grad():
@@ -106,7 +112,15 @@ def check_network(
             samples = samples.clone()
             samples[0, -1] = vocabulary - 1
         for training in (False, True):
-            _check_output(network.train(training), samples, classes)
+            kept = samples.clone()
+            outputs = _check_output(network.train(training), samples, classes)
+            if not bool(((samples == kept) | (samples != samples)).all()):
+                raise InputError(
+                    "the model changes its inputs in place, which are the data itself: let it work on a copy"
+                )
+            _check_numbers(outputs, training)
+        with torch.enable_grad():
+            check_end(network, samples[:FEW])
 
 
 def _trainable(network: object) -> nn.Module:
@@ -119,7 +133,18 @@ def _trainable(network: object) -> nn.Module:
     return network
 
 
-def _check_output(network: nn.Module, samples: Tensor, classes: int) -> None:
+def _check_numbers(outputs: Tensor, training: bool) -> None:
+    wrong = int((~outputs.isfinite()).sum())
+    if wrong == 0:
+        return
+    mode = "training" if training else "evaluation"
+    sentence = f"{wrong} of {outputs.numel()} outputs of the model are not finite numbers in {mode} mode at the start"
+    if training:
+        raise InputError(f"{sentence}: look at its initial weights, logarithms and divisions, and the scale of inputs")
+    LOG.warning("%s", sentence)
+
+
+def _check_output(network: nn.Module, samples: Tensor, classes: int) -> Tensor:
     mode = "training" if network.training else "evaluation"
     try:
         outputs = network(samples)
@@ -152,6 +177,7 @@ def _check_output(network: nn.Module, samples: Tensor, classes: int) -> None:
         )
     if not outputs.is_floating_point():
         raise InputError(f"the model returns {outputs.dtype} in {mode} mode: let it return floating logits")
+    return outputs
 
 
 def _wanted_channels(error: Exception, samples: Tensor) -> int | None:

@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from lossmith.errors import InputError
-from lossmith.nets.own import importable, own_body
+from lossmith.nets.own import describe, importable, own_body
 from lossmith.nets.parts import Shape
+from lossmith.nets.size import check_size
 from lossmith.registry import Registry, nearest
 
 # Names of older versions.
@@ -125,8 +126,13 @@ def body_factory(
     rate = network.dropout if dropout is None else dropout
     body = Body(name, Blueprint(tuple(input_shape), classes, tuple(hidden), rate, vocabulary or 0))
     # What is wrong shows now, at no cost in memory and without a random number.
-    with torch.device("meta"):
-        body()
+    try:
+        with torch.device("meta"):
+            built = body()
+    except (RuntimeError, TypeError, OverflowError) as error:
+        # Sizes beyond 64 bits.
+        raise InputError(f"the model {name} cannot be built ({describe(error)}): give smaller numbers") from None
+    check_size(name, built)
     return body
 
 

@@ -17,7 +17,7 @@ class ModelSettings(Settings):
     your own as package.module:function, called with the input shape and the number of classes, returning an nn.Module,
     given inputs as --normalize says."""
 
-    hidden: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False)] = (128,)
+    hidden: Annotated[tuple[Annotated[int, Field(ge=1, le=10**6)], ...], Field(strict=False, max_length=1000)] = (128,)
     """Widths of the fully connected hidden layers of mlp, conv and embedding; other networks do not see them."""
 
     dropout: float | None = Field(default=None, ge=0, lt=1)

@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from lossmith.analysis import Comparison
 from lossmith.errors import InputError
 from lossmith.io import write_whole
+from lossmith.metrics import known
 from lossmith.report.curves import History, Shape
 
 EVOLVED, PLAIN, OTHER = "#c8401e", "#3b4a5a", "#2a7f9e"
@@ -149,27 +150,40 @@ def plot_losses(shapes: Sequence[Shape]) -> Figure:
 
 
 def plot_comparison(comparison: Comparison) -> Figure:
-    """Test accuracy of every network of a comparison, a row for each loss, with mean and standard deviation."""
-    rows = sorted(comparison.rows, key=lambda row: row.mean("test"))
+    """The deciding figure of every network of a comparison on test data, a row for each loss, the best one on top.
+
+    Each has its mean and standard deviation. Networks whose figure is not finite are left out, and losses with fewer
+    than two others.
+    """
+    deciding = comparison.deciding
+    column, unit = deciding.column("test"), 100 if deciding.share else 1
+    measured = {row.name: known(np.array(row.column(column), float)) * unit for row in comparison.rows}
+    known_rows = [row for row in comparison.rows if len(measured[row.name]) > 1]
+    rows = sorted(known_rows, key=lambda row: deciding.sign * float(measured[row.name].mean()))
     rng = np.random.default_rng(0)
     with styled():
         figure = Figure(figsize=(7.6, 0.9 + 0.42 * len(rows)))
         axes = figure.subplots()
         for height, row in enumerate(rows):
             color = PLAIN if row.baseline else EVOLVED
-            values = np.array(row.column("test")) * 100
+            values = measured[row.name]
             axes.scatter(values, height + rng.uniform(-0.16, 0.16, len(values)), s=9, color=color, alpha=0.35, lw=0)
             axes.errorbar(values.mean(), height, xerr=values.std(ddof=1), color=color, fmt="o", ms=6, capsize=3, lw=1.6)
         labels = [f"{row.name} ({row.strengths})" if row.strengths else row.name for row in rows]
         axes.set_yticks(range(len(rows)), labels)
         for label, row in zip(axes.get_yticklabels(), rows, strict=True):
             label.set_color(PLAIN if row.baseline else EVOLVED)
-        center = [row.mean("test") * 100 for row in rows]
-        spread = max(row.std("test") * 100 for row in rows[1:] or rows)
-        left_edge = max(0.0, min(min(center[1:] or center) - 4 * spread, center[0] - spread))
-        axes.set_xlim(left=left_edge)
+        center = [float(measured[row.name].mean()) for row in rows]
+        spread = max((float(measured[row.name].std(ddof=1)) for row in rows[1:] or rows), default=0.0)
+        if rows and deciding.higher_is_better:
+            left_edge = min(min(center[1:] or center) - 4 * spread, center[0] - spread)
+            axes.set_xlim(left=max(0.0, left_edge) if deciding.share else left_edge)
+        elif rows:
+            axes.set_xlim(right=max(max(center[1:] or center) + 4 * spread, center[0] + spread))
+        name = f"test {deciding.name}" + (", %" if deciding.share else "")
         axes.set(
-            xlabel=f"test accuracy, % (each dot is one of {len(rows[0].runs)} networks)", title="Every loss tuned alike"
+            xlabel=f"{name} (each dot is one of {len(comparison.rows[0].runs)} networks)",
+            title="Every loss tuned alike",
         )
         axes.grid(axis="x", color="0.9")
         axes.set_axisbelow(True)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lossmith.analysis import Deciding
 from lossmith.errors import InputError
 from lossmith.io import read_json
 from lossmith.losses import Loss, load
@@ -59,13 +60,21 @@ def _state(settings: dict[str, Any] | None, rows: Sequence[dict[str, Any]]) -> s
 def _compared(path: Path, winner: Loss | None) -> str:
     document = read_json(path)
     try:
-        means = {row["name"]: sum(run["test"] for run in row["runs"]) / len(row["runs"]) for row in document["rows"]}
+        # Comparisons of older versions were of accuracy.
+        deciding = Deciding(**document.get("objective", {}))
+        test = deciding.column("test")
+        means = {row["name"]: _mean([run[test] for run in row["runs"]]) for row in document["rows"]}
         given = [row["name"] for row in document["rows"] if not row["baseline"]]
         stale = winner is not None and winner.key() not in [
             Loss.from_json(row["loss"]).key() for row in document["rows"]
         ]
         best = document["best_baseline"]
-        shown = [*(f"{name} {means[name]:.4f}" for name in given), f"best baseline ({best}) {means[best]:.4f}"]
-    except (InputError, KeyError, TypeError, ZeroDivisionError):
+        shown = [*(f"{name} {means[name]}" for name in given), f"best baseline ({best}) {means[best]}"]
+    except (AttributeError, InputError, KeyError, TypeError, ZeroDivisionError):
         raise InputError(f"{path} is damaged; remove it and run lossmith compare again") from None
-    return "test accuracy: " + ", ".join(shown) + (" (the winner is not in it)" if stale else "")
+    return f"test {deciding.name}: " + ", ".join(shown) + (" (the winner is not in it)" if stale else "")
+
+
+def _mean(figures: list[float | None]) -> str:
+    known = [value for value in figures if value is not None]
+    return f"{sum(known) / len(known):.4f}" if len(known) == len(figures) else "–"

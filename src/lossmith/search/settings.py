@@ -28,10 +28,10 @@ class SearchSettings(Settings):
     gain: Literal["free", "fixed"] = "free"
     """Whether the "canonical" space searches the gain or keeps it at 1, without the effect of a learning rate."""
 
-    population: int = Field(default=20, ge=2)
+    population: int = Field(default=20, ge=2, le=10**5)
     """Candidates in a generation."""
 
-    generations: int = Field(default=25, ge=1)
+    generations: int = Field(default=25, ge=1, le=10**6)
     """Generations of the search; an ended study can be given more."""
 
     sigma: float | None = Field(default=None, gt=0, allow_inf_nan=False)
@@ -46,5 +46,5 @@ class SearchSettings(Settings):
     untrainable: Literal["worst", "redraw"] = "worst"
     """What a candidate that the invariant rejects becomes: the worst of its generation, or drawn again."""
 
-    seed: int = 0
+    seed: int = Field(default=0, gt=-(2**128), lt=2**128)
     """Seed of the search: of its candidates, and of the initial weights and batches they are trained with."""

@@ -3,7 +3,7 @@
 from lossmith.analysis import Objective
 from lossmith.io import read_toml, write_toml
 from lossmith.study.analyses import Analysis
-from lossmith.study.comparison import RIVAL, CompareSettings, compare_losses
+from lossmith.study.comparison import RIVAL, CompareSettings, compare_losses, tell_other_objective
 from lossmith.study.config import (
     EvolveSettings,
     RunSettings,
@@ -82,6 +82,7 @@ __all__ = [
     "settings_for",
     "spread",
     "study_place",
+    "tell_other_objective",
     "unknown_origins",
     "validated",
     "with_data",

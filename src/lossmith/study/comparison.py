@@ -5,14 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
-from lossmith.analysis import Comparison, Family, ObjectiveSettings, Plan, UnreadableError, baselines, compare, fixed
+from lossmith.analysis import (
+    OBJECTIVES,
+    Comparison,
+    Deciding,
+    Family,
+    Objective,
+    ObjectiveSettings,
+    Plan,
+    UnreadableError,
+    baselines,
+    compare,
+    fixed,
+)
 from lossmith.data import Source, open_source
 from lossmith.errors import InputError
 from lossmith.io import write_json
@@ -24,7 +36,7 @@ from lossmith.study.evolve import Progress, evolve_problem
 from lossmith.study.legacy import identifying, original
 from lossmith.study.problem import Problem
 from lossmith.study.store import Store
-from lossmith.training import Executor, Recipe, choose_backend, repeated, running
+from lossmith.training import Executor, Recipe, check_memory, choose_backend, repeated, running
 
 Report = Callable[[str, float], None]
 # Settings that the first comparisons did not have; see `_digest`.
@@ -36,26 +48,26 @@ RIVAL = "label smoothing + MAE, searched"
 class CompareSettings(Settings):
     """How losses are compared."""
 
-    seeds: int = Field(default=10, ge=2)
+    seeds: int = Field(default=10, ge=2, le=10**5)
     """Networks trained for each tuned loss in the final comparison."""
 
-    tuning_seeds: int = Field(default=2, ge=1)
+    tuning_seeds: int = Field(default=2, ge=1, le=10**5)
     """Networks trained for each setting that tuning tries."""
 
-    tuning_finalists: int = Field(default=5, ge=1)
+    tuning_finalists: int = Field(default=5, ge=1, le=10**4)
     """The best settings of each loss, which are trained again with fresh seeds before one is chosen."""
 
-    tuning_finalist_seeds: int = Field(default=10, ge=1)
+    tuning_finalist_seeds: int = Field(default=10, ge=1, le=10**5)
     """Fresh seeds that each of those is trained with."""
 
-    tuning_epochs: int | None = Field(default=None, ge=1)
+    tuning_epochs: int | None = Field(default=None, ge=1, le=10**6)
     """Epochs of a tuning run, from which the best number is read (default: twice the recipe's)."""
 
     rival: bool = True
     """Whether label smoothing + MAE gets a search of its own with as many trainings as the evolved loss had;
     --no-rival leaves that search out."""
 
-    comparison_seed: int = 0
+    comparison_seed: int = Field(default=0, gt=-(2**128), lt=2**128)
     """Seed of the comparison's initial weights and batches."""
 
 
@@ -67,10 +79,13 @@ def compare_losses(
     *,
     digest: str | None = None,
     source: Source | None = None,
+    objective: Objective | None = None,
     executor: Executor | str | None = None,
     report: Report = lambda *_: None,
 ) -> Comparison:
     """Compare losses with every tuned baseline, and keep the raw runs in ``directory``.
+
+    Every loss is tuned for the objective on validation data, ranked by it, and tested by it on test data.
 
     The database ``study.db`` there keeps each part as it is done, so a comparison that was stopped goes on; the whole
     is written to ``comparison.json``. The test part is loaded after all tuning is done.
@@ -78,11 +93,12 @@ def compare_losses(
     Args:
         losses: The losses to be compared: by the names that tables give them, or a list of what names losses
             (:func:`lossmith.find`), whose own names are taken, but for those that are taken already.
-        settings: Data, model and recipe; ``search`` and ``run`` as they were in the search, for the rival.
+        settings: Data, model, recipe and objective; ``search`` and ``run`` as they were in the search, for the rival.
         directory: A study's directory, or any other.
         options: How.
         digest: What the data's digest must be, if the losses were evolved on known data.
         source: The data, if it is not what ``settings.data.source`` names.
+        objective: What decides, if it is not what ``settings.objective`` says; known by its name, as in a study.
         executor: Runs the trainings; this process without it. A name (``"processes"``) is started for this comparison.
             What is stored does not depend on it, but for rounding where this process trains with more threads than the
             one of a worker.
@@ -100,10 +116,9 @@ def compare_losses(
             f"the data {source.name!r} is not the data that the loss was evolved on; give that with --data, "
             "so that no test sample was in the search"
         )
-    if settings.objective.metric != "accuracy":
-        LOG.warning("the search maximized %s; a comparison tunes and tests by accuracy", settings.objective.metric)
-    opened = running(executor)
-    problem = Problem.open(settings, source)
+    opened, deciding = running(executor), Deciding.of(settings.objective, objective)
+    plain = settings.model_copy(update={"objective": _alone(settings.objective)})
+    problem = Problem.open(plain, source, objective)
     rivals = baselines()
     taken = {RIVAL, *(family.name for family in rivals)}
     given = losses if isinstance(losses, Mapping) else find_named(losses, problem.classes, taken)
@@ -115,10 +130,12 @@ def compare_losses(
             f"{directory} cannot be made: {error.strerror}; give another directory for the raw runs"
         ) from None
     with opened as started, Store(directory) as store:
+        tell_other_objective((store.setting("objective") or {}).get("function"), deciding)
         if options.rival:
-            rivals.append(_rival(settings, problem, directory, started, report))
+            place = directory / _rival_name(deciding)
+            rivals.append(_rival(plain, problem, objective, place, started, report))
         families = [*rivals, *(fixed(name, loss) for name, loss in given.items())]
-        plan = _plan(problem, started, settings, options, store)
+        plan = _plan(problem, started, settings, options, store, deciding)
         key = _digest(problem.digest, settings, plan)
         try:
             result = compare(
@@ -161,28 +178,62 @@ def _check(losses: Mapping[str, Loss], taken: set[str], classes: int) -> None:
         loss.check_classes(classes)
 
 
-def _rival(settings: EvolveSettings, problem: Problem, directory: Path, executor: Executor, report: Report) -> Family:
+def tell_other_objective(function: str | None, deciding: Deciding) -> None:
+    """Say so if a search maximized a function from Python, which is not what decides its comparison."""
+    if function is not None and deciding.key != {"function": function}:
+        LOG.warning(
+            "the search maximized %s, a function from Python; this comparison tunes and tests by %s: for that "
+            "function, call lossmith.study.compare_losses with it as the objective",
+            function,
+            deciding.name,
+        )
+
+
+def _rival(
+    settings: EvolveSettings,
+    problem: Problem,
+    objective: Objective | None,
+    place: Path,
+    executor: Executor,
+    report: Report,
+) -> Family:
     search = settings.search.model_copy(update={"space": "smoothed-mae", "engine": "cma", "sigma": None})
 
     def tell(progress: Progress) -> None:
         report(f"searching {RIVAL.split(',')[0]}", progress.done if progress.phase == "search" else 1.0)
 
-    own = with_data(settings, problem.source.name).model_copy(
-        update={"search": search, "objective": ObjectiveSettings()}
-    )
-    accuracy = replace(problem, objective=own.objective.build())
-    outcome = evolve_problem(directory / "rival", own, accuracy, executor=executor, report=tell)
+    own = with_data(settings, problem.source.name).model_copy(update={"search": search})
+    outcome = evolve_problem(place, own, problem, objective, executor, tell)
     assert isinstance(outcome.loss, PowerLoss)
     found = dict(zip(outcome.loss.terms, outcome.loss.coefficients.tolist(), strict=True))
     alpha, weight = 1 - found.get(Term(0, 1, 1), 0.0), found.get(Term(1, 1, 0), 0.0)
     return fixed(RIVAL, outcome.loss, baseline=True, text=f"α = {alpha:.3g}, weight = {weight:.3g}")
 
 
+def _alone(settings: ObjectiveSettings) -> ObjectiveSettings:
+    """An objective without what is recorded beside it, and without what has no effect on it."""
+    names = ("metric", *OBJECTIVES[settings.metric].uses)
+    return ObjectiveSettings(**{name: getattr(settings, name) for name in names})
+
+
+def _rival_name(deciding: Deciding) -> str:
+    """The directory of the rival's search: one for each objective, and that of older versions for accuracy."""
+    if deciding.key is None:
+        return "rival"
+    return f"rival-{re.sub('[^A-Za-z0-9.]+', '-', ' '.join(map(str, deciding.key.values())))}"
+
+
 def _plan(
-    problem: Problem, executor: Executor, settings: EvolveSettings, options: CompareSettings, store: Store
+    problem: Problem,
+    executor: Executor,
+    settings: EvolveSettings,
+    options: CompareSettings,
+    store: Store,
+    deciding: Deciding,
 ) -> Plan:
     epochs = options.tuning_epochs or 2 * _epochs(settings, problem)
     count = min(settings.run.chunk, 40)
+    check_memory(problem.task, settings.recipe, count, not settings.run.training.startswith("sequential"))
     population = repeated(Loss.stack([cross_entropy()]), count)
     seeds = [derive(options.comparison_seed, "measuring", number) for number in range(count)]
     batches = settings.recipe.total_steps(len(problem.task.inputs))
@@ -198,6 +249,7 @@ def _plan(
         epochs=epochs,
         seed=options.comparison_seed,
         chunk=settings.run.chunk,
+        deciding=deciding,
     )
 
 
@@ -215,8 +267,9 @@ def _portable(settings: EvolveSettings) -> dict[str, Any]:
 def _digest(data: str, settings: EvolveSettings, plan: Plan) -> str:
     # What is idle stays out, so that runs of comparisons by versions that did not know it are found again.
     attacked = plan.recipe.adversary != "none"
+    decided = {} if plan.deciding.key is None else {"objective": plan.deciding.key}
     # The digest of the data says what came of its place and of how its images were converted.
-    placed = {"source", "image_size", "channels"} | (set() if attacked else {"max_pixel"})
+    placed = {"source", "image_size", "channels"} | (set() if attacked or decided else {"max_pixel"})
     whole = {"dropout"} if settings.model.dropout is None else set[str]()
     idle = set() if attacked else {"adversary", "adversary_epsilon", "adversary_steps"}
     usual = Recipe().model_dump()
@@ -228,5 +281,6 @@ def _digest(data: str, settings: EvolveSettings, plan: Plan) -> str:
         "recipe": plan.recipe.model_dump(mode="json", exclude=idle),
         "way": plan.backend.original,
         "device": settings.run.device,
+        **decided,
     }
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]

@@ -37,7 +37,7 @@ class RunSettings(Settings):
     is a multilayer perceptron in float32, else "vmap"; "sequential-channels-last"; "sequential-compiled",
     "sequential-channels-last-compiled", "vmap-compiled"; or "auto", whichever a short measurement finds fastest."""
 
-    replicates: int = Field(default=1, ge=1)
+    replicates: int = Field(default=1, ge=1, le=10**4)
     """Networks trained for each candidate, with seeds of their own; the fitness is their mean."""
 
     partial: float = Field(default=1.0, gt=0, le=1, allow_inf_nan=False)
@@ -48,13 +48,13 @@ class RunSettings(Settings):
     """Share of a candidate's training after which networks are given up that are at chance level on validation data, or
     no longer finite (default: none is); how many were is recorded. Where learning begins slowly, give 0.3 or more."""
 
-    finalists: int = Field(default=5, ge=1)
+    finalists: int = Field(default=5, ge=1, le=10**4)
     """The best candidates that are trained again, beside the search's mean, cross-entropy and tuned label smoothing."""
 
-    finalist_seeds: int = Field(default=10, ge=2)
+    finalist_seeds: int = Field(default=10, ge=2, le=10**5)
     """Fresh seeds that each finalist is trained with; the best mean wins."""
 
-    chunk: int = Field(default=256, ge=1)
+    chunk: int = Field(default=256, ge=1, le=10**6)
     """Most networks trained in one program, and the unit that is stored: a run that is killed loses the chunks that it
     was at, and with worker processes those that wait for a slower one before them. A generation of one chunk keeps one
     worker busy: for more, let this be the networks of a generation through the workers, or less."""

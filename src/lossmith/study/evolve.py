@@ -21,7 +21,7 @@ from lossmith.study.problem import Problem
 from lossmith.study.provenance import data_line, data_of, provenance_document, versions_of
 from lossmith.study.runner import Runner
 from lossmith.study.study import Study
-from lossmith.training import Executor, Local, running
+from lossmith.training import Executor, Local, check_memory, running
 
 LOG = logging.getLogger("lossmith")
 
@@ -146,6 +146,8 @@ def evolve_problem(
 
         _agree_on(study, objective)
         versions_of(study.store)
+        networks = min(settings.run.chunk, settings.search.population * settings.run.replicates)
+        check_memory(problem.task, settings.recipe, networks, not settings.run.training.startswith("sequential"))
         _describe(data_of(study.store, problem), settings.recipe.batch_size)
         runner = Runner(study, problem, settings, executor or Local(), tell)
         runner.search()

@@ -33,11 +33,13 @@ class Origin:
         file: The file.
         settings: Of the search.
         digest: Of its data.
+        function: Name of the function from Python that it maximized, if it was one.
     """
 
     file: Path
     settings: EvolveSettings
     digest: str
+    function: str | None = None
 
 
 def provenance(path: Path) -> dict[str, Any] | None:
@@ -88,7 +90,8 @@ def _origin(path: Path) -> Origin | None:
     data = modernized(read_toml(file))[0].get("data") if file.exists() else None
     if isinstance(data, dict) and isinstance(data.get("source"), str):
         settings = with_data(settings, data["source"])
-    return Origin(path, settings, said["digest"])
+    function = said.get("objective")
+    return Origin(path, settings, said["digest"], function if isinstance(function, str) else None)
 
 
 def _known(document: Any, path: Path) -> Any:
@@ -106,7 +109,10 @@ def _known(document: Any, path: Path) -> Any:
         name = settings.get(key) if isinstance(settings, dict) else None
         if isinstance(name, str) and name not in registry:
             found[part] = {one: value for one, value in found[part].items() if one != key}
-            LOG.warning("%s: its search had the %s %r, which is not registered here", path, registry.kind, name)
+            instead = ": a comparison takes accuracy instead" if registry is OBJECTIVES else ""
+            LOG.warning(
+                "%s: its search had the %s %r, which is not registered here%s", path, registry.kind, name, instead
+            )
     return found
 
 

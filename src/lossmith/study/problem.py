@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,9 @@ from lossmith.data import KINDS, DataSettings, Source, find_max_pixel, open_sour
 from lossmith.errors import InputError
 from lossmith.nets import check_name, check_network, network_factory
 from lossmith.study.config import EvolveSettings
-from lossmith.training import Task, check_recipe, checked_device
+from lossmith.training import Task, check_recipe, check_state, checked_device
+
+LOG = logging.getLogger("lossmith")
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,9 @@ class Problem:
         max_pixel = _max_pixel(source, settings)
         task = Task(factory, train_part.inputs, train_part.targets, parts.classes, max_pixel, held_out)
         check_recipe(task, settings.recipe)
+        notice = check_state(task, settings.recipe)
+        if notice is not None:
+            LOG.warning("%s", notice)
         return Problem(task, held_out, objective or settings.objective.build(), source, settings.data)
 
     def described(self) -> dict[str, Any]:

@@ -17,9 +17,10 @@ from lossmith.training.executors import (
     running,
 )
 from lossmith.training.loop import Samples
+from lossmith.training.memory import check_memory
 from lossmith.training.networks import Networks, Task
 from lossmith.training.recipe import Recipe
-from lossmith.training.trainer import Trained, Trainer, check_recipe, repeated, train
+from lossmith.training.trainer import Figure, Trained, Trainer, check_recipe, check_state, repeated, train
 from lossmith.training.tuner import Choice, Memory, choose_backend, measure, measured_choice
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Backend",
     "Choice",
     "Executor",
+    "Figure",
     "Job",
     "Local",
     "Measure",
@@ -43,7 +45,9 @@ __all__ = [
     "Watch",
     "accuracy",
     "available",
+    "check_memory",
     "check_recipe",
+    "check_state",
     "checked_device",
     "choose_backend",
     "executor",

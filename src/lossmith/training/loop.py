@@ -15,6 +15,7 @@ from lossmith.training.recipe import Recipe
 
 Samples = tuple[Tensor, Tensor]
 Observe = Callable[[list[int], int, Networks], None]
+Look = Callable[[list[int], Networks], Tensor]
 LOOKED_AT = 1000
 
 
@@ -25,7 +26,7 @@ class Finished:
     Args:
         members: Their places in the whole population.
         networks: Their networks, in this order.
-        curve: Accuracy after each epoch, ``[members, epochs]``; empty without a monitor.
+        curve: What was watched after each epoch, ``[members, epochs]``; empty if nothing was.
         pruned: Whether each was given up.
     """
 
@@ -43,7 +44,7 @@ class Loop:
         task: What is trained on what.
         recipe: The recipe.
         length: Number of batches.
-        monitor: Inputs and class indices on which accuracy is measured after each epoch.
+        watched: What is measured ``[P]`` of members and their networks after each epoch.
         prune_at: Share of the batches after which hopeless networks are given up.
         observe: Called before the first batch and after each epoch.
     """
@@ -51,7 +52,7 @@ class Loop:
     task: Task
     recipe: Recipe
     length: int
-    monitor: Samples | None
+    watched: Look | None
     prune_at: float | None
     observe: Observe | None
 
@@ -76,8 +77,8 @@ class Loop:
                     self.observe(going, -(-step // per_epoch), networks)
                 if best is not None:
                     networks = best.look(networks, self._right(networks, self.task.held_out))
-                if self.monitor is not None:
-                    right[[members.index(member) for member in going]] = self._right(networks, self.monitor)
+                if self.watched is not None:
+                    right[[members.index(member) for member in going]] = self.watched(going, networks).cpu()
                     curve.append(right.clone())
                 if best is not None and step < self.length:
                     going = _without(best.over, going, ended, run, best)
@@ -87,7 +88,7 @@ class Loop:
                 progress(1.0)
                 break
         _without([True] * len(going), going, ended, run, best)
-        if self.monitor is not None:
+        if self.watched is not None:
             curve += [right] * (-(-self.length // per_epoch) - len(curve))
         order = [member for part, _ in ended for member in part]
         networks = Networks.gather([networks for _, networks in ended], [order.index(member) for member in members])

@@ -14,6 +14,8 @@ from torch.func import functional_call, vmap
 
 from lossmith.data import InputLayer, Normalize
 from lossmith.training.randomness import seeded
+from lossmith.training.shortage import is_shortage
+from lossmith.training.state import Stateful, stateful
 
 State = dict[str, Tensor]
 SAMPLES, ELEMENTS = 2**13, 2**23
@@ -50,6 +52,13 @@ class Task:
         """Mean of the training inputs, which are no ids, for each channel ``[C, 1, 1]`` or feature ``[F]``."""
         return Normalize.fit(self.inputs).mean
 
+    def stateful(self, batch: int) -> Stateful:
+        """What a network keeps outside of parameters and buffers, seen on a batch; looked at once."""
+        known: dict[int, Stateful] = self.__dict__.setdefault("_stateful", {})
+        if batch not in known:
+            known[batch] = stateful(self.build(0), self.inputs[:batch])
+        return known[batch]
+
     def build(self, seed: int) -> nn.Module:
         """A network with the initial weights of a training seed."""
         with seeded(torch.device("cpu"), seed, "weights"):
@@ -83,8 +92,8 @@ class Networks:
             try:
                 with torch.no_grad():
                     return torch.cat([self._logits(x) for x in inputs.split(rows)], 1)
-            except torch.OutOfMemoryError:
-                if rows == 1:
+            except (RuntimeError, MemoryError) as error:
+                if rows == 1 or not is_shortage(error):
                     raise
                 rows = max(1, rows // 2)
 

@@ -22,37 +22,40 @@ class Recipe(Settings):
     """Momentum of SGD; β1 of AdamW."""
     weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False)
     """Weight decay: added to the gradient with SGD, decoupled with AdamW."""
-    epochs: int = Field(10, ge=1)
+    epochs: int = Field(10, ge=1, le=10**6)
     """Passes over the training data."""
-    steps: int | None = Field(None, ge=1)
+    steps: int | None = Field(None, ge=1, le=10**9)
     """Number of batches, instead of epochs."""
-    batch_size: int = Field(50, ge=1)
+    batch_size: int = Field(50, ge=1, le=10**9)
     """Samples in a batch; the incomplete batch at the end of an epoch is left out."""
     schedule: Literal["constant", "step", "cosine", "one-cycle"] = "constant"
     """Learning rate over time: constant, lowered at milestones, a half cosine to 0, or warm-up and a half cosine."""
-    milestones: Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(strict=False)] = (0.5, 0.75)
+    milestones: Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(strict=False, max_length=1000)] = (
+        0.5,
+        0.75,
+    )
     """Where the step schedule lowers the learning rate, as shares of the training."""
     decay: float = Field(0.1, gt=0, lt=1)
     """Factor of the step schedule at each milestone."""
     clip: float | None = Field(None, gt=0, allow_inf_nan=False)
     """Largest norm of a network's whole gradient; longer ones are scaled down."""
-    crop: int = Field(0, ge=0)
+    crop: int = Field(0, ge=0, le=1000)
     """Augmentation: images are padded with black by so many pixels and cut back at a random place (4 is usual for
     32×32)."""
     flip: bool = False
     """Augmentation: every other image, at random, is mirrored left to right."""
-    cutout: int = Field(0, ge=0)
+    cutout: int = Field(0, ge=0, le=10**6)
     """Augmentation: side of a square, at a random place of each image, that is filled with the mean pixel (Cutout; 16
     is usual for CIFAR-10)."""
-    mixup: float = Field(0.0, ge=0, allow_inf_nan=False)
+    mixup: float = Field(0.0, ge=0, le=1e6, allow_inf_nan=False)
     """Augmentation: α of mixup, which mixes two samples and their labels by λ ~ Beta(α, α)."""
-    cutmix: float = Field(0.0, ge=0, allow_inf_nan=False)
+    cutmix: float = Field(0.0, ge=0, le=1e6, allow_inf_nan=False)
     """Augmentation: α of CutMix, which puts a piece of another image, of 1 − λ of the area, into each; with mixup, too,
     each batch draws one of the two."""
     flooding: float = Field(0.0, ge=0, allow_inf_nan=False)
     """Flooding: where a batch's loss L is below this level b, it is raised instead: |L − b| + b is minimised. L is the
     loss's own value, constants included."""
-    patience: int | None = Field(None, ge=1)
+    patience: int | None = Field(None, ge=1, le=10**6)
     """Early stopping: a training ends after so many epochs without a better validation accuracy, and its best epoch
     is what it gives; a validation accuracy is then the best of several."""
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -63,7 +66,7 @@ class Recipe(Settings):
     from a random start, with the gradient of the loss that is trained."""
     adversary_epsilon: float = Field(0.1, ge=0, le=1)
     """Strength of that attack, a share of the range of pixels."""
-    adversary_steps: int = Field(7, ge=1)
+    adversary_steps: int = Field(7, ge=1, le=10**4)
     """Steps of the adversary "pgd"."""
 
     @property

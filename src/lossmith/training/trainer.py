@@ -8,13 +8,14 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from lossmith.errors import InputError
 from lossmith.losses import Loss
-from lossmith.metrics import finite
+from lossmith.metrics import accuracy, finite
 from lossmith.training.adversary import checked_max_pixel
 from lossmith.training.augmentation import check_augmentation
 from lossmith.training.backend import POPULATION, Backend, has_compiler
@@ -23,9 +24,9 @@ from lossmith.training.loop import Finished, Loop, Observe, Samples
 from lossmith.training.networks import Networks, Task
 from lossmith.training.randomness import is_stochastic, seeded
 from lossmith.training.recipe import Recipe
+from lossmith.training.shortage import is_shortage
 
-# Not every lack of memory comes as `torch.OutOfMemoryError`.
-MEMORY = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+ONE_SAMPLE = "Expected more than 1 value per channel"
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,8 @@ class Trained:
     Args:
         networks: The P trained networks.
         diverged: Members whose parameters, buffers or logits are no longer finite numbers, boolean ``[P]``.
-        curve: Accuracy on the monitored data after each epoch, ``[P, epochs]`` in float64, or None. A network with a
-            logit that is not a finite number counts as wrong on every sample.
+        curve: Accuracy, or another figure, on the monitored data after each epoch, ``[P, epochs]`` in float64, or None.
+            A network with a logit that is not a finite number counts as wrong on every sample.
         losses: The losses that they were trained with, ``[P]``.
         max_pixel: Value of a white pixel, if they are networks of images that can be attacked.
         pruned: Members whose training was given up as hopeless, boolean ``[P]``; None says none.
@@ -48,6 +49,10 @@ class Trained:
     losses: Loss
     max_pixel: float | None = None
     pruned: Tensor | None = None
+
+
+Figure = Callable[[Trained, Tensor, Tensor], Tensor]
+"""A number ``[P]`` in float64 of networks, inputs and class indices."""
 
 
 class Trainer:
@@ -79,6 +84,7 @@ class Trainer:
         backend: Backend | str = POPULATION,
         *,
         monitor: Samples | None = None,
+        figure: Figure | None = None,
         stop: int | None = None,
         share: float = 1.0,
         prune_at: float | None = None,
@@ -95,6 +101,7 @@ class Trainer:
             recipe: The recipe of all members.
             backend: How they are run, or its name; the results agree to rounding.
             monitor: Inputs and class indices on which accuracy is measured after each epoch.
+            figure: What is measured on them instead.
             stop: End after this many epochs of the recipe (early stopping), its schedule unchanged.
             share: End after this share of the recipe's batches (partial training), its schedule unchanged.
             prune_at: After this share of the batches, stop training networks that are hopeless: at chance level on the
@@ -114,12 +121,14 @@ class Trainer:
         if len(losses) != len(seeds):
             raise InputError(f"{len(losses)} losses need as many seeds, not {len(seeds)}")
         check_recipe(task, recipe)
+        check_state(task, recipe)
         backend = self.resolved(backend, recipe)
         if task.held_out is None and prune_at is not None:
             raise InputError(
                 "hopeless networks are found on data held out: give the task held_out, or leave prune_at out"
             )
-        loop = Loop(task, recipe, _length(task, recipe, stop, share), monitor, prune_at, observe)
+        watched = None if monitor is None else partial(_watched, task, losses, figure, monitor)
+        loop = Loop(task, recipe, _length(task, recipe, stop, share), watched, prune_at, observe)
         groups = self.groups(seeds, recipe, backend)
         done: list[Finished] = []
         while groups:
@@ -135,7 +144,7 @@ class Trainer:
                     part = loop.run(members, self.start(losses, seeds, recipe, backend, members), report)
                 done.append(replace(part, networks=part.networks.on(done[0].networks.base)) if done else part)
                 continue
-            except RuntimeError as error:
+            except (RuntimeError, MemoryError) as error:
                 size = self.smaller(len(members), error)
             let_go()
             groups = _parts([members, *groups], size)
@@ -189,13 +198,13 @@ class Trainer:
         chosen = [seeds[member] for member in members]
         return engine.start(self.task, losses[members], chosen, recipe, backend, self.passes)
 
-    def smaller(self, members: int, error: RuntimeError) -> int:
+    def smaller(self, members: int, error: RuntimeError | MemoryError) -> int:
         """How many networks to train at once instead of so many, which the memory does not hold; it is remembered.
 
         Other errors are raised again.
         """
         device = self.task.device
-        if not isinstance(error, torch.OutOfMemoryError) and not any(word in str(error) for word in MEMORY):
+        if not is_shortage(error):
             raise error
         if members == 1:
             raise InputError(
@@ -251,6 +260,19 @@ def check_recipe(task: Task, recipe: Recipe) -> None:
         raise InputError("early stopping (patience) needs data held out: give the task held_out, or leave it out")
 
 
+def check_state(task: Task, recipe: Recipe) -> str | None:
+    """What the user should know of a network's state, as a sentence, or None.
+
+    Raises:
+        InputError: if it keeps something where it would be lost.
+    """
+    with vectorizable(recipe):
+        found = task.stateful(recipe.batch_size)
+    if found.reason is not None:
+        raise InputError(f"the network cannot be trained, since {found.reason}")
+    return None if found.notice is None else f"the network {found.notice}"
+
+
 def repeated(losses: Loss, times: int) -> Loss:
     """A population in which each member stands ``times`` times, one after another."""
     return losses[torch.arange(len(losses)).repeat_interleave(times)]
@@ -258,9 +280,16 @@ def repeated(losses: Loss, times: int) -> Loss:
 
 @contextmanager
 def vectorizable(recipe: Recipe) -> Iterator[None]:
-    """Turn the error of a network that cannot be vectorized into an InputError."""
+    """Turn the error of a network that cannot be vectorized, or have batches of one sample, into an InputError."""
     try:
         yield
+    except ValueError as error:
+        if ONE_SAMPLE not in str(error):
+            raise
+        raise InputError(
+            "batch norm cannot learn from a batch of one sample: give a batch_size of 2 or more, and as many training "
+            "samples"
+        ) from None
     except RuntimeError as error:
         vmapped = any(word in str(error) for word in ("vmap", "Batching rule"))
         mixed = recipe.precision != "float32" and "BFloat16" in str(error)
@@ -277,6 +306,15 @@ def let_go() -> None:
     """Free what a training that failed has left; outside of the handler of its error, which holds on to it."""
     gc.collect()
     torch.cuda.empty_cache()
+
+
+def _watched(
+    task: Task, losses: Loss, figure: Figure | None, monitor: Samples, members: list[int], networks: Networks
+) -> Tensor:
+    """A figure ``[P]`` of some members on monitored data; accuracy without one."""
+    if figure is None:
+        return accuracy(networks.logits(monitor[0]), monitor[1])
+    return figure(Trained(networks, ~networks.finite(), None, losses[members], task.max_pixel), *monitor)
 
 
 def _length(task: Task, recipe: Recipe, stop: int | None, share: float) -> int:

@@ -22,7 +22,7 @@ from lossmith.training.engines import ENGINES
 from lossmith.training.networks import Task
 from lossmith.training.randomness import seeded
 from lossmith.training.recipe import Recipe
-from lossmith.training.trainer import Trainer, let_go
+from lossmith.training.trainer import Trainer, check_state, let_go
 
 AUTO = "auto"
 # Seconds of the whole work; compiling takes about a fifth of that.
@@ -85,6 +85,7 @@ def choose_backend(
             sequential.
     """
     trainer = Trainer.of(task)
+    check_state(trainer.task, recipe)
     if setting != AUTO:
         backend = trainer.resolved(Backend.parse(setting), recipe)
         if backend == SEQUENTIAL:

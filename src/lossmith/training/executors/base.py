@@ -12,9 +12,10 @@ from lossmith.losses import Loss
 from lossmith.registry import Registry
 from lossmith.training.backend import Backend
 from lossmith.training.loop import Samples
+from lossmith.training.memory import enough_memory
 from lossmith.training.networks import Networks, Task
 from lossmith.training.recipe import Recipe
-from lossmith.training.trainer import Trained, Trainer
+from lossmith.training.trainer import Figure, Trained, Trainer
 
 Progress = Callable[[int, float], None]
 Measure = Callable[[Trained, Callable[[float], None]], Any]
@@ -43,6 +44,7 @@ class Job:
         measure: Gives what is wanted of the trained networks, and is given what reports the share of it that is done;
             it and its result can be pickled.
         monitor: Inputs and class indices on which accuracy is measured after each epoch.
+        figure: What is measured on them instead; it can be pickled.
         stop: End after this many epochs.
         share: End after this share of the batches.
         prune_at: Share of the batches after which hopeless networks are given up.
@@ -57,6 +59,7 @@ class Job:
     backend: Backend
     measure: Measure
     monitor: Samples | None = None
+    figure: Figure | None = None
     stop: int | None = None
     share: float = 1.0
     prune_at: float | None = None
@@ -138,19 +141,21 @@ def run_job(job: Job, trainer: Trainer | None = None, progress: Callable[[float]
     """
     started, tell = time.perf_counter(), progress or (lambda _: None)
     training, watch = 1 - job.measuring, None if job.watch is None else job.watch()
-    trained = (trainer or Trainer(job.task)).train(
-        job.losses,
-        job.seeds,
-        job.recipe,
-        job.backend,
-        monitor=job.monitor,
-        stop=job.stop,
-        share=job.share,
-        prune_at=job.prune_at,
-        progress=lambda share: tell(training * share),
-        observe=None if watch is None else watch.observe,
-    )
-    result = job.measure(trained, lambda share: tell(training + job.measuring * share))
+    with enough_memory(job.task.device):
+        trained = (trainer or Trainer(job.task)).train(
+            job.losses,
+            job.seeds,
+            job.recipe,
+            job.backend,
+            monitor=job.monitor,
+            figure=job.figure,
+            stop=job.stop,
+            share=job.share,
+            prune_at=job.prune_at,
+            progress=lambda share: tell(training * share),
+            observe=None if watch is None else watch.observe,
+        )
+        result = job.measure(trained, lambda share: tell(training + job.measuring * share))
     return Outcome(result, None if watch is None else watch.result(), time.perf_counter() - started)
 
 

@@ -28,13 +28,13 @@ class SearchSettings(Settings):
     gain: Literal["free", "fixed"] = "free"
     """Whether the "canonical" space searches the gain or keeps it at 1, without the effect of a learning rate."""
 
-    population: int = Field(default=20, ge=2)
+    population: int = Field(default=20, ge=2, le=100_000)
     """Candidates in a generation."""
 
-    generations: int = Field(default=25, ge=1)
+    generations: int = Field(default=25, ge=1, le=1_000_000)
     """Generations of the search; an ended study can be given more."""
 
-    sigma: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    sigma: float | None = Field(default=None, ge=1e-6, le=1e6, allow_inf_nan=False)
     """First step size of CMA-ES (default: 0.5 residual, 0.6 canonical, 1.2 taylor, 1 smoothed-mae)."""
 
     lr_adapt: bool = False
@@ -46,5 +46,5 @@ class SearchSettings(Settings):
     untrainable: Literal["worst", "redraw"] = "worst"
     """What a candidate that the invariant rejects becomes: the worst of its generation, or drawn again."""
 
-    seed: int = 0
+    seed: int = Field(default=0, ge=-(2**63), lt=2**63)
     """Seed of the search: of its candidates, and of the initial weights and batches they are trained with."""

@@ -27,7 +27,8 @@ def summarize(directory: Path) -> dict[str, Any]:
         counts[row["status"]] = counts.get(row["status"], 0) + 1
     place, comparison = directory / "best.json", directory / "comparison.json"
     winner = load(place) if finalists and place.exists() else None
-    state = "ended" if winner is not None else _state(settings, rows)
+    begun = settings is not None or comparison.exists()
+    state = "ended" if winner is not None else _state(settings, rows) if begun else "stopped in its first moments"
     if broken is not None:
         state += f"; its search engine broke down in generation {broken['generation']} ({broken['why']})"
     return {

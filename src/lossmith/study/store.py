@@ -99,6 +99,11 @@ class Store:
         """How many generations are begun: one more than the last that a stored candidate is of."""
         return int(self._row("SELECT coalesce(max(generation) + 1, 0) AS begun FROM candidate")["begun"])
 
+    def is_complete(self, generation: int, population: int) -> bool:
+        """Whether all candidates of a generation are stored."""
+        count = self._row("SELECT count(*) AS count FROM candidate WHERE generation = ?", generation)["count"]
+        return int(count) >= population
+
     def mean_fitness(self, generation: int) -> float | None:
         """The mean fitness of a generation; None if no candidate of it has one."""
         mean: float | None = self._row("SELECT avg(fitness) AS mean FROM candidate WHERE generation = ?", generation)[

@@ -184,8 +184,11 @@ class Study:
 
         Besides, the ``best`` fitness, and the ``mean`` of the last complete generation (or None).
         """
-        best, mean = self.store.best_fitness(), self.store.mean_fitness(self.generation - 1)
-        return {"best": best, "mean": mean, **self.store.counts()}
+        store = self.store
+        last = store.generations() - 1
+        if not store.is_complete(last, self.search.population):
+            last -= 1
+        return {"best": store.best_fitness(), "mean": store.mean_fitness(last), **store.counts()}
 
     def verdicts(self) -> dict[str, int]:
         """How many stored candidates each form of the invariant passes: both, exact only, published only, neither."""

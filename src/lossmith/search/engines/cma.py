@@ -54,8 +54,7 @@ class CMA(SearchEngine):
     @property
     def stalled(self) -> str | None:
         """What cmaes says of a distribution without width or bounds, and of a fitness without differences."""
-        # A candidate without fitness is minus infinity.
-        with np.errstate(all="ignore"):
+        with _breaking_down():
             stops = self._cma.should_stop()
         return "the distribution of CMA-ES is too narrow, too wide or too flat to go on from" if stops else None
 

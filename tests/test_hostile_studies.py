@@ -385,7 +385,7 @@ class TestChecksums:
             "UPDATE candidate SET fitness = fitness + 1e-9 WHERE rowid = 3",
             "UPDATE candidate SET exact = 1 - exact",
             "UPDATE finalist SET mean = 0.75",
-            "UPDATE run SET seconds = 2.0",
+            "UPDATE run SET result = '[0.25]'",
             "UPDATE setting SET value = replace(value, '4', '5')",
             "UPDATE candidate SET checksum = ''",
         ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -139,9 +139,13 @@ COLUMNS = {
 }
 
 
-def checksum(values: Iterable[Any]) -> str:
-    """What a row is known to be whole by: a digest of its values as they are stored."""
-    return hashlib.blake2b(json.dumps(list(values)).encode(), digest_size=8).hexdigest()
+def checksum(row: Mapping[str, Any]) -> str:
+    """What a row is known to be whole by: a digest of its values as they are stored.
+
+    The seconds that it took are left out: they are no result, and differ where all else of two studies is equal.
+    """
+    values = [value for name, value in row.items() if name not in ("seconds", "checksum")]
+    return hashlib.blake2b(json.dumps(values).encode(), digest_size=8).hexdigest()
 
 
 def encoded(table: str, row: Mapping[str, Any]) -> Row:
@@ -160,7 +164,7 @@ def encoded(table: str, row: Mapping[str, Any]) -> Row:
             # SQLite has no negative zero.
             whole[name] = float(whole[name]) + 0.0
     stored = {name: whole[name] for name in COLUMNS[table]}
-    return {**stored, "checksum": checksum(stored.values())}
+    return {**stored, "checksum": checksum(stored)}
 
 
 def json_of(value: Any, what: str) -> str:
@@ -188,12 +192,14 @@ def decoded(table: str, row: Row, sealed: bool, path: Any) -> Row:
         InputError: if it is not what was stored.
     """
     whole = {OLD_COLUMNS.get(name, name): value for name, value in row.items()}
-    if sealed and whole.pop("checksum", None) != checksum(whole.values()):
+    if sealed and whole.pop("checksum", None) != checksum(whole):
         raise damaged(path, f"{called(table, whole)} is not what was stored, its checksum says")
     if table in SHAPES:
         whole.setdefault("figures", "{}")
+    if whole.keys() != set(COLUMNS[table]):
+        raise damaged(path, f"a column of the table {table} has another name")
     for name in ENCODED.get(table, ()):
-        whole[name] = value_of(whole.get(name), f"a value of {called(table, whole)}", path)
+        whole[name] = value_of(whole[name], f"a value of {called(table, whole)}", path)
     if table in SHAPES:
         conforming(SHAPES[table], whole, f"{path} ({called(table, whole)})", REMEDY)
     return whole

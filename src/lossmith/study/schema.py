@@ -28,7 +28,7 @@ CREATE TABLE candidate (
     redrawn    INTEGER NOT NULL,  -- draws that the invariant rejected before this one
     seconds    REAL NOT NULL,
     figures    TEXT NOT NULL DEFAULT '{}',  -- JSON object: other figures by name, a list for each
-    checksum   TEXT NOT NULL,     -- of all that stands before it, in every table
+    checksum   TEXT NOT NULL,     -- of all that stands before it, less the seconds
     PRIMARY KEY (generation, member)
 ) STRICT;
 CREATE TABLE finalist (
@@ -112,9 +112,10 @@ def prepared(connection: sqlite3.Connection, path: Path, writable: bool) -> int:
 def seal(connection: sqlite3.Connection) -> None:
     """Give every row the checksum of what it holds now."""
     for rows, update in EVERY_ROW.values():
-        connection.executemany(
-            update, [(checksum(values), rowid) for rowid, *values, _ in connection.execute(rows).fetchall()]
-        )
+        cursor = connection.execute(rows)
+        names = [column[0] for column in cursor.description[1:]]
+        found = [(checksum(dict(zip(names, values, strict=True))), rowid) for rowid, *values in cursor.fetchall()]
+        connection.executemany(update, found)
 
 
 def _begun(connection: sqlite3.Connection, path: Path, writable: bool) -> int:

@@ -31,6 +31,7 @@ from lossmith.analysis import (
 from lossmith.cli import main
 from lossmith.study import Store, analyses
 from lossmith.study.kept import read_record
+from lossmith.study.schema import seal
 from lossmith.training import tuner
 from lossmith.training.executors.base import run_job
 
@@ -99,6 +100,7 @@ def rows(study: Path) -> list[tuple[str, str, str]]:
 def change(study: Path, result: str) -> None:
     with contextlib.closing(sqlite3.connect(study / "study.db")) as connection:
         connection.execute("UPDATE run SET result = ?", (result,))
+        seal(connection)
         connection.commit()
 
 

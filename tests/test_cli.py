@@ -46,6 +46,7 @@ from lossmith.search import SearchSettings
 from lossmith.seeds import derive
 from lossmith.study import CompareSettings, EvolveSettings, Progress, RunSettings, Study
 from lossmith.study.problem import Problem
+from lossmith.study.schema import seal
 from lossmith.study.store import Store
 from lossmith.theory import explain
 from lossmith.training import Recipe, Trainer, accuracy
@@ -945,7 +946,7 @@ class TestBadInput:
     def test_an_empty_database(self, run: Run, study: Path) -> None:
         """As after a start that was killed at once: nothing to show, and the study begins."""
         (study / "study.db").write_bytes(b"")
-        assert "study.db" in run.refused("show", study)
+        assert "stopped in its first moments; begin it" in run.refused("show", study)
         run("evolve", "--out", study, "--quiet")
         assert candidates(study) == 4
 
@@ -967,7 +968,7 @@ class TestBadInput:
     def test_a_locked_database(
         self, run: Run, study: Path, monkeypatch: pytest.MonkeyPatch, command: str, few: None
     ) -> None:
-        monkeypatch.setattr(importlib.import_module("lossmith.study.store"), "WAIT_SECONDS", 0.05)
+        monkeypatch.setattr(importlib.import_module("lossmith.study.opening"), "WAIT_SECONDS", 0.05)
         arguments: list[str | Path] = (
             ["evolve", "--out", study, "--generations", "2"]
             if command == "evolve"
@@ -1587,6 +1588,7 @@ def test_a_study_of_a_version_without_image_settings_goes_on(run: Run, study: Pa
         for key in ("image_size", "channels"):
             assert kept["data"].pop(key, "absent") is None
         database.execute("UPDATE setting SET value = ? WHERE name = 'settings'", (json.dumps(kept),))
+        seal(database)
     database.close()
     run("evolve", "--out", study, "--generations", "2", "--quiet")
     assert candidates(study) == 8

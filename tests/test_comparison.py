@@ -22,6 +22,7 @@ from lossmith.study import CompareSettings, EvolveSettings, compare_losses, evol
 from lossmith.study.comparison import RIVAL
 from lossmith.study.config import validated, with_data
 from lossmith.study.origins import Origin, conflicts, origin_of, provenance
+from lossmith.study.schema import seal
 from lossmith.study.store import Store
 from lossmith.training import Backend, Trainer
 
@@ -420,12 +421,14 @@ class TestCompareLosses:
             change = "UPDATE run SET result = ? WHERE chunk = ?"
             with Store(tmp_path) as store:
                 store.write([(change, (json.dumps(wrong), chunk))])
+                seal(store._connection)
             with pytest.raises(
                 InputError, match=r"study\.db is damaged \(what it holds of the comparison cannot be read"
             ):
                 compare_losses({"mine": mae()}, tiny(npz), tmp_path, OPTIONS)
             with Store(tmp_path) as store:
                 store.write([(change, (json.dumps(kept[chunk]), chunk))])
+                seal(store._connection)
         assert compare_losses({"mine": mae()}, tiny(npz), tmp_path, OPTIONS).row("mine").runs
 
     def test_the_plan_is_that_of_the_options(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, npz: Path) -> None:

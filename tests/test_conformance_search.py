@@ -32,6 +32,7 @@ from lossmith.search import (
 )
 from lossmith.search.engines.base import REDRAWS
 from lossmith.study import CompareSettings, EvolveSettings, Store, Study, compare_losses, evolve
+from lossmith.study.schema import seal
 
 KINDS: dict[str, Callable[[float], Loss]] = {"gce": gce, "poly": poly}
 CLASSES, POPULATION, GENERATIONS = 10, 6, 4
@@ -314,8 +315,12 @@ class TestEverySpace:
             study.tell(candidate, 0.5)
         with closing(sqlite3.connect(tmp_path / "study.db")) as connection, connection:
             connection.execute("UPDATE candidate SET genome = 'null'")
-        with pytest.raises(InputError, match=r"study.db is damaged \(candidate 0 of generation 0 is none of this"):
-            Study(tmp_path, CLASSES, search)
+            seal(connection)
+        with (
+            Study(tmp_path, CLASSES, search) as study,
+            pytest.raises(InputError, match=r"study.db is damaged \(candidate 0 of generation 0 is none of this"),
+        ):
+            study.pending()
 
 
 @pytest.mark.parametrize(
@@ -401,9 +406,10 @@ class TestTheExample:
                 study.tell(candidate, 0.5)
         with closing(sqlite3.connect(tmp_path / "study.db")) as connection, connection:
             connection.execute("""UPDATE candidate SET genome = '{"loss": "poly", "q": 0.125}' WHERE member = 1""")
-        with pytest.warns(UserWarning, match="generation 0 differ from the stored ones .*search engine climber"):
-            again = Study(tmp_path, CLASSES, search)
-        with again:
+            seal(connection)
+        with Study(tmp_path, CLASSES, search) as again:
+            with pytest.warns(UserWarning, match="generation 0 differ from the stored ones .*search engine climber"):
+                again.pending()
             assert again.trainable()[1].loss == poly(0.125)
             assert [candidate.member for candidate in again.pending()] == list(range(2, POPULATION))
 
@@ -521,6 +527,12 @@ def test_a_stored_genome_that_gives_no_loss(tmp_path: Path) -> None:
         candidate = study.ask()
         assert candidate is not None
         study.tell(candidate, 0.5)
-        study.store.write([("UPDATE candidate SET genome = '[1, 2, 3, 4, 1e308]'", ())])
-    with pytest.warns(UserWarning, match="differ from the stored"), pytest.raises(InputError, match="is damaged"):
-        Study(tmp_path, CLASSES, chosen("cma", "residual"))
+    with closing(sqlite3.connect(tmp_path / "study.db")) as connection, connection:
+        connection.execute("UPDATE candidate SET genome = '[1, 2, 3, 4, 1e308]' WHERE status = 'ok'")
+        seal(connection)
+    with (
+        Study(tmp_path, CLASSES, chosen("cma", "residual")) as study,
+        pytest.warns(UserWarning, match="differ from the stored"),
+        pytest.raises(InputError, match="is damaged"),
+    ):
+        study.pending()

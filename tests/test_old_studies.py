@@ -21,12 +21,12 @@ from lossmith.losses import Loss, load
 from lossmith.search import CMA, SEARCH_ENGINES
 from lossmith.seeds import derive
 from lossmith.study import CompareSettings, EvolveSettings, Study, compare_losses, evolve
+from lossmith.study.chunks import measured
 from lossmith.study.config import validated
 from lossmith.study.legacy import modernized
 from lossmith.study.origins import origin_of
 from lossmith.study.pareto import read_pareto
 from lossmith.study.problem import Problem
-from lossmith.study.runner import measured
 from lossmith.study.store import Store
 from lossmith.training import repeated, train
 

@@ -17,8 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lossmith.errors import InputError
-from lossmith.study import store as database_module
-from lossmith.study.lock import lock_study
+from lossmith.study import opening
+from lossmith.study.lock import StudyLock
+from lossmith.study.schema import VERSION, seal
 from lossmith.study.store import Store
 
 
@@ -56,17 +57,19 @@ def finalist(stage: str, rank: int, **changes: Any) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def outside(directory: Path) -> Iterator[sqlite3.Connection]:
-    """Another program's connection to the database."""
+def outside(directory: Path, sealing: bool = False) -> Iterator[sqlite3.Connection]:
+    """Another program's connection to the database, which gives the rows their checksums in the end if it is asked."""
     with contextlib.closing(sqlite3.connect(directory / "study.db", isolation_level=None)) as connection:
         yield connection
+        if sealing:
+            seal(connection)
 
 
 def filled(directory: Path, count: int = 400) -> Path:
     """A closed study with ``count`` candidates, in many pages."""
     with Store(directory) as store:
         store.add_candidates(candidate(number // 20, number % 20, genome=[number / 7] * 8) for number in range(count))
-        store.set("settings", {"classes": 10})
+        store.set("settings", {"search": {"population": 20, "generations": 20}})
     return directory / "study.db"
 
 
@@ -164,7 +167,7 @@ class TestTransactions:
             assert store.candidates() == []
 
     def test_a_failing_statement_leaves_nothing(self, tmp_path: Path) -> None:
-        statement = ("INSERT INTO setting VALUES (?, ?)", ("a", "1"))
+        statement = ("INSERT INTO setting VALUES (?, ?, '')", ("a", "1"))
         with Store(tmp_path) as store:
             with pytest.raises(InputError, match="no such table"):
                 store.write([statement, ("DELETE FROM absent", ())])
@@ -183,7 +186,7 @@ class TestTransactions:
 
     def test_an_interrupt_leaves_nothing(self, tmp_path: Path) -> None:
         def statements() -> Iterator[tuple[str, tuple[Any, ...]]]:
-            yield "INSERT INTO setting VALUES (?, ?)", ("a", "1")
+            yield "INSERT INTO setting VALUES (?, ?, '')", ("a", "1")
             raise KeyboardInterrupt
 
         with Store(tmp_path) as store:
@@ -197,9 +200,9 @@ class TestTransactions:
         store = Store(tmp_path)
 
         def statements() -> Iterator[tuple[str, tuple[Any, ...]]]:
-            yield "INSERT INTO setting VALUES (?, ?)", ("a", "1")
+            yield "INSERT INTO setting VALUES (?, ?, '')", ("a", "1")
             store.close()
-            yield "INSERT INTO setting VALUES (?, ?)", ("b", "1")
+            yield "INSERT INTO setting VALUES (?, ?, '')", ("b", "1")
 
         with pytest.raises((InputError, sqlite3.Error)):
             store.write(statements())
@@ -242,11 +245,11 @@ class TestOneAtATime:
                 assert store.candidates() == []
 
     def test_another_thread_lets_go(self, tmp_path: Path) -> None:
-        held = lock_study(tmp_path)
+        held = StudyLock(tmp_path)
         thread = threading.Thread(target=held.release)
         thread.start()
         thread.join()
-        lock_study(tmp_path).release()
+        StudyLock(tmp_path).release()
 
     def test_twice_in_one_process(self, tmp_path: Path) -> None:
         with Store(tmp_path):
@@ -283,7 +286,7 @@ class TestOneAtATime:
 class TestLocked:
     @pytest.fixture(autouse=True)
     def _impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(database_module, "WAIT_SECONDS", 0.02)
+        monkeypatch.setattr(opening, "WAIT_SECONDS", 0.02)
 
     def test_while_writing(self, tmp_path: Path) -> None:
         with Store(tmp_path) as store, outside(tmp_path) as other:
@@ -351,7 +354,7 @@ class TestDamage:
     @pytest.mark.parametrize("column", ["genome", "scores"])
     def test_a_value_that_is_not_json(self, tmp_path: Path, column: str, value: str) -> None:
         filled(tmp_path, 2)
-        with outside(tmp_path) as other:
+        with outside(tmp_path, sealing=True) as other:
             other.execute(
                 {"genome": "UPDATE candidate SET genome = ?", "scores": "UPDATE candidate SET scores = ?"}[column],
                 (value,),
@@ -360,28 +363,31 @@ class TestDamage:
 
     def test_a_setting_that_is_not_json(self, tmp_path: Path) -> None:
         filled(tmp_path, 1)
-        with outside(tmp_path) as other:
+        with outside(tmp_path, sealing=True) as other:
             other.execute("UPDATE setting SET value = 'settings'")
         refused(tmp_path, "damaged", "not JSON")
 
-    @pytest.mark.parametrize("version", [0, 4, 99, -1])
+    @pytest.mark.parametrize("version", [0, 5, 99, -1])
     def test_another_version(self, tmp_path: Path, version: int) -> None:
         path = filled(tmp_path, 1)
         with outside(tmp_path) as other:
             other.execute(f"PRAGMA user_version = {version}")
         content = path.read_bytes()
         for readonly in (False, True):
-            refused(tmp_path, f"schema version {version}", "reads version 3", readonly=readonly)
+            refused(tmp_path, f"schema version {version}", "reads versions 1 to 4", readonly=readonly)
         assert path.read_bytes() == content
 
-    @pytest.mark.parametrize("version", [1, 2])
+    @pytest.mark.parametrize("version", [1, 2, 3])
     def test_an_older_version_is_read_as_it_is_and_upgraded_when_written(self, tmp_path: Path, version: int) -> None:
         path = filled(tmp_path, 3)
         with Store(tmp_path) as store:
             store.add_finalists([finalist("final", 0)])
             rows = store.candidates()
         with outside(tmp_path) as other:
-            other.execute("ALTER TABLE candidate RENAME COLUMN genome TO theta")
+            if version < 3:
+                other.execute("ALTER TABLE candidate RENAME COLUMN genome TO theta")
+            for table in ("candidate", "finalist", "setting", "run"):
+                other.execute(f"ALTER TABLE {table} DROP COLUMN checksum")
             for table in ("candidate", "finalist") if version == 1 else ():
                 other.execute(f"ALTER TABLE {table} DROP COLUMN figures")
             other.execute(f"PRAGMA user_version = {version}")
@@ -397,7 +403,7 @@ class TestDamage:
             store.add_candidates([candidate(9, 0)])
             assert store.candidates() == [*rows, candidate(9, 0)]
         with outside(tmp_path) as other:
-            assert other.execute("PRAGMA user_version").fetchone() == (3,)
+            assert other.execute("PRAGMA user_version").fetchone() == (VERSION,)
             names = [row[1] for row in other.execute("PRAGMA table_info(candidate)")]
         assert {"generation", "member", "genome", "status", "fitness", "figures"} < set(names)
         assert "theta" not in names

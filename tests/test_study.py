@@ -23,12 +23,13 @@ from lossmith.errors import InputError
 from lossmith.io import read_toml, write_toml
 from lossmith.losses import Loss, PowerLoss
 from lossmith.search import CMA, SEARCH_ENGINES, SearchSettings, build_engine, build_space
-from lossmith.study import Candidate, EvolveSettings, Outcome, Progress, Result, Study, compare_losses, evolve
+from lossmith.study import Candidate, EvolveSettings, Outcome, Progress, Result, Study, compare_losses, course, evolve
 from lossmith.study import config as settings_module
 from lossmith.study import runner as runner_module
 from lossmith.study import study as study_module
 from lossmith.study.agreement import Agreement, reconciled
 from lossmith.study.config import validated
+from lossmith.study.schema import seal
 from lossmith.study.store import Store
 from lossmith.theory import is_trainable
 from lossmith.training import Backend, Choice, Trained, Trainer
@@ -56,6 +57,7 @@ def alter(directory: Path, generation: int, member: int, change: Callable[[list[
         (text,) = connection.execute(query, place).fetchone()
         values = (json.dumps(change(json.loads(text))), *place)
         connection.execute("UPDATE candidate SET genome = ? WHERE generation = ? AND member = ?", values)
+        seal(connection)
 
 
 TAYLOR: dict[str, Any] = {"space": "taylor", "population": 6, "generations": 4, "seed": 3}
@@ -229,7 +231,7 @@ class TestAskTell:
             assert study.verdicts()["redrawn"] == sum(row["redrawn"] for row in rows) > 0
 
     def test_a_redraw_gives_up(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(study_module, "is_trainable", never)
+        monkeypatch.setattr(course, "is_trainable", never)
         with Study(tmp_path, classes=10, population=4, generations=2, untrainable="redraw") as study:
             assert study.finished
             assert {row["redrawn"] for row in study.candidates()} == {100}
@@ -273,7 +275,7 @@ def never(losses: Loss, classes: int, form: str = "exact") -> Tensor:
 
 class TestUntrainableGenerations:
     def test_all_of_very_many(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(study_module, "is_trainable", never)
+        monkeypatch.setattr(course, "is_trainable", never)
         search = SearchSettings(population=4, generations=1100)
         with Study(tmp_path, 10, search) as study:
             assert study.ask() is None
@@ -293,7 +295,7 @@ class TestUntrainableGenerations:
         def patched(losses: Loss, classes: int, form: str = "exact") -> Tensor:
             return torch.full(losses.shape, next(calls) // 2 in (0, 3, 6))
 
-        monkeypatch.setattr(study_module, "is_trainable", patched)
+        monkeypatch.setattr(course, "is_trainable", patched)
         with Study(tmp_path, classes=10, population=4, generations=8) as study:
             generations = []
             while (candidate := study.ask()) is not None:
@@ -545,9 +547,9 @@ class TestReplay:
             complete(study, count=10)
         for generation, member in ((0, 1), (0, 3), (1, 2), (2, 0)):
             alter(tmp_path, generation, member, lambda genome: [x + 1e-3 for x in genome])
-        with pytest.warns(UserWarning, match="generation 0 differ from the stored ones") as caught:
-            study = Study(tmp_path, 10, settings)
-        with study:
+        with Study(tmp_path, 10, settings) as study:
+            with pytest.warns(UserWarning, match="generation 0 differ from the stored ones") as caught:
+                study.pending()
             assert len(caught) == 1
             rows = study.candidates()
             engine = build_engine(build_space(settings), settings)
@@ -563,11 +565,10 @@ class TestReplay:
             assert complete(study) == 6
             stored = study.candidates()
             assert stored[:10] == rows
-        with pytest.warns(UserWarning, match="differ from the stored") as caught:
-            again = Study(tmp_path, 10, settings)
-        with again:
-            assert again.finished
+        with Study(tmp_path, 10, settings) as again:
             assert again.candidates() == stored
+            with pytest.warns(UserWarning, match="differ from the stored") as caught:
+                assert again.finished
         assert len(caught) == 1
 
     @pytest.mark.parametrize(
@@ -578,8 +579,11 @@ class TestReplay:
         with Study(tmp_path, classes=10, population=4, generations=2) as study:
             complete(study, count=2)
         alter(tmp_path, 0, 1, lambda _: genome)
-        with pytest.raises(InputError, match=r"study.db is damaged \(candidate 1 of generation 0"):
-            Study(tmp_path, classes=10, population=4, generations=2)
+        with (
+            Study(tmp_path, classes=10, population=4, generations=2) as study,
+            pytest.raises(InputError, match=r"study.db is damaged \((a value of )?candidate 1 of generation 0"),
+        ):
+            study.pending()
 
     def test_a_verdict_stands(self, tmp_path: Path) -> None:
         """What was recorded as untrainable is not trained, even if it were found trainable now."""
@@ -591,9 +595,9 @@ class TestReplay:
             assert rejected
             assert sorted(rejected + waiting) == list(range(6))
         alter(tmp_path, 0, rejected[0], lambda _: list(out.genome))
-        with pytest.warns(UserWarning, match="the stored ones stand"):
-            study = Study(tmp_path, classes=10, **TAYLOR)
-        with study:
+        with Study(tmp_path, classes=10, **TAYLOR) as study:
+            with pytest.warns(UserWarning, match="the stored ones stand"):
+                study.pending()
             assert [candidate.member for candidate in study.trainable()] == waiting
             complete(study)
             assert study.finished
@@ -602,8 +606,11 @@ class TestReplay:
         with Study(tmp_path, classes=10, population=4, generations=2) as study:
             complete(study, count=2)
             study.store.add_candidates([{**study.candidates()[0], "member": 4}])
-        with pytest.raises(InputError, match=r"study.db is damaged \(candidate 4 of generation 0"):
-            Study(tmp_path, classes=10, population=4, generations=2)
+        with (
+            Study(tmp_path, classes=10, population=4, generations=2) as study,
+            pytest.raises(InputError, match=r"study.db is damaged \(candidate 4 of generation 0"),
+        ):
+            study.pending()
 
 
 def settings_of(**changes: Any) -> EvolveSettings:
@@ -1069,7 +1076,7 @@ class TestEvolve:
             assert len(labels) == len(set(labels))
 
     def test_nothing_is_trainable(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(study_module, "is_trainable", never)
+        monkeypatch.setattr(course, "is_trainable", never)
         outcome = evolve(tmp_path, settings_of(search__generations=5))
         assert outcome.provenance["candidates"] == {"candidates": 20, "untrainable": 20, "diverged": 0, "trainings": 0}
         assert [finalist["name"].split()[0] for finalist in outcome.provenance["finalists"]] == [

@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,9 +42,11 @@ def or_worst(values: Tensor, sound: Tensor, worst: float) -> Tensor:
 
 
 def mean_of(figures: Sequence[float | None]) -> float | None:
-    """The mean of recorded figures; None if one of them is not finite."""
+    """The mean of recorded figures; None if there is none, or one of them or their mean is not finite."""
     found = [value for value in figures if value is not None]
-    return float(np.mean(found)) if len(found) == len(figures) else None
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = float(np.mean(found)) if found and len(found) == len(figures) else math.nan
+    return mean if math.isfinite(mean) else None
 
 
 def known(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -20,14 +20,20 @@ def summarize(directory: Path) -> dict[str, Any]:
     with Store(directory, readonly=True) as store:
         settings, rows, finalists = store.setting("settings"), store.candidates(), store.finalists("final")
         settings = None if settings is None else modernized(settings)[0]
-        data = store.setting("data")
+        data, function, broken = store.setting("data"), store.function, store.setting("breakdown")
+    if settings is not None and function is not None:
+        settings = {**settings, "objective": {"function": function}}
     counts: dict[str, int] = {}
     for row in rows:
         counts[row["status"]] = counts.get(row["status"], 0) + 1
     place, comparison = directory / "best.json", directory / "comparison.json"
     winner = load(place) if finalists and place.exists() else None
+    begun = settings is not None or comparison.exists()
+    state = "ended" if winner is not None else _state(settings, rows) if begun else "stopped in its first moments"
+    if broken is not None:
+        state += f"; its search engine broke down in generation {broken['generation']} ({broken['why']})"
     return {
-        "state": "ended" if winner is not None else _state(settings, rows),
+        "state": state,
         "settings": settings,
         "data": data,
         "candidates": counts,

@@ -1,6 +1,6 @@
 """Spaces of losses, and the engines that search them; nothing is trained here."""
 
-from lossmith.search.engines import CMA, SEARCH_ENGINES, SearchEngine, build_engine
+from lossmith.search.engines import CMA, SEARCH_ENGINES, Breakdown, SearchEngine, build_engine
 from lossmith.search.settings import Invariant, SearchSettings
 from lossmith.search.spaces import (
     SPACES,
@@ -17,6 +17,7 @@ __all__ = [
     "CMA",
     "SEARCH_ENGINES",
     "SPACES",
+    "Breakdown",
     "Genome",
     "Invariant",
     "SearchEngine",

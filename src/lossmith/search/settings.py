@@ -34,7 +34,7 @@ class SearchSettings(Settings):
     generations: int = Field(default=25, ge=1, le=10**6)
     """Generations of the search; an ended study can be given more."""
 
-    sigma: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    sigma: float | None = Field(default=None, ge=1e-6, le=1e6, allow_inf_nan=False)
     """First step size of CMA-ES (default: 0.5 residual, 0.6 canonical, 1.2 taylor, 1 smoothed-mae)."""
 
     lr_adapt: bool = False

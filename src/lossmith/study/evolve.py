@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ from lossmith.io import write_json
 from lossmith.losses import Loss, save
 from lossmith.study.config import EvolveSettings, with_data
 from lossmith.study.finalists import winner
-from lossmith.study.pareto import FILE, pareto_document
+from lossmith.study.pareto import FILE, mean_figure, pareto_document
 from lossmith.study.problem import Problem
 from lossmith.study.provenance import data_line, data_of, provenance_document, versions_of
 from lossmith.study.runner import Runner
@@ -164,7 +164,7 @@ def _agree_on(study: Study, objective: Objective | None) -> None:
     """
     name = None if objective is None else objective_name(objective)
     stored = study.store.setting("objective")
-    if stored is None and not study.candidates():
+    if stored is None and not study.store.generations():
         study.store.set("objective", {"function": name})
     elif stored is not None and stored["function"] != name:
         kept, wanted = (f"the function {one}" if one else "that of its settings" for one in (stored["function"], name))
@@ -185,9 +185,30 @@ def _conclude(
 ) -> tuple[Loss, dict[str, Any]]:
     """Write the winner, and the front of a study that recorded several figures."""
     loss, row = winner(finalists, settings.recipe.lr)
+    _warn_of_chance(row, problem, settings.objective.metric if study.store.function is None else None)
     provenance = provenance_document(study.store, problem, settings, backend, row, finalists)
     pareto = pareto_document(study.candidates(), finalists, study.loss_of, provenance)
     if pareto is not None:
         write_json(pareto, study.directory / FILE)
     save(loss, study.directory / "best.json", provenance=provenance)
     return loss, provenance
+
+
+def _warn_of_chance(row: Mapping[str, Any], problem: Problem, metric: str | None) -> None:
+    """Say that the winner is no better than guessing, where its accuracy is known.
+
+    Args:
+        row: Its stored result.
+        problem: Whose validation samples it was measured on.
+        metric: What fitness is; None if only the user knows.
+    """
+    right = mean_figure(row, "fitness" if metric == "accuracy" else "accuracy")
+    share = float(problem.validation[1].bincount().max()) / len(problem.validation[1])
+    if right is not None and right <= share:
+        LOG.warning(
+            "the winner, %s, is right on %.1f %% of the validation samples, and a guess of the largest class on "
+            "%.1f %%: nothing was learned; look at the data, and begin another study with more epochs or another lr",
+            row["name"],
+            100 * right,
+            100 * share,
+        )

@@ -9,6 +9,7 @@ from reprlib import repr as brief
 from typing import Any
 
 from lossmith.errors import InputError
+from lossmith.losses import Loss
 from lossmith.search import Genome, Space
 from lossmith.study.records import Candidate, Result
 
@@ -65,6 +66,27 @@ def restored(
         found[member] = row["genome"]
         agree = agree and space.agree(row["genome"], genomes[member])
     return found, agree
+
+
+def losses_of(space: Space, genomes: Sequence[Genome], classes: int, called: str) -> Loss:
+    """The losses ``[P]`` that P genomes stand for.
+
+    Args:
+        space: Whose genomes they are.
+        genomes: One or more.
+        classes: n.
+        called: The name of the space, for messages.
+
+    Raises:
+        InputError: if the space builds none, or another number of them.
+    """
+    losses = space.build(genomes, classes)
+    if losses.shape != (len(genomes),):
+        raise InputError(
+            f"the search space {called!r} builds a loss of population {list(losses.shape)} of "
+            f"{len(genomes)} genomes; let it build one loss for each (lossmith.Loss.stack)"
+        )
+    return losses
 
 
 class Generation:

@@ -14,7 +14,9 @@ from lossmith.errors import InputError
 
 def _append(content: bytes, path: Path) -> None:
     """Add to a file, all or nothing."""
-    with path.open("ab", buffering=0) as file:
+    # Without O_NONBLOCK the opening of a pipe waits for somebody who reads.
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    with os.fdopen(descriptor, "ab", buffering=0) as file:
         size = file.tell()
         if file.write(content) < len(content):
             file.truncate(size)

@@ -41,6 +41,9 @@ def provenance_document(
     written = settings.model_dump(mode="json")
     # Only the name: a loss file goes to other machines, where the path says nothing.
     written["data"]["source"] = Path(written["data"]["source"]).name
+    if store.function is not None:
+        # They say what another search would have maximized.
+        del written["objective"]
     candidates = {name: counts[name] for name in ("candidates", "untrainable", "diverged", "trainings")}
     if settings.run.prune_at is not None:
         candidates["dropped trainings"] = pruned_trainings(store.candidates())
@@ -58,7 +61,7 @@ def provenance_document(
         ],
         "candidates": candidates,
         "invariant": store.verdicts(),
-        "objective": (store.setting("objective") or {}).get("function"),
+        "objective": store.function,
         "data": data_of(store, problem),
         "digest": problem.digest,
         "settings": written,

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from reprlib import repr as brief
 from typing import Any, Literal
 
+from lossmith.errors import InputError
 from lossmith.losses import Criterion, Loss
 from lossmith.search import Genome
 
 Status = Literal["ok", "untrainable", "diverged"]
+FITNESS = "fitness"
 
 
 @dataclass(frozen=True)
@@ -82,3 +86,39 @@ class Result:
             "seconds": self.seconds,
             "figures": {name: list(values) for name, values in self.figures.items()},
         }
+
+
+def told(candidate: Candidate, fitness: Any, figures: Any = None) -> Result:
+    """What a user says of a candidate.
+
+    Args:
+        candidate: The candidate.
+        fitness: A number; one that is not finite stands for a training that diverged.
+        figures: Other numbers by name, or None.
+
+    Raises:
+        InputError: if one of them is not one number.
+    """
+    if not isinstance(candidate, Candidate):
+        raise InputError(f"{brief(candidate)} is no candidate; tell those that ask gave")
+    place = f"candidate {candidate.member} of generation {candidate.generation}"
+    value = _number(fitness, f"the fitness of {place}")
+    if not isinstance(figures or {}, Mapping) or not all(isinstance(name, str) for name in figures or {}):
+        raise InputError(f"the figures of {place} are {brief(figures)}; tell numbers by name, or none")
+    if FITNESS in (figures or {}):
+        raise InputError(f"the figures of {place} have one called {FITNESS!r}, which is told beside them; rename it")
+    others = {name: _number(figure, f"the figure {name!r} of {place}") for name, figure in (figures or {}).items()}
+    if not math.isfinite(value):
+        return Result(candidate, None, "diverged")
+    known = {name: (figure if math.isfinite(figure) else None,) for name, figure in others.items()}
+    return Result(candidate, value, "ok", (value,), figures=known)
+
+
+def _number(value: Any, what: str) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        raise InputError(
+            f"{what} is {brief(value)}; tell one number (nan for a training that diverged), the candidate still waits "
+            "for it"
+        ) from None

@@ -6,76 +6,33 @@ import functools
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from torch import Tensor
-
-from lossmith.analysis import Objective, figures
-from lossmith.errors import InputError
 from lossmith.losses import Loss, cross_entropy
-from lossmith.metrics import mean_of, to_lists
 from lossmith.seeds import derive
+from lossmith.study.chunks import (
+    Chunk,
+    Measured,
+    by_loss,
+    finalist_row,
+    finalists_chunk,
+    measured,
+    result_of,
+    search_chunk,
+)
 from lossmith.study.config import EvolveSettings
 from lossmith.study.finalists import Entry, final_entries, smoothing_entries
 from lossmith.study.log import TrainingLog
-from lossmith.study.pareto import PRUNED
 from lossmith.study.problem import Problem
-from lossmith.study.records import Candidate, Result
+from lossmith.study.rows import damaged
 from lossmith.study.study import Study
-from lossmith.training import Backend, Executor, Job, Trained, choose_backend, repeated
+from lossmith.training import Backend, Executor, Job, choose_backend, repeated
 
 REPORT_SECONDS = 0.3
 LOG = logging.getLogger("lossmith")
 Item = TypeVar("Item")
-Figures = list[float | None]
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Losses that are trained together.
-
-    Args:
-        losses: One or more.
-        label: What the log calls it.
-        missing: Whether it is still to be trained.
-    """
-
-    losses: list[Loss]
-    label: dict[str, Any]
-    missing: bool
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What came of one loss of a chunk.
-
-    Args:
-        figures: Its figures by name, one number for each of its networks, None where it is not finite; ``"fitness"``
-            among them.
-        diverged: Whether one of its networks has diverged.
-        seconds: Its share of the time of the chunk.
-    """
-
-    figures: dict[str, Figures]
-    diverged: bool
-    seconds: float
-
-    @property
-    def scores(self) -> Figures:
-        """The fitness of each network."""
-        return self.figures["fitness"]
-
-    @property
-    def mean(self) -> float | None:
-        """The fitness of the loss; None if it diverged."""
-        return None if self.diverged else mean_of(self.scores)
-
-    @property
-    def others(self) -> dict[str, Figures]:
-        """The figures besides the fitness."""
-        return {name: values for name, values in self.figures.items() if name != "fitness"}
+Row = Mapping[str, Any]
 
 
 class Runner:
@@ -100,6 +57,7 @@ class Runner:
         self.study, self.problem, self.settings, self.executor = study, problem, settings, executor
         self.seconds = {"measuring": 0.0, "training": 0.0}
         self._report, self._reported = report, 0.0
+        self._differs = False
         self._log = TrainingLog(study.directory / "training.log")
 
     def search(self) -> None:
@@ -112,13 +70,17 @@ class Runner:
             waiting = {candidate.member for candidate in study.pending()}
             # What is stored has no say in how a generation is divided: a resumed one trains the same chunks.
             parts = self._parts(study.trainable(), replicates)
-            chunks = [_search_chunk(generation, part, waiting) for part in parts]
+            chunks = [search_chunk(generation, part, waiting) for part in parts]
             seeds = [
                 derive(self.settings.search.seed, "search", generation, replicate) for replicate in range(replicates)
             ]
             place = (generation, study.search.generations)
             for number, results in self._trained("search", chunks, seeds, place, searching=True):
-                study.record(_result(*pair) for pair in zip(parts[number], results, strict=True))
+                found = [result_of(*pair) for pair in zip(parts[number], results, strict=True)]
+                new = [result for result in found if result.candidate.member in waiting]
+                stored = study.store.candidates(generation) if len(new) < len(found) else []
+                study.record(new)
+                self._compare([result.row() for result in found], stored, "member")
         self.tell("search", 1.0)
 
     def finals(self) -> list[dict[str, Any]]:
@@ -150,17 +112,19 @@ class Runner:
     def _tried(self, stage: str, entries: Sequence[Entry], count: int) -> list[dict[str, Any]]:
         """Stored results of a stage, after what is missing of them was trained with ``count`` seeds each."""
         store = self.study.store
-        stored = {row["rank"] for row in store.finalists(stage)}
+        kept = store.finalists(stage)
+        stored = {row["rank"] for row in kept}
+        if not stored <= set(range(len(entries))):
+            raise damaged(store.path, f"a finalist of rank {max(stored)} is none of this search")
         parts = self._parts(list(enumerate(entries)), count)
-        chunks = [
-            Chunk([entry.loss for _, entry in part], {"ranks": [rank for rank, _ in part]}, part[0][0] not in stored)
-            for part in parts
-        ]
+        chunks = [finalists_chunk(part, stored) for part in parts]
         seeds = [derive(self.settings.search.seed, stage, number) for number in range(count)]
         for number, results in self._trained(stage, chunks, seeds, (0, 1)):
-            store.add_finalists(
-                _finalist(stage, rank, entry, one) for (rank, entry), one in zip(parts[number], results, strict=True)
-            )
+            rows = [
+                finalist_row(stage, rank, entry, one) for (rank, entry), one in zip(parts[number], results, strict=True)
+            ]
+            store.add_finalists(row for row in rows if row["rank"] not in stored)
+            self._compare(rows, kept, "rank")
         return store.finalists(stage)
 
     def _trained(
@@ -205,7 +169,7 @@ class Runner:
             outcome = next(outcomes)
             self.seconds["training"] += outcome.seconds
             (found, diverged), count = outcome.result, len(chunks[number].losses)
-            yield number, _by_loss(found, diverged, count, outcome.seconds / count)
+            yield number, by_loss(found, diverged, count, outcome.seconds / count)
             shares[place_of_job] = 1.0
             self._log.stored(phase, chunks[number].label)
 
@@ -223,6 +187,26 @@ class Runner:
             share=run.partial if searching else 1.0,
             prune_at=prune_at,
         )
+
+    def _compare(self, found: Sequence[Row], stored: Sequence[Row], key: str) -> None:
+        """Say, once a run, that what was stored of a chunk is another result than its training gives now.
+
+        Args:
+            found: Of the whole chunk.
+            stored: What the study held before.
+            key: What tells a row from the others.
+        """
+        scores = {row[key]: row["scores"] for row in stored}
+        other = [row[key] for row in found if row[key] in scores and row["scores"] != scores[row[key]]]
+        if other and not self._differs:
+            self._differs = True
+            LOG.warning(
+                "%s holds a part of a chunk; the chunk was trained again, and %s %d came out otherwise (another "
+                "machine, or another number of threads): the stored result stands",
+                self.study.store.path,
+                key,
+                other[0],
+            )
 
     def _tell_idle(self) -> None:
         """Say, once a run, that a generation has fewer chunks than there are workers."""
@@ -257,77 +241,3 @@ class Runner:
     def _parts(self, items: list[Item], replicates: int) -> list[list[Item]]:
         size = self._size(replicates)
         return [items[start : start + size] for start in range(0, len(items), size)]
-
-
-def measured(
-    objective: Objective,
-    validation: tuple[Tensor, Tensor],
-    pruning: bool,
-    trained: Trained,
-    _: Callable[[float], None],
-) -> tuple[dict[str, Tensor], Tensor]:
-    """Figures ``[P]`` of trained networks by name, ``"fitness"`` among them, and which networks diverged, ``[P]``.
-
-    Args:
-        objective: What measures.
-        validation: Inputs and labels that it measures on.
-        pruning: Whether hopeless networks were given up, which is then a figure, too.
-        trained: The networks.
-
-    Raises:
-        InputError: if the objective gives something else than its figures.
-    """
-    found = {name: value.cpu() for name, value in figures(objective(trained, *validation)).items()}
-    if PRUNED in found:
-        raise InputError(f"the objective gave a figure called {PRUNED!r}, which a study keeps for itself; rename it")
-    if pruning and trained.pruned is not None:
-        found[PRUNED] = trained.pruned.double()
-    for name, values in found.items():
-        if values.shape != (len(trained.networks),):
-            raise InputError(
-                f"the objective gave a shape of {tuple(values.shape)} for {name}; it must give one number for each "
-                "network"
-            )
-    return found, trained.diverged.cpu()
-
-
-def _by_loss(found: Mapping[str, Tensor], diverged: Tensor, count: int, seconds: float) -> list[Measured]:
-    """Figures of all networks, which stand loss by loss, as figures of each loss."""
-    lost = (diverged | ~found["fitness"].isfinite()).reshape(count, -1).any(1).tolist()
-    lists = {name: to_lists(values.reshape(count, -1).numpy()) for name, values in found.items()}
-    return [
-        Measured({name: values[place] for name, values in lists.items()}, lost[place], seconds)
-        for place in range(count)
-    ]
-
-
-def _search_chunk(generation: int, part: Sequence[Candidate], waiting: set[int]) -> Chunk:
-    members = [candidate.member for candidate in part]
-    label = {"generation": generation, "members": members}
-    return Chunk([candidate.loss for candidate in part], label, members[0] in waiting)
-
-
-def _result(candidate: Candidate, one: Measured) -> Result:
-    return Result(
-        candidate,
-        one.mean,
-        "diverged" if one.diverged else "ok",
-        tuple(one.scores),
-        one.seconds,
-        {name: tuple(values) for name, values in one.others.items()},
-    )
-
-
-def _finalist(stage: str, rank: int, entry: Entry, one: Measured) -> dict[str, Any]:
-    return {
-        "stage": stage,
-        "rank": rank,
-        "name": entry.name,
-        "origin": entry.origin,
-        "loss": entry.loss.to_json(),
-        "status": "diverged" if one.diverged else "ok",
-        "mean": one.mean,
-        "scores": one.scores,
-        "seconds": one.seconds,
-        "figures": one.others,
-    }

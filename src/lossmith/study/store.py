@@ -3,77 +3,34 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+import threading
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from lossmith.errors import InputError
-from lossmith.study.lock import lock_study
+from lossmith.study.lock import StudyLock
+from lossmith.study.opening import Opened, check_place, clear_errors
+from lossmith.study.rows import decoded, encoded, json_of, setting_of, value_of
+from lossmith.study.schema import SEALED, prepared
 
-SCHEMA_VERSION = 3
-WAIT_SECONDS = 3.0
-
-SCHEMA = """
-CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-CREATE TABLE candidate (
-    generation INTEGER NOT NULL,
-    member     INTEGER NOT NULL,
-    genome     TEXT NOT NULL,     -- JSON: where the loss is in the space of the search
-    status     TEXT NOT NULL CHECK (status IN ('ok', 'untrainable', 'diverged')),
-    fitness    REAL,              -- NULL where there is none
-    scores     TEXT NOT NULL,     -- JSON list: the fitness of each training
-    exact      INTEGER NOT NULL,  -- 1 if the exact invariant holds
-    published  INTEGER NOT NULL,  -- 1 if the published invariant holds
-    redrawn    INTEGER NOT NULL,  -- draws that the invariant rejected before this one
-    seconds    REAL NOT NULL,
-    figures    TEXT NOT NULL DEFAULT '{}',  -- JSON object: other figures by name, a list for each
-    PRIMARY KEY (generation, member)
-) STRICT;
-CREATE TABLE finalist (
-    stage   TEXT NOT NULL,        -- 'smoothing' (tuning of label smoothing) or 'final'
-    rank    INTEGER NOT NULL,
-    name    TEXT NOT NULL,
-    origin  TEXT NOT NULL,        -- JSON: where the loss comes from
-    loss    TEXT NOT NULL,        -- JSON loss
-    status  TEXT NOT NULL,
-    mean    REAL,
-    scores  TEXT NOT NULL,        -- JSON list: one for each fresh seed
-    seconds REAL NOT NULL,
-    figures TEXT NOT NULL DEFAULT '{}',
-    PRIMARY KEY (stage, rank)
-) STRICT;
-CREATE TABLE run (                -- what any analysis keeps; version 0.1 kept comparisons only
-    comparison TEXT NOT NULL,     -- digest of what is compared or measured, and on what
-    chunk      TEXT NOT NULL,     -- part of it that was trained or measured together
-    result     TEXT NOT NULL,     -- JSON: raw figures of every training
-    seconds    REAL NOT NULL,
-    PRIMARY KEY (comparison, chunk)
-) STRICT;
-"""
-# What brings a database of each older version up to the next: candidates had one figure, and every genome was a vector.
-UPGRADES = {
-    1: """
-ALTER TABLE candidate ADD COLUMN figures TEXT NOT NULL DEFAULT '{}';
-ALTER TABLE finalist ADD COLUMN figures TEXT NOT NULL DEFAULT '{}';
-""",
-    2: "ALTER TABLE candidate RENAME COLUMN theta TO genome;",
-}
-OLD_COLUMNS = {"theta": "genome"}
-ENCODED = ("genome", "origin", "loss", "scores", "figures")
-INSERT_CANDIDATE = """INSERT INTO candidate VALUES
-(:generation, :member, :genome, :status, :fitness, :scores, :exact, :published, :redrawn, :seconds, :figures)"""
-INSERT_FINALIST = """INSERT INTO finalist VALUES
-(:stage, :rank, :name, :origin, :loss, :status, :mean, :scores, :seconds, :figures)"""
+ADD_CANDIDATE = """INSERT INTO candidate VALUES (:generation, :member, :genome, :status, :fitness, :scores, :exact,
+:published, :redrawn, :seconds, :figures, :checksum)"""
+ADD_FINALIST = """INSERT INTO finalist VALUES (:stage, :rank, :name, :origin, :loss, :status, :mean, :scores, :seconds,
+:figures, :checksum)"""
+ADD_RECORD = "INSERT INTO run VALUES (:comparison, :chunk, :result, :seconds, :checksum)"
+SET = "INSERT OR REPLACE INTO setting VALUES (:name, :value, :checksum)"
+Statement = tuple[str, tuple[Any, ...] | dict[str, Any]]
 
 
 class Store:
-    """The database ``study.db`` of a study directory, held by one process at a time.
+    """The database ``study.db`` of a study directory, held by one process at a time, whose threads may share it.
 
     Args:
         directory: The study's directory; it must exist.
-        readonly: Only look at an existing study, also while another process works on it.
+        readonly: Only look at an existing study, also while another process works on it, and where nothing can be
+            written.
 
     Raises:
         InputError: if another process works on the study, the database is locked, damaged, of another schema version,
@@ -82,25 +39,30 @@ class Store:
 
     def __init__(self, directory: Path, readonly: bool = False) -> None:
         self.path = directory / "study.db"
-        if readonly and not self.path.exists():
-            raise InputError(f"{directory} holds no study: there is no study.db in it; make one with lossmith evolve")
-        self._lock = None if readonly else lock_study(directory)
-        address = f"{self.path.absolute().as_uri()}?mode={'ro' if readonly else 'rwc'}"
+        check_place(self.path, not readonly)
+        self._guard = threading.RLock()
+        self._tallied: dict[str, Any] | None = None
+        self._lock = None if readonly else StudyLock(directory)
         try:
             with self._clear_errors():
-                # isolation_level=None: transactions begin and end where `write` says, and nowhere else.
-                self._connection = sqlite3.connect(address, timeout=WAIT_SECONDS, isolation_level=None, uri=True)
-                self._prepare()
+                self._opened = Opened(self.path, not readonly)
+                self._connection = self._opened.connection
+                self._version = prepared(self._connection, self.path, not readonly)
+            if not readonly:
+                # A commit is on the disk when it returns, at a few milliseconds a chunk, and a power cut costs none.
+                self.rows("PRAGMA synchronous = FULL")
+                self._file = self.path.stat().st_ino
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
         """Close the database and let go of the study."""
-        if hasattr(self, "_connection"):
-            self._connection.close()
-        if self._lock is not None:
-            self._lock.release()
+        with self._guard:
+            if hasattr(self, "_opened"):
+                self._opened.close()
+            if self._lock is not None:
+                self._lock.release()
 
     def __enter__(self) -> Store:
         """The store itself."""
@@ -112,22 +74,35 @@ class Store:
 
     def setting(self, name: str) -> Any:
         """A stored JSON value, or None."""
-        rows = self.rows("SELECT value FROM setting WHERE name = ?", name)
-        return self._json(rows[0]["value"]) if rows else None
+        found = self._checked("setting", "SELECT * FROM setting WHERE name = ?", name)
+        if not found:
+            return None
+        return setting_of(name, value_of(found[0]["value"], f"the setting {name!r}", self.path), self.path)
+
+    @property
+    def function(self) -> str | None:
+        """The name of the function that is the objective; None for the objective of the settings."""
+        name: str | None = (self.setting("objective") or {}).get("function")
+        return name
 
     def set(self, name: str, value: Any) -> None:
         """Store a JSON value in a transaction of its own."""
-        self.write([("INSERT OR REPLACE INTO setting VALUES (?, ?)", (name, json.dumps(value)))])
+        self.write([self._setting(name, value)])
 
     def candidates(self, generation: int | None = None) -> list[dict[str, Any]]:
         """Stored candidates as rows with ``genome``, ``scores`` and ``figures`` decoded, by generation and member."""
-        query = "SELECT * FROM candidate WHERE ?1 IS NULL OR generation = ?1 ORDER BY generation, member"
-        rows = self.rows(query, generation)
-        return [self._decoded(row) for row in rows]
+        if generation is None:
+            return self._checked("candidate", "SELECT * FROM candidate ORDER BY generation, member")
+        return self._checked("candidate", "SELECT * FROM candidate WHERE generation = ? ORDER BY member", generation)
 
     def generations(self) -> int:
         """How many generations are begun: one more than the last that a stored candidate is of."""
         return int(self._row("SELECT coalesce(max(generation) + 1, 0) AS begun FROM candidate")["begun"])
+
+    def is_complete(self, generation: int, population: int) -> bool:
+        """Whether all candidates of a generation are stored."""
+        count = self._row("SELECT count(*) AS count FROM candidate WHERE generation = ?", generation)["count"]
+        return int(count) >= population
 
     def mean_fitness(self, generation: int) -> float | None:
         """The mean fitness of a generation; None if no candidate of it has one."""
@@ -138,15 +113,12 @@ class Store:
 
     def best_fitness(self) -> float | None:
         """The highest fitness, or None."""
-        best: float | None = self._row("SELECT max(fitness) AS best FROM candidate")["best"]
+        best: float | None = self._tally()["best"]
         return best
 
     def counts(self) -> dict[str, int]:
         """Numbers of ``candidates``, ``untrainable``, ``diverged`` and ``trainings``."""
-        return self._whole(
-            "SELECT count(*) AS candidates, total(status = 'untrainable') AS untrainable, "
-            "total(status = 'diverged') AS diverged, total(json_array_length(scores)) AS trainings FROM candidate"
-        )
+        return {name: int(value) for name, value in self._tally().items() if name != "best"}
 
     def verdicts(self) -> dict[str, int]:
         """How many candidates each form of the invariant passes (both, one only, neither), and how many it redrew."""
@@ -158,21 +130,22 @@ class Store:
 
     def add_candidates(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Store candidates in one transaction."""
-        self.write((INSERT_CANDIDATE, _encoded(row)) for row in rows)
+        rows = list(rows)
+        before = self._tallied
+        self.write((ADD_CANDIDATE, encoded("candidate", row)) for row in rows)
+        self._tallied = None if before is None else _with(before, rows)
 
     def finalists(self, stage: str) -> list[dict[str, Any]]:
         """Stored finalists of a stage, decoded."""
-        rows = self.rows("SELECT * FROM finalist WHERE stage = ? ORDER BY rank", stage)
-        return [self._decoded(row) for row in rows]
+        return self._checked("finalist", "SELECT * FROM finalist WHERE stage = ? ORDER BY rank", stage)
 
     def add_finalists(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Store finalists in one transaction."""
-        self.write((INSERT_FINALIST, _encoded(row)) for row in rows)
+        self.write((ADD_FINALIST, encoded("finalist", row)) for row in rows)
 
     def set_and_forget_finalists(self, name: str, value: Any) -> None:
         """Store a JSON value and remove the finalists, because the search goes on, in one transaction."""
-        statement = ("INSERT OR REPLACE INTO setting VALUES (?, ?)", (name, json.dumps(value)))
-        self.write([statement, ("DELETE FROM finalist", ())])
+        self.write([self._setting(name, value), ("DELETE FROM finalist", ())])
 
     def record(self, analysis: str, part: str) -> Any:
         """What is kept of a part of an analysis (a comparison, an attack, …), or None.
@@ -181,19 +154,73 @@ class Store:
             analysis: The digest of what is measured, and on what.
             part: What was trained or measured together.
         """
-        rows = self.rows("SELECT result FROM run WHERE comparison = ? AND chunk = ?", analysis, part)
-        return self._json(rows[0]["result"]) if rows else None
+        found = self._checked("run", "SELECT * FROM run WHERE comparison = ? AND chunk = ?", analysis, part)
+        return value_of(found[0]["result"], "a record of an analysis", self.path) if found else None
 
     def add_record(self, analysis: str, part: str, result: Any, seconds: float) -> None:
         """Keep the raw figures of a part of an analysis."""
-        self.write([("INSERT INTO run VALUES (?, ?, ?, ?)", (analysis, part, json.dumps(result), seconds))])
+        text = json_of(result, "a record of an analysis")
+        row = {"comparison": analysis, "chunk": part, "result": text, "seconds": seconds}
+        self.write([(ADD_RECORD, encoded("run", row))])
 
     def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
-        """The rows of a query."""
-        with self._clear_errors():
+        """The rows of a query, as they stand in the database."""
+        with self._guard, self._clear_errors():
             cursor = self._connection.execute(query, values)
-            names = [column[0] for column in cursor.description]
+            names = [column[0] for column in cursor.description or ()]
             return [dict(zip(names, row, strict=True)) for row in cursor]
+
+    def write(self, statements: Iterable[Statement]) -> None:
+        """Run statements in one transaction: all of them or none."""
+        with self._guard, self._clear_errors():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                for statement, values in statements:
+                    self._connection.execute(statement, values)
+                self._check_file()
+                self._connection.execute("COMMIT")
+                self._tallied = None
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def _check_file(self) -> None:
+        """See that what is written is still the study: who removes or replaces a file leaves its writers the old one.
+
+        Raises:
+            InputError: if it is not.
+        """
+        if self._lock is None:
+            return
+        try:
+            same = self.path.stat().st_ino == self._file
+        except OSError:
+            same = False
+        if not same:
+            raise InputError(
+                f"{self.path} was removed or replaced while this process worked on it; restore it and run the same "
+                "command again, or begin another study"
+            )
+
+    def _tally(self) -> dict[str, Any]:
+        """Counts and the highest fitness; a writer, who alone changes them, counts all candidates only once."""
+        with self._guard:
+            tally = self._tallied or self._row(
+                "SELECT max(fitness) AS best, count(*) AS candidates, total(status = 'untrainable') AS untrainable, "
+                "total(status = 'diverged') AS diverged, total(json_array_length(scores)) AS trainings FROM candidate"
+            )
+            if self._lock is not None:
+                self._tallied = tally
+            return tally
+
+    def _checked(self, table: str, query: str, *values: Any) -> list[dict[str, Any]]:
+        sealed = self._version >= SEALED
+        return [decoded(table, row, sealed, self.path) for row in self.rows(query, *values)]
+
+    def _setting(self, name: str, value: Any) -> Statement:
+        text = json_of(value, f"the setting {name!r}")
+        return SET, encoded("setting", {"name": name, "value": text})
 
     def _row(self, query: str, *values: Any) -> dict[str, Any]:
         (row,) = self.rows(query, *values)
@@ -202,88 +229,18 @@ class Store:
     def _whole(self, query: str) -> dict[str, int]:
         return {name: int(value) for name, value in self._row(query).items()}
 
-    def write(self, statements: Iterable[tuple[str, tuple[Any, ...] | dict[str, Any]]]) -> None:
-        """Run statements in one transaction: all of them or none."""
-        with self._clear_errors():
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                for statement, values in statements:
-                    self._connection.execute(statement, values)
-                self._connection.execute("COMMIT")
-            except BaseException:
-                with contextlib.suppress(sqlite3.Error):
-                    self._connection.execute("ROLLBACK")
-                raise
-
-    def _prepare(self) -> None:
-        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-        (tables,) = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        (state,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
-        if state != "ok":
-            problem = state.splitlines()[-1]
-            raise InputError(f"{self.path} is damaged ({problem}); restore a copy or start in another directory")
-        if version == 0 and tables == 0 and self._lock is not None:
-            # So `lossmith show` can read while a study writes.
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            script = f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-            self._connection.executescript(script)
-        elif version in UPGRADES and tables:
-            self._upgrade(version)
-        elif version != SCHEMA_VERSION:
-            raise InputError(
-                f"{self.path} has schema version {version}, this program reads version {SCHEMA_VERSION}: "
-                "use the version of lossmith that made it, or another directory"
-            )
-        if self._lock is not None:
-            # With WAL a power cut can then cost the last transactions, which are computed again, but not the file.
-            self._connection.execute("PRAGMA synchronous = NORMAL")
-
-    def _upgrade(self, version: int) -> None:
-        """Bring a study of an older schema version up to this one.
-
-        What is only read stays as it is: its rows are completed and renamed as they are decoded.
-        """
-        if self._lock is not None:
-            steps = "".join(UPGRADES[step] for step in range(version, SCHEMA_VERSION))
-            self._connection.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
-
-    def _decoded(self, row: dict[str, Any]) -> dict[str, Any]:
-        whole = {"figures": "{}"} | {OLD_COLUMNS.get(name, name): value for name, value in row.items()}
-        return {name: self._json(value) if name in ENCODED else value for name, value in whole.items()}
-
-    def _json(self, text: str) -> Any:
-        try:
-            return json.loads(text)
-        except (ValueError, RecursionError):
-            raise InputError(
-                f"{self.path} is damaged (a value is not JSON); restore a copy or start in another directory"
-            ) from None
-
-    @contextlib.contextmanager
-    def _clear_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            text = str(error)
-            if "locked" in text or "busy" in text:
-                raise InputError(f"{self.path} is locked by another program; close it there and try again") from None
-            if self._lock is not None and ("full" in text or "disk I/O" in text):
-                raise InputError(
-                    f"{self.path} cannot be written ({text}); make room on the disk and run the same command again, "
-                    "nothing stored is lost"
-                ) from None
-            if "readonly" in text or "unable to open" in text:
-                raise InputError(f"{self.path} cannot be opened for writing ({text}); check its permissions") from None
-            raise InputError(
-                f"{self.path} cannot be used ({text}); restore a copy or start in another directory"
-            ) from None
-        except sqlite3.DatabaseError as error:
-            raise InputError(
-                f"{self.path} is damaged ({error}); restore a copy or start in another directory"
-            ) from None
+    def _clear_errors(self) -> contextlib.AbstractContextManager[None]:
+        return clear_errors(self.path, self._lock is not None)
 
 
-def _encoded(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row with what is JSON encoded; ``figures`` may be left out."""
-    whole = {"figures": {}, **row}
-    return {name: json.dumps(value) if name in ENCODED else value for name, value in whole.items()}
+def _with(tally: dict[str, Any], rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Counts with those of some more candidates."""
+    found = dict(tally)
+    for row in rows:
+        found["candidates"] += 1
+        found["trainings"] += len(row["scores"])
+        if row["status"] != "ok":
+            found[row["status"]] += 1
+        if row["fitness"] is not None:
+            found["best"] = row["fitness"] if found["best"] is None else max(found["best"], row["fitness"])
+    return found

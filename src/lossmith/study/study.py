@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Iterable, Mapping, Sequence
+import threading
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from lossmith.errors import InputError
 from lossmith.io import read_toml, write_toml
 from lossmith.losses import Loss
-from lossmith.metrics import to_lists
-from lossmith.search import Genome, SearchSettings, build_engine, build_space
+from lossmith.search import Genome, SearchSettings, build_space
 from lossmith.study.agreement import reconciled
 from lossmith.study.config import checked_classes, validated
-from lossmith.study.generation import Generation, checked, restored
+from lossmith.study.course import Course
+from lossmith.study.generation import losses_of
 from lossmith.study.pareto import pareto_front
-from lossmith.study.records import Candidate, Result
+from lossmith.study.records import Candidate, Result, told
+from lossmith.study.rows import damaged
 from lossmith.study.store import Store
-from lossmith.theory import is_trainable
 
 
 class Study:
     """A search for a loss, stored in a directory and resumed by replay.
 
     Made on a directory that holds a study already, it goes on with that one: the stored genomes and fitness are told to
-    a new search engine, and only what is missing is asked for.
+    a new search engine, and only what is missing is asked for. That replay waits until somebody asks how the search
+    goes on; what is stored (:meth:`best`, :meth:`top`, :meth:`pareto_front`, :meth:`candidates`) can be read without.
 
     Args:
         directory: Where the study lives; it is made if it is not there.
@@ -69,13 +68,18 @@ class Study:
         self.classes = checked_classes(classes)
         self.directory = Path(directory)
         self.space = build_space(self.search)
-        self._engine = build_engine(self.space, self.search)
+        self._guard = threading.RLock()
+        self._replayed: Course | None = None
+        first = self._new_course()
+        if not (self.directory / "study.db").exists():
+            first.check_beginning()
         self._make_directory()
         self.store = Store(self.directory)
         try:
+            if self.store.setting("settings") is None:
+                first.check_beginning()
             document = document or {"classes": self.classes, "search": self.search.model_dump()}
             self._agree(document, {"search": SearchSettings().model_dump(), **(defaults or {})})
-            self._replay()
         except BaseException:
             self.close()
             raise
@@ -94,24 +98,25 @@ class Study:
 
     @property
     def generation(self) -> int:
-        """The generation in work, or the number of generations if the search is over."""
-        return self._engine.generation
+        """The generation in work, or the number of those that were told if the search is over."""
+        return self._course.generation
 
     @property
     def finished(self) -> bool:
-        """Whether all generations are told."""
-        return self.generation >= self.search.generations
+        """Whether all generations are told, or the search engine broke down and the search ended there."""
+        return self._course.finished
 
     @property
     def mean(self) -> Loss | None:
         """The loss at the search's mean; None if its engine has none."""
-        genome = self.mean_genome
-        return None if genome is None else self._loss([genome])[0]
+        found = self._course.mean
+        return None if found is None else found[1]
 
     @property
     def mean_genome(self) -> Genome | None:
         """The search's mean; None if its engine has none."""
-        return self._engine.mean
+        found = self._course.mean
+        return None if found is None else found[0]
 
     def ask(self) -> Candidate | None:
         """The next candidate to be trained; None when the search is over.
@@ -122,9 +127,10 @@ class Study:
         Raises:
             InputError: if all candidates of the generation are out and a fitness must be told first.
         """
-        if self.finished:
-            return None
-        candidate = self._work.give()
+        with self._guard:
+            if self.finished:
+                return None
+            candidate = self._course.work.give()
         if candidate is not None:
             return candidate
         raise InputError(
@@ -135,25 +141,24 @@ class Study:
     def tell(self, candidate: Candidate, fitness: float, figures: Mapping[str, float] | None = None) -> None:
         """Record the fitness of a candidate (higher is better); a fitness that is not finite counts as diverged.
 
-        ``figures`` are recorded beside it, for :meth:`pareto_front`.
+        ``figures`` are recorded beside it, for :meth:`pareto_front`, which leaves a candidate out of which one is not
+        finite. Several threads may ask and tell.
 
         Raises:
-            InputError: if the candidate is not one that waits for a fitness.
+            InputError: if the candidate is not one that waits for a fitness, or what is told is not one number; it can
+                be told again.
         """
-        value = float(fitness)
-        if np.isfinite(value):
-            others = {name: tuple(to_lists(np.array([figure], float))) for name, figure in (figures or {}).items()}
-            self.record([Result(candidate, value, "ok", (value,), figures=others)])
-        else:
-            self.record([Result(candidate, None, "diverged")])
+        self.record([told(candidate, fitness, figures)])
 
     def pending(self) -> list[Candidate]:
         """Candidates of the generation in work that have no fitness yet."""
-        return self._work.pending()
+        with self._guard:
+            return self._course.work.pending()
 
     def trainable(self) -> list[Candidate]:
         """Candidates of the generation in work that the invariant lets train, whether they have a fitness or not."""
-        return [candidate for candidate in self._work.candidates if self._passes(candidate)]
+        with self._guard:
+            return self._course.trainable()
 
     def record(self, results: Iterable[Result]) -> None:
         """Store results of the generation in work in one transaction; a complete generation moves the search on.
@@ -162,11 +167,13 @@ class Study:
             InputError: if a result is not of a candidate that waits for one.
         """
         results = list(results)
-        self._work.check(results)
-        if results:
-            self.store.add_candidates(result.row() for result in results)
-        self._work.take(results)
-        self._advance()
+        with self._guard:
+            course = self._course
+            course.work.check(results)
+            if results:
+                self.store.add_candidates(result.row() for result in results)
+            course.work.take(results)
+            course.advance()
 
     def candidates(self) -> list[dict[str, Any]]:
         """All stored candidates."""
@@ -177,8 +184,11 @@ class Study:
 
         Besides, the ``best`` fitness, and the ``mean`` of the last complete generation (or None).
         """
-        best, mean = self.store.best_fitness(), self.store.mean_fitness(self.generation - 1)
-        return {"best": best, "mean": mean, **self.store.counts()}
+        store = self.store
+        last = store.generations() - 1
+        if not store.is_complete(last, self.search.population):
+            last -= 1
+        return {"best": store.best_fitness(), "mean": store.mean_fitness(last), **store.counts()}
 
     def verdicts(self) -> dict[str, int]:
         """How many stored candidates each form of the invariant passes: both, exact only, published only, neither."""
@@ -235,77 +245,29 @@ class Study:
         elif agreed.changes_store:
             self.store.set("settings", agreed.document)
 
-    def _replay(self) -> None:
-        self._warned = False
-        self._load()
-        self._advance()
+    def _new_course(self) -> Course:
+        return Course(self.space, self.search, self.classes)
 
-    def _advance(self) -> None:
-        while not self.finished and self._work.complete:
-            self._engine.tell(self._work.genomes, self._work.fitness)
-            self._load()
-
-    def _load(self) -> None:
-        """Ask for the generation in work, take what is stored of it, and record what the invariant rejects."""
-        self._work = Generation([], {})
-        if self.finished:
-            return
-        generation = self.generation
-        asked, redrawn = self._engine.ask(self._acceptable)
-        asked = checked(asked, self.space, self.search.engine, self.search.space)
-        rows = {row["member"]: row for row in self.store.candidates(generation)}
-        genomes, agree = restored(asked, rows, generation, self.space, self.store.path)
-        if not agree and not self._warned:
-            self._warned = True
-            warnings.warn(
-                f"the candidates of generation {generation} differ from the stored ones (another machine's linear "
-                f"algebra, or another version of the search engine {self.search.engine}); the stored ones stand",
-                stacklevel=4,
-            )
-        try:
-            losses = self._loss(genomes)
-        except InputError as error:
-            if not rows:
-                raise
-            raise InputError(
-                f"{self.store.path} is damaged (a candidate of generation {generation} gives no loss: {error}); "
-                "restore a copy or start in another directory"
-            ) from None
-        exact, published = (is_trainable(losses, self.classes, form).tolist() for form in ("exact", "published"))
-        for member, row in rows.items():
-            exact[member], published[member] = bool(row["exact"]), bool(row["published"])
-        candidates = [
-            Candidate(generation, member, genome, losses[member], exact[member], published[member], redraws)
-            for member, (genome, redraws) in enumerate(zip(genomes, redrawn, strict=True))
-        ]
-        self._work = Generation(candidates, {member: row["fitness"] for member, row in rows.items()})
-        rejected = [
-            Result(candidate, None, "untrainable") for candidate in self.pending() if not self._passes(candidate)
-        ]
-        if rejected:
-            self.store.add_candidates(result.row() for result in rejected)
-            self._work.take(rejected)
-
-    def _passes(self, candidate: Candidate) -> bool:
-        return {"none": True, "exact": candidate.exact, "published": candidate.published}[self.search.invariant]
-
-    def _acceptable(self, genome: Genome) -> bool:
-        if self.search.invariant == "none" or self.search.untrainable == "worst":
-            return True
-        return bool(is_trainable(self._loss([genome]), self.classes, self.search.invariant)[0])
-
-    def _loss(self, genomes: Sequence[Genome]) -> Loss:
-        losses = self.space.build(genomes, self.classes)
-        if losses.shape != (len(genomes),):
-            raise InputError(
-                f"the search space {self.search.space!r} builds a loss of population {list(losses.shape)} of "
-                f"{len(genomes)} genomes; let it build one loss for each (lossmith.Loss.stack)"
-            )
-        return losses
+    @property
+    def _course(self) -> Course:
+        """The search, replayed by the first who asks for it: what is stored can be read without."""
+        with self._guard:
+            if self._replayed is None:
+                course = self._new_course()
+                course.replay(self.store)
+                self._replayed = course
+            return self._replayed
 
     def loss_of(self, row: Mapping[str, Any]) -> Loss:
         """The loss of a stored candidate."""
         return self._stored(row).loss
 
     def _stored(self, row: Mapping[str, Any]) -> Candidate:
-        return Candidate.stored(row, self._loss([row["genome"]])[0])
+        place = f"candidate {row['member']} of generation {row['generation']}"
+        if not self.space.holds(row["genome"]):
+            raise damaged(self.store.path, f"{place} is none of this search")
+        try:
+            loss = losses_of(self.space, [row["genome"]], self.classes, self.search.space)[0]
+        except InputError as error:
+            raise damaged(self.store.path, f"{place} gives no loss: {error}") from None
+        return Candidate.stored(row, loss)

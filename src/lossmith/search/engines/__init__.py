@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lossmith.search.engines.base import SEARCH_ENGINES, SearchEngine
+from lossmith.search.engines.base import SEARCH_ENGINES, Breakdown, SearchEngine
 from lossmith.search.engines.cma import CMA
 
 if TYPE_CHECKING:
     from lossmith.search.settings import SearchSettings
     from lossmith.search.spaces import Space
 
-__all__ = ["CMA", "SEARCH_ENGINES", "SearchEngine", "build_engine"]
+__all__ = ["CMA", "SEARCH_ENGINES", "Breakdown", "SearchEngine", "build_engine"]
 
 SEARCH_ENGINES.register("cma", CMA)
 

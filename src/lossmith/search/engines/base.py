@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 REDRAWS = 100
 
 
+class Breakdown(Exception):
+    """What an engine raises that cannot go on: its search ends with what was found, and the message says why."""
+
+
 class SearchEngine(ABC):
     """A search by ask and tell over genomes that are values of JSON.
 
@@ -54,13 +58,26 @@ class SearchEngine(ABC):
         return genomes, redrawn
 
     def tell(self, genomes: Sequence[Genome], fitness: Sequence[float | None]) -> None:
-        """Fitness (higher is better) of the genomes, in member order; None, a candidate without one, ranks last."""
-        self.learn(genomes, [-math.inf if one is None or not math.isfinite(one) else float(one) for one in fitness])
+        """Fitness (higher is better) of the genomes, in member order; None, a candidate without one, ranks last.
+
+        From a generation without any fitness nothing is learned.
+
+        Raises:
+            Breakdown: if the engine cannot go on.
+        """
+        values = [-math.inf if one is None or not math.isfinite(one) else float(one) for one in fitness]
+        if max(values) > -math.inf:
+            self.learn(genomes, values)
         self.generation += 1
 
     @property
     def mean(self) -> Genome | None:
         """The genome at the center of the search; None for an engine that has none."""
+        return None
+
+    @property
+    def stalled(self) -> str | None:
+        """Why more generations would hardly find anything else; None while they may."""
         return None
 
     @abstractmethod

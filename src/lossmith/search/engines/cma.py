@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import cmaes
 import numpy as np
 
 from lossmith.errors import InputError
-from lossmith.search.engines.base import SearchEngine
+from lossmith.search.engines.base import Breakdown, SearchEngine
 from lossmith.search.spaces.base import Genome, Space, VectorSpace
 
 if TYPE_CHECKING:
@@ -43,10 +44,19 @@ class CMA(SearchEngine):
                 lr_adapt=settings.lr_adapt,
             )
 
+        self._mean: list[float] = self._cma.mean.tolist()
+
     @property
     def mean(self) -> Genome:
         """The mean, a list of D numbers."""
-        return self._cma.mean.tolist()
+        return list(self._mean)
+
+    @property
+    def stalled(self) -> str | None:
+        """What cmaes says of a distribution without width or bounds, and of a fitness without differences."""
+        with _breaking_down():
+            stops = self._cma.should_stop()
+        return "the distribution of CMA-ES is too narrow, too wide or too flat to go on from" if stops else None
 
     def begin(self, seed: int) -> None:
         """Draw from a seed from here on."""
@@ -54,9 +64,32 @@ class CMA(SearchEngine):
 
     def draw(self) -> Genome:
         """A point of the normal distribution, a list of D numbers."""
-        return self._cma.ask().tolist()
+        with _breaking_down():
+            point = self._cma.ask()
+        if not np.isfinite(point).all():
+            raise Breakdown("CMA-ES draws points that are no finite numbers")
+        return point.tolist()
 
     def learn(self, genomes: Sequence[Genome], fitness: Sequence[float]) -> None:
         """Move, widen and turn the distribution."""
         points = [np.array(genome, dtype=np.float64) for genome in genomes]
-        self._cma.tell([(point, -value) for point, value in zip(points, fitness, strict=True)])
+        with _breaking_down():
+            self._cma.tell([(point, -value) for point, value in zip(points, fitness, strict=True)])
+        if not np.isfinite(self._cma.mean).all():
+            raise Breakdown("the mean of CMA-ES is no finite number any more")
+        self._mean = self._cma.mean.tolist()
+
+
+@contextlib.contextmanager
+def _breaking_down() -> Iterator[None]:
+    """Turn what numbers beyond bounds do in cmaes and in linear algebra into a breakdown.
+
+    Raises:
+        Breakdown: if they do something.
+    """
+    try:
+        with np.errstate(all="ignore"):
+            yield
+    except (AssertionError, ArithmeticError, ValueError) as error:
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise Breakdown(f"CMA-ES has left the numbers that it can compute with ({why})") from error

@@ -77,7 +77,7 @@ class VectorSpace(Space):
 
     def agree(self, one: Genome, other: Genome) -> bool:
         """Whether two points are the same, but for rounding."""
-        return bool(np.allclose(one, other, rtol=AGREEMENT, atol=AGREEMENT))
+        return bool(one == other or np.allclose(one, other, rtol=AGREEMENT, atol=AGREEMENT))
 
 
 def _is_finite(value: Any) -> bool:

@@ -1,0 +1,164 @@
+"""Losses that are trained together: what is missing of them, what is measured, and what is stored of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from reprlib import repr as brief
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lossmith.analysis import Objective, figures
+from lossmith.errors import InputError
+from lossmith.losses import Loss
+from lossmith.metrics import mean_of, to_lists
+from lossmith.study.finalists import Entry
+from lossmith.study.pareto import PRUNED
+from lossmith.study.records import Candidate, Result
+from lossmith.training import Trained
+
+Figures = list[float | None]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Losses that are trained together.
+
+    Args:
+        losses: One or more.
+        label: What the log calls it.
+        missing: Whether it is still to be trained.
+    """
+
+    losses: list[Loss]
+    label: dict[str, Any]
+    missing: bool
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What came of one loss of a chunk.
+
+    Args:
+        figures: Its figures by name, one number for each of its networks, None where it is not finite; ``"fitness"``
+            among them.
+        diverged: Whether one of its networks has diverged.
+        seconds: Its share of the time of the chunk.
+    """
+
+    figures: dict[str, Figures]
+    diverged: bool
+    seconds: float
+
+    @property
+    def scores(self) -> Figures:
+        """The fitness of each network."""
+        return self.figures["fitness"]
+
+    @property
+    def mean(self) -> float | None:
+        """The fitness of the loss; None if it diverged."""
+        return None if self.diverged else mean_of(self.scores)
+
+    @property
+    def others(self) -> dict[str, Figures]:
+        """The figures besides the fitness."""
+        return {name: values for name, values in self.figures.items() if name != "fitness"}
+
+
+def measured(
+    objective: Objective,
+    validation: tuple[Tensor, Tensor],
+    pruning: bool,
+    trained: Trained,
+    _: Callable[[float], None],
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Figures ``[P]`` of trained networks by name, ``"fitness"`` among them, and which networks diverged, ``[P]``.
+
+    Args:
+        objective: What measures.
+        validation: Inputs and labels that it measures on.
+        pruning: Whether hopeless networks were given up, which is then a figure, too.
+        trained: The networks.
+
+    Raises:
+        InputError: if the objective gives something else than its figures.
+    """
+    given = objective(trained, *validation)
+    for name, value in given.items() if isinstance(given, Mapping) else [("fitness", given)]:
+        _check_numbers(name, value)
+    found = {name: value.detach().cpu() for name, value in figures(given).items()}
+    if PRUNED in found:
+        raise InputError(f"the objective gave a figure called {PRUNED!r}, which a study keeps for itself; rename it")
+    if pruning and trained.pruned is not None:
+        found[PRUNED] = trained.pruned.double()
+    for name, values in found.items():
+        if values.shape != (len(trained.networks),):
+            raise InputError(
+                f"the objective gave a shape of {tuple(values.shape)} for {name}; it must give one number for each "
+                "network"
+            )
+    return found, trained.diverged.cpu()
+
+
+def _check_numbers(name: Any, value: Any) -> None:
+    try:
+        torch.as_tensor(value, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        raise InputError(
+            f"the objective gave {brief(value)} for {name}; it must give one number for each network"
+        ) from None
+
+
+def by_loss(found: Mapping[str, Tensor], diverged: Tensor, count: int, seconds: float) -> list[Measured]:
+    """Figures of all networks, which stand loss by loss, as figures of each loss."""
+    lost = (diverged | ~found["fitness"].isfinite()).reshape(count, -1).any(1).tolist()
+    lists = {name: to_lists(values.reshape(count, -1).numpy()) for name, values in found.items()}
+    return [
+        Measured({name: values[place] for name, values in lists.items()}, lost[place], seconds)
+        for place in range(count)
+    ]
+
+
+def search_chunk(generation: int, part: Sequence[Candidate], waiting: set[int]) -> Chunk:
+    """The chunk of some candidates, missing if one of them waits."""
+    members = [candidate.member for candidate in part]
+    label = {"generation": generation, "members": members}
+    # What is missing of a chunk is trained as it was then, with all of it: rounding depends on who is trained together.
+    return Chunk([candidate.loss for candidate in part], label, not waiting.isdisjoint(members))
+
+
+def finalists_chunk(part: Sequence[tuple[int, Entry]], stored: set[int]) -> Chunk:
+    """The chunk of some finalists by rank, missing if one of them is not stored."""
+    ranks = [rank for rank, _ in part]
+    return Chunk([entry.loss for _, entry in part], {"ranks": ranks}, not stored.issuperset(ranks))
+
+
+def result_of(candidate: Candidate, one: Measured) -> Result:
+    """What came of a candidate."""
+    return Result(
+        candidate,
+        one.mean,
+        "diverged" if one.diverged else "ok",
+        tuple(one.scores),
+        one.seconds,
+        {name: tuple(values) for name, values in one.others.items()},
+    )
+
+
+def finalist_row(stage: str, rank: int, entry: Entry, one: Measured) -> dict[str, Any]:
+    """What the store keeps of a finalist."""
+    return {
+        "stage": stage,
+        "rank": rank,
+        "name": entry.name,
+        "origin": entry.origin,
+        "loss": entry.loss.to_json(),
+        "status": "diverged" if one.diverged else "ok",
+        "mean": one.mean,
+        "scores": one.scores,
+        "seconds": one.seconds,
+        "figures": one.others,
+    }

@@ -1,0 +1,147 @@
+"""The tables of a study's database, and how those of older versions are brought up to date."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from lossmith.errors import InputError
+from lossmith.study.rows import REMEDY, checksum, damaged
+
+VERSION = 4
+SEALED = 4
+SCHEMA = """
+CREATE TABLE setting (
+    name     TEXT PRIMARY KEY,
+    value    TEXT NOT NULL,
+    checksum TEXT NOT NULL
+) STRICT;
+CREATE TABLE candidate (
+    generation INTEGER NOT NULL,
+    member     INTEGER NOT NULL,
+    genome     TEXT NOT NULL,     -- JSON: where the loss is in the space of the search
+    status     TEXT NOT NULL CHECK (status IN ('ok', 'untrainable', 'diverged')),
+    fitness    REAL,              -- NULL where there is none
+    scores     TEXT NOT NULL,     -- JSON list: the fitness of each training
+    exact      INTEGER NOT NULL,  -- 1 if the exact invariant holds
+    published  INTEGER NOT NULL,  -- 1 if the published invariant holds
+    redrawn    INTEGER NOT NULL,  -- draws that the invariant rejected before this one
+    seconds    REAL NOT NULL,
+    figures    TEXT NOT NULL DEFAULT '{}',  -- JSON object: other figures by name, a list for each
+    checksum   TEXT NOT NULL,     -- of all that stands before it, less the seconds
+    PRIMARY KEY (generation, member)
+) STRICT;
+CREATE TABLE finalist (
+    stage    TEXT NOT NULL,       -- 'smoothing' (tuning of label smoothing) or 'final'
+    rank     INTEGER NOT NULL,
+    name     TEXT NOT NULL,
+    origin   TEXT NOT NULL,       -- JSON: where the loss comes from
+    loss     TEXT NOT NULL,       -- JSON loss
+    status   TEXT NOT NULL,
+    mean     REAL,
+    scores   TEXT NOT NULL,       -- JSON list: one for each fresh seed
+    seconds  REAL NOT NULL,
+    figures  TEXT NOT NULL DEFAULT '{}',
+    checksum TEXT NOT NULL,
+    PRIMARY KEY (stage, rank)
+) STRICT;
+CREATE TABLE run (                -- what any analysis keeps; version 0.1 kept comparisons only
+    comparison TEXT NOT NULL,     -- digest of what is compared or measured, and on what
+    chunk      TEXT NOT NULL,     -- part of it that was trained or measured together
+    result     TEXT NOT NULL,     -- JSON: raw figures of every training
+    seconds    REAL NOT NULL,
+    checksum   TEXT NOT NULL,
+    PRIMARY KEY (comparison, chunk)
+) STRICT;
+"""
+# What brings a database of each older version up to the next: candidates had one figure, every genome was a vector, and
+# rows had no checksum.
+UPGRADES = {
+    1: """
+ALTER TABLE candidate ADD COLUMN figures TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE finalist ADD COLUMN figures TEXT NOT NULL DEFAULT '{}';
+""",
+    2: "ALTER TABLE candidate RENAME COLUMN theta TO genome;",
+    3: """
+ALTER TABLE setting ADD COLUMN checksum TEXT NOT NULL DEFAULT '';
+ALTER TABLE candidate ADD COLUMN checksum TEXT NOT NULL DEFAULT '';
+ALTER TABLE finalist ADD COLUMN checksum TEXT NOT NULL DEFAULT '';
+ALTER TABLE run ADD COLUMN checksum TEXT NOT NULL DEFAULT '';
+""",
+}
+EVERY_ROW = {
+    "setting": ("SELECT rowid, * FROM setting", "UPDATE setting SET checksum = ? WHERE rowid = ?"),
+    "candidate": ("SELECT rowid, * FROM candidate", "UPDATE candidate SET checksum = ? WHERE rowid = ?"),
+    "finalist": ("SELECT rowid, * FROM finalist", "UPDATE finalist SET checksum = ? WHERE rowid = ?"),
+    "run": ("SELECT rowid, * FROM run", "UPDATE run SET checksum = ? WHERE rowid = ?"),
+}
+
+
+def prepared(connection: sqlite3.Connection, path: Path, writable: bool) -> int:
+    """The version of a database's schema, after it was made, checked, and brought up to date.
+
+    What is only read stays as it is: the rows of an older version are completed and renamed as they are decoded.
+
+    Args:
+        connection: Open.
+        path: Of the database, for messages.
+        writable: Whether it may be changed.
+
+    Raises:
+        InputError: if it is damaged, of another program or version, or if it is only read and nothing is in it yet.
+    """
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    found = dict(connection.execute("SELECT name, coalesce(rootpage, 0) FROM sqlite_master").fetchall())
+    if version == 0 and not found:
+        return _begun(connection, path, writable)
+    if not 1 <= version <= VERSION:
+        raise InputError(
+            f"{path} has schema version {version}, this program reads versions 1 to {VERSION}: use the version of "
+            "lossmith that made it, or another directory"
+        )
+    _check(connection, found, path)
+    if version < VERSION and writable:
+        connection.executescript("BEGIN IMMEDIATE;" + "".join(UPGRADES[step] for step in range(version, VERSION)))
+        seal(connection)
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+        connection.execute("COMMIT")
+        return VERSION
+    return int(version)
+
+
+def seal(connection: sqlite3.Connection) -> None:
+    """Give every row the checksum of what it holds now."""
+    for rows, update in EVERY_ROW.values():
+        cursor = connection.execute(rows)
+        names = [column[0] for column in cursor.description[1:]]
+        found = [(checksum(dict(zip(names, values, strict=True))), rowid) for rowid, *values in cursor.fetchall()]
+        connection.executemany(update, found)
+
+
+def _begun(connection: sqlite3.Connection, path: Path, writable: bool) -> int:
+    if not writable:
+        raise InputError(
+            f"{path} is empty: the study was stopped in its first moments; begin it with lossmith evolve --out "
+            f"{path.parent}"
+        )
+    # So `lossmith show` can read while a study writes.
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+    return VERSION
+
+
+def _check(connection: sqlite3.Connection, found: dict[str, int], path: Path) -> None:
+    """See that the tables are there and sound, and that nothing but tables and their indices is: no view, no trigger.
+
+    Raises:
+        InputError: if not.
+    """
+    for name in EVERY_ROW:
+        if name not in found:
+            raise damaged(path, f"no such table: {name}")
+    for name, root in found.items():
+        if root == 0:
+            raise InputError(f"{path} holds {name!r}, which no study has; {REMEDY}")
+    (state,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+    if state != "ok":
+        raise damaged(path, state.splitlines()[-1])

@@ -2,12 +2,39 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
+
+from pydantic import Field, model_validator
 
 from lossmith.errors import InputError
 from lossmith.io import read_json
 from lossmith.losses import Loss, load
+from lossmith.schema import Document, conforming
 from lossmith.study import Store, modernized, pruned_trainings, spread
+
+
+class Searched(Document):
+    """The size of a search."""
+
+    population: int = Field(ge=1)
+    generations: int = Field(ge=1)
+
+
+class Judged(Document):
+    """The objective of a search, where a study has one that a command named."""
+
+    metric: str
+    record: list[str] = Field(default_factory=list)
+    epsilon: float
+    gradient: str
+
+
+class Stored(Document):
+    """What of a study's settings is shown."""
+
+    search: Searched
+    objective: Judged | None = None
+    model: dict[str, Any] = Field(default_factory=dict)
 
 
 def summarize(directory: Path) -> dict[str, Any]:
@@ -20,13 +47,15 @@ def summarize(directory: Path) -> dict[str, Any]:
         settings, rows, finalists = store.setting("settings"), store.candidates(), store.finalists("final")
         settings = None if settings is None else modernized(settings)[0]
         data = store.setting("data")
+        remedy = "restore a copy of it, or choose another directory"
+        known = None if settings is None else conforming(Stored, settings, f"{store.path} (settings)", remedy)
     counts: dict[str, int] = {}
     for row in rows:
         counts[row["status"]] = counts.get(row["status"], 0) + 1
     place, comparison = directory / "best.json", directory / "comparison.json"
     winner = load(place) if finalists and place.exists() else None
     return {
-        "state": "ended" if winner is not None else _state(settings, rows),
+        "state": "ended" if winner is not None else _state(known, rows),
         "settings": settings,
         "data": data,
         "candidates": counts,
@@ -46,26 +75,58 @@ def summarize(directory: Path) -> dict[str, Any]:
     }
 
 
-def _state(settings: dict[str, Any] | None, rows: Sequence[dict[str, Any]]) -> str:
+def _state(settings: Stored | None, rows: Sequence[dict[str, Any]]) -> str:
     if settings is None:
         return "no search, only comparisons"
-    search = settings["search"]
-    done = len(rows) // search["population"]
-    if done == search["generations"]:
+    search = settings.search
+    done = len(rows) // search.population
+    if done == search.generations:
         return f"all {done} generations are done"
-    return f"in generation {done + 1} of {search['generations']}"
+    return f"in generation {done + 1} of {search.generations}"
+
+
+class Tested(Document):
+    """A network of a comparison."""
+
+    test: float
+
+
+class Row(Document):
+    """A loss of a comparison."""
+
+    name: str
+    baseline: bool
+    loss: dict[str, Any]
+    runs: Annotated[list[Tested], Field(min_length=1)]
+
+    @property
+    def mean(self) -> float:
+        """Test accuracy."""
+        return sum(run.test for run in self.runs) / len(self.runs)
+
+
+class Compared(Document):
+    """What of ``comparison.json`` is shown."""
+
+    rows: list[Row]
+    best_baseline: str
+
+    @model_validator(mode="after")
+    def _has_the_best(self) -> Self:
+        if self.best_baseline not in {row.name for row in self.rows}:
+            raise ValueError("the best baseline is none of its losses")
+        return self
 
 
 def _compared(path: Path, winner: Loss | None) -> str:
-    document = read_json(path)
+    remedy = "remove it and run lossmith compare again"
+    found = conforming(Compared, read_json(path), str(path), remedy)
     try:
-        means = {row["name"]: sum(run["test"] for run in row["runs"]) / len(row["runs"]) for row in document["rows"]}
-        given = [row["name"] for row in document["rows"] if not row["baseline"]]
-        stale = winner is not None and winner.key() not in [
-            Loss.from_json(row["loss"]).key() for row in document["rows"]
-        ]
-        best = document["best_baseline"]
-        shown = [*(f"{name} {means[name]:.4f}" for name in given), f"best baseline ({best}) {means[best]:.4f}"]
-    except (InputError, KeyError, TypeError, ZeroDivisionError):
-        raise InputError(f"{path} is damaged; remove it and run lossmith compare again") from None
-    return "test accuracy: " + ", ".join(shown) + (" (the winner is not in it)" if stale else "")
+        keys = [Loss.from_json(row.loss).key() for row in found.rows]
+    except InputError as error:
+        raise InputError(f"{path} is damaged ({error}); {remedy}") from None
+    stale = winner is not None and winner.key() not in keys
+    means, best = {row.name: row.mean for row in found.rows}, found.best_baseline
+    shown = [f"{row.name} {row.mean:.4f}" for row in found.rows if not row.baseline]
+    text = ", ".join([*shown, f"best baseline ({best}) {means[best]:.4f}"])
+    return f"test accuracy: {text}" + (" (the winner is not in it)" if stale else "")

@@ -901,7 +901,7 @@ BAD: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     "loss of another kind": (with_loss_file("[1, 2]"), "not a loss file"),
     "loss without terms": (with_loss_file(json.dumps({"format": "lossmith.loss", "version": 1})), '"classes"'),
     "loss with a number too few": (with_loss_file(loss_file(coefficients=[1.0])), "coefficients"),
-    "loss with NaN": (with_loss_file(loss_file(coefficients=[1.0, float("nan"), 1.0])), "finite|numbers"),
+    "loss with NaN": (with_loss_file(loss_file(coefficients=[1.0, float("nan"), 1.0])), "finite|no number of JSON"),
     "loss for other classes": (with_loss_file(loss_file(classes=7)), "7 classes"),
     "a population": (with_loss_file(json.dumps(Loss.stack([mse(), mae()]).to_json())), "population"),
     "damaged provenance": (with_loss_file(loss_file(provenance={"digest": "0"})), "provenance"),

@@ -23,9 +23,8 @@ from lossmith.attacks import check_attack
 from lossmith.cli.arguments import OptionalNumber
 from lossmith.cli.console import output
 from lossmith.cli.formatting import spread_text, tests_text
-from lossmith.cli.trained import Looking, looked_at, opened, parsed
+from lossmith.cli.trained import Looking, check_number, looked_at, opened, parsed
 from lossmith.data import find_max_pixel
-from lossmith.errors import InputError
 from lossmith.metrics import Contrast
 from lossmith.report import plot_attacks, save_figure
 
@@ -83,8 +82,11 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def _plan(given: Attack) -> AttackPlan:
-    if given.pgd_steps < 1:
-        raise InputError(f"--pgd-steps is {given.pgd_steps}; it must be at least 1")
+    check_number("--pgd-steps", given.pgd_steps, 1, 10_000)
+    for name, value in (("--samples", given.samples), ("--library-samples", given.library_samples)):
+        check_number(name, value, 1)
+    for name, value in (("--iterations", given.iterations), ("--queries", given.queries)):
+        check_number(name, value, 1, 10**6)
     names = [name for word in given.attacks for name in (ATTACKS[2:] if word == "autoattack" else (word,))]
     return AttackPlan(
         epsilons=given.epsilon,

@@ -12,7 +12,7 @@ from lossmith.analysis import EIGENVALUE, WIDTHS, Walking, check_slices
 from lossmith.analysis import Basin as Slices
 from lossmith.cli.console import output
 from lossmith.cli.formatting import networks_text, p_text, spread_text, tests_text
-from lossmith.cli.trained import Looking, looked_at, opened, parsed
+from lossmith.cli.trained import Looking, check_number, looked_at, opened, parsed
 from lossmith.metrics import Contrast, contrasts_with_first, to_lists
 from lossmith.report import plot_basin, save_figure
 
@@ -40,6 +40,9 @@ class Basin(Looking):
 def run(arguments: Sequence[str]) -> None:
     """Run the command."""
     given = parsed(Basin, arguments, "basin")
+    check_number("--directions", given.directions, 1, 1000)
+    check_number("--points", given.points, 3, 10_001)
+    check_number("--hessian-samples", given.hessian_samples, 0)
     check_slices(given.directions, given.points, given.hessian_samples)
     with opened(given) as found:
         inputs, targets = found.problem.test()

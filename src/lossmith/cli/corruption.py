@@ -24,7 +24,7 @@ from lossmith.analysis import (
 from lossmith.analysis import Corruption as Corrupted
 from lossmith.cli.console import output
 from lossmith.cli.formatting import networks_text, p_text, spread_text, tests_text
-from lossmith.cli.trained import Looking, looked_at, opened, parsed
+from lossmith.cli.trained import Looking, check_number, looked_at, opened, parsed
 from lossmith.data import find_max_pixel, has_ids
 from lossmith.errors import InputError
 from lossmith.metrics import Contrast, contrasts_with_first
@@ -65,6 +65,7 @@ class Corruption(Looking):
 def run(arguments: Sequence[str]) -> None:
     """Run the command."""
     given = parsed(Corruption, arguments, "corruption", NUMBERS)
+    check_number("--draws", given.draws, 1, 1000)
     levels = {INPUT: given.input_noise, WEIGHT: given.weight_noise, SILENCED: given.silenced}
     for kind, values in levels.items():
         check_corruption(kind, values, given.draws)

@@ -18,7 +18,7 @@ from rich.table import Table
 from lossmith.analysis import FORMS, Trace
 from lossmith.cli.arguments import OptionalDirectory, Switch
 from lossmith.cli.console import output
-from lossmith.cli.trained import Trained, bar, measuring, opened, parsed, quarters
+from lossmith.cli.trained import Trained, bar, check_number, measuring, opened, parsed, quarters
 from lossmith.errors import InputError
 from lossmith.io import write_json, write_whole
 from lossmith.report import draw_trace
@@ -49,8 +49,10 @@ class TraceLosses(Trained):
 def run(arguments: Sequence[str]) -> None:
     """Run the command."""
     given = parsed(TraceLosses, arguments, "trace")
-    if given.samples != "all" and given.samples < 1:
-        raise InputError(f"--samples is {given.samples}; give a number from 1, or all")
+    if given.samples != "all":
+        if given.samples < 1:
+            raise InputError(f"--samples is {given.samples}; give a number from 1, or all")
+        check_number("--samples", given.samples, 1)
     directory = given.out or Path("trace")
     pictures = [directory / "figures" / f"trace.{kind}" for kind in (("png", "svg") if given.svg else ("png",))]
     _check_places([directory / "trace.npz", directory / "trace.json", *pictures])

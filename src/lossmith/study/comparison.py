@@ -36,26 +36,26 @@ RIVAL = "label smoothing + MAE, searched"
 class CompareSettings(Settings):
     """How losses are compared."""
 
-    seeds: int = Field(default=10, ge=2)
+    seeds: int = Field(default=10, ge=2, le=10_000)
     """Networks trained for each tuned loss in the final comparison."""
 
-    tuning_seeds: int = Field(default=2, ge=1)
+    tuning_seeds: int = Field(default=2, ge=1, le=10_000)
     """Networks trained for each setting that tuning tries."""
 
-    tuning_finalists: int = Field(default=5, ge=1)
+    tuning_finalists: int = Field(default=5, ge=1, le=10_000)
     """The best settings of each loss, which are trained again with fresh seeds before one is chosen."""
 
-    tuning_finalist_seeds: int = Field(default=10, ge=1)
+    tuning_finalist_seeds: int = Field(default=10, ge=1, le=10_000)
     """Fresh seeds that each of those is trained with."""
 
-    tuning_epochs: int | None = Field(default=None, ge=1)
+    tuning_epochs: int | None = Field(default=None, ge=1, le=10**6)
     """Epochs of a tuning run, from which the best number is read (default: twice the recipe's)."""
 
     rival: bool = True
     """Whether label smoothing + MAE gets a search of its own with as many trainings as the evolved loss had;
     --no-rival leaves that search out."""
 
-    comparison_seed: int = 0
+    comparison_seed: int = Field(default=0, gt=-(2**63), lt=2**63)
     """Seed of the comparison's initial weights and batches."""
 
 

@@ -198,6 +198,8 @@ def write_all(contents: Mapping[Path, bytes]) -> None:
             _sync_folder(folder)
     except OSError as error:
         raise InputError(f"{target} cannot be written: {error.strerror}; make room or give another place") from None
+    except InputError:
+        raise
     except ValueError:
         raise InputError(f"{target} is no name that a file can have; give another") from None
     finally:

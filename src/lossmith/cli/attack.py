@@ -69,15 +69,16 @@ def run(arguments: Sequence[str]) -> None:
             check_attack(name, found.problem.task.inputs, found.problem.classes)
         look = Attacking(*found.problem.test(), max_pixel, plan)
         results, backend = looked_at(found, given, "attack", look, "training and attacking")
-    if given.figure is not None:
-        save_figure(plot_attacks(results), given.figure)
     if given.json:
         behind = found.described(given.seeds, given.seed, backend)
         document = {**behind, **attack_document(results, plan), "max_pixel": max_pixel}
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
     elif not given.quiet:
         _print(results, plan)
-        if given.figure is not None:
+    # The last of all: what was computed is told first, whatever happens to the picture.
+    if given.figure is not None:
+        save_figure(plot_attacks(results), given.figure)
+        if not (given.json or given.quiet):
             output().print(f"\nPicture: {given.figure}", soft_wrap=True)
 
 

@@ -50,8 +50,6 @@ def run(arguments: Sequence[str]) -> None:
         results, backend = looked_at(found, given, "basin", look, "training and walking away from the networks")
     names = [loss.name for loss in found.losses]
     contrasts = contrasts_with_first([one.measures() for one in results], lower={EIGENVALUE})
-    if given.figure is not None:
-        save_figure(plot_basin(results, names), given.figure)
     if given.json:
         document = {
             **found.described(given.seeds, given.seed, backend),
@@ -67,8 +65,11 @@ def run(arguments: Sequence[str]) -> None:
         console = output()
         console.print(_table(results, names, contrasts))
         console.print(_caption(results, names, contrasts, len(targets)))
-        if given.figure is not None:
-            console.print(f"Picture: {given.figure}", soft_wrap=True)
+    # The last of all: what was computed is told first, whatever happens to the picture.
+    if given.figure is not None:
+        save_figure(plot_basin(results, names), given.figure)
+        if not (given.json or given.quiet):
+            output().print(f"Picture: {given.figure}", soft_wrap=True)
 
 
 def _table(results: Sequence[Slices], names: Sequence[str], contrasts: Sequence[Contrast]) -> Table:

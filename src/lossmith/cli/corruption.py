@@ -89,8 +89,6 @@ def run(arguments: Sequence[str]) -> None:
         [{key: mean for one in kinds_of_loss for key, mean in one.measures().items()} for kinds_of_loss in results]
     )
     unit = _unit(found.problem)
-    if given.figure is not None:
-        save_figure(plot_corruption(results, names, unit), given.figure)
     reason = _why_features(found)
     if given.json:
         document = {
@@ -111,8 +109,11 @@ def run(arguments: Sequence[str]) -> None:
             f"Test accuracy in %: mean ± standard deviation of the networks, each averaged over {given.draws} draws. "
             + " ".join(part for part in (tests, *unmeasured.values(), reason) if part)
         )
-        if given.figure is not None:
-            console.print(f"Picture: {given.figure}", soft_wrap=True)
+    # The last of all: what was computed is told first, whatever happens to the picture.
+    if given.figure is not None:
+        save_figure(plot_corruption(results, names, unit), given.figure)
+        if not (given.json or given.quiet):
+            output().print(f"Picture: {given.figure}", soft_wrap=True)
 
 
 def _unmeasured(hidden: bool, inputs: Tensor) -> dict[str, str]:

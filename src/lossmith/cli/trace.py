@@ -20,7 +20,7 @@ from lossmith.cli.arguments import OptionalDirectory, Switch
 from lossmith.cli.console import output
 from lossmith.cli.trained import Trained, bar, check_number, measuring, opened, parsed, quarters
 from lossmith.errors import InputError
-from lossmith.io import write_json, write_whole
+from lossmith.io import json_bytes, write_all
 from lossmith.report import draw_trace
 from lossmith.study import Analysis
 from lossmith.training import Backend
@@ -68,8 +68,7 @@ def run(arguments: Sequence[str]) -> None:
     summary = _summary(traced, found, given, backend, threads)
     directory.mkdir(parents=True, exist_ok=True)
     draw_trace(traced, names, pictures)
-    write_whole(_packed(traced, names), directory / "trace.npz")
-    write_json(summary, directory / "trace.json")
+    write_all({directory / "trace.npz": _packed(traced, names), directory / "trace.json": json_bytes(summary)})
     if given.json:
         sys.stdout.write(json.dumps(summary, indent=2) + "\n")
     elif not given.quiet:

@@ -138,7 +138,7 @@ def _importable(name: str, directory: str) -> Iterator[None]:
     """
     importlib.invalidate_caches()
     found = _spec(name.partition(".")[0])
-    installed = found is not None and found.origin is not None and not Path(found.origin).is_relative_to(directory)
+    installed = found is not None and found.origin is not None and not _lies_in(found.origin, directory)
     if installed or directory in sys.path:
         yield
         return
@@ -158,10 +158,16 @@ def _spec(name: str) -> ModuleSpec | None:
         return None
 
 
+def _lies_in(file: str, directory: str) -> bool:
+    """Whether a module, or a package by its first file, lies in a directory itself."""
+    path = Path(file)
+    return Path(directory) in (path.parent, path.parent.parent if path.name == "__init__.py" else path.parent)
+
+
 def _hidden(module: ModuleType, directory: str) -> str:
     """What to do if the directory has a module of that name, too, which one that is installed hides."""
     name, file = module.__name__.partition(".")[0], getattr(module, "__file__", None)
     own = next((one for one in (Path(directory, f"{name}.py"), Path(directory, name)) if one.exists()), None)
-    if own is None or file is None or Path(file).is_relative_to(directory):
+    if own is None or file is None or "." in module.__name__ or _lies_in(file, directory):
         return ""
     return f", or give {own} a name that nothing installed has: the module taken is {file}"

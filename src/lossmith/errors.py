@@ -1,41 +1,45 @@
-"""The errors that a user can mend."""
+"""The errors that a user can mend, and text that is safe to show."""
 
 import unicodedata
 
 LONGEST_VALUE = 80
-# Control and formatting characters (among them those that turn the direction of a line), halves of surrogate pairs,
-# and what separates lines.
-UNPRINTABLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
+# Lines and paragraphs, halves of a character, and what moves a cursor or turns the direction of writing.
+HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
+# Joiners and the soft hyphen belong to words and emoji.
+HARMLESS = "\u00ad\u200c\u200d"
 
 
 class InputError(ValueError):
     """Something that the user gave cannot be used.
 
     The message is one sentence that names the input and the remedy; the command line prints it without a
-    traceback and ends with exit code 2.
+    traceback and ends with exit code 2. What it quotes of a file is shown as :func:`printable` does.
     """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(printable(message))
 
 
 def printable(text: str, kept: str = "") -> str:
-    r"""A text that does to a terminal nothing but show itself: what would do more is written as an escape.
+    r"""A text whose control characters, overrides of direction and surrogates stand as their escapes.
 
     Args:
         text: What somebody else may have written.
         kept: Characters that stay as they are all the same.
 
     Example:
-        >>> printable("a\x1b[31mb")
-        'a\\x1b[31mb'
+        >>> printable("red\x1b[31m \u202eetc\n")
+        'red\\x1b[31m \\u202eetc\\n'
     """
     if text.isascii() and text.isprintable():
         return text
     return "".join(
-        one.encode("unicode_escape").decode() if _is_unprintable(one) and one not in kept else one for one in text
+        one.encode("unicode_escape").decode() if _is_hidden(one) and one not in kept else one for one in text
     )
 
 
-def _is_unprintable(character: str) -> bool:
-    return unicodedata.category(character) in UNPRINTABLE
+def _is_hidden(character: str) -> bool:
+    return character not in HARMLESS and unicodedata.category(character) in HIDDEN
 
 
 def brief(value: object) -> str:

@@ -1,13 +1,16 @@
 """Files that appear whole or not at all, and documents read as data."""
 
 import contextlib
+import errno
 import json
 import math
 import os
+import re
 import stat
 import tempfile
 import tomllib
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -17,6 +20,9 @@ Value = TypeVar("Value")
 LARGEST = 2**26
 DEEPEST = 100
 LARGEST_INTEGER = 2**128
+MOST_VALUES = 2**25
+# Temporary files that this process is writing.
+_STAGED: set[str] = set()
 
 
 @contextlib.contextmanager
@@ -122,6 +128,8 @@ def checked_values(document: Value, finite: bool = True) -> Value:
                 raise ValueError("a number is not finite")
             elif isinstance(value, int) and abs(value) >= LARGEST_INTEGER:
                 raise ValueError("a whole number is beyond 128 bits")
+        if len(inner) > MOST_VALUES:
+            raise ValueError(f"it holds more than {MOST_VALUES} values")
         level = inner
     return document
 
@@ -132,8 +140,23 @@ def write_json(document: Any, path: str | os.PathLike[str]) -> None:
     Raises:
         InputError: if the file cannot be written.
     """
+    write_whole(json_bytes(document), path)
+
+
+def json_bytes(document: Any) -> bytes:
+    """What a JSON file of a document holds.
+
+    Raises:
+        InputError: if a text in it cannot be written as UTF-8.
+    """
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_whole(text.encode(), path)
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{error.object[error.start : error.end]!r} is half a character (a surrogate), which no file can hold; "
+            "give another text"
+        ) from None
 
 
 def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -167,24 +190,115 @@ def write_whole(content: bytes, path: str | os.PathLike[str]) -> None:
     Raises:
         InputError: if the file cannot be written.
     """
-    target = Path(path)
-    temporary = None
+    write_all({Path(path): content})
+
+
+def write_all(contents: Mapping[Path, bytes]) -> None:
+    """Write several files: each appears whole or not at all, and none does if one cannot be written.
+
+    What a process that was killed left beside them is removed.
+
+    Args:
+        contents: What is written, by place.
+
+    Raises:
+        InputError: if a file cannot be written.
+    """
+    staged: dict[Path, Path] = {}
+    target = Path()
     try:
-        descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        for target, content in contents.items():
+            _check_place(target)
+            staged[target] = _staged(content, target)
+        for target, temporary in staged.items():
+            temporary.replace(target)
+        for folder in {target.parent for target in staged}:
+            _sync_folder(folder)
+    except OSError as error:
+        raise InputError(f"{target} cannot be written: {error.strerror}; make room or give another place") from None
+    except InputError:
+        raise
+    except ValueError:
+        raise InputError(f"{target} is no name that a file can have; give another") from None
+    finally:
+        for temporary in staged.values():
+            temporary.unlink(missing_ok=True)
+            _STAGED.discard(temporary.name)
+
+
+def _check_place(target: Path) -> None:
+    """See that nothing but a file is replaced."""
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if target.exists() and not target.is_file():
+        raise InputError(f"{target} cannot be written: it is a device or pipe and no file; give another place")
+
+
+def _staged(content: bytes, target: Path) -> Path:
+    """A file beside its place, whole, with the rights of any other."""
+    _remove_left(target)
+    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f"{_mark(target)}{os.getpid()}-")
+    temporary = Path(name)
+    _STAGED.add(temporary.name)
+    try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        # `mkstemp` lets the owner alone read; the file gets the rights of any other.
+        # `mkstemp` lets the owner alone read.
         mask = os.umask(0)
         os.umask(mask)
-        Path(temporary).chmod(0o666 & ~mask)
-        Path(temporary).replace(target)
+        temporary.chmod(0o666 & ~mask)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        _STAGED.discard(temporary.name)
+        raise
+    return temporary
+
+
+def _mark(target: Path) -> str:
+    """How temporary files of a file begin that this machine writes; the process and eight random characters follow."""
+    # Cut, since the whole must be a name that a file can have.
+    return f".{target.name[:40]}.lossmith-{zlib.crc32(os.uname().nodename.encode()):08x}-"
+
+
+def _remove_left(target: Path) -> None:
+    """Remove what processes that have ended left of writing a file; what runs elsewhere or still is left alone."""
+    if not os.access(target.parent, os.R_OK):
+        return
+    pattern = re.compile(re.escape(_mark(target)) + r"(\d{1,9})-\w{8}")
+    for path in target.parent.iterdir():
+        found = pattern.fullmatch(path.name)
+        if found is None or path.name in _STAGED or not path.is_file() or path.is_symlink():
+            continue
+        process = int(found[1])
+        if process == os.getpid() or not _runs(process):
+            path.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        # Of somebody else.
+        return True
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    """Let the new names in a folder outlive a power cut, as far as its file system can do that."""
+    if not os.access(folder, os.R_OK):
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
     except OSError as error:
-        raise InputError(f"{target} cannot be written: {error.strerror}; make room or give another place") from None
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):
+            raise
     finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+        os.close(descriptor)
 
 
 def without_none(value: Any) -> Any:

@@ -23,9 +23,8 @@ from lossmith.attacks import check_attack
 from lossmith.cli.arguments import OptionalNumber
 from lossmith.cli.console import output
 from lossmith.cli.formatting import spread_text, tests_text
-from lossmith.cli.trained import Looking, looked_at, opened, parsed
+from lossmith.cli.trained import Looking, check_number, looked_at, opened, parsed
 from lossmith.data import find_max_pixel
-from lossmith.errors import InputError
 from lossmith.metrics import Contrast
 from lossmith.report import plot_attacks, save_figure
 
@@ -70,21 +69,25 @@ def run(arguments: Sequence[str]) -> None:
             check_attack(name, found.problem.task.inputs, found.problem.classes)
         look = Attacking(*found.problem.test(), max_pixel, plan)
         results, backend = looked_at(found, given, "attack", look, "training and attacking")
-    if given.figure is not None:
-        save_figure(plot_attacks(results), given.figure)
     if given.json:
         behind = found.described(given.seeds, given.seed, backend)
         document = {**behind, **attack_document(results, plan), "max_pixel": max_pixel}
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
     elif not given.quiet:
         _print(results, plan)
-        if given.figure is not None:
+    # The last of all: what was computed is told first, whatever happens to the picture.
+    if given.figure is not None:
+        save_figure(plot_attacks(results), given.figure)
+        if not (given.json or given.quiet):
             output().print(f"\nPicture: {given.figure}", soft_wrap=True)
 
 
 def _plan(given: Attack) -> AttackPlan:
-    if given.pgd_steps < 1:
-        raise InputError(f"--pgd-steps is {given.pgd_steps}; it must be at least 1")
+    check_number("--pgd-steps", given.pgd_steps, 1, 10_000)
+    for name, value in (("--samples", given.samples), ("--library-samples", given.library_samples)):
+        check_number(name, value, 1)
+    for name, value in (("--iterations", given.iterations), ("--queries", given.queries)):
+        check_number(name, value, 1, 10**6)
     names = [name for word in given.attacks for name in (ATTACKS[2:] if word == "autoattack" else (word,))]
     return AttackPlan(
         epsilons=given.epsilon,

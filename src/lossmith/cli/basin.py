@@ -12,7 +12,7 @@ from lossmith.analysis import EIGENVALUE, WIDTHS, Walking, check_slices
 from lossmith.analysis import Basin as Slices
 from lossmith.cli.console import output
 from lossmith.cli.formatting import networks_text, p_text, spread_text, tests_text
-from lossmith.cli.trained import Looking, looked_at, opened, parsed
+from lossmith.cli.trained import Looking, check_number, looked_at, opened, parsed
 from lossmith.metrics import Contrast, contrasts_with_first, to_lists
 from lossmith.report import plot_basin, save_figure
 
@@ -40,6 +40,9 @@ class Basin(Looking):
 def run(arguments: Sequence[str]) -> None:
     """Run the command."""
     given = parsed(Basin, arguments, "basin")
+    check_number("--directions", given.directions, 1, 1000)
+    check_number("--points", given.points, 3, 10_001)
+    check_number("--hessian-samples", given.hessian_samples, 0)
     check_slices(given.directions, given.points, given.hessian_samples)
     with opened(given) as found:
         inputs, targets = found.problem.test()
@@ -47,8 +50,6 @@ def run(arguments: Sequence[str]) -> None:
         results, backend = looked_at(found, given, "basin", look, "training and walking away from the networks")
     names = [loss.name for loss in found.losses]
     contrasts = contrasts_with_first([one.measures() for one in results], lower={EIGENVALUE})
-    if given.figure is not None:
-        save_figure(plot_basin(results, names), given.figure)
     if given.json:
         document = {
             **found.described(given.seeds, given.seed, backend),
@@ -64,8 +65,11 @@ def run(arguments: Sequence[str]) -> None:
         console = output()
         console.print(_table(results, names, contrasts))
         console.print(_caption(results, names, contrasts, len(targets)))
-        if given.figure is not None:
-            console.print(f"Picture: {given.figure}", soft_wrap=True)
+    # The last of all: what was computed is told first, whatever happens to the picture.
+    if given.figure is not None:
+        save_figure(plot_basin(results, names), given.figure)
+        if not (given.json or given.quiet):
+            output().print(f"Picture: {given.figure}", soft_wrap=True)
 
 
 def _table(results: Sequence[Slices], names: Sequence[str], contrasts: Sequence[Contrast]) -> Table:

@@ -24,7 +24,7 @@ from lossmith.analysis import (
 from lossmith.analysis import Corruption as Corrupted
 from lossmith.cli.console import output
 from lossmith.cli.formatting import networks_text, p_text, spread_text, tests_text
-from lossmith.cli.trained import Looking, looked_at, opened, parsed
+from lossmith.cli.trained import Looking, check_number, looked_at, opened, parsed
 from lossmith.data import find_max_pixel, has_ids
 from lossmith.errors import InputError
 from lossmith.metrics import Contrast, contrasts_with_first
@@ -65,6 +65,7 @@ class Corruption(Looking):
 def run(arguments: Sequence[str]) -> None:
     """Run the command."""
     given = parsed(Corruption, arguments, "corruption", NUMBERS)
+    check_number("--draws", given.draws, 1, 1000)
     levels = {INPUT: given.input_noise, WEIGHT: given.weight_noise, SILENCED: given.silenced}
     for kind, values in levels.items():
         check_corruption(kind, values, given.draws)
@@ -88,8 +89,6 @@ def run(arguments: Sequence[str]) -> None:
         [{key: mean for one in kinds_of_loss for key, mean in one.measures().items()} for kinds_of_loss in results]
     )
     unit = _unit(found.problem)
-    if given.figure is not None:
-        save_figure(plot_corruption(results, names, unit), given.figure)
     reason = _why_features(found)
     if given.json:
         document = {
@@ -110,8 +109,11 @@ def run(arguments: Sequence[str]) -> None:
             f"Test accuracy in %: mean ± standard deviation of the networks, each averaged over {given.draws} draws. "
             + " ".join(part for part in (tests, *unmeasured.values(), reason) if part)
         )
-        if given.figure is not None:
-            console.print(f"Picture: {given.figure}", soft_wrap=True)
+    # The last of all: what was computed is told first, whatever happens to the picture.
+    if given.figure is not None:
+        save_figure(plot_corruption(results, names, unit), given.figure)
+        if not (given.json or given.quiet):
+            output().print(f"Picture: {given.figure}", soft_wrap=True)
 
 
 def _unmeasured(hidden: bool, inputs: Tensor) -> dict[str, str]:

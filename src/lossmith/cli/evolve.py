@@ -11,11 +11,11 @@ import tyro
 
 from lossmith.cli.arguments import OptionalDirectory, Switch
 from lossmith.cli.console import SearchProgress
-from lossmith.cli.flags import SettingsFlags, read
+from lossmith.cli.flags import Begun, SettingsFlags, read
 from lossmith.cli.machine import Machine, MachineFlags
-from lossmith.cli.tables import conclude_search
+from lossmith.cli.tables import conclude_search, own_model
 from lossmith.report import draw_search
-from lossmith.study import EvolveSettings, check_effect, evolve, read_settings, study_place
+from lossmith.study import EvolveSettings, check_effect, evolve, file_settings, study_place
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Evolve:
     """Search a loss for a network on data, train the finalists again, and write the winner.
 
     DIR then holds study.toml (the settings), study.db (every candidate), best.json (the winner) and figures/. Run again
-    on the same DIR it goes on where it stopped; flags that are not given come from its study.toml, and --generations
-    makes an ended study longer.
+    on the same DIR it goes on where it stopped; flags that are not given come from its study.toml, but for a --model of
+    your own, and --generations makes an ended study longer.
 
     example:  lossmith evolve --out study --data digits --train-size 800 --label-noise 0.4 --epochs 30 --replicates 3
     """
@@ -55,7 +55,8 @@ def run(arguments: Sequence[str]) -> None:
         with SearchProgress(quiet=given.quiet or given.json) as progress, given.machine.open() as executor:
             outcome = evolve(directory, given.settings, executor=executor, report=progress.report)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"What is stored is kept; go on with: lossmith evolve --out {directory}") from None
+        own = own_model(given.settings.model_dump())
+        raise KeyboardInterrupt(f"What is stored is kept; go on with: lossmith evolve --out {directory}{own}") from None
     pictures = draw_search(directory, ("png", "svg") if given.svg else ("png",))
     if given.json:
         summary = {"best": str(directory / "best.json"), "provenance": outcome.provenance, "seconds": outcome.seconds}
@@ -64,6 +65,6 @@ def run(arguments: Sequence[str]) -> None:
         conclude_search(directory, outcome, pictures)
 
 
-def _begun(given: Evolve) -> EvolveSettings:
+def _begun(given: Evolve) -> Begun:
     _, file = study_place(given.study, given.out)
-    return EvolveSettings() if file is None else read_settings(file)
+    return (EvolveSettings() if file is None else file_settings(file)), file

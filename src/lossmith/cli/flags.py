@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, TypeVar, get_args, get_origin
 
@@ -14,7 +15,16 @@ from tyro.constructors import ConstructorRegistry, StructConstructorSpec, Struct
 
 from lossmith.cli.arguments import parse
 from lossmith.registry import Listed, Registry
-from lossmith.study import OLD_FLAGS, OLD_SETTINGS, OLD_VALUES, EvolveSettings, at_absolute_place, flag, rechecked
+from lossmith.study import (
+    OLD_FLAGS,
+    OLD_SETTINGS,
+    OLD_VALUES,
+    EvolveSettings,
+    at_absolute_place,
+    check_named,
+    flag,
+    rechecked,
+)
 
 LOG = logging.getLogger("lossmith")
 Shown = Mapping[type[BaseModel], Sequence[str]]
@@ -38,6 +48,8 @@ class HasSettings(Protocol):
 
 
 Command = TypeVar("Command", bound=HasSettings)
+Begun = tuple[EvolveSettings, Path | None]
+"""Settings to begin with, and the file that they come from."""
 if TYPE_CHECKING:
     SettingsFlags = EvolveSettings
 else:
@@ -48,7 +60,7 @@ def read(
     command: type[Command],
     words: Sequence[str],
     name: str,
-    base: Callable[[Command], EvolveSettings],
+    base: Callable[[Command], Begun],
     shown: Shown | None = None,
 ) -> Command:
     """The command of some words; settings that no flag gives are those of ``base``.
@@ -57,19 +69,23 @@ def read(
         command: The command.
         words: What was typed.
         name: What the command is called.
-        base: The settings to begin with, of the command as far as it stands in its own flags.
+        base: The settings to begin with, and the file that they come from, of the command as far as it stands in its
+            own flags.
         shown: The settings that have flags, for models of which not all have one.
 
     Raises:
-        InputError: if a setting cannot be used.
+        InputError: if a setting cannot be used, or a file names a network of one's own that no flag names.
     """
     words, rules = modern(words), settings_rules(shown or {})
     # The first reading finds the files that the defaults of the second come from.
     given = parse(command, words, name, rules=rules)
-    begun = base(given)
+    typed, (begun, file) = given.settings.model.name, base(given)
     if begun != EvolveSettings():
         given = parse(command, words, name, replace(command(), settings=begun), rules)
-    return replace(given, settings=at_absolute_place(rechecked(given.settings)))
+    settings = rechecked(given.settings)
+    if file is not None:
+        check_named(settings, typed, file)
+    return replace(given, settings=at_absolute_place(settings))
 
 
 def modern(words: Sequence[str]) -> list[str]:

@@ -18,9 +18,9 @@ from rich.table import Table
 from lossmith.analysis import FORMS, Trace
 from lossmith.cli.arguments import OptionalDirectory, Switch
 from lossmith.cli.console import output
-from lossmith.cli.trained import Trained, bar, measuring, opened, parsed, quarters
+from lossmith.cli.trained import Trained, bar, check_number, measuring, opened, parsed, quarters
 from lossmith.errors import InputError
-from lossmith.io import write_json, write_whole
+from lossmith.io import json_bytes, write_all
 from lossmith.report import draw_trace
 from lossmith.study import Analysis
 from lossmith.training import Backend
@@ -49,8 +49,10 @@ class TraceLosses(Trained):
 def run(arguments: Sequence[str]) -> None:
     """Run the command."""
     given = parsed(TraceLosses, arguments, "trace")
-    if given.samples != "all" and given.samples < 1:
-        raise InputError(f"--samples is {given.samples}; give a number from 1, or all")
+    if given.samples != "all":
+        if given.samples < 1:
+            raise InputError(f"--samples is {given.samples}; give a number from 1, or all")
+        check_number("--samples", given.samples, 1)
     directory = given.out or Path("trace")
     pictures = [directory / "figures" / f"trace.{kind}" for kind in (("png", "svg") if given.svg else ("png",))]
     _check_places([directory / "trace.npz", directory / "trace.json", *pictures])
@@ -66,8 +68,7 @@ def run(arguments: Sequence[str]) -> None:
     summary = _summary(traced, found, given, backend, threads)
     directory.mkdir(parents=True, exist_ok=True)
     draw_trace(traced, names, pictures)
-    write_whole(_packed(traced, names), directory / "trace.npz")
-    write_json(summary, directory / "trace.json")
+    write_all({directory / "trace.npz": _packed(traced, names), directory / "trace.json": json_bytes(summary)})
     if given.json:
         sys.stdout.write(json.dumps(summary, indent=2) + "\n")
     elif not given.quiet:

@@ -13,11 +13,11 @@ import tyro
 from lossmith.analysis import Look
 from lossmith.cli.arguments import OptionalFile, Switch, bracketed, check_given, values_last
 from lossmith.cli.console import Bar
-from lossmith.cli.flags import SettingsFlags, Shown, read
+from lossmith.cli.flags import Begun, SettingsFlags, Shown, read
 from lossmith.cli.machine import Machine, MachineFlags
 from lossmith.errors import InputError
 from lossmith.report import check_picture
-from lossmith.study import Analysis, EvolveSettings, RunSettings, settings_for
+from lossmith.study import Analysis, EvolveSettings, RunSettings, origin_of
 from lossmith.training import Backend
 
 
@@ -31,6 +31,7 @@ class HasLosses(Protocol):
 
 SHOWN: Shown = {EvolveSettings: ("data", "model", "recipe", "run"), RunSettings: ("training", "device")}
 NUMBERS = ("--hidden", "--milestones")
+MOST_NETWORKS, LARGEST_SEED = 10_000, 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -85,22 +86,41 @@ def parsed(
     """
     ordered = values_last([bracketed(word) for word in arguments], (*NUMBERS, *numbers), words)
     given = read(command, ordered, name, begun, SHOWN)
+    check_number("--seed", given.seed, -LARGEST_SEED, LARGEST_SEED)
     if isinstance(given, Looking):
-        if given.seeds < 1:
-            raise InputError(f"--seeds is {given.seeds}; it must be at least 1")
+        check_number("--seeds", given.seeds, 1, MOST_NETWORKS)
         if given.figure is not None:
             check_picture(given.figure)
     return given
 
 
-def begun(given: HasLosses) -> EvolveSettings:
+def check_number(name: str, value: int | None, least: int, most: int = 10**9) -> None:
+    """See before the work that a number can be worked through.
+
+    Args:
+        name: Of its flag.
+        value: The number; None if it is not given.
+        least: The least that it may be.
+        most: The most.
+
+    Raises:
+        InputError: if it is outside.
+    """
+    if value is not None and not least <= value <= most:
+        text = str(value) if abs(value) < LARGEST_SEED else f"a number of {len(f'{abs(value):x}')} hexadecimal digits"
+        bound = f"at least {least}" if value < least else f"at most {most}"
+        raise InputError(f"{name} is {text}; it must be {bound}")
+
+
+def begun(given: HasLosses) -> Begun:
     """The settings that a command begins with: those of the best.json among its losses, or the defaults.
 
     Raises:
         InputError: if there is no loss, or two files disagree.
     """
     check_given(given.losses)
-    return settings_for(given.losses)
+    origin = origin_of(given.losses)
+    return (EvolveSettings(), None) if origin is None else (origin.settings, origin.file)
 
 
 @contextmanager

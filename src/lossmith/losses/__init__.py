@@ -22,7 +22,7 @@ from lossmith.losses.catalog import (
     taylor_cross_entropy,
 )
 from lossmith.losses.criterion import Criterion
-from lossmith.losses.files import load, save
+from lossmith.losses.files import load, loss_document, save
 from lossmith.losses.formatting import Latex, latex
 from lossmith.losses.kernel import GradientRule
 from lossmith.losses.mixed import Mixed
@@ -61,6 +61,7 @@ __all__ = [
     "latex",
     "load",
     "logit_clip",
+    "loss_document",
     "loss_file",
     "mae",
     "mnist",

@@ -18,6 +18,7 @@ from lossmith.losses.documents import (
     LONGEST_KIND,
     MOST_CLASSES,
     VERSION,
+    checked_document,
     nameless,
     not_too_deep,
     part_of,
@@ -275,7 +276,7 @@ class Loss(ABC):
         version = document.get("version")
         if type(version) is not int or not 1 <= version <= VERSION:
             raise InputError(f"the loss file has version {shown(version)}, this program reads versions 1 to {VERSION}")
-        not_too_deep(document)
+        checked_document(document)
         # Version 1 knew one kind and did not name it.
         kind = part_of(document, "kind") if version > 1 else "power"
         if not isinstance(kind, str):

@@ -9,10 +9,13 @@ import torch
 from torch import Tensor
 
 from lossmith.errors import InputError
+from lossmith.io import checked_values
 
 FORMAT, VERSION = "lossmith.loss", 2
 # A file is data: one that nests losses without end, or names a kind without end, gets a sentence.
 DEEPEST, LONGEST_KIND, LONGEST_VALUE, MOST_DIMENSIONS, MOST_CLASSES = 16, 40, 80, 8, 10**9
+# A loss is evaluated term by term, and a population that is none of one kind member by member.
+MOST_TERMS, MOST_LOSSES = 1000, 10_000
 
 
 def part_of(document: dict[str, Any], key: str) -> Any:
@@ -54,11 +57,23 @@ def nameless(part: Any) -> Any:
     return {key: nameless(value) for key, value in part.items() if key not in ("format", "version", "name")}
 
 
+def checked_document(document: dict[str, Any]) -> dict[str, Any]:
+    """A loss file that nests losses no deeper than is allowed, nor holds more; an InputError otherwise."""
+    try:
+        checked_values(document)
+    except ValueError as error:
+        raise InputError(f"the loss file cannot be used ({error}); save the loss again") from None
+    return not_too_deep(document)
+
+
 def not_too_deep(document: dict[str, Any]) -> dict[str, Any]:
-    """A loss file that nests losses no deeper than is allowed; an InputError otherwise."""
-    depth, level = 0, [document]
+    """A loss file that nests losses no deeper than is allowed, nor holds more; an InputError otherwise."""
+    depth, level, losses = 0, [document], 0
     while level and depth <= DEEPEST:
         depth += 1
+        losses += len(level)
+        if losses > MOST_LOSSES:
+            raise InputError(f"the loss file holds more than {MOST_LOSSES} losses; save fewer in one file")
         inner = [value for part in level for value in part.values()]
         inner += [member for value in inner if isinstance(value, list) for member in value]
         level = [value for value in inner if isinstance(value, dict) and value.get("format") == FORMAT]

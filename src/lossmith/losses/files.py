@@ -21,11 +21,20 @@ def save(loss: Loss, path: str | os.PathLike[str], **extra: Any) -> None:
     Raises:
         InputError: if the file cannot be written, or an extra key is one of the loss's own.
     """
+    write_json(loss_document(loss, **extra), path)
+
+
+def loss_document(loss: Loss, **extra: Any) -> dict[str, Any]:
+    """What :func:`save` writes.
+
+    Raises:
+        InputError: if an extra key is one of the loss's own.
+    """
     document = loss.to_json()
     taken = sorted(document.keys() & extra.keys())
     if taken:
         raise InputError(f"a loss file keeps {', '.join(taken)} for the loss; give your values other names")
-    write_json({**document, **extra}, path)
+    return {**document, **extra}
 
 
 def load(path: str | os.PathLike[str]) -> Loss:

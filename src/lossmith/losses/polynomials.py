@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from reprlib import repr as brief
 
 import numpy as np
 import torch
@@ -13,6 +14,8 @@ from lossmith.losses.power import PowerLoss
 from lossmith.losses.terms import Term, float64
 
 Number = float | Tensor
+# The time to expand grows with its fourth power, and its binomial coefficients take the digits of float64.
+HIGHEST_ORDER = 30
 
 
 def taylor_length(order: int) -> int:
@@ -26,10 +29,13 @@ def taylor_order(length: int) -> int:
     Raises:
         InputError: if no order has that length.
     """
-    orders = {taylor_length(order): order for order in range(2, 101)}
+    orders = {taylor_length(order): order for order in range(2, HIGHEST_ORDER + 1)}
     if length not in orders:
         known = ", ".join(f"{taylor_length(order)} (order {order})" for order in range(2, 6))
-        raise InputError(f"λ has {length} number{'s' * (length != 1)}; a Taylor loss takes {known} and so on")
+        raise InputError(
+            f"λ has {length} number{'s' * (length != 1)}; a Taylor loss takes {known} and so on, up to "
+            f"{taylor_length(HIGHEST_ORDER)} (order {HIGHEST_ORDER})"
+        )
     return orders[length]
 
 
@@ -77,18 +83,18 @@ def taylor(lam: Sequence[float] | Sequence[Sequence[float]] | ArrayLike | Tensor
 
     Args:
         lam: ``[D]`` for one loss or ``[*P, D]``; D is 8 at order 3, 5 at order 2, 12 at order 4.
-        order: The highest total power, 2 to 100.
+        order: The highest total power, 2 to 30: beyond that the expansion in powers of h has no digit left.
 
     Raises:
-        InputError: if the order is not a whole number from 2 to 100, the length is not the order's, or a number is not
+        InputError: if the order is not a whole number from 2 to 30, the length is not the order's, or a number is not
             finite.
 
     Example:
         >>> taylor([0, 0, 0, -1, 0, 2, 0, 0]).formula()
         '−h² + 2 h y'
     """
-    if isinstance(order, bool) or order not in range(2, 101):
-        raise InputError(f"a Taylor loss takes a whole order from 2 to 100, not {order}")
+    if isinstance(order, bool) or order not in range(2, HIGHEST_ORDER + 1):
+        raise InputError(f"a Taylor loss takes a whole order from 2 to {HIGHEST_ORDER}, not {brief(order)}")
     order = int(order)
     try:
         rows = float64(lam if isinstance(lam, Tensor) else np.asarray(lam, dtype=np.float64))

@@ -15,7 +15,7 @@ from torch import Tensor
 from lossmith.errors import InputError
 from lossmith.losses import formatting, powers
 from lossmith.losses.base import KINDS, Index, Loss, common_classes
-from lossmith.losses.documents import numbers, part_of
+from lossmith.losses.documents import MOST_TERMS, numbers, part_of
 from lossmith.losses.kernel import Field, GradientRule, values, wide
 from lossmith.losses.stable import stable
 from lossmith.losses.terms import INERT, AnyTerm, Term, Weighted, checked_term, float64, is_term, smooth_labels
@@ -235,6 +235,8 @@ class PowerLoss(Loss):
         terms, coefficients = part_of(document, "terms"), part_of(document, "coefficients")
         if not isinstance(terms, list) or not all(is_term(term) for term in terms):
             raise InputError('"terms" of the loss file must be a list of [power of h, power of y, factors of log h]')
+        if len(terms) > MOST_TERMS:
+            raise InputError(f"the loss file has {len(terms)} terms; a loss of a file has {MOST_TERMS} at most")
         values = numbers(coefficients)
         if values is None:
             raise InputError('"coefficients" of the loss file must be a list of numbers, one for each term')

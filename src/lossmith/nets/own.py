@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -27,8 +29,9 @@ def own_source(name: str) -> str | None:
 def own_body(name: str, input_shape: tuple[int, ...], classes: int) -> Callable[[], nn.Module]:
     """A function that builds the user's network anew at each call; it can be pickled.
 
-    The module is imported once in each process, from the current directory too, and the global CPU generator is left as
-    it was. Only ever call this with a name that the user gave: importing runs the code of the module.
+    The module is imported once in each process, and the global CPU generator is left as it was. Modules that are
+    installed come first; of the current directory one is taken that has no other's name, and only while it is imported
+    or called can it import others from there. Only ever call this with a name that the user gave: importing runs code.
 
     Args:
         name: ``package.module:function``; the function is called with ``input_shape`` and ``classes``.
@@ -66,8 +69,7 @@ class OwnBody:
         module_name, _, function_name = self.name.partition(":")
         if not module_name or not function_name:
             raise InputError(f"unknown model {self.name!r}: give your own network as package.module:function")
-        with _importable(self.directory), torch.random.fork_rng(devices=[]):
-            importlib.invalidate_caches()
+        with _importable(module_name, self.directory), torch.random.fork_rng(devices=[]):
             try:
                 module = importlib.import_module(module_name)
             except (Exception, SystemExit) as error:
@@ -77,7 +79,10 @@ class OwnBody:
                 ) from error
         function = getattr(module, function_name, None)
         if function is None:
-            raise InputError(f"the module {module_name} has no function {function_name}: correct the model {self.name}")
+            raise InputError(
+                f"the module {module_name} has no function {function_name}: correct the model {self.name}"
+                + _hidden(module, self.directory)
+            )
         if not callable(function):
             raise InputError(
                 f"{function_name} in the module {module_name} is no function but {_a(function)}: give a function that "
@@ -89,7 +94,7 @@ class OwnBody:
     def __call__(self) -> nn.Module:
         """A network as the user's function gives it."""
         function = self.function
-        with _importable(self.directory):
+        with _importable(self.name.partition(":")[0], self.directory):
             try:
                 network = function(self.input_shape, self.classes)
             except Exception as error:
@@ -107,14 +112,12 @@ class OwnBody:
 
 
 def importable(name: str) -> bool:
-    """Whether a module of that name can be found, from the current directory too; nothing is imported."""
-    with _importable(str(Path.cwd())):
-        importlib.invalidate_caches()
-        try:
-            found = importlib.util.find_spec(name) if name.isidentifier() else None
-            return found is not None and found.origin is not None
-        except (ImportError, ValueError):
-            return False
+    """Whether a module of that name can be found, in the current directory too; nothing is imported."""
+    if not name.isidentifier():
+        return False
+    with _importable(name, str(Path.cwd())):
+        found = _spec(name)
+        return found is not None and found.origin is not None
 
 
 def describe(error: BaseException) -> str:
@@ -128,14 +131,43 @@ def _a(value: object) -> str:
 
 
 @contextmanager
-def _importable(directory: str) -> Iterator[None]:
-    """Modules in the directory can be imported meanwhile."""
-    if directory in sys.path:
+def _importable(name: str, directory: str) -> Iterator[None]:
+    """Meanwhile modules of the directory can be imported, the last of all, if the module of that name lies there.
+
+    What is installed needs no directory, and a file that lies in one must never take the place of what is installed.
+    """
+    importlib.invalidate_caches()
+    found = _spec(name.partition(".")[0])
+    installed = found is not None and found.origin is not None and not _lies_in(found.origin, directory)
+    if installed or directory in sys.path:
         yield
         return
-    sys.path.insert(0, directory)
+    sys.path.append(directory)
     try:
         yield
     finally:
         if directory in sys.path:
             sys.path.remove(directory)
+
+
+def _spec(name: str) -> ModuleSpec | None:
+    """Where the module of a name without dots is; nothing is imported."""
+    try:
+        return importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        return None
+
+
+def _lies_in(file: str, directory: str) -> bool:
+    """Whether a module, or a package by its first file, lies in a directory itself."""
+    path = Path(file)
+    return Path(directory) in (path.parent, path.parent.parent if path.name == "__init__.py" else path.parent)
+
+
+def _hidden(module: ModuleType, directory: str) -> str:
+    """What to do if the directory has a module of that name, too, which one that is installed hides."""
+    name, file = module.__name__.partition(".")[0], getattr(module, "__file__", None)
+    own = next((one for one in (Path(directory, f"{name}.py"), Path(directory, name)) if one.exists()), None)
+    if own is None or file is None or "." in module.__name__ or _lies_in(file, directory):
+        return ""
+    return f", or give {own} a name that nothing installed has: the module taken is {file}"

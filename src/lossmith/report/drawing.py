@@ -39,7 +39,7 @@ def draw_search(directory: Path, kinds: Sequence[str] = ("png",)) -> list[Path]:
     drawn = {"history": plot_history(history), "loss": plot_losses(shapes)}
     if has_pareto(directory):
         found = read_pareto(directory)
-        best = [tuple(row["figures"].values()) for row in found["front"]]
+        best = [tuple(row["figures"][name] for name in found["figures"]) for row in found["front"]]
         drawn["pareto"] = plot_pareto(found["candidates"], best, found["finalists"], found["figures"])
     paths = [directory / "figures" / f"{name}.{kind}" for name in drawn for kind in kinds]
     for path in paths:

@@ -1,6 +1,7 @@
 """The pictures: matplotlib figures of data that was computed before."""
 
 import io
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from lossmith.analysis import Comparison
 from lossmith.errors import InputError
-from lossmith.io import write_whole
+from lossmith.io import write_all
 from lossmith.metrics import known
 from lossmith.report.curves import History, Shape
 
@@ -47,6 +48,7 @@ def save_figure(figure: Figure, path: Path) -> None:
 def save_figures(figures: Mapping[Path, Figure]) -> None:
     """Write several figures as :func:`save_figure` does, none if one cannot be drawn or has no place."""
     contents = {path: _rendered(figure, checked_kind(path)) for path, figure in figures.items()}
+    made = list(dict.fromkeys(path.parent for path in figures if not path.parent.exists()))
     for path in figures:
         try:
             path.parent.mkdir(exist_ok=True)
@@ -60,8 +62,12 @@ def save_figures(figures: Mapping[Path, Figure]) -> None:
             ) from None
         if path.is_dir():
             raise InputError(f"{path} cannot be written, since it is a directory; give another name")
-    for path, content in contents.items():
-        write_whole(content, path)
+    try:
+        write_all(contents)
+    except BaseException:
+        for folder in made:
+            folder.rmdir()
+        raise
 
 
 def _rendered(figure: Figure, kind: str) -> bytes:
@@ -97,11 +103,16 @@ def check_picture(path: Path) -> None:
     """See before long work that a picture can be written.
 
     Raises:
-        InputError: if it is not PNG, SVG or PDF, or its folder is not there.
+        InputError: if it is not PNG, SVG or PDF, its folder is not there or read-only, or something else is in its
+            place.
     """
     checked_kind(path)
     if not path.parent.is_dir():
         raise InputError(f"{path.parent} is no directory, so the picture has no place; make it first")
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is there already and no file, so the picture has no place; give another name")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise InputError(f"{path.parent} is read-only, so the picture has no place; give another")
 
 
 def plot_history(history: History) -> Figure:

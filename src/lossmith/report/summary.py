@@ -2,13 +2,40 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
+
+from pydantic import Field, model_validator
 
 from lossmith.analysis import Deciding
 from lossmith.errors import InputError
 from lossmith.io import read_json
 from lossmith.losses import Loss, load
+from lossmith.schema import Document, conforming
 from lossmith.study import Store, modernized, pruned_trainings, spread
+
+
+class Searched(Document):
+    """The size of a search."""
+
+    population: int = Field(ge=1)
+    generations: int = Field(ge=1)
+
+
+class Judged(Document):
+    """The objective of a search, where a study has one that a command named."""
+
+    metric: str
+    record: list[str] = Field(default_factory=list)
+    epsilon: float
+    gradient: str
+
+
+class Stored(Document):
+    """What of a study's settings is shown."""
+
+    search: Searched
+    objective: Judged | None = None
+    model: dict[str, Any] = Field(default_factory=dict)
 
 
 def summarize(directory: Path) -> dict[str, Any]:
@@ -21,6 +48,8 @@ def summarize(directory: Path) -> dict[str, Any]:
         settings, rows, finalists = store.setting("settings"), store.candidates(), store.finalists("final")
         settings = None if settings is None else modernized(settings)[0]
         data, function, broken = store.setting("data"), store.function, store.setting("breakdown")
+        remedy = "restore a copy of it, or choose another directory"
+        known = None if settings is None else conforming(Stored, settings, f"{store.path} (settings)", remedy)
     if settings is not None and function is not None:
         settings = {**settings, "objective": {"function": function}}
     counts: dict[str, int] = {}
@@ -29,7 +58,7 @@ def summarize(directory: Path) -> dict[str, Any]:
     place, comparison = directory / "best.json", directory / "comparison.json"
     winner = load(place) if finalists and place.exists() else None
     begun = settings is not None or comparison.exists()
-    state = "ended" if winner is not None else _state(settings, rows) if begun else "stopped in its first moments"
+    state = "ended" if winner is not None else _state(known, rows) if begun else "stopped in its first moments"
     if broken is not None:
         state += f"; its search engine broke down in generation {broken['generation']} ({broken['why']})"
     return {
@@ -53,34 +82,69 @@ def summarize(directory: Path) -> dict[str, Any]:
     }
 
 
-def _state(settings: dict[str, Any] | None, rows: Sequence[dict[str, Any]]) -> str:
+def _state(settings: Stored | None, rows: Sequence[dict[str, Any]]) -> str:
     if settings is None:
         return "no search, only comparisons"
-    search = settings["search"]
-    done = len(rows) // search["population"]
-    if done == search["generations"]:
+    search = settings.search
+    done = len(rows) // search.population
+    if done == search.generations:
         return f"all {done} generations are done"
-    return f"in generation {done + 1} of {search['generations']}"
+    return f"in generation {done + 1} of {search.generations}"
+
+
+class Decided(Document):
+    """The figure that decides a comparison; those of older versions were of accuracy."""
+
+    name: str = "accuracy"
+    higher_is_better: bool = True
+    share: bool = True
+
+
+class Row(Document):
+    """A loss of a comparison, and the figures of its networks."""
+
+    name: str
+    baseline: bool
+    loss: dict[str, Any]
+    runs: Annotated[list[dict[str, Any]], Field(min_length=1)]
+
+
+class Compared(Document):
+    """What of ``comparison.json`` is shown."""
+
+    rows: list[Row]
+    best_baseline: str
+    objective: Decided = Decided()
+
+    @property
+    def column(self) -> str:
+        """Where a run has the figure that decides."""
+        return Deciding(**self.objective.model_dump()).column("test")
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if self.best_baseline not in {row.name for row in self.rows}:
+            raise ValueError("the best baseline is none of its losses")
+        figures = [run.get(self.column, "") for row in self.rows for run in row.runs]
+        if not all(value is None or isinstance(value, float) for value in figures):
+            raise ValueError(f"a network has no number for {self.column!r}")
+        return self
+
+    def mean(self, row: Row) -> str:
+        """The mean of the figure that decides; a dash where one of the networks has none."""
+        figures = [run[self.column] for run in row.runs]
+        return "–" if None in figures else f"{sum(figures) / len(figures):.4f}"
 
 
 def _compared(path: Path, winner: Loss | None) -> str:
-    document = read_json(path)
+    remedy = "remove it and run lossmith compare again"
+    found = conforming(Compared, read_json(path), str(path), remedy)
     try:
-        # Comparisons of older versions were of accuracy.
-        deciding = Deciding(**document.get("objective", {}))
-        test = deciding.column("test")
-        means = {row["name"]: _mean([run[test] for run in row["runs"]]) for row in document["rows"]}
-        given = [row["name"] for row in document["rows"] if not row["baseline"]]
-        stale = winner is not None and winner.key() not in [
-            Loss.from_json(row["loss"]).key() for row in document["rows"]
-        ]
-        best = document["best_baseline"]
-        shown = [*(f"{name} {means[name]}" for name in given), f"best baseline ({best}) {means[best]}"]
-    except (AttributeError, InputError, KeyError, TypeError, ZeroDivisionError):
-        raise InputError(f"{path} is damaged; remove it and run lossmith compare again") from None
-    return f"test {deciding.name}: " + ", ".join(shown) + (" (the winner is not in it)" if stale else "")
-
-
-def _mean(figures: list[float | None]) -> str:
-    known = [value for value in figures if value is not None]
-    return f"{sum(known) / len(known):.4f}" if len(known) == len(figures) else "–"
+        keys = [Loss.from_json(row.loss).key() for row in found.rows]
+    except InputError as error:
+        raise InputError(f"{path} is damaged ({error}); {remedy}") from None
+    stale = winner is not None and winner.key() not in keys
+    means, best = {row.name: found.mean(row) for row in found.rows}, found.best_baseline
+    shown = [f"{row.name} {means[row.name]}" for row in found.rows if not row.baseline]
+    text = ", ".join([*shown, f"best baseline ({best}) {means[best]}"])
+    return f"test {found.objective.name}: {text}" + (" (the winner is not in it)" if stale else "")

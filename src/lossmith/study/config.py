@@ -132,17 +132,47 @@ def study_place(file: Path | None, out: Path | None) -> tuple[Path, Path | None]
     return out, stored if file is None and stored.exists() else file
 
 
-def settings_document(path: Path) -> dict[str, Any]:
-    """What a study file asks for, as a document with every setting."""
-    return read_settings(path).model_dump(mode="json")
+def settings_document(path: Path, model: str | None = None) -> dict[str, Any]:
+    """What a study file asks for, as a document with every setting; arguments and errors as :func:`read_settings`."""
+    return read_settings(path, model).model_dump(mode="json")
 
 
-def read_settings(path: Path) -> EvolveSettings:
+def read_settings(path: Path, model: str | None = None) -> EvolveSettings:
     """What a study file asks for.
 
+    Args:
+        path: The file.
+        model: The network of one's own that the file may name.
+
     Raises:
-        InputError: if it cannot be read, or names something that is not a setting.
+        InputError: if it cannot be read, names something that is not a setting, or names another such network.
     """
+    settings = file_settings(path)
+    check_named(settings, model, path)
+    return settings
+
+
+def check_named(settings: EvolveSettings, model: str | None, file: Path) -> None:
+    """See that the user names the network of one's own that a file names, which is code: a file is data.
+
+    Args:
+        settings: What is about to be opened.
+        model: What the user names.
+        file: Where the settings come from.
+
+    Raises:
+        InputError: if the user does not.
+    """
+    name = settings.model.name
+    if ":" in name and name != model:
+        raise InputError(
+            f"{file} names the network {name}, which is Python code, and a file alone starts none; if you trust that "
+            f"code, name it, too: --model {name}"
+        )
+
+
+def file_settings(path: Path) -> EvolveSettings:
+    """What a study file asks for, its network not yet checked by :func:`check_named`."""
     document, notes = modernized(read_toml(path))
     for note in notes:
         LOG.warning("%s: %s", path, note)

@@ -13,8 +13,9 @@ from lossmith.errors import InputError
 from lossmith.io import read_json, read_toml
 from lossmith.losses import loss_file
 from lossmith.registry import Registry
+from lossmith.schema import Document, conforming
 from lossmith.search import SEARCH_ENGINES, SPACES
-from lossmith.study.config import EvolveSettings, differences, validated, with_data
+from lossmith.study.config import EvolveSettings, check_named, differences, validated, with_data
 from lossmith.study.legacy import modernized
 
 LOG = logging.getLogger("lossmith")
@@ -42,6 +43,13 @@ class Origin:
     function: str | None = None
 
 
+class Said(Document):
+    """What a loss file must say of the search that it comes from, if it says anything."""
+
+    digest: str
+    settings: dict[str, Any]
+
+
 def provenance(path: Path) -> dict[str, Any] | None:
     """Where the loss of a file comes from, if the file says so.
 
@@ -53,16 +61,14 @@ def provenance(path: Path) -> dict[str, Any] | None:
         raise InputError(
             f"{path} is not a loss file; take the best.json that lossmith evolve wrote, or save the loss again"
         )
-    found = document.get("provenance")
-    if found is None:
-        return None
-    if not isinstance(found, dict) or not isinstance(found.get("digest"), str) or "settings" not in found:
-        raise InputError(f'{path}: "provenance" is damaged; take the best.json that lossmith evolve wrote')
+    found: dict[str, Any] | None = document.get("provenance")
+    if found is not None:
+        conforming(Said, found, f'"provenance" of {path}', "take the best.json that lossmith evolve wrote")
     return found
 
 
 def origin_of(texts: Sequence[str]) -> Origin | None:
-    """Where the loss files among what names some losses come from, if one says so.
+    """Where the loss files among what names some losses come from, if one says so; nothing that they name is imported.
 
     The place of the data comes from the ``study.toml`` beside the file, since a loss file holds no path.
 
@@ -116,14 +122,21 @@ def _known(document: Any, path: Path) -> Any:
     return found
 
 
-def settings_for(texts: Sequence[str]) -> EvolveSettings:
+def settings_for(texts: Sequence[str], model: str | None = None) -> EvolveSettings:
     """Settings that the best.json files among some losses were evolved with, or the defaults.
 
+    Args:
+        texts: What names the losses.
+        model: The network of one's own that the files may name.
+
     Raises:
-        InputError: if two of them disagree.
+        InputError: if two of them disagree, or they name another such network.
     """
     origin = origin_of(texts)
-    return EvolveSettings() if origin is None else origin.settings
+    if origin is None:
+        return EvolveSettings()
+    check_named(origin.settings, model, origin.file)
+    return origin.settings
 
 
 def conflicts(wanted: EvolveSettings, kept: EvolveSettings) -> list[tuple[str, Any, Any]]:

@@ -2,22 +2,86 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
 
 from lossmith.analysis import FIGURES
 from lossmith.errors import InputError
-from lossmith.io import read_json
-from lossmith.losses import Loss, save
+from lossmith.io import json_bytes, read_json, write_all
+from lossmith.losses import Loss, loss_document
 from lossmith.metrics import direction, mean_of
+from lossmith.schema import Document, conforming
 
 # As databases of version 0.1 have it.
 PRUNED = "dropped"
 FILE, FILE_OF_0_1 = "pareto.json", "front.json"
 NAME = re.compile(r"\d+-\d+\.json")
 Row = Mapping[str, Any]
+LOG = logging.getLogger("lossmith")
+Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
+
+
+class Numbered(Document):
+    """What names a candidate."""
+
+    generation: int = Field(ge=0)
+    member: int = Field(ge=0)
+
+
+class FrontMember(Numbered):
+    """A candidate that no other one beats, as ``pareto.json`` has it."""
+
+    figures: dict[str, float]
+    loss: dict[str, Any]
+
+
+class Kept(Document):
+    """Where the losses of a front come from."""
+
+    digest: str
+    settings: dict[str, Any]
+
+
+class Front(Document):
+    """What ``pareto.json`` must hold; what else it holds is handed on as it is."""
+
+    figures: Annotated[list[str], Field(min_length=2, max_length=2)]
+    candidates: list[Pair]
+    front: Annotated[list[FrontMember], Field(min_length=1)]
+    finalists: dict[str, Pair]
+    provenance: Kept
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if any(set(row.figures) != set(self.figures) for row in self.front):
+            raise ValueError("a candidate of the front has other figures")
+        if len({(row.generation, row.member) for row in self.front}) < len(self.front):
+            raise ValueError("a candidate of the front stands there twice")
+        return self
+
+
+class Origin(Numbered):
+    """The candidate that an exported loss is."""
+
+    kind: Literal["front"]
+
+
+class ExportedFrom(Document):
+    """Where an exported loss comes from."""
+
+    digest: str
+    origin: Origin
+
+
+class Exported(Document):
+    """What tells an exported loss from any other file."""
+
+    provenance: ExportedFrom
 
 
 def figure_pair(rows: Sequence[Row]) -> tuple[str, str] | None:
@@ -134,32 +198,63 @@ def read_pareto(directory: Path) -> dict[str, Any]:
             f"--objective other than accuracy, or with --record and one of {', '.join(FIGURES)}"
         )
     document: dict[str, Any] = read_json(path)
-    if not {"figures", "candidates", "front", "finalists", "provenance"} <= document.keys():
-        raise InputError(f"{path} is damaged; remove it and run lossmith evolve --out {directory} again")
+    conforming(Front, document, str(path), f"remove it and run lossmith evolve --out {directory} again")
     return document
 
 
 def export_pareto(directory: Path, place: Path) -> list[Path]:
-    """Write each member of a study's front as a loss file ``GENERATION-MEMBER.json`` into a directory.
+    """Write each member of a study's front as a loss file ``GENERATION-MEMBER.json`` into a directory, all or none.
 
-    Files of such names that an earlier front left there are removed.
+    Nothing is removed, and a file is replaced only by the same candidate of the same data; what else has such a name is
+    told.
 
     Raises:
-        InputError: if there is no front, or the files cannot be written.
+        InputError: if there is no front, another file has the name of one, or the files cannot be written.
     """
-    document = read_pareto(directory)
+    document, contents = read_pareto(directory), dict[Path, bytes]()
+    for row in document["front"]:
+        generation, member = row["generation"], row["member"]
+        origin = {"kind": "front", **{key: value for key, value in row.items() if key not in ("kind", "loss")}}
+        try:
+            loss = Loss.from_json({**row["loss"], "name": f"candidate {generation}.{member}"})
+        except InputError as error:
+            raise InputError(f"{_place(directory)}, candidate {generation}.{member}: {error}") from None
+        path = place / f"{generation}-{member}.json"
+        kept = {key: value for key, value in document["provenance"].items() if key != "origin"}
+        provenance = {"origin": origin, **kept}
+        _check_replaced(path, provenance)
+        contents[path] = json_bytes(loss_document(loss, provenance=provenance))
+    made = not place.exists()
     try:
         place.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{place} cannot be made: {error.strerror}; give another directory") from None
-    paths = []
-    for row in document["front"]:
-        name = f"{row['generation']}-{row['member']}"
-        origin = {"kind": "front", **{key: value for key, value in row.items() if key != "loss"}}
-        loss = Loss.from_json({**row["loss"], "name": f"candidate {row['generation']}.{row['member']}"})
-        paths.append(place / f"{name}.json")
-        save(loss, paths[-1], provenance={"origin": origin, **document["provenance"]})
-    for path in place.glob("*.json"):
-        if NAME.fullmatch(path.name) and path not in paths:
-            path.unlink()
-    return paths
+    try:
+        write_all(contents)
+    except BaseException:
+        if made:
+            place.rmdir()
+        raise
+    others = sorted(path.name for path in place.glob("*.json") if NAME.fullmatch(path.name) and path not in contents)
+    if others:
+        LOG.warning("%s holds other files called like candidates, which are left there: %s", place, ", ".join(others))
+    return list(contents)
+
+
+def _check_replaced(path: Path, provenance: Mapping[str, Any]) -> None:
+    """See that a file which is to be replaced is an earlier export of the same candidate.
+
+    Raises:
+        InputError: if it is anything else.
+    """
+    if not (path.exists() or path.is_symlink()):
+        return
+    try:
+        found = conforming(Exported, read_json(path), str(path), "")
+        same = found.provenance.digest == provenance["digest"] and all(
+            getattr(found.provenance.origin, key) == provenance["origin"][key] for key in ("generation", "member")
+        )
+    except InputError:
+        same = False
+    if not same:
+        raise InputError(f"{path} is there already, and is no candidate of this study; give another directory")

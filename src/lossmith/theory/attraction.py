@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lossmith.errors import InputError
 from lossmith.losses import Loss, PowerLoss
-from lossmith.theory.checks import Numbers, check_classes, checked_epsilon
+from lossmith.theory.checks import Numbers, check_classes, check_zones, checked_epsilon
 from lossmith.theory.invariant import Form
 from lossmith.theory.slope import hard_slope
 from lossmith.theory.symmetric import symmetric_steps
@@ -139,10 +139,12 @@ def zones(loss: Loss, classes: int, form: Form = "exact") -> list[Zone]:
     A loss of clipped logits has none wherever it clips: all outputs of theorem 2 lie along one direction of the logits.
 
     Raises:
-        InputError: as :func:`sign_changes`.
+        InputError: as :func:`sign_changes`, for more than 1000 terms, or for more than 10⁴ classes where the loss is no
+            sum over them.
     """
     if loss.shape:
         raise InputError("the zones of attraction are those of one loss; index a member of the population")
+    check_zones(loss, classes)
     x = _with_near_misses(loss, _scan(loss), classes, form)
     sign, known = _signs(loss, x, classes, form)
     x, sign = x[known], sign[known]

@@ -1,6 +1,7 @@
 """What every function of the theory asks of its input."""
 
 from collections.abc import Sequence
+from reprlib import repr as brief
 
 import torch
 from torch import Tensor
@@ -9,7 +10,7 @@ from lossmith.errors import InputError
 from lossmith.losses import Loss, PowerLoss
 
 Numbers = float | Sequence[float] | Tensor
-MOST_CLASSES, MOST_IN_VECTORS = 10**9, 10**5
+MOST_CLASSES, MOST_IN_VECTORS, MOST_IN_ZONES, MOST_TERMS = 10**9, 10**5, 10**4, 1000
 
 
 def check_count(classes: int) -> None:
@@ -19,7 +20,7 @@ def check_count(classes: int) -> None:
     if classes < 2:
         raise InputError(f"a classifier has at least 2 classes, not {classes}")
     if classes > MOST_CLASSES:
-        raise InputError(f"the theory is computed for up to {MOST_CLASSES} classes, not {classes}")
+        raise InputError(f"the theory is computed for up to {MOST_CLASSES} classes, not {brief(classes)}")
 
 
 def check_classes(loss: Loss, classes: int) -> None:
@@ -34,6 +35,19 @@ def check_vectors(classes: int) -> None:
         raise InputError(
             f"a loss that is no sum over classes is looked at with whole output vectors, of at most {MOST_IN_VECTORS} "
             f"classes, not {classes}"
+        )
+
+
+def check_zones(loss: Loss, classes: int) -> None:
+    """Raise an InputError if thousands of points of a loss are more than can be looked at: terms, or whole vectors."""
+    if isinstance(loss, PowerLoss) and len(loss.terms) > MOST_TERMS:
+        raise InputError(
+            f"the loss {loss.name!r} has {len(loss.terms)} terms; its attraction is followed for {MOST_TERMS} at most"
+        )
+    if not loss.sums_over_classes and classes > MOST_IN_ZONES:
+        raise InputError(
+            f"the attraction of a loss that is no sum over classes is followed with whole output vectors, of at most "
+            f"{MOST_IN_ZONES} classes, not {classes}"
         )
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from lossmith.errors import InputError
 from lossmith.losses import Loss, PowerLoss
 from lossmith.theory.attraction import Zone, attraction, zones
-from lossmith.theory.checks import checked_epsilon
+from lossmith.theory.checks import check_count, check_zones, checked_epsilon
 from lossmith.theory.coefficients import acting, acting_pair, canonical, coefficients
 from lossmith.theory.invariant import Form, bias_growth, gain, is_trainable, margin, null_epoch
 from lossmith.theory.outputs import symmetric_entropy_change
@@ -90,6 +90,8 @@ def explain(loss: Loss, classes: int, epsilon: Sequence[float] = EPSILONS) -> Ex
     """
     if loss.shape:
         raise InputError("one loss is explained at a time; index a member of the population")
+    check_count(classes)
+    check_zones(loss, classes)
     if not isinstance(epsilon, Sequence):
         raise InputError(f"ε is a list of numbers here, not {epsilon!r}")
     values = checked_epsilon(list(epsilon))

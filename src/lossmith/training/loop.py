@@ -15,7 +15,7 @@ from lossmith.training.recipe import Recipe
 
 Samples = tuple[Tensor, Tensor]
 Observe = Callable[[list[int], int, Networks], None]
-Look = Callable[[list[int], Networks], Tensor]
+Watched = Callable[[list[int], Networks], Tensor]
 LOOKED_AT = 1000
 
 
@@ -52,7 +52,7 @@ class Loop:
     task: Task
     recipe: Recipe
     length: int
-    watched: Look | None
+    watched: Watched | None
     prune_at: float | None
     observe: Observe | None
 

@@ -495,6 +495,9 @@ class TestEvolve:
         )
         run("evolve", "--out", "study", "--data", data, "--model", "mynet_cli:small", "--quiet", *TINY)
         assert load("study/best.json").classes in (None, CLASSES)
+        assert run.refused("evolve", "--out", "study").endswith("name it, too: --model mynet_cli:small")
+        out = run("evolve", "--out", "study", "--model", "mynet_cli:small")
+        assert "lossmith compare study/best.json --model mynet_cli:small\n" in out
 
     def test_names_with_brackets_are_shown_as_they_are(self, run: Run, study: Path) -> None:
         study.rename("[red]x")

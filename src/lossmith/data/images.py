@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lossmith.data.memory import check_memory
 from lossmith.data.names import shown
 from lossmith.data.pictures import FORMATS, Noticed, Pixels, first_line, library, opened, plain
 from lossmith.errors import InputError
 from lossmith.io import opened_regular
+from lossmith.memory import check_available
 
 Row = tuple[Any, int]
 FIRST_SECONDS, NEXT_SECONDS, REACH_SECONDS = 2.0, 10.0, 10.0
@@ -148,7 +148,7 @@ def stacked(rows: list[Row]) -> tuple[Pixels, NDArray[np.int64]]:
 
 def _check_memory(count: int, height: int, width: int, channels: int) -> None:
     """Refuse images that the memory cannot hold twice, as splitting them asks for, where the system tells its size."""
-    check_memory(
+    check_available(
         2 * count * height * width * channels,
         f"{count} images of {width} × {height} pixels, while they are split, take",
         "give a smaller --image-size, or fewer images",

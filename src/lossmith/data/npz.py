@@ -19,10 +19,10 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from lossmith.data.arrays import NUMBERS, no_numbers
-from lossmith.data.memory import check_memory
 from lossmith.data.names import listed, shown
 from lossmith.errors import InputError
 from lossmith.io import opened_regular
+from lossmith.memory import check_available
 
 REQUIRED = ("x_train", "y_train")
 OPTIONAL = ("x_test", "y_test")
@@ -111,7 +111,7 @@ def _read_arrays(stream: BinaryIO, path: str) -> dict[str, NDArray[Any]]:
         headers = {name: _header(archive, member, f"{name} in {path}") for name, member in members.items()}
         largest = max(headers, key=lambda name: headers[name].peak)
         shape, dtype = list(headers[largest].shape), headers[largest].dtype
-        check_memory(
+        check_available(
             sum(header.peak for header in headers.values()),
             f"{largest} in {path} has shape {shape} of {dtype}, and with it the data takes",
             "give fewer or smaller samples, or uint8",

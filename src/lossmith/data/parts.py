@@ -6,10 +6,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lossmith.data.memory import check_memory
 from lossmith.data.settings import DataSettings
 from lossmith.data.source import Source
 from lossmith.errors import InputError
+from lossmith.memory import check_available
 from lossmith.seeds import generator
 
 TEST_SHARE = 0.25
@@ -77,7 +77,7 @@ def search_parts(source: Source, settings: DataSettings) -> SearchParts:
     """
     indices = _split(source, settings)
     count = len(indices.validation)
-    check_memory(
+    check_available(
         OUTPUT_BYTES * count * source.classes,
         f"the outputs of one network for {count} validation samples and {source.classes} classes take",
         "give fewer classes, or a smaller validation_size",

@@ -6,7 +6,7 @@ from lossmith.nets.own import own_source
 from lossmith.nets.parts import Dropout
 from lossmith.nets.registry import NETWORKS, Blueprint, Network, build, check_name, offered
 from lossmith.nets.settings import ModelSettings
-from lossmith.nets.size import amount, bytes_of, host_memory, parameters_of
+from lossmith.nets.size import bytes_of, parameters_of
 
 __all__ = [
     "NETWORKS",
@@ -15,12 +15,10 @@ __all__ = [
     "ModelSettings",
     "Network",
     "NetworkFactory",
-    "amount",
     "build",
     "bytes_of",
     "check_name",
     "check_network",
-    "host_memory",
     "network_factory",
     "offered",
     "own_source",

@@ -8,12 +8,14 @@ from contextlib import contextmanager
 import torch
 
 from lossmith.errors import InputError
-from lossmith.nets import amount, bytes_of, host_memory, parameters_of
+from lossmith.memory import amount, available_memory
+from lossmith.nets import bytes_of, parameters_of
 from lossmith.training.networks import Task
 from lossmith.training.recipe import Recipe
 from lossmith.training.shortage import is_shortage
 
 OPTIMIZER_COPIES = {"sgd": 1, "adamw": 2}
+BYTES = 4  # of a number
 
 
 def check_memory(task: Task, recipe: Recipe, networks: int, together: bool) -> None:
@@ -34,10 +36,12 @@ def check_memory(task: Task, recipe: Recipe, networks: int, together: bool) -> N
     each = bytes_of(network)
     training = each * (1 + OPTIMIZER_COPIES[recipe.optimizer])
     cuda = device.type == "cuda"
-    there = torch.cuda.mem_get_info(device)[1] if cuda else host_memory()
+    there = torch.cuda.mem_get_info(device)[1] if cuda else available_memory()
     at_once = networks if together and not cuda else 1
-    wanted = networks * each + at_once * training
-    if wanted > there:
+    # What every network gives for the samples that it is measured on is there for all of them at once.
+    measured = 0 if task.held_out is None else networks * len(task.held_out[0]) * task.classes * BYTES
+    wanted = networks * each + at_once * training + (0 if cuda else measured)
+    if there is not None and wanted > there:
         fitting = (there - (0 if at_once > 1 else training)) // (each + (training if at_once > 1 else 0))
         remedy = f"give --chunk {fitting} or less" if fitting > 0 else "give a smaller network"
         raise InputError(

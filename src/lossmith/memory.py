@@ -9,13 +9,14 @@ from pathlib import Path
 from lossmith.errors import InputError
 from lossmith.io import read_regular
 
+UNITS = ("kB", "MB", "GB", "TB")
 MACHINE = Path("/proc/meminfo")
 PROCESS = Path("/proc/self/statm")
 # What the container allows: of version 2 of cgroups, and of version 1.
 CONTAINERS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
-def check_memory(needed: int, what: str, remedy: str) -> None:
+def check_available(needed: int, what: str, remedy: str) -> None:
     """Raise InputError if something takes more bytes than the memory that is available, where the system tells it.
 
     Args:
@@ -25,7 +26,7 @@ def check_memory(needed: int, what: str, remedy: str) -> None:
     """
     there = available_memory()
     if there is not None and needed > there:
-        raise InputError(f"{what} {_size(needed)} of memory, and {_size(there)} are available: {remedy}")
+        raise InputError(f"{what} {amount(needed)} of memory, and {amount(there)} are available: {remedy}")
 
 
 def available_memory() -> int | None:
@@ -52,7 +53,13 @@ def _told(path: Path) -> str:
         return ""
 
 
-def _size(count: int) -> str:
-    """Bytes in words, however many."""
-    mebibytes = count >> 20
-    return f"{count / 2**20:.1f} MiB" if mebibytes < 1024 else f"{min(mebibytes, 1 << 60) / 1024:.1f} GiB"
+def amount(count: float) -> str:
+    """A number of bytes for messages.
+
+    Example:
+        >>> amount(17_340_000), amount(68_600_000_000_000_000)
+        ('17.3 MB', '68,600 TB')
+    """
+    power = min(max(1, (len(f"{count:.0f}") - 1) // 3), len(UNITS))
+    in_unit = count / 1000**power
+    return f"{in_unit:.3g} {UNITS[power - 1]}" if in_unit < 1000 else f"{in_unit:,.0f} {UNITS[power - 1]}"

@@ -40,9 +40,9 @@ class Basin(Looking):
 def run(arguments: Sequence[str]) -> None:
     """Run the command."""
     given = parsed(Basin, arguments, "basin")
-    check_number("--directions", given.directions, 1, 1000)
-    check_number("--points", given.points, 3, 10_001)
-    check_number("--hessian-samples", given.hessian_samples, 0)
+    for name, value, most in (("--directions", given.directions, 1000), ("--points", given.points, 10_001)):
+        check_number(name, value, None, most)
+    check_number("--hessian-samples", given.hessian_samples, None)
     check_slices(given.directions, given.points, given.hessian_samples)
     with opened(given) as found:
         inputs, targets = found.problem.test()

@@ -65,7 +65,7 @@ class Corruption(Looking):
 def run(arguments: Sequence[str]) -> None:
     """Run the command."""
     given = parsed(Corruption, arguments, "corruption", NUMBERS)
-    check_number("--draws", given.draws, 1, 1000)
+    check_number("--draws", given.draws, None, 1000)
     levels = {INPUT: given.input_noise, WEIGHT: given.weight_noise, SILENCED: given.silenced}
     for kind, values in levels.items():
         check_corruption(kind, values, given.draws)

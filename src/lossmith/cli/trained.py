@@ -94,21 +94,24 @@ def parsed(
     return given
 
 
-def check_number(name: str, value: int | None, least: int, most: int = 10**9) -> None:
+def check_number(name: str, value: int | None, least: int | None, most: int = 10**9) -> None:
     """See before the work that a number can be worked through.
 
     Args:
         name: Of its flag.
         value: The number; None if it is not given.
-        least: The least that it may be.
+        least: The least that it may be; None leaves that to another check.
         most: The most.
 
     Raises:
         InputError: if it is outside.
     """
-    if value is not None and not least <= value <= most:
+    if value is None:
+        return
+    below = least is not None and value < least
+    if below or value > most:
         text = str(value) if abs(value) < LARGEST_SEED else f"a number of {len(f'{abs(value):x}')} hexadecimal digits"
-        bound = f"at least {least}" if value < least else f"at most {most}"
+        bound = f"at least {least}" if below else f"at most {most}"
         raise InputError(f"{name} is {text}; it must be {bound}")
 
 

@@ -684,7 +684,7 @@ class TestTheory:
 
     def test_what_takes_whole_vectors_has_a_limit(self) -> None:
         for function in (margin, null_epoch, bias_growth, is_trainable, zones, explain):
-            with pytest.raises(InputError, match="at most 10+ classes"):
+            with pytest.raises(InputError, match=r"at most 10+ classes"):
                 function(normalized_cross_entropy(), 10**9)
 
     def test_a_common_bias_of_a_normalized_loss_stays(self) -> None:

@@ -397,6 +397,14 @@ class TestChecksums:
             connection.execute(change)
         sentence(lambda: everything(damaged), "is damaged", "its checksum says", "restore a copy")
 
+    def test_more_generations_of_a_damaged_study_change_nothing(self, damaged: Path) -> None:
+        """The finalists were forgotten and ``study.toml`` was written before the damage was seen."""
+        with outside(damaged, sealing=False) as connection:
+            connection.execute("UPDATE candidate SET fitness = fitness + 1e-9 WHERE rowid = 3")
+        before = {path.name: path.read_bytes() for path in (damaged / "study.toml", damaged / "study.db")}
+        sentence(lambda: Study(damaged, invariant="none", **{**SMALL, "generations": 9}), "its checksum says")
+        assert {name: (damaged / name).read_bytes() for name in before} == before
+
     def test_values_that_sqlite_stores_otherwise(self, tmp_path: Path) -> None:
         with Study(tmp_path, invariant="none", **SMALL) as study:
             for fitness in (-0.0, 1, 5e-324, 1e300):

@@ -255,8 +255,9 @@ def _test(rng: random.Random) -> tuple[str, bytes, bool]:
 
 
 def _large(rng: random.Random) -> tuple[str, bytes, bool]:
+    """Small files of much: labels that are no classes, and zeros that fill the memory."""
     count = rng.choice([20_000, 200_000])
-    many: Arrays = {"x_train": np.zeros((2 * count, 1), np.float32), "y_train": np.arange(2 * count) % count}
+    many: Arrays = {"x_train": np.zeros((count * 3 // 2, 1), np.float32), "y_train": np.arange(count * 3 // 2) % count}
     zeros: Arrays = {"x_train": np.zeros((60, 700_000 * rng.choice([1, 10])), np.float16), "y_train": np.arange(60) % 3}
     return "large", npz(rng.choice([many, zeros]), compressed=True), False
 

@@ -1,5 +1,6 @@
 """Files that somebody else made are data: they run nothing, write nowhere else, delete nothing and exhaust nothing."""
 
+import contextlib
 import json
 import os
 import re
@@ -16,7 +17,7 @@ import torch
 from lossmith import InputError, Loss, PowerLoss, cross_entropy, find, load, mse, save, taylor
 from lossmith.cli import main
 from lossmith.errors import printable
-from lossmith.io import read_toml, write_all, write_whole
+from lossmith.io import read_json, read_toml, write_all, write_whole
 from lossmith.losses import Normalized, Term
 from lossmith.losses.documents import MOST_LOSSES, MOST_TERMS
 from lossmith.losses.polynomials import HIGHEST_ORDER, taylor_length
@@ -519,3 +520,15 @@ def test_text_that_moves_the_cursor_is_shown_as_its_escapes() -> None:
     assert str(InputError("the loss \x1b]0;x\x07 is none")) == r"the loss \x1b]0;x\x07 is none"
     save(mse().named("\x1b[2J"), "loss.json")
     assert load("loss.json").name == "\x1b[2J"
+
+
+def test_a_file_that_waits_for_somebody_who_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """/proc/kmsg is a regular file, and has nothing to read now."""
+
+    class Waiting:
+        def read(self, _: int) -> None:
+            return None
+
+    monkeypatch.setattr("lossmith.io.opened_regular", lambda _: contextlib.nullcontext(Waiting()))
+    with pytest.raises(InputError, match="nothing is in it yet"):
+        read_json(tmp_path / "kmsg")

@@ -634,3 +634,23 @@ def results(directory: Path) -> tuple[Sequence[dict[str, Any]], ...]:
     with Store(directory, readonly=True) as store:
         found = store.candidates(), store.finalists("smoothing"), store.finalists("final")
     return tuple([{key: value for key, value in row.items() if key != "seconds"} for row in rows] for rows in found)
+
+
+class TestLog:
+    @pytest.mark.parametrize("kind", ["directory", "link", "pipe"])
+    def test_what_is_no_log_is_told_before_anything_changes(self, tmp_path: Path, kind: str) -> None:
+        """A study that was sent could have the log lead to a file of the user's."""
+        study, other = tmp_path / "study", tmp_path / "diary.txt"
+        study.mkdir()
+        other.write_text("dear diary")
+        log = study / "training.log"
+        ways: dict[str, Callable[[], None]] = {
+            **{"directory": log.mkdir, "link": lambda: log.symlink_to(other), "pipe": lambda: os.mkfifo(log)}
+        }
+        ways[kind]()
+        source = Source.from_tensors(torch.randn(60, 4), torch.arange(60) % 3)
+        settings = EvolveSettings(recipe={"epochs": 1}, search={"population": 2, "generations": 1})  # type: ignore[arg-type]
+        sentence(lambda: evolve(study, settings, source), "training.log", "remove it")
+        assert [path.name for path in study.iterdir()] == ["training.log"]
+        sentence(lambda: TrainingLog(log).begun("search", {}), "training.log")
+        assert other.read_text() == "dear diary"

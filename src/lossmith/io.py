@@ -62,7 +62,10 @@ def read_regular(path: str | os.PathLike[str], largest: int = LARGEST) -> bytes:
         InputError: if it is something else, or larger, or cannot be read.
     """
     with opened_regular(path) as file:
-        content = file.read(largest + 1)
+        # None: a file of the system that waits for somebody who writes.
+        content: bytes | None = file.read(largest + 1)
+    if content is None:
+        raise InputError(f"{path} cannot be read: nothing is in it yet; give the path of a file")
     if len(content) > largest:
         raise InputError(f"{path} is larger than {largest >> 20} MiB, which no file of its kind is; give another")
     return content

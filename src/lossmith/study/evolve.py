@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from lossmith.analysis import Objective, objective_name
@@ -16,6 +17,7 @@ from lossmith.io import write_json
 from lossmith.losses import Loss, save
 from lossmith.study.config import EvolveSettings, with_data
 from lossmith.study.finalists import winner
+from lossmith.study.log import LOG_FILE, TrainingLog
 from lossmith.study.pareto import FILE, mean_figure, pareto_document
 from lossmith.study.problem import Problem
 from lossmith.study.provenance import data_line, data_of, provenance_document, versions_of
@@ -138,6 +140,9 @@ def evolve_problem(
     document = {**settings.model_dump(mode="json"), "digest": problem.digest}
     started = time.perf_counter()
     defaults = EvolveSettings().model_dump(mode="json")
+    networks = min(settings.run.chunk, settings.search.population * settings.run.replicates)
+    check_memory(problem.task, settings.recipe, networks, not settings.run.training.startswith("sequential"))
+    TrainingLog(Path(directory) / LOG_FILE).check()
     with Study(directory, problem.classes, settings.search, document=document, defaults=defaults) as study:
 
         def tell(phase: str, done: float) -> None:
@@ -146,8 +151,6 @@ def evolve_problem(
 
         _agree_on(study, objective)
         versions_of(study.store)
-        networks = min(settings.run.chunk, settings.search.population * settings.run.replicates)
-        check_memory(problem.task, settings.recipe, networks, not settings.run.training.startswith("sequential"))
         _describe(data_of(study.store, problem), settings.recipe.batch_size)
         runner = Runner(study, problem, settings, executor or Local(), tell)
         runner.search()

@@ -11,11 +11,15 @@ from typing import Any
 
 from lossmith.errors import InputError
 
+LOG_FILE = "training.log"
+
 
 def _append(content: bytes, path: Path) -> None:
     """Add to a file, all or nothing."""
-    # Without O_NONBLOCK the opening of a pipe waits for somebody who reads.
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    # A link of a study that was sent must not lead to a file of the user's. Without O_NONBLOCK the opening of a pipe
+    # waits for somebody who reads.
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o666)
     with os.fdopen(descriptor, "ab", buffering=0) as file:
         size = file.tell()
         if file.write(content) < len(content):
@@ -28,6 +32,17 @@ class TrainingLog:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+
+    def check(self) -> None:
+        """See, before anything changes, that the log can be written where there is one.
+
+        Raises:
+            InputError: if it is something else than a file, or cannot be written.
+        """
+        if not os.path.lexists(self.path):
+            return
+        if self.path.is_symlink() or not self.path.is_file() or not os.access(self.path, os.W_OK):
+            raise InputError(f"{self.path} is no file that can be written; remove it and run the same command again")
 
     def begun(self, stage: str, label: dict[str, Any]) -> None:
         """Say that a chunk begins."""

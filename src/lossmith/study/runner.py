@@ -23,7 +23,7 @@ from lossmith.study.chunks import (
 )
 from lossmith.study.config import EvolveSettings
 from lossmith.study.finalists import Entry, final_entries, smoothing_entries
-from lossmith.study.log import TrainingLog
+from lossmith.study.log import LOG_FILE, TrainingLog
 from lossmith.study.problem import Problem
 from lossmith.study.rows import damaged
 from lossmith.study.study import Study
@@ -58,7 +58,7 @@ class Runner:
         self.seconds = {"measuring": 0.0, "training": 0.0}
         self._report, self._reported = report, 0.0
         self._differs = False
-        self._log = TrainingLog(study.directory / "training.log")
+        self._log = TrainingLog(study.directory / LOG_FILE)
 
     def search(self) -> None:
         """Train and record what is missing of the search, generation by generation."""

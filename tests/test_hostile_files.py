@@ -532,3 +532,9 @@ def test_a_file_that_waits_for_somebody_who_writes(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("lossmith.io.opened_regular", lambda _: contextlib.nullcontext(Waiting()))
     with pytest.raises(InputError, match="nothing is in it yet"):
         read_json(tmp_path / "kmsg")
+
+
+def test_what_is_no_path_is_cut_in_messages() -> None:
+    with pytest.raises(InputError) as error:
+        read_json("9" * 5000)
+    assert len(str(error.value)) < 600

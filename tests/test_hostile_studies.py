@@ -397,6 +397,14 @@ class TestChecksums:
             connection.execute(change)
         sentence(lambda: everything(damaged), "is damaged", "its checksum says", "restore a copy")
 
+    def test_a_candidate_beyond_the_search_is_seen_before_anything_changes(self, damaged: Path) -> None:
+        with outside(damaged, sealing=True) as connection:
+            connection.execute("UPDATE candidate SET generation = 1000000 WHERE rowid = 3")
+        before = (damaged / "study.db").read_bytes()
+        with Study(damaged, invariant="none", **SMALL) as study:
+            sentence(study.pending, "candidate of generation 1000000", "the search has 3")
+        assert (damaged / "study.db").read_bytes() == before
+
     def test_more_generations_of_a_damaged_study_change_nothing(self, damaged: Path) -> None:
         """The finalists were forgotten and ``study.toml`` was written before the damage was seen."""
         with outside(damaged, sealing=False) as connection:

@@ -81,6 +81,12 @@ class Course:
         Raises:
             InputError: if that cannot be of this search.
         """
+        begun = store.generations()
+        if begun > self.search.generations:
+            raise damaged(
+                store.path,
+                f"it holds a candidate of generation {begun - 1}, and the search has {self.search.generations}",
+            )
         self._store = store
         self._ended_before: Mapping[str, Any] | None = store.setting("breakdown")
         while not self.finished:

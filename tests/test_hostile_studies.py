@@ -405,10 +405,18 @@ class TestChecksums:
             sentence(study.pending, "candidate of generation 1000000", "the search has 3")
         assert (damaged / "study.db").read_bytes() == before
 
-    def test_more_generations_of_a_damaged_study_change_nothing(self, damaged: Path) -> None:
+    @pytest.mark.parametrize(
+        "change",
+        [
+            "UPDATE candidate SET fitness = fitness + 1e-9 WHERE rowid = 3",
+            "UPDATE setting SET value = '0' WHERE name = 'objective'",
+            "UPDATE finalist SET mean = 0.75",
+        ],
+    )
+    def test_more_generations_of_a_damaged_study_change_nothing(self, damaged: Path, change: str) -> None:
         """The finalists were forgotten and ``study.toml`` was written before the damage was seen."""
         with outside(damaged, sealing=False) as connection:
-            connection.execute("UPDATE candidate SET fitness = fitness + 1e-9 WHERE rowid = 3")
+            assert connection.execute(change).rowcount
         before = {path.name: path.read_bytes() for path in (damaged / "study.toml", damaged / "study.db")}
         sentence(lambda: Study(damaged, invariant="none", **{**SMALL, "generations": 9}), "its checksum says")
         assert {name: (damaged / name).read_bytes() for name in before} == before

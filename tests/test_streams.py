@@ -227,3 +227,11 @@ def test_an_output_that_cannot_be_written_is_an_input_error(monkeypatch: pytest.
     with pytest.raises(InputError, match=r"\(no room\)"):
         Output(broken, lossy=False).write("x")
     assert Output(broken, lossy=True).write("x") == 1
+
+
+@pytest.mark.parametrize("words", [["--epsilon", "x" * 5000], ["--epsilon=" + "x" * 5000]])
+def test_a_value_that_is_too_long_is_not_repeated(words: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["explain", "mse", *words])
+    assert end.value.code == 2
+    assert capfd.readouterr().err.startswith("lossmith: --epsilon has a value of 5000 characters")

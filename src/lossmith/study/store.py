@@ -89,6 +89,13 @@ class Store:
         """Store a JSON value in a transaction of its own."""
         self.write([self._setting(name, value)])
 
+    def check(self) -> None:
+        """See that all settings, candidates and finalists are what was stored, before something of them changes."""
+        for row in self._checked("setting", "SELECT * FROM setting"):
+            self.setting(row["name"])
+        self.candidates()
+        self._checked("finalist", "SELECT * FROM finalist")
+
     def candidates(self, generation: int | None = None) -> list[dict[str, Any]]:
         """Stored candidates as rows with ``genome``, ``scores`` and ``figures`` decoded, by generation and member."""
         if generation is None:

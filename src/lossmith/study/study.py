@@ -238,9 +238,8 @@ class Study:
         # A study file without stored settings is the remains of a begin that was killed, or a file of the user's.
         written = read_toml(path) if stored is not None and path.exists() else None
         agreed = reconciled(document, stored, written, defaults, self.store.generations(), self.directory)
-        if agreed.is_longer:
-            # What is damaged is told before anything changes.
-            self.store.candidates()
+        if agreed.changes_file or agreed.changes_store:
+            self.store.check()
         if agreed.changes_file:
             write_toml(document, path)
         if agreed.is_longer:

@@ -69,6 +69,16 @@ def little_memory(monkeypatch: pytest.MonkeyPatch, size: int = 1 << 20) -> None:
 
 
 class TestExhaustion:
+    def test_an_archive_of_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """712 KB of zeros took 5 GB, which the memory may well have."""
+        monkeypatch.setattr("lossmith.data.npz.LARGEST_PACKED", 2**20)
+        path = tmp_path / "zeros.npz"
+        arrays = {"x_train": np.zeros((12, 200_000)), "y_train": Y}
+        np.savez_compressed(path, allow_pickle=False, **arrays)
+        refused(path, r"x_train in .*zeros\.npz unpacks to 19\.2 MB from .* kB, as only values that repeat")
+        np.savez(path, allow_pickle=False, **arrays)
+        assert len(open_source(str(path)).inputs) == 12
+
     @pytest.mark.parametrize("kind", [np.uint8, np.float64])
     def test_zeros_that_inflate(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type) -> None:
         """Told from the header, before any of it is unpacked."""

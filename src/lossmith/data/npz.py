@@ -22,7 +22,7 @@ from lossmith.data.arrays import NUMBERS, no_numbers
 from lossmith.data.names import listed, shown
 from lossmith.errors import InputError
 from lossmith.io import opened_regular
-from lossmith.memory import check_available
+from lossmith.memory import amount, check_available
 
 REQUIRED = ("x_train", "y_train")
 OPTIONAL = ("x_test", "y_test")
@@ -31,6 +31,8 @@ ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 LONGEST_HEADER = 10_000
 # Of NumPy 1; later versions have more.
 MOST_DIMENSIONS = 32
+# An array of some size that is packed so tightly holds nothing; sparse features stay far below.
+LARGEST_PACKED, MOST_PACKED = 2**28, 300
 # Bytes unpacked at once. Of these two methods alone the output of a step is bounded by what is asked for.
 BOUNDED, STEP, SMALL_STEP = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED), 1 << 20, 1 << 12
 _LISTED = 12
@@ -179,6 +181,11 @@ def _header(archive: zipfile.ZipFile, member: zipfile.ZipInfo, what: str) -> _He
         or header.start + header.size * dtype.itemsize != member.file_size
     ):
         raise _damaged(what)
+    if member.file_size > max(LARGEST_PACKED, MOST_PACKED * member.compress_size):
+        raise InputError(
+            f"{what} unpacks to {amount(member.file_size)} from {amount(member.compress_size)}, as only values that "
+            "repeat without end do: save it without compression, by numpy.savez, if it is meant"
+        )
     return header
 
 

@@ -81,6 +81,7 @@ def special(kind: str, name: str) -> Setup:
 
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x9b]")
+DIVERGED = "every finalist diverged"
 OVERVIEW = "lossmith metalearns"
 LONGEST_SENTENCE, LONGEST_BOX = 1200, 6000
 
@@ -104,6 +105,9 @@ def faults(case: Case, ended: Ended) -> list[str]:
 def _faults_of_refusal(ended: Ended) -> list[str]:
     # A lock and the files of SQLite's log say nothing and are used again.
     left = [name for name in ended.changed if not re.search(r"\.db-(shm|wal)$|study\.lock$", name)]
+    # What was trained is kept, also where nothing came of it.
+    if DIVERGED in ended.err:
+        left = []
     lines = [line for line in ended.err.splitlines() if line.strip()]
     boxed = any(line.startswith(("╭", "╰", "│")) for line in lines)
     overview = ended.out.startswith(OVERVIEW)

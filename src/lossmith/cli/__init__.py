@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Any
 
 from lossmith.cli.streams import standard_streams
-from lossmith.errors import InputError, printable
+from lossmith.errors import InputError, brief, printable
 
 __all__ = ["main"]
 
@@ -135,7 +135,7 @@ def _known(name: str) -> str:
 
     if name not in OLD_COMMANDS:
         commands = ", ".join(COMMANDS)
-        raise InputError(f"there is no command {name!r}; the commands are {commands} (see lossmith --help)")
+        raise InputError(f"there is no command {brief(name)}; the commands are {commands} (see lossmith --help)")
     LOG.warning("%s is called %s now", name, OLD_COMMANDS[name])
     return OLD_COMMANDS[name]
 

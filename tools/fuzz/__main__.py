@@ -33,7 +33,7 @@ from fuzz.cases import COMPARE, TINY, Case, faults
 from fuzz.harness import Ended
 from fuzz.values import dumped
 
-TIMEOUT, TIMEOUT_OF_LONG, MEMORY = 40.0, 6.0, 6.0
+TIMEOUT, TIMEOUT_OF_LONG, MEMORY = 40.0, 3.0, 6.0
 LONGEST_FILE = 300_000
 SHARES = {"loss": 26, "name": 9, "toml": 19, "npz": 14, "flag": 15, "best": 6, "study": 6, "other": 3, "folder": 2}
 EVERY = 200

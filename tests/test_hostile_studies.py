@@ -10,6 +10,7 @@ import random
 import resource
 import shutil
 import sqlite3
+import struct
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -670,3 +671,69 @@ class TestLog:
         assert [path.name for path in study.iterdir()] == ["training.log"]
         sentence(lambda: TrainingLog(log).begun("search", {}), "training.log")
         assert other.read_text() == "dear diary"
+
+
+def super_journal(database: Path, target: str) -> bytes:
+    """A rollback journal whose end names a file, which SQLite deletes after it has rolled back."""
+    magic, size = bytes.fromhex("d9d505f920a163d7"), 4096
+    header = magic + struct.pack(">IIIII", 0, 0, database.stat().st_size // size, 512, size)
+    name = target.encode()
+    end = struct.pack(">I", 0x40000000 // size + 1) + name + struct.pack(">II", len(name), sum(name)) + magic
+    return header.ljust(512, b"\0") + end
+
+
+class TestCompanions:
+    def test_a_journal_deletes_no_file_of_the_user(self, damaged: Path, tmp_path: Path) -> None:
+        mine = tmp_path / "thesis.txt"
+        mine.write_text("mine")
+        journal = damaged / "study.db-journal"
+        journal.write_bytes(super_journal(damaged / "study.db", str(mine)))
+        for call in (lambda: summarize(damaged), lambda: Study(damaged, invariant="none", **SMALL)):
+            sentence(call, "names another file for SQLite to delete", "remove it")
+        assert mine.read_text() == "mine"
+        journal.unlink()
+        assert summarize(damaged)["candidates"] == {"ok": 9}
+
+    @pytest.mark.parametrize("end", ["-journal", "-wal", "-shm"])
+    @pytest.mark.parametrize("kind", ["pipe", "link", "directory", "huge"])
+    def test_what_is_no_file_of_sqlite(self, damaged: Path, end: str, kind: str) -> None:
+        path = damaged / f"study.db{end}"
+        path.unlink(missing_ok=True)
+        if kind == "huge":
+            with path.open("wb") as file:
+                file.truncate(2**32)
+        else:
+            {"pipe": os.mkfifo, "directory": os.mkdir, "link": lambda one: one.symlink_to("/dev/zero")}[kind](path)
+        sentence(lambda: summarize(damaged), path.name, "larger than" if kind == "huge" else "no regular file")
+
+    @pytest.mark.parametrize("name", ["study.db", "study.toml", "best.json", "figures", "training.log", "rival-nll"])
+    def test_a_link_leads_nothing_elsewhere(self, damaged: Path, tmp_path: Path, name: str) -> None:
+        """Pictures, log lines, a rival's study and rows were written wherever it led."""
+        path, other = damaged / name, tmp_path / "other"
+        if path.exists():
+            path.rename(other)
+        else:
+            other.mkdir()
+        before = sorted(tmp_path.rglob("*"))
+        path.symlink_to(other)
+        sentence(lambda: Study(damaged, invariant="none", **SMALL), f"{name} is a link")
+        assert sorted(one for one in tmp_path.rglob("*") if one != path) == before
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            "CREATE INDEX i ON candidate (hex(zeroblob(5000000)))",
+            "CREATE INDEX i ON candidate (fitness)",
+            "CREATE VIEW v AS SELECT 1",
+            "CREATE TABLE other (x)",
+            "CREATE TRIGGER t AFTER INSERT ON candidate BEGIN SELECT 1; END",
+            "ALTER TABLE candidate ADD COLUMN x TEXT AS (hex(zeroblob(5000000))) VIRTUAL",
+            "ALTER TABLE candidate ADD COLUMN x TEXT DEFAULT 'long'",
+            "ALTER TABLE setting ADD COLUMN x TEXT CHECK (length(x) < 5)",
+        ],
+    )
+    def test_what_is_no_table_of_a_study(self, damaged: Path, change: str) -> None:
+        """20,000 rows of a computed column filled the disk."""
+        with outside(damaged, sealing=False) as connection:
+            connection.execute(change)
+        sentence(lambda: summarize(damaged), "no table as a study has it", "restore a copy")

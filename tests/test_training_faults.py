@@ -121,6 +121,30 @@ class Unread(Body):
         self.last = x
 
 
+class Hooked(nn.Module):
+    """Keeps the outputs of a layer in a dictionary, as one looks at activations."""
+
+    def __init__(self, body: Body) -> None:
+        super().__init__()
+        self.body, self.outputs = body, dict[str, Tensor]()
+        body.linear.register_forward_hook(lambda _, __, found: self.outputs.update(linear=found.detach()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs: Tensor = self.body(x)
+        return outputs
+
+
+class LazyCache(Body):
+    """Makes a constant when it first knows its size."""
+
+    def begin(self) -> None:
+        self.places: Tensor | None = None
+
+    def keep(self, x: Tensor) -> None:
+        if self.places is None:
+            self.places = torch.linspace(0, 1, x.shape[1])
+
+
 class Counting(Body):
     """Counts batches by a number of Python, which decides about outputs at once."""
 
@@ -191,7 +215,6 @@ class TestState:
             (PlainTensor, "changes its attribute mean in training"),
             (InPlace, "changes its attribute mean in training"),
             (ListOfTensors, "changes its attribute means in training"),
-            (Unread, "changes its attribute last in training"),
             (Counting, "changes its attribute batches in training"),
             (Growing, r"changes the shape of its buffer history in training from \[0, 8\] to \[1, 8\]"),
             (Widening, "changes the type of its buffer seen in training from torch.int64 to torch.float32"),
@@ -221,6 +244,9 @@ class TestState:
             Body,
             lambda: nn.Sequential(nn.BatchNorm1d(FEATURES), nn.Dropout(0.5), nn.Linear(FEATURES, CLASSES)),
             lambda: nn.Sequential(Centered(), nn.Linear(FEATURES, CLASSES)),
+            Unread,
+            lambda: Hooked(Body()),
+            LazyCache,
             lambda: nn.utils.parametrizations.spectral_norm(nn.Linear(FEATURES, CLASSES)),
             lambda: nn.utils.parametrizations.weight_norm(nn.Linear(FEATURES, CLASSES)),
         ],
@@ -229,6 +255,12 @@ class TestState:
         before = torch.get_rng_state()
         assert check_state(task_of(make), RECIPE) is None
         assert torch.equal(torch.get_rng_state(), before)
+
+    @pytest.mark.parametrize("backend", ["sequential", "population", "vmap"])
+    @pytest.mark.parametrize("make", [Unread, LazyCache])
+    def test_what_is_only_shown_is_trained(self, make: Make, backend: str) -> None:
+        found = train(task_of(make), LOSSES, [1, 1, 1], RECIPE, backend).networks
+        assert found.member(1)(INPUTS).shape == (len(INPUTS), CLASSES)
 
     def test_a_study_tells_it_before_the_work(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         place = np_file(tmp_path)

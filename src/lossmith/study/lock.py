@@ -31,11 +31,11 @@ class StudyLock:
     def __init__(self, directory: Path) -> None:
         path = directory / "study.lock"
         self._directory: int | None = None
+        # A soft lock would outlive a killed process, and a lock of one thread could not be released by another.
+        self._file = FileLock(path, thread_local=False, fallback_to_soft=False)
         try:
             if not directory.is_dir():  # filelock would make the directory
                 raise FileNotFoundError(2, "there is no such directory")
-            # A soft lock would outlive a killed process, and a lock of one thread could not be released by another.
-            self._file = FileLock(path, thread_local=False, fallback_to_soft=False)
             self._file.acquire(blocking=False)
             self._directory = _locked(directory)
         except (Timeout, BlockingIOError):
@@ -44,6 +44,7 @@ class StudyLock:
                 f"another process (of this machine) works on the study in {directory}; wait for it or stop it"
             ) from None
         except OSError as error:
+            self.release()
             raise InputError(
                 f"{path} cannot be opened ({error.strerror}); check the directory and its permissions"
             ) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import stat
 import tempfile
@@ -11,12 +12,19 @@ from pathlib import Path
 from shutil import copyfile
 
 from lossmith.errors import InputError
-from lossmith.io import LARGEST
+from lossmith.io import LARGEST, opened_regular
 from lossmith.study.rows import REMEDY, damaged
 
 WAIT_SECONDS = 3.0
 UNWRITABLE = ("unable to open", "readonly", "disk I/O", "full")
 COMPANIONS = ("-wal", "-journal")
+JOURNAL, SHARED = "-journal", "-shm"
+LARGEST_LOG, LARGEST_JOURNAL = 2**30, 2**26
+# How a rollback journal ends that names another one, which SQLite deletes when it rolls back.
+SUPER = bytes.fromhex("d9d505f920a163d7")
+# What a study keeps in its directory; a link in the place of one would lead its writing elsewhere.
+OWN = ("study.toml", "study.lock", "training.log", "best.json", "pareto.json", "comparison.json", "figures")
+RIVALS = "rival*"
 
 
 class Opened:
@@ -92,6 +100,9 @@ def check_place(path: Path, writable: bool) -> None:
     Raises:
         InputError: if there is none to be read, or a pipe or device is there, whose opening might never end.
     """
+    _check_links(path, writable)
+    for end in (*COMPANIONS, SHARED):
+        _check_companion(path.with_name(path.name + end), end)
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError):
@@ -104,6 +115,39 @@ def check_place(path: Path, writable: bool) -> None:
         raise InputError(f"{path} cannot be used, since it is a directory; remove it or start in another directory")
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise InputError(f"{path} is no regular file, but a pipe or device; remove it or give another directory")
+
+
+def _check_links(path: Path, writable: bool) -> None:
+    """See that nothing of a study is a link, which could lead to files of the user's."""
+    own = [path, *(path.with_name(name) for name in OWN if writable)]
+    if writable and path.parent.is_dir():
+        own += path.parent.glob(RIVALS)
+    for one in own:
+        if one.is_symlink():
+            raise InputError(f"{one} is a link, and what a study writes never is: remove it, or copy what it leads to")
+
+
+def _check_companion(path: Path, end: str) -> None:
+    """See that what lies beside a database is a file of SQLite's that does nothing but to the database.
+
+    Raises:
+        InputError: if it is a link, pipe or device, too large, or names a file for SQLite to delete.
+    """
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise InputError(f"{path} cannot be looked at ({error.strerror}); check its permissions") from None
+    if not stat.S_ISREG(found.st_mode):
+        raise InputError(f"{path} is no regular file, but a link, pipe, device or directory; remove it")
+    if found.st_size > (LARGEST_JOURNAL if end == JOURNAL else LARGEST_LOG):
+        raise InputError(f"{path} is larger than any that a study leaves; remove it, or start in another directory")
+    if end == JOURNAL and found.st_size >= len(SUPER):
+        with opened_regular(path) as file:
+            file.seek(-len(SUPER), os.SEEK_END)
+            if file.read() == SUPER:
+                raise InputError(f"{path} names another file for SQLite to delete, which no study does; remove it")
 
 
 @contextlib.contextmanager

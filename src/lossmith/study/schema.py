@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from pathlib import Path
+from typing import Any
 
-from lossmith.errors import InputError
+from lossmith.errors import InputError, brief
 from lossmith.study.rows import REMEDY, checksum, damaged
 
 VERSION = 4
@@ -56,6 +58,8 @@ CREATE TABLE run (                -- what any analysis keeps; version 0.1 kept c
 """
 # What brings a database of each older version up to the next: candidates had one figure, every genome was a vector, and
 # rows had no checksum.
+WORDS = re.compile(r"--.*|'[^']*'|\w+|[(),]|\S")
+LONGEST_SQL = 10_000
 UPGRADES = {
     1: """
 ALTER TABLE candidate ADD COLUMN figures TEXT NOT NULL DEFAULT '{}';
@@ -91,7 +95,7 @@ def prepared(connection: sqlite3.Connection, path: Path, writable: bool) -> int:
         InputError: if it is damaged, of another program or version, or if it is only read and nothing is in it yet.
     """
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    found = dict(connection.execute("SELECT name, coalesce(rootpage, 0) FROM sqlite_master").fetchall())
+    found = connection.execute("SELECT name, type, tbl_name, sql FROM sqlite_master").fetchall()
     if version == 0 and not found:
         return _begun(connection, path, writable)
     if not 1 <= version <= VERSION:
@@ -130,18 +134,29 @@ def _begun(connection: sqlite3.Connection, path: Path, writable: bool) -> int:
     return VERSION
 
 
-def _check(connection: sqlite3.Connection, found: dict[str, int], path: Path) -> None:
-    """See that the tables are there and sound, and that nothing but tables and their indices is: no view, no trigger.
+def _check(connection: sqlite3.Connection, found: list[tuple[Any, ...]], path: Path) -> None:
+    """See that the tables are there and sound, and that nothing else is: no view, trigger, function, or index.
+
+    A column that is computed, a default, or an index of an expression could make a small file fill the disk.
 
     Raises:
         InputError: if not.
     """
-    for name in EVERY_ROW:
-        if name not in found:
-            raise damaged(path, f"no such table: {name}")
-    for name, root in found.items():
-        if root == 0:
-            raise InputError(f"{path} holds {name!r}, which no study has; {REMEDY}")
+    for name in EVERY_ROW.keys() - {name for name, *_ in found}:
+        raise damaged(path, f"no such table: {name}")
+    for name, kind, table, sql in found:
+        own = name.startswith("sqlite_autoindex_") and table in EVERY_ROW and sql is None
+        if not own and not (kind == "table" and name in EVERY_ROW and _is_plain(sql)):
+            raise InputError(f"{path} holds {brief(name)}, which is no table as a study has it; {REMEDY}")
     (state,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     if state != "ok":
         raise damaged(path, state.splitlines()[-1])
+
+
+def _is_plain(sql: str) -> bool:
+    """Whether a table is made of the words that the tables of all versions are made of, and of no other."""
+    return len(sql) <= LONGEST_SQL and _words(sql) <= _words(SCHEMA + "".join(UPGRADES.values()))
+
+
+def _words(sql: str) -> set[str]:
+    return {word for word in WORDS.findall(sql) if not word.startswith("--")}

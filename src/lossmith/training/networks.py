@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from torch.func import functional_call, vmap
 from lossmith.data import InputLayer, Normalize
 from lossmith.training.randomness import seeded
 from lossmith.training.shortage import is_shortage
-from lossmith.training.state import Stateful, stateful
+from lossmith.training.state import TORCHS_OWN, Stateful, stateful
 
 State = dict[str, Tensor]
 SAMPLES, ELEMENTS = 2**13, 2**23
@@ -129,7 +130,7 @@ class Networks:
 
     def member(self, index: int) -> nn.Module:
         """One network as an ordinary module with its own parameters and buffers, in evaluation mode."""
-        network = copy.deepcopy(self.base)
+        network = _copied(self.base)
         parameters, buffers = self._state(index)
         own = {**parameters, **buffers}
         # Shared buffers are not in the state, and stay as they are in the base.
@@ -228,3 +229,16 @@ def own_state(network: nn.Module) -> tuple[State, State]:
     parameters = {name: value.detach().clone() for name, value in network.named_parameters()}
     buffers = {name: value.detach().clone() for name, value in network.named_buffers() if name not in shared}
     return parameters, buffers
+
+
+def _copied(network: nn.Module) -> nn.Module:
+    """A copy, without what modules show of their last batch, where that belongs to a program that is over."""
+    gone: dict[int, Any] = {}
+    for module in network.modules():
+        for name, value in vars(module).items():
+            if name not in TORCHS_OWN:
+                try:
+                    copy.deepcopy(value)
+                except (NotImplementedError, RuntimeError):
+                    gone[id(value)] = None
+    return copy.deepcopy(network, gone)

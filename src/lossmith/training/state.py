@@ -41,18 +41,19 @@ def stateful(network: nn.Module, samples: Tensor) -> Stateful:
         return Stateful(reason)
     after = _attributes(network)
     changed = [name for name, value in after.items() if not _equal(value, before.get(name))]
-    tensors = [name for name in changed if _has_tensor(after[name])]
     again = (_outputs(network.train(), start, samples)[0], _outputs(network.eval(), start, samples)[0])
     same = all(_close(first, second) for first, second in zip((trained, evaluated), again, strict=True))
     kept = "which is neither a parameter nor a buffer and is lost or mixed up between networks"
-    if tensors or (changed and not same):
-        first = [*tensors, *changed][0]
+    if changed and not same:
         return Stateful(
-            f"it changes its attribute {first} in training, {kept}: keep it as a buffer (self.register_buffer)"
+            f"it changes its attribute {changed[0]} in training, {kept}: keep it as a buffer (self.register_buffer)"
         )
-    if changed:
+    # What equal batches leave as it was is no state, but what a module shows of its last batch, or made at its first.
+    last = _attributes(network)
+    moving = [name for name in changed if not _equal(last.get(name), after[name])]
+    if moving:
         return Stateful(
-            notice=f"changes its attribute {changed[0]} in training, {kept}: keep it as a buffer "
+            notice=f"changes its attribute {moving[0]} in training, {kept}: keep it as a buffer "
             "(self.register_buffer) if outputs ever depend on it"
         )
     if not same:
@@ -117,12 +118,6 @@ def _equal(first: Any, second: Any) -> bool:
     if isinstance(first, dict) and isinstance(second, dict):
         return first.keys() == second.keys() and all(_equal(value, second[key]) for key, value in first.items())
     return type(first) is type(second) and bool(first == second or first != first)
-
-
-def _has_tensor(value: Any) -> bool:
-    if isinstance(value, list | dict):
-        return any(map(_has_tensor, value.values() if isinstance(value, dict) else value))
-    return isinstance(value, Tensor)
 
 
 def _close(first: Tensor, second: Tensor) -> bool:

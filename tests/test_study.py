@@ -1183,7 +1183,7 @@ class TestEvolve:
 
     def test_a_log_that_cannot_be_written(self, tmp_path: Path) -> None:
         (tmp_path / "training.log").mkdir(parents=True)
-        with pytest.raises(InputError, match=r"training\.log cannot be written"):
+        with pytest.raises(InputError, match=r"training\.log is no file that can be written"):
             evolve(tmp_path, settings_of())
         (tmp_path / "training.log").rmdir()
         assert evolve(tmp_path, settings_of()).classes == 10

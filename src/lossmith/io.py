@@ -27,6 +27,13 @@ MOST_VALUES = 2**25
 _STAGED: set[str] = set()
 
 
+def _no_number(text: str) -> Any:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+DECODER = json.JSONDecoder(parse_constant=_no_number)
+
+
 @contextlib.contextmanager
 def opened_regular(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """A file that is open for reading, which must be a regular one: no pipe, device or socket, which might never end.
@@ -95,13 +102,9 @@ def parsed_json(text: str) -> Any:
         ValueError: if it is none.
     """
     try:
-        return checked_values(json.loads(text, parse_constant=_no_number))
+        return checked_values(DECODER.decode(text))
     except RecursionError:
         raise ValueError(f"it nests more than {DEEPEST} deep") from None
-
-
-def _no_number(text: str) -> Any:
-    raise ValueError(f"{text} is no number of JSON")
 
 
 def checked_values(document: Value, finite: bool = True) -> Value:

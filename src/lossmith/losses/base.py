@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossmith.errors import InputError
+from lossmith.errors import InputError, brief
 from lossmith.losses import powers
 from lossmith.losses.documents import (
     FORMAT,
@@ -22,7 +22,6 @@ from lossmith.losses.documents import (
     nameless,
     not_too_deep,
     part_of,
-    shown,
 )
 from lossmith.losses.kernel import labels_of, logit_gradient_of, wide
 from lossmith.registry import Registry
@@ -275,19 +274,19 @@ class Loss(ABC):
             raise InputError(f'this is not a loss file: it has no "format": "{FORMAT}"')
         version = document.get("version")
         if type(version) is not int or not 1 <= version <= VERSION:
-            raise InputError(f"the loss file has version {shown(version)}, this program reads versions 1 to {VERSION}")
+            raise InputError(f"the loss file has version {brief(version)}, this program reads versions 1 to {VERSION}")
         checked_document(document)
         # Version 1 knew one kind and did not name it.
         kind = part_of(document, "kind") if version > 1 else "power"
         if not isinstance(kind, str):
-            raise InputError(f'"kind" of the loss file is {shown(kind)}; it must be a text')
+            raise InputError(f'"kind" of the loss file is {brief(kind)}; it must be a text')
         classes, name = part_of(document, "classes"), part_of(document, "name")
         if classes is not None and (type(classes) is not int or not 2 <= classes <= MOST_CLASSES):
             raise InputError(
-                f'"classes" of the loss file is {shown(classes)}; it must be null or a whole number from 2 to 10⁹'
+                f'"classes" of the loss file is {brief(classes)}; it must be null or a whole number from 2 to 10⁹'
             )
         if not isinstance(name, str):
-            raise InputError(f'"name" of the loss file is {shown(name)}; it must be a text')
+            raise InputError(f'"name" of the loss file is {brief(name)}; it must be a text')
         return KINDS[kind[:LONGEST_KIND]].of_body(document, classes, name)
 
     def _spread(self, x: Tensor, targets: Tensor, more: bool = False) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from reprlib import repr as brief
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from lossmith.io import checked_values
 
 FORMAT, VERSION = "lossmith.loss", 2
 # A file is data: one that nests losses without end, or names a kind without end, gets a sentence.
-DEEPEST, LONGEST_KIND, LONGEST_VALUE, MOST_DIMENSIONS, MOST_CLASSES = 16, 40, 80, 8, 10**9
+DEEPEST, LONGEST_KIND, MOST_DIMENSIONS, MOST_CLASSES = 16, 40, 8, 10**9
 # A loss is evaluated term by term, and a population that is none of one kind member by member.
 MOST_TERMS, MOST_LOSSES = 1000, 10_000
 
@@ -36,12 +35,6 @@ def numbers(listed: Any) -> Tensor | None:
     except (TypeError, ValueError, OverflowError, RuntimeError):
         return None
     return None if values.ndim > MOST_DIMENSIONS or _has_truth_values(listed) else values
-
-
-def shown(value: Any) -> str:
-    """A value of a file in a message, cut where it is long."""
-    text = brief(value)
-    return text if len(text) <= LONGEST_VALUE else text[:LONGEST_VALUE] + "…"
 
 
 def _has_truth_values(listed: Any) -> bool:

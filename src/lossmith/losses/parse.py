@@ -4,10 +4,10 @@ import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from lossmith.errors import InputError
+from lossmith.errors import InputError, brief
 from lossmith.losses.base import Loss
 from lossmith.losses.catalog import CATALOG
-from lossmith.losses.documents import MOST_CLASSES, shown
+from lossmith.losses.documents import MOST_CLASSES
 from lossmith.losses.files import load
 from lossmith.losses.polynomials import taylor, taylor_order
 
@@ -30,9 +30,9 @@ def find(text: str, classes: int) -> Loss:
         '0.01 log h + 0.9 y log h'
     """
     if classes < 2:
-        raise InputError(f"a classifier has at least 2 classes, not {shown(classes)}")
+        raise InputError(f"a classifier has at least 2 classes, not {brief(classes)}")
     if classes > MOST_CLASSES:
-        raise InputError(f"a loss is built for up to {MOST_CLASSES} classes, not {shown(classes)}")
+        raise InputError(f"a loss is built for up to {MOST_CLASSES} classes, not {brief(classes)}")
     name, colon, parameter = text.partition(":")
     if name in CATALOG:
         return _named(name, parameter if colon else None, classes)

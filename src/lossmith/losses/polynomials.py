@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from reprlib import repr as brief
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from lossmith.errors import InputError
+from lossmith.errors import InputError, brief
 from lossmith.losses.power import PowerLoss
 from lossmith.losses.terms import Term, float64
 

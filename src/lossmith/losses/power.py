@@ -5,14 +5,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from reprlib import repr as brief
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lossmith.errors import InputError
+from lossmith.errors import InputError, brief
 from lossmith.losses import formatting, powers
 from lossmith.losses.base import KINDS, Index, Loss, common_classes
 from lossmith.losses.documents import MOST_TERMS, numbers, part_of

@@ -2,13 +2,12 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from reprlib import repr as brief
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from lossmith.errors import InputError
+from lossmith.errors import InputError, brief
 from lossmith.losses import powers
 
 

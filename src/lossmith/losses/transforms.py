@@ -5,13 +5,12 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from reprlib import repr as brief
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
-from lossmith.errors import InputError
+from lossmith.errors import InputError, brief
 from lossmith.losses.base import KINDS, Index, Loss, Rule, common_classes
 from lossmith.losses.documents import numbers, part_of
 from lossmith.losses.kernel import wide

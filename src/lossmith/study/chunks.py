@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from reprlib import repr as brief
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lossmith.analysis import Objective, figures
-from lossmith.errors import InputError
+from lossmith.errors import InputError, brief
 from lossmith.losses import Loss
 from lossmith.metrics import mean_of, to_lists
 from lossmith.study.finalists import Entry

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from reprlib import repr as brief
 from typing import Any
 
-from lossmith.errors import InputError
+from lossmith.errors import InputError, brief
 from lossmith.losses import Loss
 from lossmith.search import Genome, Space
 from lossmith.study.records import Candidate, Result

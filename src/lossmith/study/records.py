@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from reprlib import repr as brief
 from typing import Any, Literal
 
-from lossmith.errors import InputError
+from lossmith.errors import InputError, brief
 from lossmith.losses import Criterion, Loss
 from lossmith.search import Genome
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from lossmith.errors import InputError
-from lossmith.io import checked_values
+from lossmith.io import checked_values, parsed_json
 from lossmith.schema import Document, conforming
 
 Count = Annotated[int, Field(ge=0, lt=2**63)]
@@ -24,13 +24,6 @@ REAL = ("fitness", "mean", "seconds")
 # Version 1 had no other figures, and version 2 called a genome theta.
 OLD_COLUMNS = {"theta": "genome"}
 ENCODER = json.JSONEncoder(allow_nan=False)
-
-
-def _no_number(text: str) -> Any:
-    raise ValueError(f"{text} is no number of JSON")
-
-
-DECODER = json.JSONDecoder(parse_constant=_no_number)
 
 
 class CandidateRow(Document):
@@ -212,7 +205,7 @@ def value_of(text: Any, what: str, path: Any) -> Any:
         InputError: if it is none.
     """
     try:
-        return checked_values(DECODER.decode(text))
+        return parsed_json(text)
     except (TypeError, ValueError, RecursionError):
         raise damaged(path, f"{what} is not JSON") from None
 

@@ -1,12 +1,11 @@
 """What every function of the theory asks of its input."""
 
 from collections.abc import Sequence
-from reprlib import repr as brief
 
 import torch
 from torch import Tensor
 
-from lossmith.errors import InputError
+from lossmith.errors import InputError, brief
 from lossmith.losses import Loss, PowerLoss
 
 Numbers = float | Sequence[float] | Tensor

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
-from lossmith.cli.streams import standard_streams
+from lossmith.cli.streams import OneLine, standard_streams
 from lossmith.errors import InputError, brief, printable
 
 __all__ = ["main"]
@@ -61,7 +61,7 @@ def _ended(given: Sequence[str], interrupted: threading.Event) -> int:
 
 
 def _stopped(sentence: str) -> int:
-    sys.stderr.write(f"\nlossmith: stopped. {sentence or 'Nothing stored is lost.'}\n")
+    sys.stderr.write(f"\nlossmith: stopped. {printable(sentence) or 'Nothing stored is lost.'}\n")
     return INTERRUPTED
 
 
@@ -144,7 +144,7 @@ def _known(name: str) -> str:
 def _notes(quiet: bool) -> Iterator[None]:
     """What the package logs is told on standard error, unless nothing but errors is wanted there."""
     handler = logging.NullHandler() if quiet else logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("lossmith: %(message)s"))
+    handler.setFormatter(OneLine("lossmith: %(message)s"))
     LOG.addHandler(handler)
     try:
         yield

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from lossmith.analysis import OBJECTIVES, Comparison, Deciding, Pair, Row
 from lossmith.cli.console import WIDTH, output
+from lossmith.errors import printable
 from lossmith.study import Outcome
 
 LONGEST_WORD = len("cross-entropy")
@@ -79,12 +80,14 @@ def finalists_table(finalists: Sequence[dict[str, Any]]) -> Table:
     names = list(dict.fromkeys(name for row in finalists for name in row.get("figures", {})))
     others = names if len(names) > 1 else []
     for name in others:
-        table.add_column(name, justify="right")
+        table.add_column(printable(name), justify="right")
     table.add_column("n", justify="right")
     for row in sorted(finalists, key=lambda row: (row["status"] != "ok", -(row["mean"] or 0.0))):
         cells = [_spread(row), *(_spread(row.get("figures", {}).get(name)) for name in others)]
         table.add_row(
-            row["name"], *(cells if row["status"] == "ok" else [row["status"]] + [""] * len(others)), str(row["n"])
+            printable(row["name"]),
+            *(cells if row["status"] == "ok" else [row["status"]] + [""] * len(others)),
+            str(row["n"]),
         )
     return table
 

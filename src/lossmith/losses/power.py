@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lossmith import errors
 from lossmith.errors import InputError
 from lossmith.losses import formatting, powers
 from lossmith.losses.base import KINDS, Index, Loss, common_classes
@@ -257,7 +258,7 @@ class PowerLoss(Loss):
     def __repr__(self) -> str:
         """Name, population shape or formula."""
         what = f"population {list(self.shape)}, {len(self.terms)} terms" if self.shape else f"φ = {self.formula()}"
-        return f"Loss({self.name!r}, {what})"
+        return f"Loss({errors.brief(self.name)}, {what})"
 
     def _evaluated(self, x: Tensor, h: Tensor, y: Tensor, slope: bool) -> Tensor:
         """φ or its slope at outputs h with ``x = log h``, elementwise."""

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from lossmith.analysis import Comparison
-from lossmith.errors import InputError
+from lossmith.errors import InputError, printable
 from lossmith.io import write_all
 from lossmith.metrics import known
 from lossmith.report.curves import History, Shape
@@ -83,7 +83,7 @@ def _rendered(figure: Figure, kind: str) -> bytes:
 
 def shown(name: str, length: int = 30) -> str:
     """The name of a loss as a picture shows it: no mathematics in it, and not too long."""
-    whole = " ".join(name.split())
+    whole = printable(" ".join(name.split()))
     return (whole if len(whole) <= length else whole[: length - 1] + "…").replace("$", r"\$")
 
 

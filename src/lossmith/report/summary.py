@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from lossmith.analysis import Deciding
-from lossmith.errors import InputError
+from lossmith.errors import InputError, printable
 from lossmith.io import read_json
 from lossmith.losses import Loss, load
 from lossmith.schema import Document, conforming
@@ -60,7 +60,9 @@ def summarize(directory: Path) -> dict[str, Any]:
     begun = settings is not None or comparison.exists()
     state = "ended" if winner is not None else _state(known, rows) if begun else "stopped in its first moments"
     if broken is not None:
-        state += f"; its search engine broke down in generation {broken['generation']} ({broken['why']})"
+        state += (
+            f"; its search engine broke down in generation {broken['generation']} ({printable(str(broken['why']))})"
+        )
     return {
         "state": state,
         "settings": settings,
@@ -147,4 +149,4 @@ def _compared(path: Path, winner: Loss | None) -> str:
     means, best = {row.name: found.mean(row) for row in found.rows}, found.best_baseline
     shown = [f"{row.name} {means[row.name]}" for row in found.rows if not row.baseline]
     text = ", ".join([*shown, f"best baseline ({best}) {means[best]}"])
-    return f"test {found.objective.name}: {text}" + (" (the winner is not in it)" if stale else "")
+    return printable(f"test {found.objective.name}: {text}") + (" (the winner is not in it)" if stale else "")

@@ -1,16 +1,19 @@
 """Texts that somebody else wrote: they forge no line, control no terminal, and are no command to copy."""
 
 import logging
+import re
+import shlex
 from pathlib import Path
 
 import pytest
 
-from lossmith import find, mse, save
+from lossmith import InputError, find, mse, save
 from lossmith.cli.console import Bar, Plain
 from lossmith.cli.streams import OneLine
-from lossmith.cli.tables import finalists_table
+from lossmith.cli.tables import attack_text, finalists_table, own_model
+from lossmith.nets import build
 from lossmith.report.figures import shown
-from lossmith.study import data_line
+from lossmith.study import EvolveSettings, check_named, data_line
 
 HOSTILE = "a\x1b]0;x\x07b\nWinner: mine\t\u202e"
 
@@ -59,3 +62,31 @@ class TestLines:
 
     def test_a_picture(self) -> None:
         assert is_harmless(shown("a\x1b\x07\u202e"))
+
+
+NO_NAMES = ["x:net; rm -rf ~", "x:net:net", "x y:net", "$(id):net", ":net", "x:", "x..y:net", "x:net\n", "x:a.b"]
+
+
+class TestCommands:
+    """What a reader may copy into a shell is one command with the words that it shows."""
+
+    @pytest.mark.parametrize("name", NO_NAMES)
+    def test_a_model_that_has_no_such_name(self, name: str) -> None:
+        settings = EvolveSettings.model_validate({"model": {"name": name}})
+        with pytest.raises(InputError, match=r"unknown model .*: give your own network as package\.module:function"):
+            check_named(settings, None, Path("study.toml"))
+        with pytest.raises(InputError, match=re.escape("give your own network as package.module:function")):
+            build(name, (4,), 3)
+
+    def test_a_model_of_a_package(self) -> None:
+        settings = EvolveSettings.model_validate({"model": {"name": "package.module:function"}})
+        with pytest.raises(InputError, match=r"--model package\.module:function$"):
+            check_named(settings, None, Path("study.toml"))
+
+    def test_words_of_files_are_quoted(self) -> None:
+        settings = EvolveSettings().model_dump()
+        settings["model"]["name"] = "x:net; ls"
+        assert shlex.split(own_model(settings)) == ["--model", "x:net; ls"]
+        settings["objective"] |= {"metric": "robust-accuracy"}
+        said = attack_text(settings, Path("my study"))
+        assert "'my study/best.json' --epsilon" in said

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossmith import errors
 from lossmith.errors import InputError
+from lossmith.errors import brief as cut
 from lossmith.losses import formatting, powers
 from lossmith.losses.base import KINDS, Index, Loss, common_classes
 from lossmith.losses.documents import MOST_TERMS, numbers, part_of
@@ -258,7 +258,7 @@ class PowerLoss(Loss):
     def __repr__(self) -> str:
         """Name, population shape or formula."""
         what = f"population {list(self.shape)}, {len(self.terms)} terms" if self.shape else f"φ = {self.formula()}"
-        return f"Loss({errors.brief(self.name)}, {what})"
+        return f"Loss({cut(self.name)}, {what})"
 
     def _evaluated(self, x: Tensor, h: Tensor, y: Tensor, slope: bool) -> Tensor:
         """φ or its slope at outputs h with ``x = log h``, elementwise."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 
 from matplotlib.figure import Figure
 
@@ -34,7 +35,9 @@ def draw_search(directory: Path, kinds: Sequence[str] = ("png",)) -> list[Path]:
         history = search_history(store.candidates(), store.finalists("final"))
         data = store.setting("data")
     if data is None or not (directory / "best.json").exists():
-        raise InputError(f"{directory} holds no study that has ended; run lossmith evolve --out {directory} first")
+        raise InputError(
+            f"{directory} holds no study that has ended; run lossmith evolve --out {quote(str(directory))} first"
+        )
     shapes = [loss_shape(loss, data["classes"]) for loss in (cross_entropy(), load(directory / "best.json"))]
     drawn = {"history": plot_history(history), "loss": plot_losses(shapes)}
     if has_pareto(directory):

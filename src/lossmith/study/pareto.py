@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -198,7 +199,7 @@ def read_pareto(directory: Path) -> dict[str, Any]:
             f"--objective other than accuracy, or with --record and one of {', '.join(FIGURES)}"
         )
     document: dict[str, Any] = read_json(path)
-    conforming(Front, document, str(path), f"remove it and run lossmith evolve --out {directory} again")
+    conforming(Front, document, str(path), f"remove it and run lossmith evolve --out {quote(str(directory))} again")
     return document
 
 

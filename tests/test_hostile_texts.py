@@ -1,5 +1,6 @@
 """Texts that somebody else wrote: they forge no line, control no terminal, and are no command to copy."""
 
+import json
 import logging
 import re
 import shlex
@@ -7,13 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from lossmith import InputError, find, mse, save
+from lossmith import InputError, find, load, mse, save
 from lossmith.cli.console import Bar, Plain
 from lossmith.cli.streams import OneLine
 from lossmith.cli.tables import attack_text, finalists_table, own_model
+from lossmith.data import DataSettings, open_source
+from lossmith.io import read_json, read_toml
 from lossmith.nets import build
 from lossmith.report.figures import shown
-from lossmith.study import EvolveSettings, check_named, data_line
+from lossmith.study import EvolveSettings, check_named, data_line, origin_of, read_pareto
+from lossmith.training import checked_device
 
 HOSTILE = "a\x1b]0;x\x07b\nWinner: mine\t\u202e"
 
@@ -90,3 +94,50 @@ class TestCommands:
         settings["objective"] |= {"metric": "robust-accuracy"}
         said = attack_text(settings, Path("my study"))
         assert "'my study/best.json' --epsilon" in said
+
+
+class TestSizes:
+    """A file is no larger than files of its kind are, and a sentence about it fits its kind."""
+
+    def test_a_loss_file_has_one_limit(self) -> None:
+        Path("loss.json").write_text(json.dumps({"format": "lossmith.loss", "more": "x" * 2**24}))
+        for read in (load, lambda path: origin_of([str(path)])):
+            with pytest.raises(InputError, match=r"loss\.json is larger than 16 MiB"):
+                read(Path("loss.json"))
+
+    def test_settings(self) -> None:
+        Path("study.toml").write_text("# " + "x" * 2**20)
+        with pytest.raises(InputError, match=r"study\.toml is larger than 1 MiB"):
+            read_toml("study.toml")
+
+    def test_remedies(self) -> None:
+        Path("pareto.json").write_text("{")
+        with pytest.raises(InputError, match=r"; remove it and run lossmith evolve --out \. again$"):
+            read_pareto(Path())
+        with pytest.raises(InputError, match=r"; write losses with lossmith\.save$"):
+            load("pareto.json")
+        with pytest.raises(InputError, match=r"; give the path of one that is whole$"):
+            read_json("pareto.json")
+
+
+@pytest.mark.parametrize("compares", [False, True])
+def test_only_a_comparison_takes_accuracy_instead(compares: bool, caplog: pytest.LogCaptureFixture) -> None:
+    settings = EvolveSettings().model_dump(mode="json")
+    settings["objective"]["metric"] = "unheard-of"
+    save(mse(), "best.json", provenance={"digest": "0", "settings": settings})
+    origin_of(["best.json"], compares)
+    assert ("which is not registered here" in caplog.text) != compares
+    assert ("takes accuracy instead of 'unheard-of'" in caplog.text) == compares
+
+
+@pytest.mark.parametrize("name", ["privateuseone", "xla", "hpu", "cuda:x", "warp drive", "x" * 10_000, "cuda\x1b[31m"])
+def test_devices_that_are_not_there(name: str) -> None:
+    with pytest.raises(InputError, match=r"^the device ") as caught:
+        checked_device(name)
+    assert len(str(caught.value)) < 300
+
+
+def test_data_that_is_not_there_is_not_quoted_whole() -> None:
+    with pytest.raises(InputError, match="there is no data") as caught:
+        open_source("x" * 10_000, DataSettings())
+    assert "x" * 100 not in str(caught.value)

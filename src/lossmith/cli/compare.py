@@ -78,7 +78,7 @@ def run(arguments: Sequence[str]) -> None:
     """Run the command."""
     words = values_last([bracketed(word) for word in arguments], NUMBERS)
     given = read(Compare, words, "compare", begun, SHOWN)
-    origin, options = origin_of(given.losses), rechecked(given.options)
+    origin, options = origin_of(given.losses, compares=True), rechecked(given.options)
     if origin is not None:
         check_unchanged(given.settings, origin)
     if origin is None or given.settings.objective != origin.settings.objective:

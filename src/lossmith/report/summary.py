@@ -13,6 +13,9 @@ from lossmith.losses import Loss, load
 from lossmith.schema import Document, conforming
 from lossmith.study import Store, modernized, pruned_trainings, spread
 
+# Fifty thousand networks fill it.
+LARGEST_COMPARISON = 2**24
+
 
 class Searched(Document):
     """The size of a search."""
@@ -140,7 +143,7 @@ class Compared(Document):
 
 def _compared(path: Path, winner: Loss | None) -> str:
     remedy = "remove it and run lossmith compare again"
-    found = conforming(Compared, read_json(path), str(path), remedy)
+    found = conforming(Compared, read_json(path, LARGEST_COMPARISON, remedy), str(path), remedy)
     try:
         keys = [Loss.from_json(row.loss).key() for row in found.rows]
     except InputError as error:

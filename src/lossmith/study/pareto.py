@@ -14,13 +14,15 @@ from pydantic import Field, model_validator
 from lossmith.analysis import FIGURES
 from lossmith.errors import InputError
 from lossmith.io import json_bytes, read_json, write_all
-from lossmith.losses import Loss, loss_document
+from lossmith.losses import Loss, loss_document, read_loss_document
 from lossmith.metrics import direction, mean_of
 from lossmith.schema import Document, conforming
 
 # As databases of version 0.1 have it.
 PRUNED = "dropped"
 FILE, FILE_OF_0_1 = "pareto.json", "front.json"
+# A hundred thousand candidates take half of it.
+LARGEST_FRONT = 2**24
 NAME = re.compile(r"\d+-\d+\.json")
 Row = Mapping[str, Any]
 LOG = logging.getLogger("lossmith")
@@ -198,8 +200,9 @@ def read_pareto(directory: Path) -> dict[str, Any]:
             f"{directory} has no front: the study has not ended, or recorded one figure only; evolve with an "
             f"--objective other than accuracy, or with --record and one of {', '.join(FIGURES)}"
         )
-    document: dict[str, Any] = read_json(path)
-    conforming(Front, document, str(path), f"remove it and run lossmith evolve --out {quote(str(directory))} again")
+    remedy = f"remove it and run lossmith evolve --out {quote(str(directory))} again"
+    document: dict[str, Any] = read_json(path, LARGEST_FRONT, remedy)
+    conforming(Front, document, str(path), remedy)
     return document
 
 
@@ -251,7 +254,7 @@ def _check_replaced(path: Path, provenance: Mapping[str, Any]) -> None:
     if not (path.exists() or path.is_symlink()):
         return
     try:
-        found = conforming(Exported, read_json(path), str(path), "")
+        found = conforming(Exported, read_loss_document(path), str(path), "")
         same = found.provenance.digest == provenance["digest"] and all(
             getattr(found.provenance.origin, key) == provenance["origin"][key] for key in ("generation", "member")
         )

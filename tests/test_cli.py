@@ -1479,7 +1479,8 @@ class TestInterrupt:
         place = command if command in ("explain", "show") else "flags"
         monkeypatch.setattr(importlib.import_module(f"lossmith.cli.{place}"), "parse", stopped)
         run(command, study, code=130)
-        assert run.err == "\nlossmith: stopped. Nothing stored is lost.\n"
+        why = "Nothing was begun." if command == "compare" else "Nothing stored is lost."
+        assert run.err == f"\nlossmith: stopped. {why}\n"
 
 
 @pytest.fixture

@@ -4,21 +4,26 @@ import json
 import logging
 import re
 import shlex
+import shutil
 from pathlib import Path
 
+import matplotlib
 import pytest
 
 from lossmith import InputError, find, load, mse, save
+from lossmith.cli import main
 from lossmith.cli.console import Bar, Plain
 from lossmith.cli.streams import OneLine
 from lossmith.cli.tables import attack_text, finalists_table, own_model
 from lossmith.data import DataSettings, open_source
 from lossmith.io import read_json, read_toml
 from lossmith.nets import build
-from lossmith.report.figures import shown
-from lossmith.study import EvolveSettings, check_named, data_line, origin_of, read_pareto
+from lossmith.report import draw_search
+from lossmith.report.figures import shown, styled
+from lossmith.study import EvolveSettings, check_named, data_line, export_pareto, origin_of, read_pareto
 from lossmith.training import checked_device
 
+OLD = Path(__file__).parent / "data" / "version-0.1" / "ended"
 HOSTILE = "a\x1b]0;x\x07b\nWinner: mine\t\u202e"
 
 
@@ -141,3 +146,77 @@ def test_data_that_is_not_there_is_not_quoted_whole() -> None:
     with pytest.raises(InputError, match="there is no data") as caught:
         open_source("x" * 10_000, DataSettings())
     assert "x" * 100 not in str(caught.value)
+
+
+def evil_front(name: str, count: int = 1) -> None:
+    """A front whose numbers or provenance are too large."""
+    figures = {"accuracy": 1e308, "nll": -1e308}
+    row = {"member": 0, "genome": [1.0], "figures": figures, "loss": mse().to_json()}
+    kept = {"digest": "0", "settings": {"x": name}, "training": "", "versions": {}}
+    document = {
+        "figures": list(figures),
+        "candidates": [[1e308, -1e308], [-1e308, 1e308]],
+        "front": [{"generation": number, **row} for number in range(count)],
+        "finalists": {"mean": [1e308, -1e308]},
+        "provenance": kept,
+    }
+    Path("study").mkdir(exist_ok=True)
+    Path("study/pareto.json").write_text(json.dumps(document))
+
+
+class TestFronts:
+    def test_figures_that_no_picture_holds(self, caplog: pytest.LogCaptureFixture) -> None:
+        shutil.copytree(OLD, "study")
+        evil_front("")
+        drawn = draw_search(Path("study"))
+        assert [path.stem for path in drawn] == ["history", "loss"]
+        assert "the front is not drawn: a figure of it is beyond 1e+100" in caplog.text
+
+    def test_files_that_repeat_too_much(self) -> None:
+        evil_front("x" * 2**20, 300)
+        with pytest.raises(InputError, match=r"more than 256 MiB in all"):
+            export_pareto(Path("study"), Path("out"))
+        assert not Path("out").exists()
+
+    def test_folders_that_were_made_are_removed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        evil_front("")
+        Path("kept").mkdir()
+
+        def full(*_: object) -> None:
+            raise InputError("no room")
+
+        monkeypatch.setattr("lossmith.study.pareto.write_all", full)
+        with pytest.raises(InputError, match="no room"):
+            export_pareto(Path("study"), Path("kept/a/b"))
+        assert not list(Path("kept").iterdir())
+
+
+def test_no_file_beside_the_data_says_how_to_draw(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(matplotlib.rcParams, "text.usetex", True)
+    monkeypatch.setitem(matplotlib.rcParams, "font.size", 77.0)
+    with styled():
+        assert not matplotlib.rcParams["text.usetex"]
+        assert matplotlib.rcParams["font.size"] == 10
+
+
+def test_show_of_a_file_names_the_study(capfd: pytest.CaptureFixture[str]) -> None:
+    Path("my own").mkdir()
+    save(mse(), "my own/best.json")
+    with pytest.raises(SystemExit):
+        main(["show", "my own/best.json"])
+    assert "my own/best.json is a file; give the directory of its study, 'my own'" in capfd.readouterr().err
+
+
+def test_a_comparison_that_is_stopped_at_once(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    for name in ("read", "compare_losses"):
+        with monkeypatch.context() as patched:
+            patched.setattr(f"lossmith.cli.compare.{name}", stopped)
+            with pytest.raises(SystemExit) as end:
+                main(["compare", "mse", "--out", "new", "--data", "digits", "--quiet"])
+        assert end.value.code == 130
+        assert "stopped. Nothing was begun." in capfd.readouterr().err

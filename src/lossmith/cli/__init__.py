@@ -122,7 +122,11 @@ def _run(given: Sequence[str]) -> int:
 
         sys.stdout.write(f"lossmith {version('lossmith')}\n")
     else:
-        import_module(f"lossmith.cli.{_known(given[0])}").run(given[1:])
+        try:
+            command = import_module(f"lossmith.cli.{_known(given[0])}")
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("Nothing was begun.") from None
+        command.run(given[1:])
     return 0
 
 

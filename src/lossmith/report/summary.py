@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
@@ -47,6 +48,8 @@ def summarize(directory: Path) -> dict[str, Any]:
     Raises:
         InputError: if there is no study, or something in it is damaged.
     """
+    if directory.is_file():
+        raise InputError(f"{directory} is a file; give the directory of its study, {quote(str(directory.parent))}")
     with Store(directory, readonly=True) as store:
         settings, rows, finalists = store.setting("settings"), store.candidates(), store.finalists("final")
         settings = None if settings is None else modernized(settings)[0]

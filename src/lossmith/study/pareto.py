@@ -23,6 +23,7 @@ PRUNED = "dropped"
 FILE, FILE_OF_0_1 = "pareto.json", "front.json"
 # A hundred thousand candidates take half of it.
 LARGEST_FRONT = 2**24
+LARGEST_EXPORT = 2**28
 NAME = re.compile(r"\d+-\d+\.json")
 Row = Mapping[str, Any]
 LOG = logging.getLogger("lossmith")
@@ -216,6 +217,13 @@ def export_pareto(directory: Path, place: Path) -> list[Path]:
         InputError: if there is no front, another file has the name of one, or the files cannot be written.
     """
     document, contents = read_pareto(directory), dict[Path, bytes]()
+    repeated, count = len(json_bytes(document["provenance"])), len(document["front"])
+    if repeated * count > LARGEST_EXPORT:
+        raise InputError(
+            f"{_place(directory)} has a front of {count} candidates, and each of their files would repeat {repeated} "
+            f"bytes of where it comes from, more than {LARGEST_EXPORT >> 20} MiB in all; take the losses from it "
+            "without these"
+        )
     for row in document["front"]:
         generation, member = row["generation"], row["member"]
         origin = {"kind": "front", **{key: value for key, value in row.items() if key not in ("kind", "loss")}}
@@ -228,16 +236,16 @@ def export_pareto(directory: Path, place: Path) -> list[Path]:
         provenance = {"origin": origin, **kept}
         _check_replaced(path, provenance)
         contents[path] = json_bytes(loss_document(loss, provenance=provenance))
-    made = not place.exists()
+    made = [folder for folder in (place, *place.parents) if not folder.exists()]
     try:
         place.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{place} cannot be made: {error.strerror}; give another directory") from None
-    try:
         write_all(contents)
-    except BaseException:
-        if made:
-            place.rmdir()
+    except BaseException as error:
+        for folder in made:
+            if folder.exists() and not any(folder.iterdir()):
+                folder.rmdir()
+        if isinstance(error, OSError):
+            raise InputError(f"{place} cannot be made: {error.strerror}; give another directory") from None
         raise
     others = sorted(path.name for path in place.glob("*.json") if NAME.fullmatch(path.name) and path not in contents)
     if others:

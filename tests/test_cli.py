@@ -502,7 +502,7 @@ class TestEvolve:
     def test_names_with_brackets_are_shown_as_they_are(self, run: Run, study: Path) -> None:
         study.rename("[red]x")
         out = run("evolve", "--out", "[red]x")
-        assert "lossmith compare [red]x/best.json" in out
+        assert "lossmith compare '[red]x/best.json'" in out
         assert "Study [red]x: ended" in run("show", "[red]x")
 
     def test_the_reader_is_told_of_noisy_validation_labels(self, run: Run, data: Path, study: Path) -> None:

@@ -202,6 +202,7 @@ def test_no_file_beside_the_data_says_how_to_draw(monkeypatch: pytest.MonkeyPatc
 def test_show_of_a_file_names_the_study(capfd: pytest.CaptureFixture[str]) -> None:
     Path("my own").mkdir()
     save(mse(), "my own/best.json")
+    Path("my own/study.db").touch()
     with pytest.raises(SystemExit):
         main(["show", "my own/best.json"])
     assert "my own/best.json is a file; give the directory of its study, 'my own'" in capfd.readouterr().err

@@ -48,7 +48,7 @@ def summarize(directory: Path) -> dict[str, Any]:
     Raises:
         InputError: if there is no study, or something in it is damaged.
     """
-    if directory.is_file():
+    if directory.is_file() and (directory.parent / "study.db").exists():
         raise InputError(f"{directory} is a file; give the directory of its study, {quote(str(directory.parent))}")
     with Store(directory, readonly=True) as store:
         settings, rows, finalists = store.setting("settings"), store.candidates(), store.finalists("final")

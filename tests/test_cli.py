@@ -502,7 +502,7 @@ class TestEvolve:
     def test_names_with_brackets_are_shown_as_they_are(self, run: Run, study: Path) -> None:
         study.rename("[red]x")
         out = run("evolve", "--out", "[red]x")
-        assert "lossmith compare [red]x/best.json" in out
+        assert "lossmith compare '[red]x/best.json'" in out
         assert "Study [red]x: ended" in run("show", "[red]x")
 
     def test_the_reader_is_told_of_noisy_validation_labels(self, run: Run, data: Path, study: Path) -> None:
@@ -765,6 +765,16 @@ class TestShow:
         Path("file").write_text("")
         assert "file holds no study" in run.refused("show", "file")
         assert list(Path("empty").iterdir()) == []
+
+    def test_a_candidate_that_is_missing(self, run: Run, study: Path) -> None:
+        """No checksum can tell of a row that is gone."""
+        connection = sqlite3.connect(study / "study.db")
+        with connection:
+            connection.execute("DELETE FROM candidate WHERE member = 2")
+        connection.close()
+        assert "Study study: ended, but 1 of 4 candidates are missing (lossmith evolve" in run("show", study)
+        run("evolve", "--out", study, "--quiet")
+        assert "missing" not in run("show", study)
 
     def test_ended(self, run: Run, study: Path) -> None:
         before = files(study)
@@ -1479,7 +1489,8 @@ class TestInterrupt:
         place = command if command in ("explain", "show") else "flags"
         monkeypatch.setattr(importlib.import_module(f"lossmith.cli.{place}"), "parse", stopped)
         run(command, study, code=130)
-        assert run.err == "\nlossmith: stopped. Nothing stored is lost.\n"
+        why = "Nothing was begun." if command == "compare" else "Nothing stored is lost."
+        assert run.err == f"\nlossmith: stopped. {why}\n"
 
 
 @pytest.fixture

@@ -719,6 +719,11 @@ class TestCompanions:
         sentence(lambda: Study(damaged, invariant="none", **SMALL), f"{name} is a link")
         assert sorted(one for one in tmp_path.rglob("*") if one != path) == before
 
+    def test_a_picture_that_is_a_pipe_is_told_before_the_work(self, damaged: Path) -> None:
+        (damaged / "figures").mkdir()
+        os.mkfifo(damaged / "figures" / "history.png")
+        sentence(lambda: Study(damaged, invariant="none", **SMALL), "history.png is no regular file")
+
     @pytest.mark.parametrize(
         "change",
         [

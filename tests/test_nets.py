@@ -343,7 +343,7 @@ class TestOwn:
             ("lossmith_test_torn:f", r"\(ModuleNotFoundError: No module named 'no_such_module_at_all'\): correct"),
             ("lossmith_test_syntax:f", r"\(SyntaxError: .*: correct"),
             ("lossmith_test_exit:f", r"\(SystemExit: 1\): correct"),
-            (".relative:f", r"\(TypeError: .*: correct"),
+            (".relative:f", r"unknown model .*package.module:function"),
             ("lossmith_test_own:missing", r"lossmith_test_own has no function missing: correct the model"),
             ("lossmith_test_own:number", r"number .* is no function but an object of type int: give a function"),
         ],

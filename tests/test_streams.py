@@ -235,3 +235,10 @@ def test_a_value_that_is_too_long_is_not_repeated(words: list[str], capfd: pytes
         main(["explain", "mse", *words])
     assert end.value.code == 2
     assert capfd.readouterr().err.startswith("lossmith: --epsilon has a value of 5000 characters")
+
+
+def test_a_null_byte_is_in_no_name(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["compare", "mse", "--out", "\0"])
+    assert end.value.code == 2
+    assert "null byte" in capfd.readouterr().err

@@ -18,6 +18,8 @@ from lossmith.errors import InputError
 
 Value = TypeVar("Value")
 LARGEST = 2**26
+# Settings, which people write.
+LARGEST_TOML = 2**20
 DEEPEST = 100
 # In a message: of what is no path, but was given in the place of one.
 LONGEST_PATH = 500
@@ -81,8 +83,15 @@ def read_regular(path: str | os.PathLike[str], largest: int = LARGEST) -> bytes:
     return content
 
 
-def read_json(path: str | os.PathLike[str], largest: int = LARGEST) -> Any:
+def read_json(
+    path: str | os.PathLike[str], largest: int = LARGEST, remedy: str = "give the path of one that is whole"
+) -> Any:
     """The document of a JSON file.
+
+    Args:
+        path: Where it is.
+        largest: The most bytes that it may have.
+        remedy: What to do if it is none.
 
     Raises:
         InputError: if there is no such file, it is too large, or it is not JSON: :func:`checked_values` says what a
@@ -92,7 +101,7 @@ def read_json(path: str | os.PathLike[str], largest: int = LARGEST) -> Any:
     try:
         return parsed_json(content.decode())
     except ValueError as error:
-        raise InputError(f"{path} is not a JSON file ({error}); write losses with lossmith.save") from None
+        raise InputError(f"{path} is not a JSON file ({error}); {remedy}") from None
 
 
 def parsed_json(text: str) -> Any:
@@ -172,9 +181,9 @@ def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The document of a TOML file.
 
     Raises:
-        InputError: if there is no such file, or it is not TOML.
+        InputError: if there is no such file, it is larger than 1 MiB, or it is not TOML.
     """
-    content = read_regular(path)
+    content = read_regular(path, LARGEST_TOML)
     try:
         return checked_values(tomllib.loads(content.decode()), finite=False)
     except (ValueError, RecursionError) as error:

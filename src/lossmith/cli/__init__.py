@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
-from lossmith.cli.streams import standard_streams
+from lossmith.cli.streams import OneLine, standard_streams
 from lossmith.errors import InputError, brief, printable
 
 __all__ = ["main"]
@@ -61,7 +61,7 @@ def _ended(given: Sequence[str], interrupted: threading.Event) -> int:
 
 
 def _stopped(sentence: str) -> int:
-    sys.stderr.write(f"\nlossmith: stopped. {sentence or 'Nothing stored is lost.'}\n")
+    sys.stderr.write(f"\nlossmith: stopped. {printable(sentence) or 'Nothing stored is lost.'}\n")
     return INTERRUPTED
 
 
@@ -114,6 +114,9 @@ def _broken(given: Sequence[str]) -> int:
 
 
 def _run(given: Sequence[str]) -> int:
+    for word in given:
+        if "\0" in word:
+            raise InputError(f"the argument {brief(word)} holds a null byte, which no name of a file has; remove it")
     if not given or given[0] in ("-h", "--help"):
         sys.stdout.write(_overview())
         return 0 if given else 2
@@ -122,7 +125,11 @@ def _run(given: Sequence[str]) -> int:
 
         sys.stdout.write(f"lossmith {version('lossmith')}\n")
     else:
-        import_module(f"lossmith.cli.{_known(given[0])}").run(given[1:])
+        try:
+            command = import_module(f"lossmith.cli.{_known(given[0])}")
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("Nothing was begun.") from None
+        command.run(given[1:])
     return 0
 
 
@@ -144,7 +151,7 @@ def _known(name: str) -> str:
 def _notes(quiet: bool) -> Iterator[None]:
     """What the package logs is told on standard error, unless nothing but errors is wanted there."""
     handler = logging.NullHandler() if quiet else logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("lossmith: %(message)s"))
+    handler.setFormatter(OneLine("lossmith: %(message)s"))
     LOG.addHandler(handler)
     try:
         yield

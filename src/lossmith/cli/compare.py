@@ -77,15 +77,10 @@ class Compare:
 def run(arguments: Sequence[str]) -> None:
     """Run the command."""
     words = values_last([bracketed(word) for word in arguments], NUMBERS)
-    given = read(Compare, words, "compare", begun, SHOWN)
-    origin, options = origin_of(given.losses), rechecked(given.options)
-    if origin is not None:
-        check_unchanged(given.settings, origin)
-    if origin is None or given.settings.objective != origin.settings.objective:
-        check_effect(given.settings)
-    directory = comparison_place(given.losses, given.out, origin)
-    if origin is not None:
-        _tell_objective(given.settings, origin, directory)
+    try:
+        given, origin, options, directory = _checked(words)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("Nothing was begun.") from None
     given.machine.prepare()
     try:
         with CompareProgress(quiet=given.quiet or given.json) as progress, given.machine.open() as executor:
@@ -99,7 +94,10 @@ def run(arguments: Sequence[str]) -> None:
                 report=progress.report,
             )
     except KeyboardInterrupt:
-        raise KeyboardInterrupt("What is stored is kept; go on with the same command") from None
+        stored = (directory / "study.db").exists()
+        raise KeyboardInterrupt(
+            "What is stored is kept; go on with the same command" if stored else "Nothing was begun."
+        ) from None
     pictures = draw_comparison(comparison, directory, ("png", "svg") if given.svg else ("png",))
     if given.json:
         sys.stdout.write(json.dumps(comparison.to_json(), indent=2) + "\n")
@@ -111,6 +109,20 @@ def run(arguments: Sequence[str]) -> None:
                 f"\nNote:      {names} {say} what it was evolved on; see to it that no test sample was in its search\n"
             )
         sys.stdout.write(f"\nRaw runs:  {directory / 'comparison.json'}\nPicture:   {pictures[0]}\n")
+
+
+def _checked(words: Sequence[str]) -> tuple[Compare, Origin | None, CompareSettings, Path]:
+    """The command of some words, where its losses come from, how it compares, and where it keeps the raw runs."""
+    given = read(Compare, words, "compare", begun, SHOWN)
+    origin, options = origin_of(given.losses, compares=True), rechecked(given.options)
+    if origin is not None:
+        check_unchanged(given.settings, origin)
+    if origin is None or given.settings.objective != origin.settings.objective:
+        check_effect(given.settings)
+    directory = comparison_place(given.losses, given.out, origin)
+    if origin is not None:
+        _tell_objective(given.settings, origin, directory)
+    return given, origin, options, directory
 
 
 def _tell_objective(settings: EvolveSettings, origin: Origin, directory: Path) -> None:

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.segment import Segment
 from rich.text import Text
 
-from lossmith.cli.streams import SPELLED
+from lossmith.cli.streams import SPELLED, OneLine
 from lossmith.errors import printable
 
 if TYPE_CHECKING:
@@ -65,10 +65,11 @@ class _Log(logging.Handler):
     def __init__(self, console: Console) -> None:
         super().__init__()
         self.console = console
+        self.setFormatter(OneLine())
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print a record."""
-        self.console.print(record.getMessage(), soft_wrap=True)
+        self.console.print(self.format(record), soft_wrap=True)
 
 
 class Bar:

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import tyro
@@ -56,7 +57,8 @@ def run(arguments: Sequence[str]) -> None:
             outcome = evolve(directory, given.settings, executor=executor, report=progress.report)
     except KeyboardInterrupt:
         own = own_model(given.settings.model_dump())
-        raise KeyboardInterrupt(f"What is stored is kept; go on with: lossmith evolve --out {directory}{own}") from None
+        same = f"lossmith evolve --out {quote(str(directory))}{own}"
+        raise KeyboardInterrupt(f"What is stored is kept; go on with: {same}") from None
     pictures = draw_search(directory, ("png", "svg") if given.svg else ("png",))
     if given.json:
         summary = {"best": str(directory / "best.json"), "provenance": outcome.provenance, "seconds": outcome.seconds}

@@ -14,6 +14,7 @@ from lossmith.cli.arguments import OptionalDirectory, Switch, parse
 from lossmith.cli.console import output
 from lossmith.cli.flags import modern
 from lossmith.cli.tables import attack_text, finalists_table
+from lossmith.errors import printable
 from lossmith.report import summarize
 from lossmith.study import data_line, export_pareto, read_pareto
 
@@ -47,7 +48,7 @@ def run(arguments: Sequence[str]) -> None:
     for part, settings in (summary["settings"] or {}).items():
         if isinstance(settings, dict):
             values = ", ".join(f"{key} {value}" for key, value in settings.items() if value is not None)
-            console.print(f"{part}: {values}")
+            console.print(printable(f"{part}: {values}"))
     if summary["data"]:
         console.print(data_line(summary["data"]))
     counts = summary["candidates"]
@@ -70,7 +71,7 @@ def _pareto_table(document: dict[str, Any], paths: Sequence[str]) -> Table:
     first, second = document["figures"]
     table = Table(title="Front: not dominated among the evaluated candidates", title_justify="left")
     for name in (first, second, "loss file"):
-        table.add_column(name, justify="left" if name == "loss file" else "right")
+        table.add_column(printable(name), justify="left" if name == "loss file" else "right")
     for row, path in zip(document["front"], paths, strict=True):
         table.add_row(*(f"{row['figures'][name]:.4f}" for name in (first, second)), path)
     return table

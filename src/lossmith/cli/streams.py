@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -42,6 +43,14 @@ def spelled(error: UnicodeError) -> tuple[str, int]:
         text += RAISED.get(one) or LOWERED.get(one) or WORDS.get(one, "?")
         before = one
     return text, error.end
+
+
+class OneLine(logging.Formatter):
+    """What the package logs, as one line that neither controls a terminal nor forges another line."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """The line of a record."""
+        return printable(super().formatMessage(record))
 
 
 class Output:

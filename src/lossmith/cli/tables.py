@@ -2,15 +2,18 @@
 
 import functools
 import itertools
+import json
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from rich.table import Table
 
 from lossmith.analysis import OBJECTIVES, Comparison, Deciding, Pair, Row
 from lossmith.cli.console import WIDTH, output
+from lossmith.errors import printable
 from lossmith.study import Outcome
 
 LONGEST_WORD = len("cross-entropy")
@@ -25,18 +28,23 @@ def conclude_search(directory: Path, outcome: Outcome, pictures: Sequence[Path])
     console.print(tie_text(outcome.provenance["finalists"]), end="")
     console.print(f"\nThe winner: {outcome.loss!r}")
     console.print(f"Pictures:   {', '.join(str(path) for path in pictures)}", soft_wrap=True)
-    own = own_model(outcome.provenance["settings"])
-    console.print(f"Compare:    lossmith compare {directory / 'best.json'}{own}", soft_wrap=True)
-    console.print(f"Explain:    lossmith explain {directory / 'best.json'} cross-entropy", soft_wrap=True)
+    own, best = own_model(outcome.provenance["settings"]), quote(str(directory / "best.json"))
+    console.print(f"Compare:    lossmith compare {best}{own}", soft_wrap=True)
+    console.print(f"Explain:    lossmith explain {best} cross-entropy", soft_wrap=True)
     console.print(
-        f'Use it:     criterion = lossmith.Criterion(lossmith.load("{directory / "best.json"}"))', soft_wrap=True
+        f"Use it:     criterion = lossmith.Criterion(lossmith.load({_text(directory / 'best.json')}))", soft_wrap=True
     )
+
+
+def _text(path: Path) -> str:
+    """A path as Python code."""
+    return json.dumps(str(path), ensure_ascii=False)
 
 
 def own_model(settings: dict[str, Any]) -> str:
     """The flag that a command takes to go on with a network of one's own; empty for another."""
     name = settings.get("model", {}).get("name", "")
-    return f" --model {name}" if ":" in name else ""
+    return f" --model {quote(name)}" if ":" in name else ""
 
 
 def tie_text(finalists: Sequence[dict[str, Any]]) -> str:
@@ -66,7 +74,7 @@ def attack_text(settings: dict[str, Any], directory: Path) -> str:
     }.get(objective["gradient"], "the gradient of cross-entropy")
     return (
         f"robust-accuracy: under FGSM, ε = {objective['epsilon']:g}, along {followed}. Signs of gradient masking were "
-        f"not looked for; that does: lossmith attack cross-entropy {directory / 'best.json'} --epsilon 0 "
+        f"not looked for; that does: lossmith attack cross-entropy {quote(str(directory / 'best.json'))} --epsilon 0 "
         f"{objective['epsilon']:g}{own_model(settings)}\n"
     )
 
@@ -79,12 +87,14 @@ def finalists_table(finalists: Sequence[dict[str, Any]]) -> Table:
     names = list(dict.fromkeys(name for row in finalists for name in row.get("figures", {})))
     others = names if len(names) > 1 else []
     for name in others:
-        table.add_column(name, justify="right")
+        table.add_column(printable(name), justify="right")
     table.add_column("n", justify="right")
     for row in sorted(finalists, key=lambda row: (row["status"] != "ok", -(row["mean"] or 0.0))):
         cells = [_spread(row), *(_spread(row.get("figures", {}).get(name)) for name in others)]
         table.add_row(
-            row["name"], *(cells if row["status"] == "ok" else [row["status"]] + [""] * len(others)), str(row["n"])
+            printable(row["name"]),
+            *(cells if row["status"] == "ok" else [row["status"]] + [""] * len(others)),
+            str(row["n"]),
         )
     return table
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lossmith.data.source import Source
-from lossmith.errors import InputError
+from lossmith.errors import InputError, brief
 from lossmith.registry import Registry, nearest
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def reader_of(data: str) -> Reader:
     path = data_path(data)
     if path is None:
         names = [name for name, reader in READERS.items() if reader.path is None]
-        raise InputError(f"there is no data {data!r}{nearest(data.replace('_', '-'), names)}; give {known_data()}")
+        raise InputError(f"there is no data {brief(data)}{nearest(data.replace('_', '-'), names)}; give {known_data()}")
     readers = [reader for _, reader in READERS.items() if reader.path is not None and reader.path(path)]
     return readers[-1] if readers else READERS[FALLBACK]
 

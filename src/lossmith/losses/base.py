@@ -208,7 +208,7 @@ class Loss(ABC):
 
     def __repr__(self) -> str:
         """Name, and population shape or formula."""
-        return f"Loss({self.name!r}, {f'population {list(self.shape)}' if self.shape else self.formula()})"
+        return f"Loss({brief(self.name)}, {f'population {list(self.shape)}' if self.shape else self.formula()})"
 
     def check_classes(self, classes: int) -> None:
         """Raise an InputError if the loss is made for another number of classes."""

@@ -10,6 +10,8 @@ from torch import Tensor
 from lossmith.errors import InputError
 from lossmith.io import checked_values
 
+# Of a loss, where it is shown.
+LONGEST_NAME = 1000
 FORMAT, VERSION = "lossmith.loss", 2
 # A file is data: one that nests losses without end, or names a kind without end, gets a sentence.
 DEEPEST, LONGEST_KIND, MOST_DIMENSIONS, MOST_CLASSES = 16, 40, 8, 10**9

@@ -37,13 +37,22 @@ def loss_document(loss: Loss, **extra: Any) -> dict[str, Any]:
     return {**document, **extra}
 
 
+def read_loss_document(path: str | os.PathLike[str]) -> Any:
+    """What a loss file holds, not yet checked to be one.
+
+    Raises:
+        InputError: if there is no such file, it is larger than loss files are, or it is not JSON.
+    """
+    return read_json(path, LARGEST_FILE, "write losses with lossmith.save")
+
+
 def load(path: str | os.PathLike[str]) -> Loss:
     """The loss of a file written by :func:`save`, or of a study's ``best.json``.
 
     Raises:
         InputError: if there is no such file, or it does not hold a loss.
     """
-    document = read_json(path, LARGEST_FILE)
+    document = read_loss_document(path)
     try:
         return Loss.from_json(document)
     except InputError as error:

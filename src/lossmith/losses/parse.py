@@ -4,10 +4,10 @@ import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from lossmith.errors import InputError, brief
+from lossmith.errors import InputError, brief, printable
 from lossmith.losses.base import Loss
 from lossmith.losses.catalog import CATALOG
-from lossmith.losses.documents import MOST_CLASSES
+from lossmith.losses.documents import LONGEST_NAME, MOST_CLASSES
 from lossmith.losses.files import load
 from lossmith.losses.polynomials import taylor, taylor_order
 
@@ -52,7 +52,9 @@ def find(text: str, classes: int) -> Loss:
         raise InputError(f"{text} holds a population; save the one member that you want")
     if loss.classes not in (None, classes):
         raise InputError(f"{text} is made for {loss.classes} classes, not {classes}; take a loss for {classes} classes")
-    return loss
+    # Tables, pictures and lines show it, and somebody else may have written it.
+    name = printable(loss.name if len(loss.name) <= LONGEST_NAME else f"{loss.name[:LONGEST_NAME]}…")
+    return loss if loss.name == name else loss.named(name)
 
 
 def loss_file(text: str) -> Path | None:
@@ -85,7 +87,7 @@ def find_named(texts: Sequence[str], classes: int, taken: Collection[str] = ()) 
         raise InputError(f"the loss {repeated} is given twice; leave one out")
     names = [*(loss.name for loss in losses), *taken]
     pairs = zip(texts, losses, strict=True)
-    return {loss.name if names.count(loss.name) == 1 else text: loss for text, loss in pairs}
+    return {loss.name if names.count(loss.name) == 1 else printable(text): loss for text, loss in pairs}
 
 
 def find_all(texts: Sequence[str], classes: int) -> list[Loss]:

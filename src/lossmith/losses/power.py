@@ -256,7 +256,7 @@ class PowerLoss(Loss):
     def __repr__(self) -> str:
         """Name, population shape or formula."""
         what = f"population {list(self.shape)}, {len(self.terms)} terms" if self.shape else f"φ = {self.formula()}"
-        return f"Loss({self.name!r}, {what})"
+        return f"Loss({brief(self.name)}, {what})"
 
     def _evaluated(self, x: Tensor, h: Tensor, y: Tensor, slope: bool) -> Tensor:
         """φ or its slope at outputs h with ``x = log h``, elementwise."""

@@ -16,7 +16,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from lossmith.errors import InputError
+from lossmith.errors import InputError, brief
+
+
+def check_form(name: str) -> None:
+    """See that the name of a network of one's own is ``package.module:function`` and nothing else.
+
+    Raises:
+        InputError: If it has another form.
+    """
+    module, _, function = name.partition(":")
+    if not all(word.isidentifier() for word in (*module.split("."), function)):
+        raise InputError(f"unknown model {brief(name)}: give your own network as package.module:function")
 
 
 def own_source(name: str) -> str | None:
@@ -66,9 +77,8 @@ class OwnBody:
     @cached_property
     def function(self) -> Callable[[tuple[int, ...], int], Any]:
         """The user's function."""
+        check_form(self.name)
         module_name, _, function_name = self.name.partition(":")
-        if not module_name or not function_name:
-            raise InputError(f"unknown model {self.name!r}: give your own network as package.module:function")
         with _importable(module_name, self.directory), torch.random.fork_rng(devices=[]):
             try:
                 module = importlib.import_module(module_name)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from lossmith.errors import InputError
-from lossmith.nets.own import describe, importable, own_body
+from lossmith.errors import InputError, brief
+from lossmith.nets.own import check_form, describe, importable, own_body
 from lossmith.nets.parts import Shape
 from lossmith.nets.size import check_size
 from lossmith.registry import Registry, nearest
@@ -158,9 +158,11 @@ def check_name(name: str) -> None:
     """See that there is such a network, before the data is there that tells its shape.
 
     Raises:
-        InputError: If there is none; one's own network is looked for when it is built.
+        InputError: If there is none; of one's own, only the form of the name is looked at.
     """
-    if ":" not in name:
+    if ":" in name:
+        check_form(name)
+    else:
         found(name)
 
 
@@ -180,8 +182,8 @@ def found(name: str) -> tuple[Network, tuple[int, ...]]:
             return network, numbers
     own = f"{name}:function, from the module {name}" if importable(name) else "package.module:function"
     raise InputError(
-        f"there is no model {name!r}{nearest(name, offered())}; give {', '.join(NETWORKS)}, or your own network as "
-        f"{own}"
+        f"there is no model {brief(name)}{nearest(name, offered())}; give {', '.join(NETWORKS)}, or your own network "
+        f"as {own}"
     )
 
 

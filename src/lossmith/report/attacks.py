@@ -115,7 +115,8 @@ def plot_pareto(
         notes += [NOT_LOOKED_FOR] if "robust-accuracy" in names else []
         figure.supxlabel("; ".join(notes), fontsize=8, color="0.3")
         first, second = (
-            f"{name} on validation data" + (", %" if share else "") for name, share in zip(names, shares, strict=True)
+            f"{shown(name)} on validation data" + (", %" if share else "")
+            for name, share in zip(names, shares, strict=True)
         )
         axes.set(title="Front of the candidates", xlabel=first, ylabel=second)
         axes.legend(

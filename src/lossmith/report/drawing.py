@@ -1,9 +1,13 @@
 """Which pictures belong to a study, a comparison, a trace or an explanation, and where they are written."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 
+import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from lossmith.analysis import Comparison, Trace
 from lossmith.errors import InputError
@@ -13,6 +17,8 @@ from lossmith.report.curves import attraction_curve, loss_shape, rule_curve, sea
 from lossmith.report.figures import checked_kind, plot_comparison, plot_history, plot_losses, save_figure, save_figures
 from lossmith.report.theory import plot_explanation, plot_figure3, plot_trace
 
+LOG = logging.getLogger("lossmith")
+LARGEST_FIGURE = 1e100
 SEVERAL = (2, 3, 10, 100)
 PAPER = (("cross-entropy", SEVERAL), ("paper/allcnnc", (10,)), ("mse", SEVERAL), ("baikal", (10,)))
 
@@ -34,17 +40,32 @@ def draw_search(directory: Path, kinds: Sequence[str] = ("png",)) -> list[Path]:
         history = search_history(store.candidates(), store.finalists("final"))
         data = store.setting("data")
     if data is None or not (directory / "best.json").exists():
-        raise InputError(f"{directory} holds no study that has ended; run lossmith evolve --out {directory} first")
+        raise InputError(
+            f"{directory} holds no study that has ended; run lossmith evolve --out {quote(str(directory))} first"
+        )
     shapes = [loss_shape(loss, data["classes"]) for loss in (cross_entropy(), load(directory / "best.json"))]
-    drawn = {"history": plot_history(history), "loss": plot_losses(shapes)}
+    drawn: dict[str, Figure] = {}
+    if _fit_in_a_picture("history", history.best, history.mean, history.low, [value for _, value in history.lines]):
+        drawn["history"] = plot_history(history)
+    drawn["loss"] = plot_losses(shapes)
     if has_pareto(directory):
         found = read_pareto(directory)
         best = [tuple(row["figures"][name] for name in found["figures"]) for row in found["front"]]
-        drawn["pareto"] = plot_pareto(found["candidates"], best, found["finalists"], found["figures"])
+        finalists = found["finalists"]
+        if _fit_in_a_picture("front", found["candidates"], best, list(finalists.values())):
+            drawn["pareto"] = plot_pareto(found["candidates"], best, finalists, found["figures"])
     paths = [directory / "figures" / f"{name}.{kind}" for name in drawn for kind in kinds]
     for path in paths:
         save_figure(drawn[path.stem], path)
     return paths
+
+
+def _fit_in_a_picture(what: str, *figures: ArrayLike) -> bool:
+    """Whether matplotlib can draw some figures, some of which may be unknown; if not, that is told."""
+    fits = all(not np.any(np.abs(np.asarray(some, float)) > LARGEST_FIGURE) for some in figures)
+    if not fits:
+        LOG.warning("the %s is not drawn: a figure of it is beyond %g", what, LARGEST_FIGURE)
+    return fits
 
 
 def draw_comparison(comparison: Comparison, directory: Path, kinds: Sequence[str] = ("png",)) -> list[Path]:

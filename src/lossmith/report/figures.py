@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from lossmith.analysis import Comparison
-from lossmith.errors import InputError
+from lossmith.errors import InputError, printable
 from lossmith.io import write_all
 from lossmith.metrics import known
 from lossmith.report.curves import History, Shape
@@ -83,7 +83,7 @@ def _rendered(figure: Figure, kind: str) -> bytes:
 
 def shown(name: str, length: int = 30) -> str:
     """The name of a loss as a picture shows it: no mathematics in it, and not too long."""
-    whole = " ".join(name.split())
+    whole = printable(" ".join(name.split()))
     return (whole if len(whole) <= length else whole[: length - 1] + "…").replace("$", r"\$")
 
 
@@ -133,7 +133,7 @@ def plot_history(history: History) -> Figure:
         axes.set_ylim(low, high)
         heights = _apart([(value - low) / (high - low) for (_, value), _ in lines], LABEL_HEIGHT)
         for ((name, value), color), height in zip(lines, heights, strict=True):
-            label = f"{name}: {value:.3f}"
+            label = f"{shown(name)}: {value:.3f}"
             axes.annotate(label, (1.01, height), xycoords="axes fraction", color=color, fontsize=9, va="center")
         axes.set(title="Search", xlabel="generation", ylabel="fitness on validation data")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -180,7 +180,7 @@ def plot_comparison(comparison: Comparison) -> Figure:
             values = measured[row.name]
             axes.scatter(values, height + rng.uniform(-0.16, 0.16, len(values)), s=9, color=color, alpha=0.35, lw=0)
             axes.errorbar(values.mean(), height, xerr=values.std(ddof=1), color=color, fmt="o", ms=6, capsize=3, lw=1.6)
-        labels = [f"{row.name} ({row.strengths})" if row.strengths else row.name for row in rows]
+        labels = [shown(row.name) + (f" ({row.strengths})" if row.strengths else "") for row in rows]
         axes.set_yticks(range(len(rows)), labels)
         for label, row in zip(axes.get_yticklabels(), rows, strict=True):
             label.set_color(PLAIN if row.baseline else EVOLVED)
@@ -191,7 +191,7 @@ def plot_comparison(comparison: Comparison) -> Figure:
             axes.set_xlim(left=max(0.0, left_edge) if deciding.share else left_edge)
         elif rows:
             axes.set_xlim(right=max(max(center[1:] or center) + 4 * spread, center[0] + spread))
-        name = f"test {deciding.name}" + (", %" if deciding.share else "")
+        name = f"test {shown(deciding.name)}" + (", %" if deciding.share else "")
         axes.set(
             xlabel=f"{name} (each dot is one of {len(comparison.rows[0].runs)} networks)",
             title="Every loss tuned alike",
@@ -217,5 +217,6 @@ def _clip(axes: Axes, curves: Sequence[Any]) -> None:
 
 
 def styled() -> Any:
-    """The look of every picture, as a context."""
-    return mpl.rc_context(STYLE)
+    """The look of every picture, as a context; no ``matplotlibrc`` has a say in it, which could start LaTeX."""
+    usual = {key: value for key, value in mpl.rcParamsDefault.items() if not key.startswith("backend")}
+    return mpl.rc_context({**usual, **STYLE})

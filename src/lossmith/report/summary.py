@@ -2,16 +2,20 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
 from lossmith.analysis import Deciding
-from lossmith.errors import InputError
+from lossmith.errors import InputError, printable
 from lossmith.io import read_json
 from lossmith.losses import Loss, load
 from lossmith.schema import Document, conforming
 from lossmith.study import Store, modernized, pruned_trainings, spread
+
+# Fifty thousand networks fill it.
+LARGEST_COMPARISON = 2**24
 
 
 class Searched(Document):
@@ -44,6 +48,8 @@ def summarize(directory: Path) -> dict[str, Any]:
     Raises:
         InputError: if there is no study, or something in it is damaged.
     """
+    if directory.is_file() and (directory.parent / "study.db").exists():
+        raise InputError(f"{directory} is a file; give the directory of its study, {quote(str(directory.parent))}")
     with Store(directory, readonly=True) as store:
         settings, rows, finalists = store.setting("settings"), store.candidates(), store.finalists("final")
         settings = None if settings is None else modernized(settings)[0]
@@ -59,8 +65,13 @@ def summarize(directory: Path) -> dict[str, Any]:
     winner = load(place) if finalists and place.exists() else None
     begun = settings is not None or comparison.exists()
     state = "ended" if winner is not None else _state(known, rows) if begun else "stopped in its first moments"
+    wanted = 0 if known is None or broken is not None else known.search.population * known.search.generations
+    if winner is not None and len(rows) < wanted:
+        state += f", but {wanted - len(rows)} of {wanted} candidates are missing (lossmith evolve trains them again)"
     if broken is not None:
-        state += f"; its search engine broke down in generation {broken['generation']} ({broken['why']})"
+        state += (
+            f"; its search engine broke down in generation {broken['generation']} ({printable(str(broken['why']))})"
+        )
     return {
         "state": state,
         "settings": settings,
@@ -138,7 +149,7 @@ class Compared(Document):
 
 def _compared(path: Path, winner: Loss | None) -> str:
     remedy = "remove it and run lossmith compare again"
-    found = conforming(Compared, read_json(path), str(path), remedy)
+    found = conforming(Compared, read_json(path, LARGEST_COMPARISON, remedy), str(path), remedy)
     try:
         keys = [Loss.from_json(row.loss).key() for row in found.rows]
     except InputError as error:
@@ -147,4 +158,4 @@ def _compared(path: Path, winner: Loss | None) -> str:
     means, best = {row.name: found.mean(row) for row in found.rows}, found.best_baseline
     shown = [f"{row.name} {means[row.name]}" for row in found.rows if not row.baseline]
     text = ", ".join([*shown, f"best baseline ({best}) {means[best]}"])
-    return f"test {found.objective.name}: {text}" + (" (the winner is not in it)" if stale else "")
+    return printable(f"test {found.objective.name}: {text}") + (" (the winner is not in it)" if stale else "")

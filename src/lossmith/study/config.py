@@ -4,6 +4,7 @@ import json
 import logging
 import operator
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
@@ -12,7 +13,7 @@ from lossmith.analysis import ObjectiveSettings
 from lossmith.data import DataSettings, data_path
 from lossmith.errors import InputError, brief
 from lossmith.io import read_toml
-from lossmith.nets import ModelSettings
+from lossmith.nets import ModelSettings, check_name
 from lossmith.search import SearchSettings
 from lossmith.settings import Settings
 from lossmith.study.legacy import modernized
@@ -123,7 +124,7 @@ def study_place(file: Path | None, out: Path | None) -> tuple[Path, Path | None]
         InputError: if neither is, or the file is a directory.
     """
     if file is not None and file.is_dir():
-        raise InputError(f"{file} is a directory; go on with a study by lossmith evolve --out {file}")
+        raise InputError(f"{file} is a directory; go on with a study by lossmith evolve --out {quote(str(file))}")
     if out is None:
         if file is None:
             raise InputError("no directory is given; add --out DIR (it is made if it is not there)")
@@ -165,9 +166,10 @@ def check_named(settings: EvolveSettings, model: str | None, file: Path) -> None
     """
     name = settings.model.name
     if ":" in name and name != model:
+        check_name(name)
         raise InputError(
             f"{file} names the network {name}, which is Python code, and a file alone starts none; if you trust that "
-            f"code, name it, too: --model {name}"
+            f"code, name it, too: --model {quote(name)}"
         )
 
 

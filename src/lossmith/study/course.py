@@ -81,6 +81,8 @@ class Course:
         Raises:
             InputError: if that cannot be of this search.
         """
+        # What is damaged is told before anything changes.
+        store.check()
         begun = store.generations()
         if begun > self.search.generations:
             raise damaged(

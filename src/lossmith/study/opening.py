@@ -122,6 +122,11 @@ def _check_links(path: Path, writable: bool) -> None:
     own = [path, *(path.with_name(name) for name in OWN if writable)]
     if writable and path.parent.is_dir():
         own += path.parent.glob(RIVALS)
+    figures = path.with_name("figures")
+    pictures = figures.glob("*.*") if writable and figures.is_dir() else ()
+    for one in pictures:
+        if not stat.S_ISREG(one.lstat().st_mode):
+            raise InputError(f"{one} is no regular file, but a link, pipe, device or directory; remove it")
     for one in own:
         if one.is_symlink():
             raise InputError(f"{one} is a link, and what a study writes never is: remove it, or copy what it leads to")

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from lossmith.analysis import OBJECTIVES
-from lossmith.errors import InputError
-from lossmith.io import read_json, read_toml
-from lossmith.losses import loss_file
+from lossmith.errors import InputError, brief
+from lossmith.io import read_toml
+from lossmith.losses import loss_file, read_loss_document
 from lossmith.registry import Registry
 from lossmith.schema import Document, conforming
 from lossmith.search import SEARCH_ENGINES, SPACES
@@ -56,7 +56,7 @@ def provenance(path: Path) -> dict[str, Any] | None:
     Raises:
         InputError: if the file cannot be read, or says it in a way that cannot be understood.
     """
-    document = read_json(path)
+    document = read_loss_document(path)
     if not isinstance(document, dict):
         raise InputError(
             f"{path} is not a loss file; take the best.json that lossmith evolve wrote, or save the loss again"
@@ -67,15 +67,20 @@ def provenance(path: Path) -> dict[str, Any] | None:
     return found
 
 
-def origin_of(texts: Sequence[str]) -> Origin | None:
+def origin_of(texts: Sequence[str], compares: bool = False) -> Origin | None:
     """Where the loss files among what names some losses come from, if one says so; nothing that they name is imported.
 
     The place of the data comes from the ``study.toml`` beside the file, since a loss file holds no path.
 
+    Args:
+        texts: What names the losses.
+        compares: Whether they are about to be compared: then what that takes instead of a metric that is unknown here
+            is told, else what is unknown.
+
     Raises:
         InputError: if two files disagree, so that no fair comparison of them is possible.
     """
-    found = [origin for origin in map(_origin, _files(texts)) if origin is not None]
+    found = [origin for origin in (_origin(file, compares) for file in _files(texts)) if origin is not None]
     for other in found[1:]:
         changes = conflicts(other.settings, found[0].settings)
         if changes or other.digest != found[0].digest:
@@ -87,11 +92,13 @@ def origin_of(texts: Sequence[str]) -> Origin | None:
     return found[0] if found else None
 
 
-def _origin(path: Path) -> Origin | None:
+def _origin(path: Path, compares: bool) -> Origin | None:
     said = provenance(path)
     if said is None:
         return None
-    settings = validated(EvolveSettings, _known(modernized(said["settings"])[0], path), f'"settings" of {path}')
+    settings = validated(
+        EvolveSettings, _known(modernized(said["settings"])[0], path, compares), f'"settings" of {path}'
+    )
     file = path.parent / "study.toml"
     data = modernized(read_toml(file))[0].get("data") if file.exists() else None
     if isinstance(data, dict) and isinstance(data.get("source"), str):
@@ -100,8 +107,8 @@ def _origin(path: Path) -> Origin | None:
     return Origin(path, settings, said["digest"], function if isinstance(function, str) else None)
 
 
-def _known(document: Any, path: Path) -> Any:
-    """Settings of a search without the names that nothing is registered under here, which a comparison does without."""
+def _known(document: Any, path: Path, compares: bool) -> Any:
+    """Settings of a search without the names that nothing is registered under here, which none is needed of."""
     if not isinstance(document, dict):
         return document
     found = dict(document)
@@ -115,10 +122,12 @@ def _known(document: Any, path: Path) -> Any:
         name = settings.get(key) if isinstance(settings, dict) else None
         if isinstance(name, str) and name not in registry:
             found[part] = {one: value for one, value in found[part].items() if one != key}
-            instead = ": a comparison takes accuracy instead" if registry is OBJECTIVES else ""
-            LOG.warning(
-                "%s: its search had the %s %r, which is not registered here%s", path, registry.kind, name, instead
-            )
+            if not compares:
+                LOG.warning(
+                    "%s: its search had the %s %s, which is not registered here", path, registry.kind, brief(name)
+                )
+            elif registry is OBJECTIVES:
+                LOG.warning("the comparison takes accuracy instead of %s", brief(name))
     return found
 
 
@@ -162,7 +171,7 @@ def check_unchanged(wanted: EvolveSettings, origin: Origin) -> None:
     if changes:
         key, given, stored = changes[0]
         raise InputError(
-            f"{origin.file} was evolved with {key} = {stored!r}, not {given!r}; leave that flag out: "
+            f"{origin.file} was evolved with {key} = {brief(stored)}, not {brief(given)}; leave that flag out: "
             + REASONS[key.split(".")[0]]
         )
 

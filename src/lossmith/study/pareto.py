@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -13,13 +14,16 @@ from pydantic import Field, model_validator
 from lossmith.analysis import FIGURES
 from lossmith.errors import InputError
 from lossmith.io import json_bytes, read_json, write_all
-from lossmith.losses import Loss, loss_document
+from lossmith.losses import Loss, loss_document, read_loss_document
 from lossmith.metrics import direction, mean_of
 from lossmith.schema import Document, conforming
 
 # As databases of version 0.1 have it.
 PRUNED = "dropped"
 FILE, FILE_OF_0_1 = "pareto.json", "front.json"
+# A hundred thousand candidates take half of it.
+LARGEST_FRONT = 2**24
+LARGEST_EXPORT = 2**28
 NAME = re.compile(r"\d+-\d+\.json")
 Row = Mapping[str, Any]
 LOG = logging.getLogger("lossmith")
@@ -197,8 +201,9 @@ def read_pareto(directory: Path) -> dict[str, Any]:
             f"{directory} has no front: the study has not ended, or recorded one figure only; evolve with an "
             f"--objective other than accuracy, or with --record and one of {', '.join(FIGURES)}"
         )
-    document: dict[str, Any] = read_json(path)
-    conforming(Front, document, str(path), f"remove it and run lossmith evolve --out {directory} again")
+    remedy = f"remove it and run lossmith evolve --out {quote(str(directory))} again"
+    document: dict[str, Any] = read_json(path, LARGEST_FRONT, remedy)
+    conforming(Front, document, str(path), remedy)
     return document
 
 
@@ -212,6 +217,13 @@ def export_pareto(directory: Path, place: Path) -> list[Path]:
         InputError: if there is no front, another file has the name of one, or the files cannot be written.
     """
     document, contents = read_pareto(directory), dict[Path, bytes]()
+    repeated, count = len(json_bytes(document["provenance"])), len(document["front"])
+    if repeated * count > LARGEST_EXPORT:
+        raise InputError(
+            f"{_place(directory)} has a front of {count} candidates, and each of their files would repeat {repeated} "
+            f"bytes of where it comes from, more than {LARGEST_EXPORT >> 20} MiB in all; take the losses from it "
+            "without these"
+        )
     for row in document["front"]:
         generation, member = row["generation"], row["member"]
         origin = {"kind": "front", **{key: value for key, value in row.items() if key not in ("kind", "loss")}}
@@ -224,16 +236,16 @@ def export_pareto(directory: Path, place: Path) -> list[Path]:
         provenance = {"origin": origin, **kept}
         _check_replaced(path, provenance)
         contents[path] = json_bytes(loss_document(loss, provenance=provenance))
-    made = not place.exists()
+    made = [folder for folder in (place, *place.parents) if not folder.exists()]
     try:
         place.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{place} cannot be made: {error.strerror}; give another directory") from None
-    try:
         write_all(contents)
-    except BaseException:
-        if made:
-            place.rmdir()
+    except BaseException as error:
+        for folder in made:
+            if folder.exists() and not any(folder.iterdir()):
+                folder.rmdir()
+        if isinstance(error, OSError):
+            raise InputError(f"{place} cannot be made: {error.strerror}; give another directory") from None
         raise
     others = sorted(path.name for path in place.glob("*.json") if NAME.fullmatch(path.name) and path not in contents)
     if others:
@@ -250,7 +262,7 @@ def _check_replaced(path: Path, provenance: Mapping[str, Any]) -> None:
     if not (path.exists() or path.is_symlink()):
         return
     try:
-        found = conforming(Exported, read_json(path), str(path), "")
+        found = conforming(Exported, read_loss_document(path), str(path), "")
         same = found.provenance.digest == provenance["digest"] and all(
             getattr(found.provenance.origin, key) == provenance["origin"][key] for key in ("generation", "member")
         )

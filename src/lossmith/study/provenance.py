@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from lossmith.errors import printable
 from lossmith.metrics import mean_of
 from lossmith.study.config import EvolveSettings
 from lossmith.study.pareto import PRUNED
@@ -93,7 +94,7 @@ def data_line(data: Mapping[str, Any]) -> str:
     names = data["class_names"] or []
     called = f" ({', '.join(names[:NAMED])}{', …' * (len(names) > NAMED)})" if names else ""
     shape = " × ".join(map(str, data["shape"]))
-    return (
+    return printable(
         f"{data['name']}: {data['classes']} classes{called}, samples of {shape}; {data['train']} for training, "
         f"{data['validation']} for validation, {data['test']} for test"
     )

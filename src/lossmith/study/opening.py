@@ -140,7 +140,7 @@ def _check_companion(path: Path, end: str) -> None:
     """
     try:
         found = path.lstat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as error:
         raise InputError(f"{path} cannot be looked at ({error.strerror}); check its permissions") from None

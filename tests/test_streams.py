@@ -5,7 +5,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,14 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], N
         monkeypatch.setattr(module, "run", lambda _: what())
 
     return replace
+
+
+@pytest.fixture
+def terminal() -> Iterator[None]:
+    """Ctrl-C as on a terminal: what a script starts in the background ignores it, and so do the tests there."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def started(*words: str, **settings: Any) -> "subprocess.CompletedProcess[str]":
@@ -131,7 +139,7 @@ def test_no_memory(command: Callable[..., None], capfd: pytest.CaptureFixture[st
 
 
 def test_ctrl_c_while_something_else_catches_it(
-    command: Callable[..., None], capfd: pytest.CaptureFixture[str]
+    command: Callable[..., None], capfd: pytest.CaptureFixture[str], terminal: None
 ) -> None:
     def interrupted() -> None:
         try:
@@ -139,11 +147,9 @@ def test_ctrl_c_while_something_else_catches_it(
         except KeyboardInterrupt:
             raise ImportError("an extension could not be loaded") from None
 
-    before = signal.getsignal(signal.SIGINT)
     command(interrupted)
     with pytest.raises(SystemExit) as end:
         main(["explain", "mse"])
-    signal.signal(signal.SIGINT, before)
     assert end.value.code == 130
     assert capfd.readouterr().err == "\nlossmith: stopped. Nothing stored is lost.\n"
 
@@ -151,6 +157,7 @@ def test_ctrl_c_while_something_else_catches_it(
 def test_a_second_ctrl_c_ends_at_once() -> None:
     program = (
         "import signal; from importlib import import_module; from lossmith.cli import main\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "def stubborn(_):\n"
         "    try:\n"
         "        signal.raise_signal(signal.SIGINT)\n"

@@ -18,6 +18,7 @@ from lossmith.io import write_all
 from lossmith.metrics import known
 from lossmith.report.curves import History, Shape
 
+LONGEST_LABEL = 60  # of a row, where there is more room than in a legend
 EVOLVED, PLAIN, OTHER = "#c8401e", "#3b4a5a", "#2a7f9e"
 LINES = (PLAIN, OTHER, EVOLVED)
 LABEL_HEIGHT = 0.05
@@ -180,7 +181,7 @@ def plot_comparison(comparison: Comparison) -> Figure:
             values = measured[row.name]
             axes.scatter(values, height + rng.uniform(-0.16, 0.16, len(values)), s=9, color=color, alpha=0.35, lw=0)
             axes.errorbar(values.mean(), height, xerr=values.std(ddof=1), color=color, fmt="o", ms=6, capsize=3, lw=1.6)
-        labels = [shown(row.name) + (f" ({row.strengths})" if row.strengths else "") for row in rows]
+        labels = [shown(row.name, LONGEST_LABEL) + (f" ({row.strengths})" if row.strengths else "") for row in rows]
         axes.set_yticks(range(len(rows)), labels)
         for label, row in zip(axes.get_yticklabels(), rows, strict=True):
             label.set_color(PLAIN if row.baseline else EVOLVED)

@@ -1,5 +1,6 @@
 """What a document must look like before anything of it is used: the one way in which files and rows are checked."""
 
+from functools import cache
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
@@ -33,11 +34,19 @@ def conforming(kind: type[Kind], value: Any, what: str, remedy: str) -> Kind:
         Traceback (most recent call last):
         lossmith.errors.InputError: the list is damaged (1: input should be a valid integer); mend it
     """
+    schema: Any = kind
     try:
-        return TypeAdapter(kind).validate_python(value)
+        found: Kind = _adapter(schema).validate_python(value)
+        return found
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"]))[:LONGEST_VALUE]
         message = first["msg"].removeprefix("Value error, ")
         message = (f"{place}: " if place else "") + message[:1].lower() + message[1:]
     raise InputError(f"{what} is damaged ({message}); {remedy}")
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    """What checks values of a kind; it takes longer to make than a row to check."""
+    return TypeAdapter(kind)

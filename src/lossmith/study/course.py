@@ -81,18 +81,19 @@ class Course:
         Raises:
             InputError: if that cannot be of this search.
         """
-        # What is damaged is told before anything changes.
-        store.check()
-        begun = store.generations()
-        if begun > self.search.generations:
+        # All of it is read once, so that what is damaged is told before anything changes.
+        stored: dict[int, dict[int, Mapping[str, Any]]] = {}
+        for row in store.checked_candidates():
+            stored.setdefault(row["generation"], {})[row["member"]] = row
+        last = max(stored, default=0)
+        if last >= self.search.generations:
             raise damaged(
-                store.path,
-                f"it holds a candidate of generation {begun - 1}, and the search has {self.search.generations}",
+                store.path, f"it holds a candidate of generation {last}, and the search has {self.search.generations}"
             )
         self._store = store
         self._ended_before: Mapping[str, Any] | None = store.setting("breakdown")
         while not self.finished:
-            rows = self._rows()
+            rows = stored.get(self.generation, {})
             if self._is_end() or len(rows) < self.search.population:
                 break
             genomes = self._restored(rows, self._asked()[0])

@@ -99,7 +99,7 @@ class StoredData(Document):
     test: Count
 
 
-class Breakdown(Document):
+class StoredBreakdown(Document):
     """How a search ended before its last generation."""
 
     generation: Count
@@ -118,7 +118,7 @@ SETTINGS: dict[str, Any] = {
     "objective": StoredObjective,
     "data": StoredData,
     "versions": dict[str, str],
-    "breakdown": Breakdown,
+    "breakdown": StoredBreakdown,
     "checked": dict[str, list[str]],
     "backend": dict[str, Chosen],
     "way": Chosen,

@@ -89,12 +89,12 @@ class Store:
         """Store a JSON value in a transaction of its own."""
         self.write([self._setting(name, value)])
 
-    def check(self) -> None:
-        """See that all settings, candidates and finalists are what was stored, before something of them changes."""
+    def checked_candidates(self) -> list[dict[str, Any]]:
+        """All candidates, after they, settings and finalists were seen to be what was stored, before any changes."""
         for row in self._checked("setting", "SELECT * FROM setting"):
             self.setting(row["name"])
-        self.candidates()
         self._checked("finalist", "SELECT * FROM finalist")
+        return self.candidates()
 
     def candidates(self, generation: int | None = None) -> list[dict[str, Any]]:
         """Stored candidates as rows with ``genome``, ``scores`` and ``figures`` decoded, by generation and member."""

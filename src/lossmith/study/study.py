@@ -239,7 +239,7 @@ class Study:
         written = read_toml(path) if stored is not None and path.exists() else None
         agreed = reconciled(document, stored, written, defaults, self.store.generations(), self.directory)
         if agreed.changes_file or agreed.changes_store:
-            self.store.check()
+            self.store.checked_candidates()
         if agreed.changes_file:
             write_toml(document, path)
         if agreed.is_longer:

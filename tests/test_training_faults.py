@@ -2,7 +2,9 @@
 
 import itertools
 import logging
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -333,14 +335,14 @@ class TestMemory:
         check_size("mine", nn.Linear(4, 4))
 
     @pytest.mark.parametrize(
-        ("networks", "optimizer", "together", "there", "remedy"),
+        ("networks", "optimizer", "training", "there", "remedy"),
         [
-            (10, "sgd", True, 3 * 144 * 10, None),
-            (10, "sgd", True, 3 * 144 * 10 - 1, "give --chunk 9 or less"),
-            (10, "adamw", True, 4 * 144 * 10 - 1, "give --chunk 9 or less"),
-            (10, "sgd", False, 144 * 12, None),
-            (10, "sgd", False, 144 * 12 - 1, "give --chunk 9 or less"),
-            (10, "sgd", False, 144 * 2, "give a smaller network"),
+            (10, "sgd", "population", 3 * 144 * 10, None),
+            (10, "sgd", "population", 3 * 144 * 10 - 1, "give --chunk 9 or less"),
+            (10, "adamw", "population", 4 * 144 * 10 - 1, "give --chunk 9 or less"),
+            (10, "sgd", "sequential", 144 * 12, None),
+            (10, "sgd", "sequential", 144 * 12 - 1, "give --chunk 9 or less"),
+            (10, "sgd", "sequential", 144 * 2, "give a smaller network"),
         ],
     )
     def test_networks_of_a_chunk(
@@ -348,21 +350,34 @@ class TestMemory:
         monkeypatch: pytest.MonkeyPatch,
         networks: int,
         optimizer: str,
-        together: bool,
+        training: str,
         there: int,
         remedy: str | None,
     ) -> None:
         monkeypatch.setattr(memories, "available_memory", lambda: there)
         task, recipe = task_of(lambda: nn.Linear(FEATURES, CLASSES)), validated(Recipe, {"optimizer": optimizer}, "")
         if remedy is None:
-            check_memory(task, recipe, networks, together)
+            check_memory(task, recipe, networks, training)
         else:
-            with pytest.raises(InputError, match=f"10 networks of 36 parameters take .* of cpu: {remedy}"):
-                check_memory(task, recipe, networks, together)
+            with pytest.raises(InputError, match=f"10 networks of 36 parameters, .* take .* of cpu: {remedy}"):
+                check_memory(task, recipe, networks, training)
+
+    @pytest.mark.parametrize("training", ["population", "sequential", "auto"])
+    def test_the_chunk_that_is_advised_fits(self, monkeypatch: pytest.MonkeyPatch, training: str) -> None:
+        """Outputs for what is held out count, in the advice, too."""
+        monkeypatch.setattr(memories, "available_memory", lambda: 20_000)
+        task = replace(task_of(lambda: nn.Linear(FEATURES, CLASSES)), held_out=(INPUTS, TARGETS))
+        with pytest.raises(InputError, match="give --chunk") as error:
+            check_memory(task, Recipe(), 100, training)
+        found = re.search(r"--chunk (\d+) or less", str(error.value))
+        assert found is not None
+        check_memory(task, Recipe(), int(found[1]), training)
+        with pytest.raises(InputError, match="give --chunk"):
+            check_memory(task, Recipe(), int(found[1]) + 1, training)
 
     def test_a_study_is_refused_before_the_work(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setattr(memories, "available_memory", lambda: 1000)
-        with pytest.raises(InputError, match="2 networks of 43 parameters take"):
+        with pytest.raises(InputError, match="2 networks of 43 parameters, "):
             evolve(tmp_path / "study", settings_of(np_file(tmp_path)))
 
     WORDS = "[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory: you tried"

@@ -18,9 +18,9 @@ from lossmith.losses.documents import (
     LONGEST_KIND,
     MOST_CLASSES,
     VERSION,
+    bounded,
     checked_document,
     nameless,
-    not_too_deep,
     part_of,
 )
 from lossmith.losses.kernel import labels_of, logit_gradient_of, wide
@@ -257,7 +257,7 @@ class Loss(ABC):
                 "file could give it back; register it by a kind of its own in lossmith.losses.KINDS"
             )
         head = {"format": FORMAT, "version": VERSION, "kind": self.kind, "name": self.name, "classes": self.classes}
-        return not_too_deep({**head, **self.body()})
+        return bounded({**head, **self.body()})
 
     def key(self) -> dict[str, Any]:
         """What stored runs with the loss are found by, whatever the format of files becomes and inner names are."""

@@ -53,15 +53,15 @@ def nameless(part: Any) -> Any:
 
 
 def checked_document(document: dict[str, Any]) -> dict[str, Any]:
-    """A loss file that nests losses no deeper than is allowed, nor holds more; an InputError otherwise."""
+    """A loss file from outside, whose values JSON can give back, bounded as :func:`bounded` says."""
     try:
         checked_values(document)
     except ValueError as error:
         raise InputError(f"the loss file cannot be used ({error}); save the loss again") from None
-    return not_too_deep(document)
+    return bounded(document)
 
 
-def not_too_deep(document: dict[str, Any]) -> dict[str, Any]:
+def bounded(document: dict[str, Any]) -> dict[str, Any]:
     """A loss file that nests losses no deeper than is allowed, nor holds more; an InputError otherwise."""
     depth, level, losses = 0, [document], 0
     while level and depth <= DEEPEST:

@@ -233,7 +233,7 @@ def _plan(
 ) -> Plan:
     epochs = options.tuning_epochs or 2 * _epochs(settings, problem)
     count = min(settings.run.chunk, 40)
-    check_memory(problem.task, settings.recipe, count, not settings.run.training.startswith("sequential"))
+    check_memory(problem.task, settings.recipe, count, settings.run.training)
     population = repeated(Loss.stack([cross_entropy()]), count)
     seeds = [derive(options.comparison_seed, "measuring", number) for number in range(count)]
     batches = settings.recipe.total_steps(len(problem.task.inputs))

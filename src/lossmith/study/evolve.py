@@ -141,7 +141,7 @@ def evolve_problem(
     started = time.perf_counter()
     defaults = EvolveSettings().model_dump(mode="json")
     networks = min(settings.run.chunk, settings.search.population * settings.run.replicates)
-    check_memory(problem.task, settings.recipe, networks, not settings.run.training.startswith("sequential"))
+    check_memory(problem.task, settings.recipe, networks, settings.run.training)
     TrainingLog(Path(directory) / LOG_FILE).check()
     with Study(directory, problem.classes, settings.search, document=document, defaults=defaults) as study:
 

@@ -16,37 +16,37 @@ from lossmith.training.shortage import is_shortage
 
 OPTIMIZER_COPIES = {"sgd": 1, "adamw": 2}
 BYTES = 4  # of a number
+ONE_BY_ONE = ("auto", "sequential")
 
 
-def check_memory(task: Task, recipe: Recipe, networks: int, together: bool) -> None:
-    """See that the memory holds so many networks, and the training of one, or of all of them together.
+def check_memory(task: Task, recipe: Recipe, networks: int, training: str) -> None:
+    """See that the memory holds so many networks, what they give, and the training of one, or of all of them together.
 
     What the passes themselves take is not counted, so that nothing is refused that could be trained.
 
     Args:
-        task: What is trained.
+        task: What is trained; all of its networks give their logits for what is held out at once.
         recipe: Its optimizer counts.
         networks: Most networks of a chunk.
-        together: Whether all are trained in one program; on a GPU, that is divided where it must be.
+        training: The backend by name. Where it is still to be chosen, and on a GPU, whose memory is shared out as far
+            as it goes, one network is trained at a time.
 
     Raises:
         InputError: if it does not.
     """
     device, network = task.device, task.build(0)
-    each = bytes_of(network)
-    training = each * (1 + OPTIMIZER_COPIES[recipe.optimizer])
-    cuda = device.type == "cuda"
-    there = torch.cuda.mem_get_info(device)[1] if cuda else available_memory()
-    at_once = networks if together and not cuda else 1
-    # What every network gives for the samples that it is measured on is there for all of them at once.
-    measured = 0 if task.held_out is None else networks * len(task.held_out[0]) * task.classes * BYTES
-    wanted = networks * each + at_once * training + (0 if cuda else measured)
-    if there is not None and wanted > there:
-        fitting = (there - (0 if at_once > 1 else training)) // (each + (training if at_once > 1 else 0))
+    there = torch.cuda.mem_get_info(device)[1] if device.type == "cuda" else available_memory()
+    samples = 0 if task.held_out is None or device.type == "cuda" else len(task.held_out[0])
+    training_one = bytes_of(network) * (1 + OPTIMIZER_COPIES[recipe.optimizer])
+    together = device.type != "cuda" and not training.startswith(ONE_BY_ONE)
+    each = bytes_of(network) + samples * task.classes * BYTES + (training_one if together else 0)
+    besides = 0 if together else training_one
+    if there is not None and networks * each + besides > there:
+        fitting = max(0, there - besides) // each
         remedy = f"give --chunk {fitting} or less" if fitting > 0 else "give a smaller network"
         raise InputError(
-            f"{networks} networks of {parameters_of(network):,} parameters take {amount(wanted)} with gradients and "
-            f"the optimizer, more than the {amount(there)} of {device}: {remedy}"
+            f"{networks} networks of {parameters_of(network):,} parameters, their outputs, gradients and optimizers "
+            f"take {amount(networks * each + besides)}, more than the {amount(there)} of {device}: {remedy}"
         )
 
 

@@ -160,7 +160,7 @@ def _notes(quiet: bool) -> Iterator[None]:
 
 
 def _failed(sentence: str) -> int:
-    sys.stderr.write(f"lossmith: {printable(sentence)}\n")
+    sys.stderr.write(f"lossmith: {sentence}\n")
     return BAD_INPUT
 
 

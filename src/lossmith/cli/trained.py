@@ -15,7 +15,7 @@ from lossmith.cli.arguments import OptionalFile, Switch, bracketed, check_given,
 from lossmith.cli.console import Bar
 from lossmith.cli.flags import Begun, SettingsFlags, Shown, read
 from lossmith.cli.machine import Machine, MachineFlags
-from lossmith.errors import InputError
+from lossmith.errors import InputError, brief
 from lossmith.report import check_picture
 from lossmith.study import Analysis, EvolveSettings, RunSettings, origin_of
 from lossmith.training import Backend
@@ -110,9 +110,8 @@ def check_number(name: str, value: int | None, least: int | None, most: int = 10
         return
     below = least is not None and value < least
     if below or value > most:
-        text = str(value) if abs(value) < LARGEST_SEED else f"a number of {len(f'{abs(value):x}')} hexadecimal digits"
         bound = f"at least {least}" if below else f"at most {most}"
-        raise InputError(f"{name} is {text}; it must be {bound}")
+        raise InputError(f"{name} is {brief(value)}; it must be {bound}")
 
 
 def begun(given: HasLosses) -> Begun:

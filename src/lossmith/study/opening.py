@@ -167,17 +167,17 @@ def clear_errors(path: Path, writable: bool) -> Iterator[None]:
     except UnicodeDecodeError:
         raise damaged(path, "a text in it is not UTF-8") from None
     except sqlite3.OperationalError as error:
-        raise _sentence(path, writable, _printable(error)) from None
+        raise _sentence(path, writable, _line(error)) from None
     except sqlite3.ProgrammingError as error:
         if "closed" not in str(error):
             raise
         raise InputError(f"the study in {path.parent} is closed; open it again to use it") from None
     except sqlite3.IntegrityError as error:
         raise InputError(
-            f"{path} holds it already, or cannot hold it ({_printable(error)}); nothing of it is stored"
+            f"{path} holds it already, or cannot hold it ({_line(error)}); nothing of it is stored"
         ) from None
     except sqlite3.DatabaseError as error:
-        raise damaged(path, _printable(error)) from None
+        raise damaged(path, _line(error)) from None
 
 
 def _sentence(path: Path, writable: bool, text: str) -> InputError:
@@ -196,6 +196,6 @@ def _sentence(path: Path, writable: bool, text: str) -> InputError:
     return InputError(f"{path} cannot be used ({text}); {REMEDY}")
 
 
-def _printable(error: Exception) -> str:
-    """What SQLite says, which can quote any bytes of a damaged file, in one line."""
-    return " ".join("".join(sign if sign.isprintable() else " " for sign in str(error)).split())
+def _line(error: Exception) -> str:
+    """What SQLite says in one line; an InputError escapes the bytes that it may quote of a damaged file."""
+    return " ".join(str(error).split())

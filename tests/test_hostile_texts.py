@@ -221,3 +221,10 @@ def test_a_comparison_that_is_stopped_at_once(
                 main(["compare", "mse", "--out", "new", "--data", "digits", "--quiet"])
         assert end.value.code == 130
         assert "stopped. Nothing was begun." in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["nce:" + "9" * 5000, "gce:" + "x" * 5000])
+def test_a_parameter_without_end_is_cut(text: str) -> None:
+    with pytest.raises(InputError) as error:
+        find(text)
+    assert len(str(error.value)) < 300

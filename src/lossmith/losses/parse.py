@@ -122,12 +122,12 @@ def _named(name: str, parameter: str | None, classes: int) -> Loss:
     if parameter is None:
         return entry.build(None, classes)
     if entry.parameter is None:
-        raise InputError(f"the loss {name} takes no parameter; leave ':{parameter}' out")
+        raise InputError(f"the loss {name} takes no parameter; leave {brief(':' + parameter)} out")
     try:
         value = float(parameter)
     except ValueError:
         raise InputError(
-            f"the parameter {entry.parameter.symbol} of {name} is {parameter!r}, not a number; "
+            f"the parameter {entry.parameter.symbol} of {name} is {brief(parameter)}, not a number; "
             f"write for example {name}:{entry.parameter.default:g}"
         ) from None
     return entry.build(value, classes)

@@ -521,6 +521,7 @@ class TestChoice:
         [
             ("local", 2, "the executor local has no workers, but 2 were asked for: take executor = processes"),
             ("auto", 0, "workers is 0; give a number from 1"),
+            ("auto", 10**9, "workers is 1000000000; give a number from 1 to 1024"),
             ("proceses", None, "there is no executor 'proceses' .did you mean processes"),
         ],
     )

@@ -724,6 +724,18 @@ class TestCompanions:
         os.mkfifo(damaged / "figures" / "history.png")
         sentence(lambda: Study(damaged, invariant="none", **SMALL), "history.png is no regular file")
 
+    @pytest.mark.parametrize("name", ["best.json", "pareto.json", "comparison.json", "study.toml", "figures"])
+    def test_what_is_in_the_way_at_the_end_is_told_at_the_beginning(self, damaged: Path, name: str) -> None:
+        path = damaged / name
+        path.unlink(missing_ok=True)
+        if name == "figures":
+            path.write_text("no folder")
+        else:
+            path.mkdir()
+        before = (damaged / "study.db").read_bytes()
+        sentence(lambda: Study(damaged, invariant="none", **{**SMALL, "generations": 9}), f"{name} is no", "remove it")
+        assert (damaged / "study.db").read_bytes() == before
+
     @pytest.mark.parametrize(
         "change",
         [

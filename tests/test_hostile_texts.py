@@ -226,5 +226,5 @@ def test_a_comparison_that_is_stopped_at_once(
 @pytest.mark.parametrize("text", ["nce:" + "9" * 5000, "gce:" + "x" * 5000])
 def test_a_parameter_without_end_is_cut(text: str) -> None:
     with pytest.raises(InputError) as error:
-        find(text)
+        find(text, 10)
     assert len(str(error.value)) < 300

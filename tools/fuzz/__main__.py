@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import itertools
 import multiprocessing
 import random
 import shlex
@@ -21,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -162,8 +164,8 @@ def main() -> None:
         end = given.first + given.count
         parts = [range(given.first + job, end, given.jobs) for job in range(given.jobs)]
         # A fork has everything imported, as its own forks need it.
-        with multiprocessing.get_context("fork").Pool(given.jobs) as pool:
-            found = pool.starmap(work, [(bench, part, place == 0) for place, part in enumerate(parts)], chunksize=1)
+        with ProcessPoolExecutor(given.jobs, multiprocessing.get_context("fork")) as pool:
+            found = list(pool.map(work, itertools.repeat(bench), parts, (place == 0 for place in range(given.jobs))))
     figures = sum(found, collections.Counter[str]())
     tried, missing = figures.pop("tried", 0), figures.pop("not made", 0)
     seconds = time.monotonic() - started

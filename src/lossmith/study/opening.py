@@ -23,7 +23,7 @@ LARGEST_LOG, LARGEST_JOURNAL = 2**30, 2**26
 # How a rollback journal ends that names another one, which SQLite deletes when it rolls back.
 SUPER = bytes.fromhex("d9d505f920a163d7")
 # What a study keeps in its directory; a link in the place of one would lead its writing elsewhere.
-OWN = ("study.toml", "study.lock", "training.log", "best.json", "pareto.json", "comparison.json", "figures")
+FILES = ("study.toml", "study.lock", "training.log", "best.json", "pareto.json", "comparison.json")
 RIVALS = "rival*"
 
 
@@ -100,7 +100,7 @@ def check_place(path: Path, writable: bool) -> None:
     Raises:
         InputError: if there is none to be read, or a pipe or device is there, whose opening might never end.
     """
-    _check_links(path, writable)
+    _check_own(path, writable)
     for end in (*COMPANIONS, SHARED):
         _check_companion(path.with_name(path.name + end), end)
     try:
@@ -117,19 +117,29 @@ def check_place(path: Path, writable: bool) -> None:
         raise InputError(f"{path} is no regular file, but a pipe or device; remove it or give another directory")
 
 
-def _check_links(path: Path, writable: bool) -> None:
-    """See that nothing of a study is a link, which could lead to files of the user's."""
-    own = [path, *(path.with_name(name) for name in OWN if writable)]
-    if writable and path.parent.is_dir():
-        own += path.parent.glob(RIVALS)
-    figures = path.with_name("figures")
-    pictures = figures.glob("*.*") if writable and figures.is_dir() else ()
-    for one in pictures:
-        if not stat.S_ISREG(one.lstat().st_mode):
-            raise InputError(f"{one} is no regular file, but a link, pipe, device or directory; remove it")
-    for one in own:
+def _check_own(path: Path, writable: bool) -> None:
+    """See that what a study keeps is in files and folders of its own: a link could lead to files of the user's.
+
+    Args:
+        path: The database.
+        writable: Whether more than the database is about to be written.
+
+    Raises:
+        InputError: if something else is in the place of one.
+    """
+    directory, files, folders = path.parent, [path], list[Path]()
+    if writable and directory.is_dir():
+        folders = [directory / "figures", *directory.glob(RIVALS)]
+        files += [*(directory / name for name in FILES), *(directory / "figures").glob("*.*")]
+    for one in (*files, *folders):
         if one.is_symlink():
             raise InputError(f"{one} is a link, and what a study writes never is: remove it, or copy what it leads to")
+    # What lies in the place of the database is looked at on its own.
+    wrong = [one for one in files[1:] if one.exists() and not one.is_file()]
+    wrong += [one for one in folders if one.name == "figures" and one.exists() and not one.is_dir()]
+    if wrong:
+        kind = "folder" if wrong[0] in folders else "regular file"
+        raise InputError(f"{wrong[0]} is no {kind}, which a study keeps there; remove it")
 
 
 def _check_companion(path: Path, end: str) -> None:

@@ -17,7 +17,7 @@ from multiprocessing.context import SpawnProcess
 from types import TracebackType
 from typing import Self
 
-from lossmith.errors import InputError
+from lossmith.errors import InputError, brief
 from lossmith.training.executors.base import Job, Outcome, Progress
 from lossmith.training.executors.handover import Handover
 from lossmith.training.executors.worker import Failed, Ready, Reported, WorkerTraceback, received, serve
@@ -25,6 +25,7 @@ from lossmith.training.networks import Task
 from lossmith.training.trainer import Trainer
 
 MOST_DEATHS = 3
+MOST_WORKERS = 1024
 
 
 class _Worker:
@@ -83,8 +84,8 @@ class Processes:
     """
 
     def __init__(self, workers: int) -> None:
-        if workers < 1:
-            raise InputError(f"workers is {workers}; give a number from 1")
+        if not 1 <= workers <= MOST_WORKERS:
+            raise InputError(f"workers is {brief(workers)}; give a number from 1 to {MOST_WORKERS}")
         self.workers = workers
         self._pool: list[_Worker] = []
         self._handover: Handover | None = None

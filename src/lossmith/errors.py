@@ -1,8 +1,10 @@
 """The errors that a user can mend, and text that is safe to show."""
 
+import re
 import unicodedata
 
 LONGEST_VALUE = 80
+LONG_WORD = re.compile(r"(\S{500})\S+")
 # Lines and paragraphs, halves of a character, and what moves a cursor or turns the direction of writing.
 HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
 # Joiners and the soft hyphen belong to words and emoji.
@@ -13,11 +15,12 @@ class InputError(ValueError):
     """Something that the user gave cannot be used.
 
     The message is one sentence that names the input and the remedy; the command line prints it without a
-    traceback and ends with exit code 2. What it quotes of a file is shown as :func:`printable` does.
+    traceback and ends with exit code 2. What it quotes of a file is shown as :func:`printable` does, and a word that no
+    path is as long as is cut.
     """
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(printable(message))
+        super().__init__(LONG_WORD.sub(r"\1…", printable(message)))
 
 
 def printable(text: str, kept: str = "") -> str:

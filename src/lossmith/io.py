@@ -21,8 +21,6 @@ LARGEST = 2**26
 # Settings, which people write.
 LARGEST_TOML = 2**20
 DEEPEST = 100
-# In a message: of what is no path, but was given in the place of one.
-LONGEST_PATH = 500
 LARGEST_INTEGER = 2**128
 MOST_VALUES = 2**25
 # Temporary files that this process is writing.
@@ -54,8 +52,7 @@ def opened_regular(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     except (OSError, ValueError) as error:
         # A ValueError: a path with a null byte.
         why = error.strerror if isinstance(error, OSError) else error
-        shown = str(path) if len(str(path)) <= LONGEST_PATH else f"{str(path)[:LONGEST_PATH]}…"
-        raise InputError(f"{shown} cannot be read: {why}; give the path of a file") from None
+        raise InputError(f"{path} cannot be read: {why}; give the path of a file") from None
 
 
 def _check_regular(descriptor: int, path: str | os.PathLike[str]) -> None:

@@ -300,7 +300,7 @@ class TestNothingIsKept:
         (study / "study.lock").mkdir()
         assert json.loads(look("attack"))["accuracy"]
         (line,) = told()
-        assert line.startswith("what is found is not kept, since study/study.lock cannot be opened")
+        assert line.startswith("what is found is not kept, since study/study.lock is no regular file")
 
     @each_look
     def test_the_disk_is_full(

@@ -1020,7 +1020,7 @@ class TestBadInput:
         arguments: list[str | Path] = (
             ["evolve", "--out", study] if command == "evolve" else ["compare", study / "best.json", *QUICK]
         )
-        assert "figures cannot be made" in run.refused(*arguments, "--quiet")
+        assert "study/figures is no folder, which a study keeps there; remove it" in run.refused(*arguments, "--quiet")
 
     def test_a_full_disk(self, study: Path, tmp_path: Path) -> None:
         """A limit on the size of a file does what a full disk does; with room again, the study goes on."""

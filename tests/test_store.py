@@ -437,15 +437,16 @@ class TestDamage:
 
 
 class TestPlaces:
-    @pytest.mark.parametrize("name", ["study.db", "study.lock"])
-    def test_a_directory_in_the_way(self, tmp_path: Path, name: str) -> None:
-        (tmp_path / name).mkdir()
-        refused(tmp_path, name, "cannot be opened", "permissions")
-        assert (tmp_path / name).is_dir()
-
-    def test_a_directory_in_the_way_of_a_reader(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("readonly", [False, True])
+    def test_a_directory_in_the_way(self, tmp_path: Path, readonly: bool) -> None:
         (tmp_path / "study.db").mkdir()
-        refused(tmp_path, "study.db", "cannot be used", "start in another directory", readonly=True)
+        refused(tmp_path, "study.db", "cannot be used", "start in another directory", readonly=readonly)
+        assert (tmp_path / "study.db").is_dir()
+
+    def test_a_directory_in_the_way_of_the_lock(self, tmp_path: Path) -> None:
+        (tmp_path / "study.lock").mkdir()
+        refused(tmp_path, "study.lock", "is no regular file", "remove it")
+        assert (tmp_path / "study.lock").is_dir()
 
     def test_no_directory(self, tmp_path: Path) -> None:
         refused(tmp_path / "absent", "study.lock", "cannot be opened")

@@ -111,9 +111,9 @@ def check_place(path: Path, writable: bool) -> None:
                 f"{path.parent} holds no study: there is no study.db in it; make one with lossmith evolve"
             ) from None
         return
-    if stat.S_ISDIR(mode) and not writable:
+    if stat.S_ISDIR(mode):
         raise InputError(f"{path} cannot be used, since it is a directory; remove it or start in another directory")
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+    if not stat.S_ISREG(mode):
         raise InputError(f"{path} is no regular file, but a pipe or device; remove it or give another directory")
 
 

@@ -373,6 +373,11 @@ class TestLosses:
             ({"coefficients": [10**400, 1, 1]}, "a whole number is beyond 128 bits"),
             ({"coefficients": [1, float("inf"), 1]}, "a number is not finite"),
             ({"terms": [[10**60, 0, 0]]}, "a whole number is beyond 128 bits"),
+            (
+                {"terms": [[1e308, 1, 1]], "coefficients": [1]},
+                r"has the power 1e\+308; powers of a file lie within ±1000",
+            ),
+            ({"terms": [[1, 10**9, 1]], "coefficients": [1]}, "has the power 1000000000; powers of a file lie within"),
             ({"terms": [[1 + k / 2**20, 0, 0] for k in range(MOST_TERMS + 1)]}, "has 1001 terms; .* has 1000 at most"),
             ({"version": 2, "kind": "mixed", "members": [mse().to_json()] * MOST_LOSSES}, "more than 10000 losses"),
         ],

@@ -19,7 +19,7 @@ from numpy.testing import assert_allclose
 from lossmith import report
 from lossmith.analysis import Comparison, Pair, Row
 from lossmith.errors import InputError
-from lossmith.losses import Loss, baikal, cross_entropy, gce, mae, mnist, mse, taylor
+from lossmith.losses import Loss, PowerLoss, Term, baikal, cross_entropy, gce, mae, mnist, mse, taylor
 from lossmith.metrics.statistics import welch
 from lossmith.report import (
     History,
@@ -386,6 +386,12 @@ class TestTheory:
             assert low < values.min() < values.max() < high
         rule = plot_explanation(*self.curves([baikal()])).axes[1]
         assert rule.get_ylim()[1] < 0.5 * np.asarray(rule.lines[0].get_ydata(), dtype=float).max()
+
+    def test_numbers_that_cannot_be_drawn(self) -> None:
+        beyond: Loss = PowerLoss((Term(1e308, 1, 1),), torch.ones(1, dtype=torch.float64))
+        for losses in ([beyond], [mnist(), beyond]):
+            with pytest.raises(InputError, match="their numbers are too large; divide them"):
+                plot_explanation(*self.curves(losses))
 
     def test_figure_3(self) -> None:
         panels = [[attraction_curve(loss, n) for n in (2, 10)] for loss in (mse(), baikal(), cross_entropy())]

@@ -16,7 +16,7 @@ FORMAT, VERSION = "lossmith.loss", 2
 # A file is data: one that nests losses without end, or names a kind without end, gets a sentence.
 DEEPEST, LONGEST_KIND, MOST_DIMENSIONS, MOST_CLASSES = 16, 40, 8, 10**9
 # A loss is evaluated term by term, and a population that is none of one kind member by member.
-MOST_TERMS, MOST_LOSSES = 1000, 10_000
+MOST_TERMS, MOST_LOSSES, LARGEST_POWER = 1000, 10_000, 1000
 
 
 def part_of(document: dict[str, Any], key: str) -> Any:

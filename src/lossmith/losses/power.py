@@ -14,7 +14,7 @@ from torch import Tensor
 from lossmith.errors import InputError, brief
 from lossmith.losses import formatting, powers
 from lossmith.losses.base import KINDS, Index, Loss, common_classes
-from lossmith.losses.documents import MOST_TERMS, numbers, part_of
+from lossmith.losses.documents import LARGEST_POWER, MOST_TERMS, numbers, part_of
 from lossmith.losses.kernel import Field, GradientRule, values, wide
 from lossmith.losses.stable import stable
 from lossmith.losses.terms import INERT, AnyTerm, Term, Weighted, checked_term, float64, is_term, smooth_labels
@@ -236,6 +236,12 @@ class PowerLoss(Loss):
             raise InputError('"terms" of the loss file must be a list of [power of h, power of y, factors of log h]')
         if len(terms) > MOST_TERMS:
             raise InputError(f"the loss file has {len(terms)} terms; a loss of a file has {MOST_TERMS} at most")
+        for term in terms:
+            for power in term[:2]:
+                if abs(power) > LARGEST_POWER:
+                    raise InputError(
+                        f"the loss file has the power {power}; powers of a file lie within ±{LARGEST_POWER}"
+                    )
         values = numbers(coefficients)
         if values is None:
             raise InputError('"coefficients" of the loss file must be a list of numbers, one for each term')

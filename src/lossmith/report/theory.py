@@ -110,7 +110,8 @@ def _below_zero(axes: Axes) -> None:
 
 def _within(axes: Axes, curves: Sequence[NDArray[np.float64]]) -> None:
     """Limits that show every curve whole, but for poles: what is many times beyond the middle of its own curve."""
-    if max(np.abs(curve).max() for curve in curves) > LARGEST:
+    # The comparison is this way round for a curve that is not a number somewhere.
+    if not all(np.abs(curve).max() <= LARGEST for curve in curves):
         raise InputError("the losses cannot be drawn, since their numbers are too large; divide them by some factor")
     low, high = np.inf, -np.inf
     for curve in curves:

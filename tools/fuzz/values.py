@@ -32,6 +32,8 @@ NUMBERS = (b"1e999", b"-1e999", b"NaN", b"Infinity", b"1" * 5000, b"0x1", b"01",
 def nasty(rng: random.Random) -> Any:
     """A value of JSON, and more than that, that nobody expects."""
     value, chance = rng.choice(NASTY), rng.random()
+    if isinstance(value, list | dict):
+        value = copied(value)  # what is changed in it later is of this document alone
     if chance < 0.1:
         return [value] * rng.choice([1, 2, 8])
     return {"k": value} if chance < 0.15 else value

@@ -249,3 +249,18 @@ def test_a_null_byte_is_in_no_name(capfd: pytest.CaptureFixture[str]) -> None:
         main(["compare", "mse", "--out", "\0"])
     assert end.value.code == 2
     assert "null byte" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["show", "x" * 5000], ["y" * 5000], ["explain", "--" + "z" * 5000]])
+def test_an_argument_without_end(capfd: pytest.CaptureFixture[str], words: list[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    assert end.value.code == 2
+    said = capfd.readouterr().err
+    assert "has 500" in said and "give 4096 at most" in said and len(said) < 300
+
+
+def test_many_coefficients_are_no_argument_without_end(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["explain", ",".join(["0.125"] * 1000)])
+    assert "give 4096 at most" not in capfd.readouterr().err

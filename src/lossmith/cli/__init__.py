@@ -28,6 +28,8 @@ COMMANDS = {
 LOG = logging.getLogger("lossmith")
 BAD_INPUT, INTERRUPTED, BROKEN = 2, 130, 70
 LONGEST_ERROR = 200
+# No path is longer, and no name; a loss's coefficients may be.
+LONGEST_WORD, NUMERIC = 4096, frozenset("0123456789+-.eE_,; []()")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -117,6 +119,8 @@ def _run(given: Sequence[str]) -> int:
     for word in given:
         if "\0" in word:
             raise InputError(f"the argument {brief(word)} holds a null byte, which no name of a file has; remove it")
+        if len(word) > LONGEST_WORD and not NUMERIC.issuperset(word):
+            raise InputError(f"the argument {brief(word)} has {len(word)} characters; give {LONGEST_WORD} at most")
     if not given or given[0] in ("-h", "--help"):
         sys.stdout.write(_overview())
         return 0 if given else 2

@@ -257,7 +257,9 @@ def test_an_argument_without_end(capfd: pytest.CaptureFixture[str], words: list[
         main(words)
     assert end.value.code == 2
     said = capfd.readouterr().err
-    assert "has 500" in said and "give 4096 at most" in said and len(said) < 300
+    assert "has 500" in said
+    assert "give 4096 at most" in said
+    assert len(said) < 300
 
 
 def test_many_coefficients_are_no_argument_without_end(capfd: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,6 @@ import inspect
 import shutil
 import textwrap
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -16,7 +15,6 @@ from lossmith.losses import CATALOG
 
 Command = TypeVar("Command")
 LONGEST_LINE = 100
-LONGEST_VALUE = 4096  # of a path
 OptionalDirectory = Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")]
 OptionalFile = Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")]
 OptionalNumber = Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")]
@@ -39,12 +37,6 @@ def parse(
         default: What flags are by default, if not as the dataclass says.
         rules: How tyro makes fields of a kind that it does not know.
     """
-    for before, word in pairwise(["", *arguments]):
-        # λ may be long, and stand after a switch; tyro would repeat anything else in a frame.
-        value = word.partition("=")[2] if word.startswith("--") else word if before.startswith("--") else ""
-        if len(value) > LONGEST_VALUE and not {",", " "} & set(value):
-            name = (word if word.startswith("--") else before).partition("=")[0]
-            raise InputError(f"{name} has a value of {len(value)} characters, which nothing has; give a shorter one")
     return tyro.cli(
         command,
         args=list(arguments),

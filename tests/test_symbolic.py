@@ -660,15 +660,40 @@ class TestSmoothing:
 
 
 class TestErrata:
-    def test_five_with_a_number_each(self) -> None:
+    def test_eight_with_a_number_each(self) -> None:
         errata = symbolic.errata()
-        assert [each.equations for each in errata] == ["17, 56, 65", "18, 19, 69, 70", "25", "43–48", "28, 29"]
+        known = ["17, 56, 65", "18, 19, 69, 70", "25", "43–48", "28, 29", "50", "27", "16"]
+        assert [each.equations for each in errata] == known
         for each in errata:
             printed, derived = each.numbers
             assert printed.is_Rational
             assert derived.is_Rational
             assert printed != derived
             assert all(balanced(formula) for formula in each.formulas)
+
+    def test_the_jacobian(self) -> None:
+        erratum = symbolic.errata()[5]
+        derived = symbolic.jacobian(3)[1, 1]
+        h = symbolic.softmax(symbolic.logits(3))[1]
+        assert is_zero([derived - erratum.derived.subs(symbolic.H, h)])
+
+    def test_baikal_pulls_the_target_up_at_the_null_epoch(self) -> None:
+        logits = torch.zeros(1, 10, dtype=torch.float64)
+        step = -numeric("baikal").logit_gradient(logits, torch.tensor([3]))[0]
+        assert float(step[3]) == pytest.approx(10 - 1)
+        assert float(step.sum() - step[3]) < 0
+        assert symbolic.errata()[6].numbers == (-1, 1)
+
+    def test_entropy_falls_where_the_other_outputs_shrink(self) -> None:
+        erratum = symbolic.errata()[7]
+        outputs = [theory.symmetric_outputs([error], 10) for error in (0.01, 0.009)]
+        entropies = [float(-(output * output.log()).sum()) for output in outputs]
+        assert entropies[1] < entropies[0]
+        assert erratum.numbers == (1, -1)
+
+    def test_c1_depends_on_all_eight(self) -> None:
+        c1 = symbolic.coefficients(symbolic.learning_rule(symbolic.taylor_phi()))["c1"]
+        assert len(c1.free_symbols) == 8
 
     def test_theorem_2(self) -> None:
         erratum = symbolic.errata()[0]

@@ -9,10 +9,12 @@ from lossmith.losses import allcnnc
 from lossmith.theory.symbolic.regimes import margin, published_margin, symmetric
 from lossmith.theory.symbolic.rules import (
     ALPHA,
+    BAIKAL,
     EPSILON,
     GAMMA,
     MONOMIALS,
     MSE,
+    OUTPUTS,
     THIRD_ORDER,
     C,
     H,
@@ -69,8 +71,17 @@ class Erratum:
 
 @cache
 def errata() -> tuple[Erratum, ...]:
-    """The five errors of the paper that its equations show."""
-    return (_theorem_2(), _theorem_3(), _equation_25(), _soft_labels(), _digits())
+    """The eight errors of the paper that its equations show; of what it says in words, a sign is compared."""
+    return (
+        _theorem_2(),
+        _theorem_3(),
+        _equation_25(),
+        _soft_labels(),
+        _digits(),
+        _jacobian(),
+        _baikal(),
+        _entropy(),
+    )
 
 
 def _theorem_2() -> Erratum:
@@ -139,6 +150,48 @@ def _digits() -> Erratum:
         c1 + sp.Rational(round(1000 * solved), 1000) * H + chh * H**2,
         ((H, sp.Rational(1, 10)),),
         "At h = 1/10 equation 30 prints −386.9546188, which needs −129.254 as the coefficient of h.",
+    )
+
+
+def _jacobian() -> Erratum:
+    logit = sp.Symbol("f", real=True)
+    return Erratum(
+        "Factor in the Jacobian",
+        "50",
+        "∂h_k/∂f_k",
+        H * (1 - H) * logit,
+        H * (1 - H),
+        ((H, sp.Rational(1, 2)), (logit, sp.Integer(0))),
+        "Two equal logits of 0: as printed, a logit would have no influence on its own output.",
+    )
+
+
+def _baikal() -> Erratum:
+    gamma = [learning_rule(BAIKAL).subs({H: 1 / N, Y: label}) for label in (0, 1)]
+    step = sp.factor((gamma[1] - ((N - 1) * gamma[0] + gamma[1]) / N) / N)
+    return Erratum(
+        "Baikal at the null epoch, in words",
+        "27",
+        "sign of the step of the target's logit",
+        sp.Integer(-1),
+        sp.sign(step),
+        ((N, sp.Integer(10)),),
+        "The sentence after the equation says that the target is minimized; its logit grows by n − 1, as γ has it.",
+    )
+
+
+def _entropy() -> Erratum:
+    others, target = OUTPUTS
+    entropy = -target * sp.log(target) - (N - 1) * others * sp.log(others)
+    return Erratum(
+        "Entropy at zero error, in words",
+        "16",
+        "sign of the change of entropy where all outputs but the target's shrink",
+        sp.Integer(1),
+        -sp.sign(sp.simplify(sp.diff(entropy, EPSILON))),
+        ((EPSILON, sp.Rational(1, 100)), (N, sp.Integer(10))),
+        "Section 4.1 says that minimizing the non-targets increases the entropy and minimizing the target decreases "
+        "it; it is the other way round below ε = 1 − 1/n.",
     )
 
 

@@ -251,7 +251,7 @@ def main(arguments: list[str] | None = None) -> None:
     add_device(parser)
     given = parser.parse_args(arguments)
     settings = EvolveSettings(
-        data=DataSettings(train_size=given.train_size, label_noise=0.4),
+        data=DataSettings(train_size=given.train_size, label_noise=0.4, noise="uniform"),
         model=ModelSettings(name=given.model),
         recipe=Recipe(lr=0.05, batch_size=50, epochs=given.epochs),
         search=SearchSettings(

@@ -86,12 +86,12 @@ def settings_of(
     Raises:
         SystemExit: if the job needs a file that was not named.
     """
-    noisy = DataSettings(label_noise=0.4, split_seed=seed, noise_seed=seed)
+    noisy = DataSettings(label_noise=0.4, noise="uniform", split_seed=seed, noise_seed=seed)
     if job == "digits":
         data, hidden, epochs = noisy.model_copy(update={"train_size": 800}), (128,), 20
     elif mnist is not None:
         sizes = {"train_size": 1000, "validation_size": 1000, "test_size": 2000}
-        data = noisy.model_copy(update={"data": str(mnist), **sizes})
+        data = noisy.model_copy(update={"source": str(mnist), **sizes})
         hidden, epochs = (32,), 10
     else:
         raise SystemExit("the job mnist needs its images: give --mnist with the path of mnist.npz")

@@ -457,14 +457,14 @@ def coarse(landscape: Landscape, tried: Tried) -> tuple[float, int]:
 
 
 def neighbors(tried: Tried, axis: Axis | None, stop: int) -> set[Tried]:
-    """Everything one step away that is in range, and twice the epochs where the curve rises to its end."""
+    """Everything one step away that is in range, and twice the epochs where the best of the curve comes late."""
     kind, strength, rate, epochs = tried
     rates = learning_rates(LR)
     found = {(kind, strength, rate + step, epochs) for step in (-1, 1) if rates.lowest <= rate + step <= rates.highest}
     if axis is not None:
         moved = (strength - 1, strength + 1)
         found |= {(kind, other, rate, epochs) for other in moved if axis.lowest <= other <= axis.highest}
-    if stop == epochs and epochs < EPOCHS * 2**LONGEST:
+    if 5 * stop >= 4 * epochs and epochs < EPOCHS * 2**LONGEST:
         found.add((kind, strength, rate, 2 * epochs))
     return found
 
@@ -492,6 +492,8 @@ class TestTuning:
             (peak(-1, -3, 5), -1, -3, 8, 5),
             (peak(2, 0, 13), 2, 0, 16, 13),
             (peak(2, 0, 8), 2, 0, 8, 8),
+            (peak(2, 0, 6), 2, 0, 8, 6),
+            (peak(2, 0, 7), 2, 0, 8, 7),
             (peak(2, 0, 30), 2, 0, 32, 30),
             (peak(2, 0, 100), 2, 0, 32, 32),
             (peak(4, 3, 13), 4, 3, 16, 13),

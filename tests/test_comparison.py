@@ -45,9 +45,7 @@ def write_npz(path: Path, seed: int = 0, test_seed: int = 1, **changed: Any) -> 
         rng, labels = np.random.default_rng(number), np.arange(count) % CLASSES
         arrays[f"x_{part}"] = (rng.normal(0, 1, (count, 5)) + 2 * np.eye(CLASSES, 5)[labels]).astype(np.float32)
         arrays[f"y_{part}"] = labels
-    np.savez(
-        path, allow_pickle=True, **{name: value for name, value in (arrays | changed).items() if value is not None}
-    )
+    np.savez(path, **{name: value for name, value in (arrays | changed).items() if value is not None})
     return path
 
 
@@ -486,15 +484,21 @@ class TestCompareLosses:
 def test_runs_that_were_stored_before_a_setting_was_there_are_found_again() -> None:
     """The key is that of a version without adversaries, white pixels and dropout."""
     settings = EvolveSettings()
-    key = comparison._digest("0" * 64, settings, Plan(recipe=settings.recipe, backend=Backend("population")))
+    key = comparison.comparison_digest("0" * 64, settings, Plan(recipe=settings.recipe, backend=Backend("population")))
     assert key == "c84aa2a893590d0b"
     for engine in ("mlp", "vmap"):
-        assert comparison._digest("0" * 64, settings, Plan(recipe=settings.recipe, backend=Backend(engine))) == key
+        assert (
+            comparison.comparison_digest("0" * 64, settings, Plan(recipe=settings.recipe, backend=Backend(engine)))
+            == key
+        )
     attacked = settings.recipe.model_copy(update={"adversary": "fgsm"})
-    assert comparison._digest("0" * 64, settings, Plan(recipe=attacked, backend=Backend("population"))) != key
+    assert comparison.comparison_digest("0" * 64, settings, Plan(recipe=attacked, backend=Backend("population"))) != key
     for rate in (0.0, 0.1):
         pruned = settings.model_copy(update={"model": ModelSettings(dropout=rate)})
-        assert comparison._digest("0" * 64, pruned, Plan(recipe=settings.recipe, backend=Backend("population"))) != key
+        assert (
+            comparison.comparison_digest("0" * 64, pruned, Plan(recipe=settings.recipe, backend=Backend("population")))
+            != key
+        )
 
 
 class TestNoTestSampleInTheSearch:

@@ -56,7 +56,7 @@ def npz(tmp_path: Path) -> Path:
         rng, labels = np.random.default_rng(number), (np.arange(count) % 8 == 0).astype(int)
         arrays[f"x_{part}"] = (rng.normal(0, 1, (count, 3)) + np.eye(2, 3)[labels]).astype(np.float32)
         arrays[f"y_{part}"] = labels
-    np.savez(tmp_path / "clouds.npz", allow_pickle=True, **arrays)
+    np.savez(tmp_path / "clouds.npz", **arrays)
     return tmp_path / "clouds.npz"
 
 
@@ -179,7 +179,7 @@ class TestCompareLosses:
             np.random.default_rng(0).normal(0.4, 0.2, (60, 1, 4, 4)) + 0.2 * labels[:, None, None, None], 0, 1
         )
         place = tmp_path / "images.npz"
-        np.savez(place, allow_pickle=True, x_train=images.astype(np.float32), y_train=labels)
+        np.savez(place, x_train=images.astype(np.float32), y_train=labels)
         data = {"source": str(place), "max_pixel": 1.0}
         for epsilon in (0.0, 0.1):
             settings = tiny(place, metric="robust-accuracy", epsilon=epsilon).model_dump(mode="json")
@@ -226,7 +226,7 @@ class TestDeciding:
 
         def digest(**objective: Any) -> str:
             deciding = Deciding.of(ObjectiveSettings(**objective))
-            found: str = comparison._digest("0" * 64, settings, dataclasses.replace(plan, deciding=deciding))
+            found: str = comparison.comparison_digest("0" * 64, settings, dataclasses.replace(plan, deciding=deciding))
             return found
 
         assert digest() == digest(epsilon=0.3) == digest(record=("nll",)) == "c84aa2a893590d0b"

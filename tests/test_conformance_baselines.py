@@ -120,8 +120,9 @@ def test_it_is_the_loss_of_the_catalog(name: str) -> None:
         assert torch.equal(loss.logit_gradient(logits, targets), other.logit_gradient(logits, targets))
 
 
-def test_only_a_sum_of_two_losses_is_in_no_catalog() -> None:
-    assert [name for name, family in BASELINES.items() if family.entry is None] == ["label smoothing + MAE"]
+def test_only_those_of_two_strengths_are_in_no_catalog() -> None:
+    alone = {name for name, family in BASELINES.items() if family.entry is None}
+    assert alone == {name for name, family in BASELINES.items() if len(family.axes) > 1}
 
 
 def test_all_of_them_in_order() -> None:
@@ -136,6 +137,8 @@ def test_all_of_them_in_order() -> None:
         "generalised cross-entropy",
         "label smoothing + MAE",
         "soft bootstrapping",
+        "label smoothing + Σh²",
+        "label smoothing + soft bootstrapping",
     )
     assert [family.name for family in baselines()] == list(BASELINES)
 
@@ -149,6 +152,8 @@ def test_all_of_them_in_order() -> None:
         ("generalised cross-entropy", [("q", 5)]),
         ("label smoothing + MAE", [("α", 4), ("weight", 4)]),
         ("soft bootstrapping", [("β", 4)]),
+        ("label smoothing + Σh²", [("α", 4), ("weight", 4)]),
+        ("label smoothing + soft bootstrapping", [("α", 4), ("β", 4)]),
         *[(name, []) for name in ("cross-entropy", "MSE", "Baikal", "MAE")],
     ],
 )
@@ -185,6 +190,27 @@ def test_label_smoothing_with_mae_is_their_sum(first: int, second: int) -> None:
     logits, targets = some_logits(12, 4)
     expected = label_smoothing(alpha, 4).value(logits, targets) + weight * mae().value(logits, targets)
     torch.testing.assert_close(family.build((alpha, weight), 4).value(logits, targets), expected)
+
+
+@given(st.integers(-5, 5), st.integers(-4, 8))
+def test_label_smoothing_with_squares_rewards_confidence(first: int, second: int) -> None:
+    family = BASELINES["label smoothing + Σh²"]
+    alpha, weight = family.strengths((first, second))
+    logits, targets = some_logits(12, 4)
+    squares = logits.softmax(1).square().sum(1)
+    expected = nn.functional.cross_entropy(logits, targets, label_smoothing=alpha, reduction="none") - weight * squares
+    torch.testing.assert_close(family.build((alpha, weight), 4).value(logits, targets), expected)
+
+
+@given(st.integers(-5, 5), st.integers(-5, 7))
+def test_label_smoothing_with_soft_bootstrapping_smooths_the_labels_share(first: int, second: int) -> None:
+    family = BASELINES["label smoothing + soft bootstrapping"]
+    alpha, beta = family.strengths((first, second))
+    logits, targets = some_logits(12, 4)
+    smooth = (1 - alpha) * nn.functional.one_hot(targets, 4) + alpha / 4
+    labels = beta * smooth + (1 - beta) * logits.softmax(1)
+    expected = -(labels * logits.log_softmax(1)).sum(1)
+    torch.testing.assert_close(family.build((alpha, beta), 4).value(logits, targets), expected)
 
 
 def test_no_loss_is_in_two_families() -> None:

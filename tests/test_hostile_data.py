@@ -73,10 +73,10 @@ class TestExhaustion:
         """712 KB of zeros took 5 GB, which the memory may well have."""
         monkeypatch.setattr("lossmith.data.npz.LARGEST_PACKED", 2**20)
         path = tmp_path / "zeros.npz"
-        arrays = {"x_train": np.zeros((12, 200_000)), "y_train": Y}
-        np.savez_compressed(path, allow_pickle=False, **arrays)
+        arrays: dict[str, Any] = {"x_train": np.zeros((12, 200_000)), "y_train": Y}
+        np.savez_compressed(path, **arrays)
         refused(path, r"x_train in .*zeros\.npz unpacks to 19\.2 MB from .* kB, as only values that repeat")
-        np.savez(path, allow_pickle=False, **arrays)
+        np.savez(path, **arrays)
         assert len(open_source(str(path)).inputs) == 12
 
     @pytest.mark.parametrize("kind", [np.uint8, np.float64])

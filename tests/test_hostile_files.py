@@ -76,7 +76,7 @@ def payload() -> str:
     rng = np.random.default_rng(0)
     y = np.arange(90) % 3
     x = rng.random((90, 3, 3)).astype(np.float32)
-    np.savez("data.npz", allow_pickle=False, x_train=x, y_train=y, x_test=x, y_test=y)
+    np.savez("data.npz", x_train=x, y_train=y, x_test=x, y_test=y)
     return "lossmith_payload:net"
 
 

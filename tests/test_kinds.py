@@ -187,12 +187,13 @@ def test_defaults_that_came_later_identify_nothing() -> None:
     settings = EvolveSettings()
     for part in ("data", "model"):
         document = getattr(settings, part).model_dump(mode="json")
-        assert document.keys() - identifying(part, document).keys() == {{"data": "kind", "model": "normalize"}[part]}
-        changed = {**document, "kind": "tokens", "normalize": "none"}
+        later = {"data": {"kind", "noise"}, "model": {"normalize"}}[part]
+        assert document.keys() - identifying(part, document).keys() == later
+        changed = {**document, "kind": "tokens", "normalize": "none", "label_noise": 0.1}
         assert identifying(part, changed) == changed
     plan = Plan(recipe=settings.recipe, backend=Backend("mlp"))
     keys = {
-        comparison._digest("0" * 64, one, plan)
+        comparison.comparison_digest("0" * 64, one, plan)
         for one in (settings, as_features(), settings_of(), settings_of(chosen={"normalize": "none"}))
     }
     assert len(keys) == 4

@@ -234,7 +234,7 @@ class TestJob:
         ids=lambda value: None if isinstance(value, str) else "-".join(value),
     )
     def test_bad_arrays(self, tmp_path: Path, changed: dict[str, Any], match: str) -> None:
-        np.savez(tmp_path / "bad.npz", allow_pickle=True, **arrays(**changed))
+        np.savez(tmp_path / "bad.npz", **arrays(**changed))
         with pytest.raises(InputError, match=match):
             Problem.open(validated(EvolveSettings, SMALL | {"data": {"source": str(tmp_path / "bad.npz")}}, None))
 
@@ -253,7 +253,7 @@ class TestJob:
         ],
     )
     def test_bad_settings(self, tmp_path: Path, parts: dict[str, Any], match: str) -> None:
-        np.savez(tmp_path / "clouds.npz", allow_pickle=True, **arrays())
+        np.savez(tmp_path / "clouds.npz", **arrays())
         document = {**SMALL, **parts, "data": {"source": str(tmp_path / "clouds.npz"), **parts.get("data", {})}}
         with pytest.raises(InputError, match=match):
             Problem.open(validated(EvolveSettings, document, None))
@@ -287,7 +287,7 @@ class TestJob:
         module = "settings_" + re.sub(r"\W", "_", request.node.callspec.id)
         monkeypatch.chdir(tmp_path)
         Path(f"{module}.py").write_text(f"import torch\nfrom torch import nn\n\n{code}\n")
-        np.savez("clouds.npz", allow_pickle=True, **arrays())
+        np.savez("clouds.npz", **arrays())
         document = {**SMALL, "model": {"name": module + function}, "data": {"source": "clouds.npz"}}
         with pytest.raises(InputError, match=match.format(module=module)):
             Problem.open(validated(EvolveSettings, document, None))

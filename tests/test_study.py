@@ -812,6 +812,7 @@ class TestEvolve:
         ("data.validation_size", 210),
         ("data.test_size", 100),
         ("data.label_noise", 0.1),
+        ("data.noise", "pairs"),
         ("data.split_seed", 1),
         ("data.noise_seed", 1),
         ("data.max_pixel", 300.0),
@@ -1293,7 +1294,7 @@ ALL_CHANGED: dict[str, dict[str, Any]] = {
     "data": {
         "source": "some \"quoted\" \\ place/ö.npz", "train_size": 3, "validation_size": 4, "test_size": 5,
         "label_noise": 0.1, "split_seed": 6, "noise_seed": 10**20,
-        "max_pixel": 0.5, "image_size": 32, "channels": 3, "kind": "tokens",
+        "max_pixel": 0.5, "image_size": 32, "channels": 3, "kind": "tokens", "noise": "pairs",
     },
     "model": {"name": "a.b:c", "hidden": [3, 4, 5], "dropout": 0.25, "normalize": "none"},
     "recipe": {

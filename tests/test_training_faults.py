@@ -275,7 +275,7 @@ class TestState:
 def np_file(directory: Path) -> Path:
     numbers = np.arange(120)
     inputs = np.random.default_rng(0).normal(0, 1, (120, FEATURES)).astype(np.float32)
-    np.savez(directory / "data.npz", allow_pickle=True, x_train=inputs, y_train=numbers % CLASSES)
+    np.savez(directory / "data.npz", x_train=inputs, y_train=numbers % CLASSES)
     return directory / "data.npz"
 
 

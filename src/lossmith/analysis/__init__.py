@@ -28,6 +28,7 @@ from lossmith.analysis.corruption import (
     weight_noise,
 )
 from lossmith.analysis.deciding import Deciding
+from lossmith.analysis.distilling import Distillation, Trial, acting_terms, distill
 from lossmith.analysis.jobs import Part, UnreadableError, each_loss, results_of
 from lossmith.analysis.looks import Attacking, Corrupting, Look, Walking
 from lossmith.analysis.masking import Masking
@@ -76,6 +77,7 @@ __all__ = [
     "Corrupting",
     "Corruption",
     "Deciding",
+    "Distillation",
     "Family",
     "Grid",
     "Look",
@@ -93,10 +95,12 @@ __all__ = [
     "Setting",
     "Trace",
     "TrainedLoss",
+    "Trial",
     "Tuner",
     "UnreadableError",
     "Walking",
     "Weighted",
+    "acting_terms",
     "add_baseline",
     "attack_contrasts",
     "attack_document",
@@ -108,6 +112,7 @@ __all__ = [
     "corruption_document",
     "corruption_measure",
     "corruptions_of",
+    "distill",
     "each_loss",
     "figures",
     "fixed",

@@ -6,9 +6,11 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
+
 from lossmith.analysis.tuning import Axis
 from lossmith.errors import InputError
-from lossmith.losses import CATALOG, Loss, Named, label_smoothing, mae
+from lossmith.losses import CATALOG, Loss, Named, PowerLoss, Term, bootstrapping, label_smoothing, mae
 from lossmith.registry import Registry
 
 
@@ -102,6 +104,19 @@ def _bootstrapping(strengths: tuple[float, ...], classes: int) -> Loss:
     return CATALOG["bootstrapping"].build(beta, classes).named(f"{beta:g} cross-entropy + {1 - beta:g} loss")
 
 
+def _squares(strengths: tuple[float, ...], classes: int) -> Loss:
+    """φ = ((1 − α) y + α/n) log h + w h²: heavy smoothing, and a reward for confidence in whatever class."""
+    alpha, weight = strengths
+    squares = PowerLoss((Term(2, 0, 0),), torch.tensor([weight], dtype=torch.float64))
+    return label_smoothing(alpha, classes) + squares
+
+
+def _smoothed_bootstrapping(strengths: tuple[float, ...], classes: int) -> Loss:
+    """φ = (β ((1 − α) y + α/n) + (1 − β) h) log h: the same with the entropy's reward."""
+    alpha, beta = strengths
+    return bootstrapping(beta).smoothed(alpha, classes)
+
+
 def _sigmoid(place: int) -> float:
     return 1 / (1 + math.exp(-place))
 
@@ -127,3 +142,18 @@ add_baseline(
     )
 )
 add_baseline(Family("soft bootstrapping", (Axis("β", _sigmoid, 0, 3, -5, 7),), _bootstrapping, named="bootstrapping"))
+# What losses evolved for noisy labels boil down to, written down by hand.
+add_baseline(
+    Family(
+        "label smoothing + Σh²",
+        (Axis("α", _sigmoid, -1, 2, -5, 5), Axis("weight", _power_of_two, 0, 3, -4, 8)),
+        _squares,
+    )
+)
+add_baseline(
+    Family(
+        "label smoothing + soft bootstrapping",
+        (Axis("α", _sigmoid, -1, 2, -5, 5), Axis("β", _sigmoid, 0, 3, -5, 7)),
+        _smoothed_bootstrapping,
+    )
+)

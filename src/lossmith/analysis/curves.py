@@ -20,6 +20,8 @@ from lossmith.seeds import derive
 from lossmith.training import Executor, Recipe, Task, Trained
 
 LONGEST = 2
+# A curve that is at its best in the last fifth may rise further: how far from the end that is, is luck.
+LATE = 0.8
 LENGTHS = Axis("times the epochs were doubled", lambda place: 2.0**place, 0, 0, 0, LONGEST)
 Curve = list[float]
 Curves = Mapping[Setting, Curve]
@@ -39,8 +41,8 @@ class CurveTuning:
     """Tunes the losses of a comparison.
 
     A setting is the strengths of a loss, the learning rate, and how often the epochs were doubled, which is tried where
-    the best curve still rises at its end. What is measured of it is its curve: the mean fitness by the deciding figure
-    on validation data after each epoch, over some seeds.
+    the best curve is at its best in its last fifth. What is measured of it is its curve: the mean fitness by the
+    deciding figure on validation data after each epoch, over some seeds.
     """
 
     def __init__(
@@ -89,8 +91,8 @@ class CurveTuning:
         return found
 
     def _around(self, grid: Grid, best: Setting, curve: Curve) -> list[Place]:
-        """Neighbours of the best setting; longer trainings only where its curve is the highest at its end."""
-        rising = stop_of(curve) == len(curve)
+        """Neighbours of the best setting; longer trainings only where its curve is the highest near its end."""
+        rising = stop_of(curve) >= LATE * len(curve)
         doubled = best.place[-1]
         return [place for place in grid.around(best.place) if place[-1] == doubled or (rising and place[-1] > doubled)]
 

@@ -43,9 +43,10 @@ def judge(
     executor: Executor,
     chunks: Chunks,
     report: Report,
+    purpose: str = "final",
 ) -> list[Row]:
-    """Figures of fresh networks of each tuned loss."""
-    seeds = [derive(plan.seed, "comparison", "final", number) for number in range(plan.seeds)]
+    """Figures of fresh networks of each tuned loss; each purpose has networks of its own."""
+    seeds = [derive(plan.seed, "comparison", purpose, number) for number in range(plan.seeds)]
     groups: dict[tuple[float, int, int], list[Tuned]] = {}
     for choice in tuned:
         groups.setdefault((choice.lr, choice.epochs, choice.stop), []).append(choice)
@@ -61,11 +62,11 @@ def judge(
             job = each_loss(task, losses, seeds, recipe, plan.backend, measure, stop=stop)
             together.append(chunk)
             key, fits = (
-                json.dumps({"final": labels, "seeds": seeds}),
+                json.dumps({purpose: labels, "seeds": seeds}),
                 partial(_are_runs, len(chunk), seeds, plan.deciding),
             )
             parts.append(Part(key, job, stop * len(chunk), fits))
-    results = results_of(parts, executor, chunks, partial(report, "final networks"))
+    results = results_of(parts, executor, chunks, partial(report, f"{purpose} networks"))
     runs: dict[str, Runs] = {
         choice.family.name: rows
         for chunk, result in zip(together, results, strict=True)

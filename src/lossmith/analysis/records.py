@@ -151,12 +151,14 @@ class Comparison:
         pairs: The tests by the deciding figure; none of a loss with a network whose figure is not finite.
         best_baseline: The baseline that is best on validation data.
         deciding: The figure that losses were tuned for, ranked by and tested on.
+        wrong_labels: Share of the validation labels that noise made wrong.
     """
 
     rows: list[Row]
     pairs: list[Pair]
     best_baseline: str
     deciding: Deciding = ACCURACY
+    wrong_labels: float = 0.0
 
     def row(self, name: str) -> Row:
         """The row of a loss."""
@@ -173,6 +175,7 @@ class Comparison:
             "rows": [asdict(row) for row in self.rows],
             "pairs": [asdict(pair) for pair in self.pairs],
             "best_baseline": self.best_baseline,
+            "wrong_labels": self.wrong_labels,
         }
 
     @staticmethod
@@ -184,4 +187,5 @@ class Comparison:
             document["best_baseline"],
             # Comparisons of older versions were of accuracy.
             Deciding(**document.get("objective", {})),
+            document.get("wrong_labels", 0.0),
         )

@@ -18,6 +18,7 @@ __all__ = ["main"]
 COMMANDS = {
     "evolve": "search a loss for a network on data, and write the winner to DIR/best.json",
     "compare": "compare losses with every baseline, all of them tuned alike, on test data",
+    "distill": "leave out terms of a loss one by one, and write the smallest loss that is not worse",
     "explain": "say what the theory knows of any loss: how it starts, where it pulls and pushes",
     "trace": "train with some losses and watch how each sample is pulled towards its label or pushed away",
     "attack": "train with some losses and attack the networks: how many test images survive, and is it real?",
@@ -176,7 +177,7 @@ usage: lossmith COMMAND [OPTIONS]
 
 {lines}
 
-Try it on handwritten digits with 40 % of the labels replaced at random (about a minute each on two cores):
+Try it on handwritten digits with 40 % of the labels wrong (about a minute each on two cores):
 
   lossmith evolve --out study --data digits --train-size 800 --label-noise 0.4 --epochs 30
   lossmith compare study/best.json

@@ -102,7 +102,7 @@ def run(arguments: Sequence[str]) -> None:
     if given.json:
         sys.stdout.write(json.dumps(comparison.to_json(), indent=2) + "\n")
     elif not given.quiet:
-        print_comparison(comparison, given.settings.data.label_noise)
+        print_comparison(comparison)
         if unknown := unknown_origins(given.losses):
             names, say = ", ".join(map(str, unknown)), "does not say" if len(unknown) == 1 else "do not say"
             sys.stdout.write(

@@ -11,11 +11,13 @@ from typing import Any
 
 from rich.table import Table
 
-from lossmith.analysis import OBJECTIVES, Comparison, Deciding, Pair, Row
+from lossmith.analysis import OBJECTIVES, Comparison, Deciding, Distillation, Pair, Row
 from lossmith.cli.console import WIDTH, output
 from lossmith.errors import printable
-from lossmith.study import Outcome
+from lossmith.metrics import Difference
+from lossmith.study import Distilled, Outcome
 
+TESTED = ("the whole loss", "what is left")
 LONGEST_WORD = len("cross-entropy")
 
 
@@ -23,7 +25,7 @@ def conclude_search(directory: Path, outcome: Outcome, pictures: Sequence[Path])
     """Print the finalists and what to do with the winner."""
     console = output()
     console.print(finalists_table(outcome.provenance["finalists"]))
-    console.print(noise_text(outcome.provenance["settings"]["data"]["label_noise"]), end="")
+    console.print(noise_text(outcome.provenance["data"]["wrong_labels"]["validation"]), end="")
     console.print(attack_text(outcome.provenance["settings"], directory), end="", soft_wrap=True)
     console.print(tie_text(outcome.provenance["finalists"]), end="")
     console.print(f"\nThe winner: {outcome.loss!r}")
@@ -55,10 +57,8 @@ def tie_text(finalists: Sequence[dict[str, Any]]) -> str:
 
 
 def noise_text(share: float) -> str:
-    """What a reader of validation figures must know where labels were replaced."""
-    return (
-        f"Of the validation labels, too, {share:.0%} are replaced at random; the test's are clean.\n" if share else ""
-    )
+    """What a reader of validation figures must know where labels are wrong."""
+    return f"Of the validation labels, too, {share:.1%} are wrong; the test's are clean.\n" if share else ""
 
 
 def attack_text(settings: dict[str, Any], directory: Path) -> str:
@@ -105,7 +105,7 @@ def _spread(figure: dict[str, Any] | None) -> str:
     return f"{figure['mean']:.4f}" + (f" ± {figure['std']:.4f}" if figure["std"] is not None else "")
 
 
-def print_comparison(comparison: Comparison, label_noise: float) -> None:
+def print_comparison(comparison: Comparison) -> None:
     """Print a comparison: what each loss is worth, and the tests; two wide tables, or narrow ones if there is no room.
 
     Names and settings are broken into lines where they must be, numbers never.
@@ -119,7 +119,7 @@ def print_comparison(comparison: Comparison, label_noise: float) -> None:
         f"order of validation {name}. {decided_text(comparison)}Settings tried: {_tried(comparison)}. Mean ± standard "
         f"deviation of {len(comparison.rows[0].runs)} networks. NLL and ECE: negative log likelihood and "
         "calibration error on test data, before → after scaling by the temperature that is best on validation data.\n"
-        + noise_text(label_noise)
+        + noise_text(comparison.wrong_labels)
     )
     console.print(*tests_tables(comparison, wide), sep="\n")
     console.print(
@@ -127,6 +127,57 @@ def print_comparison(comparison: Comparison, label_noise: float) -> None:
         f"{len(comparison.pairs)} tests; the unit is a network. Best baseline on validation data: "
         f"{comparison.best_baseline}.{untested_text(comparison)}"
     )
+
+
+def print_distillation(made: Distilled) -> None:
+    """Print a distillation: what each term was worth in each round, and the smallest loss on test data."""
+    console, found = output(), made.distillation
+    console.print(distillation_table(found))
+    validation, whole = found.deciding.column("validation"), found.whole
+    console.print(
+        f"Mean ± standard deviation of {len(whole.row.runs)} fresh networks on validation data, {found.deciding.name}, "
+        "and what the whole loss has more, with its 95 % interval (Welch; the unit is a network). "
+        f"The whole loss has {_number(whole.row.mean(validation), whole.row.std(validation))}. A term may go if the "
+        f"interval ends at {found.margin:g} or below; learning rate, epochs and the other coefficients of each row are "
+        "tuned again.\n" + noise_text(made.wrong_labels)
+    )
+    if found.without_effect:
+        console.print(f"Without effect from the start: {', '.join(found.without_effect)}.")
+    smallest = found.smallest
+    console.print(f"\nLeft: φ = {made.loss.formula()} ({smallest.terms} of {whole.terms} terms), {_lr(smallest.row)}")
+    test = found.deciding.column("test")
+    told = [f"{name} {_number(row.mean(test), row.std(test))}" for name, row in zip(TESTED, found.tested, strict=False)]
+    worth = "" if found.worth is None or len(told) == 1 else f"; the whole one has {_interval(found.worth)} more"
+    console.print(f"On test data, touched once: {', '.join(told)}{worth}.")
+
+
+def distillation_table(found: Distillation) -> Table:
+    """What was left out, round by round; what was gone on with is bold."""
+    table = Table(title="Terms left out", title_justify="left")
+    for name, justify in (("terms", "right"), ("without", "left"), ("tuned to", "left"), ("validation", "right")):
+        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    table.add_column("the whole loss has more", justify="right", no_wrap=True)
+    column = found.deciding.column("validation")
+    for trials, taken in zip(found.rounds, found.taken, strict=True):
+        table.add_section()
+        for place, trial in enumerate(trials):
+            table.add_row(
+                str(trial.terms),
+                ", ".join(trial.dropped),
+                _lr(trial.row),
+                _number(trial.row.mean(column), trial.row.std(column)),
+                "–" if trial.worth is None else _interval(trial.worth),
+                style="bold" if place == taken else None,
+            )
+    return table
+
+
+def _interval(found: Difference) -> str:
+    return f"{found.difference + 0.0:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
+
+
+def _lr(row: Row) -> str:
+    return f"lr = {row.lr:.3g}, {row.stop} epoch" + "s" * (row.stop > 1)
 
 
 def decided_text(comparison: Comparison) -> str:
@@ -186,7 +237,7 @@ def _tests(title: str, find: Callable[[str], Pair | None]) -> list[Column]:
         pair = find(row.name)
         if pair is None:
             return ""
-        return f"{pair.result.difference + 0.0:+.4f} [{pair.result.low:+.4f}, {pair.result.high:+.4f}]"
+        return _interval(pair.result)
 
     def p(row: Row) -> str:
         pair = find(row.name)
@@ -226,4 +277,4 @@ def _known_mean(row: Row, name: str) -> str:
 def setting_text(row: Row) -> str:
     """The tuned setting of a row."""
     parts = [row.strengths] if row.strengths else []
-    return ", ".join([*parts, f"lr = {row.lr:.3g}", f"{row.stop} epoch" + "s" * (row.stop > 1)])
+    return ", ".join([*parts, _lr(row)])

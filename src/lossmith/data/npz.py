@@ -12,7 +12,7 @@ import zipfile
 import zlib
 from lzma import LZMAError
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import IO, Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.lib import format as npy
@@ -57,14 +57,14 @@ _DAMAGED = (
 
 
 class _Header(NamedTuple):
-    """What a member says of its array.
+    """What a member, or a file of one array, says of its array.
 
     Attributes:
-        member: Where it is in the archive.
+        member: Where it is in the archive; None for a file of one array.
         start: Its bytes before the values.
     """
 
-    member: zipfile.ZipInfo
+    member: zipfile.ZipInfo | None
     start: int
     shape: tuple[int, ...]
     fortran: bool
@@ -101,16 +101,73 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
         return _read_arrays(stream, shown(path))
 
 
+def read_array(path: Path, name: str | None) -> tuple[NDArray[Any], str, NDArray[Any] | None]:
+    """One array of an .npz file, or that of an .npy file.
+
+    Args:
+        path: The file.
+        name: Which array; None for that of an .npy file, or for the only one.
+
+    Returns:
+        The array, what to call it in messages, and the array called ``clean`` beside it if there is one.
+
+    Raises:
+        InputError: If there is no such file or array, or as :func:`read_npz`.
+    """
+    if not path.exists():
+        raise InputError(f"there is no file {shown(path)}: check its path")
+    with opened_regular(path) as stream:
+        start = stream.read(4)
+        stream.seek(0)
+        if start in ZIP:
+            return _picked(stream, shown(path), name)
+        if start != npy.MAGIC_PREFIX[:4]:
+            raise InputError(f"{shown(path)} is no file of NumPy, or a damaged one: save it with numpy.save")
+        if name is not None:
+            raise InputError(f"{shown(path)} holds one array without a name: leave :{shown(name)} out")
+        size = path.stat().st_size
+        check_available(2 * size, f"{shown(path)} has {amount(size)}, and with it the data takes", "give a smaller one")
+        header = _header(stream, None, size, shown(path))
+        stream.seek(0)
+        return _filled(stream, header, STEP, shown(path)), shown(path), None
+
+
+def _picked(stream: BinaryIO, path: str, name: str | None) -> tuple[NDArray[Any], str, NDArray[Any] | None]:
+    """One array of an archive, what to call it, and the array ``clean`` beside it."""
+    with _archive(stream, path) as archive:
+        members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
+        given = name or next(iter(members), "") * (len(members) == 1)
+        if given not in members:
+            names = sorted(members)
+            absent = f"no array {shown(name)} but " if name else ""
+            raise InputError(
+                f"{path} holds {absent}{listed(names, _LISTED) or 'nothing'}: name one of its arrays, as in "
+                f"{path}:{shown(names[0]) if names else 'ARRAY'}"
+            )
+        wanted = dict.fromkeys((given, "clean") if "clean" in members else (given,))
+        headers = {one: _member_header(archive, members[one], f"{one} in {path}") for one in wanted}
+        check_available(
+            sum(header.peak for header in headers.values()),
+            f"{given} in {path} has shape {list(headers[given].shape)}, and with it the data takes",
+            "give a smaller one",
+        )
+        values = {one: _values(archive, header, f"{one} in {path}") for one, header in headers.items()}
+        return values[given], f"{shown(given)} in {path}", values.get("clean")
+
+
+def _archive(stream: BinaryIO, path: str) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(stream)
+    except _DAMAGED:
+        raise _not_npz(path) from None
+
+
 def _read_arrays(stream: BinaryIO, path: str) -> dict[str, NDArray[Any]]:
     if stream.read(4) not in ZIP:
         raise _not_npz(path)
-    try:
-        archive = zipfile.ZipFile(stream)
-    except _DAMAGED:
-        raise _not_npz(path) from None
-    with archive:
+    with _archive(stream, path) as archive:
         members = _members(archive, path)
-        headers = {name: _header(archive, member, f"{name} in {path}") for name, member in members.items()}
+        headers = {name: _member_header(archive, member, f"{name} in {path}") for name, member in members.items()}
         largest = max(headers, key=lambda name: headers[name].peak)
         shape, dtype = list(headers[largest].shape), headers[largest].dtype
         check_available(
@@ -155,17 +212,32 @@ def _tell_unused(names: list[str], path: str) -> None:
         )
 
 
-def _header(archive: zipfile.ZipFile, member: zipfile.ZipInfo, what: str) -> _Header:
+def _member_header(archive: zipfile.ZipFile, member: zipfile.ZipInfo, what: str) -> _Header:
     try:
         with archive.open(member) as stream:
-            magic = _magic(stream.read(npy.MAGIC_LEN), what)
-            first = magic[-2:] == b"\x01\x00"
-            length = stream.read(2 if first else 4)
-            text = stream.read(min(int.from_bytes(length, "little"), LONGEST_HEADER))
-            read = npy.read_array_header_1_0 if first else npy.read_array_header_2_0
-            with warnings.catch_warnings(action="ignore"):
-                # NumPy and Python warn of headers of old versions, and of texts that are no header.
-                shape, fortran, dtype = read(io.BytesIO(length + text), LONGEST_HEADER)
+            header = _header(stream, member, member.file_size, what)
+    except InputError:
+        raise
+    except _DAMAGED:
+        raise _damaged(what) from None
+    if member.file_size > max(LARGEST_PACKED, MOST_PACKED * member.compress_size):
+        raise InputError(
+            f"{what} unpacks to {amount(member.file_size)} from {amount(member.compress_size)}, as only values that "
+            "repeat without end do: save it without compression, by numpy.savez, if it is meant"
+        )
+    return header
+
+
+def _header(stream: IO[bytes], member: zipfile.ZipInfo | None, size: int, what: str) -> _Header:
+    try:
+        magic = _magic(stream.read(npy.MAGIC_LEN), what)
+        first = magic[-2:] == b"\x01\x00"
+        length = stream.read(2 if first else 4)
+        text = stream.read(min(int.from_bytes(length, "little"), LONGEST_HEADER))
+        read = npy.read_array_header_1_0 if first else npy.read_array_header_2_0
+        with warnings.catch_warnings(action="ignore"):
+            # NumPy and Python warn of headers of old versions, and of texts that are no header.
+            shape, fortran, dtype = read(io.BytesIO(length + text), LONGEST_HEADER)
     except InputError:
         raise
     except _DAMAGED:
@@ -175,17 +247,8 @@ def _header(archive: zipfile.ZipFile, member: zipfile.ZipInfo, what: str) -> _He
         raise InputError(f"{what} holds Python objects, which are never loaded: save it as an array of numbers")
     if dtype.kind not in NUMBERS:
         raise no_numbers(dtype, what)
-    if (
-        len(shape) > MOST_DIMENSIONS
-        or min(shape, default=0) < 0
-        or header.start + header.size * dtype.itemsize != member.file_size
-    ):
+    if len(shape) > MOST_DIMENSIONS or min(shape, default=0) < 0 or header.start + header.size * dtype.itemsize != size:
         raise _damaged(what)
-    if member.file_size > max(LARGEST_PACKED, MOST_PACKED * member.compress_size):
-        raise InputError(
-            f"{what} unpacks to {amount(member.file_size)} from {amount(member.compress_size)}, as only values that "
-            "repeat without end do: save it without compression, by numpy.savez, if it is meant"
-        )
     return header
 
 
@@ -197,16 +260,26 @@ def _magic(start: bytes, what: str) -> bytes:
 
 
 def _values(archive: zipfile.ZipFile, header: _Header, what: str) -> NDArray[Any]:
+    assert header.member is not None
+    step = STEP if header.member.compress_type in BOUNDED else SMALL_STEP
+    try:
+        with archive.open(header.member) as stream:
+            return _filled(stream, header, step, what)
+    except InputError:
+        raise
+    except _DAMAGED:
+        raise _damaged(what) from None
+
+
+def _filled(stream: IO[bytes], header: _Header, step: int, what: str) -> NDArray[Any]:
     try:
         values = np.empty(header.size, dtype=header.dtype)
         place = values.view(np.uint8)
-        step = STEP if header.member.compress_type in BOUNDED else SMALL_STEP
-        with archive.open(header.member) as stream:
-            stream.read(header.start)
-            filled = 0
-            while piece := stream.read(step):
-                place[filled : filled + len(piece)] = np.frombuffer(piece, np.uint8)
-                filled += len(piece)
+        stream.read(header.start)
+        filled = 0
+        while piece := stream.read(step):
+            place[filled : filled + len(piece)] = np.frombuffer(piece, np.uint8)
+            filled += len(piece)
         array = values.reshape(header.shape, order="F" if header.fortran else "C")
     except MemoryError:
         raise InputError(f"{what} is larger than the memory: give fewer or smaller samples, or uint8") from None

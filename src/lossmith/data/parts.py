@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lossmith.data.noise import noisy_labels
 from lossmith.data.settings import DataSettings
 from lossmith.data.source import Source
 from lossmith.errors import InputError
@@ -26,17 +27,19 @@ class Part:
     Attributes:
         inputs: ``[N, *input_shape]``, as the source has them.
         targets: ``[N]``, int64.
+        wrong: Share of the targets that are not the sample's own, by label noise.
     """
 
     inputs: Tensor
     targets: Tensor
+    wrong: float = 0.0
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def to(self, device: torch.device | str) -> "Part":
         """The same samples on another device."""
-        return Part(self.inputs.to(device), self.targets.to(device))
+        return Part(self.inputs.to(device), self.targets.to(device), self.wrong)
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,19 +147,11 @@ def stratified_order(targets: Tensor, *seed: int | str) -> Tensor:
     return order[grouped[place.sort(stable=True).indices]]
 
 
-def noisy_labels(targets: Tensor, share: float, classes: int, *seed: int | str) -> Tensor:
-    """A copy of the labels ``[N]`` in which ``round(share · N)`` are drawn again, uniformly from all ``classes``."""
-    random = generator(*seed)
-    count = round(share * len(targets))
-    chosen = torch.randperm(len(targets), generator=random)[:count]
-    drawn = torch.randint(classes, (count,), generator=random)
-    return targets.index_put((chosen.to(targets.device),), drawn.to(targets.device))
-
-
 def _noisy_part(source: Source, rows: Tensor, settings: DataSettings, name: str) -> Part:
     seed = (settings.noise_seed, "label noise", name)
     clean = source.targets[rows]
-    return Part(source.inputs[rows], noisy_labels(clean, settings.label_noise, source.classes, *seed))
+    targets = noisy_labels(source, rows, settings, *seed)
+    return Part(source.inputs[rows], targets, float((targets != clean).double().mean()))
 
 
 def _split(source: Source, settings: DataSettings) -> _Indices:

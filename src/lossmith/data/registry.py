@@ -15,6 +15,7 @@ from lossmith.data.folder import class_names, read_folder
 from lossmith.data.hub import HUB, read_hub
 from lossmith.data.kinds import AUTO, KINDS
 from lossmith.data.names import shown
+from lossmith.data.noise import with_noise
 from lossmith.data.npz import read_npz
 from lossmith.data.readers import FALLBACK, READERS, Reader, reader_of
 from lossmith.data.settings import DataSettings
@@ -31,8 +32,8 @@ def open_source(data: str | Source, settings: DataSettings | None = None) -> Sou
             ``x_test``, ``y_test``; the path of a directory of images (:func:`lossmith.data.folder.read_folder`); what
             another one of ``READERS`` takes; or a source. In a file, images ``[N,H,W,C]`` with 1, 3 or 4 channels are
             recognised and turned round.
-        settings: ``kind`` of the data, and ``image_size`` and ``channels`` that images are made to have; the rest is
-            not read.
+        settings: ``kind`` of the data, ``image_size`` and ``channels`` that images are made to have, and ``noise``
+            where that is a file; the rest is not read.
 
     Raises:
         InputError: If there is no such data or it cannot be used.
@@ -50,7 +51,7 @@ def open_source(data: str | Source, settings: DataSettings | None = None) -> Sou
             f"image_size is {side}, but only the images of a directory are resized, and {source.name} has samples of "
             f"shape {list(source.input_shape)}: leave --image-size out"
         )
-    return source if settings.channels is None else _converted(source, settings.channels)
+    return with_noise(source if settings.channels is None else _converted(source, settings.channels), settings)
 
 
 def _converted(source: Source, channels: int) -> Source:

@@ -6,6 +6,7 @@ from pydantic import AfterValidator, Field, PositiveInt
 
 from lossmith.data.arrays import LARGEST_INPUT
 from lossmith.data.kinds import KINDS, checked_kind
+from lossmith.data.noise import checked_noise, known_noises
 from lossmith.data.readers import known_data
 from lossmith.registry import Listed
 from lossmith.settings import Settings
@@ -41,8 +42,12 @@ class DataSettings(Settings):
     """Number of test samples (default: the file's own test arrays, or else 25 % of all samples)."""
 
     label_noise: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """Share of the training and validation labels, at least 0 and less than 1, replaced by a class drawn uniformly
-    from all classes (so that some stay as they were); the test labels stay clean."""
+    """Share of the training and validation labels, at least 0 and less than 1, that noise changes; the test labels
+    stay clean."""
+
+    noise: Annotated[str, AfterValidator(checked_noise), Listed(known_noises)] = "symmetric"
+    """What becomes of a label that noise changes: {names}. Or FILE.npy or FILE.npz:ARRAY without --label-noise: the
+    probabilities [K, K] of each class's labels, or the noisy labels of all samples but those of the test."""
 
     split_seed: int = Field(default=0, gt=-(2**128), lt=2**128)
     """Seed of the split into training, validation and test samples."""

@@ -51,6 +51,7 @@ class Source:
         max_pixel: Value of a white pixel, if the source knows it.
         class_names: What the classes are called, in their order, if the source knows it.
         kind: Its kind of data, a name of ``KINDS``.
+        noise: What a file says of label noise: labels ``[N]``, int64, or probabilities ``[K,K]``, float64.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Source:
     max_pixel: float | None = None
     class_names: tuple[str, ...] | None = None
     kind: str = field(kw_only=True)
+    noise: Tensor | None = field(kw_only=True, default=None)
 
     @cached_property
     def classes(self) -> int:
@@ -94,7 +96,7 @@ class Source:
         digest = hashlib.sha256()
         if not KINDS[self.kind].recognized:
             digest.update(f"kind:{self.kind}:".encode())
-        for role in ("inputs", "targets", "test_inputs", "test_targets"):
+        for role in ("inputs", "targets", "test_inputs", "test_targets", "noise"):
             tensor: Tensor | None = getattr(self, role)
             if tensor is not None:
                 array = tensor.cpu().contiguous().numpy()

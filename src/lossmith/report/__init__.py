@@ -16,7 +16,8 @@ if TYPE_CHECKING:
         rule_curve,
         search_history,
     )
-    from lossmith.report.drawing import draw_comparison, draw_explained, draw_search, draw_trace
+    from lossmith.report.distillation import plot_distillation
+    from lossmith.report.drawing import draw_comparison, draw_distillation, draw_explained, draw_search, draw_trace
     from lossmith.report.figures import (
         EVOLVED,
         OTHER,
@@ -47,6 +48,7 @@ __all__ = [
     "attraction_curve",
     "check_picture",
     "draw_comparison",
+    "draw_distillation",
     "draw_explained",
     "draw_search",
     "draw_trace",
@@ -57,6 +59,7 @@ __all__ = [
     "plot_basin",
     "plot_comparison",
     "plot_corruption",
+    "plot_distillation",
     "plot_explanation",
     "plot_figure3",
     "plot_history",
@@ -79,7 +82,8 @@ HOMES = {
         *("Attraction", "History", "Rule", "Shape"),
         *("attraction_curve", "loss_shape", "rule_curve", "search_history"),
     ),
-    "drawing": ("draw_comparison", "draw_explained", "draw_search", "draw_trace"),
+    "distillation": ("plot_distillation",),
+    "drawing": ("draw_comparison", "draw_distillation", "draw_explained", "draw_search", "draw_trace"),
     "figures": (
         *("EVOLVED", "OTHER", "PLAIN", "STYLE", "styled"),
         *("check_picture", "plot_comparison", "plot_history", "plot_losses"),

@@ -9,11 +9,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from lossmith.analysis import Comparison, Trace
+from lossmith.analysis import Comparison, Distillation, Trace
 from lossmith.errors import InputError
 from lossmith.losses import Loss, cross_entropy, find, load
 from lossmith.report.attacks import plot_pareto
 from lossmith.report.curves import attraction_curve, loss_shape, rule_curve, search_history
+from lossmith.report.distillation import plot_distillation
 from lossmith.report.figures import checked_kind, plot_comparison, plot_history, plot_losses, save_figure, save_figures
 from lossmith.report.theory import plot_explanation, plot_figure3, plot_trace
 
@@ -77,6 +78,18 @@ def draw_comparison(comparison: Comparison, directory: Path, kinds: Sequence[str
     paths = [directory / "figures" / f"comparison.{kind}" for kind in kinds]
     for path in paths:
         save_figure(plot_comparison(comparison), path)
+    return paths
+
+
+def draw_distillation(found: Distillation, directory: Path, kinds: Sequence[str] = ("png",)) -> list[Path]:
+    """Draw a distillation to figures/ in a directory.
+
+    Raises:
+        InputError: if the picture cannot be written.
+    """
+    paths = [directory / "figures" / f"distillation.{kind}" for kind in kinds]
+    for path in paths:
+        save_figure(plot_distillation(found), path)
     return paths
 
 

@@ -52,7 +52,7 @@ def summarize(directory: Path) -> dict[str, Any]:
         raise InputError(f"{directory} is a file; give the directory of its study, {quote(str(directory.parent))}")
     with Store(directory, readonly=True) as store:
         settings, rows, finalists = store.setting("settings"), store.candidates(), store.finalists("final")
-        settings = None if settings is None else modernized(settings)[0]
+        settings = None if settings is None else modernized(settings, begun=True)[0]
         data, function, broken = store.setting("data"), store.function, store.setting("breakdown")
         remedy = "restore a copy of it, or choose another directory"
         known = None if settings is None else conforming(Stored, settings, f"{store.path} (settings)", remedy)

@@ -3,7 +3,7 @@
 from lossmith.analysis import Objective
 from lossmith.io import read_toml, write_toml
 from lossmith.study.analyses import Analysis
-from lossmith.study.comparison import RIVAL, CompareSettings, compare_losses, tell_other_objective
+from lossmith.study.comparison import RIVAL, CompareSettings, TuningSettings, compare_losses, tell_other_objective
 from lossmith.study.config import (
     EvolveSettings,
     RunSettings,
@@ -20,6 +20,7 @@ from lossmith.study.config import (
     validated,
     with_data,
 )
+from lossmith.study.distillation import Distilled, DistillSettings, distill_loss
 from lossmith.study.evolve import Outcome, Progress, evolve
 from lossmith.study.finalists import SMOOTHINGS
 from lossmith.study.legacy import OLD_COMMANDS, OLD_FLAGS, OLD_SETTINGS, OLD_VALUES, modernized, original
@@ -50,6 +51,8 @@ __all__ = [
     "Analysis",
     "Candidate",
     "CompareSettings",
+    "DistillSettings",
+    "Distilled",
     "EvolveSettings",
     "Objective",
     "Origin",
@@ -60,6 +63,7 @@ __all__ = [
     "RunSettings",
     "Store",
     "Study",
+    "TuningSettings",
     "at_absolute_place",
     "check_effect",
     "check_named",
@@ -69,6 +73,7 @@ __all__ = [
     "conflicts",
     "data_line",
     "differences",
+    "distill_loss",
     "evolve",
     "export_pareto",
     "file_settings",

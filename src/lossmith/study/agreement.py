@@ -10,10 +10,8 @@ from typing import Any
 
 from lossmith.errors import InputError
 from lossmith.io import without_none
-from lossmith.study.config import differences
+from lossmith.study.config import differences, is_moved
 from lossmith.study.legacy import modernized
-
-MAY_CHANGE = ("data.source", "search.generations")
 
 
 @dataclass(frozen=True)
@@ -61,9 +59,9 @@ def reconciled(
         if done:
             raise InputError(f"{directory / 'study.db'} holds candidates but no settings; start in another directory")
         return Agreement(document, changes_file=True, changes_store=True, is_longer=False)
-    kept = modernized(stored)[0]
+    kept = modernized(stored, begun=True)[0]
     _check_wanted(document, kept, defaults, done, directory)
-    found = None if written is None else modernized(json.loads(json.dumps(written, default=str)))[0]
+    found = None if written is None else modernized(json.loads(json.dumps(written, default=str)), begun=True)[0]
     usual = without_none(dict(defaults))
     if found is not None:
         _check_written(_completed(found, usual), _completed(without_none(kept), usual), directory / "study.toml")
@@ -80,7 +78,7 @@ def _check_wanted(
 ) -> None:
     same_data = wanted.get("digest") == kept.get("digest") is not None
     for key, ours, theirs in differences(wanted, _completed(kept, defaults)):
-        if key == "data.source" and same_data:
+        if same_data and is_moved(key, ours, theirs):
             continue
         if key == "digest":
             raise InputError(
@@ -103,7 +101,7 @@ def _check_wanted(
 
 def _check_written(written: dict[str, Any], kept: dict[str, Any], path: Path) -> None:
     for key, ours, theirs in differences(kept, written):
-        if key not in MAY_CHANGE:
+        if key != "search.generations" and not is_moved(key, ours, theirs):
             raise InputError(
                 f"{path} was changed after the study began: {key} is {theirs!r} there, the study has {ours!r}; "
                 "change it back or begin another study"

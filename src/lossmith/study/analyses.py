@@ -23,7 +23,7 @@ from lossmith.analysis import Chunks, Look, Part, Trace, TrainedLoss, each_loss,
 from lossmith.losses import Loss, cross_entropy, find_all, loss_file
 from lossmith.nets import own_source
 from lossmith.seeds import derive
-from lossmith.study.config import EvolveSettings
+from lossmith.study.config import EvolveSettings, portable
 from lossmith.study.kept import Remembered, Shelf, read_record
 from lossmith.study.legacy import identifying
 from lossmith.study.problem import Problem
@@ -143,10 +143,9 @@ class Analysis:
 
     def described(self, count: int, seed: int, backend: Backend) -> dict[str, Any]:
         """What stands behind figures of such networks, for JSON."""
-        document = self.settings.model_dump(mode="json", include={"data": True, "model": True, "recipe": True})
-        document["data"]["source"] = Path(self.settings.data.source).name
+        document = portable(self.settings)
         return {
-            "settings": document,
+            "settings": {part: document[part] for part in ("data", "model", "recipe")},
             "seed": seed,
             "seeds": count,
             "training": str(backend),

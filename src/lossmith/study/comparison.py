@@ -7,8 +7,8 @@ import json
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field
 
@@ -31,7 +31,7 @@ from lossmith.io import write_json
 from lossmith.losses import Loss, PowerLoss, Term, cross_entropy, find_named
 from lossmith.seeds import derive
 from lossmith.settings import Settings
-from lossmith.study.config import EvolveSettings, with_data
+from lossmith.study.config import EvolveSettings, portable, with_data
 from lossmith.study.evolve import Progress, evolve_problem
 from lossmith.study.legacy import identifying, original
 from lossmith.study.problem import Problem
@@ -45,11 +45,8 @@ LOG = logging.getLogger("lossmith")
 RIVAL = "label smoothing + MAE, searched"
 
 
-class CompareSettings(Settings):
-    """How losses are compared."""
-
-    seeds: int = Field(default=10, ge=2, le=10**5)
-    """Networks trained for each tuned loss in the final comparison."""
+class TuningSettings(Settings):
+    """How losses are tuned alike."""
 
     tuning_seeds: int = Field(default=2, ge=1, le=10**5)
     """Networks trained for each setting that tuning tries."""
@@ -63,12 +60,19 @@ class CompareSettings(Settings):
     tuning_epochs: int | None = Field(default=None, ge=1, le=10**6)
     """Epochs of a tuning run, from which the best number is read (default: twice the recipe's)."""
 
+    comparison_seed: int = Field(default=0, gt=-(2**128), lt=2**128)
+    """Seed of the comparison's initial weights and batches."""
+
+    seeds: int = Field(default=10, ge=2, le=10**5)
+    """Networks trained for each tuned loss in the final comparison."""
+
+
+class CompareSettings(TuningSettings):
+    """How losses are compared."""
+
     rival: bool = True
     """Whether label smoothing + MAE gets a search of its own with as many trainings as the evolved loss had;
     --no-rival leaves that search out."""
-
-    comparison_seed: int = Field(default=0, gt=-(2**128), lt=2**128)
-    """Seed of the comparison's initial weights and batches."""
 
 
 def compare_losses(
@@ -117,26 +121,21 @@ def compare_losses(
             "so that no test sample was in the search"
         )
     opened, deciding = running(executor), Deciding.of(settings.objective, objective)
-    plain = settings.model_copy(update={"objective": _alone(settings.objective)})
+    plain = settings.model_copy(update={"objective": alone(settings.objective)})
     problem = Problem.open(plain, source, objective)
     rivals = baselines()
     taken = {RIVAL, *(family.name for family in rivals)}
     given = losses if isinstance(losses, Mapping) else find_named(losses, problem.classes, taken)
     _check(given, taken, problem.classes)
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"{directory} cannot be made: {error.strerror}; give another directory for the raw runs"
-        ) from None
+    made_directory(directory, "the raw runs")
     with opened as started, Store(directory) as store:
         tell_other_objective((store.setting("objective") or {}).get("function"), deciding)
         if options.rival:
             place = directory / _rival_name(deciding)
             rivals.append(_rival(plain, problem, objective, place, started, report))
         families = [*rivals, *(fixed(name, loss) for name, loss in given.items())]
-        plan = _plan(problem, started, settings, options, store, deciding)
-        key = _digest(problem.digest, settings, plan)
+        plan = comparison_plan(problem, started, settings, options, store, deciding)
+        key = comparison_digest(problem.digest, settings, plan)
         try:
             result = compare(
                 problem.task,
@@ -154,14 +153,27 @@ def compare_losses(
                 f"{store.path} is damaged (what it holds of the comparison cannot be read); restore a copy of it, or "
                 "give another directory"
             ) from None
+    result = replace(result, wrong_labels=problem.wrong["validation"])
     document = {
-        "settings": _portable(settings),
+        "settings": portable(settings),
         "options": options.model_dump(mode="json"),
         "digest": problem.digest,
         **result.to_json(),
     }
     write_json(document, directory / "comparison.json")
     return result
+
+
+def made_directory(directory: Path, what: str) -> None:
+    """Make a directory for something, if it is not there.
+
+    Raises:
+        InputError: if it cannot be made.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{directory} cannot be made: {error.strerror}; give another directory for {what}") from None
 
 
 def _check(losses: Mapping[str, Loss], taken: set[str], classes: int) -> None:
@@ -210,7 +222,7 @@ def _rival(
     return fixed(RIVAL, outcome.loss, baseline=True, text=f"α = {alpha:.3g}, weight = {weight:.3g}")
 
 
-def _alone(settings: ObjectiveSettings) -> ObjectiveSettings:
+def alone(settings: ObjectiveSettings) -> ObjectiveSettings:
     """An objective without what is recorded beside it, and without what has no effect on it."""
     names = ("metric", *OBJECTIVES[settings.metric].uses)
     return ObjectiveSettings(**{name: getattr(settings, name) for name in names})
@@ -223,14 +235,15 @@ def _rival_name(deciding: Deciding) -> str:
     return f"rival-{re.sub('[^A-Za-z0-9.]+', '-', ' '.join(map(str, deciding.key.values())))}"
 
 
-def _plan(
+def comparison_plan(
     problem: Problem,
     executor: Executor,
     settings: EvolveSettings,
-    options: CompareSettings,
+    options: TuningSettings,
     store: Store,
     deciding: Deciding,
 ) -> Plan:
+    """How losses are tuned and compared: by the settings of a study, the options, and the fastest backend."""
     epochs = options.tuning_epochs or 2 * _epochs(settings, problem)
     count = min(settings.run.chunk, 40)
     check_memory(problem.task, settings.recipe, count, settings.run.training)
@@ -258,13 +271,8 @@ def _epochs(settings: EvolveSettings, problem: Problem) -> int:
     return max(1, -(-settings.recipe.total_steps(samples) // settings.recipe.steps_per_epoch(samples)))
 
 
-def _portable(settings: EvolveSettings) -> dict[str, Any]:
-    document = settings.model_dump(mode="json")
-    document["data"]["source"] = Path(settings.data.source).name
-    return document
-
-
-def _digest(data: str, settings: EvolveSettings, plan: Plan) -> str:
+def comparison_digest(data: str, settings: EvolveSettings, plan: Plan) -> str:
+    """What stored parts of comparisons on some data, with some settings, are found by."""
     # What is idle stays out, so that runs of comparisons by versions that did not know it are found again.
     attacked = plan.recipe.adversary != "none"
     decided = {} if plan.deciding.key is None else {"objective": plan.deciding.key}

@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from lossmith.analysis import ObjectiveSettings
-from lossmith.data import DataSettings, data_path
+from lossmith.data import DataSettings, absolute_noise, data_path, is_noise_file, portable_noise
 from lossmith.errors import InputError, brief
 from lossmith.io import read_toml
 from lossmith.nets import ModelSettings, check_name
@@ -80,19 +80,34 @@ class EvolveSettings(Settings):
         return self.objective.is_attacked or self.recipe.adversary != "none"
 
 
-def with_data(settings: EvolveSettings, place: str) -> EvolveSettings:
-    """The same settings with the data at another place."""
-    return settings.model_copy(update={"data": settings.data.model_copy(update={"source": place})})
+def with_data(settings: EvolveSettings, place: str, noise: str | None = None) -> EvolveSettings:
+    """The same settings with the data, and the file of its noise, at another place."""
+    places = {"source": place, "noise": settings.data.noise if noise is None else noise}
+    return settings.model_copy(update={"data": settings.data.model_copy(update=places)})
 
 
 def at_absolute_place(settings: EvolveSettings) -> EvolveSettings:
-    """The same settings with the path of the data made absolute, so that a study goes on from anywhere."""
+    """The same settings with the paths of data and noise made absolute, so that a study goes on from anywhere."""
     path = data_path(settings.data.source)
-    return settings if path is None else with_data(settings, str(path.absolute()))
+    noise = absolute_noise(settings.data.noise)
+    return with_data(settings, settings.data.source if path is None else str(path.absolute()), noise)
+
+
+def portable(settings: EvolveSettings) -> dict[str, Any]:
+    """Settings as a document for other machines, where a path says nothing: data and noise by their names only."""
+    document = settings.model_dump(mode="json")
+    document["data"]["source"] = Path(settings.data.source).name
+    document["data"]["noise"] = portable_noise(settings.data.noise)
+    return document
+
+
+def is_moved(key: str, ours: Any, theirs: Any) -> bool:
+    """Whether a setting says where data or noise lies, which the digest of the data outweighs."""
+    return key == "data.source" or (key == "data.noise" and all(map(is_noise_file, map(str, (ours, theirs)))))
 
 
 def check_effect(settings: EvolveSettings) -> None:
-    """Refuse settings of attacks that would have no effect.
+    """Refuse settings of attacks and noise that would have no effect.
 
     Raises:
         InputError: naming the flag of the first.
@@ -107,6 +122,9 @@ def check_effect(settings: EvolveSettings) -> None:
         "--adversary-epsilon": recipe.adversary == "none" and recipe.adversary_epsilon != plain.adversary_epsilon,
         "--adversary-steps": recipe.adversary != "pgd" and recipe.adversary_steps != plain.adversary_steps,
     }
+    data = settings.data
+    if data.noise != DataSettings().noise and not is_noise_file(data.noise) and not data.label_noise:
+        raise InputError("--noise has no effect here; leave it out, or add --label-noise with the share of labels")
     for name, useless in idle.items():
         if useless:
             wanted = "--adversary" if name.startswith("--adversary") else "--objective robust-accuracy or weighted"

@@ -20,13 +20,18 @@ OLD_COMMANDS = {"damage": "corruption"}
 OLD_FLAGS = {"--front": "--pareto"}
 
 # Settings that older versions did not have, with their defaults: with these, stored runs are found as before.
-LATER = {("data", "kind"): "auto", ("model", "normalize"): "auto"}
+LATER = {("data", "kind"): "auto", ("data", "noise"): "uniform", ("model", "normalize"): "auto"}
 
 
-def modernized(document: Any) -> tuple[Any, list[str]]:
+def modernized(document: Any, begun: bool = False) -> tuple[Any, list[str]]:
     """A document of settings under today's names, and a sentence for each name or value that was an older one.
 
     Where both names stand, the older one stays and the settings refuse it; so they do with what is no document at all.
+
+    Args:
+        document: The settings, in words.
+        begun: Whether a study was begun with them: then what they do not say is what it was at that time. So it was if
+            they hold the data's digest.
     """
     if not isinstance(document, dict):
         return document, []
@@ -42,6 +47,10 @@ def modernized(document: Any) -> tuple[Any, list[str]]:
         if isinstance(value, str) and value in values:
             found[part] = {**found[part], name: values[value]}
             notes.append(f"{part}.{name} = {value} is called {values[value]} now")
+    data = found.get("data")
+    if (begun or "digest" in found) and isinstance(data, dict) and "noise" not in data and data.get("label_noise"):
+        # Until version 0.2, a label that was replaced could stay what it was.
+        found["data"] = {**data, "noise": LATER["data", "noise"]}
     return found, notes
 
 
@@ -52,5 +61,10 @@ def original(part: str, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def identifying(part: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a part less those that came later and have their default, for what was identified without them."""
+    """Settings of a part less those that came later and have their default, for what was identified without them.
+
+    A noise without a rate is none, and what a file of noise says is a part of the data's digest.
+    """
+    if part == "data" and not settings["label_noise"]:
+        settings = {**settings, "noise": LATER["data", "noise"]}
     return {key: value for key, value in settings.items() if LATER.get((part, key), object()) != value}

@@ -15,7 +15,7 @@ from lossmith.losses import loss_file, read_loss_document
 from lossmith.registry import Registry
 from lossmith.schema import Document, conforming
 from lossmith.search import SEARCH_ENGINES, SPACES
-from lossmith.study.config import EvolveSettings, check_named, differences, validated, with_data
+from lossmith.study.config import EvolveSettings, check_named, differences, is_moved, validated, with_data
 from lossmith.study.legacy import modernized
 
 LOG = logging.getLogger("lossmith")
@@ -97,12 +97,14 @@ def _origin(path: Path, compares: bool) -> Origin | None:
     if said is None:
         return None
     settings = validated(
-        EvolveSettings, _known(modernized(said["settings"])[0], path, compares), f'"settings" of {path}'
+        EvolveSettings, _known(modernized(said["settings"], begun=True)[0], path, compares), f'"settings" of {path}'
     )
     file = path.parent / "study.toml"
     data = modernized(read_toml(file))[0].get("data") if file.exists() else None
     if isinstance(data, dict) and isinstance(data.get("source"), str):
-        settings = with_data(settings, data["source"])
+        noise = str(data.get("noise", ""))
+        moved = is_moved("data.noise", noise, settings.data.noise)
+        settings = with_data(settings, data["source"], noise if moved else None)
     function = said.get("objective")
     return Origin(path, settings, said["digest"], function if isinstance(function, str) else None)
 
@@ -154,7 +156,7 @@ def conflicts(wanted: EvolveSettings, kept: EvolveSettings) -> list[tuple[str, A
     changes = differences(
         wanted.model_dump(mode="json", include=set(parts)), kept.model_dump(mode="json", include=set(parts))
     )
-    return [change for change in changes if change[0] != "data.source"]
+    return [change for change in changes if not is_moved(*change)]
 
 
 def check_unchanged(wanted: EvolveSettings, origin: Origin) -> None:

@@ -28,6 +28,7 @@ class Problem:
         objective: Their fitness, and what else is recorded of them.
         source: Where the data comes from.
         split: How it was split.
+        wrong: Shares of the labels that learning and validation see and that noise made wrong.
     """
 
     task: Task
@@ -35,6 +36,7 @@ class Problem:
     objective: Objective
     source: Source
     split: DataSettings
+    wrong: dict[str, float]
 
     @property
     def digest(self) -> str:
@@ -73,6 +75,7 @@ class Problem:
             vocabulary=source.vocabulary,
         )
         check_network(factory, sample, parts.classes, source.vocabulary)
+        wrong = {"train": parts.train.wrong, "validation": parts.validation.wrong}
         train_part, validation = parts.train.to(device), parts.validation.to(device)
         held_out = (validation.inputs, validation.targets)
         max_pixel = _max_pixel(source, settings)
@@ -81,10 +84,10 @@ class Problem:
         notice = check_state(task, settings.recipe)
         if notice is not None:
             LOG.warning("%s", notice)
-        return Problem(task, held_out, objective or settings.objective.build(), source, settings.data)
+        return Problem(task, held_out, objective or settings.objective.build(), source, settings.data, wrong)
 
     def described(self) -> dict[str, Any]:
-        """The data in words and numbers: name, shape of a sample, classes and their names, sizes of the parts."""
+        """The data in words and numbers: name, shape, classes and their names, sizes of the parts, wrong labels."""
         source = self.source
         return {
             "name": source.name,
@@ -92,6 +95,7 @@ class Problem:
             "classes": source.classes,
             "class_names": None if source.class_names is None else list(source.class_names),
             **part_sizes(source, self.split),
+            "wrong_labels": self.wrong,
         }
 
     def test(self) -> tuple[Tensor, Tensor]:

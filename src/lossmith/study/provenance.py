@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import torch
 
 from lossmith.errors import printable
 from lossmith.metrics import mean_of
-from lossmith.study.config import EvolveSettings
+from lossmith.study.config import EvolveSettings, portable
 from lossmith.study.pareto import PRUNED
 from lossmith.study.problem import Problem
 from lossmith.study.store import Store
@@ -39,9 +38,7 @@ def provenance_document(
         finalists: All stored results, its own among them.
     """
     counts = store.counts()
-    written = settings.model_dump(mode="json")
-    # Only the name: a loss file goes to other machines, where the path says nothing.
-    written["data"]["source"] = Path(written["data"]["source"]).name
+    written = portable(settings)
     if store.function is not None:
         # They say what another search would have maximized.
         del written["objective"]
@@ -77,7 +74,8 @@ def data_of(store: Store, problem: Problem) -> dict[str, Any]:
     if stored is None:
         stored = problem.described()
         store.set("data", stored)
-    return stored
+    # Version 0.1 did not say which share of the labels is wrong.
+    return {**problem.described(), **stored}
 
 
 def versions_of(store: Store) -> dict[str, str]:
@@ -94,9 +92,11 @@ def data_line(data: Mapping[str, Any]) -> str:
     names = data["class_names"] or []
     called = f" ({', '.join(names[:NAMED])}{', …' * (len(names) > NAMED)})" if names else ""
     shape = " × ".join(map(str, data["shape"]))
+    wrong = [f"{share:.1%} of the labels for {part}" for part, share in data.get("wrong_labels", {}).items() if share]
+    noise = f"; noise makes {' and '.join(wrong).replace('train', 'training')} wrong" if wrong else ""
     return printable(
         f"{data['name']}: {data['classes']} classes{called}, samples of {shape}; {data['train']} for training, "
-        f"{data['validation']} for validation, {data['test']} for test"
+        f"{data['validation']} for validation, {data['test']} for test{noise}"
     )
 
 

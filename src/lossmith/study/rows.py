@@ -97,6 +97,7 @@ class StoredData(Document):
     train: Count
     validation: Count
     test: Count
+    wrong_labels: dict[Literal["train", "validation"], float] = Field(default_factory=dict)
 
 
 class StoredBreakdown(Document):

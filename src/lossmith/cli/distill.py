@@ -1,0 +1,101 @@
+"""``lossmith distill``: the smallest loss that is not worse."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from lossmith.cli.arguments import OptionalDirectory, Switch, bracketed, values_last
+from lossmith.cli.compare import SHOWN
+from lossmith.cli.console import CompareProgress
+from lossmith.cli.flags import SettingsFlags, read
+from lossmith.cli.machine import Machine, MachineFlags
+from lossmith.cli.tables import print_distillation
+from lossmith.cli.trained import NUMBERS, begun
+from lossmith.errors import InputError
+from lossmith.report import draw_distillation
+from lossmith.study import (
+    DistillSettings,
+    EvolveSettings,
+    check_effect,
+    check_unchanged,
+    comparison_place,
+    distill_loss,
+    origin_of,
+    rechecked,
+)
+
+if TYPE_CHECKING:
+    Options = DistillSettings
+else:
+    Options = Annotated[DistillSettings, tyro.conf.OmitArgPrefixes, tyro.conf.arg(name="distillation")]
+
+
+@dataclass(frozen=True)
+class Distill:
+    """Leave out terms of a loss one by one, and write the smallest loss that is not worse.
+
+    {losses} One loss is given. Each time learning rate, epochs and the other coefficients are tuned again on validation
+    data, and what the term was worth is told with its interval. Test data is touched once, at the end, by the whole and
+    the smallest loss. distilled.json, distillation.json and figures/distillation.png come into the study's directory,
+    or into --out DIR. Stopped and run again, it goes on.
+
+    example:  lossmith distill study/best.json --margin 0.005
+    """
+
+    losses: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="LOSS", help_behavior_hint="")] = ()
+    """What is distilled."""
+    out: OptionalDirectory = None
+    """Directory for what is made; without it, that of best.json, or NAME-comparison for another loss file."""
+    options: Options = field(default_factory=DistillSettings)
+    settings: SettingsFlags = field(default_factory=EvolveSettings)
+    machine: MachineFlags = field(default_factory=Machine)
+    svg: Switch = False
+    """Draw the picture as SVG, too."""
+    quiet: Switch = False
+    """Print nothing but errors."""
+    json: Switch = False
+    """Print what was tried as JSON, and no progress."""
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Run the command."""
+    words = values_last([bracketed(word) for word in arguments], NUMBERS)
+    try:
+        given = read(Distill, words, "distill", begun, SHOWN)
+        if len(given.losses) != 1:
+            raise InputError(f"{len(given.losses)} losses are given; distill one, as in lossmith distill best.json")
+        origin, options = origin_of(given.losses, compares=True), rechecked(given.options)
+        if origin is not None:
+            check_unchanged(given.settings, origin)
+        if origin is None or given.settings.objective != origin.settings.objective:
+            check_effect(given.settings)
+        directory = comparison_place(given.losses, given.out, origin)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("Nothing was begun.") from None
+    given.machine.prepare()
+    try:
+        with CompareProgress(quiet=given.quiet or given.json) as progress, given.machine.open() as executor:
+            made = distill_loss(
+                given.losses[0],
+                given.settings,
+                directory,
+                options,
+                digest=None if origin is None else origin.digest,
+                executor=executor,
+                report=progress.report,
+            )
+    except KeyboardInterrupt:
+        stored = (directory / "study.db").exists()
+        raise KeyboardInterrupt(
+            "What is stored is kept; go on with the same command" if stored else "Nothing was begun."
+        ) from None
+    pictures = draw_distillation(made.distillation, directory, ("png", "svg") if given.svg else ("png",))
+    if given.json:
+        sys.stdout.write(json.dumps(made.distillation.to_json(), indent=2) + "\n")
+    elif not given.quiet:
+        print_distillation(made)
+        sys.stdout.write(f"\nThe loss:  {made.path}\nPicture:   {pictures[0]}\n")

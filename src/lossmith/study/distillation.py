@@ -1,0 +1,135 @@
+"""A distillation on the data, network and recipe of a study, kept in its database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from lossmith.analysis import Deciding, Distillation, Objective, UnreadableError, acting_terms, distill
+from lossmith.data import Source, open_source
+from lossmith.errors import InputError
+from lossmith.io import write_json
+from lossmith.losses import Loss, find, save
+from lossmith.study.comparison import TuningSettings, alone, comparison_digest, comparison_plan, made_directory
+from lossmith.study.config import EvolveSettings, portable
+from lossmith.study.problem import Problem
+from lossmith.study.provenance import spread
+from lossmith.study.store import Store
+from lossmith.training import Executor, running
+
+Report = Callable[[str, float], None]
+FILE, LOSS_FILE = "distillation.json", "distilled.json"
+
+
+class DistillSettings(TuningSettings):
+    """How a loss is distilled."""
+
+    seeds: int = Field(default=30, ge=2, le=10**5)
+    """Fresh networks of each loss that is tried; their spread decides how small a margin can be shown."""
+
+    margin: float = Field(default=0.005, ge=0, allow_inf_nan=False)
+    """How much worse than the whole loss a smaller one may be on validation data, in the unit of the objective: the
+    95 % interval of the difference must end below it."""
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """What a distillation made.
+
+    Args:
+        distillation: What was tried.
+        loss: The smallest loss.
+        path: Its file.
+        wrong_labels: Share of the validation labels that noise made wrong.
+    """
+
+    distillation: Distillation
+    loss: Loss
+    path: Path
+    wrong_labels: float
+
+
+def distill_loss(
+    loss: Loss | str,
+    settings: EvolveSettings,
+    directory: Path,
+    options: DistillSettings | None = None,
+    *,
+    digest: str | None = None,
+    source: Source | None = None,
+    objective: Objective | None = None,
+    executor: Executor | str | None = None,
+    report: Report = lambda *_: None,
+) -> Distilled:
+    """Find the smallest loss that is not worse, and write it to ``distilled.json``, what was tried beside it.
+
+    The database ``study.db`` keeps each part as it is done, so a distillation that was stopped goes on.
+
+    Args:
+        loss: A sum of terms, or what names one (:func:`lossmith.find`).
+        settings: Data, model, recipe and objective.
+        directory: A study's directory, or any other.
+        options: How.
+        digest: What the data's digest must be, if the loss was evolved on known data.
+        source: The data, if it is not what ``settings.data.source`` names.
+        objective: What decides, if it is not what ``settings.objective`` says.
+        executor: Runs the trainings; this process without it.
+        report: Called with the phase and the share of it that is done.
+
+    Raises:
+        InputError: if the loss is no sum of terms, the data is not that of the digest, what is kept is damaged, or an
+            input cannot be used.
+    """
+    options = options or DistillSettings()
+    source = open_source(source if source is not None else settings.data.source, settings.data)
+    if digest is not None and source.digest != digest:
+        raise InputError(
+            f"the data {source.name!r} is not the data that the loss was evolved on; give that with --data, "
+            "so that no test sample was in the search"
+        )
+    opened, deciding = running(executor), Deciding.of(settings.objective, objective)
+    problem = Problem.open(settings.model_copy(update={"objective": alone(settings.objective)}), source, objective)
+    loss = find(loss, problem.classes) if isinstance(loss, str) else loss
+    acting_terms(loss)
+    loss.check_classes(problem.classes)
+    made_directory(directory, "what was tried")
+    with opened as started, Store(directory) as store:
+        plan = comparison_plan(problem, started, settings, options, store, deciding)
+        key = comparison_digest(problem.digest, settings, plan)
+        try:
+            found = distill(
+                problem.task,
+                problem.validation,
+                problem.test,
+                loss,
+                plan,
+                options.margin,
+                executor=started,
+                recall=lambda chunk: store.record(key, chunk),
+                keep=lambda chunk, rows, seconds: store.add_record(key, chunk, rows, seconds),
+                report=report,
+            )
+        except UnreadableError:
+            raise InputError(
+                f"{store.path} is damaged (what it holds of the distillation cannot be read); restore a copy of it, or "
+                "give another directory"
+            ) from None
+    smallest = Loss.from_json(found.smallest.row.loss).named("distilled")
+    shared = {"digest": problem.digest, "settings": portable(settings)}
+    write_json({**shared, "options": options.model_dump(mode="json"), **found.to_json()}, directory / FILE)
+    save(smallest, directory / LOSS_FILE, provenance={**shared, **_origin(found, loss, objective, deciding)})
+    return Distilled(found, smallest, directory / LOSS_FILE, problem.wrong["validation"])
+
+
+def _origin(found: Distillation, loss: Loss, objective: Objective | None, deciding: Deciding) -> dict[str, Any]:
+    row = found.smallest.row
+    return {
+        "origin": {"kind": "distilled", "from": loss.formula(), "dropped": list(found.smallest.dropped)},
+        "validation": spread(row.column(deciding.column("validation"))),
+        "training": {"lr": row.lr, "epochs": row.epochs, "stop": row.stop},
+        "objective": None if objective is None else deciding.name,
+    }

@@ -32,6 +32,7 @@ from lossmith.cli.basin import Basin
 from lossmith.cli.compare import Compare
 from lossmith.cli.console import WIDTH, SearchProgress
 from lossmith.cli.corruption import Corruption
+from lossmith.cli.distill import Distill
 from lossmith.cli.evolve import Evolve
 from lossmith.cli.explain import Explain
 from lossmith.cli.flags import settings_rules
@@ -44,7 +45,7 @@ from lossmith.losses import CATALOG, Loss, PowerLoss, cross_entropy, find, load,
 from lossmith.nets import ModelSettings
 from lossmith.search import SearchSettings
 from lossmith.seeds import derive
-from lossmith.study import CompareSettings, EvolveSettings, Progress, RunSettings, Study
+from lossmith.study import CompareSettings, DistillSettings, EvolveSettings, Progress, RunSettings, Study
 from lossmith.study.problem import Problem
 from lossmith.study.schema import seal
 from lossmith.study.store import Store
@@ -180,7 +181,7 @@ class TestOverview:
     def test_unknown_command(self, run: Run) -> None:
         sentence = run.refused("evovle")
         assert "'evovle'" in sentence
-        assert "evolve, compare, explain, trace, attack, corruption, basin, show" in sentence
+        assert "evolve, compare, distill, explain, trace, attack, corruption, basin, show" in sentence
 
     @pytest.mark.parametrize("arguments", [["--help"], ["show", "study", "--json"], ["show", "study"]])
     def test_what_reads_the_output_has_ended(
@@ -227,6 +228,8 @@ FLAGS = {
     | settings_of(DataSettings, ModelSettings, Recipe, SearchSettings, ObjectiveSettings, RunSettings),
     "compare": {"--out", *MACHINE, "--svg", "--quiet", "--json", "--training", "--chunk", "--device", "--no-rival"}
     | (settings_of(DataSettings, ModelSettings, Recipe, ObjectiveSettings, CompareSettings) - {"--rival", "--record"}),
+    "distill": {"--out", *MACHINE, "--svg", "--quiet", "--json", "--training", "--chunk", "--device"}
+    | (settings_of(DataSettings, ModelSettings, Recipe, ObjectiveSettings, DistillSettings) - {"--record"}),
     "explain": {"--classes", "--epsilon", "--figure", "--figure3", "--latex", "--json"},
     "trace": {"--out", "--samples", "--seed", *MACHINE, "--svg", "--quiet", "--json", "--training", "--device"}
     | settings_of(DataSettings, ModelSettings, Recipe),
@@ -241,6 +244,7 @@ FLAGS = {
 KINDS = [
     ("evolve", Evolve),
     ("compare", Compare),
+    ("distill", Distill),
     ("explain", Explain),
     ("trace", TraceLosses),
     ("attack", Attack),
@@ -750,7 +754,7 @@ def test_the_whole_way_from_digits_to_the_table(run: Run) -> None:
     out = run("compare", "study/best.json", "--data", "digits", "--model", "mlp", *flags)
     document = json.loads(Path("study/comparison.json").read_text())
     assert len(document["rows"]) == 14
-    assert len(document["pairs"]) == 11 + 10
+    assert len(document["pairs"]) == 13 + 12
     assert "searching label smoothing + MAE" in run.err
     for row in document["rows"]:
         assert row["name"].split()[0] in out
@@ -1491,7 +1495,7 @@ class TestInterrupt:
         place = command if command in ("explain", "show") else "flags"
         monkeypatch.setattr(importlib.import_module(f"lossmith.cli.{place}"), "parse", stopped)
         run(command, study, code=130)
-        why = "Nothing was begun." if command == "compare" else "Nothing stored is lost."
+        why = "Nothing was begun." if command in ("compare", "distill") else "Nothing stored is lost."
         assert run.err == f"\nlossmith: stopped. {why}\n"
 
 

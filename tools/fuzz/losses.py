@@ -95,7 +95,7 @@ def _command(rng: random.Random) -> list[str]:
     if how < 0.72:
         return ["trace", "l.json", *TRACE]
     if how < 0.80:
-        return ["compare", "l.json", "--data", "d.npz", *COMPARE[:-2], *PART, "--out", "c"]
+        return [rng.choice(["compare", "distill"]), "l.json", "--data", "d.npz", *COMPARE[:-2], *PART, "--out", "c"]
     return [rng.choice(["attack", "corruption", "basin"]), "l.json", *LOOK]
 
 

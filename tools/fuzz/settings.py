@@ -31,7 +31,14 @@ TOML = (
     *('"\\u001b[31m"', "1" * 5000),
 )
 GOOD = {
-    "data": {"source": '"d.npz"', "train_size": "20", "validation_size": "9", "test_size": "10", "label_noise": "0.1"},
+    "data": {
+        "source": '"d.npz"',
+        "train_size": "20",
+        "validation_size": "9",
+        "test_size": "10",
+        "label_noise": "0.1",
+        "noise": '"pairs"',
+    },
     "model": {"name": '"mlp"', "hidden": "[4]"},
     "recipe": {"optimizer": '"sgd"', "lr": "0.05", "steps": "2", "batch_size": "8"},
     "search": {"space": '"residual"', "population": "4", "generations": "1", "seed": "0"},
@@ -48,6 +55,7 @@ NO_FLOATS = ("x", "ε", "½", "", " ", "true", "1,2", "nan")
 COMMANDS: dict[str, list[str]] = {
     "evolve": ["evolve", "--out", "s", "--quiet", *TINY],
     "compare": ["compare", "good.json", "--data", "d.npz", *COMPARE[:-2], *PART, "--out", "c"],
+    "distill": ["distill", "good.json", "--data", "d.npz", *COMPARE[:-2], *PART, "--out", "c"],
     "explain": ["explain", "mse"],
     "trace": ["trace", "mse", *TRACE],
     "attack": ["attack", "mse", "--samples", "3", "--data", "i.npz", *LOOK[2:]],

@@ -3,7 +3,8 @@
 import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -82,22 +83,17 @@ def run(arguments: Sequence[str]) -> None:
     except KeyboardInterrupt:
         raise KeyboardInterrupt("Nothing was begun.") from None
     given.machine.prepare()
-    try:
-        with CompareProgress(quiet=given.quiet or given.json) as progress, given.machine.open() as executor:
-            comparison = compare_losses(
-                given.losses,
-                given.settings,
-                directory,
-                options,
-                digest=None if origin is None else origin.digest,
-                executor=executor,
-                report=progress.report,
-            )
-    except KeyboardInterrupt:
-        stored = (directory / "study.db").exists()
-        raise KeyboardInterrupt(
-            "What is stored is kept; go on with the same command" if stored else "Nothing was begun."
-        ) from None
+    progress = CompareProgress(quiet=given.quiet or given.json)
+    with going_on(directory), progress, given.machine.open() as executor:
+        comparison = compare_losses(
+            given.losses,
+            given.settings,
+            directory,
+            options,
+            digest=None if origin is None else origin.digest,
+            executor=executor,
+            report=progress.report,
+        )
     pictures = draw_comparison(comparison, directory, ("png", "svg") if given.svg else ("png",))
     if given.json:
         sys.stdout.write(json.dumps(comparison.to_json(), indent=2) + "\n")
@@ -114,15 +110,37 @@ def run(arguments: Sequence[str]) -> None:
 def _checked(words: Sequence[str]) -> tuple[Compare, Origin | None, CompareSettings, Path]:
     """The command of some words, where its losses come from, how it compares, and where it keeps the raw runs."""
     given = read(Compare, words, "compare", begun, SHOWN)
-    origin, options = origin_of(given.losses, compares=True), rechecked(given.options)
-    if origin is not None:
-        check_unchanged(given.settings, origin)
-    if origin is None or given.settings.objective != origin.settings.objective:
-        check_effect(given.settings)
-    directory = comparison_place(given.losses, given.out, origin)
+    options = rechecked(given.options)
+    origin, directory = checked_origin(given.losses, given.settings, given.out)
     if origin is not None:
         _tell_objective(given.settings, origin, directory)
     return given, origin, options, directory
+
+
+def checked_origin(losses: Sequence[str], settings: EvolveSettings, out: Path | None) -> tuple[Origin | None, Path]:
+    """Where some losses come from, with settings that suit it, and the directory of what is done with them.
+
+    Raises:
+        InputError: if the settings change what a comparison must not change, or there is no directory.
+    """
+    origin = origin_of(losses, compares=True)
+    if origin is not None:
+        check_unchanged(settings, origin)
+    if origin is None or settings.objective != origin.settings.objective:
+        check_effect(settings)
+    return origin, comparison_place(losses, out, origin)
+
+
+@contextmanager
+def going_on(directory: Path) -> Iterator[None]:
+    """Says after an interruption whether the same command goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        stored = (directory / "study.db").exists()
+        raise KeyboardInterrupt(
+            "What is stored is kept; go on with the same command" if stored else "Nothing was begun."
+        ) from None
 
 
 def _tell_objective(settings: EvolveSettings, origin: Origin, directory: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from lossmith.cli.arguments import OptionalDirectory, Switch, bracketed, values_last
-from lossmith.cli.compare import SHOWN
+from lossmith.cli.compare import SHOWN, checked_origin, going_on
 from lossmith.cli.console import CompareProgress
 from lossmith.cli.flags import SettingsFlags, read
 from lossmith.cli.machine import Machine, MachineFlags
@@ -17,16 +17,7 @@ from lossmith.cli.tables import print_distillation
 from lossmith.cli.trained import NUMBERS, begun
 from lossmith.errors import InputError
 from lossmith.report import draw_distillation
-from lossmith.study import (
-    DistillSettings,
-    EvolveSettings,
-    check_effect,
-    check_unchanged,
-    comparison_place,
-    distill_loss,
-    origin_of,
-    rechecked,
-)
+from lossmith.study import DistillSettings, EvolveSettings, distill_loss, rechecked
 
 if TYPE_CHECKING:
     Options = DistillSettings
@@ -68,31 +59,22 @@ def run(arguments: Sequence[str]) -> None:
         given = read(Distill, words, "distill", begun, SHOWN)
         if len(given.losses) != 1:
             raise InputError(f"{len(given.losses)} losses are given; distill one, as in lossmith distill best.json")
-        origin, options = origin_of(given.losses, compares=True), rechecked(given.options)
-        if origin is not None:
-            check_unchanged(given.settings, origin)
-        if origin is None or given.settings.objective != origin.settings.objective:
-            check_effect(given.settings)
-        directory = comparison_place(given.losses, given.out, origin)
+        options = rechecked(given.options)
+        origin, directory = checked_origin(given.losses, given.settings, given.out)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("Nothing was begun.") from None
     given.machine.prepare()
-    try:
-        with CompareProgress(quiet=given.quiet or given.json) as progress, given.machine.open() as executor:
-            made = distill_loss(
-                given.losses[0],
-                given.settings,
-                directory,
-                options,
-                digest=None if origin is None else origin.digest,
-                executor=executor,
-                report=progress.report,
-            )
-    except KeyboardInterrupt:
-        stored = (directory / "study.db").exists()
-        raise KeyboardInterrupt(
-            "What is stored is kept; go on with the same command" if stored else "Nothing was begun."
-        ) from None
+    progress = CompareProgress(quiet=given.quiet or given.json)
+    with going_on(directory), progress, given.machine.open() as executor:
+        made = distill_loss(
+            given.losses[0],
+            given.settings,
+            directory,
+            options,
+            digest=None if origin is None else origin.digest,
+            executor=executor,
+            report=progress.report,
+        )
     pictures = draw_distillation(made.distillation, directory, ("png", "svg") if given.svg else ("png",))
     if given.json:
         sys.stdout.write(json.dumps(made.distillation.to_json(), indent=2) + "\n")

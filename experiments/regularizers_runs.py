@@ -238,7 +238,7 @@ def condition(plan: Plan, number: int, name: str, work: Path) -> dict[str, Any]:
 def made(plan: Plan, number: int, name: str, work: Path) -> dict[str, Any]:
     """Everything of one search with one label noise."""
     started, say = time.perf_counter(), teller(f"search {number}, {name}")
-    settings = plan.split(number, label_noise=NOISES[name], noise="uniform")
+    settings = plan.split(number, **({"label_noise": NOISES[name], "noise": "uniform"} if NOISES[name] else {}))
     losses = {BASELINE: cross_entropy(), OURS: evolved(settings, work / f"{number}-{name}")}
     say("evolved")
     job = Problem.open(settings)

@@ -284,6 +284,29 @@ class TestFiles:
         with pytest.raises(InputError, match="as only values that repeat without end do"):
             open_source(source, DataSettings(noise="bomb.npz"))
 
+    def test_the_settings_alone_say_which_noise(self, place: Path, source: Source) -> None:
+        """Whatever a source was opened with before, or was not."""
+        np.save("pairs.npy", ((TARGETS + 1) % CLASSES).numpy())
+        np.save("none.npy", TARGETS.numpy())
+        chosen = DataSettings(noise="pairs.npy")
+        assert search_parts(source, chosen).train.wrong == 1
+        opened = open_source(source, chosen)
+        assert search_parts(opened, DataSettings(noise="pairs", label_noise=0.5)).train.wrong == pytest.approx(0.5)
+        assert search_parts(opened, DataSettings()).train.wrong == 0
+        other = open_source(opened, DataSettings(noise="none.npy"))
+        assert search_parts(other, DataSettings(noise="none.npy")).train.wrong == 0
+        assert len({source.digest, opened.digest, other.digest}) == 3
+        assert open_source(opened, DataSettings()).digest == source.digest
+
+    def test_labels_in_the_file_of_the_data(
+        self, place: Path, source: Source, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        arrays: dict[str, Any] = {"x_train": source.inputs.numpy(), "y_train": TARGETS.numpy()}
+        np.savez("both.npz", **arrays, y_noisy=TARGETS.numpy(), more=np.zeros(2))
+        opened = open_source("both.npz", DataSettings(source="both.npz", noise="both.npz:y_noisy"))
+        assert opened.noise is not None
+        assert "holds more, which nothing uses" in caplog.text
+
 
 class TestStudies:
     @pytest.fixture
@@ -334,13 +357,25 @@ class TestStudies:
         assert "--label-noise" in run(*common, "--label-noise", "1", code=2)
         assert not (data / "s").exists()
 
+    def test_elsewhere_a_noise_without_a_rate_is_told(self, data: Path, run: Callable[..., str]) -> None:
+        words = ["--data", "d.npz", "--hidden", "4", "--epochs", "1", "--samples", "5", "--out", "t"]
+        assert "the noise pairs changes no label, since label_noise is 0" in run(
+            "trace", "mse", *words, "--noise", "pairs"
+        )
+
     def test_a_study_keeps_the_noise_it_began_with(self, data: Path, run: Callable[..., str]) -> None:
         common = ["evolve", "--out", "s", "--data", "d.npz", *FLAGS]
         run(*common, "--label-noise", "0.3", "--noise", "uniform")
         assert "data.noise = 'uniform', not 'pairs'" in run("evolve", "--out", "s", "--noise", "pairs", code=2)
+        Path("mine.toml").write_text((data / "s" / "study.toml").read_text().partition("\n\n")[2])
+        text = Path("mine.toml").read_text()
+        Path("mine.toml").write_text(text.replace('noise = "uniform"\n', ""))
+        assert "data.noise = 'uniform', not 'symmetric'" in run("evolve", "mine.toml", "--out", "s", code=2)
         # Without a word of it, as version 0.1 wrote it, it stays uniform.
         text = (data / "s" / "study.toml").read_text()
         (data / "s" / "study.toml").write_text(text.replace('noise = "uniform"\n', ""))
+        said = run("evolve", "mine.toml", "--out", "s")
+        assert "s was begun with the label noise that is called uniform now" in said
         run("evolve", "--out", "s", "--generations", "2")
         assert (
             json.loads((data / "s" / "best.json").read_text())["provenance"]["settings"]["data"]["noise"] == "uniform"

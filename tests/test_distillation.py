@@ -130,6 +130,12 @@ class TestRule:
         assert difference.difference == pytest.approx(0.4)
         assert _difference([0.5, None], [0.9, 1.0], turned) is None
 
+    def test_intervals_of_a_round_hold_together(self) -> None:
+        one, several = (_difference([0.9, 0.8, 0.85], [0.7, 0.8, 0.75], PLAN, level) for level in (0.95, 1 - 0.05 / 6))
+        assert one is not None
+        assert several is not None
+        assert several.low < one.low < one.difference == several.difference < one.high < several.high
+
 
 class TestStudies:
     def test_the_whole_way(self, place: Path) -> None:
@@ -149,6 +155,7 @@ class TestStudies:
         assert document["whole"]["terms"] == 3
         assert document["taken"] == found.taken
         assert document["settings"]["data"]["source"] == "clouds.npz"
+        assert document["data"]["wrong_labels"] == {"train": 0, "validation": 0}
 
     def test_a_margin_that_nothing_keeps(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("lossmith.analysis.distilling._best", lambda *_: None)
@@ -210,17 +217,22 @@ class TestCommand:
         evolve("study", settings())
         out, err = run("distill", "study/best.json", *FLAGS, "--margin", "0.9")
         assert "Terms left out" in out
-        assert "On test data, touched once: the whole loss" in out
+        assert "On test data, touched once in a run: the whole loss" in out
         assert "The loss:  study/distilled.json" in out
         assert Path("study/figures/distillation.png").stat().st_size > 5000
         assert "terms: tuning" in err
+        assert (
+            "distilled.json would be overwritten by what is left of it"
+            in run("distill", "study/distilled.json", *FLAGS, code=2)[1]
+        )
+        assert "does not say what it was evolved on" not in out
         # It knows what it was evolved on, as best.json does.
         assert "recipe.lr = 0.1, not 0.5" in run("compare", "study/distilled.json", "--lr", "0.5", *FLAGS, code=2)[1]
         again = json.loads(run("distill", "study/best.json", *FLAGS, "--margin", "0.9", "--json")[0])
         assert again == {
             key: value
             for key, value in json.loads(Path("study/distillation.json").read_text()).items()
-            if key not in ("digest", "settings", "options")
+            if key not in ("digest", "settings", "data", "options")
         }
 
     def test_without_a_study_and_noise(self, run: Callable[..., tuple[str, str]]) -> None:
@@ -228,8 +240,19 @@ class TestCommand:
         words = ["--data", "clouds.npz", "--hidden", "3", "--epochs", "1", "--batch-size", "40", "--label-noise", "0.2"]
         out, _ = run("distill", "mine.json", *words, *FLAGS, "--margin", "0", "--out", "d", "--svg")
         assert "Without effect from the start: " in out
+        assert "mine.json does not say what it was evolved on" in out
         assert "Of the validation labels, too, 20.8% are wrong" in out
         assert Path("d/figures/distillation.svg").exists()
+
+    def test_less_is_better(self, run: Callable[..., tuple[str, str]]) -> None:
+        evolve("study", settings())
+        words = ["study/best.json", *FLAGS, "--margin", "9", "--objective", "nll"]
+        out, err = run("distill", *words)
+        assert "the search maximized accuracy; this comparison tunes and tests by nll" in err
+        document = json.loads(Path("study/distillation.json").read_text())
+        whole, left = (np.mean([one["test objective"] for one in row["runs"]]) for row in document["tested"])
+        assert document["worth"]["difference"] == pytest.approx(left - whole)
+        assert f"the whole one is better by {left - whole:+.4f}" in " ".join(out.split())
 
     @pytest.mark.parametrize(
         ("words", "said"),

@@ -32,7 +32,8 @@ class Trial:
         row: The loss, how it is trained, and the figures of fresh networks on validation data.
         dropped: The terms that it lacks, as text, in the order in which they were left out; the last is on trial.
         terms: How many it has.
-        worth: Mean of the whole loss less that of this one, with its 95 % interval; None without finite figures.
+        worth: By how much the mean of the whole loss is better; None without finite figures. Its interval has the
+            level ``1 − 0.05 / k`` in a round of k trials (Bonferroni): all of a round hold together at 95 %.
     """
 
     row: Row
@@ -51,7 +52,8 @@ class Distillation:
         taken: The number of the trial that was gone on with in each round; None where none was good enough.
         margin: How much worse a loss may be.
         tested: The whole and the smallest loss with figures on test data; once, at the end.
-        worth: Mean of the whole loss less that of the smallest one on test data; None without finite figures.
+        worth: By how much the whole loss is better than the smallest one on test data, with its 95 % interval; None
+            without finite figures.
         without_effect: Terms of the loss that reach no gradient.
         deciding: The figure that decides.
     """
@@ -142,8 +144,9 @@ def distill(
 
     In each round every term that is left is left out on trial. Each time learning rate, number of epochs and the other
     coefficients are tuned again, and fresh networks are measured on validation data. A trial is good enough if the
-    95 % interval (Welch; unit: a network) of what the whole loss has more ends below the margin; the best of those is
-    gone on with. The whole and the smallest loss are measured on test data, once.
+    interval of what the whole loss is better by (Welch; unit: a network; Bonferroni within the round) ends at the
+    margin or below; the best of those is gone on with. That several rounds follow each other, and that the best is
+    taken, is not corrected for: the whole and the smallest loss are measured on test data, once, which judges.
 
     Args:
         task: What is trained on what.
@@ -181,7 +184,7 @@ def distill(
         without = {term_text(term): _without(current, term) for term in current.terms}
         found = measured(without, f"{len(current.terms) - 1} of {whole.terms} terms")
         trials = [
-            Trial(row, (*dropped, name), len(without[name].terms), _worth(whole.row, row, plan))
+            Trial(row, (*dropped, name), len(without[name].terms), _worth(whole.row, row, plan, len(without)))
             for name, (_, row) in zip(without, found, strict=True)
         ]
         place = _best(trials, margin, plan)
@@ -215,18 +218,20 @@ def _tuned_loss(tuned: Tuned, classes: int) -> PowerLoss:
     return loss
 
 
-def _worth(whole: Row, row: Row, plan: Plan) -> Difference | None:
+def _worth(whole: Row, row: Row, plan: Plan, trials: int) -> Difference | None:
     column = plan.deciding.column("validation")
-    return _difference(whole.column(column), row.column(column), plan)
+    return _difference(whole.column(column), row.column(column), plan, 1 - 0.05 / trials)
 
 
-def _difference(whole: Sequence[float | None], other: Sequence[float | None], plan: Plan) -> Difference | None:
+def _difference(
+    whole: Sequence[float | None], other: Sequence[float | None], plan: Plan, level: float = 0.95
+) -> Difference | None:
     """How much better the whole loss is, in the deciding figure, above 0 where it is better."""
     sign = plan.deciding.sign
     first, second = ([sign * value for value in values if value is not None] for values in (whole, other))
     if len(first) < len(whole) or len(second) < len(other):
         return None
-    return welch(first, second)
+    return welch(first, second, level=level)
 
 
 def _best(trials: Sequence[Trial], margin: float, plan: Plan) -> int | None:

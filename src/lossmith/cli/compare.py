@@ -99,11 +99,7 @@ def run(arguments: Sequence[str]) -> None:
         sys.stdout.write(json.dumps(comparison.to_json(), indent=2) + "\n")
     elif not given.quiet:
         print_comparison(comparison)
-        if unknown := unknown_origins(given.losses):
-            names, say = ", ".join(map(str, unknown)), "does not say" if len(unknown) == 1 else "do not say"
-            sys.stdout.write(
-                f"\nNote:      {names} {say} what it was evolved on; see to it that no test sample was in its search\n"
-            )
+        sys.stdout.write(origin_text(given.losses))
         sys.stdout.write(f"\nRaw runs:  {directory / 'comparison.json'}\nPicture:   {pictures[0]}\n")
 
 
@@ -112,8 +108,6 @@ def _checked(words: Sequence[str]) -> tuple[Compare, Origin | None, CompareSetti
     given = read(Compare, words, "compare", begun, SHOWN)
     options = rechecked(given.options)
     origin, directory = checked_origin(given.losses, given.settings, given.out)
-    if origin is not None:
-        _tell_objective(given.settings, origin, directory)
     return given, origin, options, directory
 
 
@@ -128,7 +122,18 @@ def checked_origin(losses: Sequence[str], settings: EvolveSettings, out: Path | 
         check_unchanged(settings, origin)
     if origin is None or settings.objective != origin.settings.objective:
         check_effect(settings)
-    return origin, comparison_place(losses, out, origin)
+    directory = comparison_place(losses, out, origin)
+    if origin is not None:
+        _tell_objective(settings, origin, directory)
+    return origin, directory
+
+
+def origin_text(losses: Sequence[str]) -> str:
+    """Which loss files do not say what they were evolved on; empty if all do."""
+    unknown = unknown_origins(losses)
+    names, say = ", ".join(map(str, unknown)), "does not say" if len(unknown) == 1 else "do not say"
+    note = f"\nNote:      {names} {say} what it was evolved on; see to it that no test sample was in its search\n"
+    return note if unknown else ""
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from lossmith.cli.arguments import OptionalDirectory, Switch, bracketed, values_last
-from lossmith.cli.compare import SHOWN, checked_origin, going_on
+from lossmith.cli.compare import SHOWN, checked_origin, going_on, origin_text
 from lossmith.cli.console import CompareProgress
 from lossmith.cli.flags import SettingsFlags, read
 from lossmith.cli.machine import Machine, MachineFlags
@@ -80,4 +80,5 @@ def run(arguments: Sequence[str]) -> None:
         sys.stdout.write(json.dumps(made.distillation.to_json(), indent=2) + "\n")
     elif not given.quiet:
         print_distillation(made)
+        sys.stdout.write(origin_text(given.losses))
         sys.stdout.write(f"\nThe loss:  {made.path}\nPicture:   {pictures[0]}\n")

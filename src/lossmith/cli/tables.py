@@ -136,7 +136,8 @@ def print_distillation(made: Distilled) -> None:
     validation, whole = found.deciding.column("validation"), found.whole
     console.print(
         f"Mean ± standard deviation of {len(whole.row.runs)} fresh networks on validation data, {found.deciding.name}, "
-        "and what the whole loss has more, with its 95 % interval (Welch; the unit is a network). "
+        "and by how much the whole loss is better (Welch; the unit is a network; the intervals of a round hold "
+        "together at 95 %, by Bonferroni's correction). "
         f"The whole loss has {_number(whole.row.mean(validation), whole.row.std(validation))}. A term may go if the "
         f"interval ends at {found.margin:g} or below; learning rate, epochs and the other coefficients of each row are "
         "tuned again.\n" + noise_text(made.wrong_labels)
@@ -147,8 +148,11 @@ def print_distillation(made: Distilled) -> None:
     console.print(f"\nLeft: φ = {made.loss.formula()} ({smallest.terms} of {whole.terms} terms), {_lr(smallest.row)}")
     test = found.deciding.column("test")
     told = [f"{name} {_number(row.mean(test), row.std(test))}" for name, row in zip(TESTED, found.tested, strict=False)]
-    worth = "" if found.worth is None or len(told) == 1 else f"; the whole one has {_interval(found.worth)} more"
-    console.print(f"On test data, touched once: {', '.join(told)}{worth}.")
+    worth = ""
+    if found.worth is not None and len(told) > 1:
+        within = "within the margin" if found.worth.high <= found.margin else "not shown to be within the margin"
+        worth = f"; the whole one is better by {_interval(found.worth)}, {within}"
+    console.print(f"On test data, touched once in a run: {', '.join(told)}{worth}.")
 
 
 def distillation_table(found: Distillation) -> Table:
@@ -156,7 +160,7 @@ def distillation_table(found: Distillation) -> Table:
     table = Table(title="Terms left out", title_justify="left")
     for name, justify in (("terms", "right"), ("without", "left"), ("tuned to", "left"), ("validation", "right")):
         table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
-    table.add_column("the whole loss has more", justify="right", no_wrap=True)
+    table.add_column("the whole loss is better by", justify="right", no_wrap=True)
     column = found.deciding.column("validation")
     for trials, taken in zip(found.rounds, found.taken, strict=True):
         table.add_section()

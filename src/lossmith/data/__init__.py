@@ -1,7 +1,7 @@
 """Data: where the samples come from, of which kind they are, how they are split, and which labels are noisy."""
 
 from lossmith.data.kinds import KINDS, InputLayer, Kind, Normalize, Plain, has_ids
-from lossmith.data.noise import NOISES, Noise, absolute_noise, is_noise_file, mistaken, portable_noise
+from lossmith.data.noise import NOISES, Noise, absolute_noise, is_idle, is_noise_file, mistaken, portable_noise
 from lossmith.data.parts import Part, SearchParts, part_sizes, search_parts, test_part
 from lossmith.data.pixels import find_max_pixel
 from lossmith.data.readers import READERS, Reader, data_path
@@ -27,6 +27,7 @@ __all__ = [
     "data_path",
     "find_max_pixel",
     "has_ids",
+    "is_idle",
     "is_noise_file",
     "mistaken",
     "open_source",

@@ -95,6 +95,12 @@ def is_noise_file(noise: str) -> bool:
     return noise not in NOISES and _parted(noise)[0].suffix in SUFFIXES
 
 
+def is_idle(settings: DataSettings) -> bool:
+    """Whether a noise with a name was asked for, and no share of labels that it changes."""
+    usual = type(settings).model_fields["noise"].default
+    return not settings.label_noise and settings.noise != usual and not is_noise_file(settings.noise)
+
+
 def checked_noise(noise: str) -> str:
     """A noise that can be one.
 
@@ -125,14 +131,20 @@ def portable_noise(noise: str) -> str:
     return f"{path.name}{array and ':' + array}"
 
 
+def array_in(noise: str, path: Path) -> str | None:
+    """The array of a file that a noise names; None if it names another file, or no array."""
+    file, array = _parted(noise)
+    return array or None if is_noise_file(noise) and file.expanduser().absolute() == path.absolute() else None
+
+
 def with_noise(source: Source, settings: DataSettings) -> Source:
-    """A source that knows what the file of ``settings.noise`` says, if that is one.
+    """A source that knows what the file of ``settings.noise`` says, if that is one, and of no other noise.
 
     Raises:
         InputError: if the file cannot be read, or suits the source not.
     """
-    if source.noise is not None or not is_noise_file(settings.noise):
-        return source
+    if not is_noise_file(settings.noise):
+        return source if source.noise is None else replace(source, noise=None)
     if settings.label_noise:
         raise InputError(
             f"label_noise is {settings.label_noise:g}, but {shown(settings.noise)} says which labels are wrong: leave "

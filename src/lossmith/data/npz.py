@@ -84,10 +84,14 @@ class _Header(NamedTuple):
         return stored + self.size * (8 if self.dtype.kind in "bf" and self.dtype.itemsize <= 4 else 12)
 
 
-def read_npz(path: Path) -> dict[str, NDArray[Any]]:
+def read_npz(path: Path, used: str | None = None) -> dict[str, NDArray[Any]]:
     """The arrays ``x_train``, ``y_train`` and, where the file has them, ``x_test``, ``y_test``.
 
     What else the file holds is named once.
+
+    Args:
+        path: The file.
+        used: An array that something else reads.
 
     Raises:
         InputError: If the file cannot be read, is not an .npz, is damaged, lacks an array or has two of a name, holds
@@ -98,7 +102,7 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
             f"there is no file or directory {shown(path)}: check the path of the .npz file or of the images"
         )
     with opened_regular(path) as stream:
-        return _read_arrays(stream, shown(path))
+        return _read_arrays(stream, shown(path), used)
 
 
 def read_array(path: Path, name: str | None) -> tuple[NDArray[Any], str, NDArray[Any] | None]:
@@ -162,11 +166,11 @@ def _archive(stream: BinaryIO, path: str) -> zipfile.ZipFile:
         raise _not_npz(path) from None
 
 
-def _read_arrays(stream: BinaryIO, path: str) -> dict[str, NDArray[Any]]:
+def _read_arrays(stream: BinaryIO, path: str, used: str | None) -> dict[str, NDArray[Any]]:
     if stream.read(4) not in ZIP:
         raise _not_npz(path)
     with _archive(stream, path) as archive:
-        members = _members(archive, path)
+        members = _members(archive, path, used)
         headers = {name: _member_header(archive, member, f"{name} in {path}") for name, member in members.items()}
         largest = max(headers, key=lambda name: headers[name].peak)
         shape, dtype = list(headers[largest].shape), headers[largest].dtype
@@ -178,7 +182,7 @@ def _read_arrays(stream: BinaryIO, path: str) -> dict[str, NDArray[Any]]:
         return {name: _values(archive, header, f"{name} in {path}") for name, header in headers.items()}
 
 
-def _members(archive: zipfile.ZipFile, path: str) -> dict[str, zipfile.ZipInfo]:
+def _members(archive: zipfile.ZipFile, path: str, used: str | None) -> dict[str, zipfile.ZipInfo]:
     """The members that are read, by the names of their arrays."""
     found: dict[str, zipfile.ZipInfo] = {}
     for member in archive.infolist():
@@ -197,7 +201,7 @@ def _members(archive: zipfile.ZipFile, path: str) -> dict[str, zipfile.ZipInfo]:
     if len(optional) == 1:
         absent = next(name for name in OPTIONAL if name not in optional)
         raise InputError(f"{path} has {optional[0]} without {absent}: save both of them or neither")
-    _tell_unused(sorted(found.keys() - {*REQUIRED, *OPTIONAL}), path)
+    _tell_unused(sorted(found.keys() - {*REQUIRED, *OPTIONAL, used}), path)
     return {name: found[name] for name in (*REQUIRED, *optional)}
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lossmith.data.noise import noisy_labels
+from lossmith.data.noise import noisy_labels, with_noise
 from lossmith.data.settings import DataSettings
 from lossmith.data.source import Source
 from lossmith.errors import InputError
@@ -78,7 +78,7 @@ def search_parts(source: Source, settings: DataSettings) -> SearchParts:
         InputError: If the source has too few samples for the sizes asked for, or too few of one class, or the outputs
             of a network need more memory than is available.
     """
-    indices = _split(source, settings)
+    source, indices = with_noise(source, settings), _split(source, settings)
     count = len(indices.validation)
     check_available(
         OUTPUT_BYTES * count * source.classes,

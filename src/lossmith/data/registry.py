@@ -15,7 +15,7 @@ from lossmith.data.folder import class_names, read_folder
 from lossmith.data.hub import HUB, read_hub
 from lossmith.data.kinds import AUTO, KINDS
 from lossmith.data.names import shown
-from lossmith.data.noise import with_noise
+from lossmith.data.noise import array_in, with_noise
 from lossmith.data.npz import read_npz
 from lossmith.data.readers import FALLBACK, READERS, Reader, reader_of
 from lossmith.data.settings import DataSettings
@@ -80,7 +80,8 @@ def _hub(name: str, _data: str, _settings: DataSettings) -> Source:
 
 def _npz(data: str, settings: DataSettings) -> Source:
     path = Path(data).expanduser()
-    return Source.from_arrays(read_npz(path), shown(path.name), shown(path), settings.kind)
+    arrays = read_npz(path, array_in(settings.noise, path))
+    return Source.from_arrays(arrays, shown(path.name), shown(path), settings.kind)
 
 
 def _folder(data: str, settings: DataSettings) -> Source:

@@ -47,7 +47,7 @@ class DataSettings(Settings):
 
     noise: Annotated[str, AfterValidator(checked_noise), Listed(known_noises)] = "symmetric"
     """What becomes of a label that noise changes: {names}. Or FILE.npy or FILE.npz:ARRAY without --label-noise: the
-    probabilities [K, K] of each class's labels, or the noisy labels of all samples but those of the test."""
+    probabilities [K, K] of each class's labels, or a noisy label for each sample (but the data's own test samples)."""
 
     split_seed: int = Field(default=0, gt=-(2**128), lt=2**128)
     """Seed of the split into training, validation and test samples."""

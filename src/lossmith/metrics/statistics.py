@@ -20,7 +20,7 @@ class Difference:
 
     Args:
         difference: First mean less second.
-        low: Lower end of its 95 % interval (Welch).
+        low: Lower end of its interval (Welch), of 95 % if nothing else is said.
         high: Upper end.
         p: One-tailed p of Welch's t-test that the first mean is the better one.
     """
@@ -31,10 +31,12 @@ class Difference:
     p: float
 
 
-def welch(first: Sequence[float], second: Sequence[float], higher_is_better: bool = True) -> Difference:
+def welch(
+    first: Sequence[float], second: Sequence[float], higher_is_better: bool = True, level: float = 0.95
+) -> Difference:
     """Welch's comparison of two samples; without any spread, p is 0, ½ or 1 and the interval is the difference."""
     if not higher_is_better:
-        turned = welch(second, first)
+        turned = welch(second, first, level=level)
         return Difference(-turned.difference, -turned.high, -turned.low, turned.p)
     if np.ptp(first) == 0 and np.ptp(second) == 0:
         difference = first[0] - second[0]
@@ -43,7 +45,7 @@ def welch(first: Sequence[float], second: Sequence[float], higher_is_better: boo
     with warnings.catch_warnings():
         # SciPy warns of a sample without any spread, as of a loss whose every network diverged.
         warnings.simplefilter("ignore", RuntimeWarning)
-        interval = stats.ttest_ind(first, second, equal_var=False).confidence_interval(0.95)
+        interval = stats.ttest_ind(first, second, equal_var=False).confidence_interval(level)
         p = stats.ttest_ind(first, second, equal_var=False, alternative="greater").pvalue
     return Difference(difference, float(interval.low), float(interval.high), float(p))
 

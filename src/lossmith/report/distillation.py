@@ -10,7 +10,7 @@ FAR = 5.0
 
 
 def plot_distillation(found: Distillation) -> Figure:
-    """What the whole loss has more than each loss with terms left out, with 95 % intervals, round by round.
+    """By how much the whole loss is better than each loss with terms left out, with intervals, round by round.
 
     What ends left of the line of the margin is good enough; what was gone on with is drawn in color. What is far worse
     than most has its number at the edge.
@@ -51,7 +51,7 @@ def plot_distillation(found: Distillation) -> Figure:
         for label, (_, _, color) in zip(axes.get_yticklabels(), labels, strict=True):
             label.set_color(color)
         name = shown(found.deciding.name) + (", points" if found.deciding.share else "")
-        axes.set(xlabel=f"what the whole loss has more in validation {name}", title="What each term is worth")
+        axes.set(xlabel=f"by how much the whole loss is better, validation {name}", title="What each term is worth")
         axes.grid(axis="x", color="0.9")
         axes.set_axisbelow(True)
         return figure

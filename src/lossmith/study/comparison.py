@@ -158,6 +158,7 @@ def compare_losses(
         "settings": portable(settings),
         "options": options.model_dump(mode="json"),
         "digest": problem.digest,
+        "data": problem.described(),
         **result.to_json(),
     }
     write_json(document, directory / "comparison.json")

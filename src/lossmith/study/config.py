@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from lossmith.analysis import ObjectiveSettings
-from lossmith.data import DataSettings, absolute_noise, data_path, is_noise_file, portable_noise
+from lossmith.data import DataSettings, absolute_noise, data_path, is_idle, is_noise_file, portable_noise
 from lossmith.errors import InputError, brief
 from lossmith.io import read_toml
 from lossmith.nets import ModelSettings, check_name
@@ -122,8 +122,7 @@ def check_effect(settings: EvolveSettings) -> None:
         "--adversary-epsilon": recipe.adversary == "none" and recipe.adversary_epsilon != plain.adversary_epsilon,
         "--adversary-steps": recipe.adversary != "pgd" and recipe.adversary_steps != plain.adversary_steps,
     }
-    data = settings.data
-    if data.noise != DataSettings().noise and not is_noise_file(data.noise) and not data.label_noise:
+    if is_idle(settings.data):
         raise InputError("--noise has no effect here; leave it out, or add --label-noise with the share of labels")
     for name, useless in idle.items():
         if useless:

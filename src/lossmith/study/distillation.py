@@ -13,8 +13,15 @@ from lossmith.analysis import Deciding, Distillation, Objective, UnreadableError
 from lossmith.data import Source, open_source
 from lossmith.errors import InputError
 from lossmith.io import write_json
-from lossmith.losses import Loss, find, save
-from lossmith.study.comparison import TuningSettings, alone, comparison_digest, comparison_plan, made_directory
+from lossmith.losses import Loss, find, loss_file, save
+from lossmith.study.comparison import (
+    TuningSettings,
+    alone,
+    comparison_digest,
+    comparison_plan,
+    made_directory,
+    tell_other_objective,
+)
 from lossmith.study.config import EvolveSettings, portable
 from lossmith.study.problem import Problem
 from lossmith.study.provenance import spread
@@ -33,7 +40,7 @@ class DistillSettings(TuningSettings):
 
     margin: float = Field(default=0.005, ge=0, allow_inf_nan=False)
     """How much worse than the whole loss a smaller one may be on validation data, in the unit of the objective: the
-    95 % interval of the difference must end below it."""
+    interval of the difference must end there or below."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +98,9 @@ def distill_loss(
             f"the data {source.name!r} is not the data that the loss was evolved on; give that with --data, "
             "so that no test sample was in the search"
         )
+    file = loss_file(loss) if isinstance(loss, str) else None
+    if file is not None and file.resolve() == (directory / LOSS_FILE).resolve():
+        raise InputError(f"{file} would be overwritten by what is left of it; give another --out")
     opened, deciding = running(executor), Deciding.of(settings.objective, objective)
     problem = Problem.open(settings.model_copy(update={"objective": alone(settings.objective)}), source, objective)
     loss = find(loss, problem.classes) if isinstance(loss, str) else loss
@@ -98,6 +108,7 @@ def distill_loss(
     loss.check_classes(problem.classes)
     made_directory(directory, "what was tried")
     with opened as started, Store(directory) as store:
+        tell_other_objective((store.setting("objective") or {}).get("function"), deciding)
         plan = comparison_plan(problem, started, settings, options, store, deciding)
         key = comparison_digest(problem.digest, settings, plan)
         try:
@@ -119,7 +130,7 @@ def distill_loss(
                 "give another directory"
             ) from None
     smallest = Loss.from_json(found.smallest.row.loss).named("distilled")
-    shared = {"digest": problem.digest, "settings": portable(settings)}
+    shared = {"digest": problem.digest, "settings": portable(settings), "data": problem.described()}
     write_json({**shared, "options": options.model_dump(mode="json"), **found.to_json()}, directory / FILE)
     save(smallest, directory / LOSS_FILE, provenance={**shared, **_origin(found, loss, objective, deciding)})
     return Distilled(found, smallest, directory / LOSS_FILE, problem.wrong["validation"])

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from lossmith.analysis import Objective, objective_name
-from lossmith.data import Source
+from lossmith.data import DataSettings, Source
 from lossmith.errors import InputError
-from lossmith.io import write_json
+from lossmith.io import read_toml, write_json
 from lossmith.losses import Loss, save
 from lossmith.study.config import EvolveSettings, with_data
 from lossmith.study.finalists import winner
+from lossmith.study.legacy import modernized
 from lossmith.study.log import LOG_FILE, TrainingLog
 from lossmith.study.pareto import FILE, mean_figure, pareto_document
 from lossmith.study.problem import Problem
@@ -111,9 +112,23 @@ def evolve(
         )
     if source is not None:
         settings = with_data(settings, source.name)
+    settings = _as_begun(Path(directory), settings)
     problem = Problem.open(settings, source, objective)
     with running(executor) as started:
         return evolve_problem(directory, settings, problem, objective, started, report)
+
+
+def _as_begun(directory: Path, settings: EvolveSettings) -> EvolveSettings:
+    """The settings with the noise of a study that was begun by a version without that setting, unless one is chosen."""
+    path = directory / "study.toml"
+    if not settings.data.label_noise or settings.data.noise != DataSettings().noise or not path.exists():
+        return settings
+    written = read_toml(path)
+    then, now = written.get("data"), modernized(written)[0].get("data")
+    if not isinstance(then, dict) or "noise" in then or now.get("noise") is None:
+        return settings
+    LOG.warning("the study in %s was begun with the label noise that is called %s now", directory, now["noise"])
+    return settings.model_copy(update={"data": settings.data.model_copy(update={"noise": now["noise"]})})
 
 
 def evolve_problem(

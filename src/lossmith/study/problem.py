@@ -9,7 +9,17 @@ from typing import Any
 from torch import Tensor
 
 from lossmith.analysis import Objective
-from lossmith.data import KINDS, DataSettings, Source, find_max_pixel, open_source, part_sizes, search_parts, test_part
+from lossmith.data import (
+    KINDS,
+    DataSettings,
+    Source,
+    find_max_pixel,
+    is_idle,
+    open_source,
+    part_sizes,
+    search_parts,
+    test_part,
+)
 from lossmith.errors import InputError
 from lossmith.nets import check_name, check_network, network_factory
 from lossmith.study.config import EvolveSettings
@@ -75,6 +85,8 @@ class Problem:
             vocabulary=source.vocabulary,
         )
         check_network(factory, sample, parts.classes, source.vocabulary)
+        if is_idle(settings.data):
+            LOG.warning("the noise %s changes no label, since label_noise is 0", settings.data.noise)
         wrong = {"train": parts.train.wrong, "validation": parts.validation.wrong}
         train_part, validation = parts.train.to(device), parts.validation.to(device)
         held_out = (validation.inputs, validation.targets)

@@ -251,6 +251,7 @@ class TestCompareLosses:
         digest = open_source(str(npz)).digest
         result = compare_losses({"evolved": loss}, tiny(npz), study, OPTIONS, digest=digest)
         document = json.loads((study / "comparison.json").read_text())
+        assert document.pop("data")["wrong_labels"] == {"train": 0, "validation": 0}
         assert document == {
             "settings": tiny("clouds.npz").model_dump(mode="json"),
             "options": OPTIONS.model_dump(mode="json"),

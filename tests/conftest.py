@@ -15,6 +15,7 @@ import hypothesis
 import pytest
 import torch
 
+from lossmith.cli import main
 from lossmith.registry import Registry
 
 HOME = pytest.StashKey[str]()
@@ -47,6 +48,24 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """The home goes when the session ends."""
     if HOME in config.stash:
         shutil.rmtree(config.stash[HOME], ignore_errors=True)
+
+
+@pytest.fixture
+def command(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[str, str]]:
+    """Runs a command of lossmith that must end with ``code``, and gives its output and errors."""
+
+    def go(*words: str, code: int = 0) -> tuple[str, str]:
+        capfd.readouterr()
+        ended: Any = 0
+        try:
+            main(words)
+        except SystemExit as end:
+            ended = end.code
+        out, err = capfd.readouterr()
+        assert ended == code, err
+        return out, err
+
+    return go
 
 
 @pytest.fixture(scope="session")

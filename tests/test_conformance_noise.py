@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import Tensor
 
-from lossmith.cli import main
 from lossmith.data import NOISES, DataSettings, Noise, Source, mistaken, open_source, search_parts, test_part
 from lossmith.data.noise import replaced
 from lossmith.errors import InputError
@@ -316,19 +315,8 @@ class TestStudies:
         return place
 
     @pytest.fixture
-    def run(self, capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
-        def go(*words: str, code: int = 0) -> str:
-            capfd.readouterr()
-            if code:
-                with pytest.raises(SystemExit) as end:
-                    main(words)
-                assert end.value.code == code
-            else:
-                main(words)
-            said = capfd.readouterr()
-            return said.err if code else said.out + said.err
-
-        return go
+    def run(self, command: Callable[..., tuple[str, str]]) -> Callable[..., str]:
+        return lambda *words, code=0: "".join(command(*words, code=code))
 
     def test_a_file_of_labels_from_the_command_line(self, data: Path, run: Callable[..., str]) -> None:
         said = run("evolve", "--out", "study", "--data", "d.npz", "--noise", "noise.npz:worst", *FLAGS)

@@ -14,7 +14,6 @@ from matplotlib.figure import Figure
 
 from lossmith.analysis import Distillation, Plan, Row, Trial, acting_terms
 from lossmith.analysis.distilling import _best, _difference, scaled_family, term_text
-from lossmith.cli import main
 from lossmith.cli.tables import distillation_table
 from lossmith.errors import InputError
 from lossmith.losses import Loss, PowerLoss, Term, cross_entropy, find, load, mae, save
@@ -119,19 +118,21 @@ class TestRule:
             trial(good, 0.8),
             trial(None, 0.9),
         ]
-        assert _best(trials, 0.005, PLAN) == 2
-        assert _best(trials, 0.001, PLAN) is None
-        assert _best(trials, 0.004, PLAN) == 2
+        assert _best(trials, 0.005, PLAN.deciding) == 2
+        assert _best(trials, 0.001, PLAN.deciding) is None
+        assert _best(trials, 0.004, PLAN.deciding) == 2
 
     def test_less_is_better(self) -> None:
-        turned = replace(PLAN, deciding=replace(PLAN.deciding, name="nll", higher_is_better=False))
+        turned = replace(PLAN.deciding, name="nll", higher_is_better=False)
         difference = _difference([0.5, 0.6], [0.9, 1.0], turned)
         assert difference is not None
         assert difference.difference == pytest.approx(0.4)
         assert _difference([0.5, None], [0.9, 1.0], turned) is None
 
     def test_intervals_of_a_round_hold_together(self) -> None:
-        one, several = (_difference([0.9, 0.8, 0.85], [0.7, 0.8, 0.75], PLAN, level) for level in (0.95, 1 - 0.05 / 6))
+        one, several = (
+            _difference([0.9, 0.8, 0.85], [0.7, 0.8, 0.75], PLAN.deciding, level) for level in (0.95, 1 - 0.05 / 6)
+        )
         assert one is not None
         assert several is not None
         assert several.low < one.low < one.difference == several.difference < one.high < several.high
@@ -199,19 +200,8 @@ class TestStudies:
 
 class TestCommand:
     @pytest.fixture
-    def run(self, place: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[str, str]]:
-        def go(*words: str, code: int = 0) -> tuple[str, str]:
-            capfd.readouterr()
-            if code:
-                with pytest.raises(SystemExit) as end:
-                    main(words)
-                assert end.value.code == code
-            else:
-                main(words)
-            said = capfd.readouterr()
-            return said.out, said.err
-
-        return go
+    def run(self, place: Path, command: Callable[..., tuple[str, str]]) -> Callable[..., tuple[str, str]]:
+        return command
 
     def test_a_study(self, run: Callable[..., tuple[str, str]]) -> None:
         evolve("study", settings())
@@ -275,7 +265,7 @@ class TestCommand:
 class TestPicture:
     def drawn(self, rounds: list[list[Trial]], taken: list[int | None]) -> Figure:
         row = rounds[0][0].row
-        found = Distillation(Trial(row, (), 3, None), rounds, taken, 0.005, [row], None, (), PLAN.deciding)
+        found = Distillation(Trial(row, (), 3, None), rounds, taken, 0.005, [row], (), PLAN.deciding)
         assert distillation_table(found).row_count == sum(map(len, rounds))
         return plot_distillation(found)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -52,8 +51,6 @@ class Distillation:
         taken: The number of the trial that was gone on with in each round; None where none was good enough.
         margin: How much worse a loss may be.
         tested: The whole and the smallest loss with figures on test data; once, at the end.
-        worth: By how much the whole loss is better than the smallest one on test data, with its 95 % interval; None
-            without finite figures.
         without_effect: Terms of the loss that reach no gradient.
         deciding: The figure that decides.
     """
@@ -63,7 +60,6 @@ class Distillation:
     taken: list[int | None]
     margin: float
     tested: list[Row]
-    worth: Difference | None
     without_effect: tuple[str, ...]
     deciding: Deciding
 
@@ -72,6 +68,12 @@ class Distillation:
         """The loss that is left."""
         left = [trials[place] for trials, place in zip(self.rounds, self.taken, strict=True) if place is not None]
         return left[-1] if left else self.whole
+
+    @property
+    def worth(self) -> Difference | None:
+        """By how much the whole loss is better than what is left on test data, at 95 %; None without finite figures."""
+        column = self.deciding.column("test")
+        return _difference(self.tested[0].column(column), self.tested[-1].column(column), self.deciding)
 
     def to_json(self) -> dict[str, Any]:
         """Everything, as a JSON object."""
@@ -175,7 +177,7 @@ def distill(
         rows = judge(task, validation, lambda: validation, tuned, plan, executor, chunks, tell, "distilling")
         return list(zip(tuned, rows, strict=True))
 
-    deciding, dropped = plan.deciding, tuple[str, ...]()
+    dropped = tuple[str, ...]()
     ((best, row),) = measured({ALL: current}, ALL)
     whole = Trial(row, (), len(current.terms), None)
     chosen, current = best, _tuned_loss(best, task.classes)
@@ -184,10 +186,10 @@ def distill(
         without = {term_text(term): _without(current, term) for term in current.terms}
         found = measured(without, f"{len(current.terms) - 1} of {whole.terms} terms")
         trials = [
-            Trial(row, (*dropped, name), len(without[name].terms), _worth(whole.row, row, plan, len(without)))
+            Trial(row, (*dropped, name), len(without[name].terms), _worth(whole.row, row, plan.deciding, len(without)))
             for name, (_, row) in zip(without, found, strict=True)
         ]
-        place = _best(trials, margin, plan)
+        place = _best(trials, margin, plan.deciding)
         rounds.append(trials)
         taken.append(place)
         if place is None:
@@ -198,9 +200,7 @@ def distill(
     tested = judge(
         task, validation, test, [best] if chosen is best else [best, smallest], plan, executor, chunks, report
     )
-    column = deciding.column("test")
-    worth = _difference(tested[0].column(column), tested[-1].column(column), plan)
-    return Distillation(whole, rounds, taken, margin, tested, worth, idle, deciding)
+    return Distillation(whole, rounds, taken, margin, tested, idle, plan.deciding)
 
 
 def _without(loss: PowerLoss, *dropped: Term) -> PowerLoss:
@@ -218,25 +218,24 @@ def _tuned_loss(tuned: Tuned, classes: int) -> PowerLoss:
     return loss
 
 
-def _worth(whole: Row, row: Row, plan: Plan, trials: int) -> Difference | None:
-    column = plan.deciding.column("validation")
-    return _difference(whole.column(column), row.column(column), plan, 1 - 0.05 / trials)
+def _worth(whole: Row, row: Row, deciding: Deciding, trials: int) -> Difference | None:
+    column = deciding.column("validation")
+    return _difference(whole.column(column), row.column(column), deciding, 1 - 0.05 / trials)
 
 
 def _difference(
-    whole: Sequence[float | None], other: Sequence[float | None], plan: Plan, level: float = 0.95
+    whole: Sequence[float | None], other: Sequence[float | None], deciding: Deciding, level: float = 0.95
 ) -> Difference | None:
     """How much better the whole loss is, in the deciding figure, above 0 where it is better."""
-    sign = plan.deciding.sign
+    sign = deciding.sign
     first, second = ([sign * value for value in values if value is not None] for values in (whole, other))
     if len(first) < len(whole) or len(second) < len(other):
         return None
     return welch(first, second, level=level)
 
 
-def _best(trials: Sequence[Trial], margin: float, plan: Plan) -> int | None:
-    """The number of the best trial that is good enough."""
+def _best(trials: Sequence[Trial], margin: float, deciding: Deciding) -> int | None:
+    """The number of the best trial that is good enough; its figures are finite."""
     good = [place for place, trial in enumerate(trials) if trial.worth is not None and trial.worth.high <= margin]
-    column = plan.deciding.column("validation")
-    heights = {place: plan.deciding.sign * trials[place].row.mean(column) for place in good}
-    return max(good, key=lambda place: heights[place] if math.isfinite(heights[place]) else -math.inf, default=None)
+    column = deciding.column("validation")
+    return max(good, key=lambda place: deciding.sign * trials[place].row.mean(column), default=None)

@@ -185,28 +185,19 @@ def noisy_labels(source: Source, rows: Tensor, settings: DataSettings, *seed: in
         InputError: if the noise is made for another number of classes.
     """
     clean = source.targets[rows]
-    if source.noise is None and not settings.label_noise:
-        return clean
-    if source.noise is None:
-        check_noise(settings, source)
-        return replaced(clean, settings.label_noise, source.classes, settings.noise, *seed)
-    if source.noise.ndim == 1:
+    if source.noise is not None and source.noise.ndim == 1:
         return source.noise[rows].to(clean.device)
-    return torch.multinomial(source.noise[clean.cpu()], 1, generator=generator(*seed))[:, 0].to(clean.device)
-
-
-def check_noise(settings: DataSettings, source: Source) -> None:
-    """See that a noise with a name suits the number of classes.
-
-    Raises:
-        InputError: if it does not.
-    """
+    if source.noise is not None:
+        return torch.multinomial(source.noise[clean.cpu()], 1, generator=generator(*seed))[:, 0].to(clean.device)
+    if not settings.label_noise:
+        return clean
     made_for = NOISES[settings.noise].classes
     if made_for not in (None, source.classes):
         raise InputError(
             f"the noise {settings.noise} is of {made_for} classes, but {source.name} has {source.classes}: give "
             "symmetric, pairs, or a matrix in a file"
         )
+    return replaced(clean, settings.label_noise, source.classes, settings.noise, *seed)
 
 
 def replaced(labels: Tensor, rate: float, classes: int, noise: str, *seed: int | str) -> Tensor:

@@ -1,7 +1,8 @@
 """Which pictures belong to a study, a comparison, a trace or an explanation, and where they are written."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from shlex import quote
 
@@ -75,10 +76,7 @@ def draw_comparison(comparison: Comparison, directory: Path, kinds: Sequence[str
     Raises:
         InputError: if the picture cannot be written.
     """
-    paths = [directory / "figures" / f"comparison.{kind}" for kind in kinds]
-    for path in paths:
-        save_figure(plot_comparison(comparison), path)
-    return paths
+    return _drawn(partial(plot_comparison, comparison), directory, "comparison", kinds)
 
 
 def draw_distillation(found: Distillation, directory: Path, kinds: Sequence[str] = ("png",)) -> list[Path]:
@@ -87,9 +85,13 @@ def draw_distillation(found: Distillation, directory: Path, kinds: Sequence[str]
     Raises:
         InputError: if the picture cannot be written.
     """
-    paths = [directory / "figures" / f"distillation.{kind}" for kind in kinds]
+    return _drawn(partial(plot_distillation, found), directory, "distillation", kinds)
+
+
+def _drawn(plot: Callable[[], Figure], directory: Path, name: str, kinds: Sequence[str]) -> list[Path]:
+    paths = [directory / "figures" / f"{name}.{kind}" for kind in kinds]
     for path in paths:
-        save_figure(plot_distillation(found), path)
+        save_figure(plot(), path)
     return paths
 
 

@@ -6,9 +6,12 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
@@ -114,15 +117,8 @@ def compare_losses(
             used.
     """
     options = options or CompareSettings()
-    source = open_source(source if source is not None else settings.data.source, settings.data)
-    if digest is not None and source.digest != digest:
-        raise InputError(
-            f"the data {source.name!r} is not the data that the loss was evolved on; give that with --data, "
-            "so that no test sample was in the search"
-        )
     opened, deciding = running(executor), Deciding.of(settings.objective, objective)
-    plain = settings.model_copy(update={"objective": alone(settings.objective)})
-    problem = Problem.open(plain, source, objective)
+    problem = known_problem(settings, digest, source, objective)
     rivals = baselines()
     taken = {RIVAL, *(family.name for family in rivals)}
     given = losses if isinstance(losses, Mapping) else find_named(losses, problem.classes, taken)
@@ -132,11 +128,10 @@ def compare_losses(
         tell_other_objective((store.setting("objective") or {}).get("function"), deciding)
         if options.rival:
             place = directory / _rival_name(deciding)
-            rivals.append(_rival(plain, problem, objective, place, started, report))
+            rivals.append(_rival(settings, problem, objective, place, started, report))
         families = [*rivals, *(fixed(name, loss) for name, loss in given.items())]
         plan = comparison_plan(problem, started, settings, options, store, deciding)
-        key = comparison_digest(problem.digest, settings, plan)
-        try:
+        with kept_parts(store, comparison_digest(problem.digest, settings, plan), "comparison") as (recall, keep):
             result = compare(
                 problem.task,
                 problem.validation,
@@ -144,25 +139,59 @@ def compare_losses(
                 families,
                 plan,
                 executor=started,
-                recall=lambda chunk: store.record(key, chunk),
-                keep=lambda chunk, rows, seconds: store.add_record(key, chunk, rows, seconds),
+                recall=recall,
+                keep=keep,
                 report=report,
             )
-        except UnreadableError:
-            raise InputError(
-                f"{store.path} is damaged (what it holds of the comparison cannot be read); restore a copy of it, or "
-                "give another directory"
-            ) from None
     result = replace(result, wrong_labels=problem.wrong["validation"])
-    document = {
-        "settings": portable(settings),
-        "options": options.model_dump(mode="json"),
-        "digest": problem.digest,
-        "data": problem.described(),
-        **result.to_json(),
-    }
+    document = {**stands_behind(problem, settings), "options": options.model_dump(mode="json"), **result.to_json()}
     write_json(document, directory / "comparison.json")
     return result
+
+
+def known_problem(
+    settings: EvolveSettings, digest: str | None, source: Source | None, objective: Objective | None
+) -> Problem:
+    """What losses are compared on: the data that they were evolved on, and the objective alone.
+
+    Args:
+        settings: Data, model, recipe and objective.
+        digest: What the data's digest must be; None if any may be.
+        source: The data, if it is not what the settings name.
+        objective: What decides, if it is not what the settings say.
+
+    Raises:
+        InputError: if the data is other data, or an input cannot be used.
+    """
+    source = open_source(source if source is not None else settings.data.source, settings.data)
+    if digest is not None and source.digest != digest:
+        raise InputError(
+            f"the data {source.name!r} is not the data that the loss was evolved on; give that with --data, "
+            "so that no test sample was in the search"
+        )
+    plain = settings.model_copy(update={"objective": _alone(settings.objective)})
+    return Problem.open(plain, source, objective)
+
+
+@contextmanager
+def kept_parts(store: Store, key: str, what: str) -> Iterator[tuple[Callable[[str], Any], Callable[..., None]]]:
+    """What recalls and keeps the parts of something under a key of a study's database.
+
+    Raises:
+        InputError: if a part that is recalled cannot be read.
+    """
+    try:
+        yield partial(store.record, key), partial(store.add_record, key)
+    except UnreadableError:
+        raise InputError(
+            f"{store.path} is damaged (what it holds of the {what} cannot be read); restore a copy of it, or give "
+            "another directory"
+        ) from None
+
+
+def stands_behind(problem: Problem, settings: EvolveSettings) -> dict[str, Any]:
+    """Settings and data behind figures, for JSON."""
+    return {"settings": portable(settings), "digest": problem.digest, "data": problem.described()}
 
 
 def made_directory(directory: Path, what: str) -> None:
@@ -215,7 +244,8 @@ def _rival(
     def tell(progress: Progress) -> None:
         report(f"searching {RIVAL.split(',')[0]}", progress.done if progress.phase == "search" else 1.0)
 
-    own = with_data(settings, problem.source.name).model_copy(update={"search": search})
+    changed = {"search": search, "objective": _alone(settings.objective)}
+    own = with_data(settings, problem.source.name).model_copy(update=changed)
     outcome = evolve_problem(place, own, problem, objective, executor, tell)
     assert isinstance(outcome.loss, PowerLoss)
     found = dict(zip(outcome.loss.terms, outcome.loss.coefficients.tolist(), strict=True))
@@ -223,7 +253,7 @@ def _rival(
     return fixed(RIVAL, outcome.loss, baseline=True, text=f"α = {alpha:.3g}, weight = {weight:.3g}")
 
 
-def alone(settings: ObjectiveSettings) -> ObjectiveSettings:
+def _alone(settings: ObjectiveSettings) -> ObjectiveSettings:
     """An objective without what is recorded beside it, and without what has no effect on it."""
     names = ("metric", *OBJECTIVES[settings.metric].uses)
     return ObjectiveSettings(**{name: getattr(settings, name) for name in names})

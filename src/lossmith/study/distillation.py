@@ -9,21 +9,22 @@ from typing import Any
 
 from pydantic import Field
 
-from lossmith.analysis import Deciding, Distillation, Objective, UnreadableError, acting_terms, distill
-from lossmith.data import Source, open_source
+from lossmith.analysis import Deciding, Distillation, Objective, acting_terms, distill
+from lossmith.data import Source
 from lossmith.errors import InputError
 from lossmith.io import write_json
 from lossmith.losses import Loss, find, loss_file, save
 from lossmith.study.comparison import (
     TuningSettings,
-    alone,
     comparison_digest,
     comparison_plan,
+    kept_parts,
+    known_problem,
     made_directory,
+    stands_behind,
     tell_other_objective,
 )
-from lossmith.study.config import EvolveSettings, portable
-from lossmith.study.problem import Problem
+from lossmith.study.config import EvolveSettings
 from lossmith.study.provenance import spread
 from lossmith.study.store import Store
 from lossmith.training import Executor, running
@@ -92,17 +93,11 @@ def distill_loss(
             input cannot be used.
     """
     options = options or DistillSettings()
-    source = open_source(source if source is not None else settings.data.source, settings.data)
-    if digest is not None and source.digest != digest:
-        raise InputError(
-            f"the data {source.name!r} is not the data that the loss was evolved on; give that with --data, "
-            "so that no test sample was in the search"
-        )
     file = loss_file(loss) if isinstance(loss, str) else None
     if file is not None and file.resolve() == (directory / LOSS_FILE).resolve():
         raise InputError(f"{file} would be overwritten by what is left of it; give another --out")
     opened, deciding = running(executor), Deciding.of(settings.objective, objective)
-    problem = Problem.open(settings.model_copy(update={"objective": alone(settings.objective)}), source, objective)
+    problem = known_problem(settings, digest, source, objective)
     loss = find(loss, problem.classes) if isinstance(loss, str) else loss
     acting_terms(loss)
     loss.check_classes(problem.classes)
@@ -110,8 +105,7 @@ def distill_loss(
     with opened as started, Store(directory) as store:
         tell_other_objective((store.setting("objective") or {}).get("function"), deciding)
         plan = comparison_plan(problem, started, settings, options, store, deciding)
-        key = comparison_digest(problem.digest, settings, plan)
-        try:
+        with kept_parts(store, comparison_digest(problem.digest, settings, plan), "distillation") as (recall, keep):
             found = distill(
                 problem.task,
                 problem.validation,
@@ -120,17 +114,12 @@ def distill_loss(
                 plan,
                 options.margin,
                 executor=started,
-                recall=lambda chunk: store.record(key, chunk),
-                keep=lambda chunk, rows, seconds: store.add_record(key, chunk, rows, seconds),
+                recall=recall,
+                keep=keep,
                 report=report,
             )
-        except UnreadableError:
-            raise InputError(
-                f"{store.path} is damaged (what it holds of the distillation cannot be read); restore a copy of it, or "
-                "give another directory"
-            ) from None
     smallest = Loss.from_json(found.smallest.row.loss).named("distilled")
-    shared = {"digest": problem.digest, "settings": portable(settings), "data": problem.described()}
+    shared = stands_behind(problem, settings)
     write_json({**shared, "options": options.model_dump(mode="json"), **found.to_json()}, directory / FILE)
     save(smallest, directory / LOSS_FILE, provenance={**shared, **_origin(found, loss, objective, deciding)})
     return Distilled(found, smallest, directory / LOSS_FILE, problem.wrong["validation"])

@@ -75,7 +75,7 @@ def data_of(store: Store, problem: Problem) -> dict[str, Any]:
         stored = problem.described()
         store.set("data", stored)
     # Version 0.1 did not say which share of the labels is wrong.
-    return {**problem.described(), **stored}
+    return {"wrong_labels": problem.wrong, **stored}
 
 
 def versions_of(store: Store) -> dict[str, str]:

@@ -270,6 +270,23 @@ class TestConcluded:
             assert pair.result.low < pair.result.difference < pair.result.high < 0
             assert pair.holm < 0.05
 
+    @pytest.mark.parametrize(
+        ("mine", "said"),
+        [
+            ([1.5, 1.6], " It is ahead of Mine there: take it, or search on."),
+            ([1.0, 1.2], ""),
+            ([0.4, 0.5], ""),
+            ([None, 0.1], " It is ahead of Mine there: take it, or search on."),
+        ],
+    )
+    def test_a_baseline_that_is_ahead_is_told(self, mine: list[float | None], said: str) -> None:
+        found = concluded(rows_of(first=[2.0, 2.1], second=[1.0, 1.2], Mine=mine), LESS)
+        assert found.best_baseline == "second"
+        assert tables.leading_text(found) == said
+
+    def test_without_a_loss_of_ones_own_nothing_is_ahead(self) -> None:
+        assert tables.leading_text(concluded(rows_of(first=[2.0, 2.1], second=[1.0, 1.2]), LESS)) == ""
+
     def test_a_figure_that_is_not_finite_ranks_last_and_has_no_test(self) -> None:
         rows = rows_of(first=[2.0, 2.1], second=[None, 0.1], third=[1.0, 1.2], Mine=[0.4, 0.5])
         found = concluded(rows, LESS)

@@ -125,7 +125,7 @@ def print_comparison(comparison: Comparison) -> None:
     console.print(
         f"Difference of mean test {name} with its 95 % interval, and one-tailed Welch p, Holm-corrected over all "
         f"{len(comparison.pairs)} tests; the unit is a network. Best baseline on validation data: "
-        f"{comparison.best_baseline}.{untested_text(comparison)}"
+        f"{comparison.best_baseline}.{leading_text(comparison)}{untested_text(comparison)}"
     )
 
 
@@ -194,6 +194,14 @@ def decided_text(comparison: Comparison) -> str:
         f"{deciding.name} decides, of which {better} is better: all are tuned for it, ranked by it and tested on it; "
         "accuracy stands beside it. "
     )
+
+
+def leading_text(comparison: Comparison) -> str:
+    """That a baseline is ahead of all given losses on validation data, where one is."""
+    given = [row for row in comparison.rows if not row.baseline]
+    leader, figure = comparison.rows[0], comparison.deciding.column("validation")
+    ahead = leader.baseline and given and leader.mean(figure) != given[0].mean(figure)
+    return f" It is ahead of {given[0].name} there: take it, or search on." if ahead else ""
 
 
 def untested_text(comparison: Comparison) -> str:

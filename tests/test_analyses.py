@@ -39,7 +39,7 @@ STUDIES = Path(__file__).parent / "data" / "version-0.1"
 SEARCH = (
     "--data", "digits", "--train-size", "60", "--validation-size", "60", "--hidden", "4", "--epochs", "1",
     "--batch-size", "20", "--training", "population", "--population", "4", "--generations", "1", "--finalists", "1",
-    "--finalist-seeds", "2", "--threads", "1", "--quiet",
+    "--finalist-seeds", "2", "--no-tune", "--threads", "1", "--quiet",
 )  # fmt: skip
 LOOKS = {
     "attack": ("--epsilon", "0", "0.1", "--attacks", "fgsm", "--samples", "20", "--seeds", "2"),

@@ -56,7 +56,7 @@ def tiny(place: str | Path, /, **parts: Mapping[str, Any]) -> EvolveSettings:
         "model": {"hidden": [4]},
         "recipe": {"epochs": 1, "batch_size": 30},
         "search": {"population": 4, "generations": 1},
-        "run": {"training": "population", "finalists": 1, "finalist_seeds": 2},
+        "run": {"training": "population", "finalists": 1, "finalist_seeds": 2, "tune": False},
     }
     for name, values in parts.items():
         document[name] = {**document[name], **values}
@@ -335,8 +335,10 @@ class TestCompareLosses:
         assert any(torch.equal(targets, clean) for targets in seen)
         assert {len(targets) for targets in seen} == {45, 60}
 
-    def test_the_rival_has_the_budget_of_the_search(self, tmp_path: Path, npz: Path) -> None:
-        settings = tiny(npz, search={"population": 3, "generations": 2, "sigma": 0.3, "seed": 5}, run={"replicates": 2})
+    @pytest.mark.parametrize(("tune", "scale"), [(False, False), (True, False), (True, True)])
+    def test_the_rival_has_the_budget_of_the_search(self, tmp_path: Path, npz: Path, tune: bool, scale: bool) -> None:
+        search = {"population": 3, "generations": 2, "sigma": 0.3, "seed": 5, "scale": scale}
+        settings = tiny(npz, search=search, run={"replicates": 2, "tune": tune})
         reports: list[tuple[str, float]] = []
         result = compare_losses(
             {"mine": mae()}, settings, tmp_path / "out", RIVALRY, report=lambda *state: reports.append(state)
@@ -344,19 +346,22 @@ class TestCompareLosses:
         row = result.row(RIVAL)
         assert row.baseline
         with Store(tmp_path / "out" / "rival", readonly=True) as store:
-            candidates, kept = store.candidates(), store.setting("settings")
+            candidates, kept, finalists = store.candidates(), store.setting("settings"), store.finalists("final")
         assert len(candidates) == 6
+        others = set() if tune else {"cross-entropy", "label smoothing"}
+        assert {row["origin"]["kind"] for row in finalists} == {"candidate", "mean", *others}
         assert all(len(candidate["scores"]) == 2 for candidate in candidates)
-        assert all(len(candidate["genome"]) == 2 for candidate in candidates)
+        assert all(len(candidate["genome"]) == 2 + scale for candidate in candidates)
         assert (kept["search"]["space"], kept["search"]["sigma"], kept["search"]["seed"]) == ("smoothed-mae", None, 5)
         best = load(tmp_path / "out" / "rival" / "best.json")
         assert Loss.from_json(row.loss) == best
         alpha, weight = (float(part.split(" = ")[1]) for part in row.strengths.split(", "))
         expected = cross_entropy().smoothed(alpha, CLASSES) + weight * mae()
         logits, targets = torch.randn(20, CLASSES), torch.arange(20) % CLASSES
-        torch.testing.assert_close(
-            best.logit_gradient(logits, targets), expected.logit_gradient(logits, targets), rtol=0.02, atol=0.02
-        )
+        found, wanted = (loss.logit_gradient(logits, targets) for loss in (best, expected))
+        factor = float(found.norm() / wanted.norm())
+        assert scale or factor == pytest.approx(1, abs=0.01)
+        torch.testing.assert_close(found / factor, wanted, rtol=0.02, atol=0.02)
         assert reports[0][0] == "searching label smoothing + MAE"
 
     def test_a_source_in_memory(self, tmp_path: Path, npz: Path) -> None:

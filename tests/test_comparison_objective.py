@@ -67,7 +67,7 @@ def tiny(place: Path, **objective: Any) -> EvolveSettings:
         "recipe": {"epochs": 1, "batch_size": 20},
         "search": {"population": 4, "generations": 1},
         "objective": objective,
-        "run": {"training": "population", "finalists": 1, "finalist_seeds": 2},
+        "run": {"training": "population", "finalists": 1, "finalist_seeds": 2, "tune": False},
     }
     return validated(EvolveSettings, document, "the test")
 

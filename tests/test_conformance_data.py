@@ -39,7 +39,7 @@ LABELS = torch.arange(SAMPLES) % CLASSES
 QUICK: dict[str, Any] = {
     "recipe": {"epochs": 1, "batch_size": 20, "lr": 0.1},
     "search": {"population": 4, "generations": 1},
-    "run": {"finalists": 1, "finalist_seeds": 2, "training": "sequential"},
+    "run": {"finalists": 1, "finalist_seeds": 2, "tune": False, "training": "sequential"},
 }
 
 

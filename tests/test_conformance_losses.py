@@ -760,7 +760,7 @@ class TestSearch:
                     "model": {"hidden": [8]},
                     "recipe": {"epochs": 1},
                     "search": {"space": "kinds", "population": 6, "generations": 2},
-                    "run": {"finalists": 2, "finalist_seeds": 2, "training": "population"},
+                    "run": {"finalists": 2, "finalist_seeds": 2, "tune": False, "training": "population"},
                 }
             )
         )

@@ -30,10 +30,10 @@ STUDY: dict[str, Any] = {
     "model": {"hidden": [4]},
     "recipe": {"epochs": 1, "batch_size": 50, "lr": 0.1},
     "search": {"population": 4, "generations": 1},
-    "run": {"finalists": 1, "finalist_seeds": 2, "training": "sequential"},
+    "run": {"finalists": 1, "finalist_seeds": 2, "tune": False, "training": "sequential"},
 }
 FLAGS = ["--hidden", "4", "--epochs", "1", "--batch-size", "50", "--population", "4", "--generations", "1"]
-FLAGS += ["--finalists", "1", "--finalist-seeds", "2", "--training", "sequential"]
+FLAGS += ["--finalists", "1", "--finalist-seeds", "2", "--no-tune", "--training", "sequential"]
 
 
 def _zeros(labels: Tensor, _classes: int, _random: torch.Generator) -> Tensor:

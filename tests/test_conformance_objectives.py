@@ -34,7 +34,7 @@ def tiny(generations: int = 2, **objective: Any) -> EvolveSettings:
             "recipe": {"epochs": 1},
             "search": {"population": 4, "generations": generations},
             "objective": objective,
-            "run": {"training": "population", "finalists": 1, "finalist_seeds": 2},
+            "run": {"training": "population", "finalists": 1, "finalist_seeds": 2, "tune": False},
         }
     )
 

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 import torch
 
-from lossmith import Loss, gce, load, poly
+from lossmith import Loss, PowerLoss, gce, load, poly
+from lossmith.analysis import Family, baselines
 from lossmith.cli import main
 from lossmith.errors import InputError
 from lossmith.search import (
@@ -31,13 +32,15 @@ from lossmith.search import (
     build_space,
 )
 from lossmith.search.engines.base import REDRAWS
-from lossmith.study import CompareSettings, EvolveSettings, Store, Study, compare_losses, evolve
+from lossmith.study import CompareSettings, EvolveSettings, Problem, Store, Study, compare_losses, evolve
 from lossmith.study.schema import seal
+from lossmith.training import Recipe, train
 
 KINDS: dict[str, Callable[[float], Loss]] = {"gce": gce, "poly": poly}
 CLASSES, POPULATION, GENERATIONS = 10, 6, 4
 # The coordinate of (y − λ1)², which has no h.
 INERT = {"taylor": {2}}
+JOB = {"data": {"train_size": 100, "validation_size": 100}, "model": {"hidden": [8]}}
 HALF = (torch.tensor(0.5), torch.tensor(1.0))
 
 
@@ -306,6 +309,29 @@ class TestEverySpace:
     def test_what_is_no_genome(self, space: str, value: Any) -> None:
         assert not build_space(SearchSettings(space=space)).holds(value)
 
+    @pytest.mark.parametrize("scale", [False, True])
+    def test_the_place_of_a_loss_gives_that_loss(self, space: str, scale: bool) -> None:
+        if scale and space == "named":
+            return
+        place = build_space(SearchSettings(space=space, scale=scale))
+        plain = losses_of(space, some(space))
+        assert isinstance(plain, PowerLoss)
+        threefold = 3 * plain
+        losses: list[Loss] = [threefold[member] for member in range(POPULATION)]
+        losses += [family.build(family.strengths(_middle(family)), CLASSES) for family in baselines()]
+        found = [(loss, place.place(loss, CLASSES)) for loss in losses]
+        for loss, where in found:
+            if where is not None:
+                genome, factor = where
+                assert place.holds(genome)
+                assert factor == 1 if scale else factor > 0
+                here = place.build([genome], CLASSES)[0]
+                torch.testing.assert_close(factor * gradient(here), gradient(loss), rtol=1e-9, atol=1e-9)
+        known = {loss.name: where is not None for loss, where in found[POPULATION:]}
+        assert all(where is not None for _, where in found[:POPULATION]) == any(known.values())
+        if space == "residual":
+            assert sum(known.values()) == 5
+
     def test_a_damaged_genome_is_refused(self, space: str, tmp_path: Path) -> None:
         engine = next(engine for engine, searched_space in PAIRS if searched_space == space)
         search = chosen(engine, space, invariant="none")
@@ -324,36 +350,150 @@ class TestEverySpace:
 
 
 @pytest.mark.parametrize(
-    "settings", [*({"space": space} for space in NAMES if space != "named"), {"space": "canonical", "gain": "fixed"}]
+    "settings",
+    [
+        *({"space": space} for space in NAMES if space != "named"),
+        {"space": "canonical", "gain": "fixed"},
+        *({"space": space, "scale": True} for space in NAMES if space != "named"),
+    ],
 )
 class TestEveryVectorSpace:
-    def space(self, settings: dict[str, str]) -> VectorSpace:
+    def space(self, settings: dict[str, Any]) -> VectorSpace:
         space = build_space(SearchSettings.model_validate(settings))
         assert isinstance(space, VectorSpace)
         return space
 
-    def test_it_has_a_start(self, settings: dict[str, str]) -> None:
+    def test_it_has_a_start(self, settings: dict[str, Any]) -> None:
         space = self.space(settings)
         assert space.holds(list(space.start))
         assert space.sigma > 0
         assert gradient(space.build([list(space.start)], CLASSES)).isfinite().all()
 
-    def test_every_coordinate_acts(self, settings: dict[str, str]) -> None:
+    def test_every_coordinate_acts(self, settings: dict[str, Any]) -> None:
         space = self.space(settings)
         point = [x + 0.3 for x in space.start]
         here = gradient(space.build([point], CLASSES)[0])
         for place in range(space.dimensions):
             moved = [x + 0.5 * (place == other) for other, x in enumerate(point)]
             change = (gradient(space.build([moved], CLASSES)[0]) - here).abs().max().item()
-            assert change == 0 if place in INERT.get(settings["space"], ()) else change > 1e-3, place
+            inert = {settings.get("scale", False) + coordinate for coordinate in INERT.get(settings["space"], ())}
+            assert change == 0 if place in inert else change > 1e-3, place
 
-    def test_rounding_and_damage(self, settings: dict[str, str]) -> None:
+    def test_rounding_and_damage(self, settings: dict[str, Any]) -> None:
         space = self.space(settings)
         point = [x + 0.3 for x in space.start]
         assert space.agree(point, [x * (1 + 1e-12) for x in point])
         assert not space.agree(point, [x * (1 + 1e-6) for x in point])
         for damaged in (point[1:], [*point, 0.5], [*point[1:], math.inf], [*point[1:], 10**400], [*point[1:], False]):
             assert not space.holds(damaged)
+
+
+@pytest.mark.parametrize("space", [space for space in NAMES if space != "named"])
+class TestScale:
+    """The scale of the loss as a coordinate: its exponential, which SGD cannot tell from a learning rate."""
+
+    def test_the_first_coordinate_is_the_logarithm_of_a_factor(self, space: str) -> None:
+        plain, scaled = (build_space(SearchSettings(space=space, scale=scale)) for scale in (False, True))
+        genomes = some(space)
+        found = scaled.build([[0.7 * (k - 2), *genome] for k, genome in enumerate(genomes)], CLASSES)
+        factors = torch.tensor([math.exp(0.7 * (k - 2)) for k in range(POPULATION)], dtype=torch.float64)
+        expected = factors[:, None, None] * gradient(plain.build(genomes, CLASSES))
+        torch.testing.assert_close(gradient(found), expected, rtol=1e-12, atol=1e-12)
+
+    def test_a_search_begins_where_it_does_without(self, space: str) -> None:
+        plain, scaled = (build_space(SearchSettings(space=space, scale=scale)) for scale in (False, True))
+        assert isinstance(plain, VectorSpace)
+        assert isinstance(scaled, VectorSpace)
+        assert scaled.start == (0.0, *plain.start)
+        one, other = (place.build([list(place.start)], CLASSES) for place in (plain, scaled))
+        assert one == other
+
+    def test_any_number_is_a_finite_factor(self, space: str) -> None:
+        scaled = build_space(SearchSettings(space=space, scale=True))
+        genome = some(space)[0]
+        found = gradient(scaled.build([[1e300, *genome], [-1e300, *genome]], CLASSES))
+        assert found.isfinite().all()
+
+    def test_it_is_a_learning_rate(self, space: str) -> None:
+        problem = Problem.open(EvolveSettings.model_validate(JOB))
+        loss = build_space(SearchSettings(space=space, scale=True)).build([[math.log(4), *some(space)[0]]], CLASSES)
+        plain = build_space(SearchSettings(space=space)).build(some(space)[:1], CLASSES)
+        found = train(problem.task, loss, [1], Recipe(epochs=2, lr=0.01))
+        expected = train(problem.task, plain, [1], Recipe(epochs=2, lr=0.04))
+        x = problem.validation[0]
+        torch.testing.assert_close(found.networks.logits(x), expected.networks.logits(x), rtol=1e-3, atol=1e-3)
+
+
+def test_a_space_without_vectors_has_no_scale(tmp_path: Path) -> None:
+    with registered(), pytest.raises(InputError, match=r"'named' is none of vectors.*leave scale out"):
+        Study(tmp_path / "study", CLASSES, engine="climber", space="named", scale=True)
+    assert not (tmp_path / "study").exists()
+
+
+def _middle(family: Family) -> tuple[int, ...]:
+    return tuple((axis.first + axis.last) // 2 for axis in family.axes)
+
+
+@every_pair
+class TestFirst:
+    """A search can begin with genomes that are given."""
+
+    def test_they_are_the_first_of_the_first_generation(self, engine: str, space: str, tmp_path: Path) -> None:
+        given = some(space, seed=7)[:2]
+        search = chosen(engine, space, invariant="none")
+
+        def go(directory: Path, stop: int | None = None) -> list[dict[str, Any]]:
+            with Study(directory, CLASSES, search) as study:
+                study.begin_with(given)
+                while (candidate := study.ask()) is not None and (stop is None or candidate.member < stop):
+                    study.tell(candidate, worth(candidate.genome))
+                return study.candidates()
+
+        found = go(tmp_path / "whole")
+        assert [row["genome"] for row in found[:2]] == given
+        plain = some(space)
+        assert [row["genome"] for row in found[2:POPULATION]] == plain[2:]
+        go(tmp_path / "stopped", stop=3)
+        assert go(tmp_path / "stopped") == found
+
+    def test_more_than_a_generation(self, engine: str, space: str, tmp_path: Path) -> None:
+        given = [genome for seed in (5, 6) for genome in some(space, seed=seed)]
+        with Study(tmp_path, CLASSES, chosen(engine, space, invariant="none")) as study:
+            study.begin_with(given)
+            assert [candidate.genome for candidate in study.pending()] == given[:POPULATION]
+
+    def test_a_search_that_has_begun_stays_as_it_is(self, engine: str, space: str, tmp_path: Path) -> None:
+        search = chosen(engine, space, invariant="none")
+        with Study(tmp_path, CLASSES, search) as study:
+            candidate = study.ask()
+            assert candidate is not None
+            with pytest.raises(InputError, match="say what it begins with before the first ask"):
+                study.begin_with(some(space, seed=7))
+            study.tell(candidate, 0.5)
+        with Study(tmp_path, CLASSES, search) as study:
+            study.begin_with(some(space, seed=7))
+            assert study.candidates()[0]["genome"] == candidate.genome
+            assert study.store.setting("first candidates") is None
+
+    @pytest.mark.parametrize("value", [None, [[]], "a", [math.inf]])
+    def test_what_is_no_genome(self, engine: str, space: str, tmp_path: Path, value: Any) -> None:
+        with (
+            Study(tmp_path, CLASSES, chosen(engine, space)) as study,
+            pytest.raises(InputError, match=r"(the space does not hold it|JSON does not give it back)"),
+        ):
+            study.begin_with([value])
+
+    def test_a_damaged_beginning(self, engine: str, space: str, tmp_path: Path) -> None:
+        with Study(tmp_path, CLASSES, chosen(engine, space)) as study:
+            study.begin_with(some(space)[:1])
+        with closing(sqlite3.connect(tmp_path / "study.db")) as connection, connection:
+            connection.execute("UPDATE setting SET value = '[null]' WHERE name = 'first candidates'")
+            seal(connection)
+        with (
+            Study(tmp_path, CLASSES, chosen(engine, space)) as study,
+            pytest.raises(InputError, match=r"study.db is damaged \(the search begins with what its space does not"),
+        ):
+            study.pending()
 
 
 @pytest.mark.parametrize(("engine", "space"), [pair for pair in ALL if pair not in PAIRS])
@@ -366,7 +506,19 @@ def test_a_space_that_an_engine_cannot_search(engine: str, space: str, tmp_path:
 
 SMALL = (
     *("--data", "digits", "--train-size", "100", "--validation-size", "100", "--model", "mlp", "--hidden", "8"),
-    *("--epochs", "1", "--population", "4", "--generations", "2", "--finalists", "2", "--finalist-seeds", "2"),
+    *(
+        "--epochs",
+        "1",
+        "--population",
+        "4",
+        "--generations",
+        "2",
+        "--finalists",
+        "2",
+        "--finalist-seeds",
+        "2",
+        "--no-tune",
+    ),
     *("--training", "population", "--threads", "1", "--engine", "climber", "--space", "named"),
 )
 
@@ -379,7 +531,7 @@ def small(generations: int = 2) -> EvolveSettings:
             "recipe": {"epochs": 1},
             "search": {"engine": "climber", "space": "named", "population": 4, "generations": generations},
             "objective": {"record": ("balanced-accuracy",)},
-            "run": {"training": "population", "finalists": 2, "finalist_seeds": 2, "chunk": 2},
+            "run": {"training": "population", "finalists": 2, "finalist_seeds": 2, "tune": False, "chunk": 2},
         }
     )
 

@@ -59,7 +59,7 @@ def settings() -> EvolveSettings:
         "model": {"hidden": [3]},
         "recipe": {"epochs": 1, "batch_size": 40, "lr": 0.1},
         "search": {"population": 4, "generations": 1},
-        "run": {"finalists": 1, "finalist_seeds": 2, "training": "population"},
+        "run": {"finalists": 1, "finalist_seeds": 2, "tune": False, "training": "population"},
     }
     return validated(EvolveSettings, document, None)
 

@@ -201,7 +201,7 @@ def tiny(**changes: Any) -> EvolveSettings:
         "model": {"hidden": [8]},
         "recipe": {"epochs": 1},
         "search": {"space": "taylor", "sigma": 1.2, "population": 4, "generations": 3, "invariant": "none"},
-        "run": {"training": "population", "finalists": 2, "finalist_seeds": 2},
+        "run": {"training": "population", "finalists": 2, "finalist_seeds": 2, "tune": False},
     }
     for part, values in changes.items():
         document[part] |= values

@@ -575,7 +575,7 @@ def clouds_settings(**changes: dict[str, Any]) -> EvolveSettings:
         "model": {"hidden": [4]},
         "recipe": {"epochs": 1},
         "search": {"population": 4, "generations": 2, "invariant": "none"},
-        "run": {"training": "population", "finalists": 2, "finalist_seeds": 2},
+        "run": {"training": "population", "finalists": 2, "finalist_seeds": 2, "tune": False},
     }
     return EvolveSettings.model_validate(
         {**usual, **{key: {**usual.get(key, {}), **value} for key, value in changes.items()}}

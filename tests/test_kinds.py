@@ -129,7 +129,8 @@ class TestTokens:
 
     def test_on_the_command_line(self, tokens: Path, capsys: pytest.CaptureFixture[str]) -> None:
         words = "--data words.npz --kind tokens --model embedding --hidden 8 --epochs 1 --quiet"
-        main(f"evolve --out study {words} --population 4 --generations 1 --finalists 1 --finalist-seeds 2".split())
+        small = "--population 4 --generations 1 --finalists 1 --finalist-seeds 2 --no-tune"
+        main(f"evolve --out study {words} {small}".split())
         main(["corruption", "study/best.json", "--seeds", "2", "--draws", "1", "--json"])
         document = json.loads(capsys.readouterr().out)
         assert document["unmeasured"] == [INPUT]

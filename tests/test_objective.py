@@ -227,7 +227,7 @@ def settings_of(**parts: dict[str, Any]) -> EvolveSettings:
         "recipe": {"epochs": 1},
         "search": {"population": 4, "generations": 2},
         "objective": {"metric": "weighted", "epsilon": 0.05, "weight": 0.25},
-        "run": {"training": "population", "replicates": 2, "finalists": 2, "finalist_seeds": 2},
+        "run": {"training": "population", "replicates": 2, "finalists": 2, "finalist_seeds": 2, "tune": False},
     }
     return validated(EvolveSettings, {key: {**document[key], **parts.get(key, {})} for key in document}, "the test")
 

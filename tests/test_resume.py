@@ -23,7 +23,7 @@ SEARCH = ("--population", "6", "--generations", "7", "--chunk", "2")
 JOB = (
     "--data", "digits", "--train-size", "200", "--validation-size", "200", "--model", "mlp", "--hidden", "16",
     "--epochs", "10", "--lr", "0.1", "--training", "population", "--space", "taylor", "--seed", "2", *SEARCH,
-    "--finalists", "2", "--finalist-seeds", "3", "--threads", "1", "--quiet",
+    "--finalists", "2", "--finalist-seeds", "3", "--no-tune", "--threads", "1", "--quiet",
 )  # fmt: skip
 TINY = (*JOB, "--epochs", "1")
 

@@ -35,7 +35,7 @@ def settings_of(**changes: Any) -> EvolveSettings:
         "model": {"hidden": [8]},
         "recipe": {"epochs": 5, "lr": 0.1, "batch_size": 40},
         "search": {"population": 8, "generations": 2, "space": "taylor", "invariant": "none"},
-        "run": {"training": "population", "finalists": 2, "finalist_seeds": 2, "replicates": 2},
+        "run": {"training": "population", "finalists": 2, "finalist_seeds": 2, "tune": False, "replicates": 2},
     }
     for key, value in changes.items():
         part, name = key.split("__")

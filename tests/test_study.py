@@ -620,7 +620,7 @@ def settings_of(**changes: Any) -> EvolveSettings:
         "model": {"hidden": [8]},
         "recipe": {"epochs": 2, "lr": 0.1},
         "search": {"population": 4, "generations": 2},
-        "run": {"training": "population", "finalists": 2, "finalist_seeds": 2},
+        "run": {"training": "population", "finalists": 2, "finalist_seeds": 2, "tune": False},
     }
     for key, value in changes.items():
         part, name = key.split("__")
@@ -1304,15 +1304,16 @@ ALL_CHANGED: dict[str, dict[str, Any]] = {
         "precision": "bfloat16", "adversary": "pgd", "adversary_epsilon": 0.3, "adversary_steps": 3,
     },
     "search": {
-        "space": "taylor", "engine": "other", "order": 5, "gain": "fixed", "population": 7, "generations": 8,
-        "sigma": 0.1 + 0.2, "lr_adapt": True, "invariant": "published", "untrainable": "redraw", "seed": -4,
+        "space": "taylor", "engine": "other", "order": 5, "gain": "fixed", "scale": True, "population": 7,
+        "generations": 8, "sigma": 0.1 + 0.2, "lr_adapt": True, "invariant": "published",
+        "untrainable": "redraw", "seed": -4,
     },
     "objective": {
         "metric": "weighted", "epsilon": 0.05, "gradient": "margin", "weight": 0.7, "record": ["balanced-accuracy"],
     },
     "run": {
-        "training": "sequential", "replicates": 2, "partial": 0.5, "prune_at": 0.2, "finalists": 3, "finalist_seeds": 4,
-        "chunk": 5, "device": "cuda:1",
+        "training": "sequential", "replicates": 2, "partial": 0.5, "prune_at": 0.2, "tune": False, "finalists": 3,
+        "finalist_seeds": 4, "chunk": 5, "device": "cuda:1",
     },
 }  # fmt: skip
 
@@ -1429,7 +1430,7 @@ class TestSettings:
 class TestMistakesInPython:
     SETTINGS = EvolveSettings.model_validate_json(
         '{"data": {"train_size": 60, "validation_size": 60}, "model": {"hidden": [4]}, "recipe": {"epochs": 1}, '
-        '"search": {"population": 4, "generations": 1}, "run": {"finalists": 1, "finalist_seeds": 2, '
+        '"search": {"population": 4, "generations": 1}, "run": {"finalists": 1, "finalist_seeds": 2, "tune": False, '
         '"training": "population"}}'
     )
 

@@ -30,7 +30,7 @@ STUDY: dict[str, Any] = {
     "model": {"name": "mlp", "hidden": [4]},
     "recipe": {"epochs": 2, "batch_size": 20, "lr": 0.2},
     "search": {"population": 6, "generations": 3, "space": "taylor", "seed": 2},
-    "run": {"training": "population", "chunk": 2, "finalists": 1, "finalist_seeds": 2},
+    "run": {"training": "population", "chunk": 2, "finalists": 1, "finalist_seeds": 2, "tune": False},
 }
 FLAGS = (
     "--data", "digits", "--train-size", "60", "--validation-size", "60", "--hidden", "4", "--epochs", "1",

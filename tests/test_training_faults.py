@@ -285,7 +285,7 @@ def settings_of(place: Path, **parts: Any) -> EvolveSettings:
         "model": {"hidden": [3]},
         "recipe": {"epochs": 1},
         "search": {"population": 2, "generations": 1},
-        "run": {"training": "population", "finalists": 1, "finalist_seeds": 2},
+        "run": {"training": "population", "finalists": 1, "finalist_seeds": 2, "tune": False},
     }
     return validated(EvolveSettings, {**document, **parts}, "the test")
 

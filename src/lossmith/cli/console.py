@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from lossmith.study import Progress as Standing
 
 PHASES = {
+    "sweep": "finding the learning rate of the search",
+    "known": "tuning known losses",
     "search": "search",
+    "rates": "tuning the learning rates of what was found",
     "smoothing": "tuning label smoothing",
     "final": "training the finalists again",
     "done": "done",

@@ -51,6 +51,8 @@ def run(arguments: Sequence[str]) -> None:
             console.print(printable(f"{part}: {values}"))
     if summary["data"]:
         console.print(data_line(summary["data"]))
+    if summary["lr"] is not None:
+        console.print(f"learning rate of the search, found by a sweep: {summary['lr']:g}")
     counts = summary["candidates"]
     console.print("candidates: " + (", ".join(f"{number} {status}" for status, number in counts.items()) or "none"))
     if summary["dropped"]:

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from lossmith.losses import Loss, PowerLoss
+from lossmith.study import EVOLVED
 from lossmith.theory import attraction, logit_steps, sign_changes, symmetric_gamma, symmetric_values
 
 Array = NDArray[np.float64]
@@ -44,11 +45,11 @@ def search_history(candidates: Sequence[Mapping[str, Any]], finalists: Sequence[
         if known:
             best[generation], mean[generation] = np.max(known), np.mean(known)
             low[generation], high[generation] = np.quantile(known, [0.25, 0.75])
-    plain = ("cross-entropy", "label smoothing")
-    lines = [
-        (row["name"], row["mean"]) for row in finalists if row["mean"] is not None and row["name"].startswith(plain)
-    ]
-    evolved = [row["mean"] for row in finalists if row["mean"] is not None and not row["name"].startswith(plain)]
+    measured = [row for row in finalists if row["mean"] is not None]
+    evolved = [row["mean"] for row in measured if row["origin"]["kind"] in EVOLVED]
+    others = {row["name"]: row["mean"] for row in measured if row["origin"]["kind"] not in EVOLVED}
+    strongest = max(others, key=others.__getitem__, default="")
+    lines = [(name, others[name]) for name in dict.fromkeys(("cross-entropy", strongest)) if name in others]
     if evolved:
         lines.append(("best finalist, fresh seeds", max(evolved)))
     return History(np.arange(1.0, count + 1), best, mean, low, high, lines)

@@ -51,6 +51,7 @@ def summarize(directory: Path) -> dict[str, Any]:
     if directory.is_file() and (directory.parent / "study.db").exists():
         raise InputError(f"{directory} is a file; give the directory of its study, {quote(str(directory.parent))}")
     with Store(directory, readonly=True) as store:
+        rate = store.setting("rate")
         settings, rows, finalists = store.setting("settings"), store.candidates(), store.finalists("final")
         settings = None if settings is None else modernized(settings, begun=True)[0]
         data, function, broken = store.setting("data"), store.function, store.setting("breakdown")
@@ -76,13 +77,16 @@ def summarize(directory: Path) -> dict[str, Any]:
         "state": state,
         "settings": settings,
         "data": data,
+        "lr": None if rate is None else rate["lr"],
         "candidates": counts,
         "dropped": pruned_trainings(rows),
         "best": max((row["fitness"] for row in rows if row["fitness"] is not None), default=None),
         "finalists": [
             {
                 "name": row["name"],
+                "kind": row["origin"]["kind"],
                 "status": row["status"],
+                **({"lr": row["origin"]["lr"]} if "lr" in row["origin"] else {}),
                 **spread(row["scores"]),
                 "figures": {name: spread(values) for name, values in row["figures"].items()},
             }

@@ -28,6 +28,9 @@ class SearchSettings(Settings):
     gain: Literal["free", "fixed"] = "free"
     """Whether the "canonical" space searches the gain or keeps it at 1, without the effect of a learning rate."""
 
+    scale: bool = False
+    """Search the scale of the loss, too, as one more coordinate: for SGD, that is its learning rate."""
+
     population: int = Field(default=20, ge=2, le=10**5)
     """Candidates in a generation."""
 

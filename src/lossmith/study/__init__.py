@@ -22,7 +22,7 @@ from lossmith.study.config import (
 )
 from lossmith.study.distillation import Distilled, DistillSettings, distill_loss
 from lossmith.study.evolve import Outcome, Progress, evolve
-from lossmith.study.finalists import SMOOTHINGS
+from lossmith.study.finalists import EVOLVED, SMOOTHINGS
 from lossmith.study.legacy import OLD_COMMANDS, OLD_FLAGS, OLD_SETTINGS, OLD_VALUES, modernized, original
 from lossmith.study.origins import (
     Origin,
@@ -41,6 +41,7 @@ from lossmith.study.store import Store
 from lossmith.study.study import Study
 
 __all__ = [
+    "EVOLVED",
     "OLD_COMMANDS",
     "OLD_FLAGS",
     "OLD_SETTINGS",

@@ -29,11 +29,13 @@ class Chunk:
         losses: One or more.
         label: What the log calls it.
         missing: Whether it is still to be trained.
+        lr: Their learning rate; None for that of the search.
     """
 
     losses: list[Loss]
     label: dict[str, Any]
     missing: bool
+    lr: float | None = None
 
 
 @dataclass(frozen=True)
@@ -130,9 +132,9 @@ def search_chunk(generation: int, part: Sequence[Candidate], waiting: set[int]) 
 
 
 def finalists_chunk(part: Sequence[tuple[int, Entry]], stored: set[int]) -> Chunk:
-    """The chunk of some finalists by rank, missing if one of them is not stored."""
+    """The chunk of some finalists of one rate by rank, missing if one of them is not stored."""
     ranks = [rank for rank, _ in part]
-    return Chunk([entry.loss for _, entry in part], {"ranks": ranks}, not stored.issuperset(ranks))
+    return Chunk([entry.loss for _, entry in part], {"ranks": ranks}, not stored.issuperset(ranks), part[0][1].lr)
 
 
 def result_of(candidate: Candidate, one: Measured) -> Result:
@@ -153,7 +155,7 @@ def finalist_row(stage: str, rank: int, entry: Entry, one: Measured) -> dict[str
         "stage": stage,
         "rank": rank,
         "name": entry.name,
-        "origin": entry.origin,
+        "origin": entry.origin if entry.lr is None else {**entry.origin, "lr": entry.lr},
         "loss": entry.loss.to_json(),
         "status": "diverged" if one.diverged else "ok",
         "mean": one.mean,

@@ -246,10 +246,14 @@ def _rival(
 
     changed = {"search": search, "objective": _alone(settings.objective)}
     own = with_data(settings, problem.source.name).model_copy(update=changed)
-    outcome = evolve_problem(place, own, problem, objective, executor, tell)
+    # No other loss is a finalist of its search.
+    outcome = evolve_problem(place, own, problem, objective, executor, tell, known=())
     assert isinstance(outcome.loss, PowerLoss)
     found = dict(zip(outcome.loss.terms, outcome.loss.coefficients.tolist(), strict=True))
-    alpha, weight = 1 - found.get(Term(0, 1, 1), 0.0), found.get(Term(1, 1, 0), 0.0)
+    # The search may have a coordinate for the scale; the learning rate, which is tuned, has its part here.
+    smoothed = found.get(Term(0, 0, 1), 0.0) * problem.classes
+    scale = found.get(Term(0, 1, 1), 0.0) + smoothed
+    alpha, weight = smoothed / scale, found.get(Term(1, 1, 0), 0.0) / scale
     return fixed(RIVAL, outcome.loss, baseline=True, text=f"α = {alpha:.3g}, weight = {weight:.3g}")
 
 

@@ -49,8 +49,12 @@ class RunSettings(Settings):
     """Share of a candidate's training after which networks are given up that are at chance level on validation data, or
     no longer finite (default: none is); how many were is recorded. Where learning begins slowly, give 0.3 or more."""
 
+    tune: bool = True
+    """Tune the learning rate of the search in a sweep, and those of the finalists, among them every known loss with
+    its strengths tuned, too; --no-tune trains all with the recipe's lr, beside cross-entropy and label smoothing."""
+
     finalists: int = Field(default=5, ge=1, le=10**4)
-    """The best candidates that are trained again, beside the search's mean, cross-entropy and tuned label smoothing."""
+    """The best candidates that are trained again, beside the search's mean and known losses."""
 
     finalist_seeds: int = Field(default=10, ge=2, le=10**5)
     """Fresh seeds that each finalist is trained with; the best mean wins."""

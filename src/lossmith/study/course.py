@@ -17,6 +17,7 @@ from lossmith.study.store import Store
 from lossmith.theory import is_trainable
 
 LOG = logging.getLogger("lossmith")
+FIRST = "first candidates"
 # So many generations of equal fitness are no accident, where a fitness is one of many values.
 FLAT = 3
 
@@ -91,6 +92,9 @@ class Course:
                 store.path, f"it holds a candidate of generation {last}, and the search has {self.search.generations}"
             )
         self._store = store
+        self._engine.first = store.setting(FIRST) or ()
+        if not all(map(self.space.holds, self._engine.first)):
+            raise damaged(store.path, "the search begins with what its space does not hold")
         self._ended_before: Mapping[str, Any] | None = store.setting("breakdown")
         while not self.finished:
             rows = stored.get(self.generation, {})

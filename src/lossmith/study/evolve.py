@@ -5,19 +5,19 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lossmith.analysis import Objective, objective_name
-from lossmith.data import DataSettings, Source
+from lossmith.analysis import Family, Objective, objective_name
+from lossmith.data import Source
 from lossmith.errors import InputError
 from lossmith.io import read_toml, write_json
 from lossmith.losses import Loss, save
 from lossmith.study.config import EvolveSettings, with_data
-from lossmith.study.finalists import winner
-from lossmith.study.legacy import modernized
+from lossmith.study.finalists import best_row, is_evolved, winner
+from lossmith.study.legacy import BEFORE, modernized
 from lossmith.study.log import LOG_FILE, TrainingLog
 from lossmith.study.pareto import FILE, mean_figure, pareto_document
 from lossmith.study.problem import Problem
@@ -34,8 +34,9 @@ class Progress:
     """Where a study stands; given to the caller after every chunk.
 
     Args:
-        phase: ``"search"``, ``"smoothing"`` (tuning label smoothing for the finalists), ``"final"`` (training the
-            finalists again) or ``"done"``.
+        phase: ``"sweep"`` (finding the learning rate of the search), ``"known"`` (tuning known losses), ``"search"``,
+            ``"rates"`` (tuning the learning rates of what it found), ``"final"`` (training the finalists again) or
+            ``"done"``; without tuning, ``"smoothing"`` (tuning label smoothing) instead of the three of tuning.
         done: Share of the phase, 0 to 1.
         generation: Generations completed.
         generations: Generations in all.
@@ -119,16 +120,21 @@ def evolve(
 
 
 def _as_begun(directory: Path, settings: EvolveSettings) -> EvolveSettings:
-    """The settings with the noise of a study that was begun by a version without that setting, unless one is chosen."""
+    """The settings as a study goes on with, where it was begun by a version that lacked some which nobody chose."""
     path = directory / "study.toml"
-    if not settings.data.label_noise or settings.data.noise != DataSettings().noise or not path.exists():
+    if not path.exists():
         return settings
-    written = read_toml(path)
-    then, now = written.get("data"), modernized(written)[0].get("data")
-    if not isinstance(then, dict) or "noise" in then or now.get("noise") is None:
-        return settings
-    LOG.warning("the study in %s was begun with the label noise that is called %s now", directory, now["noise"])
-    return settings.model_copy(update={"data": settings.data.model_copy(update={"noise": now["noise"]})})
+    written, usual = read_toml(path), EvolveSettings()
+    modern = modernized(written)[0]
+    for part, name in BEFORE:
+        then, chosen = written.get(part), getattr(settings, part)
+        if not isinstance(then, dict) or name in then or name not in modern[part]:
+            continue
+        value = modern[part][name]
+        if getattr(chosen, name) == getattr(getattr(usual, part), name) != value:
+            LOG.warning("the study in %s goes on with %s.%s = %s, as it was begun", directory, part, name, value)
+            settings = settings.model_copy(update={part: chosen.model_copy(update={name: value})})
+    return settings
 
 
 def evolve_problem(
@@ -138,6 +144,7 @@ def evolve_problem(
     objective: Objective | None = None,
     executor: Executor | None = None,
     report: Callable[[Progress], None] | None = None,
+    known: Sequence[Family] | None = None,
 ) -> Outcome:
     """:func:`evolve` for a problem that was opened, with these settings but for search and run.
 
@@ -148,6 +155,7 @@ def evolve_problem(
         objective: The objective, if it is not that of the settings.
         executor: Runs the trainings; this process without it.
         report: Called with the progress.
+        known: Losses that the search must beat; every baseline if none are given.
 
     Raises:
         InputError: if the directory cannot be used.
@@ -162,12 +170,15 @@ def evolve_problem(
 
         def tell(phase: str, done: float) -> None:
             if report is not None:
-                report(Progress(phase, done, study.generation, study.search.generations, **study.counts()))
+                counts = study.counts()
+                # To ask for the generation is to ask for candidates, of which the first wait for what is tuned.
+                generation = study.generation if counts["candidates"] else 0
+                report(Progress(phase, done, generation, study.search.generations, **counts))
 
         _agree_on(study, objective)
         versions_of(study.store)
         _describe(data_of(study.store, problem), settings.recipe.batch_size)
-        runner = Runner(study, problem, settings, executor or Local(), tell)
+        runner = Runner(study, problem, settings, executor or Local(), tell, known)
         runner.search()
         loss, provenance = _conclude(study, problem, settings, runner.finals(), str(runner.backend))
         runner.tell("done", 1.0)
@@ -203,6 +214,8 @@ def _conclude(
 ) -> tuple[Loss, dict[str, Any]]:
     """Write the winner, and the front of a study that recorded several figures."""
     loss, row = winner(finalists, settings.recipe.lr)
+    if not is_evolved(row):
+        _tell_no_gain(row, finalists)
     _warn_of_chance(row, problem, settings.objective.metric if study.store.function is None else None)
     provenance = provenance_document(study.store, problem, settings, backend, row, finalists)
     pareto = pareto_document(study.candidates(), finalists, study.loss_of, provenance)
@@ -210,6 +223,18 @@ def _conclude(
         write_json(pareto, study.directory / FILE)
     save(loss, study.directory / "best.json", provenance=provenance)
     return loss, provenance
+
+
+def _tell_no_gain(row: Mapping[str, Any], finalists: Sequence[Mapping[str, Any]]) -> None:
+    """Say that a known loss has won."""
+    found = best_row([one for one in finalists if is_evolved(one)])
+    LOG.warning(
+        "the search found nothing better than a known loss: %s has a fitness of %.4f, the best that was found %s; the "
+        "known loss is handed over",
+        row["name"],
+        row["mean"],
+        "diverged" if found is None else f"{found['mean']:.4f}",
+    )
 
 
 def _warn_of_chance(row: Mapping[str, Any], problem: Problem, metric: str | None) -> None:

@@ -11,16 +11,27 @@ from lossmith.losses import Loss, cross_entropy
 from lossmith.study.study import Study
 
 SMOOTHINGS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+EVOLVED = ("candidate", "mean")
 Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A finalist: its name, where it comes from, its loss."""
+    """A finalist.
+
+    Args:
+        name: What tables call it.
+        origin: Where it comes from.
+        loss: Its loss.
+        lr: Its own learning rate; None for that of the search.
+        fitness: Its mean fitness in the tuning of that rate; None if it has none.
+    """
 
     name: str
     origin: dict[str, Any]
     loss: Loss
+    lr: float | None = None
+    fitness: float | None = None
 
 
 def smoothing_entries(classes: int) -> list[Entry]:
@@ -39,15 +50,12 @@ def smoothing_entries(classes: int) -> list[Entry]:
     ]
 
 
-def final_entries(study: Study, count: int, smoothings: Sequence[Row]) -> list[Entry]:
-    """The finalists: the search's best candidates, its mean, cross-entropy, and the best of label smoothing.
-
-    A search whose engine has no mean has none among its finalists.
+def evolved_entries(study: Study, count: int) -> list[Entry]:
+    """What a search has found: its best candidates, and its mean, if its engine has one.
 
     Args:
         study: An ended search.
         count: How many of its candidates.
-        smoothings: Stored results of :func:`smoothing_entries`; where all of them diverged, there is none.
     """
     entries = [
         Entry(
@@ -64,7 +72,16 @@ def final_entries(study: Study, count: int, smoothings: Sequence[Row]) -> list[E
     ]
     if study.mean is not None:
         entries.append(Entry("mean of the search", {"kind": "mean", "genome": study.mean_genome}, study.mean))
-    entries.append(Entry("cross-entropy", {"kind": "cross-entropy"}, cross_entropy()))
+    return entries
+
+
+def plain_entries(smoothings: Sequence[Row]) -> list[Entry]:
+    """What the search must beat if nothing is tuned but label smoothing: cross-entropy, and the best of that.
+
+    Args:
+        smoothings: Stored results of :func:`smoothing_entries`; where all of them diverged, there is none.
+    """
+    entries = [Entry("cross-entropy", {"kind": "cross-entropy"}, cross_entropy())]
     tuned = best_row(smoothings)
     if tuned is not None:
         entries.append(Entry(tuned["name"], tuned["origin"], Loss.from_json(tuned["loss"])))
@@ -88,5 +105,9 @@ def winner(finalists: Sequence[Row], lr: float) -> tuple[Loss, Row]:
             f"every finalist diverged with lr = {lr:g}, or its objective gave no number; begin another study with a "
             "lower lr"
         )
-    evolved = row["origin"]["kind"] in ("candidate", "mean")
-    return Loss.from_json(row["loss"]).named("evolved" if evolved else row["name"]), row
+    return Loss.from_json(row["loss"]).named("evolved" if is_evolved(row) else row["name"]), row
+
+
+def is_evolved(row: Row) -> bool:
+    """Whether a finalist was found by the search."""
+    return row["origin"]["kind"] in EVOLVED

@@ -20,7 +20,15 @@ OLD_COMMANDS = {"damage": "corruption"}
 OLD_FLAGS = {"--front": "--pareto"}
 
 # Settings that older versions did not have, with their defaults: with these, stored runs are found as before.
-LATER = {("data", "kind"): "auto", ("data", "noise"): "uniform", ("model", "normalize"): "auto"}
+LATER: dict[tuple[str, str], Any] = {
+    ("data", "kind"): "auto",
+    ("data", "noise"): "uniform",
+    ("model", "normalize"): "auto",
+}
+
+# What a study does that was begun without these settings: a label that was replaced could stay what it was, and all
+# was trained at the recipe's rate.
+BEFORE: dict[tuple[str, str], Any] = {("data", "noise"): "uniform", ("run", "tune"): False}
 
 
 def modernized(document: Any, begun: bool = False) -> tuple[Any, list[str]]:
@@ -47,10 +55,13 @@ def modernized(document: Any, begun: bool = False) -> tuple[Any, list[str]]:
         if isinstance(value, str) and value in values:
             found[part] = {**found[part], name: values[value]}
             notes.append(f"{part}.{name} = {value} is called {values[value]} now")
-    data = found.get("data")
-    if (begun or "digest" in found) and isinstance(data, dict) and "noise" not in data and data.get("label_noise"):
-        # Until version 0.2, a label that was replaced could stay what it was.
-        found["data"] = {**data, "noise": LATER["data", "noise"]}
+    if begun or "digest" in found:
+        for (part, name), value in BEFORE.items():
+            settings = found.get(part)
+            # Without a rate, no noise was chosen.
+            idle = part == "data" and not (isinstance(settings, dict) and settings.get("label_noise"))
+            if isinstance(settings, dict) and name not in settings and not idle:
+                found[part] = {**settings, name: value}
     return found, notes
 
 

@@ -47,11 +47,14 @@ def provenance_document(
         candidates["dropped trainings"] = pruned_trainings(store.candidates())
     return {
         "origin": winner["origin"],
+        "lr": winner["origin"].get("lr", settings.recipe.lr),
         "validation": spread(winner["scores"]),
         "finalists": [
             {
                 "name": row["name"],
+                "kind": row["origin"]["kind"],
                 "status": row["status"],
+                "lr": row["origin"].get("lr", settings.recipe.lr),
                 **spread(row["scores"]),
                 "figures": {name: spread(values) for name, values in row["figures"].items()},
             }

@@ -107,6 +107,12 @@ class StoredBreakdown(Document):
     why: str
 
 
+class StoredRate(Document):
+    """The learning rate of a search, where it was tuned."""
+
+    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
 class Chosen(Document):
     """A backend, as it was measured or set; version 0.1 called it a way."""
 
@@ -120,6 +126,8 @@ SETTINGS: dict[str, Any] = {
     "data": StoredData,
     "versions": dict[str, str],
     "breakdown": StoredBreakdown,
+    "rate": StoredRate,
+    "first candidates": list[Any],
     "checked": dict[str, list[str]],
     "backend": dict[str, Chosen],
     "way": Chosen,

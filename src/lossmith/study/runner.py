@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-from lossmith.losses import Loss, cross_entropy
+from lossmith.analysis import Family, baselines
+from lossmith.losses import Loss, PowerLoss, cross_entropy
+from lossmith.search import Genome
 from lossmith.seeds import derive
 from lossmith.study.chunks import (
     Chunk,
@@ -22,17 +26,22 @@ from lossmith.study.chunks import (
     search_chunk,
 )
 from lossmith.study.config import EvolveSettings
-from lossmith.study.finalists import Entry, final_entries, smoothing_entries
+from lossmith.study.finalists import Entry, evolved_entries, plain_entries, smoothing_entries
 from lossmith.study.log import LOG_FILE, TrainingLog
 from lossmith.study.problem import Problem
 from lossmith.study.rows import damaged
 from lossmith.study.study import Study
+from lossmith.study.tuning import SWEPT, FitnessTuning
 from lossmith.training import Backend, Executor, Job, choose_backend, repeated
 
 REPORT_SECONDS = 0.3
 LOG = logging.getLogger("lossmith")
 Item = TypeVar("Item")
 Row = Mapping[str, Any]
+
+
+def _fitness(entry: Entry) -> float:
+    return -math.inf if entry.fitness is None else entry.fitness
 
 
 class Runner:
@@ -44,6 +53,7 @@ class Runner:
         settings: The study's.
         executor: Runs the trainings.
         report: Called with the phase and the share of it that is done.
+        known: Losses that the search must beat, tuned as its finalists are; every baseline if none are given.
     """
 
     def __init__(
@@ -53,16 +63,33 @@ class Runner:
         settings: EvolveSettings,
         executor: Executor,
         report: Callable[[str, float], None],
+        known: Sequence[Family] | None = None,
     ) -> None:
         self.study, self.problem, self.settings, self.executor = study, problem, settings, executor
+        self.families = baselines() if known is None else list(known)
         self.seconds = {"measuring": 0.0, "training": 0.0}
         self._report, self._reported = report, 0.0
         self._differs = False
         self._log = TrainingLog(study.directory / LOG_FILE)
 
+    @functools.cached_property
+    def lr(self) -> float:
+        """The learning rate of the search: the recipe's, or the one that a sweep finds."""
+        if not self.settings.run.tune:
+            return self.settings.recipe.lr
+        stored = self.study.store.setting("rate")
+        if stored is None:
+            swept = [family for family in baselines() if family.name in SWEPT]
+            stored = {"lr": self._tuning.sweep(swept, self.settings.recipe.lr)}
+            self.study.store.set("rate", stored)
+        return float(stored["lr"])
+
     def search(self) -> None:
         """Train and record what is missing of the search, generation by generation."""
         study, replicates = self.study, self.settings.run.replicates
+        if self.settings.run.tune:
+            self._tell_known()
+            study.begin_with(self._first())
         if not study.finished:
             self._tell_idle()
         while not study.finished:
@@ -74,8 +101,11 @@ class Runner:
             seeds = [
                 derive(self.settings.search.seed, "search", generation, replicate) for replicate in range(replicates)
             ]
-            place = (generation, study.search.generations)
-            for number, results in self._trained("search", chunks, seeds, place, searching=True):
+
+            def shown(done: float, generation: int = generation) -> float:
+                return (generation + done) / study.search.generations
+
+            for number, results in self._trained("search", chunks, seeds, shown, searching=True):
                 found = [result_of(*pair) for pair in zip(parts[number], results, strict=True)]
                 new = [result for result in found if result.candidate.member in waiting]
                 stored = study.store.candidates(generation) if len(new) < len(found) else []
@@ -84,10 +114,17 @@ class Runner:
         self.tell("search", 1.0)
 
     def finals(self) -> list[dict[str, Any]]:
-        """Tune label smoothing and train the finalists with fresh seeds; their stored results."""
+        """Tune the finalists, known losses among them, and train them with fresh seeds; their stored results."""
         run = self.settings.run
-        smoothings = self._tried("smoothing", smoothing_entries(self.problem.classes), (run.finalist_seeds + 1) // 2)
-        return self._tried("final", final_entries(self.study, run.finalists, smoothings), run.finalist_seeds)
+        evolved = evolved_entries(self.study, run.finalists)
+        if run.tune:
+            entries = [*self._tuning.rates(evolved, self.lr), *self._known]
+        else:
+            smoothings = self._tried(
+                "smoothing", smoothing_entries(self.problem.classes), (run.finalist_seeds + 1) // 2
+            )
+            entries = [*evolved, *plain_entries(smoothings)]
+        return self._tried("final", entries, run.finalist_seeds)
 
     @functools.cached_property
     def backend(self) -> Backend:
@@ -109,6 +146,33 @@ class Runner:
         self._reported = time.perf_counter()
         self._report(phase, done)
 
+    @functools.cached_property
+    def _known(self) -> list[Entry]:
+        """Known losses, each at its best strengths and rate."""
+        return self._tuning.known(self.families, self.lr) if self.families else []
+
+    def _tell_known(self) -> None:
+        """Say, before the search, at which rate it trains, and what known losses there are to beat."""
+        recipe, known = self.settings.recipe.lr, self._known
+        LOG.info("the search trains with lr = %g; the recipe says %g", self.lr, recipe)
+        best = max(known, key=_fitness, default=None)
+        if best is not None and best.fitness is not None:
+            LOG.info("the best known loss, tuned: %s, lr = %g, fitness %.4f", best.name, best.lr, best.fitness)
+
+    def _first(self) -> list[Genome]:
+        """Genomes of the known losses that the space holds, the best first, at most half of a generation."""
+        space, found = self.study.space, list[Genome]()
+        for entry in sorted(self._known, key=lambda entry: -_fitness(entry)):
+            assert entry.lr is not None
+            loss = entry.loss
+            if self.settings.search.scale and isinstance(loss, PowerLoss):
+                # What the rate is to the loss, the scale is to the search.
+                loss = loss * (entry.lr / self.lr)
+            place = space.place(loss, self.problem.classes)
+            if place is not None and entry.fitness is not None:
+                found.append(place[0])
+        return found[: self.study.search.population // 2]
+
     def _tried(self, stage: str, entries: Sequence[Entry], count: int) -> list[dict[str, Any]]:
         """Stored results of a stage, after what is missing of them was trained with ``count`` seeds each."""
         store = self.study.store
@@ -116,10 +180,13 @@ class Runner:
         stored = {row["rank"] for row in kept}
         if not stored <= set(range(len(entries))):
             raise damaged(store.path, f"a finalist of rank {max(stored)} is none of this search")
-        parts = self._parts(list(enumerate(entries)), count)
+        # Those of one rate are trained together.
+        ranked = sorted(enumerate(entries), key=lambda pair: pair[1].lr or 0.0)
+        together = [list(group) for _, group in itertools.groupby(ranked, lambda pair: pair[1].lr)]
+        parts = [part for group in together for part in self._parts(group, count)]
         chunks = [finalists_chunk(part, stored) for part in parts]
-        seeds = [derive(self.settings.search.seed, stage, number) for number in range(count)]
-        for number, results in self._trained(stage, chunks, seeds, (0, 1)):
+        seeds = self._seeds(stage, count)
+        for number, results in self._trained(stage, chunks, seeds, lambda done: done):
             rows = [
                 finalist_row(stage, rank, entry, one) for (rank, entry), one in zip(parts[number], results, strict=True)
             ]
@@ -128,7 +195,12 @@ class Runner:
         return store.finalists(stage)
 
     def _trained(
-        self, phase: str, chunks: Sequence[Chunk], seeds: Sequence[int], place: tuple[int, int], searching: bool = False
+        self,
+        phase: str,
+        chunks: Sequence[Chunk],
+        seeds: Sequence[int],
+        shown: Callable[[float], float],
+        searching: bool = False,
     ) -> Iterator[tuple[int, list[Measured]]]:
         """The number of each missing chunk with what came of its losses, which the caller stores before the next.
 
@@ -136,15 +208,15 @@ class Runner:
             phase: For reports and the log.
             chunks: All of the stage.
             seeds: Of the networks of each loss.
-            place: Which part of the phase the stage is, and of how many.
+            shown: The share of the phase that is done, by that of these chunks.
             searching: Whether trainings are partial and pruned, as the settings say.
         """
         missing = [number for number, chunk in enumerate(chunks) if chunk.missing]
-        jobs = [self._job(chunks[number].losses, seeds, searching) for number in missing]
+        jobs = [self._job(chunks[number], seeds, searching) for number in missing]
         shares = [0.0] * len(missing)
 
         def share() -> float:
-            return (place[0] + (len(chunks) - len(missing) + sum(shares)) / len(chunks)) / place[1]
+            return shown((len(chunks) - len(missing) + sum(shares)) / len(chunks))
 
         begun: set[int] = set()
 
@@ -173,15 +245,15 @@ class Runner:
             shares[place_of_job] = 1.0
             self._log.stored(phase, chunks[number].label)
 
-    def _job(self, losses: Sequence[Loss], seeds: Sequence[int], searching: bool) -> Job:
+    def _job(self, chunk: Chunk, seeds: Sequence[int], searching: bool) -> Job:
         """The training of each loss with each seed, and what is measured of it: the one place where a study trains."""
-        run = self.settings.run
+        run, lr = self.settings.run, self.lr if chunk.lr is None else chunk.lr
         prune_at = run.prune_at if searching else None
         return Job(
             self.problem.task,
-            repeated(Loss.stack(losses), len(seeds)),
-            tuple(seeds) * len(losses),
-            self.settings.recipe,
+            repeated(Loss.stack(chunk.losses), len(seeds)),
+            tuple(seeds) * len(chunk.losses),
+            self.settings.recipe.model_copy(update={"lr": lr}),
             self.backend,
             partial(measured, self.problem.objective, self.problem.validation, prune_at is not None),
             share=run.partial if searching else 1.0,
@@ -232,6 +304,17 @@ class Runner:
             "" if chunks == 1 else "s",
             remedy,
         )
+
+    @functools.cached_property
+    def _tuning(self) -> FitnessTuning:
+        run = self.settings.run
+        first, fresh = max(2, run.replicates), (run.finalist_seeds + 1) // 2
+        return FitnessTuning(
+            self.study.store, self.problem.classes, self._trained, self._size, self._seeds, first, fresh
+        )
+
+    def _seeds(self, purpose: str, count: int) -> list[int]:
+        return [derive(self.settings.search.seed, purpose, number) for number in range(count)]
 
     def _size(self, replicates: int) -> int:
         """The most losses of a chunk."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ from lossmith.losses import Loss
 from lossmith.search import Genome, SearchSettings, build_space
 from lossmith.study.agreement import reconciled
 from lossmith.study.config import checked_classes, validated
-from lossmith.study.course import Course
-from lossmith.study.generation import losses_of
+from lossmith.study.course import FIRST, Course
+from lossmith.study.generation import checked, losses_of
 from lossmith.study.pareto import pareto_front
 from lossmith.study.records import Candidate, Result, told
 from lossmith.study.rows import damaged
@@ -149,6 +149,20 @@ class Study:
                 be told again.
         """
         self.record([told(candidate, fitness, figures)])
+
+    def begin_with(self, genomes: Sequence[Genome]) -> None:
+        """Let the first generation begin with some genomes; a search that has begun stays as it is.
+
+        Raises:
+            InputError: if the space does not hold one, or the first generation was asked for already.
+        """
+        with self._guard:
+            if self.store.setting(FIRST) is not None or self.store.generations():
+                return
+            if self._replayed is not None:
+                raise InputError("the first generation is out already; say what it begins with before the first ask")
+            checked(genomes, self.space, self.search.engine, self.search.space)
+            self.store.set(FIRST, list(genomes))
 
     def pending(self) -> list[Candidate]:
         """Candidates of the generation in work that have no fitness yet."""

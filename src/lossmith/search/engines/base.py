@@ -40,11 +40,13 @@ class SearchEngine(ABC):
     def __init__(self, space: Space, settings: SearchSettings) -> None:
         self.space, self.settings = space, settings
         self.generation = 0
+        self.first: Sequence[Genome] = ()
 
     def ask(self, accept: Callable[[Genome], bool]) -> tuple[list[Genome], list[int]]:
         """The P genomes of the next generation, and how often each was drawn again until it was accepted.
 
-        After 100 draws a genome stays as it is. Asked again before it is told, an engine gives the same.
+        The first generation begins with the genomes of ``first``, whoever accepts them. After 100 draws a genome stays
+        as it is. Asked again before it is told, an engine gives the same.
         """
         self.begin(derive(self.settings.seed, "candidates", self.generation))
         genomes: list[Genome] = []
@@ -55,6 +57,8 @@ class SearchEngine(ABC):
                 genome, draws = self.draw(), draws + 1
             genomes.append(genome)
             redrawn.append(draws)
+        given = list(self.first)[: self.settings.population] if self.generation == 0 else []
+        genomes[: len(given)], redrawn[: len(given)] = given, [0] * len(given)
         return genomes, redrawn
 
     def tell(self, genomes: Sequence[Genome], fitness: Sequence[float | None]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from lossmith.search.spaces.base import SPACES, Genome, Space, VectorSpace
 from lossmith.search.spaces.canonical import canonical, canonical_space
 from lossmith.search.spaces.residual import residual, residual_space
+from lossmith.search.spaces.scaled import scaled
 from lossmith.search.spaces.smoothed_mae import smoothed_mae, smoothed_mae_space
 from lossmith.search.spaces.taylor import taylor_space
 
@@ -25,6 +26,7 @@ def build_space(settings: SearchSettings) -> Space:
     """The space of the settings.
 
     Raises:
-        InputError: if there is none of that name.
+        InputError: if there is none of that name, or it has no scale that could be searched, too.
     """
-    return SPACES[settings.space](settings)
+    space = SPACES[settings.space](settings)
+    return scaled(space, settings.space) if settings.scale else space

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # A JSON value: a number, a text, a list, an object …
 Genome: TypeAlias = Any
+Losses: TypeAlias = Callable[[Tensor, int], Loss]
+Inverse: TypeAlias = Callable[[Loss, int], tuple[list[float], float] | None]
 # Below this it is the rounding of other linear algebra, of which nobody needs to be warned.
 AGREEMENT = 1e-9
 
@@ -44,8 +46,24 @@ class Space(ABC):
         """Whether two genomes are the same, but for rounding."""
         return bool(one == other)
 
+    def place(self, loss: Loss, classes: int) -> tuple[Genome, float] | None:  # noqa: ARG002
+        """A genome and the factor by which the loss there is multiplied to be a loss that is given.
+
+        Args:
+            loss: One loss.
+            classes: n.
+
+        Returns:
+            None where the space holds no multiple of the loss, or cannot say where.
+        """
+        return None
+
 
 SPACES: Registry[Callable[[SearchSettings], Space]] = Registry("search space")
+
+
+def no_point(_loss: Loss, _classes: int) -> None:
+    """No point of any loss."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +74,13 @@ class VectorSpace(Space):
         start: Where a search begins, ``[D]``.
         sigma: Its first step size.
         losses: Turns points ``[P, D]`` and the number of classes into a population of losses.
+        inverse: Gives the point of a loss, up to a factor, and that factor; None where there is none.
     """
 
     start: tuple[float, ...]
     sigma: float
-    losses: Callable[[Tensor, int], Loss]
+    losses: Losses
+    inverse: Inverse = no_point
 
     @property
     def dimensions(self) -> int:
@@ -70,6 +90,11 @@ class VectorSpace(Space):
     def build(self, genomes: Sequence[Genome], classes: int) -> Loss:
         """The losses ``[P]`` at P points."""
         return self.losses(torch.tensor(genomes, dtype=torch.float64), classes)
+
+    def place(self, loss: Loss, classes: int) -> tuple[Genome, float] | None:
+        """The point of a loss and its factor."""
+        found = self.inverse(loss, classes)
+        return found if found is not None and self.holds(found[0]) else None
 
     def holds(self, value: Any) -> bool:
         """Whether it is a list of D finite numbers."""

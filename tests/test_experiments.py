@@ -652,6 +652,22 @@ class TestRegularizers:
         mixup = "+10.00** | +0.00 | **-10.00**"
         assert regularizers.compact((tests, crossed))[2] == f"| mixup | **{mixup} | **{mixup} |"
 
+    def test_the_best_row_is_chosen_among_those_judged_alike(self, regularizers: ModuleType) -> None:
+        """With early stopping the validation accuracy is the highest of many epochs, on the samples that choose."""
+        validation = {"none": 0.90, "early stopping": 0.95, "mixup": 0.92, "dropout": 0.91}
+        table = {
+            name: {loss: {"test": [value, value], "again": [[0, 0, [value]]]} for loss in ("cross-entropy", "evolved")}
+            for name, value in validation.items()
+        }
+        assert regularizers.best_of(table, "evolved") == "mixup"
+        assert regularizers.figures("clean", None, "evolved")({"clean": {"table": table}}) == [0.92, 0.92]
+        del table["mixup"], table["dropout"]
+        assert regularizers.best_of(table, "evolved") == "none"
+
+    def test_the_claim_of_the_best_says_what_it_leaves_out(self, regularizers: ModuleType) -> None:
+        assert "early stopping" in regularizers.ahead("clean", None).sentence
+        assert "early stopping" not in regularizers.ahead("clean", "none").sentence
+
 
 @pytest.fixture(scope="module")
 def pruning(experiment: Callable[[str], ModuleType]) -> ModuleType:

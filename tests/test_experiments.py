@@ -782,6 +782,38 @@ class TestRegularizers:
         assert "early stopping" not in regularizers.ahead("clean", "none").sentence
 
 
+class TestSearches:
+    @pytest.mark.parametrize(
+        ("accuracies", "samples", "error"),
+        [([0.98], 449, "0.66"), ([0.97, 0.99], 449, "0.66"), ([0.98], 3000, "0.26"), ([0.9], 10_000, "0.30")],
+    )
+    def test_what_a_test_part_is_too_small_for(
+        self, experiment: Callable[[str], ModuleType], accuracies: list[float], samples: int, error: str
+    ) -> None:
+        rows = [{"evolved": accuracy, "test_samples": samples} for accuracy in accuracies]
+        text = "\n".join(experiment("searches").coarse(rows))
+        assert f"has {samples} samples: one is {100 / samples:.2f} points" in text
+        assert f"is {error} points, more than half of what matters here,\n0.5 points." in text
+
+    @pytest.mark.parametrize(("accuracy", "samples"), [(0.98, 3200), (0.98, 10_000), (1.0, 100)])
+    def test_nothing_is_said_of_a_large_test_part(
+        self, experiment: Callable[[str], ModuleType], accuracy: float, samples: int
+    ) -> None:
+        assert experiment("searches").coarse([{"evolved": accuracy, "test_samples": samples}]) == []
+
+    def test_the_page_is_written_again_from_the_rows(
+        self, experiment: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Nothing is trained: the study file need not even be there."""
+        program, kept = experiment("searches"), ROOT / "results" / "noisy-digits" / "summary.json"
+        (tmp_path / "summary.json").write_bytes(kept.read_bytes())
+        monkeypatch.setattr("sys.argv", ["searches.py", "nowhere.toml", str(tmp_path), "--again"])
+        program.main()
+        page = (tmp_path / "summary.md").read_text(encoding="utf-8")
+        assert page == program.summary(read_json(kept), Path("nowhere.toml"), tmp_path)
+        assert read_json(tmp_path / "summary.json") == read_json(kept)
+
+
 @pytest.fixture(scope="module")
 def pruning(experiment: Callable[[str], ModuleType]) -> ModuleType:
     return experiment("pruning")

@@ -1,10 +1,14 @@
 """What the experiments claim: claims, their verdicts over the searches, and how Markdown tells them.
 
-A claim is written down before the run and judged from the raw figures of the networks alone.
+A claim is written down before the run and judged from the raw figures of the networks alone. Where it does not hold,
+the 95 % interval of its mean difference says what that is worth: whether a difference that matters is excluded, or
+nothing was shown. The interval is a t interval over searches, or with one search that of its networks; it is not
+corrected for the number of claims.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,6 +20,7 @@ from scipy import stats
 from lossmith.metrics import Difference, holm, welch
 
 LEVEL = 0.05
+HALF_A_POINT = 0.005
 HELD, FAILED, NOT_SHOWN = "held", "failed", "not shown"
 Figures = Callable[[Any], Any]
 Test = Callable[[Any, Any], Difference]
@@ -23,11 +28,9 @@ Rule = Callable[[Sequence[float], Sequence[float]], str]
 
 
 def in_share(share: Fraction) -> Rule:
-    """Held: above 0 in every search and clear in a share of them. Failed: mean of 0 or below. Else not shown."""
+    """Held: above 0 in every search and clear in a share of them. Else not shown."""
 
     def rule(differences: Sequence[float], p: Sequence[float]) -> str:
-        if np.mean(differences) <= 0:
-            return FAILED
         enough = sum(value < LEVEL for value in p) >= share * len(p)
         return HELD if min(differences) > 0 and enough else NOT_SHOWN
 
@@ -55,8 +58,10 @@ class Claim:
         sentence: What it says.
         better: Figures of the networks that are claimed to be better, of a search.
         worse: Figures of the others.
-        rule: What comes of the differences and p of all searches.
+        rule: Whether the differences and p of all searches show it, and the word for that; else ``NOT_SHOWN``.
         test: Compares the two in one search.
+        margin: From which difference on it matters, a share of accuracy; None where no such number makes sense.
+        two_sided: Whether a difference of either sign is claimed, so that none speaks against the claim.
     """
 
     name: str
@@ -65,6 +70,26 @@ class Claim:
     worse: Figures
     rule: Rule = TWO_THIRDS
     test: Test = compared
+    margin: float | None = None
+    two_sided: bool = False
+
+    @property
+    def no_difference(self) -> str | None:
+        """What is said where a difference larger than the margin is excluded."""
+        return None if self.margin is None else f"no difference larger than {100 * self.margin:g} points"
+
+    def unshown(self, interval: tuple[float, float]) -> str:
+        """What is said where the rule shows nothing, by the interval of the mean difference.
+
+        - ``no difference larger than …``: the interval lies within ± margin;
+        - ``failed``: it lies below the margin, or without one below 0, so that a gain that matters is excluded;
+        - ``not shown``: anything else.
+        """
+        low, high = interval
+        margin = self.margin or 0
+        if self.no_difference is not None and -margin < low and high < margin:
+            return self.no_difference
+        return FAILED if high < margin and not self.two_sided else NOT_SHOWN
 
 
 @dataclass(frozen=True)
@@ -78,7 +103,9 @@ class Verdict:
         high: Upper ends.
         p: One-tailed Welch p, or that of the claim's own test; the unit is a network.
         holm: The same, corrected over all claims that were judged together; None where none is.
-        word: What the claim's rule says.
+        interval: 95 % interval of the mean difference.
+        shown: Whether the claim's rule shows it.
+        word: What is said of it.
     """
 
     claim: Claim
@@ -87,6 +114,8 @@ class Verdict:
     high: list[float]
     p: list[float]
     holm: list[float] | None
+    interval: tuple[float, float]
+    shown: bool
     word: str
 
     @property
@@ -105,6 +134,11 @@ class Verdict:
         return float(np.mean(self.differences))
 
     @property
+    def equivalent(self) -> bool:
+        """Whether a difference larger than the margin is excluded, of either sign."""
+        return self.word == self.claim.no_difference
+
+    @property
     def above(self) -> str:
         """In how many searches the difference is above 0."""
         return f"{sum(value > 0 for value in self.differences)} of {len(self.differences)}"
@@ -118,6 +152,7 @@ class Verdict:
         """The verdict as JSON values."""
         values = {name: getattr(self, name) for name in ("differences", "low", "high", "p", "holm")}
         known = {name: value for name, value in values.items() if value is not None}
+        known |= {"interval": list(self.interval), "margin": self.claim.margin}
         return {"name": self.claim.name, "sentence": self.claim.sentence, **finite(known), "verdict": self.word}
 
 
@@ -129,9 +164,26 @@ def judge(claims: Sequence[Claim], runs: Sequence[Any], corrected: bool = True) 
     for claim, row in zip(claims, tests, strict=True):
         differences, low, high, p = ([getattr(one, field) for one in row] for field in Difference.__annotations__)
         family = [next(adjusted) for _ in row] if corrected else None
-        word = claim.rule(differences, p if family is None else family)
-        found.append(Verdict(claim, differences, low, high, p, family, word))
+        word, ends = claim.rule(differences, p if family is None else family), interval_of(row)
+        shown = word != NOT_SHOWN
+        told = word if shown else claim.unshown(ends)
+        found.append(Verdict(claim, differences, low, high, p, family, ends, shown, told))
     return found
+
+
+def interval_of(row: Sequence[Difference]) -> tuple[float, float]:
+    """95 % interval of a mean difference: over searches (t interval), or of the networks where there is one search.
+
+    It is open on both sides where a search has too few figures for an interval of its own.
+    """
+    if len(row) == 1:
+        return row[0].low, row[0].high
+    if not np.isfinite([(one.low, one.high) for one in row]).all():
+        return -np.inf, np.inf
+    differences = [one.difference for one in row]
+    middle, error = float(np.mean(differences)), float(stats.sem(differences))
+    reach = float(stats.t.ppf(0.975, len(row) - 1)) * error
+    return middle - reach, middle + reach
 
 
 def paired(differences: Sequence[float]) -> float | None:
@@ -147,6 +199,12 @@ def markdown(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]
     """A table."""
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     return lines + [f"| {' | '.join(map(str, row))} |" for row in rows]
+
+
+def spread(interval: Sequence[float | None], scale: float = 100, digits: int = 2) -> str:
+    """An interval as tables tell it, in points of accuracy; open where an end is not finite."""
+    low, high = (math.nan if end is None else scale * end for end in interval)
+    return f"[{low:+.{digits}f}, {high:+.{digits}f}]" if np.isfinite([low, high]).all() else "open"
 
 
 def percent(values: Sequence[float]) -> str:

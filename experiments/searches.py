@@ -4,23 +4,26 @@
 
 Every search is told, whoever wins. ``results/NAME/K`` keeps the settings, the winner, every raw run and the pictures of
 search K; ``results/NAME/summary.md`` and ``summary.json`` say what came out. Stopped and run again, it goes on: the
-databases lie in ``--work``, outside of the results.
+databases lie in ``--work``, outside of the results. ``--again`` writes the page again from the kept ``summary.json``
+and trains nothing.
 """
 
 import argparse
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
-from evidence import paired
+from evidence import HALF_A_POINT, paired
 from program import changed, digest_of, kept, study_file
 
 from lossmith.analysis import Comparison
+from lossmith.io import read_json
 from lossmith.metrics import welch
 from lossmith.report import draw_comparison, draw_search
-from lossmith.study import CompareSettings, compare_losses, evolve
+from lossmith.study import CompareSettings, Problem, compare_losses, evolve
 
 
 def one(file: Path, number: int, work: Path, target: Path, seeds: int) -> dict[str, Any]:
@@ -41,7 +44,8 @@ def one(file: Path, number: int, work: Path, target: Path, seeds: int) -> dict[s
         shutil.copytree(folder / "figures", target, dirs_exist_ok=True)
         return {"search": number, **judged(comparison, name)}
 
-    return dict(kept(folder / "row.json", key, made))
+    made_with = {"torch": torch.__version__, "threads": torch.get_num_threads()}
+    return {**kept(folder / "row.json", key, made), "test_samples": len(Problem.open(settings).test()[1]), **made_with}
 
 
 def judged(comparison: Comparison, name: str) -> dict[str, Any]:
@@ -72,8 +76,8 @@ def summary(rows: list[dict[str, Any]], file: Path, target: Path) -> str:
         f"# {target.name}: {len(rows)} searches of {file}",
         "",
         f"Made by `python experiments/searches.py {file} {target} "
-        f"--searches {len(rows)} --seeds {rows[0]['networks']} --threads {torch.get_num_threads()}`,",
-        f"torch {torch.__version__}, {torch.get_num_threads()} threads. Search seed, split and label noise change from",
+        f"--searches {len(rows)} --seeds {rows[0]['networks']} --threads {rows[0]['threads']}`,",
+        f"torch {rows[0]['torch']}, {rows[0]['threads']} threads. Search seed, split and label noise change from",
         "search to search. Test accuracy; every loss tuned alike on validation data. Each search is here.",
         "",
         "| search | evolved ± sd | rank | cross-entropy | best baseline on validation | best baseline on test | "
@@ -94,6 +98,7 @@ def summary(rows: list[dict[str, Any]], file: Path, target: Path) -> str:
         "baseline is picked on test data, it is the hardest test of the row. Largest Holm p: over all tests of the",
         "evolved loss against a baseline, corrected for every test of the comparison.",
         "The searches share the data set, so their test parts overlap and they are not independent of each other.",
+        *coarse(rows),
     ]
     if len(rows) > 1:
         for name, key in (("cross-entropy", "cross_entropy"), ("the best baseline on test", "strongest_on_test_test")):
@@ -106,6 +111,24 @@ def summary(rows: list[dict[str, Any]], file: Path, target: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
+def coarse(rows: list[dict[str, Any]]) -> list[str]:
+    """What the test part is too small to show; nothing where the standard error is at most half of the margin.
+
+    The standard error of an accuracy a on n samples: ``√(a(1 − a)/n)``.
+    """
+    accuracy, count = sum(row["evolved"] for row in rows) / len(rows), min(row["test_samples"] for row in rows)
+    error = math.sqrt(accuracy * (1 - accuracy) / count)
+    if error <= HALF_A_POINT / 2:
+        return []
+    return [
+        "",
+        f"A test part has {count} samples: one is {100 / count:.2f} points, and the standard error √(a(1 − a)/n) of an",
+        f"accuracy a of {100 * accuracy:.1f} % is {100 * error:.2f} points, more than half of what matters here,",
+        f"{100 * HALF_A_POINT:g} points. So no loss can be shown here to be better than another by so little, whatever",
+        "a p says of the networks: what other test samples would change is in none of them.",
+    ]
+
+
 def main() -> None:
     """Run what is missing and write the summary."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -116,10 +139,11 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("experiments/work"), help="directory of the databases")
     parser.add_argument("--only", type=int, nargs="*", help="make these searches, and no summary")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--again", action="store_true", help="write the page of the kept rows again, train nothing")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    rows = []
-    for number in given.only or range(given.searches):
+    rows = read_json(given.target / "summary.json") if given.again else []
+    for number in () if given.again else given.only or range(given.searches):
         row = one(given.file, number, given.work / given.target.name, given.target / str(number), given.seeds)
         rows.append(row)
         print(json.dumps(row), flush=True)

@@ -336,6 +336,9 @@ class TestProgram:
         assert "somebody" not in (tmp_path / "runs.json").read_text(encoding="utf-8")
 
 
+NO_DIFFERENCE = "no difference larger than 0.5 points"
+
+
 class TestVerdicts:
     """The rule that stands at the heads of the experiments."""
 
@@ -347,8 +350,8 @@ class TestVerdicts:
             ([0.1, 0.1, 0.1], [0.01, 0.06, 0.06], "not shown", "not shown"),
             ([0.1, 0.1, -0.1], [0.01, 0.01, 0.01], "not shown", "not shown"),
             ([0.1, 0.1, 0.0], [0.01, 0.01, 0.01], "not shown", "not shown"),
-            ([0.1, -0.1], [0.01, 0.9], "failed", "failed"),
-            ([0.1, -0.3], [0.01, 0.9], "failed", "failed"),
+            ([0.1, -0.1], [0.01, 0.9], "not shown", "not shown"),
+            ([0.1, -0.3], [0.01, 0.9], "not shown", "not shown"),
             ([0.1] * 5, [0.01] * 4 + [0.05], "held", "held"),
             ([0.1] * 5, [0.01] * 4 + [0.9], "held", "held"),
             ([0.1] * 5, [0.01] * 3 + [0.9] * 2, "not shown", "not shown"),
@@ -376,6 +379,88 @@ class TestVerdicts:
         assert [value for one in found for value in one.counted] == counted
         assert ("holm" in found[0].to_json()) is corrected
         assert found[2].word == "failed"
+        assert [one.shown for one in found] == [one.word == "held" for one in found]
+
+    @pytest.mark.parametrize(
+        ("interval", "one_sided", "two_sided", "without_margin"),
+        [
+            ((0.001, 0.004), NO_DIFFERENCE, NO_DIFFERENCE, "not shown"),
+            ((-0.004, 0.004), NO_DIFFERENCE, NO_DIFFERENCE, "not shown"),
+            ((-0.004, -0.001), NO_DIFFERENCE, NO_DIFFERENCE, "failed"),
+            ((0.0, 0.0), NO_DIFFERENCE, NO_DIFFERENCE, "not shown"),
+            ((-0.005, 0.004), "failed", "not shown", "not shown"),
+            ((-0.2, 0.004), "failed", "not shown", "not shown"),
+            ((-0.2, -0.1), "failed", "not shown", "failed"),
+            ((-0.004, 0.005), "not shown", "not shown", "not shown"),
+            ((-0.2, 0.005), "not shown", "not shown", "not shown"),
+            ((-0.2, 0.0), "failed", "not shown", "not shown"),
+            ((0.1, 0.2), "not shown", "not shown", "not shown"),
+            ((-math.inf, math.inf), "not shown", "not shown", "not shown"),
+        ],
+    )
+    def test_what_is_said_where_nothing_is_shown(
+        self, evidence: ModuleType, interval: tuple[float, float], one_sided: str, two_sided: str, without_margin: str
+    ) -> None:
+        """Strictly within the margins; failed is a gain that matters excluded, which a claim of both sides has not."""
+        claim = evidence.Claim("a", "", itemgetter(0), itemgetter(1), margin=0.005)
+        assert claim.unshown(interval) == one_sided
+        assert replace(claim, two_sided=True).unshown(interval) == two_sided
+        assert replace(claim, margin=None).unshown(interval) == without_margin
+
+    def test_the_margin_is_told_in_points(self, evidence: ModuleType) -> None:
+        claim = evidence.Claim("a", "", itemgetter(0), itemgetter(1), margin=0.02)
+        assert claim.unshown((-0.01, 0.01)) == "no difference larger than 2 points"
+
+    @pytest.mark.parametrize(
+        ("shifts", "word"),
+        [
+            ([0.04, 0.05, 0.06], "held"),
+            ([0.04, 0.05, -0.2], "not shown"),
+            ([0.001, -0.001, 0.0], NO_DIFFERENCE),
+            ([-0.04, -0.05, -0.06], "failed"),
+            # Two searches far apart say little, whatever their mean is.
+            ([-0.3, 0.1], "not shown"),
+            ([0.05], "held"),
+            ([0.0], NO_DIFFERENCE),
+            ([-0.05], "failed"),
+            # Above 0, but the interval of the networks, ± 0.0038, reaches from 0 to what matters.
+            ([0.003], "not shown"),
+        ],
+    )
+    def test_the_four_words(self, evidence: ModuleType, shifts: list[float], word: str) -> None:
+        """Over searches the unit is a search, in one search a network."""
+        noise = np.linspace(-0.005, 0.005, 6)
+        runs = [((0.5 + shift + noise).tolist(), (0.5 + noise).tolist()) for shift in shifts]
+        claim = evidence.Claim("a", "", itemgetter(0), itemgetter(1), margin=0.005)
+        (found,) = evidence.judge([claim], runs)
+        assert found.word == word
+        assert found.shown is (word == "held")
+        if len(shifts) == 1:
+            assert found.interval == (found.low[0], found.high[0])
+        else:
+            ends = stats.ttest_1samp(shifts, 0).confidence_interval(0.95)
+            assert found.interval == (pytest.approx(ends.low), pytest.approx(ends.high))
+        document = found.to_json()
+        assert (document["interval"], document["margin"]) == (list(found.interval), 0.005)
+
+    def test_equal_searches_have_an_interval_of_one_point(self, evidence: ModuleType) -> None:
+        same = ([0.5, 0.5], [0.5, 0.5])
+        claim = evidence.Claim("a", "", itemgetter(0), itemgetter(1), margin=0.005)
+        (found,) = evidence.judge([claim], [same, same, same])
+        assert (found.interval, found.word) == ((0, 0), NO_DIFFERENCE)
+
+    def test_an_interval_is_open_where_a_search_lacks_figures(self, evidence: ModuleType) -> None:
+        """The 0 that stands for a search without figures is no measurement."""
+        claim = evidence.Claim("a", "", itemgetter(0), itemgetter(1))
+        lower = ([0.1, 0.11], [0.5, 0.51])
+        assert evidence.judge([claim], [lower, lower])[0].word == "failed"
+        (found,) = evidence.judge([claim], [lower, lower, ([None, None], [0.5, 0.51])])
+        assert (found.word, found.to_json()["interval"]) == ("not shown", [None, None])
+        assert evidence.spread(found.interval) == evidence.spread([None, None]) == "open"
+
+    def test_an_interval_in_a_table(self, evidence: ModuleType) -> None:
+        assert evidence.spread((-0.00123, 0.5)) == "[-0.12, +50.00]"
+        assert evidence.spread((-0.25, 0.5), scale=1, digits=1) == "[-0.2, +0.5]"
 
     def test_what_there_is_no_figure_of_is_left_out(self, evidence: ModuleType) -> None:
         """A network that diverged has no basin."""
@@ -502,6 +587,16 @@ class TestTable1:
         assert (below.claim.name, below.word) == ("published > none", "not shown")
 
 
+def test_a_margin_is_one_of_accuracy(experiment: Callable[[str], ModuleType]) -> None:
+    """Half a point for every accuracy; a width or an eigenvalue has no number that would not matter."""
+    robustness = experiment("robustness")
+    claims = robustness.claims_of("TaylorGLO", "") + robustness.claims_of("residual", " (residual)")
+    without = {one.name.split()[0] for one in claims if one.margin is None}
+    assert without == {"basin", "basin-robust", "eigenvalue"}
+    others = [*claims, *experiment("table1").CLAIMS, experiment("regularizers").ahead("clean", None)]
+    assert {one.margin for one in others} == {None, 0.005}
+
+
 class TestRegularizers:
     def test_the_span_of_known_losses(self, regularizers_runs: ModuleType) -> None:
         low, null = regularizers_runs.span(cross_entropy(), 10)
@@ -621,7 +716,7 @@ class TestRegularizers:
         assert regularizers.interaction([still, still], [still, still]).p == 1
 
     def test_claims(self, regularizers: ModuleType) -> None:
-        noise = np.linspace(-0.01, 0.01, 20)
+        noise = np.linspace(-0.005, 0.005, 20)
 
         def row(base: float, ours: float) -> dict[str, Any]:
             found = {"cross-entropy": base, "evolved": ours}
@@ -636,7 +731,7 @@ class TestRegularizers:
         assert verdicts == {
             "evolved > cross-entropy": "held",
             "cross-entropy with mixup > cross-entropy": "held",
-            "evolved with mixup > evolved": "failed",
+            "evolved with mixup > evolved": NO_DIFFERENCE,
             "cross-entropy with dropout > cross-entropy": "failed",
             "evolved with dropout > evolved": "failed",
             "evolved > cross-entropy, each with its best": "held",
@@ -649,8 +744,74 @@ class TestRegularizers:
         }
         assert [one.differences[0] for one in crossed.values()][:2] == [pytest.approx(-0.1), pytest.approx(0.05)]
         assert regularizers.table(runs)[2].startswith("| none | 50.00 (")
-        mixup = "+10.00** | +0.00 | **-10.00**"
+        mixup = "+10.00** | *+0.00* | **-10.00**"
         assert regularizers.compact((tests, crossed))[2] == f"| mixup | **{mixup} | **{mixup} |"
+
+    def test_the_best_row_is_chosen_among_those_judged_alike(self, regularizers: ModuleType) -> None:
+        """With early stopping the validation accuracy is the highest of many epochs, on the samples that choose."""
+        validation = {"none": 0.90, "early stopping": 0.95, "mixup": 0.92, "dropout": 0.91}
+        table = {
+            name: {loss: {"test": [value, value], "again": [[0, 0, [value]]]} for loss in ("cross-entropy", "evolved")}
+            for name, value in validation.items()
+        }
+        assert regularizers.best_of(table, "evolved") == "mixup"
+        assert regularizers.figures("clean", None, "evolved")({"clean": {"table": table}}) == [0.92, 0.92]
+        del table["mixup"], table["dropout"]
+        assert regularizers.best_of(table, "evolved") == "none"
+
+    def test_an_interaction_has_either_sign_and_cannot_fail(self, regularizers: ModuleType) -> None:
+        noise = np.linspace(-0.005, 0.005, 20)
+
+        def row(base: float, ours: float) -> dict[str, Any]:
+            means = {"cross-entropy": base, "evolved": ours}
+            return {loss: {"test": (mean + noise).tolist(), "again": [[0, 0, [mean]]]} for loss, mean in means.items()}
+
+        def words(ours: float) -> list[str]:
+            table = {"none": row(0.5, 0.5), "mixup": row(0.5, ours)}
+            runs = [{"search": 0, "condition": name, "table": table} for name in ("clean", "noisy")]
+            tests, crossed = regularizers.claims(runs)
+            return [tests["clean", "evolved with mixup > evolved"].word, crossed["clean", "mixup"].word]
+
+        assert words(0.5) == [NO_DIFFERENCE, NO_DIFFERENCE]
+        assert words(0.4975) == [NO_DIFFERENCE, "not shown"]
+        assert words(0.4969) == ["failed", "not shown"]
+        assert words(0.4) == ["failed", "less together"]
+
+    def test_the_claim_of_the_best_says_what_it_leaves_out(self, regularizers: ModuleType) -> None:
+        assert "early stopping" in regularizers.ahead("clean", None).sentence
+        assert "early stopping" not in regularizers.ahead("clean", "none").sentence
+
+
+class TestSearches:
+    @pytest.mark.parametrize(
+        ("accuracies", "samples", "error"),
+        [([0.98], 449, "0.66"), ([0.97, 0.99], 449, "0.66"), ([0.98], 3000, "0.26"), ([0.9], 10_000, "0.30")],
+    )
+    def test_what_a_test_part_is_too_small_for(
+        self, experiment: Callable[[str], ModuleType], accuracies: list[float], samples: int, error: str
+    ) -> None:
+        rows = [{"evolved": accuracy, "test_samples": samples} for accuracy in accuracies]
+        text = "\n".join(experiment("searches").coarse(rows))
+        assert f"has {samples} samples: one is {100 / samples:.2f} points" in text
+        assert f"is {error} points, more than half of what matters here,\n0.5 points." in text
+
+    @pytest.mark.parametrize(("accuracy", "samples"), [(0.98, 3200), (0.98, 10_000), (1.0, 100)])
+    def test_nothing_is_said_of_a_large_test_part(
+        self, experiment: Callable[[str], ModuleType], accuracy: float, samples: int
+    ) -> None:
+        assert experiment("searches").coarse([{"evolved": accuracy, "test_samples": samples}]) == []
+
+    def test_the_page_is_written_again_from_the_rows(
+        self, experiment: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Nothing is trained: the study file need not even be there."""
+        program, kept = experiment("searches"), ROOT / "results" / "noisy-digits" / "summary.json"
+        (tmp_path / "summary.json").write_bytes(kept.read_bytes())
+        monkeypatch.setattr("sys.argv", ["searches.py", "nowhere.toml", str(tmp_path), "--again"])
+        program.main()
+        page = (tmp_path / "summary.md").read_text(encoding="utf-8")
+        assert page == program.summary(read_json(kept), Path("nowhere.toml"), tmp_path)
+        assert read_json(tmp_path / "summary.json") == read_json(kept)
 
 
 @pytest.fixture(scope="module")

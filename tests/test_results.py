@@ -61,6 +61,18 @@ def test_a_kept_search_is_whole_and_its_summary_is_that_of_its_runs(folder: Path
     assert best.terms == ours_again.terms
 
 
+@pytest.mark.parametrize("name", ["clean-digits", "noisy-digits"])
+def test_the_page_of_the_searches_is_that_of_their_rows(experiment: Callable[[str], ModuleType], name: str) -> None:
+    target = Path("results") / name
+    rows = json.loads((ROOT / target / "summary.json").read_text(encoding="utf-8"))
+    page = (ROOT / target / "summary.md").read_text(encoding="utf-8")
+    assert page == experiment("searches").summary(rows, Path(f"experiments/{name}.toml"), target)
+    assert {row["test_samples"] for row in rows} == {449}
+    for text in ("449", f"{100 / 449:.2f} points", f"{100 * math.sqrt(0.98 * 0.02 / 449):.2f} points"):
+        assert text in README
+        assert text in RESULTS
+
+
 def test_the_theory_page_says_what_the_results_say() -> None:
     lines = (ROOT / "results/invariant/summary.md").read_text(encoding="utf-8").splitlines()
     shown = [

@@ -15,7 +15,7 @@ hours.
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from evidence import markdown, paired, percent
+from evidence import percent
+from measures_page import page
 from program import changed, digest_of, kept, study_file
 from scipy.stats import spearmanr
 
@@ -33,8 +34,7 @@ from lossmith.losses import Loss, PowerLoss, cross_entropy
 from lossmith.metrics import accuracy
 from lossmith.search import SearchSettings
 from lossmith.seeds import derive
-from lossmith.study import EvolveSettings, Study
-from lossmith.study.problem import Problem
+from lossmith.study import EvolveSettings, Problem, Study
 from lossmith.training import Recipe, Trainer, repeated
 
 FIRST, TESTED, FRESH, TUNING = 10, 30, 10, 4
@@ -201,6 +201,7 @@ def searched(bench: Bench, variant: Variant, search: SearchSettings, recipe: Rec
         top = sorted(known, key=fitness, reverse=True)
         orders = top[:5] + top[5 :: max(1, len(top) // 15)][:15]
         found = [losses[key] for key in top[:5]] + ([study.mean] if study.mean is not None else [])
+        trainings = bench.trainings
         # How well the stored fitness orders candidates, and how often their networks collapse.
         again = bench.scores(
             [losses[key] for key in orders], recipe, [derive(search.seed, "order", k) for k in range(8)]
@@ -211,6 +212,7 @@ def searched(bench: Bench, variant: Variant, search: SearchSettings, recipe: Rec
         return {
             "losses": [loss.to_json() for loss in found],
             "generations": study.generation,
+            "trainings": trainings,
             "spearman": float(spearmanr([fitness(key) for key in orders], again.mean(1)).statistic),
             "collapsed": float(np.mean(np.array(values) < low)),
             "candidates with one": float(np.mean([min(known[key]) < low for key in late])),
@@ -227,7 +229,6 @@ def one(file: Path, variant: Variant, number: int, work: Path) -> dict[str, Any]
         recipe = recipe.model_copy(update={"lr": swept(bench, recipe, number)})
     bench.trainings = 0
     found = searched(bench, variant, settings.search, recipe, work / variant.name.replace(" ", "-") / str(number))
-    trainings = bench.trainings
     losses = [Loss.from_json(loss) for loss in found.pop("losses")] + [cross_entropy()]
     tuning = {
         place: bench.scores(losses, _at(recipe, place), _seeds(number, "tuning", TUNING)).mean(1) for place in RATES
@@ -249,7 +250,6 @@ def one(file: Path, variant: Variant, number: int, work: Path) -> dict[str, Any]
         "search": number,
         "lr": recipe.lr,
         "rates": rates,
-        "trainings": trainings,
         **found,
         "final": final.tolist(),
         "chosen": chosen,
@@ -270,79 +270,6 @@ def _at(recipe: Recipe, place: int) -> Recipe:
 
 def _seeds(number: int, purpose: str, count: int) -> list[int]:
     return [derive(number, purpose, k) for k in range(count)]
-
-
-def page(rows: Sequence[dict[str, Any]], command: str) -> list[str]:
-    """The outcome as Markdown."""
-    runs: dict[str, dict[int, dict[str, Any]]] = {}
-    for row in rows:
-        runs.setdefault(row["variant"], {})[row["search"]] = row
-    first = runs[VARIANTS[0].name]
-
-    def figures(name: str, pick: Callable[[dict[str, Any]], float]) -> tuple[list[float], list[float]]:
-        """Of a variant in each search, and less those of the first variant."""
-        own = [pick(runs[name][number]) for number in first]
-        return own, [one - pick(first[number]) for one, number in zip(own, first, strict=True)]
-
-    table = []
-    for name in runs:
-        means, gains = figures(name, lambda row: float(np.mean(row["test"]["mean"])))
-        worst, rises = figures(name, lambda row: float(np.min(row["test"]["mean"])))
-        others = [
-            f"{np.mean([row[key] for row in runs[name].values()]):.{digits}f}"
-            for key, digits in (("trainings", 0), ("spearman", 2), ("collapsed", 3), ("candidates with one", 2))
-        ]
-        table.append([name, percent(means), *_gain(gains), f"{100 * np.mean(worst):.1f}", *_gain(rises), *others])
-    rules = []
-    for name in runs:
-        pairs = [row["test"] for row in runs[name].values()]
-        changes = [[float(pick(pair["mean and quantile"]) - pick(pair["mean"])) for pair in pairs] for pick in PICKS]
-        other = sum(row["chosen"]["mean"] != row["chosen"]["mean and quantile"] for row in runs[name].values())
-        rules.append([name, f"{other} of {len(pairs)}", *(f"{100 * np.mean(change):+.2f}" for change in changes)])
-    whole = [row["test"] for row in rows]
-    total = [[float(pick(pair["mean and quantile"]) - pick(pair["mean"])) for pair in whole] for pick in PICKS]
-    rules.append(["all", "", *(f"{100 * np.mean(change):+.2f}" for change in total)])
-    head = [
-        "search",
-        "test, %",
-        "gain",
-        "p",
-        "worst of 30, %",
-        "gain",
-        "p",
-        "trainings",
-        "Spearman",
-        "collapsed",
-        "with one",
-    ]
-    return [
-        f"# Measures against noisy fitness, and the rate of the search: {len(first)} searches",
-        "",
-        f"Made by `{command}`, torch {torch.__version__}.",
-        "What is done, and by which rule a measure is kept, stands at the head of",
-        "[`experiments/measures.py`](../../experiments/measures.py); every run: [`runs.json`](runs.json).",
-        "",
-        *markdown(head, table),
-        "",
-        "Test: mean over the searches (sample standard deviation of the searches' means) of the winner's 30 networks.",
-        "Gain: points over the search as it was; p: paired t-test, one-tailed, the unit is a search. ρ: Spearman's",
-        "correlation of the fitness that the search knows and the mean of 8 fresh networks, over 20 candidates.",
-        "Collapsed: share of the networks in the second half of the search whose accuracy is below half of the best",
-        "mean; with one: share of the candidates that have such a network.",
-        "",
-        "What it is worth to choose among the finalists by half the mean and half the lower tenth of ten networks:",
-        "",
-        *markdown(["search", "another winner", "mean, points", "worst of 30, points"], rules),
-    ]
-
-
-PICKS: tuple[Callable[[list[float]], Any], ...] = (np.mean, np.min)
-
-
-def _gain(gains: Sequence[float]) -> list[str]:
-    """Mean gain in points and its p."""
-    p = paired(gains)
-    return [f"{100 * np.mean(gains):+.2f}", "" if p is None or not any(gains) else f"{p:.2g}"]
 
 
 def main() -> None:

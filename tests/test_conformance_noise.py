@@ -363,7 +363,7 @@ class TestStudies:
         text = (data / "s" / "study.toml").read_text()
         (data / "s" / "study.toml").write_text(text.replace('noise = "uniform"\n', ""))
         said = run("evolve", "mine.toml", "--out", "s")
-        assert "s was begun with the label noise that is called uniform now" in said
+        assert "the study in s goes on with data.noise = uniform, as it was begun" in said
         run("evolve", "--out", "s", "--generations", "2")
         assert (
             json.loads((data / "s" / "best.json").read_text())["provenance"]["settings"]["data"]["noise"] == "uniform"

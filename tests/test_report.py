@@ -49,7 +49,7 @@ def candidate(generation: int, fitness: float | None) -> dict[str, Any]:
 
 
 def finalist(name: str, mean: float | None) -> dict[str, Any]:
-    return {"name": name, "mean": mean}
+    return {"name": name, "mean": mean, "origin": {"kind": name.split()[0]}}
 
 
 class TestPackage:

@@ -48,7 +48,7 @@ def test_at_least_five_searches_of_the_demo_are_kept() -> None:
 @pytest.mark.parametrize("folder", KEPT, ids=lambda folder: f"{folder.parent.name}-{folder.name}")
 def test_a_kept_search_is_whole_and_its_summary_is_that_of_its_runs(folder: Path) -> None:
     document = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
-    rows = json.loads((folder.parent / "summary.json").read_text(encoding="utf-8"))
+    rows = json.loads((folder.parent / "summary.json").read_text(encoding="utf-8"))["searches"]
     row = next(row for row in rows if row["search"] == int(folder.name))
     ours = next(row for row in document["rows"] if row["name"] == "evolved")
     scores = {entry["name"]: statistics.mean(run["test"] for run in entry["runs"]) for entry in document["rows"]}
@@ -64,7 +64,7 @@ def test_a_kept_search_is_whole_and_its_summary_is_that_of_its_runs(folder: Path
 @pytest.mark.parametrize("name", ["clean-digits", "noisy-digits"])
 def test_the_page_of_the_searches_is_that_of_their_rows(experiment: Callable[[str], ModuleType], name: str) -> None:
     target = Path("results") / name
-    rows = json.loads((ROOT / target / "summary.json").read_text(encoding="utf-8"))
+    rows = json.loads((ROOT / target / "summary.json").read_text(encoding="utf-8"))["searches"]
     page = (ROOT / target / "summary.md").read_text(encoding="utf-8")
     assert page == experiment("searches").summary(rows, Path(f"experiments/{name}.toml"), target)
     assert {row["test_samples"] for row in rows} == {449}

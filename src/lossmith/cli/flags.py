@@ -147,9 +147,9 @@ def _field(model: type[BaseModel], name: str, default: Any) -> StructFieldSpec:
     elif get_origin(kind) is tuple:
         shown |= {"metavar": f"{_metavar(get_args(kind)[0])} ..."} | ({} if default else {"help_behavior_hint": ""})
     elif kind is bool:
-        # Otherwise both forms: a study's own value becomes the default, and the same command goes on with it.
+        # Both forms in a study: its own value becomes the default, and the same command goes on with it.
         shown |= {"help_behavior_hint": ""}
-        kind = tyro.conf.FlagCreatePairsOff[bool] if info.default else bool
+        kind = tyro.conf.FlagCreatePairsOff[bool] if info.default and model not in PARTS else bool
     elif names:
         shown |= {"metavar": names}
     kind = Annotated[kind, tyro.conf.arg(**shown)]

@@ -12,7 +12,7 @@ OLDEST_PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo
 TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 
 DEMO_DIR ?= demo
-DEMO_EVOLVE ?= --data digits --model mlp --hidden 128 --train-size 800 --label-noise 0.4 --noise uniform --space residual \
+DEMO_EVOLVE ?= --data digits --model mlp --hidden 128 --train-size 800 --label-noise 0.4 --space residual \
   --population 16 --generations 20 --replicates 3 --epochs 30 --batch-size 50 --lr 0.05 --seed 0
 DEMO_COMPARE ?= --seeds 30
 

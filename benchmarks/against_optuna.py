@@ -260,7 +260,7 @@ def main(arguments: list[str] | None = None) -> None:
             sigma=STEP,
             invariant="none",
         ),
-        run=RunSettings(replicates=given.replicates, device=str(given.device)),
+        run=RunSettings(replicates=given.replicates, tune=False, device=str(given.device)),
     )
     found = measured(settings, 2 if given.quick else given.pairs, given.threads, given.networks, given.indexed)
     search = found["search"]

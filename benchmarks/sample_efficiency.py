@@ -101,7 +101,7 @@ def settings_of(
         model=ModelSettings(hidden=hidden),
         recipe=Recipe(lr=0.05, batch_size=50, epochs=epochs),
         search=SearchSettings.model_validate(wanted),
-        run=RunSettings(training="population", replicates=size.replicates, device=str(device)),
+        run=RunSettings(training="population", replicates=size.replicates, tune=False, device=str(device)),
     )
 
 

@@ -46,7 +46,7 @@ def settings_of(number: int, space: str, invariant: str, share: float | None, ge
         study_file(Path(__file__).with_name("noisy-digits.toml")),
         data={"split_seed": number, "noise_seed": number},
         search={"seed": number, "space": space, "invariant": invariant, "generations": generations},
-        run={"prune_at": share, "training": "population"},
+        run={"prune_at": share, "training": "population", "tune": False},
     )
 
 

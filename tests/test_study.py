@@ -849,6 +849,7 @@ class TestEvolve:
         ("search.engine", "other"),
         ("search.order", 4),
         ("search.gain", "fixed"),
+        ("search.scale", True),
         ("search.population", 5),
         ("search.sigma", 0.1),
         ("search.lr_adapt", True),
@@ -864,6 +865,7 @@ class TestEvolve:
         ("run.replicates", 2),
         ("run.partial", 0.5),
         ("run.prune_at", 0.5),
+        ("run.tune", True),
         ("run.finalists", 3),
         ("run.finalist_seeds", 3),
         ("run.chunk", 2),
@@ -1430,7 +1432,7 @@ class TestSettings:
 class TestMistakesInPython:
     SETTINGS = EvolveSettings.model_validate_json(
         '{"data": {"train_size": 60, "validation_size": 60}, "model": {"hidden": [4]}, "recipe": {"epochs": 1}, '
-        '"search": {"population": 4, "generations": 1}, "run": {"finalists": 1, "finalist_seeds": 2, "tune": False, '
+        '"search": {"population": 4, "generations": 1}, "run": {"finalists": 1, "finalist_seeds": 2, "tune": false, '
         '"training": "population"}}'
     )
 

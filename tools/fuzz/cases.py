@@ -13,7 +13,7 @@ from fuzz.harness import Ended
 Setup = Callable[[Path], None]
 MOST_MEMORY = 3000
 PART = ("--hidden", "4", "--steps", "2", "--batch-size", "8", "--training", "population", "--threads", "1")
-SEARCH = ("--population", "4", "--generations", "1", "--finalists", "1", "--finalist-seeds", "2")
+SEARCH = ("--population", "4", "--generations", "1", "--finalists", "1", "--finalist-seeds", "2", "--no-tune")
 TINY = ("--data", "d.npz", *PART, *SEARCH)
 LOOK = ("--data", "d.npz", "--seeds", "2", *PART, "--quiet")
 TRACE = ("--data", "d.npz", "--samples", "5", *PART, "--quiet")

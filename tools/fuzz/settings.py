@@ -42,7 +42,14 @@ GOOD = {
     "model": {"name": '"mlp"', "hidden": "[4]"},
     "recipe": {"optimizer": '"sgd"', "lr": "0.05", "steps": "2", "batch_size": "8"},
     "search": {"space": '"residual"', "population": "4", "generations": "1", "seed": "0"},
-    "run": {"training": '"population"', "finalists": "1", "finalist_seeds": "2", "chunk": "256", "device": '"cpu"'},
+    "run": {
+        "training": '"population"',
+        "finalists": "1",
+        "finalist_seeds": "2",
+        "tune": "false",
+        "chunk": "256",
+        "device": '"cpu"',
+    },
 }
 BEGIN = ["evolve", "s.toml", "--out", "s", "--quiet", "--threads", "1"]
 FLAG_WORDS = (

@@ -153,6 +153,29 @@ def over_searches(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def overview(rows: list[dict[str, Any]], folder: str) -> str:
+    """The searches as the README shows them."""
+    head = ["search", "evolved", "rank", "best baseline on validation data", "largest Holm p", "what is left, terms"]
+    return "\n".join(
+        markdown(
+            [*head, "cross-entropy"],
+            (
+                [
+                    f"[{row['search']}]({folder}/{row['search']}/comparison.png)",
+                    f"{100 * row['evolved']:.1f} ± {100 * row['evolved_sd']:.1f} %",
+                    f"{row['rank']} of {row['losses']}",
+                    f"{row['best_baseline']} {100 * row['best_baseline_test']:.1f} %",
+                    f"{row['largest_holm_p']:.0e}",
+                    f"{100 * row['distilled']['smallest']:.1f} ± {100 * row['distilled']['smallest_sd']:.1f} %, "
+                    f"{row['distilled']['left']} of {row['distilled']['terms']}",
+                    f"{100 * row['cross_entropy']:.1f} %",
+                ]
+                for row in rows
+            ),
+        )
+    )
+
+
 def gains_table(found: dict[str, Any]) -> list[str]:
     """What the evolved loss is ahead by, over the searches."""
     rows = [

@@ -3,6 +3,7 @@
 import ast
 import math
 import re
+import statistics
 from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,7 +20,7 @@ from scipy import stats
 from torch import Tensor
 
 from lossmith.cli import main
-from lossmith.data import Normalize
+from lossmith.data import Normalize, open_source
 from lossmith.data.source import Source
 from lossmith.errors import InputError
 from lossmith.io import read_json, read_toml
@@ -810,8 +811,95 @@ class TestSearches:
         monkeypatch.setattr("sys.argv", ["searches.py", "nowhere.toml", str(tmp_path), "--again"])
         program.main()
         page = (tmp_path / "summary.md").read_text(encoding="utf-8")
-        assert page == program.summary(read_json(kept), Path("nowhere.toml"), tmp_path)
+        assert page == program.summary(read_json(kept)["searches"], Path("nowhere.toml"), tmp_path)
         assert read_json(tmp_path / "summary.json") == read_json(kept)
+
+    @staticmethod
+    def row(evolved: float, best: float, **baselines: float) -> dict[str, Any]:
+        figures = {name: {"validation": value, "test": value, "sd": 0.01} for name, value in baselines.items()}
+        return {
+            "evolved": evolved,
+            "best_baseline_test": best,
+            "strongest_on_test_test": max(baselines.values()),
+            "baselines": figures,
+        }
+
+    def test_gains_are_paired_by_search(self, experiment: Callable[[str], ModuleType]) -> None:
+        rows = [
+            self.row(0.97, 0.95, a=0.95, b=0.96),
+            self.row(0.98, 0.97, a=0.97, b=0.9),
+            self.row(0.9, 0.92, a=0.9, b=0.92),
+        ]
+        found = experiment("searches").over_searches(rows)
+        gaps = [0.02, 0.01, -0.02]
+        one, result = found["best baseline on validation"], stats.ttest_1samp(gaps, 0)
+        assert (one["n"], one["ahead"]) == (3, 2)
+        assert one["mean"] == pytest.approx(statistics.mean(gaps))
+        assert (one["low"], one["high"]) == pytest.approx(tuple(result.confidence_interval(0.95)))
+        assert one["p"] == pytest.approx(stats.ttest_1samp(gaps, 0, alternative="greater").pvalue)
+        assert found["a"]["mean"] == pytest.approx(statistics.mean([0.02, 0.01, 0.0]))
+        assert list(found) == ["best baseline on validation", "best baseline on test", "a", "b"]
+        assert len(experiment("searches").gains_table(found)) == 6
+
+
+class TestMeasures:
+    """The page of what measures are worth."""
+
+    @staticmethod
+    def row(variant: str, search: int, scores: list[float], other: list[float] | None = None) -> dict[str, Any]:
+        numbers = {"spearman": 0.5, "collapsed": 0.1, "candidates with one": 0.3, "generations": 20, "trainings": 960}
+        chosen = {"mean": 0, "mean and quantile": 0 if other is None else 1}
+        test = {"mean": scores, "mean and quantile": scores if other is None else other}
+        return {"variant": variant, "search": search, "test": test, "chosen": chosen, **numbers}
+
+    def test_gains_are_paired_by_search(self, experiment: Callable[[str], ModuleType]) -> None:
+        rows = [
+            *(self.row("as it was", search, [0.9 + 0.01 * search, 0.8]) for search in range(3)),
+            *(self.row("race", search, [0.92 + 0.02 * search, 0.82], [1.0, 0.9]) for search in range(3)),
+        ]
+        lines = experiment("measures_page").page(rows, "the command")
+        (found,) = [line for line in lines if line.startswith("| race |") and "20.0" in line]
+        cells = [cell.strip() for cell in found.strip("|").split("|")]
+        gaps = [0.02, 0.025, 0.03]
+        assert cells[2] == f"{100 * statistics.mean(gaps):+.2f}"
+        assert cells[3] == f"{stats.ttest_1samp(gaps, 0, alternative='greater').pvalue:.2g}"
+        assert cells[4:6] == ["82.0", "+2.00"]
+        (rule,) = [line for line in lines if line.startswith("| race | 3 of 3 |")]
+        assert rule == "| race | 3 of 3 | +7.00 | +8.00 |"
+
+    def test_half_the_mean_and_half_the_lower_tenth(self, experiment: Callable[[str], ModuleType]) -> None:
+        scores = np.array([[0.9, 0.9, 0.1], [0.8, 0.8, 0.8]])
+        found = experiment("measures")._careful(scores)
+        assert found.argmax() == 1
+        assert found[1] == pytest.approx(0.8)
+
+
+class TestRates:
+    def test_a_page_tells_who_is_within_a_point(self, experiment: Callable[[str], ModuleType]) -> None:
+        rows = [
+            {
+                "job": "digits",
+                "tuned": tuned,
+                "factor": factor,
+                "winner": "evolved",
+                "lr": 0.05,
+                "test": [score, score + 0.01],
+            }
+            for tuned, scores in ((True, (0.95, 0.955, 0.96)), (False, (0.9, 0.95, 0.1)))
+            for factor, score in zip((1 / 16, 1.0, 16.0), scores, strict=True)
+        ]
+        lines = experiment("rates").page(rows, "the command")
+        assert "| digits | tuned | 0.05 × 16 | +0.50 | yes |" in lines
+        assert "| digits | as in the recipe | 0.05 × 16 | -85.00 | no |" in lines
+        assert any(line.startswith("With tuning, 2 of 2 are within 1 point.") for line in lines)
+
+    @pytest.mark.parametrize(("name", "classes"), [("table-12", 12), ("table-26", 26)])
+    def test_a_table_is_the_same_whoever_makes_it(
+        self, experiment: Callable[[str], ModuleType], tmp_path: Path, name: str, classes: int
+    ) -> None:
+        first, second = (open_source(str(experiment("jobs").table(name, tmp_path / place))) for place in "ab")
+        assert first.digest == second.digest
+        assert first.classes == classes
 
 
 @pytest.fixture(scope="module")

@@ -850,6 +850,7 @@ class TestEvolve:
         ("search.order", 4),
         ("search.gain", "fixed"),
         ("search.scale", True),
+        ("search.known_first", True),
         ("search.population", 5),
         ("search.sigma", 0.1),
         ("search.lr_adapt", True),
@@ -1306,8 +1307,8 @@ ALL_CHANGED: dict[str, dict[str, Any]] = {
         "precision": "bfloat16", "adversary": "pgd", "adversary_epsilon": 0.3, "adversary_steps": 3,
     },
     "search": {
-        "space": "taylor", "engine": "other", "order": 5, "gain": "fixed", "scale": True, "population": 7,
-        "generations": 8, "sigma": 0.1 + 0.2, "lr_adapt": True, "invariant": "published",
+        "space": "taylor", "engine": "other", "order": 5, "gain": "fixed", "scale": True, "known_first": True,
+        "population": 7, "generations": 8, "sigma": 0.1 + 0.2, "lr_adapt": True, "invariant": "published",
         "untrainable": "redraw", "seed": -4,
     },
     "objective": {

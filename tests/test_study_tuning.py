@@ -17,7 +17,7 @@ from lossmith.io import read_toml, write_toml
 from lossmith.losses import Loss, cross_entropy, label_smoothing, load, mae
 from lossmith.report.curves import search_history
 from lossmith.search import build_space
-from lossmith.study import EvolveSettings, Store, evolve
+from lossmith.study import EvolveSettings, Store, check_effect, evolve
 from lossmith.study import runner as runner_module
 from lossmith.study.chunks import Chunk, Measured
 from lossmith.study.finalists import Entry
@@ -260,7 +260,7 @@ class TestStudy:
     @pytest.mark.parametrize("scale", [False, True])
     def test_the_search_begins_with_known_losses(self, tmp_path: Path, few: list[Family], scale: bool) -> None:
         settings = settings_of()
-        search = settings.search.model_copy(update={"scale": scale})
+        search = settings.search.model_copy(update={"scale": scale, "known_first": True})
         evolve(tmp_path, settings.model_copy(update={"search": search}))
         with Store(tmp_path, readonly=True) as store:
             first, swept = store.setting("first candidates"), store.setting("rate")["lr"]
@@ -276,6 +276,12 @@ class TestStudy:
         ]
         places = [space.place(loss, 10) for loss in losses]
         assert all(any(place is not None and genome == place[0] for place in places) for genome in first)
+
+    def test_known_losses_first_need_tuning(self) -> None:
+        settings = settings_of(tune=False)
+        search = settings.search.model_copy(update={"known_first": True})
+        with pytest.raises(InputError, match="--known-first has no effect with --no-tune"):
+            check_effect(settings.model_copy(update={"search": search}))
 
     @pytest.mark.usefixtures("few")
     def test_a_longer_search_tunes_known_losses_no_more(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -111,7 +111,7 @@ def is_moved(key: str, ours: Any, theirs: Any) -> bool:
 
 
 def check_effect(settings: EvolveSettings) -> None:
-    """Refuse settings of attacks and noise that would have no effect.
+    """Refuse settings of attacks, noise and the search that would have no effect.
 
     Raises:
         InputError: naming the flag of the first.
@@ -126,6 +126,8 @@ def check_effect(settings: EvolveSettings) -> None:
         "--adversary-epsilon": recipe.adversary == "none" and recipe.adversary_epsilon != plain.adversary_epsilon,
         "--adversary-steps": recipe.adversary != "pgd" and recipe.adversary_steps != plain.adversary_steps,
     }
+    if settings.search.known_first and not settings.run.tune:
+        raise InputError("--known-first has no effect with --no-tune, which tunes no known loss; leave one of them out")
     if is_idle(settings.data):
         raise InputError("--noise has no effect here; leave it out, or add --label-noise with the share of labels")
     for name, useless in idle.items():

@@ -89,7 +89,8 @@ class Runner:
         study, replicates = self.study, self.settings.run.replicates
         if self.settings.run.tune:
             self._tell_known()
-            study.begin_with(self._first())
+            if self.settings.search.known_first:
+                study.begin_with(self._first())
         if not study.finished:
             self._tell_idle()
         while not study.finished:

@@ -1,6 +1,6 @@
 """What measures against noisy fitness and a wrong learning rate are worth, over several searches at equal trainings.
 
-    python experiments/measures.py experiments/noisy-digits.toml results/measures --searches 10
+    python experiments/measures.py experiments/uniform-digits.toml results/measures --searches 10
 
 Every variant of the search runs on every search seed, split and label noise, and may train 960 networks. Its best five
 losses, by the fitness that the variant knows, and its mean are tuned in learning rate and trained again; who wins is

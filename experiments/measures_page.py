@@ -43,9 +43,14 @@ def page(rows: Sequence[dict[str, Any]], command: str) -> list[str]:
         changes = [[float(pick(pair["mean and quantile"]) - pick(pair["mean"])) for pair in pairs] for pick in PICKS]
         other = sum(row["chosen"]["mean"] != row["chosen"]["mean and quantile"] for row in runs[name].values())
         rules.append([name, f"{other} of {len(pairs)}", *(f"{100 * np.mean(change):+.2f}" for change in changes)])
-    whole = [row["test"] for row in rows]
-    total = [[float(pick(pair["mean and quantile"]) - pick(pair["mean"])) for pair in whole] for pick in PICKS]
-    rules.append(["all", "", *(f"{100 * np.mean(change):+.2f}" for change in total)])
+    means, worst = (
+        [
+            float(np.mean([pick(row["test"]["mean and quantile"]) - pick(row["test"]["mean"]) for row in of_search]))
+            for of_search in ([row for row in rows if row["search"] == number] for number in first)
+        ]
+        for pick in PICKS
+    )
+    rules.append(["all", "", *(f"{gain}, p = {p or '–'}" for gain, p in (_gain(means), _gain(worst)))])
     head = [
         "search",
         "test, %",
@@ -78,6 +83,8 @@ def page(rows: Sequence[dict[str, Any]], command: str) -> list[str]:
         "What it is worth to choose among the finalists by half the mean and half the lower tenth of ten networks:",
         "",
         *markdown(["search", "another winner", "mean, points", "worst of 30, points"], rules),
+        "",
+        "All: the mean over the variants in each search; the unit of its p is a search.",
     ]
 
 

@@ -73,6 +73,17 @@ def test_the_page_of_the_searches_is_that_of_their_rows(experiment: Callable[[st
         assert text in RESULTS
 
 
+def test_the_page_of_the_measures_is_that_of_their_runs(experiment: Callable[[str], ModuleType]) -> None:
+    folder = ROOT / "results" / "measures"
+    document = json.loads((folder / "runs.json").read_text(encoding="utf-8"))
+    lines = experiment("measures_page").page(document["runs"], document["command"])
+    assert (folder / "summary.md").read_text(encoding="utf-8") == "\n".join(lines) + "\n"
+    table = [line for line in lines if line.startswith("| ") and line.count("|") == 13]
+    assert len(table) == 11
+    for line in table:
+        assert line in RESULTS
+
+
 def test_the_theory_page_says_what_the_results_say() -> None:
     lines = (ROOT / "results/invariant/summary.md").read_text(encoding="utf-8").splitlines()
     shown = [

@@ -329,8 +329,7 @@ class TestEverySpace:
                 torch.testing.assert_close(factor * gradient(here), gradient(loss), rtol=1e-9, atol=1e-9)
         known = {loss.name: where is not None for loss, where in found[POPULATION:]}
         assert all(where is not None for _, where in found[:POPULATION]) == any(known.values())
-        if space == "residual":
-            assert sum(known.values()) == 5
+        assert sum(known.values()) == {"residual": 5, "smoothed-mae": 1}.get(space, 0)
 
     def test_a_damaged_genome_is_refused(self, space: str, tmp_path: Path) -> None:
         engine = next(engine for engine, searched_space in PAIRS if searched_space == space)
@@ -459,7 +458,11 @@ class TestFirst:
     def test_more_than_a_generation(self, engine: str, space: str, tmp_path: Path) -> None:
         given = [genome for seed in (5, 6) for genome in some(space, seed=seed)]
         with Study(tmp_path, CLASSES, chosen(engine, space, invariant="none")) as study:
-            study.begin_with(given)
+            with pytest.raises(
+                InputError, match=f"{2 * POPULATION} genomes are more than a generation of {POPULATION}"
+            ):
+                study.begin_with(given)
+            study.begin_with(given[:POPULATION])
             assert [candidate.genome for candidate in study.pending()] == given[:POPULATION]
 
     def test_a_search_that_has_begun_stays_as_it_is(self, engine: str, space: str, tmp_path: Path) -> None:
@@ -471,7 +474,8 @@ class TestFirst:
                 study.begin_with(some(space, seed=7))
             study.tell(candidate, 0.5)
         with Study(tmp_path, CLASSES, search) as study:
-            study.begin_with(some(space, seed=7))
+            with pytest.raises(InputError, match=r"has begun with other candidates; leave these out"):
+                study.begin_with(some(space, seed=7))
             assert study.candidates()[0]["genome"] == candidate.genome
             assert study.store.setting("first candidates") is None
 

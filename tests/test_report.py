@@ -162,7 +162,7 @@ class TestSearchHistory:
             finalist("cross-entropy", 0.5),
             finalist("label smoothing 0.3", 0.6),
         ]
-        expected = [("cross-entropy", 0.5), ("label smoothing 0.3", 0.6), ("best finalist, fresh seeds", 0.75)]
+        expected = [("cross-entropy", 0.5), ("label smoothing 0.3", 0.6), ("best found, fresh seeds", 0.75)]
         assert search_history([candidate(0, 0.4)], finalists).lines == expected
 
     def test_lines_where_finalists_diverged(self) -> None:
@@ -226,7 +226,7 @@ def comparison(*rows: Row) -> Comparison:
     return Comparison(list(rows), pairs, rows[0].name)
 
 
-LINES = (("cross-entropy", 0.5), ("label smoothing 0.3", 0.501), ("best finalist, fresh seeds", 0.502))
+LINES = (("cross-entropy", 0.5), ("label smoothing 0.3", 0.501), ("best found, fresh seeds", 0.502))
 FIGURES = {
     "history": lambda: plot_history(history(0.4, 0.5, 0.6, lines=LINES)),
     "gap": lambda: plot_history(history(0.4, math.nan, 0.6)),

@@ -3,28 +3,33 @@
 import json
 import math
 import sqlite3
+import statistics
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import Tensor
 
 from lossmith.analysis import Family, baselines, fixed
-from lossmith.cli.tables import gain_text
 from lossmith.errors import InputError
 from lossmith.io import read_toml, write_toml
 from lossmith.losses import Loss, cross_entropy, label_smoothing, load, mae
+from lossmith.report import summarize
 from lossmith.report.curves import search_history
 from lossmith.search import build_space
 from lossmith.study import EvolveSettings, Store, check_effect, evolve
 from lossmith.study import runner as runner_module
 from lossmith.study.chunks import Chunk, Measured
-from lossmith.study.finalists import Entry
+from lossmith.study.finalists import Entry, Gain, best_row, winner
 from lossmith.study.schema import seal
 from lossmith.study.tuning import AGAIN, FitnessTuning
-from lossmith.training import Local
+from lossmith.training import Local, Trained
 
+evolve_module = sys.modules["lossmith.study.evolve"]
 CLASSES = 10
 NAMES = [family.name for family in baselines()]
 FEW = ("cross-entropy", "label smoothing", "label smoothing + MAE")
@@ -90,10 +95,27 @@ class TestSweep:
         families = [family for family in baselines() if family.name in FEW]
         assert bench.tuning().sweep(families, 0.05) == pytest.approx(0.2)
 
-    def test_where_all_diverge_it_goes_down(self, tmp_path: Path) -> None:
-        bench = Bench(tmp_path, lambda _, lr: None if lr > 0.001 else 1 - lr)
-        found = bench.tuning().sweep([fixed("cross-entropy", cross_entropy())], 0.05)
-        assert found <= 0.001
+    @pytest.mark.parametrize("factor", [1e-9, 1e-4, 1.0, 1e3, 1e6])
+    @pytest.mark.parametrize("wrong", [0.1, None])
+    def test_where_nothing_learns_it_looks_far_away(self, tmp_path: Path, factor: float, wrong: float | None) -> None:
+        def worth(_: Loss, lr: float) -> float | None:
+            return 0.9 if 0.005 < lr < 0.05 else wrong
+
+        found = Bench(tmp_path, worth).tuning().sweep([fixed("cross-entropy", cross_entropy())], 0.05 * factor)
+        assert 0.005 < found < 0.05
+
+    def test_among_equals_it_stays(self, tmp_path: Path) -> None:
+        bench = Bench(tmp_path, lambda *_: 0.5)
+        assert bench.tuning().sweep([fixed("cross-entropy", cross_entropy())], 0.05) == 0.05
+
+    def test_where_all_diverge_it_stays_and_says_so(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        bench = Bench(tmp_path, lambda *_: None)
+        assert bench.tuning().sweep([fixed("cross-entropy", cross_entropy())], 0.05) == 0.05
+        assert "at no learning rate from 1e-05 to 4 a known loss has a fitness: the recipe's stays" in caplog.text
+
+    def test_beyond_its_bounds(self, tmp_path: Path) -> None:
+        bench = Bench(tmp_path, best_at(0.05 * 4.0**6))
+        assert bench.tuning().sweep([fixed("cross-entropy", cross_entropy())], 0.05) == pytest.approx(0.05 * 4.0**6)
 
 
 class TestTuning:
@@ -136,7 +158,7 @@ class TestTuning:
         assert {len(chunk.losses) for _, chunk, _ in bench.asked} == {1, 2}
 
     def test_progress_goes_up(self, tmp_path: Path) -> None:
-        bench = Bench(tmp_path, best_at(1.6))
+        bench = Bench(tmp_path, best_at(50.0))
         bench.tuning().sweep([fixed("a", mae())], 0.05)
         assert bench.shown == sorted(bench.shown)
         assert 0 < bench.shown[0] < bench.shown[-1] < 1
@@ -169,7 +191,7 @@ class TestTuning:
         assert third.tuning().known(families, 0.05) == wanted
         assert not third.asked
 
-    @pytest.mark.parametrize("value", [None, 1, [], [[0.5]], [["a", "b"]], {"a": 1}, [[0.5, 0.5, 0.5]]])
+    @pytest.mark.parametrize("value", [1, [], [[0.5]], [["a", "b"]], {"a": 1}, [[0.5, 0.5, 0.5]]])
     def test_what_is_kept_is_checked(self, tmp_path: Path, value: Any) -> None:
         bench = Bench(tmp_path, best_at(0.05))
         bench.tuning().rates([Entry("a", {}, mae())], 0.05)
@@ -177,8 +199,6 @@ class TestTuning:
         with closing(sqlite3.connect(tmp_path / "study.db")) as connection, connection:
             connection.execute("UPDATE run SET result = ?", (json.dumps(value),))
             seal(connection)
-        if value is None:
-            return
         with pytest.raises(InputError, match=r"study\.db.*tuning.*(restore a copy|start in another)"):
             Bench(tmp_path, best_at(0.05)).tuning().rates([Entry("a", {}, mae())], 0.05)
 
@@ -205,7 +225,7 @@ def settings_of(**run: Any) -> EvolveSettings:
 def few(monkeypatch: pytest.MonkeyPatch) -> list[Family]:
     """Three known losses instead of all."""
     found = [family for family in baselines() if family.name in FEW]
-    monkeypatch.setattr(runner_module, "baselines", lambda: list(found))
+    monkeypatch.setattr(evolve_module, "baselines", lambda: list(found))
     return found
 
 
@@ -222,7 +242,6 @@ class TestStudy:
         outcome = evolve(tmp_path, settings_of())
         finalists = outcome.provenance["finalists"]
         known = [row for row in finalists if row["kind"] == "baseline"]
-        assert [row["name"].split(", α =")[0].split(", weight")[0].split(", β")[0] for row in known if row] != []
         assert len(known) == len(NAMES)
         assert all(any(row["name"].startswith(name) for row in known) for name in NAMES)
         assert len(finalists) == len(NAMES) + 3
@@ -236,25 +255,35 @@ class TestStudy:
         assert len({row["lr"] for row in finalists}) > 1
 
     @pytest.mark.usefixtures("few")
-    @pytest.mark.parametrize("stop", [0, 3, 9, 20, 31])
+    @pytest.mark.parametrize("phase", ["sweep", "known", "search", "rates", "final"])
+    @pytest.mark.parametrize("after", [0, 1])
     def test_killed_at_any_write_it_ends_the_same(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, phase: str, after: int
     ) -> None:
-        evolve(tmp_path / "whole", settings_of())
-        write, left = Store.write, stop
+        """At the first write after a phase has begun, and at the one after that."""
+        evolve(tmp_path / "whole", settings_of(chunk=4))
+        write, left, phases = Store.write, after, list[str]()
+        inner = runner_module.Runner._trained
+
+        def seen(self: Any, now: str, *rest: Any, **named: Any) -> Any:
+            phases.append(now)
+            return inner(self, now, *rest, **named)
 
         def dying(store: Store, statements: Any) -> None:
             nonlocal left
-            left -= 1
+            if phases and phases[-1] == phase:
+                left -= 1
             if left < 0:
                 raise KeyboardInterrupt
             write(store, statements)
 
         with monkeypatch.context() as patch:
             patch.setattr(Store, "write", dying)
+            patch.setattr(runner_module.Runner, "_trained", seen)
             with pytest.raises(KeyboardInterrupt):
-                evolve(tmp_path / "killed", settings_of())
-        evolve(tmp_path / "killed", settings_of())
+                evolve(tmp_path / "killed", settings_of(chunk=4))
+        assert phases[-1] == phase
+        evolve(tmp_path / "killed", settings_of(chunk=4))
         assert whole(tmp_path / "killed") == whole(tmp_path / "whole")
 
     @pytest.mark.parametrize("scale", [False, True])
@@ -282,6 +311,93 @@ class TestStudy:
         search = settings.search.model_copy(update={"known_first": True})
         with pytest.raises(InputError, match="--known-first has no effect with --no-tune"):
             check_effect(settings.model_copy(update={"search": search}))
+
+    def test_a_study_keeps_the_known_losses_that_it_began_with(
+        self, tmp_path: Path, few: list[Family], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        evolve(tmp_path, settings_of())
+        before = whole(tmp_path)
+        for families in (few[:1], [*few, fixed("mine", mae(), baseline=True)], few[::-1]):
+            monkeypatch.setattr(evolve_module, "baselines", lambda families=families: list(families))
+            evolve(tmp_path, settings_of())
+            assert whole(tmp_path) == before
+
+    @pytest.mark.usefixtures("few")
+    def test_a_finalist_of_another_name(self, tmp_path: Path) -> None:
+        evolve(tmp_path, settings_of())
+        with closing(sqlite3.connect(tmp_path / "study.db")) as connection, connection:
+            connection.execute("UPDATE finalist SET name = 'MAE' WHERE rank = 2")
+            seal(connection)
+        with pytest.raises(InputError, match=r"study.db is damaged \(a finalist of rank 2 is none of this search"):
+            evolve(tmp_path, settings_of())
+
+    @pytest.mark.usefixtures("few")
+    def test_what_tuning_cost_is_told(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        with caplog.at_level("INFO"):
+            tuning = evolve(tmp_path, settings_of()).provenance["tuning"]
+        with Store(tmp_path, readonly=True) as store:
+            chunks = [json.loads(row["chunk"]) for row in store.rows("SELECT chunk FROM run")]
+            assert tuning["lr"] == store.setting("rate")["lr"]
+        assert tuning["trainings"] == sum(len(chunk["losses"]) * len(chunk["seeds"]) for chunk in chunks) > 50
+        assert summarize(tmp_path)["tuning"] == tuning
+        assert f"the search trains with lr = {tuning['lr']:g}; the recipe says 0.05" in caplog.text
+        assert "the best known loss, tuned: " in caplog.text
+
+    @pytest.mark.usefixtures("few")
+    def test_a_tie_is_a_known_loss_and_said(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        outcome = evolve(tmp_path, settings_of(), objective=always_half)
+        assert outcome.provenance["origin"]["kind"] == "baseline"
+        assert outcome.provenance["gain"] == {"known": outcome.loss.name, "mean": 0.0, "error": 0.0, "clear": False}
+        assert "the search found nothing better than a known loss" in caplog.text
+
+    @pytest.mark.usefixtures("few")
+    def test_where_nothing_has_a_fitness(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        with pytest.raises(InputError, match=r"every finalist diverged with lr = .*look at the objective"):
+            evolve(tmp_path, settings_of(), objective=never)
+        assert "no known loss has a fitness: all diverged, or the objective gave no number" in caplog.text
+
+    @pytest.mark.usefixtures("few")
+    def test_a_running_study_says_what_is_tuned(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        states: list[str] = []
+        inner = runner_module.Runner._trained
+
+        def seen(self: Any, *rest: Any, **named: Any) -> Any:
+            states.append(summarize(tmp_path)["state"])
+            return inner(self, *rest, **named)
+
+        monkeypatch.setattr(runner_module.Runner, "_trained", seen)
+        evolve(tmp_path, settings_of())
+        found = list(dict.fromkeys(states))
+        assert found[:3] == [
+            "tuning the learning rate of the search, before the search",
+            "tuning known losses, before the search",
+            "in generation 1 of 2",
+        ]
+
+    @pytest.mark.parametrize(
+        ("search", "recipe", "match"),
+        [
+            ({"scale": True}, {"optimizer": "adamw"}, "--scale has no effect with --optimizer adamw"),
+            ({"scale": True, "space": "canonical"}, {}, "--scale has no effect in the canonical space"),
+        ],
+    )
+    def test_a_scale_without_effect(self, search: dict[str, Any], recipe: dict[str, Any], match: str) -> None:
+        settings = EvolveSettings.model_validate({"search": search, "recipe": recipe})
+        with pytest.raises(InputError, match=match):
+            check_effect(settings)
+
+    @pytest.mark.usefixtures("few")
+    @pytest.mark.parametrize(
+        ("space", "said"), [("taylor", "nothing known, since taylor holds none"), ("residual", "")]
+    )
+    def test_what_it_begins_with_is_said(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture, space: str, said: str
+    ) -> None:
+        settings = settings_of()
+        search = settings.search.model_copy(update={"known_first": True, "space": space})
+        with caplog.at_level("INFO"):
+            evolve(tmp_path, settings.model_copy(update={"search": search}))
+        assert f"the search begins with {said}" in caplog.text
 
     @pytest.mark.usefixtures("few")
     def test_a_longer_search_tunes_known_losses_no_more(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -328,7 +444,7 @@ class TestStudy:
         assert outcome.loss.name == best["name"]
         assert outcome.provenance["origin"]["kind"] == "baseline"
         assert outcome.provenance["lr"] == best["lr"]
-        assert f"the search found nothing better than a known loss: {best['name']} has a fitness" in caplog.text
+        assert f"found nothing better than a known loss: {best['name']} (lr = {best['lr']:g}) has a" in caplog.text
 
     def test_without_tuning_all_train_at_the_recipes_rate(self, tmp_path: Path) -> None:
         outcome = evolve(tmp_path, settings_of(tune=False))
@@ -369,40 +485,78 @@ class TestStudy:
         assert whole(tmp_path) == before
 
 
+def always_half(trained: Trained, inputs: Tensor, targets: Tensor) -> Tensor:
+    return torch.full((len(trained.networks),), 0.5)
+
+
+def never(trained: Trained, inputs: Tensor, targets: Tensor) -> Tensor:
+    return torch.full((len(trained.networks),), math.nan)
+
+
 ORIGIN: dict[str, Any] = {"kind": "candidate", "generation": 0, "member": 0, "genome": [0.0] * 5}
 
 
-def finalist(kind: str, name: str, mean: float | None, std: float = 0.01) -> dict[str, Any]:
-    return {"kind": kind, "name": name, "mean": mean, "std": None if mean is None else std, "n": 4}
+def finalist(kind: str, name: str, mean: float | None, lr: float | None = 0.1) -> dict[str, Any]:
+    scores = [None] * 4 if mean is None else [mean - 0.01, mean + 0.01, mean - 0.01, mean + 0.01]
+    return {"name": name, "mean": mean, "scores": scores, "origin": {"kind": kind, **({"lr": lr} if lr else {})}}
 
 
 class TestGain:
     def test_how_far_ahead(self) -> None:
-        text = gain_text([finalist("candidate", "candidate 0.1", 0.6), finalist("baseline", "MAE", 0.5)])
-        assert text == (
-            "The winner is ahead of the best known loss, MAE, by 0.1000 (standard error 0.0071) on the validation data "
-            "that both were chosen on.\n"
+        gain = Gain.of([finalist("candidate", "candidate 0.1", 0.6), finalist("baseline", "MAE", 0.5)])
+        assert gain is not None
+        assert gain.mean == pytest.approx(0.1)
+        assert gain.error == pytest.approx(statistics.stdev([-0.01, 0.01] * 2) / 2 * math.sqrt(2))
+        assert gain.is_clear
+        assert gain.sentence == (
+            "the winner is ahead of the best known loss, MAE (lr = 0.1), by 0.1 (standard error 0.0082) on the "
+            "validation data that both were chosen on"
         )
 
-    @pytest.mark.parametrize("mean", [0.5, 0.51])
-    def test_too_little(self, mean: float) -> None:
-        text = gain_text(
-            [finalist("mean", "mean of the search", mean), finalist("cross-entropy", "cross-entropy", 0.5)]
+    def test_too_little(self) -> None:
+        gain = Gain.of(
+            [finalist("mean", "mean of the search", 0.51), finalist("cross-entropy", "cross-entropy", 0.5, None)]
         )
-        assert text.endswith("too little to tell them apart.\n")
+        assert gain is not None
+        assert not gain.is_clear
+        assert "best known loss, cross-entropy, by 0.01" in gain.sentence
+        assert gain.sentence.endswith("too little to tell them apart, so the known loss may do as well")
+
+    @pytest.mark.parametrize("mean", [0.5, 0.4])
+    def test_nothing_better(self, mean: float) -> None:
+        rows = [finalist("candidate", "candidate 0.1", mean), finalist("baseline", "MAE", 0.5)]
+        gain = Gain.of(rows)
+        assert gain is not None
+        assert gain.sentence.startswith(
+            "the search found nothing better than a known loss: MAE (lr = 0.1) has a fitness"
+        )
+        assert best_row(rows) == rows[1]
+
+    def test_one_network_has_no_error(self) -> None:
+        rows = [finalist("candidate", "candidate 0.1", 0.6), finalist("baseline", "MAE", 0.5)]
+        gain = Gain.of([{**row, "scores": row["scores"][:1]} for row in rows])
+        assert gain is not None
+        assert (gain.error, gain.is_clear) == (None, False)
 
     @pytest.mark.parametrize(
         "rows",
         [
             [],
             [finalist("candidate", "candidate 0.1", 0.6)],
-            [finalist("candidate", "candidate 0.1", 0.4), finalist("baseline", "MAE", 0.5)],
             [finalist("candidate", "candidate 0.1", None), finalist("baseline", "MAE", 0.5)],
             [finalist("candidate", "candidate 0.1", 0.6), finalist("baseline", "MAE", None)],
         ],
     )
     def test_nothing_to_say(self, rows: list[dict[str, Any]]) -> None:
-        assert gain_text(rows) == ""
+        assert Gain.of(rows) is None
+
+    @pytest.mark.parametrize(("lrs", "shown"), [((0.1, 0.4), "0.1 to 0.4"), ((0.1, 0.1), "0.1")])
+    def test_all_diverged(self, lrs: tuple[float, float], shown: str) -> None:
+        rows = [finalist("baseline", "MAE", None, lr) for lr in lrs]
+        with pytest.raises(InputError, match=f"every finalist diverged with lr = {shown}, .*look at the objective"):
+            winner(rows, 0.05)
+        with pytest.raises(InputError, match=r"every finalist diverged with lr = 0.05, .*with a lower lr"):
+            winner([finalist("mean", "mean of the search", None, None)], 0.05)
 
 
 def test_the_picture_of_a_search_shows_the_best_known_loss() -> None:
@@ -418,5 +572,5 @@ def test_the_picture_of_a_search_shows_the_best_known_loss() -> None:
     assert search_history([], rows).lines == [
         ("cross-entropy", 0.5),
         ("label smoothing + MAE, α = 0.5, weight = 4", 0.6),
-        ("best finalist, fresh seeds", 0.7),
+        ("best found, fresh seeds", 0.7),
     ]

@@ -72,6 +72,7 @@ def run(arguments: Sequence[str]) -> None:
             directory,
             options,
             digest=None if origin is None else origin.digest,
+            lr=None if origin is None else origin.lr,
             executor=executor,
             report=progress.report,
         )

@@ -51,8 +51,9 @@ def run(arguments: Sequence[str]) -> None:
             console.print(printable(f"{part}: {values}"))
     if summary["data"]:
         console.print(data_line(summary["data"]))
-    if summary["lr"] is not None:
-        console.print(f"learning rate of the search, found by a sweep: {summary['lr']:g}")
+    if summary["tuning"] is not None:
+        lr, trainings = summary["tuning"]["lr"], summary["tuning"]["trainings"]
+        console.print(f"tuning: {trainings} networks; the search trains with lr {lr:g}, which a sweep found")
     counts = summary["candidates"]
     console.print("candidates: " + (", ".join(f"{number} {status}" for status, number in counts.items()) or "none"))
     if summary["dropped"]:

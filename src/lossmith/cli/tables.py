@@ -15,7 +15,7 @@ from lossmith.analysis import OBJECTIVES, Comparison, Deciding, Distillation, Pa
 from lossmith.cli.console import WIDTH, output
 from lossmith.errors import printable
 from lossmith.metrics import Difference
-from lossmith.study import EVOLVED, Distilled, Outcome
+from lossmith.study import Distilled, Outcome
 
 TESTED = ("the whole loss", "what is left")
 LONGEST_WORD = len("cross-entropy")
@@ -27,7 +27,6 @@ def conclude_search(directory: Path, outcome: Outcome, pictures: Sequence[Path])
     console.print(finalists_table(outcome.provenance["finalists"]))
     console.print(noise_text(outcome.provenance["data"]["wrong_labels"]["validation"]), end="")
     console.print(attack_text(outcome.provenance["settings"], directory), end="", soft_wrap=True)
-    console.print(gain_text(outcome.provenance["finalists"]), end="", soft_wrap=True)
     console.print(f"\nThe winner: {outcome.loss!r}")
     console.print(f"Train with: lr = {outcome.provenance['lr']:g}, the rest as in the search")
     console.print(f"Pictures:   {', '.join(str(path) for path in pictures)}", soft_wrap=True)
@@ -48,27 +47,6 @@ def own_model(settings: dict[str, Any]) -> str:
     """The flag that a command takes to go on with a network of one's own; empty for another."""
     name = settings.get("model", {}).get("name", "")
     return f" --model {quote(name)}" if ":" in name else ""
-
-
-def gain_text(finalists: Sequence[dict[str, Any]]) -> str:
-    """How far the winner is ahead of the best known loss, where the search has found the winner."""
-    known, found = (
-        max(
-            (row for row in finalists if row["mean"] is not None and (row["kind"] in EVOLVED) is evolved),
-            key=lambda row: row["mean"],
-            default=None,
-        )
-        for evolved in (False, True)
-    )
-    if known is None or found is None or known["mean"] > found["mean"]:
-        return ""
-    gain = found["mean"] - known["mean"]
-    error = math.hypot(*(row["std"] / math.sqrt(row["n"]) for row in (known, found)))
-    clear = "" if gain > 2 * error else ", too little to tell them apart"
-    return (
-        f"The winner is ahead of the best known loss, {known['name']}, by {gain:.4f} (standard error {error:.4f}) on "
-        f"the validation data that both were chosen on{clear}.\n"
-    )
 
 
 def noise_text(share: float) -> str:
@@ -103,7 +81,7 @@ def finalists_table(finalists: Sequence[dict[str, Any]]) -> Table:
     others = names if len(names) > 1 else []
     for name in others:
         table.add_column(printable(name), justify="right")
-    rates = any("lr" in row for row in finalists)
+    rates = any(row.get("lr") is not None for row in finalists)
     if rates:
         table.add_column("lr", justify="right")
     table.add_column("n", justify="right")
@@ -112,7 +90,7 @@ def finalists_table(finalists: Sequence[dict[str, Any]]) -> Table:
         table.add_row(
             printable(row["name"]),
             *(cells if row["status"] == "ok" else [row["status"]] + [""] * len(others)),
-            *([f"{row['lr']:.3g}"] if rates else []),
+            *(["–" if row.get("lr") is None else f"{row['lr']:.3g}"] if rates else []),
             str(row["n"]),
         )
     return table

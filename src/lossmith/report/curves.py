@@ -51,7 +51,7 @@ def search_history(candidates: Sequence[Mapping[str, Any]], finalists: Sequence[
     strongest = max(others, key=others.__getitem__, default="")
     lines = [(name, others[name]) for name in dict.fromkeys(("cross-entropy", strongest)) if name in others]
     if evolved:
-        lines.append(("best finalist, fresh seeds", max(evolved)))
+        lines.append(("best found, fresh seeds", max(evolved)))
     return History(np.arange(1.0, count + 1), best, mean, low, high, lines)
 
 

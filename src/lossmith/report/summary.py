@@ -12,7 +12,7 @@ from lossmith.errors import InputError, printable
 from lossmith.io import read_json
 from lossmith.losses import Loss, load
 from lossmith.schema import Document, conforming
-from lossmith.study import Store, modernized, pruned_trainings, spread
+from lossmith.study import Store, modernized, pruned_trainings, spread, tuning_trainings
 
 # Fifty thousand networks fill it.
 LARGEST_COMPARISON = 2**24
@@ -34,10 +34,24 @@ class Judged(Document):
     gradient: str
 
 
+class Run(Document):
+    """What a study does besides its search."""
+
+    tune: bool = False
+
+
+class Trained(Document):
+    """How its networks are trained."""
+
+    lr: float | None = None
+
+
 class Stored(Document):
     """What of a study's settings is shown."""
 
     search: Searched
+    run: Run = Run()
+    recipe: Trained = Trained()
     objective: Judged | None = None
     model: dict[str, Any] = Field(default_factory=dict)
 
@@ -52,6 +66,9 @@ def summarize(directory: Path) -> dict[str, Any]:
         raise InputError(f"{directory} is a file; give the directory of its study, {quote(str(directory.parent))}")
     with Store(directory, readonly=True) as store:
         rate = store.setting("rate")
+        untuned = "the learning rate of the search" if rate is None else "known losses"
+        untuned = "" if store.setting("known losses") is not None else untuned
+        tuning = None if rate is None else {**rate, "trainings": tuning_trainings(store)}
         settings, rows, finalists = store.setting("settings"), store.candidates(), store.finalists("final")
         settings = None if settings is None else modernized(settings, begun=True)[0]
         data, function, broken = store.setting("data"), store.function, store.setting("breakdown")
@@ -65,7 +82,7 @@ def summarize(directory: Path) -> dict[str, Any]:
     place, comparison = directory / "best.json", directory / "comparison.json"
     winner = load(place) if finalists and place.exists() else None
     begun = settings is not None or comparison.exists()
-    state = "ended" if winner is not None else _state(known, rows) if begun else "stopped in its first moments"
+    state = "ended" if winner is not None else _state(known, rows, untuned) if begun else "stopped in its first moments"
     wanted = 0 if known is None or broken is not None else known.search.population * known.search.generations
     if winner is not None and len(rows) < wanted:
         state += f", but {wanted - len(rows)} of {wanted} candidates are missing (lossmith evolve trains them again)"
@@ -77,7 +94,7 @@ def summarize(directory: Path) -> dict[str, Any]:
         "state": state,
         "settings": settings,
         "data": data,
-        "lr": None if rate is None else rate["lr"],
+        "tuning": tuning,
         "candidates": counts,
         "dropped": pruned_trainings(rows),
         "best": max((row["fitness"] for row in rows if row["fitness"] is not None), default=None),
@@ -86,7 +103,7 @@ def summarize(directory: Path) -> dict[str, Any]:
                 "name": row["name"],
                 "kind": row["origin"]["kind"],
                 "status": row["status"],
-                **({"lr": row["origin"]["lr"]} if "lr" in row["origin"] else {}),
+                "lr": row["origin"].get("lr", None if known is None else known.recipe.lr),
                 **spread(row["scores"]),
                 "figures": {name: spread(values) for name, values in row["figures"].items()},
             }
@@ -97,9 +114,11 @@ def summarize(directory: Path) -> dict[str, Any]:
     }
 
 
-def _state(settings: Stored | None, rows: Sequence[dict[str, Any]]) -> str:
+def _state(settings: Stored | None, rows: Sequence[dict[str, Any]], untuned: str) -> str:
     if settings is None:
         return "no search, only comparisons"
+    if settings.run.tune and untuned and not rows:
+        return f"tuning {untuned}, before the search"
     search = settings.search
     done = len(rows) // search.population
     if done == search.generations:

@@ -32,7 +32,7 @@ class SearchSettings(Settings):
     """Search the scale of the loss, too, as one more coordinate: for SGD, that is its learning rate."""
 
     known_first: bool = False
-    """Begin with the known losses that the space holds, tuned, as first candidates."""
+    """Begin with the known losses that the space holds, with their tuned strengths (and their rates with --scale)."""
 
     population: int = Field(default=20, ge=2, le=10**5)
     """Candidates in a generation."""

@@ -39,6 +39,7 @@ from lossmith.study.provenance import data_line, pruned_trainings, spread
 from lossmith.study.records import Candidate, Result
 from lossmith.study.store import Store
 from lossmith.study.study import Study
+from lossmith.study.tuning import tuning_trainings
 
 __all__ = [
     "EVOLVED",
@@ -93,6 +94,7 @@ __all__ = [
     "spread",
     "study_place",
     "tell_other_objective",
+    "tuning_trainings",
     "unknown_origins",
     "validated",
     "with_data",

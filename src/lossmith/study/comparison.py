@@ -45,6 +45,8 @@ Report = Callable[[str, float], None]
 # Settings that the first comparisons did not have; see `_digest`.
 LATER_RECIPE = ("crop", "flip", "cutout", "mixup", "cutmix", "flooding", "patience", "precision")
 LOG = logging.getLogger("lossmith")
+# Within these factors of the recipe's rate a better one is found from there, from setting to setting.
+NEAR = (1 / 16, 4)
 RIVAL = "label smoothing + MAE, searched"
 
 
@@ -85,6 +87,7 @@ def compare_losses(
     options: CompareSettings | None = None,
     *,
     digest: str | None = None,
+    lr: float | None = None,
     source: Source | None = None,
     objective: Objective | None = None,
     executor: Executor | str | None = None,
@@ -104,6 +107,7 @@ def compare_losses(
         directory: A study's directory, or any other.
         options: How.
         digest: What the data's digest must be, if the losses were evolved on known data.
+        lr: The rate that a sweep found for their search: where the recipe's is far from it, rates are tried around it.
         source: The data, if it is not what ``settings.data.source`` names.
         objective: What decides, if it is not what ``settings.objective`` says; known by its name, as in a study.
         executor: Runs the trainings; this process without it. A name (``"processes"``) is started for this comparison.
@@ -130,7 +134,7 @@ def compare_losses(
             place = directory / _rival_name(deciding)
             rivals.append(_rival(settings, problem, objective, place, started, report))
         families = [*rivals, *(fixed(name, loss) for name, loss in given.items())]
-        plan = comparison_plan(problem, started, settings, options, store, deciding)
+        plan = comparison_plan(problem, started, settings, options, store, deciding, lr)
         with kept_parts(store, comparison_digest(problem.digest, settings, plan), "comparison") as (recall, keep):
             result = compare(
                 problem.task,
@@ -242,7 +246,8 @@ def _rival(
     search = settings.search.model_copy(update={"space": "smoothed-mae", "engine": "cma", "sigma": None})
 
     def tell(progress: Progress) -> None:
-        report(f"searching {RIVAL.split(',')[0]}", progress.done if progress.phase == "search" else 1.0)
+        shares = {"sweep": 0.0, "search": progress.done}
+        report(f"searching {RIVAL.split(',')[0]}", shares.get(progress.phase, 1.0))
 
     changed = {"search": search, "objective": _alone(settings.objective)}
     own = with_data(settings, problem.source.name).model_copy(update=changed)
@@ -277,8 +282,23 @@ def comparison_plan(
     options: TuningSettings,
     store: Store,
     deciding: Deciding,
+    lr: float | None = None,
 ) -> Plan:
-    """How losses are tuned and compared: by the settings of a study, the options, and the fastest backend."""
+    """How losses are tuned and compared: by the settings of a study, the options, and the fastest backend.
+
+    Args:
+        problem: What is trained on what.
+        executor: Runs the trainings.
+        settings: The study's.
+        options: How losses are tuned.
+        store: Where the choice of a backend is kept.
+        deciding: What decides.
+        lr: The rate that a sweep found; the middle of the rates, if the recipe's is far from it.
+    """
+    lowest, highest = NEAR
+    if lr is not None and not lowest * settings.recipe.lr <= lr <= highest * settings.recipe.lr:
+        LOG.info("rates are tried around lr = %g, which the search found, not the recipe's %g", lr, settings.recipe.lr)
+        settings = settings.model_copy(update={"recipe": settings.recipe.model_copy(update={"lr": lr})})
     epochs = options.tuning_epochs or 2 * _epochs(settings, problem)
     count = min(settings.run.chunk, 40)
     check_memory(problem.task, settings.recipe, count, settings.run.training)

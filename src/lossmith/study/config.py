@@ -50,8 +50,8 @@ class RunSettings(Settings):
     no longer finite (default: none is); how many were is recorded. Where learning begins slowly, give 0.3 or more."""
 
     tune: bool = True
-    """Tune the learning rate of the search in a sweep, and those of the finalists, among them every known loss with
-    its strengths tuned, too; --no-tune trains all with the recipe's lr, beside cross-entropy and label smoothing."""
+    """Tune the learning rate of the search and of each finalist, among them every known loss with its strengths tuned,
+    too, in some 500 full trainings; --no-tune trains all with the recipe's lr."""
 
     finalists: int = Field(default=5, ge=1, le=10**4)
     """The best candidates that are trained again, beside the search's mean and known losses."""
@@ -126,6 +126,12 @@ def check_effect(settings: EvolveSettings) -> None:
         "--adversary-epsilon": recipe.adversary == "none" and recipe.adversary_epsilon != plain.adversary_epsilon,
         "--adversary-steps": recipe.adversary != "pgd" and recipe.adversary_steps != plain.adversary_steps,
     }
+    if settings.search.scale and recipe.optimizer != "sgd":
+        raise InputError(
+            f"--scale has no effect with --optimizer {recipe.optimizer}, whose steps do not depend on it; leave it out"
+        )
+    if settings.search.scale and (settings.search.space, settings.search.gain) == ("canonical", "free"):
+        raise InputError("--scale has no effect in the canonical space, whose gain it is; leave it out")
     if settings.search.known_first and not settings.run.tune:
         raise InputError("--known-first has no effect with --no-tune, which tunes no known loss; leave one of them out")
     if is_idle(settings.data):

@@ -68,6 +68,7 @@ def distill_loss(
     options: DistillSettings | None = None,
     *,
     digest: str | None = None,
+    lr: float | None = None,
     source: Source | None = None,
     objective: Objective | None = None,
     executor: Executor | str | None = None,
@@ -83,6 +84,7 @@ def distill_loss(
         directory: A study's directory, or any other.
         options: How.
         digest: What the data's digest must be, if the loss was evolved on known data.
+        lr: The rate that a sweep found for its search: where the recipe's is far from it, rates are tried around it.
         source: The data, if it is not what ``settings.data.source`` names.
         objective: What decides, if it is not what ``settings.objective`` says.
         executor: Runs the trainings; this process without it.
@@ -104,7 +106,7 @@ def distill_loss(
     made_directory(directory, "what was tried")
     with opened as started, Store(directory) as store:
         tell_other_objective((store.setting("objective") or {}).get("function"), deciding)
-        plan = comparison_plan(problem, started, settings, options, store, deciding)
+        plan = comparison_plan(problem, started, settings, options, store, deciding, lr)
         with kept_parts(store, comparison_digest(problem.digest, settings, plan), "distillation") as (recall, keep):
             found = distill(
                 problem.task,

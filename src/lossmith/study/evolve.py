@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lossmith.analysis import Family, Objective, objective_name
+from lossmith.analysis import Family, Objective, baselines, objective_name
 from lossmith.data import Source
 from lossmith.errors import InputError
 from lossmith.io import read_toml, write_json
 from lossmith.losses import Loss, save
 from lossmith.study.config import EvolveSettings, with_data
-from lossmith.study.finalists import best_row, is_evolved, winner
+from lossmith.study.finalists import Gain, winner
 from lossmith.study.legacy import BEFORE, modernized
 from lossmith.study.log import LOG_FILE, TrainingLog
 from lossmith.study.pareto import FILE, mean_figure, pareto_document
@@ -155,15 +155,19 @@ def evolve_problem(
         objective: The objective, if it is not that of the settings.
         executor: Runs the trainings; this process without it.
         report: Called with the progress.
-        known: Losses that the search must beat; every baseline if none are given.
+        known: Losses that a search which tunes must beat; None stands for every baseline. A study keeps those that it
+            began with.
 
     Raises:
         InputError: if the directory cannot be used.
     """
+    settings = _as_begun(Path(directory), settings)
     document = {**settings.model_dump(mode="json"), "digest": problem.digest}
     started = time.perf_counter()
     defaults = EvolveSettings().model_dump(mode="json")
-    networks = min(settings.run.chunk, settings.search.population * settings.run.replicates)
+    run, families = settings.run, baselines() if known is None else known
+    finals = (run.finalists + 1 + len(families)) * run.finalist_seeds
+    networks = min(run.chunk, max(settings.search.population * run.replicates, finals if run.tune else 0))
     check_memory(problem.task, settings.recipe, networks, settings.run.training)
     TrainingLog(Path(directory) / LOG_FILE).check()
     with Study(directory, problem.classes, settings.search, document=document, defaults=defaults) as study:
@@ -178,7 +182,7 @@ def evolve_problem(
         _agree_on(study, objective)
         versions_of(study.store)
         _describe(data_of(study.store, problem), settings.recipe.batch_size)
-        runner = Runner(study, problem, settings, executor or Local(), tell, known)
+        runner = Runner(study, problem, settings, executor or Local(), tell, families)
         runner.search()
         loss, provenance = _conclude(study, problem, settings, runner.finals(), str(runner.backend))
         runner.tell("done", 1.0)
@@ -214,27 +218,17 @@ def _conclude(
 ) -> tuple[Loss, dict[str, Any]]:
     """Write the winner, and the front of a study that recorded several figures."""
     loss, row = winner(finalists, settings.recipe.lr)
-    if not is_evolved(row):
-        _tell_no_gain(row, finalists)
+    gain = Gain.of(finalists)
+    if gain is not None:
+        (LOG.info if gain.is_clear else LOG.warning)("%s", gain.sentence)
     _warn_of_chance(row, problem, settings.objective.metric if study.store.function is None else None)
     provenance = provenance_document(study.store, problem, settings, backend, row, finalists)
+    provenance |= {"gain": None if gain is None else gain.to_json()}
     pareto = pareto_document(study.candidates(), finalists, study.loss_of, provenance)
     if pareto is not None:
         write_json(pareto, study.directory / FILE)
     save(loss, study.directory / "best.json", provenance=provenance)
     return loss, provenance
-
-
-def _tell_no_gain(row: Mapping[str, Any], finalists: Sequence[Mapping[str, Any]]) -> None:
-    """Say that a known loss has won."""
-    found = best_row([one for one in finalists if is_evolved(one)])
-    LOG.warning(
-        "the search found nothing better than a known loss: %s has a fitness of %.4f, the best that was found %s; the "
-        "known loss is handed over",
-        row["name"],
-        row["mean"],
-        "diverged" if found is None else f"{found['mean']:.4f}",
-    )
 
 
 def _warn_of_chance(row: Mapping[str, Any], problem: Problem, metric: str | None) -> None:

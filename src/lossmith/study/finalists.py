@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from lossmith.errors import InputError
@@ -32,6 +34,15 @@ class Entry:
     loss: Loss
     lr: float | None = None
     fitness: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As a study keeps it."""
+        return {**asdict(self), "loss": self.loss.to_json()}
+
+    @staticmethod
+    def from_json(document: Mapping[str, Any]) -> Entry:
+        """The entry of :meth:`to_json`."""
+        return Entry(**{**document, "loss": Loss.from_json(document["loss"])})
 
 
 def smoothing_entries(classes: int) -> list[Entry]:
@@ -89,22 +100,89 @@ def plain_entries(smoothings: Sequence[Row]) -> list[Entry]:
 
 
 def best_row(rows: Sequence[Row]) -> Row | None:
-    """The stored result of the highest mean, the earlier among equals; None if all diverged."""
-    return max((row for row in rows if row["mean"] is not None), key=lambda row: row["mean"], default=None)
+    """The stored result of the highest mean; among equals a known loss, then the earlier; None if all diverged.
+
+    Where nothing was tuned, as in studies of older versions, it is the earlier alone.
+    """
+    measured = (row for row in rows if row["mean"] is not None)
+    return max(measured, key=lambda row: (row["mean"], "lr" in row["origin"] and not is_evolved(row)), default=None)
+
+
+@dataclass(frozen=True)
+class Gain:
+    """How far the best that a search has found is ahead of the best known loss, over their fresh networks.
+
+    Args:
+        found: Stored result of the best that was found.
+        known: That of the best known loss.
+        mean: Difference of their mean fitness.
+        error: Its standard error; None where one of them has a single network.
+    """
+
+    found: Row
+    known: Row
+    mean: float
+    error: float | None
+
+    @staticmethod
+    def of(finalists: Sequence[Row]) -> Gain | None:
+        """The gain of some finalists; None where all of one kind diverged, or there is none of it."""
+        found, known = (best_row([row for row in finalists if is_evolved(row) is evolved]) for evolved in (True, False))
+        if found is None or known is None:
+            return None
+        errors = [
+            statistics.stdev(row["scores"]) / math.sqrt(len(row["scores"]))
+            for row in (found, known)
+            if len(row["scores"]) > 1
+        ]
+        return Gain(found, known, found["mean"] - known["mean"], math.hypot(*errors) if len(errors) == 2 else None)
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether it is more than two standard errors above 0."""
+        return self.error is not None and self.mean > 2 * self.error
+
+    @property
+    def sentence(self) -> str:
+        """What a user should know of it."""
+        known = f"{self.known['name']} (lr = {self.known['origin'].get('lr', math.nan):g})"
+        if "lr" not in self.known["origin"]:
+            known = self.known["name"]
+        if self.mean <= 0:
+            return (
+                f"the search found nothing better than a known loss: {known} has a fitness of "
+                f"{self.known['mean']:.6g}, the best that was found {self.found['mean']:.6g}; the known loss is handed "
+                "over"
+            )
+        error = "" if self.error is None else f" (standard error {self.error:.2g})"
+        ahead = f"the winner is ahead of the best known loss, {known}, by {self.mean:.4g}{error}"
+        chosen = "on the validation data that both were chosen on"
+        if self.is_clear:
+            return f"{ahead} {chosen}"
+        return f"{ahead} {chosen}: too little to tell them apart, so the known loss may do as well"
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``best.json``."""
+        return {"known": self.known["name"], "mean": self.mean, "error": self.error, "clear": self.is_clear}
 
 
 def winner(finalists: Sequence[Row], lr: float) -> tuple[Loss, Row]:
     """The winning loss under the name that it goes by, and its stored result.
+
+    Args:
+        finalists: Stored results.
+        lr: Where they have no rate of their own.
 
     Raises:
         InputError: if every finalist diverged.
     """
     row = best_row(finalists)
     if row is None:
-        raise InputError(
-            f"every finalist diverged with lr = {lr:g}, or its objective gave no number; begin another study with a "
-            "lower lr"
-        )
+        rates = sorted({one["origin"].get("lr", lr) for one in finalists})
+        shown = f"{rates[0]:g}" if len(rates) == 1 else f"{rates[0]:g} to {rates[-1]:g}"
+        tuned = any("lr" in one["origin"] for one in finalists)
+        remedy = "look at the objective" if tuned else "begin another study with a lower lr"
+        raise InputError(f"every finalist diverged with lr = {shown}, or its objective gave no number; {remedy}")
     return Loss.from_json(row["loss"]).named("evolved" if is_evolved(row) else row["name"]), row
 
 

@@ -6,7 +6,9 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from lossmith.analysis import OBJECTIVES
 from lossmith.errors import InputError, brief
@@ -35,12 +37,20 @@ class Origin:
         settings: Of the search.
         digest: Of its data.
         function: Name of the function from Python that it maximized, if it was one.
+        lr: The rate that a sweep found for it, if one was made.
     """
 
     file: Path
     settings: EvolveSettings
     digest: str
     function: str | None = None
+    lr: float | None = None
+
+
+class SaidTuning(Document):
+    """What a loss file says of the tuning of its search."""
+
+    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Said(Document):
@@ -48,6 +58,7 @@ class Said(Document):
 
     digest: str
     settings: dict[str, Any]
+    tuning: SaidTuning | None = None
 
 
 def provenance(path: Path) -> dict[str, Any] | None:
@@ -106,7 +117,8 @@ def _origin(path: Path, compares: bool) -> Origin | None:
         moved = is_moved("data.noise", noise, settings.data.noise)
         settings = with_data(settings, data["source"], noise if moved else None)
     function = said.get("objective")
-    return Origin(path, settings, said["digest"], function if isinstance(function, str) else None)
+    lr = (said.get("tuning") or {}).get("lr")
+    return Origin(path, settings, said["digest"], function if isinstance(function, str) else None, lr)
 
 
 def _known(document: Any, path: Path, compares: bool) -> Any:

@@ -15,6 +15,7 @@ from lossmith.study.config import EvolveSettings, portable
 from lossmith.study.pareto import PRUNED
 from lossmith.study.problem import Problem
 from lossmith.study.store import Store
+from lossmith.study.tuning import tuning_trainings
 
 NAMED = 8
 
@@ -37,7 +38,7 @@ def provenance_document(
         winner: Its stored result.
         finalists: All stored results, its own among them.
     """
-    counts = store.counts()
+    counts, rate = store.counts(), store.setting("rate")
     written = portable(settings)
     if store.function is not None:
         # They say what another search would have maximized.
@@ -61,6 +62,7 @@ def provenance_document(
             for row in finalists
         ],
         "candidates": candidates,
+        "tuning": None if rate is None else {**rate, "trainings": tuning_trainings(store)},
         "invariant": store.verdicts(),
         "objective": store.function,
         "data": data_of(store, problem),

@@ -113,6 +113,16 @@ class StoredRate(Document):
     lr: Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
+class StoredEntry(Document):
+    """A known loss as it was tuned."""
+
+    name: str
+    origin: OriginOfFinalist
+    loss: dict[str, Any]
+    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    fitness: float | None
+
+
 class Chosen(Document):
     """A backend, as it was measured or set; version 0.1 called it a way."""
 
@@ -127,6 +137,7 @@ SETTINGS: dict[str, Any] = {
     "versions": dict[str, str],
     "breakdown": StoredBreakdown,
     "rate": StoredRate,
+    "known losses": list[StoredEntry],
     "first candidates": list[Any],
     "checked": dict[str, list[str]],
     "backend": dict[str, Chosen],

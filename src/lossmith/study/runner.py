@@ -53,7 +53,7 @@ class Runner:
         settings: The study's.
         executor: Runs the trainings.
         report: Called with the phase and the share of it that is done.
-        known: Losses that the search must beat, tuned as its finalists are; every baseline if none are given.
+        known: Losses that the search must beat, tuned as its finalists are.
     """
 
     def __init__(
@@ -63,10 +63,10 @@ class Runner:
         settings: EvolveSettings,
         executor: Executor,
         report: Callable[[str, float], None],
-        known: Sequence[Family] | None = None,
+        known: Sequence[Family] = (),
     ) -> None:
         self.study, self.problem, self.settings, self.executor = study, problem, settings, executor
-        self.families = baselines() if known is None else list(known)
+        self.families = list(known)
         self.seconds = {"measuring": 0.0, "training": 0.0}
         self._report, self._reported = report, 0.0
         self._differs = False
@@ -90,7 +90,7 @@ class Runner:
         if self.settings.run.tune:
             self._tell_known()
             if self.settings.search.known_first:
-                study.begin_with(self._first())
+                self._begin_with_known()
         if not study.finished:
             self._tell_idle()
         while not study.finished:
@@ -149,38 +149,51 @@ class Runner:
 
     @functools.cached_property
     def _known(self) -> list[Entry]:
-        """Known losses, each at its best strengths and rate."""
-        return self._tuning.known(self.families, self.lr) if self.families else []
+        """Known losses, each at its best strengths and rate; a study keeps those that it began with."""
+        stored = self.study.store.setting("known losses")
+        if stored is None:
+            found = self._tuning.known(self.families, self.lr)
+            stored = [entry.to_json() for entry in found]
+            self.study.store.set("known losses", stored)
+        return [Entry.from_json(document) for document in stored]
 
     def _tell_known(self) -> None:
         """Say, before the search, at which rate it trains, and what known losses there are to beat."""
-        recipe, known = self.settings.recipe.lr, self._known
-        LOG.info("the search trains with lr = %g; the recipe says %g", self.lr, recipe)
-        best = max(known, key=_fitness, default=None)
-        if best is not None and best.fitness is not None:
-            LOG.info("the best known loss, tuned: %s, lr = %g, fitness %.4f", best.name, best.lr, best.fitness)
+        known = self._known
+        if not known:
+            return
+        LOG.info("the search trains with lr = %g; the recipe says %g", self.lr, self.settings.recipe.lr)
+        best = max(known, key=_fitness)
+        if best.fitness is None:
+            LOG.warning("no known loss has a fitness: all diverged, or the objective gave no number")
+        else:
+            LOG.info("the best known loss, tuned: %s, lr = %g, fitness %.6g", best.name, best.lr, best.fitness)
 
-    def _first(self) -> list[Genome]:
-        """Genomes of the known losses that the space holds, the best first, at most half of a generation."""
-        space, found = self.study.space, list[Genome]()
+    def _begin_with_known(self) -> None:
+        """Let the search begin with known losses that the space holds, the best first, at most half a generation."""
+        settings, found = self.settings.search, dict[str, Genome]()
         for entry in sorted(self._known, key=lambda entry: -_fitness(entry)):
             assert entry.lr is not None
             loss = entry.loss
-            if self.settings.search.scale and isinstance(loss, PowerLoss):
+            if settings.scale and isinstance(loss, PowerLoss):
                 # What the rate is to the loss, the scale is to the search.
                 loss = loss * (entry.lr / self.lr)
-            place = space.place(loss, self.problem.classes)
+            place = self.study.space.place(loss, self.problem.classes)
             if place is not None and entry.fitness is not None:
-                found.append(place[0])
-        return found[: self.study.search.population // 2]
+                found[entry.name] = place[0]
+        chosen = list(found)[: settings.population // 2]
+        LOG.info("the search begins with %s", "; ".join(chosen) or f"nothing known, since {settings.space} holds none")
+        self.study.begin_with([found[name] for name in chosen])
 
     def _tried(self, stage: str, entries: Sequence[Entry], count: int) -> list[dict[str, Any]]:
         """Stored results of a stage, after what is missing of them was trained with ``count`` seeds each."""
         store = self.study.store
         kept = store.finalists(stage)
         stored = {row["rank"] for row in kept}
-        if not stored <= set(range(len(entries))):
-            raise damaged(store.path, f"a finalist of rank {max(stored)} is none of this search")
+        names = dict(enumerate(entry.name for entry in entries))
+        strangers = [row["rank"] for row in kept if names.get(row["rank"]) != row["name"]]
+        if strangers:
+            raise damaged(store.path, f"a finalist of rank {max(strangers)} is none of this search")
         # Those of one rate are trained together.
         ranked = sorted(enumerate(entries), key=lambda pair: pair[1].lr or 0.0)
         together = [list(group) for _, group in itertools.groupby(ranked, lambda pair: pair[1].lr)]

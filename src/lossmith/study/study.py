@@ -151,14 +151,23 @@ class Study:
         self.record([told(candidate, fitness, figures)])
 
     def begin_with(self, genomes: Sequence[Genome]) -> None:
-        """Let the first generation begin with some genomes; a search that has begun stays as it is.
+        """Let the first generation begin with some genomes; said again of a search that began so, it changes nothing.
 
         Raises:
-            InputError: if the space does not hold one, or the first generation was asked for already.
+            InputError: if the space does not hold one, they are more than a generation, or the search began otherwise.
         """
         with self._guard:
-            if self.store.setting(FIRST) is not None or self.store.generations():
+            if self.store.setting(FIRST) == list(genomes):
                 return
+            if self.store.setting(FIRST) is not None or self.store.generations():
+                raise InputError(
+                    f"the study in {self.directory} has begun with other candidates; leave these out, or choose "
+                    "another directory"
+                )
+            if len(genomes) > self.search.population:
+                raise InputError(
+                    f"{len(genomes)} genomes are more than a generation of {self.search.population}; give fewer"
+                )
             if self._replayed is not None:
                 raise InputError("the first generation is out already; say what it begins with before the first ask")
             checked(genomes, self.space, self.search.engine, self.search.space)

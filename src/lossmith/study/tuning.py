@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -22,6 +23,8 @@ RECORDS = "tuning"
 # The losses whose best rate the search begins with: where it starts, and the strongest known one for noisy labels.
 SWEPT = ("cross-entropy", "label smoothing + MAE")
 AGAIN = 2
+SWEEP = (1e-5, 4.0)
+LOG = logging.getLogger("lossmith")
 Scores = list[float | None]
 Shown = Callable[[float], float]
 Train = Callable[[str, Sequence[Chunk], Sequence[int], Shown], Iterator[tuple[int, list[Measured]]]]
@@ -60,13 +63,19 @@ class FitnessTuning:
     def sweep(self, families: Sequence[Family], lr: float) -> float:
         """The best rate for the best of some losses at the middle of their strengths, a power of 4 times a rate.
 
+        All from 10⁻⁵ to 4 are tried: where a rate is so wrong that nothing learns, no neighbour says which way to go.
+
         Args:
             families: The losses.
-            lr: The middle of the rates, from 1/16 to 16 times which are tried first.
+            lr: A rate; the nearest to it are taken among equals.
         """
-        rates = Axis("lr", lambda place: lr * 4.0**place, -2, 2, -8, 8)
+        first, last = (math.log(bound / lr, 4) for bound in SWEEP)
+        rates = Axis("lr", lambda place: lr * 4.0**place, math.ceil(first), math.floor(last), -(10**3), 10**3)
         tried = _tuner(families, rates).search(self._measure("sweep", families, rates, self.first))
-        best = max(tried, key=lambda setting: _mean(setting, tried[setting]))
+        best = max(tried, key=lambda setting: (_mean(setting, tried[setting]), -abs(setting.place[-1])))
+        if math.isinf(_mean(best, tried[best])):
+            LOG.warning("at no learning rate from %g to %g a known loss has a fitness: the recipe's stays", *SWEEP)
+            return lr
         return rates.value(best.place[-1])
 
     def known(self, families: Sequence[Family], lr: float) -> list[Entry]:
@@ -176,6 +185,12 @@ class FitnessTuning:
         if len(kept) != losses or any(len(row) != seeds for row in kept):
             raise damaged(self.store.path, "what it holds of the tuning is of other losses")
         return list(kept)
+
+
+def tuning_trainings(store: Store) -> int:
+    """How many networks the tuning of a study has trained."""
+    chunks = (json.loads(row["chunk"]) for row in store.rows("SELECT chunk FROM run WHERE comparison = ?", RECORDS))
+    return sum(len(chunk["losses"]) * len(chunk["seeds"]) for chunk in chunks)
 
 
 def _tuner(families: Sequence[Family], rates: Axis) -> Tuner[Scores]:

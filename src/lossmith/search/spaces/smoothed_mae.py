@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from lossmith.losses import PowerLoss
+from lossmith.losses import Loss, PowerLoss
 from lossmith.search.spaces.base import VectorSpace
 from lossmith.search.spaces.terms import LARGEST_LOG_GAIN, from_terms
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 def smoothed_mae_space(_: SearchSettings) -> VectorSpace:
     """From label smoothing of a half plus e times MAE."""
-    return VectorSpace((0.0, 1.0), 1.0, smoothed_mae)
+    return VectorSpace((0.0, 1.0), 1.0, smoothed_mae, _place)
 
 
 def smoothed_mae(theta: Tensor, classes: int) -> PowerLoss:
@@ -38,3 +39,17 @@ def smoothed_mae(theta: Tensor, classes: int) -> PowerLoss:
         (0, 1, 0): -weight,
     }
     return from_terms(phi, classes, "label smoothing + MAE")
+
+
+def _place(loss: Loss, classes: int) -> tuple[list[float], float] | None:
+    """The point of a sum of label smoothing and MAE, both with positive parts, and their common factor."""
+    if not isinstance(loss, PowerLoss) or loss.shape:
+        return None
+    acting = loss.acting()
+    found = {tuple(term): value for term, value in zip(acting.terms, acting.coefficients.tolist(), strict=True)}
+    plain, smoothed = found.pop((0, 1, 1), 0.0), found.pop((0, 0, 1), 0.0) * classes
+    weight = found.pop((1, 1, 0), 0.0)
+    if min(plain, smoothed, weight) <= 0 or any(found.values()):
+        return None
+    factor = plain + smoothed
+    return [math.log(smoothed / plain), math.log(weight / factor)], factor

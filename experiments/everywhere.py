@@ -33,7 +33,8 @@ def one(settings: EvolveSettings, name: str, seeds: int, work: Path) -> dict[str
 
     def made() -> dict[str, Any]:
         outcome = evolve(folder, settings)
-        comparison = compare_losses({"evolved": outcome.loss}, settings, folder, CompareSettings(seeds=seeds))
+        rate = (outcome.provenance["tuning"] or {}).get("lr")
+        comparison = compare_losses({"evolved": outcome.loss}, settings, folder, CompareSettings(seeds=seeds), lr=rate)
         return {
             "job": name,
             "kind": outcome.provenance["origin"]["kind"],

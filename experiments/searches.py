@@ -52,7 +52,8 @@ def one(file: Path, number: int, work: Path, target: Path, seeds: int, distills:
     def made() -> dict[str, Any]:
         outcome, name = evolve(folder, settings), "evolved"
         options = CompareSettings(seeds=seeds, comparison_seed=number)
-        comparison = compare_losses({name: outcome.loss}, settings, folder, options)
+        rate = (outcome.provenance["tuning"] or {}).get("lr")
+        comparison = compare_losses({name: outcome.loss}, settings, folder, options, lr=rate)
         draw_search(folder)
         draw_comparison(comparison, folder)
         row = {
@@ -63,7 +64,8 @@ def one(file: Path, number: int, work: Path, target: Path, seeds: int, distills:
             **judged(comparison, name),
         }
         if distills:
-            found = distill_loss(outcome.loss, settings, folder, DistillSettings(seeds=seeds, comparison_seed=number))
+            distilling = DistillSettings(seeds=seeds, comparison_seed=number)
+            found = distill_loss(outcome.loss, settings, folder, distilling, lr=rate)
             save_figure(plot_distillation(found.distillation), folder / "figures" / "distillation.png")
             row["distilled"] = distilled(found)
         target.mkdir(parents=True, exist_ok=True)

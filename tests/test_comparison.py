@@ -4,6 +4,7 @@ import importlib
 import json
 import sqlite3
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from lossmith.analysis import Comparison, Family, MetricObjective, Plan, figures
 from lossmith.data import Source, open_source, search_parts
 from lossmith.data import test_part as part_for_tests
 from lossmith.errors import InputError
+from lossmith.io import read_toml, write_toml
 from lossmith.losses import Loss, cross_entropy, load, mae, mse, save, taylor
 from lossmith.nets import ModelSettings
 from lossmith.study import CompareSettings, EvolveSettings, compare_losses, evolve
@@ -363,6 +365,51 @@ class TestCompareLosses:
         assert scale or factor == pytest.approx(1, abs=0.01)
         torch.testing.assert_close(found / factor, wanted, rtol=0.02, atol=0.02)
         assert reports[0][0] == "searching label smoothing + MAE"
+
+    def test_a_rival_that_was_begun_before_tunes_nothing(self, tmp_path: Path, npz: Path) -> None:
+        settings = tiny(npz, search={"population": 3, "generations": 1}, run={"tune": False})
+        before = compare_losses({"mine": mae()}, settings, tmp_path, RIVALRY)
+        rival = tmp_path / "rival"
+        written = read_toml(rival / "study.toml")
+        del written["run"]["tune"]
+        write_toml(written, rival / "study.toml")
+        with closing(sqlite3.connect(rival / "study.db")) as connection, connection:
+            (text,) = connection.execute("SELECT value FROM setting WHERE name = 'settings'").fetchone()
+            stored = json.loads(text)
+            del stored["run"]["tune"]
+            connection.execute("UPDATE setting SET value = ? WHERE name = 'settings'", (json.dumps(stored),))
+            seal(connection)
+        tuned = settings.model_copy(update={"run": settings.run.model_copy(update={"tune": True})})
+        assert compare_losses({"mine": mae()}, tuned, tmp_path, RIVALRY).to_json() == before.to_json()
+
+    @pytest.mark.usefixtures("few")
+    @pytest.mark.parametrize(("lr", "middle"), [(None, 1e-6), (1e-6, 1e-6), (3e-6, 1e-6), (0.2, 0.2), (1e-8, 1e-8)])
+    def test_rates_are_tried_around_that_of_the_search(
+        self, tmp_path: Path, npz: Path, monkeypatch: pytest.MonkeyPatch, lr: float | None, middle: float
+    ) -> None:
+        plans: list[Plan] = []
+        inner = comparison.compare
+
+        def seen(*arguments: Any, **named: Any) -> Any:
+            plans.append(arguments[4])
+            return inner(*arguments, **named)
+
+        monkeypatch.setattr(comparison, "compare", seen)
+        settings = tiny(npz, recipe={"lr": 1e-6})
+        compare_losses({"mine": mae()}, settings, tmp_path / "out", OPTIONS, lr=lr)
+        assert [plan.recipe.lr for plan in plans] == [middle]
+
+    def test_the_rate_of_the_search_stands_in_its_file(self, study: Path) -> None:
+        loss, said = load(study / "best.json"), provenance(study / "best.json")
+        assert said is not None
+        for lr, value in ((0.003, {"lr": 0.003, "trainings": 5}), (None, None)):
+            save(loss, study / "best.json", provenance={**said, "tuning": value})
+            origin = origin_of([str(study / "best.json")])
+            assert origin is not None
+            assert origin.lr == lr
+        save(loss, study / "best.json", provenance={**said, "tuning": {"lr": -1.0}})
+        with pytest.raises(InputError, match=r"best\.json"):
+            origin_of([str(study / "best.json")])
 
     def test_a_source_in_memory(self, tmp_path: Path, npz: Path) -> None:
         known = open_source(str(npz))

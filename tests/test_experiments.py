@@ -874,6 +874,28 @@ class TestMeasures:
         assert found[1] == pytest.approx(0.8)
 
 
+class TestEverywhere:
+    @pytest.mark.parametrize(("ranks", "bests", "held"), [((1, 1), "ab", (True, True)), ((1, 2), "aa", (False, False))])
+    def test_a_page_judges_what_was_written_down(
+        self, experiment: Callable[[str], ModuleType], ranks: tuple[int, int], bests: str, held: tuple[bool, bool]
+    ) -> None:
+        program = experiment("everywhere")
+        names = dict(zip("ab", program.TWO_STRENGTHS, strict=False))
+        rows = [
+            {
+                **TestSearches.row(0.9, 0.8, **dict.fromkeys(program.TWO_STRENGTHS, 0.5) | {names[best]: 0.8}),
+                **{"job": f"job {place}", "rank": rank, "losses": 14, "evolved_sd": 0.01, "best_baseline": names[best]},
+                **{"p_best_baseline": 0.01, "strongest_on_test": names[best], "cross_entropy": 0.7, "networks": 20},
+            }
+            for place, (rank, best) in enumerate(zip(ranks, bests, strict=True))
+        ]
+        text = "\n".join(program.page(rows, "the command"))
+        words = {True: "Held", False: "Failed"}
+        assert f"**(1) {words[held[0]]}**" in text
+        assert f"**(2) {words[held[1]]}**" in text
+        assert ", ".join(names[best] for best in bests) in text
+
+
 class TestRates:
     def test_a_page_tells_who_is_within_a_point(self, experiment: Callable[[str], ModuleType]) -> None:
         rows = [

@@ -19,6 +19,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+from lossmith.analysis import Comparison, Row
 from lossmith.cli import main
 from lossmith.data import Normalize, open_source
 from lossmith.data.source import Source
@@ -792,7 +793,7 @@ class TestSearches:
         self, experiment: Callable[[str], ModuleType], accuracies: list[float], samples: int, error: str
     ) -> None:
         rows = [{"evolved": accuracy, "test_samples": samples} for accuracy in accuracies]
-        text = "\n".join(experiment("searches").coarse(rows))
+        text = "\n".join(experiment("searches_page").coarse(rows))
         assert f"has {samples} samples: one is {100 / samples:.2f} points" in text
         assert f"is {error} points, more than half of what matters here,\n0.5 points." in text
 
@@ -800,7 +801,7 @@ class TestSearches:
     def test_nothing_is_said_of_a_large_test_part(
         self, experiment: Callable[[str], ModuleType], accuracy: float, samples: int
     ) -> None:
-        assert experiment("searches").coarse([{"evolved": accuracy, "test_samples": samples}]) == []
+        assert experiment("searches_page").coarse([{"evolved": accuracy, "test_samples": samples}]) == []
 
     def test_the_page_is_written_again_from_the_rows(
         self, experiment: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -813,6 +814,21 @@ class TestSearches:
         page = (tmp_path / "summary.md").read_text(encoding="utf-8")
         assert page == program.summary(read_json(kept)["searches"], Path("nowhere.toml"), tmp_path)
         assert read_json(tmp_path / "summary.json") == read_json(kept)
+
+    def test_a_gain_is_paired_by_network(self, experiment: Callable[[str], ModuleType]) -> None:
+        scores = {"evolved": [0.97, 0.96, 0.99], "a": [0.95, 0.95, 0.96], "b": [0.9, 0.9, 0.9]}
+        rows = [
+            Row(name, name != "evolved", "", 0.1, 1, 1, 1, 0.5, {}, [{"test": value} for value in values])
+            for name, values in scores.items()
+        ]
+        found = experiment("searches").gain(Comparison(rows, [], "a"), "evolved")
+        gaps = [0.02, 0.01, 0.03]
+        assert (found["over"], found["n"]) == ("a", 3)
+        assert found["mean"] == pytest.approx(0.02)
+        assert found["p"] == pytest.approx(stats.ttest_1samp(gaps, 0, alternative="greater").pvalue)
+        assert (found["low"], found["high"]) == pytest.approx(
+            tuple(stats.ttest_1samp(gaps, 0).confidence_interval(0.95))
+        )
 
     @staticmethod
     def row(evolved: float, best: float, **baselines: float) -> dict[str, Any]:
@@ -830,7 +846,7 @@ class TestSearches:
             self.row(0.98, 0.97, a=0.97, b=0.9),
             self.row(0.9, 0.92, a=0.9, b=0.92),
         ]
-        found = experiment("searches").over_searches(rows)
+        found = experiment("searches_page").over_searches(rows)
         gaps = [0.02, 0.01, -0.02]
         one, result = found["best baseline on validation"], stats.ttest_1samp(gaps, 0)
         assert (one["n"], one["ahead"]) == (3, 2)
@@ -839,7 +855,7 @@ class TestSearches:
         assert one["p"] == pytest.approx(stats.ttest_1samp(gaps, 0, alternative="greater").pvalue)
         assert found["a"]["mean"] == pytest.approx(statistics.mean([0.02, 0.01, 0.0]))
         assert list(found) == ["best baseline on validation", "best baseline on test", "a", "b"]
-        assert len(experiment("searches").gains_table(found)) == 6
+        assert len(experiment("searches_page").gains_table(found)) == 6
 
 
 class TestMeasures:

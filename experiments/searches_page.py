@@ -132,7 +132,7 @@ def summary(rows: list[dict[str, Any]], file: Path, target: Path) -> str:
         f"Made by `python experiments/searches.py {file} {target} "
         f"--searches {len(rows)} --seeds {rows[0]['networks']}{' --distill' * ('distilled' in rows[0])} "
         f"--threads {rows[0]['threads']}`,",
-        f"torch {rows[0]['torch']}, {rows[0]['threads']} threads. Search seed, split and label noise change from",
+        f"torch {rows[0]['torch']}. Search seed, split and label noise change from",
         "search to search. Test accuracy; every loss tuned alike on validation data. Each search is here.",
         "",
         *markdown(
@@ -164,8 +164,8 @@ def summary(rows: list[dict[str, Any]], file: Path, target: Path) -> str:
         ),
         "",
         "Gain: paired by network (those of one seed begin alike and see the same batches), 95 % t interval; p: paired",
-        *("search", "evolved ± sd", "rank", "cross-entropy", "best baseline on validation", "gain, points"),
-        "against a baseline, corrected for every test of the comparison.",
+        "t-test, one-tailed, the unit is a network of one search. Largest Holm p: over all Welch tests of the evolved",
+        "loss against a baseline, corrected for every test of the comparison.",
         "The searches share the data set, so their test parts overlap and they are not independent of each other.",
         *coarse(rows),
     ]

@@ -41,6 +41,38 @@ def test_the_tables_of_the_readme_are_those_of_the_results(experiment: Callable[
     assert experiment("table").table(document) in README
 
 
+def test_what_the_readme_says_of_the_searches(experiment: Callable[[str], ModuleType]) -> None:
+    document = json.loads((ROOT / "results/noisy-digits/summary.json").read_text(encoding="utf-8"))
+    rows, over = document["searches"], document["over_searches"]
+    program = experiment("searches_page")
+    assert program.overview(rows, "results/noisy-digits") in README
+    assert json.loads(json.dumps(program.over_searches(rows))) == over
+    for name in ("best baseline on validation", "label smoothing + MAE", "cross-entropy"):
+        gap = over[name]
+        low, mean, high = (f"{100 * gap[key]:+.2f}" for key in ("low", "mean", "high"))
+        assert f"by {mean} points [{low}, {high}], p = {gap['p']:.2g}, in {gap['ahead']} of 5" in README
+    assert {row["gain"]["over"] for row in rows} == {row["best_baseline"] for row in rows} == {"label smoothing + Σh²"}
+    assert over["best baseline on validation"]["p"] > 0.05
+    assert {"label smoothing + Σh²", "label smoothing + soft bootstrapping"} < set(rows[0]["baselines"])
+
+
+def test_what_the_readme_says_of_distilled_losses() -> None:
+    rows = json.loads((ROOT / "results/noisy-digits/summary.json").read_text(encoding="utf-8"))["searches"]
+    found = [row["distilled"] for row in rows]
+    left = [one["left"] for one in found]
+    assert {one["terms"] for one in found} == {6}
+    assert f"of six terms {min(left)} to {max(left)} are left" in README
+    assert all("y log h" in one["dropped"] and "log h" not in one["dropped"] for one in found)
+    lost = sorted(100 * (one["whole"] - one["smallest"]) for one in found)
+    assert max(lost[:2]) < 0.2
+    assert f"{lost[2]:.1f} to {lost[4]:.1f} points behind in three" in README
+    for row in rows:
+        kept = json.loads(
+            (ROOT / f"results/noisy-digits/{row['search']}/distillation.json").read_text(encoding="utf-8")
+        )
+        assert len(kept["tested"][-1]["runs"]) == row["networks"]
+
+
 def test_at_least_five_searches_of_the_demo_are_kept() -> None:
     assert len([folder for folder in KEPT if folder.parent.name == "noisy-digits"]) >= 5
 

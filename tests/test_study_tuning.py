@@ -323,6 +323,17 @@ class TestStudy:
             assert whole(tmp_path) == before
 
     @pytest.mark.usefixtures("few")
+    def test_whoever_trains_stores_the_same(self, tmp_path: Path) -> None:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            evolve(tmp_path / "local", settings_of(chunk=8))
+            evolve(tmp_path / "processes", settings_of(chunk=8), executor="processes")
+        finally:
+            torch.set_num_threads(threads)
+        assert whole(tmp_path / "processes") == whole(tmp_path / "local")
+
+    @pytest.mark.usefixtures("few")
     def test_a_finalist_of_another_name(self, tmp_path: Path) -> None:
         evolve(tmp_path, settings_of())
         with closing(sqlite3.connect(tmp_path / "study.db")) as connection, connection:

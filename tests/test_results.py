@@ -76,6 +76,16 @@ def test_what_the_readme_says_of_distilled_losses() -> None:
         assert len(kept["tested"][-1]["runs"]) == row["networks"]
 
 
+def test_what_the_readme_says_of_clean_labels() -> None:
+    (row,) = json.loads((ROOT / "results/clean-digits/summary.json").read_text(encoding="utf-8"))["searches"]
+    figures = {name: 100 * row["baselines"][name]["test"] for name in row["baselines"]}
+    assert (
+        f"{100 * row['evolved']:.1f} % for it, {figures['label smoothing + MAE']:.1f} % for label smoothing + MAE, "
+        f"{figures['label smoothing']:.1f} % for label smoothing, {figures['cross-entropy']:.1f} % for cross-entropy, "
+        f"rank {row['rank']} of {row['losses']} (one search"
+    ) in README
+
+
 def test_at_least_five_searches_of_the_demo_are_kept() -> None:
     assert len([folder for folder in KEPT if folder.parent.name == "noisy-digits"]) >= 5
 

@@ -129,6 +129,23 @@ def test_the_page_of_the_measures_is_that_of_their_runs(experiment: Callable[[st
         assert line in RESULTS
 
 
+def test_the_page_of_the_rates_is_that_of_their_runs(experiment: Callable[[str], ModuleType]) -> None:
+    folder = ROOT / "results" / "rates"
+    document = json.loads((folder / "runs.json").read_text(encoding="utf-8"))
+    lines = experiment("rates").page(document["runs"], document["command"])
+    assert (folder / "summary.md").read_text(encoding="utf-8") == "\n".join(lines) + "\n"
+    table = [line for line in lines if line.startswith("|") and line.count("|") == 7]
+    assert len(table) == 20
+    assert "\n".join(table) in RESULTS
+    means = {(row["job"], row["tuned"], row["factor"]): 100 * statistics.mean(row["test"]) for row in document["runs"]}
+    lost = [means[name, False, 1.0] - means[name, False, 16.0] for name in ("digits", "mnist", "table-12")]
+    assert f"loses {min(lost):.0f} to {max(lost):.0f} points" in RESULTS
+    assert f"cost {min(lost):.0f} to {max(lost):.0f} points without" in README
+    for place in (("mnist", False, 1.0), ("mnist", True, 1.0), ("mnist", False, 1 / 16)):
+        assert f"{means[place]:.1f} %" in RESULTS
+    assert all(means[name, True, factor] == means[name, True, 1.0] for name, _, factor in means)
+
+
 def test_the_theory_page_says_what_the_results_say() -> None:
     lines = (ROOT / "results/invariant/summary.md").read_text(encoding="utf-8").splitlines()
     shown = [

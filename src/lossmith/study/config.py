@@ -51,7 +51,7 @@ class RunSettings(Settings):
 
     tune: bool = True
     """Tune the learning rate of the search and of each finalist, among them every known loss with its strengths tuned,
-    too, in some 500 full trainings; --no-tune trains all with the recipe's lr."""
+    too, in several hundred full trainings; --no-tune trains all with the recipe's lr."""
 
     finalists: int = Field(default=5, ge=1, le=10**4)
     """The best candidates that are trained again, beside the search's mean and known losses."""

@@ -67,6 +67,11 @@ def tested(settings: EvolveSettings, loss: Loss, lr: float, number: int) -> list
     return [float(value) for value in accuracy(found.networks.logits(inputs), targets)]
 
 
+def _shown(factor: float) -> str:
+    """A recipe's rate: 0.05 / 16, 0.05, 0.05 × 16."""
+    return "0.05" if factor == 1 else f"0.05 × {factor:g}" if factor > 1 else f"0.05 / {1 / factor:g}"
+
+
 def page(rows: list[dict[str, Any]], command: str) -> list[str]:
     """The outcome as Markdown."""
     cells: dict[tuple[str, bool, float], list[dict[str, Any]]] = {}
@@ -78,14 +83,12 @@ def page(rows: list[dict[str, Any]], command: str) -> list[str]:
 
     table, gaps = list[list[object]](), list[list[object]]()
     for (name, tuned, factor), cell in cells.items():
-        scores = [np.mean(row["test"]) for row in cell]
         table.append(
             [
                 name,
                 "tuned" if tuned else "as in the recipe",
-                f"0.05 × {factor:g}",
+                _shown(factor),
                 ", ".join(percent(row["test"]) for row in cell),
-                f"{100 * np.mean(scores):.2f}",
                 ", ".join(f"{row['winner']} (lr {row['lr']:.3g})" for row in cell),
             ]
         )
@@ -100,7 +103,7 @@ def page(rows: list[dict[str, Any]], command: str) -> list[str]:
         f"Made by `{command}`, torch {torch.__version__}. What was written down before the run stands at the head of",
         "[`experiments/rates.py`](../../experiments/rates.py); every run: [`runs.json`](runs.json).",
         "",
-        *markdown(["job", "rate", "recipe", "test accuracy of each winner", "mean", "winner"], table),
+        *markdown(["job", "rate", "recipe", "test accuracy of each winner", "winner"], table),
         "",
         f"Test accuracy, %: mean (sample standard deviation) of {NETWORKS} networks of each search's winner.",
         "",

@@ -7,9 +7,9 @@ search K; ``results/NAME/summary.md`` and ``summary.json`` say what came out. St
 databases lie in ``--work``, outside of the results. With ``--distill``, every winner is distilled, too. ``--again``
 writes the pages anew from the kept ``summary.json`` and trains nothing.
 
-What is asked, written down before the run: is the evolved loss better than the baseline that is best on validation
-data, over the searches (paired t-test, one-tailed; unit: a search)? And how much does the smallest loss that is
-distilled from it lose?
+What is asked, written down before these five runs, when a run of the demo with all baselines was known: is the
+evolved loss better than the baseline that is best on validation data, over the searches (paired t-test, one-tailed;
+unit: a search)? And how much does the smallest loss that is distilled from it lose?
 """
 
 import argparse

@@ -796,6 +796,7 @@ class TestSearches:
         text = "\n".join(experiment("searches_page").coarse(rows))
         assert f"has {samples} samples: one is {100 / samples:.2f} points" in text
         assert f"is {error} points, more than half of what matters here,\n0.5 points." in text
+        assert "is in no p of networks, and only in part\nin those of searches" in text
 
     @pytest.mark.parametrize(("accuracy", "samples"), [(0.98, 3200), (0.98, 10_000), (1.0, 100)])
     def test_nothing_is_said_of_a_large_test_part(
@@ -854,8 +855,11 @@ class TestSearches:
         assert (one["low"], one["high"]) == pytest.approx(tuple(result.confidence_interval(0.95)))
         assert one["p"] == pytest.approx(stats.ttest_1samp(gaps, 0, alternative="greater").pvalue)
         assert found["a"]["mean"] == pytest.approx(statistics.mean([0.02, 0.01, 0.0]))
-        assert list(found) == ["best baseline on validation", "best baseline on test", "a", "b"]
-        assert len(experiment("searches_page").gains_table(found)) == 6
+        best = ["best baseline on validation", "best earlier baseline on validation", "best baseline on test"]
+        assert list(found) == [*best, "a", "b"]
+        earlier = [0.97 - 0.96, 0.98 - 0.97, 0.9 - 0.92]
+        assert found["best earlier baseline on validation"]["mean"] == pytest.approx(statistics.mean(earlier))
+        assert len(experiment("searches_page").gains_table(found)) == 7
 
 
 class TestMeasures:
@@ -928,6 +932,7 @@ class TestRates:
         ]
         lines = experiment("rates").page(rows, "the command")
         assert "| digits | tuned | 0.05 × 16 | +0.50 | yes |" in lines
+        assert "| digits | tuned | 0.05 / 16 | -0.50 | yes |" in lines
         assert "| digits | as in the recipe | 0.05 × 16 | -85.00 | no |" in lines
         assert any(line.startswith("With tuning, 2 of 2 are within 1 point.") for line in lines)
 

@@ -48,7 +48,7 @@ def test_what_the_readme_says_of_the_searches(experiment: Callable[[str], Module
     program = experiment("searches_page")
     assert program.overview(rows, "results/noisy-digits") in README
     assert json.loads(json.dumps(program.over_searches(rows))) == over
-    for name in ("best baseline on validation", "label smoothing + MAE", "cross-entropy"):
+    for name in ("best baseline on validation", "best earlier baseline on validation", "cross-entropy"):
         gap = over[name]
         low, mean, high = (f"{100 * gap[key]:+.2f}" for key in ("low", "mean", "high"))
         text = f"by {mean} points [{low}, {high}], p = {gap['p']:.2g}"
@@ -82,7 +82,9 @@ def test_what_the_readme_says_of_clean_labels() -> None:
     assert (
         f"{100 * row['evolved']:.1f} % for it, {figures['label smoothing + MAE']:.1f} % for label smoothing + MAE, "
         f"{figures['label smoothing']:.1f} % for label smoothing, {figures['cross-entropy']:.1f} % for cross-entropy, "
-        f"rank {row['rank']} of {row['losses']} (one search"
+        f"rank {row['rank']} of {row['losses']} (one search, {row['networks']} networks of each; gain on "
+        f"{row['gain']['over']} {100 * row['gain']['mean']:+.2f} points [{100 * row['gain']['low']:+.2f}, "
+        f"{100 * row['gain']['high']:+.2f}], p = {row['gain']['p']:.2g})"
     ) in README
 
 
@@ -134,13 +136,13 @@ def test_the_page_of_the_rates_is_that_of_their_runs(experiment: Callable[[str],
     document = json.loads((folder / "runs.json").read_text(encoding="utf-8"))
     lines = experiment("rates").page(document["runs"], document["command"])
     assert (folder / "summary.md").read_text(encoding="utf-8") == "\n".join(lines) + "\n"
-    table = [line for line in lines if line.startswith("|") and line.count("|") == 7]
-    assert len(table) == 20
+    table = [line for line in lines if line.startswith("|")][:20]
+    assert len({tuple(line.split("|")[1:4]) for line in table}) == 20
     assert "\n".join(table) in RESULTS
     means = {(row["job"], row["tuned"], row["factor"]): 100 * statistics.mean(row["test"]) for row in document["runs"]}
     lost = [means[name, False, 1.0] - means[name, False, 16.0] for name in ("digits", "mnist", "table-12")]
     assert f"loses {min(lost):.0f} to {max(lost):.0f} points" in RESULTS
-    assert f"cost {min(lost):.0f} to {max(lost):.0f} points without" in README
+    assert f"a rate that is too high cost {min(lost):.0f} to {max(lost):.0f} points" in README
     for place in (("mnist", False, 1.0), ("mnist", True, 1.0), ("mnist", False, 1 / 16)):
         assert f"{means[place]:.1f} %" in RESULTS
     assert all(means[name, True, factor] == means[name, True, 1.0] for name, _, factor in means)

@@ -16,7 +16,7 @@ def table(document: dict[str, Any]) -> str:
     pairs = {(pair["first"], pair["second"]): pair for pair in document["pairs"]}
     count = len(document["rows"][0]["runs"])
     lines = [
-        f"| loss | tuned to | test accuracy, {count} networks | {given} less it, 95 % interval | p (Holm) |",
+        f"| loss | tuned to | test accuracy, {count} networks | gain of {given}, 95 % | p (Holm) |",
         "|---|---|---|---|---|",
     ]
     for row in document["rows"]:
@@ -28,8 +28,9 @@ def table(document: dict[str, Any]) -> str:
         gap = tail = ""
         if pair is not None:
             result = pair["result"]
-            low, middle, high = (100 * result[key] for key in ("low", "difference", "high"))
-            gap, tail = f"{middle:+.1f} [{low:+.1f}, {high:+.1f}]", f"{pair['holm']:.0e}"
+            # Rounded first, so that nothing is −0.0.
+            low, middle, high = (round(100 * result[key], 1) + 0.0 for key in ("low", "difference", "high"))
+            gap, tail = f"{middle:+.1f} [{low:+.1f}, {high:+.1f}]", f"{pair['holm']:.1g}"
         lines.append(f"| {name} | {setting} | {text if row['baseline'] else f'**{text}**'} | {gap} | {tail} |")
     return "\n".join(lines)
 

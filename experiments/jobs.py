@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 from program import changed, located
 from sklearn.datasets import make_classification
+from torch.nn.functional import avg_pool2d
 
+from lossmith.data import open_source
 from lossmith.study import EvolveSettings, with_data
 
 NOISE = {"label_noise": 0.4, "noise": "symmetric"}
@@ -33,7 +35,7 @@ JOBS: dict[str, dict[str, dict[str, Any]]] = {
         "run": {"replicates": 2},
     },
     "cifar10": {
-        "data": {**NOISE, "train_size": 2000, "validation_size": 1000, "image_size": 16},
+        "data": {**NOISE, "train_size": 1000, "validation_size": 1000},
         "model": {"hidden": [64]},
         "recipe": {"epochs": 15},
         "search": {"population": 12, "generations": 12},
@@ -65,8 +67,26 @@ def job(name: str, work: Path, places: dict[str, str], number: int = 0) -> Evolv
     parts["data"] |= {"split_seed": number, "noise_seed": number}
     parts["model"] |= {"name": "mlp"}
     parts["search"] |= {"seed": number}
-    place = str(table(name, work)) if name in TABLES else places.get(name, name)
+    place = places.get(name, name)
+    if name in TABLES:
+        place = str(table(name, work))
+    elif name == "cifar10":
+        place = str(halved(place, work))
     return changed(with_data(EvolveSettings(), located(place)), **parts)
+
+
+def halved(place: str, work: Path) -> Path:
+    """Images of half the side, each pixel the mean of four, as a file that is made if it is not there."""
+    path = work / "halved.npz"
+    if not path.exists():
+        work.mkdir(parents=True, exist_ok=True)
+        source = open_source(located(place))
+        assert source.test_inputs is not None
+        assert source.test_targets is not None
+        small = [avg_pool2d(images.float(), 2).round().byte().numpy() for images in (source.inputs, source.test_inputs)]
+        targets = source.targets.numpy(), source.test_targets.numpy()
+        np.savez(path, x_train=small[0], y_train=targets[0], x_test=small[1], y_test=targets[1])
+    return path.absolute()
 
 
 def table(name: str, work: Path) -> Path:

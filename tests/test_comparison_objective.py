@@ -199,6 +199,7 @@ class TestCompareLosses:
             return -METRICS["nll"](trained.networks.logits(inputs), targets)
 
         evolve(tmp_path / "study", tiny(npz), objective=least)
+        caplog.clear()
         name = "TestCompareLosses.test_a_function_from_python.<locals>.least"
         with caplog.at_level(logging.WARNING, "lossmith"):
             result = compare_losses({"mine": mae()}, tiny(npz), tmp_path / "study", OPTIONS, objective=least)

@@ -936,6 +936,20 @@ class TestRates:
         assert "| digits | as in the recipe | 0.05 × 16 | -85.00 | no |" in lines
         assert any(line.startswith("With tuning, 2 of 2 are within 1 point.") for line in lines)
 
+    def test_an_image_of_half_the_side_has_the_means_of_four_pixels(
+        self, experiment: Callable[[str], ModuleType], tmp_path: Path
+    ) -> None:
+        images = np.arange(2 * 3 * 4 * 4, dtype=np.uint8).reshape(2, 3, 4, 4)
+        labels = np.array([0, 1])
+        np.savez(tmp_path / "whole.npz", x_train=images, y_train=labels, x_test=images[::-1], y_test=labels)
+        source = open_source(str(experiment("jobs").halved(str(tmp_path / "whole.npz"), tmp_path / "work")))
+        expected = images.reshape(2, 3, 2, 2, 2, 2).astype(float).mean((3, 5))
+        assert source.inputs.shape == (2, 3, 2, 2)
+        assert source.test_inputs is not None
+        found = source.inputs.numpy().astype(float)
+        assert np.abs(found - expected).max() <= 0.5
+        assert np.abs(source.test_inputs.numpy().astype(float)[::-1] - expected).max() <= 0.5
+
     @pytest.mark.parametrize(("name", "classes"), [("table-12", 12), ("table-26", 26)])
     def test_a_table_is_the_same_whoever_makes_it(
         self, experiment: Callable[[str], ModuleType], tmp_path: Path, name: str, classes: int

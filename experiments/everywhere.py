@@ -114,7 +114,7 @@ def main() -> None:
         with processes(given.workers) as pool:
             rows = each(pool, one, calls)
         given.target.mkdir(parents=True, exist_ok=True)
-        command = f"python experiments/everywhere.py {given.target} --seeds {given.seeds}"
+        command = f"python experiments/everywhere.py {given.target} --mnist mnist.npz --cifar10 cifar10.npz"
         write_json({"command": command, "runs": rows}, given.target / "runs.json")
     document = json.loads((given.target / "runs.json").read_text(encoding="utf-8"))
     text = "\n".join(page(document["runs"], document["command"])) + "\n"

@@ -138,7 +138,10 @@ def main() -> None:
         order = {name: place for place, name in enumerate(USED)}
         rows.sort(key=lambda row: (order[row["job"]], not row["tuned"], row["factor"], row["search"]))
         write_json(
-            {"command": f"python experiments/rates.py {given.target} --searches {given.searches}", "runs": rows},
+            {
+                "command": f"python experiments/rates.py {given.target} --mnist mnist.npz --searches {given.searches}",
+                "runs": rows,
+            },
             given.target / "runs.json",
         )
     document = json.loads((given.target / "runs.json").read_text(encoding="utf-8"))

@@ -131,6 +131,19 @@ def test_the_page_of_the_measures_is_that_of_their_runs(experiment: Callable[[st
         assert line in RESULTS
 
 
+def test_the_page_of_other_data_is_that_of_its_runs(experiment: Callable[[str], ModuleType]) -> None:
+    folder = ROOT / "results" / "everywhere"
+    document = json.loads((folder / "runs.json").read_text(encoding="utf-8"))
+    lines = experiment("everywhere").page(document["runs"], document["command"])
+    assert (folder / "summary.md").read_text(encoding="utf-8") == "\n".join(lines) + "\n"
+    assert "\n".join(line for line in lines if line.startswith("|")) in RESULTS
+    ranks = [row["rank"] for row in document["runs"]]
+    assert ranks.count(1) == 1
+    assert "the evolved loss is first on one only, by 2 points" in README
+    (first,) = [row for row in document["runs"] if row["rank"] == 1]
+    assert round(100 * (first["evolved"] - first["strongest_on_test_test"])) == 2
+
+
 def test_the_page_of_the_rates_is_that_of_their_runs(experiment: Callable[[str], ModuleType]) -> None:
     folder = ROOT / "results" / "rates"
     document = json.loads((folder / "runs.json").read_text(encoding="utf-8"))

@@ -2,11 +2,14 @@
 
 import gc
 import importlib.util
+import json
 import os
 import shutil
+import sqlite3
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,7 +19,9 @@ import pytest
 import torch
 
 from lossmith.cli import main
+from lossmith.io import read_toml, write_toml
 from lossmith.registry import Registry
+from lossmith.study.schema import seal
 
 HOME = pytest.StashKey[str]()
 
@@ -125,3 +130,21 @@ def unmeasured(request: pytest.FixtureRequest) -> Iterator[None]:
             if request.path.stem not in MEASURED:
                 context.delenv(name)
         yield
+
+
+@pytest.fixture
+def forget() -> Callable[[Path, str, str], None]:
+    """Takes a setting out of a study, as if a version that had it not had begun it."""
+
+    def forgotten(directory: Path, part: str, name: str) -> None:
+        written = read_toml(directory / "study.toml")
+        del written[part][name]
+        write_toml(written, directory / "study.toml")
+        with closing(sqlite3.connect(directory / "study.db")) as connection, connection:
+            (text,) = connection.execute("SELECT value FROM setting WHERE name = 'settings'").fetchone()
+            stored = json.loads(text)
+            del stored[part][name]
+            connection.execute("UPDATE setting SET value = ? WHERE name = 'settings'", (json.dumps(stored),))
+            seal(connection)
+
+    return forgotten

@@ -4,7 +4,6 @@ import importlib
 import json
 import sqlite3
 from collections.abc import Callable, Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from lossmith.analysis import Comparison, Family, MetricObjective, Plan, figures
 from lossmith.data import Source, open_source, search_parts
 from lossmith.data import test_part as part_for_tests
 from lossmith.errors import InputError
-from lossmith.io import read_toml, write_toml
 from lossmith.losses import Loss, cross_entropy, load, mae, mse, save, taylor
 from lossmith.nets import ModelSettings
 from lossmith.study import CompareSettings, EvolveSettings, compare_losses, evolve
@@ -366,19 +364,12 @@ class TestCompareLosses:
         torch.testing.assert_close(found / factor, wanted, rtol=0.02, atol=0.02)
         assert reports[0][0] == "searching label smoothing + MAE"
 
-    def test_a_rival_that_was_begun_before_tunes_nothing(self, tmp_path: Path, npz: Path) -> None:
+    def test_a_rival_that_was_begun_before_tunes_nothing(
+        self, tmp_path: Path, npz: Path, forget: Callable[[Path, str, str], None]
+    ) -> None:
         settings = tiny(npz, search={"population": 3, "generations": 1}, run={"tune": False})
         before = compare_losses({"mine": mae()}, settings, tmp_path, RIVALRY)
-        rival = tmp_path / "rival"
-        written = read_toml(rival / "study.toml")
-        del written["run"]["tune"]
-        write_toml(written, rival / "study.toml")
-        with closing(sqlite3.connect(rival / "study.db")) as connection, connection:
-            (text,) = connection.execute("SELECT value FROM setting WHERE name = 'settings'").fetchone()
-            stored = json.loads(text)
-            del stored["run"]["tune"]
-            connection.execute("UPDATE setting SET value = ? WHERE name = 'settings'", (json.dumps(stored),))
-            seal(connection)
+        forget(tmp_path / "rival", "run", "tune")
         tuned = settings.model_copy(update={"run": settings.run.model_copy(update={"tune": True})})
         assert compare_losses({"mine": mae()}, tuned, tmp_path, RIVALRY).to_json() == before.to_json()
 

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from lossmith.analysis import Family, baselines, fixed
 from lossmith.errors import InputError
-from lossmith.io import read_toml, write_toml
 from lossmith.losses import Loss, cross_entropy, label_smoothing, load, mae
 from lossmith.report import summarize
 from lossmith.report.curves import search_history
@@ -95,7 +94,7 @@ class TestSweep:
         families = [family for family in baselines() if family.name in FEW]
         assert bench.tuning().sweep(families, 0.05) == pytest.approx(0.2)
 
-    @pytest.mark.parametrize("factor", [1e-9, 1e-4, 1.0, 1e3, 1e6])
+    @pytest.mark.parametrize("factor", [1e-318, 1e-9, 1e-4, 1.0, 1e3, 1e6, 1e300])
     @pytest.mark.parametrize("wrong", [0.1, None])
     def test_where_nothing_learns_it_looks_far_away(self, tmp_path: Path, factor: float, wrong: float | None) -> None:
         def worth(_: Loss, lr: float) -> float | None:
@@ -478,18 +477,12 @@ class TestStudy:
             evolve(tmp_path, settings_of())
 
     @pytest.mark.usefixtures("few")
-    def test_a_study_begun_before_tunes_nothing(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def test_a_study_begun_before_tunes_nothing(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture, forget: Callable[[Path, str, str], None]
+    ) -> None:
         settings = settings_of(tune=False)
         evolve(tmp_path, settings)
-        document = read_toml(tmp_path / "study.toml")
-        del document["run"]["tune"]
-        write_toml(document, tmp_path / "study.toml")
-        with closing(sqlite3.connect(tmp_path / "study.db")) as connection, connection:
-            (text,) = connection.execute("SELECT value FROM setting WHERE name = 'settings'").fetchone()
-            stored = json.loads(text)
-            del stored["run"]["tune"]
-            connection.execute("UPDATE setting SET value = ? WHERE name = 'settings'", (json.dumps(stored),))
-            seal(connection)
+        forget(tmp_path, "run", "tune")
         before = whole(tmp_path)
         evolve(tmp_path, settings_of())
         assert "goes on with run.tune = False, as it was begun" in caplog.text
@@ -542,6 +535,15 @@ class TestGain:
             "the search found nothing better than a known loss: MAE (lr = 0.1) has a fitness"
         )
         assert best_row(rows) == rows[1]
+
+    def test_where_nothing_was_tuned_a_tie_is_told_and_the_candidate_stays(self) -> None:
+        rows = [finalist(kind, kind, 0.5, None) for kind in ("candidate", "cross-entropy")]
+        gain = Gain.of(rows)
+        assert gain is not None
+        assert best_row(rows) == rows[0]
+        assert gain.sentence.startswith("the search found nothing better than a known loss: cross-entropy has a")
+        assert gain.sentence.endswith("keep to the known loss")
+        assert "handed over" not in gain.sentence
 
     def test_one_network_has_no_error(self) -> None:
         rows = [finalist("candidate", "candidate 0.1", 0.6), finalist("baseline", "MAE", 0.5)]

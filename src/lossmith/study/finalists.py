@@ -145,14 +145,15 @@ class Gain:
     @property
     def sentence(self) -> str:
         """What a user should know of it."""
-        known = f"{self.known['name']} (lr = {self.known['origin'].get('lr', math.nan):g})"
-        if "lr" not in self.known["origin"]:
-            known = self.known["name"]
+        known, origin = self.known["name"], self.known["origin"]
+        if "lr" in origin:
+            known += f" (lr = {origin['lr']:g})"
         if self.mean <= 0:
+            known_wins = best_row([self.found, self.known]) is self.known
+            end = "the known loss is handed over" if known_wins else "keep to the known loss"
             return (
                 f"the search found nothing better than a known loss: {known} has a fitness of "
-                f"{self.known['mean']:.6g}, the best that was found {self.found['mean']:.6g}; the known loss is handed "
-                "over"
+                f"{self.known['mean']:.6g}, the best that was found {self.found['mean']:.6g}; {end}"
             )
         error = "" if self.error is None else f" (standard error {self.error:.2g})"
         ahead = f"the winner is ahead of the best known loss, {known}, by {self.mean:.4g}{error}"

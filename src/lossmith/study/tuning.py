@@ -61,16 +61,18 @@ class FitnessTuning:
         self.seeds, self.first, self.fresh = seeds, first, fresh
 
     def sweep(self, families: Sequence[Family], lr: float) -> float:
-        """The best rate for the best of some losses at the middle of their strengths, a power of 4 times a rate.
+        """The best rate for the best of some losses at the middle of their strengths, in steps of 4 from a rate.
 
         All from 10⁻⁵ to 4 are tried: where a rate is so wrong that nothing learns, no neighbour says which way to go.
 
         Args:
             families: The losses.
-            lr: A rate; the nearest to it are taken among equals.
+            lr: A rate; the nearest to it are taken among equals. Beyond these bounds, the steps begin at a bound.
         """
-        first, last = (math.log(bound / lr, 4) for bound in SWEEP)
-        rates = Axis("lr", lambda place: lr * 4.0**place, math.ceil(first), math.floor(last), -(10**3), 10**3)
+        lowest, highest = SWEEP
+        begun = min(max(lr, lowest), highest)
+        first, last = (math.log(bound / begun, 4) for bound in SWEEP)
+        rates = Axis("lr", lambda place: begun * 4.0**place, math.ceil(first), math.floor(last), -64, 64)
         tried = _tuner(families, rates).search(self._measure("sweep", families, rates, self.first))
         best = max(tried, key=lambda setting: (_mean(setting, tried[setting]), -abs(setting.place[-1])))
         if math.isinf(_mean(best, tried[best])):

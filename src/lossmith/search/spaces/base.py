@@ -74,7 +74,7 @@ class VectorSpace(Space):
         start: Where a search begins, ``[D]``.
         sigma: Its first step size.
         losses: Turns points ``[P, D]`` and the number of classes into a population of losses.
-        inverse: Gives the point of a loss, up to a factor, and that factor; None where there is none.
+        inverse: Gives the point of a loss, up to a factor, and that factor, above 0; None where there is none.
     """
 
     start: tuple[float, ...]

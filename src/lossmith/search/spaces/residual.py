@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lossmith.losses import Loss, PowerLoss
 from lossmith.search.spaces.base import VectorSpace
-from lossmith.search.spaces.terms import from_terms
+from lossmith.search.spaces.terms import from_terms, terms_of
 
 if TYPE_CHECKING:
     from lossmith.search.settings import SearchSettings
@@ -49,10 +49,9 @@ def residual(theta: Tensor, classes: int) -> PowerLoss:
 
 def _place(loss: Loss, classes: int) -> tuple[list[float], float] | None:
     """The point of a sum of terms that has a part of cross-entropy, which is the factor, and no other term."""
-    if not isinstance(loss, PowerLoss) or loss.shape:
+    found = terms_of(loss)
+    if found is None:
         return None
-    acting = loss.acting()
-    found = {tuple(term): value for term, value in zip(acting.terms, acting.coefficients.tolist(), strict=True)}
     scale = found.pop((0, 1, 1), 0.0)
     values = [found.pop(term, 0.0) / (scale * factor(classes)) if scale > 0 else 0.0 for term, factor in COORDINATES]
     return (values, scale) if scale > 0 and not any(found.values()) else None

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from torch import Tensor
 
 from lossmith.errors import InputError
 from lossmith.losses import Loss, PowerLoss
-from lossmith.search.spaces.base import Losses, Space, VectorSpace
+from lossmith.search.spaces.base import Space, VectorSpace
 from lossmith.search.spaces.terms import LARGEST_LOG_GAIN
 
 
@@ -28,24 +27,16 @@ def scaled(space: Space, name: str) -> VectorSpace:
     """
     if not isinstance(space, VectorSpace):
         raise InputError(f"the search space {name!r} is none of vectors, so it has no scale; leave scale out")
-    inverse = space.inverse
+    plain = space
 
-    def place(loss: Loss, classes: int) -> tuple[list[float], float] | None:
-        found = inverse(loss, classes)
-        return None if found is None or found[1] <= 0 else ([math.log(found[1]), *found[0]], 1.0)
-
-    return VectorSpace((0.0, *space.start), space.sigma, Scaled(space.losses), place)
-
-
-@dataclass(frozen=True)
-class Scaled:
-    """Turns points ``[P, 1 + D]`` into losses."""
-
-    losses: Losses
-
-    def __call__(self, theta: Tensor, classes: int) -> PowerLoss:
-        """The losses at some points, for a number of classes."""
-        loss = self.losses(theta[..., 1:], classes)
+    def losses(theta: Tensor, classes: int) -> PowerLoss:
+        loss = plain.losses(theta[..., 1:], classes)
         if not isinstance(loss, PowerLoss):
             raise InputError(f"the loss {loss.name!r} is no sum of terms, so it has no scale; leave scale out")
         return loss * theta[..., 0].double().clamp(-LARGEST_LOG_GAIN, LARGEST_LOG_GAIN).exp()
+
+    def place(loss: Loss, classes: int) -> tuple[list[float], float] | None:
+        found = plain.inverse(loss, classes)
+        return None if found is None else ([math.log(found[1]), *found[0]], 1.0)
+
+    return VectorSpace((0.0, *plain.start), plain.sigma, losses, place)

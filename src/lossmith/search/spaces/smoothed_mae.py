@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lossmith.losses import Loss, PowerLoss
 from lossmith.search.spaces.base import VectorSpace
-from lossmith.search.spaces.terms import LARGEST_LOG_GAIN, from_terms
+from lossmith.search.spaces.terms import LARGEST_LOG_GAIN, from_terms, terms_of
 
 if TYPE_CHECKING:
     from lossmith.search.settings import SearchSettings
@@ -43,10 +43,9 @@ def smoothed_mae(theta: Tensor, classes: int) -> PowerLoss:
 
 def _place(loss: Loss, classes: int) -> tuple[list[float], float] | None:
     """The point of a sum of label smoothing and MAE, both with positive parts, and their common factor."""
-    if not isinstance(loss, PowerLoss) or loss.shape:
+    found = terms_of(loss)
+    if found is None:
         return None
-    acting = loss.acting()
-    found = {tuple(term): value for term, value in zip(acting.terms, acting.coefficients.tolist(), strict=True)}
     plain, smoothed = found.pop((0, 1, 1), 0.0), found.pop((0, 0, 1), 0.0) * classes
     weight = found.pop((1, 1, 0), 0.0)
     if min(plain, smoothed, weight) <= 0 or any(found.values()):

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from evidence import markdown
 from jobs import job
-from program import digest_of, each, kept, processes
+from program import digest_of, each, kept, processes, told_again
 from searches import judged
 
 from lossmith.io import write_json
@@ -116,9 +116,7 @@ def main() -> None:
         given.target.mkdir(parents=True, exist_ok=True)
         command = f"python experiments/everywhere.py {given.target} --mnist mnist.npz --cifar10 cifar10.npz"
         write_json({"command": command, "runs": rows}, given.target / "runs.json")
-    document = json.loads((given.target / "runs.json").read_text(encoding="utf-8"))
-    text = "\n".join(page(document["runs"], document["command"])) + "\n"
-    (given.target / "summary.md").write_text(text, encoding="utf-8")
+    told_again(given.target, page)
 
 
 if __name__ == "__main__":

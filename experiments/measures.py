@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from evidence import percent
 from measures_page import page
-from program import changed, digest_of, kept, study_file
+from program import changed, digest_of, kept, study_file, told_again
 from scipy.stats import spearmanr
 
 from lossmith.analysis import Axis, Grid, Setting, Tuner, baselines
@@ -302,9 +302,7 @@ def main() -> None:
     if not given.again:
         command = f"python experiments/measures.py {given.file} {given.target} --searches {given.searches}"
         write_json({"command": command, "runs": rows}, given.target / "runs.json")
-    document = json.loads((given.target / "runs.json").read_text(encoding="utf-8"))
-    text = "\n".join(page(document["runs"], document["command"])) + "\n"
-    (given.target / "summary.md").write_text(text, encoding="utf-8")
+    told_again(given.target, page)
 
 
 if __name__ == "__main__":

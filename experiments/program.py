@@ -201,6 +201,12 @@ def keep(target: Path, document: dict[str, Any]) -> None:
     write_toml(document["settings"], target / "study.toml")
 
 
+def told_again(target: Path, page: Callable[[list[dict[str, Any]], str], Sequence[str]]) -> None:
+    """Write ``summary.md`` from the runs and the command that ``runs.json`` keeps."""
+    document = read_json(target / "runs.json")
+    write_whole(("\n".join(page(document["runs"], document["command"])) + "\n").encode(), target / "summary.md")
+
+
 def tell(target: Path, summary: dict[str, Any], lines: Sequence[str], figures: Mapping[str, Figure]) -> None:
     """Write what came out: ``summary.json``, ``summary.md`` and the pictures."""
     write_json(summary, target / "summary.json")

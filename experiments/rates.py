@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from evidence import markdown, percent
 from jobs import job
-from program import changed, digest_of, each, kept, processes
+from program import changed, digest_of, each, kept, processes, told_again
 
 from lossmith.io import write_json
 from lossmith.losses import Loss
@@ -144,9 +144,7 @@ def main() -> None:
             },
             given.target / "runs.json",
         )
-    document = json.loads((given.target / "runs.json").read_text(encoding="utf-8"))
-    text = "\n".join(page(document["runs"], document["command"])) + "\n"
-    (given.target / "summary.md").write_text(text, encoding="utf-8")
+    told_again(given.target, page)
 
 
 if __name__ == "__main__":

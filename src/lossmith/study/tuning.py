@@ -61,18 +61,18 @@ class FitnessTuning:
         self.seeds, self.first, self.fresh = seeds, first, fresh
 
     def sweep(self, families: Sequence[Family], lr: float) -> float:
-        """The best rate for the best of some losses at the middle of their strengths, in steps of 4 from a rate.
+        """The best rate for the best of some losses at the middle of their strengths, a power of 4 times a rate.
 
         All from 10⁻⁵ to 4 are tried: where a rate is so wrong that nothing learns, no neighbour says which way to go.
 
         Args:
             families: The losses.
-            lr: A rate; the nearest to it are taken among equals. Beyond these bounds, the steps begin at a bound.
+            lr: A rate; the nearest to it are taken among equals.
         """
-        lowest, highest = SWEEP
-        begun = min(max(lr, lowest), highest)
-        first, last = (math.log(bound / begun, 4) for bound in SWEEP)
-        rates = Axis("lr", lambda place: begun * 4.0**place, math.ceil(first), math.floor(last), -64, 64)
+        # Neither a quotient nor a power of 4 alone, which a rate near the ends of the floats would take beyond them.
+        first, last = ((math.log(bound) - math.log(lr)) / math.log(4) for bound in SWEEP)
+        lowest, highest = math.ceil(first - 1e-9), math.floor(last + 1e-9)
+        rates = Axis("lr", lambda place: math.ldexp(lr, 2 * place), lowest, highest, lowest - 64, highest + 64)
         tried = _tuner(families, rates).search(self._measure("sweep", families, rates, self.first))
         best = max(tried, key=lambda setting: (_mean(setting, tried[setting]), -abs(setting.place[-1])))
         if math.isinf(_mean(best, tried[best])):

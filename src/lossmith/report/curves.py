@@ -47,7 +47,12 @@ def search_history(candidates: Sequence[Mapping[str, Any]], finalists: Sequence[
             low[generation], high[generation] = np.quantile(known, [0.25, 0.75])
     measured = [row for row in finalists if row["mean"] is not None]
     evolved = [row["mean"] for row in measured if row["origin"]["kind"] in EVOLVED]
-    others = {row["name"]: row["mean"] for row in measured if row["origin"]["kind"] not in EVOLVED}
+    # A baseline's name without its strengths, for which a picture has no room.
+    others = {
+        row["origin"].get("baseline", row["name"]): row["mean"]
+        for row in measured
+        if row["origin"]["kind"] not in EVOLVED
+    }
     strongest = max(others, key=others.__getitem__, default="")
     lines = [(name, others[name]) for name in dict.fromkeys(("cross-entropy", strongest)) if name in others]
     if evolved:

@@ -25,7 +25,7 @@ from lossmith.losses import Loss, PowerLoss, Term, bootstrapping, cross_entropy,
 from lossmith.metrics.calibration import calibration_error, negative_log_likelihood, temperature, tempered
 from lossmith.metrics.statistics import holm, welch
 from lossmith.seeds import derive
-from lossmith.training import Backend, Job, Local, Outcome, Recipe, Task, Trained, accuracy, repeated, train
+from lossmith.training import Backend, Job, Local, Outcome, Recipe, Task, Trained, Work, accuracy, repeated, train
 
 probabilities = st.lists(st.floats(0, 1), min_size=1, max_size=30)
 
@@ -415,8 +415,9 @@ class FakeExecutor(Local):
         super().__init__()
         self.training = training
 
-    def run(self, jobs: Sequence[Job], progress: Callable[[int, float], None] | None = None) -> Iterator[Outcome]:
+    def run(self, jobs: Sequence[Work], progress: Callable[[int, float], None] | None = None) -> Iterator[Outcome]:
         for number, job in enumerate(jobs):
+            assert isinstance(job, Job)
             within = None if progress is None else functools.partial(progress, number)
             trained = self.training(
                 job.task, job.losses, job.seeds, job.recipe, job.backend, job.monitor, job.stop, within

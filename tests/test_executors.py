@@ -28,6 +28,7 @@ from lossmith.seeds import generator
 from lossmith.training import (
     EXECUTORS,
     Backend,
+    Call,
     Choice,
     Executor,
     Job,
@@ -36,6 +37,7 @@ from lossmith.training import (
     Task,
     Trained,
     Trainer,
+    Work,
     choose_backend,
     executor,
     run_job,
@@ -79,6 +81,13 @@ def unpicklable(trained, progress):
 def refuse(trained, progress):
     from lossmith import InputError
     raise InputError("the objective does not like it; take another")
+
+def twice(number, progress):
+    progress(0.5)
+    return 2 * number
+
+def divide(progress):
+    raise ZeroDivisionError("by me")
 
 def network(input_shape, classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(64, classes))
@@ -165,10 +174,10 @@ class Example:
 
     workers = 1
 
-    def run(self, jobs: Sequence[Job], progress: Callable[[int, float], None] | None = None) -> Iterator[Outcome]:
+    def run(self, jobs: Sequence[Work], progress: Callable[[int, float], None] | None = None) -> Iterator[Outcome]:
         for number, job in enumerate(jobs):
-            copied = pickle.loads(pickle.dumps(job))  # noqa: S301 (made here)
-            yield run_job(copied, None, None if progress is None else partial(progress, number))
+            copied: Work = pickle.loads(pickle.dumps(job))  # noqa: S301 (made here)
+            yield copied.run(None, None if progress is None else partial(progress, number))
 
     def trainer(self, task: Task) -> Trainer:
         return Trainer(task)
@@ -232,6 +241,16 @@ class TestConformance:
         assert_same(results(running[name].run(jobs)), directly(jobs))
         with suppress(RuntimeError):  # Either the first ones go on, or they say that they have ended.
             assert len(list(first)) == 2
+
+    def test_calls_of_a_function_beside_jobs(self, running: dict[str, Executor], own: ModuleType, name: str) -> None:
+        reports: list[tuple[int, float]] = []
+        work: list[Work] = [Call(partial(own.twice, 4)), job_of(task_of()), Call(partial(own.twice, 5))]
+        outcomes = list(running[name].run(work, lambda number, share: reports.append((number, share))))
+        assert [outcomes[place].result for place in (0, 2)] == [8, 10]
+        assert (0, 0.5) in reports
+        assert_same(results(iter([outcomes[1]])), directly([job_of(task_of())]))
+        with pytest.raises(ZeroDivisionError, match="by me"):
+            list(running[name].run([Call(own.divide)]))
 
     def test_no_job(self, running: dict[str, Executor], name: str) -> None:
         assert list(running[name].run([])) == []
@@ -369,6 +388,10 @@ class TestProcesses:
     ) -> None:
         with pytest.raises(InputError, match=f"{words}.*take executor = local"):
             list(running["processes"].run([replace(job_of(task_of()), **changes)]))
+
+    def test_a_function_that_cannot_be_handed_over(self, running: dict[str, Executor]) -> None:
+        with pytest.raises(InputError, match=r"the training function cannot be handed to worker.*top of a module"):
+            list(running["processes"].run([Call(lambda progress: 1, "the training function")]))
 
     def test_data_is_handed_over_once_and_removed(self) -> None:
         inputs = torch.randn(LARGE, 4)

@@ -5,6 +5,7 @@ from lossmith.training.backend import OLD_NAMES, Backend, available, has_compile
 from lossmith.training.device import checked_device
 from lossmith.training.executors import (
     EXECUTORS,
+    Call,
     Executor,
     Job,
     Local,
@@ -12,6 +13,7 @@ from lossmith.training.executors import (
     Outcome,
     Processes,
     Watch,
+    Work,
     executor,
     run_job,
     running,
@@ -27,6 +29,7 @@ __all__ = [
     "EXECUTORS",
     "OLD_NAMES",
     "Backend",
+    "Call",
     "Choice",
     "Executor",
     "Figure",
@@ -43,6 +46,7 @@ __all__ = [
     "Trained",
     "Trainer",
     "Watch",
+    "Work",
     "accuracy",
     "available",
     "check_memory",

@@ -3,12 +3,13 @@
 from contextlib import AbstractContextManager, nullcontext
 
 from lossmith.errors import InputError
-from lossmith.training.executors.base import EXECUTORS, Executor, Job, Measure, Outcome, Watch, run_job
+from lossmith.training.executors.base import EXECUTORS, Call, Executor, Job, Measure, Outcome, Watch, Work, run_job
 from lossmith.training.executors.local import Local, local
 from lossmith.training.executors.processes import Processes, processes
 
 __all__ = [
     "EXECUTORS",
+    "Call",
     "Executor",
     "Job",
     "Local",
@@ -16,6 +17,7 @@ __all__ = [
     "Outcome",
     "Processes",
     "Watch",
+    "Work",
     "executor",
     "run_job",
     "running",

@@ -1,10 +1,10 @@
-"""What an executor is: it runs jobs somewhere and gives their outcomes in order. A new one is a file and a name."""
+"""What an executor is: it runs work somewhere and gives its outcomes in order. A new one is a file and a name."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -66,13 +66,61 @@ class Job:
     watch: Callable[[], Watch] | None = None
     measuring: float = 0.0
 
+    def run(self, trainers: Trainers | None = None, progress: Callable[[float], None] | None = None) -> Outcome:
+        """Train and measure, here and now."""
+        return run_job(self, None if trainers is None else trainers.of(self.task), progress)
+
+    def parts(self) -> dict[str, object]:
+        """What it is made of, by what messages call it."""
+        own = {field.name: getattr(self, field.name) for field in fields(self)}
+        named = {"measure": "the objective", "watch": "what watches the training"}
+        called = {named.get(name, f"the part {name} of a job"): part for name, part in own.items()}
+        return {"the network": self.task.factory, **called}
+
+
+@dataclass(frozen=True)
+class Call:
+    """A function to be called: a training that is not ours.
+
+    Args:
+        function: Called with what reports the share of it that is done; it and its result can be pickled.
+        called: What messages call it.
+    """
+
+    function: Callable[[Callable[[float], None]], Any]
+    called: str = "the function"
+
+    def run(
+        self,
+        trainers: Trainers | None = None,  # noqa: ARG002
+        progress: Callable[[float], None] | None = None,
+    ) -> Outcome:
+        """Call it, here and now."""
+        started = time.perf_counter()
+        result = self.function(progress or (lambda _: None))
+        return Outcome(result, None, time.perf_counter() - started)
+
+    def parts(self) -> dict[str, object]:
+        """What it is made of, by what messages call it."""
+        return {self.called: self.function}
+
+
+class Work(Protocol):
+    """What an executor runs: a value that can be pickled, and its outcome a function of it alone."""
+
+    def run(self, trainers: Trainers | None = None, progress: Callable[[float], None] | None = None) -> Outcome:
+        """Do it, here and now, and report the share that is done."""
+
+    def parts(self) -> dict[str, object]:
+        """What it is made of, by what messages call it."""
+
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job.
+    """What became of some work.
 
     Args:
-        result: What ``measure`` gave.
+        result: What ``measure`` gave, or the function.
         watched: What ``watch`` saw, or None.
         seconds: How long it took.
     """
@@ -83,7 +131,7 @@ class Outcome:
 
 
 class Executor(Protocol):
-    """Runs jobs.
+    """Runs work.
 
     Args:
         workers: How many jobs it runs at once.
@@ -91,7 +139,7 @@ class Executor(Protocol):
 
     workers: int
 
-    def run(self, jobs: Sequence[Job], progress: Progress | None = None) -> Iterator[Outcome]:
+    def run(self, jobs: Sequence[Work], progress: Progress | None = None) -> Iterator[Outcome]:
         """The outcomes in the order of the jobs, each as soon as it and all before it are there.
 
         An error in a job is raised where its outcome would come, and ends the others.

@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import pickle
 import tempfile
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lossmith.errors import InputError
-from lossmith.training.executors.base import Job
+from lossmith.training.executors.base import Work
 from lossmith.training.networks import Task
 
 LARGE = 2**14  # bytes of a tensor that is not sent with every job
@@ -34,7 +33,7 @@ class Handover:
         # What was handed over is held on to, so that no other object gets its identity.
         self._known: dict[tuple[int, int], tuple[str, object]] = {}
 
-    def pack(self, job: Job) -> bytes:
+    def pack(self, job: Work) -> bytes:
         """A job as bytes.
 
         Raises:
@@ -77,15 +76,13 @@ class Handover:
             self._known[key] = (path.name, value)
         return self._known[key][0]
 
-    def _culprit(self, job: Job) -> str:
+    def _culprit(self, job: Work) -> str:
         """What of a job cannot be pickled."""
-        named = {"measure": "the objective", "watch": "what watches the training", "factory": "the network"}
-        parts = {"factory": job.task.factory} | {field.name: getattr(job, field.name) for field in fields(job)}
-        for name, part in parts.items():
+        for called, part in job.parts().items():
             try:
                 _packed(part, self)
             except UNPICKLABLE:
-                return named.get(name, f"the part {name} of a job")
+                return called
         return "a job"
 
 

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from lossmith.errors import InputError
-from lossmith.training.executors.base import Job, Outcome, Progress, Trainers, run_job
+from lossmith.training.executors.base import Outcome, Progress, Trainers, Work
 from lossmith.training.networks import Task
 from lossmith.training.trainer import Trainer
 
@@ -21,11 +21,10 @@ class Local:
     def __init__(self) -> None:
         self.trainers = Trainers()
 
-    def run(self, jobs: Sequence[Job], progress: Progress | None = None) -> Iterator[Outcome]:
+    def run(self, jobs: Sequence[Work], progress: Progress | None = None) -> Iterator[Outcome]:
         """The outcomes, each job begun when its outcome is asked for."""
         for number, job in enumerate(jobs):
-            within = None if progress is None else partial(progress, number)
-            yield run_job(job, self.trainers.of(job.task), within)
+            yield job.run(self.trainers, None if progress is None else partial(progress, number))
 
     def trainer(self, task: Task) -> Trainer:
         """The trainer of the task's jobs."""

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Self
 
 from lossmith.errors import InputError, brief
-from lossmith.training.executors.base import Job, Outcome, Progress
+from lossmith.training.executors.base import Outcome, Progress, Work
 from lossmith.training.executors.handover import Handover
 from lossmith.training.executors.worker import Failed, Ready, Reported, WorkerTraceback, received, serve
 from lossmith.training.networks import Task
@@ -91,7 +91,7 @@ class Processes:
         self._handover: Handover | None = None
         self._runs = 0
 
-    def run(self, jobs: Sequence[Job], progress: Progress | None = None) -> Iterator[Outcome]:
+    def run(self, jobs: Sequence[Work], progress: Progress | None = None) -> Iterator[Outcome]:
         """The outcomes in order; jobs that a worker died at are run again.
 
         Raises:
@@ -158,7 +158,7 @@ class Processes:
         """Close it."""
         self.close()
 
-    def _assign(self, jobs: Sequence[Job], waiting: deque[int]) -> None:
+    def _assign(self, jobs: Sequence[Work], waiting: deque[int]) -> None:
         """Give jobs to the workers that have none, and start workers that are missing."""
         assert self._handover is not None
         while waiting:

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from lossmith.errors import InputError
-from lossmith.training.executors.base import Outcome, Trainers, run_job
+from lossmith.training.executors.base import Outcome, Trainers
 from lossmith.training.executors.handover import UNPICKLABLE, Found
 
 REPORT_SECONDS = 0.1
@@ -84,7 +84,7 @@ def _answer(connection: Connection, content: bytes, found: Found, trainers: Trai
                 f"a worker process does not find what the driver has ({error}): define it at the top of a module that "
                 "can be imported, or take executor = local"
             ) from error
-        return _bytes(run_job(job, trainers.of(job.task), progress))
+        return _bytes(job.run(trainers, progress))
     except (BrokenPipeError, ConnectionResetError):
         # The driver is gone: this is no error of the job.
         raise

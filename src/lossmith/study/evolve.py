@@ -24,6 +24,7 @@ from lossmith.study.problem import Problem
 from lossmith.study.provenance import data_line, data_of, provenance_document, versions_of
 from lossmith.study.runner import Runner
 from lossmith.study.study import Study
+from lossmith.study.trainings import PopulationTraining
 from lossmith.training import Executor, Local, check_memory, running
 
 LOG = logging.getLogger("lossmith")
@@ -182,11 +183,14 @@ def evolve_problem(
         _agree_on(study, objective)
         versions_of(study.store)
         _describe(data_of(study.store, problem), settings.recipe.batch_size)
-        runner = Runner(study, problem, settings, executor or Local(), tell, families)
+        executor = executor or Local()
+        training = PopulationTraining(problem, settings, executor, study.store)
+        runner = Runner(study, training, settings.run, executor, tell, families)
         runner.search()
-        loss, provenance = _conclude(study, problem, settings, runner.finals(), str(runner.backend))
+        loss, provenance = _conclude(study, problem, settings, runner.finals(), str(training.backend))
         runner.tell("done", 1.0)
-        return Outcome(loss, problem.classes, provenance, {**runner.seconds, "all": time.perf_counter() - started})
+        seconds = {"measuring": training.seconds, "training": runner.seconds, "all": time.perf_counter() - started}
+        return Outcome(loss, problem.classes, provenance, seconds)
 
 
 def _agree_on(study: Study, objective: Objective | None) -> None:

@@ -8,31 +8,27 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from lossmith.analysis import Family, baselines
-from lossmith.losses import Loss, PowerLoss, cross_entropy
+from lossmith.losses import PowerLoss
 from lossmith.search import Genome
 from lossmith.seeds import derive
 from lossmith.study.chunks import (
     Chunk,
     Measured,
-    by_loss,
     finalist_row,
     finalists_chunk,
-    measured,
     result_of,
     search_chunk,
 )
-from lossmith.study.config import EvolveSettings
 from lossmith.study.finalists import Entry, evolved_entries, plain_entries, smoothing_entries
 from lossmith.study.log import LOG_FILE, TrainingLog
-from lossmith.study.problem import Problem
 from lossmith.study.rows import damaged
 from lossmith.study.study import Study
+from lossmith.study.trainings import Training
 from lossmith.study.tuning import SWEPT, FitnessTuning
-from lossmith.training import Backend, Executor, Job, choose_backend, repeated
+from lossmith.training import Executor
 
 REPORT_SECONDS = 0.3
 LOG = logging.getLogger("lossmith")
@@ -44,13 +40,33 @@ def _fitness(entry: Entry) -> float:
     return -math.inf if entry.fitness is None else entry.fitness
 
 
+class Stages(Protocol):
+    """What the runner needs to know of the settings of a study's stages."""
+
+    @property
+    def replicates(self) -> int:
+        """Networks of each candidate."""
+
+    @property
+    def tune(self) -> bool:
+        """Whether known losses and finalists are tuned."""
+
+    @property
+    def finalists(self) -> int:
+        """The best candidates that are trained again."""
+
+    @property
+    def finalist_seeds(self) -> int:
+        """Fresh seeds of each finalist."""
+
+
 class Runner:
     """Trains what a study lacks.
 
     Args:
         study: The study.
-        problem: What is trained on, and how it is measured.
-        settings: The study's.
+        training: How its losses are trained.
+        stages: How its stages are sized.
         executor: Runs the trainings.
         report: Called with the phase and the share of it that is done.
         known: Losses that the search must beat, tuned as its finalists are.
@@ -59,37 +75,38 @@ class Runner:
     def __init__(
         self,
         study: Study,
-        problem: Problem,
-        settings: EvolveSettings,
+        training: Training,
+        stages: Stages,
         executor: Executor,
         report: Callable[[str, float], None],
         known: Sequence[Family] = (),
     ) -> None:
-        self.study, self.problem, self.settings, self.executor = study, problem, settings, executor
+        self.study, self.training, self.stages, self.executor = study, training, stages, executor
         self.families = list(known)
-        self.seconds = {"measuring": 0.0, "training": 0.0}
+        self.seconds = 0.0
         self._report, self._reported = report, 0.0
         self._differs = False
         self._log = TrainingLog(study.directory / LOG_FILE)
 
     @functools.cached_property
-    def lr(self) -> float:
-        """The learning rate of the search: the recipe's, or the one that a sweep finds."""
-        if not self.settings.run.tune:
-            return self.settings.recipe.lr
+    def lr(self) -> float | None:
+        """The learning rate of the search: that of the training, or the one that a sweep finds; None without any."""
+        given = self.training.lr
+        if given is None or not (self.stages.tune and self.training.is_swept):
+            return given
         stored = self.study.store.setting("rate")
         if stored is None:
             swept = [family for family in baselines() if family.name in SWEPT]
-            stored = {"lr": self._tuning.sweep(swept, self.settings.recipe.lr)}
+            stored = {"lr": self._tuning.sweep(swept, given)}
             self.study.store.set("rate", stored)
         return float(stored["lr"])
 
     def search(self) -> None:
         """Train and record what is missing of the search, generation by generation."""
-        study, replicates = self.study, self.settings.run.replicates
-        if self.settings.run.tune:
+        study, replicates = self.study, self.stages.replicates
+        if self.stages.tune:
             self._tell_known()
-            if self.settings.search.known_first:
+            if self.study.search.known_first:
                 self._begin_with_known()
         if not study.finished:
             self._tell_idle()
@@ -99,9 +116,7 @@ class Runner:
             # What is stored has no say in how a generation is divided: a resumed one trains the same chunks.
             parts = self._parts(study.trainable(), replicates)
             chunks = [search_chunk(generation, part, waiting) for part in parts]
-            seeds = [
-                derive(self.settings.search.seed, "search", generation, replicate) for replicate in range(replicates)
-            ]
+            seeds = [derive(self.study.search.seed, "search", generation, replicate) for replicate in range(replicates)]
 
             def shown(done: float, generation: int = generation) -> float:
                 return (generation + done) / study.search.generations
@@ -116,31 +131,15 @@ class Runner:
 
     def finals(self) -> list[dict[str, Any]]:
         """Tune the finalists, known losses among them, and train them with fresh seeds; their stored results."""
-        run = self.settings.run
+        run = self.stages
         evolved = evolved_entries(self.study, run.finalists)
         if run.tune:
-            entries = [*self._tuning.rates(evolved, self.lr), *self._known]
+            rated = evolved if self.lr is None else self._tuning.rates(evolved, self.lr)
+            entries = [*rated, *self._known]
         else:
-            smoothings = self._tried(
-                "smoothing", smoothing_entries(self.problem.classes), (run.finalist_seeds + 1) // 2
-            )
+            smoothings = self._tried("smoothing", smoothing_entries(self.study.classes), (run.finalist_seeds + 1) // 2)
             entries = [*evolved, *plain_entries(smoothings)]
         return self._tried("final", entries, run.finalist_seeds)
-
-    @functools.cached_property
-    def backend(self) -> Backend:
-        """How networks are run: as set, or as measured when the study began."""
-        started = time.perf_counter()
-        task, recipe, run, search = self.problem.task, self.settings.recipe, self.settings.run, self.settings.search
-        count = min(search.population, max(1, run.chunk // run.replicates))
-        losses = repeated(Loss.stack([cross_entropy()] * count), run.replicates)
-        seeds = [derive(search.seed, "measuring", replicate) for replicate in range(run.replicates)]
-        chunks = -(-search.population // count)
-        batches = round(run.partial * recipe.total_steps(len(task.inputs))) * search.generations * chunks
-        trainer = self.executor.trainer(task)
-        chosen = choose_backend(run.training, trainer, losses, seeds * count, recipe, batches, self.study.store)
-        self.seconds["measuring"] += time.perf_counter() - started
-        return chosen
 
     def tell(self, phase: str, done: float) -> None:
         """Report the progress."""
@@ -162,23 +161,24 @@ class Runner:
         known = self._known
         if not known:
             return
-        LOG.info("the search trains with lr = %g; the recipe says %g", self.lr, self.settings.recipe.lr)
+        if self.training.is_swept:
+            LOG.info("the search trains with lr = %g; the recipe says %g", self.lr, self.training.lr)
         best = max(known, key=_fitness)
         if best.fitness is None:
             LOG.warning("no known loss has a fitness: all diverged, or the objective gave no number")
         else:
-            LOG.info("the best known loss, tuned: %s, lr = %g, fitness %.6g", best.name, best.lr, best.fitness)
+            rate = "" if best.lr is None else f", lr = {best.lr:g}"
+            LOG.info("the best known loss, tuned: %s%s, fitness %.6g", best.name, rate, best.fitness)
 
     def _begin_with_known(self) -> None:
         """Let the search begin with known losses that the space holds, the best first, at most half a generation."""
-        settings, found = self.settings.search, dict[str, Genome]()
+        settings, found = self.study.search, dict[str, Genome]()
         for entry in sorted(self._known, key=lambda entry: -_fitness(entry)):
-            assert entry.lr is not None
             loss = entry.loss
-            if settings.scale and isinstance(loss, PowerLoss):
+            if settings.scale and isinstance(loss, PowerLoss) and entry.lr is not None and self.lr is not None:
                 # What the rate is to the loss, the scale is to the search.
                 loss = loss * (entry.lr / self.lr)
-            place = self.study.space.place(loss, self.problem.classes)
+            place = self.study.space.place(loss, self.study.classes)
             if place is not None and entry.fitness is not None:
                 found[entry.name] = place[0]
         chosen = list(found)[: settings.population // 2]
@@ -226,7 +226,10 @@ class Runner:
             searching: Whether trainings are partial and pruned, as the settings say.
         """
         missing = [number for number, chunk in enumerate(chunks) if chunk.missing]
-        jobs = [self._job(chunks[number], seeds, searching) for number in missing]
+        jobs = [
+            self.training.work(chunk.losses, seeds, self.lr if chunk.lr is None else chunk.lr, searching)
+            for chunk in (chunks[number] for number in missing)
+        ]
         shares = [0.0] * len(missing)
 
         def share() -> float:
@@ -253,26 +256,10 @@ class Runner:
                 begin(following)
             self.tell(phase, share())
             outcome = next(outcomes)
-            self.seconds["training"] += outcome.seconds
-            (found, diverged), count = outcome.result, len(chunks[number].losses)
-            yield number, by_loss(found, diverged, count, outcome.seconds / count)
+            self.seconds += outcome.seconds
+            yield number, self.training.measured(outcome.result, len(chunks[number].losses), outcome.seconds)
             shares[place_of_job] = 1.0
             self._log.stored(phase, chunks[number].label)
-
-    def _job(self, chunk: Chunk, seeds: Sequence[int], searching: bool) -> Job:
-        """The training of each loss with each seed, and what is measured of it: the one place where a study trains."""
-        run, lr = self.settings.run, self.lr if chunk.lr is None else chunk.lr
-        prune_at = run.prune_at if searching else None
-        return Job(
-            self.problem.task,
-            repeated(Loss.stack(chunk.losses), len(seeds)),
-            tuple(seeds) * len(chunk.losses),
-            self.settings.recipe.model_copy(update={"lr": lr}),
-            self.backend,
-            partial(measured, self.problem.objective, self.problem.validation, prune_at is not None),
-            share=run.partial if searching else 1.0,
-            prune_at=prune_at,
-        )
 
     def _compare(self, found: Sequence[Row], stored: Sequence[Row], key: str) -> None:
         """Say, once a run, that what was stored of a chunk is another result than its training gives now.
@@ -299,9 +286,9 @@ class Runner:
         population, workers, replicates = (
             self.study.search.population,
             self.executor.workers,
-            self.settings.run.replicates,
+            self.stages.replicates,
         )
-        chunks = -(-population // self._size(replicates))
+        chunks = -(-population // self.training.size(replicates))
         if chunks >= workers:
             return
         remedy = "give fewer workers"
@@ -321,20 +308,15 @@ class Runner:
 
     @functools.cached_property
     def _tuning(self) -> FitnessTuning:
-        run = self.settings.run
+        run = self.stages
         first, fresh = max(2, run.replicates), (run.finalist_seeds + 1) // 2
         return FitnessTuning(
-            self.study.store, self.problem.classes, self._trained, self._size, self._seeds, first, fresh
+            self.study.store, self.study.classes, self._trained, self.training.size, self._seeds, first, fresh
         )
 
     def _seeds(self, purpose: str, count: int) -> list[int]:
-        return [derive(self.settings.search.seed, purpose, number) for number in range(count)]
-
-    def _size(self, replicates: int) -> int:
-        """The most losses of a chunk."""
-        # Of the settings and the network alone, never of the executor: so every executor stores the same.
-        return max(1, self.settings.run.chunk // replicates) if self.backend.population else 1
+        return [derive(self.study.search.seed, purpose, number) for number in range(count)]
 
     def _parts(self, items: list[Item], replicates: int) -> list[list[Item]]:
-        size = self._size(replicates)
+        size = self.training.size(replicates)
         return [items[start : start + size] for start in range(0, len(items), size)]

@@ -24,6 +24,8 @@ RECORDS = "tuning"
 SWEPT = ("cross-entropy", "label smoothing + MAE")
 AGAIN = 2
 SWEEP = (1e-5, 4.0)
+# Of trainings that take no rate: one place that stands for it.
+NO_RATES = Axis("lr", lambda _: math.nan, 0, 0, 0, 0)
 LOG = logging.getLogger("lossmith")
 Scores = list[float | None]
 Shown = Callable[[float], float]
@@ -80,12 +82,12 @@ class FitnessTuning:
             return lr
         return rates.value(best.place[-1])
 
-    def known(self, families: Sequence[Family], lr: float) -> list[Entry]:
+    def known(self, families: Sequence[Family], lr: float | None) -> list[Entry]:
         """Known losses at the best strengths and rates.
 
         Args:
             families: The losses.
-            lr: Where the rates are begun from.
+            lr: Where the rates are begun from; None for trainings that take none.
         """
         return [
             Entry(
@@ -112,18 +114,18 @@ class FitnessTuning:
         ]
 
     def _tuned(
-        self, phase: str, families: Sequence[Family], lr: float
-    ) -> list[tuple[tuple[int, ...], float, float | None]]:
+        self, phase: str, families: Sequence[Family], lr: float | None
+    ) -> list[tuple[tuple[int, ...], float | None, float | None]]:
         """The best place of each loss, its rate, and its mean fitness with fresh seeds."""
         if not families:
             return []
-        rates = Axis("lr", lambda place: lr * 2.0**place, -1, 1, -16, 16)
+        rates = NO_RATES if lr is None else Axis("lr", lambda place: lr * 2.0**place, -1, 1, -16, 16)
         tuner = _tuner(families, rates)
         tried = tuner.search(self._measure(phase, families, rates, self.first))
         chosen = tuner.choose(tried, AGAIN, self._measure(f"{phase} again", families, rates, self.fresh))
         found = [chosen[family.name] for family in families]
         return [
-            (one.setting.place, rates.value(one.setting.place[-1]), one.score if math.isfinite(one.score) else None)
+            (one.setting.place, _rate(rates, one.setting), one.score if math.isfinite(one.score) else None)
             for one in found
         ]
 
@@ -166,7 +168,7 @@ class FitnessTuning:
         found: dict[Setting, Scores] = {}
         keys, chunks = list[str](), list[Chunk]()
         for part in parts:
-            lr, losses = rates.value(part[0].place[-1]), [self._loss(families, setting) for setting in part]
+            lr, losses = _rate(rates, part[0]), [self._loss(families, setting) for setting in part]
             keys.append(json.dumps({"losses": [loss.key() for loss in losses], "lr": lr, "seeds": seeds}))
             kept = self.store.record(RECORDS, keys[-1])
             if kept is not None:
@@ -187,6 +189,11 @@ class FitnessTuning:
         if len(kept) != losses or any(len(row) != seeds for row in kept):
             raise damaged(self.store.path, "what it holds of the tuning is of other losses")
         return list(kept)
+
+
+def _rate(rates: Axis, setting: Setting) -> float | None:
+    """The learning rate of a setting, if there is one."""
+    return None if rates is NO_RATES else rates.value(setting.place[-1])
 
 
 def tuning_trainings(store: Store) -> int:

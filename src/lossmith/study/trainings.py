@@ -1,0 +1,107 @@
+"""How the losses of a study are trained: what its runner asks for, and lossmith's own training of populations."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Protocol
+
+from lossmith.losses import Loss, cross_entropy
+from lossmith.seeds import derive
+from lossmith.study.chunks import Measured, by_loss, measured
+from lossmith.study.config import EvolveSettings
+from lossmith.study.problem import Problem
+from lossmith.study.store import Store
+from lossmith.training import Backend, Executor, Job, Work, choose_backend, repeated
+
+
+class Training(Protocol):
+    """Trains the losses of a study, here or wherever an executor does it."""
+
+    @property
+    def lr(self) -> float | None:
+        """The learning rate where none is tuned; None for a training that takes none."""
+
+    @property
+    def is_swept(self) -> bool:
+        """Whether the search begins with a sweep over all learning rates."""
+
+    def size(self, replicates: int) -> int:
+        """The most losses that are trained together, by how many seeds each of them has."""
+
+    def work(self, losses: Sequence[Loss], seeds: Sequence[int], lr: float | None, searching: bool) -> Work:
+        """The training of each loss with each seed.
+
+        Args:
+            losses: One or more.
+            seeds: Of the networks of each.
+            lr: The learning rate; None for :attr:`lr`.
+            searching: Whether it is a part of the search, which may cut it short.
+        """
+
+    def measured(self, result: Any, losses: int, seconds: float) -> list[Measured]:
+        """What came of each loss, from the result of :meth:`work`, and how long all of it took."""
+
+
+class PopulationTraining:
+    """lossmith's own :class:`Training`: networks of one problem, many at once.
+
+    Args:
+        problem: What is trained on, and how it is measured.
+        settings: The study's.
+        executor: Runs the trainings.
+        store: Where the choice of a backend is kept.
+    """
+
+    is_swept = True
+
+    def __init__(self, problem: Problem, settings: EvolveSettings, executor: Executor, store: Store) -> None:
+        self.problem, self.settings, self.executor, self.store = problem, settings, executor, store
+        self.seconds = 0.0
+
+    @property
+    def lr(self) -> float:
+        """The recipe's."""
+        return self.settings.recipe.lr
+
+    @functools.cached_property
+    def backend(self) -> Backend:
+        """How networks are run: as set, or as measured when the study began."""
+        started = time.perf_counter()
+        task, recipe, run, search = self.problem.task, self.settings.recipe, self.settings.run, self.settings.search
+        count = min(search.population, max(1, run.chunk // run.replicates))
+        losses = repeated(Loss.stack([cross_entropy()] * count), run.replicates)
+        seeds = [derive(search.seed, "measuring", replicate) for replicate in range(run.replicates)]
+        chunks = -(-search.population // count)
+        batches = round(run.partial * recipe.total_steps(len(task.inputs))) * search.generations * chunks
+        trainer = self.executor.trainer(task)
+        chosen = choose_backend(run.training, trainer, losses, seeds * count, recipe, batches, self.store)
+        self.seconds += time.perf_counter() - started
+        return chosen
+
+    def size(self, replicates: int) -> int:
+        """As many as a chunk holds; one where networks are trained one after another."""
+        # Of the settings and the network alone, never of the executor: so every executor stores the same.
+        return max(1, self.settings.run.chunk // replicates) if self.backend.population else 1
+
+    def work(self, losses: Sequence[Loss], seeds: Sequence[int], lr: float | None, searching: bool) -> Job:
+        """One job for all of them: the one place where a study trains."""
+        run = self.settings.run
+        prune_at = run.prune_at if searching else None
+        return Job(
+            self.problem.task,
+            repeated(Loss.stack(losses), len(seeds)),
+            tuple(seeds) * len(losses),
+            self.settings.recipe.model_copy(update={"lr": self.lr if lr is None else lr}),
+            self.backend,
+            partial(measured, self.problem.objective, self.problem.validation, prune_at is not None),
+            share=run.partial if searching else 1.0,
+            prune_at=prune_at,
+        )
+
+    def measured(self, result: Any, losses: int, seconds: float) -> list[Measured]:
+        """What came of each loss."""
+        found, diverged = result
+        return by_loss(found, diverged, losses, seconds / losses)

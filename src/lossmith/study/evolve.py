@@ -46,6 +46,7 @@ class Progress:
         diverged: Candidates that have diverged.
         candidates: Candidates stored.
         trainings: Networks trained for the search, in this process and before.
+        failed: Candidates whose training raised an exception.
     """
 
     phase: str
@@ -58,6 +59,7 @@ class Progress:
     untrainable: int
     diverged: int
     trainings: int
+    failed: int = 0
 
 
 @dataclass(frozen=True)

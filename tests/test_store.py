@@ -36,6 +36,7 @@ def candidate(generation: int, member: int, **changes: Any) -> dict[str, Any]:
         "redrawn": 0,
         "seconds": 0.25,
         "figures": {"accuracy": [0.5, 0.5]},
+        "error": None,
     }
     return {**row, **changes}
 
@@ -52,6 +53,7 @@ def finalist(stage: str, rank: int, **changes: Any) -> dict[str, Any]:
         "scores": [0.5],
         "seconds": 1.0,
         "figures": {},
+        "error": None,
     }
     return {**row, **changes}
 
@@ -367,17 +369,17 @@ class TestDamage:
             other.execute("UPDATE setting SET value = 'settings'")
         refused(tmp_path, "damaged", "not JSON")
 
-    @pytest.mark.parametrize("version", [0, 5, 99, -1])
+    @pytest.mark.parametrize("version", [0, 6, 99, -1])
     def test_another_version(self, tmp_path: Path, version: int) -> None:
         path = filled(tmp_path, 1)
         with outside(tmp_path) as other:
             other.execute(f"PRAGMA user_version = {version}")
         content = path.read_bytes()
         for readonly in (False, True):
-            refused(tmp_path, f"schema version {version}", "reads versions 1 to 4", readonly=readonly)
+            refused(tmp_path, f"schema version {version}", "reads versions 1 to 5", readonly=readonly)
         assert path.read_bytes() == content
 
-    @pytest.mark.parametrize("version", [1, 2, 3])
+    @pytest.mark.parametrize("version", [1, 2, 3, 4])
     def test_an_older_version_is_read_as_it_is_and_upgraded_when_written(self, tmp_path: Path, version: int) -> None:
         path = filled(tmp_path, 3)
         with Store(tmp_path) as store:
@@ -386,7 +388,9 @@ class TestDamage:
         with outside(tmp_path) as other:
             if version < 3:
                 other.execute("ALTER TABLE candidate RENAME COLUMN genome TO theta")
-            for table in ("candidate", "finalist", "setting", "run"):
+            for table in ("candidate", "finalist"):
+                other.execute(f"ALTER TABLE {table} DROP COLUMN error")
+            for table in ("candidate", "finalist", "setting", "run") if version < 4 else ():
                 other.execute(f"ALTER TABLE {table} DROP COLUMN checksum")
             for table in ("candidate", "finalist") if version == 1 else ():
                 other.execute(f"ALTER TABLE {table} DROP COLUMN figures")

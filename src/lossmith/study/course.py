@@ -20,6 +20,8 @@ LOG = logging.getLogger("lossmith")
 FIRST = "first candidates"
 # So many generations of equal fitness are no accident, where a fitness is one of many values.
 FLAT = 3
+# A message that comes back so often is no accident of a seed, which the members of a generation share.
+FAILED = 3
 
 
 class Course:
@@ -41,6 +43,7 @@ class Course:
         self._ended: Mapping[str, Any] | None = None
         self._said: set[str] = set()
         self._flat = 0
+        self._failing, self._message = 0, ""
 
     @property
     def generation(self) -> int:
@@ -101,15 +104,37 @@ class Course:
             if self._is_end() or len(rows) < self.search.population:
                 break
             genomes = self._restored(rows, self._asked()[0])
-            self._tell(genomes, [rows[member]["fitness"] for member in range(len(rows))])
+            members = [rows[member] for member in range(len(rows))]
+            errors = [row["error"] for row in members if row["error"] is not None]
+            self._tell(genomes, [row["fitness"] for row in members], errors)
         self._load()
         self.advance()
 
     def advance(self) -> None:
-        """Move on over generations of which all is known."""
+        """Move on over generations of which all is known.
+
+        Raises:
+            InputError: if that was the third generation in a row, or a later one, that failed with one message.
+        """
         while not self.finished and self.work.complete:
-            self._tell(self.work.genomes, self.work.fitness)
+            self._tell(self.work.genomes, self.work.fitness, self.work.errors)
             self._load()
+            if self._failing >= FAILED:
+                raise InputError(
+                    f"{self._failing} generations in a row have failed with one message ({self._message}); mend what "
+                    "raises it and go on with the study: what is stored is kept, and the next generation is trained"
+                )
+
+    def take(self, results: Sequence[Result]) -> None:
+        """Know some results of the generation in work, and tell, once, that a training failed."""
+        self.work.take(results)
+        for result in results:
+            if result.error is not None:
+                self._say(
+                    "failed",
+                    f"candidate {result.candidate.member} of generation {result.candidate.generation} failed "
+                    f"({result.error}): it ranks last, its message is stored, and the study goes on",
+                )
 
     def trainable(self) -> list[Candidate]:
         """Candidates of the generation in work that the invariant lets train."""
@@ -141,7 +166,8 @@ class Course:
             Candidate(self.generation, member, genome, losses[member], exact[member], published[member], redraws)
             for member, (genome, redraws) in enumerate(zip(genomes, redrawn, strict=True))
         ]
-        self.work = Generation(candidates, {member: row["fitness"] for member, row in rows.items()})
+        errors = {member: row["error"] for member, row in rows.items() if row["error"] is not None}
+        self.work = Generation(candidates, {member: row["fitness"] for member, row in rows.items()}, errors)
         rejected = [
             Result(candidate, None, "untrainable") for candidate in self.work.pending() if not self._passes(candidate)
         ]
@@ -168,7 +194,7 @@ class Course:
             )
         return genomes
 
-    def _tell(self, genomes: Sequence[Genome], fitness: Sequence[float | None]) -> None:
+    def _tell(self, genomes: Sequence[Genome], fitness: Sequence[float | None], errors: Sequence[str]) -> None:
         generation = self.generation
         try:
             self._engine.tell(genomes, fitness)
@@ -177,12 +203,13 @@ class Course:
             self._end(error)
             return
         known = [value for value in fitness if value is not None]
+        self._count_failure(errors if not known else ())
         self._flat = self._flat + 1 if len(known) > 1 and len(set(known)) == 1 else 0
         if not known:
             self._say(
                 "no fitness",
-                f"no candidate of generation {generation} has a fitness: all diverged or are untrainable, and the "
-                "search stays where it is; if that goes on, begin another study with a lower lr or sigma",
+                f"no candidate of generation {generation} has a fitness: all {_ways(errors)}, and the search "
+                "stays where it is; if that goes on, begin another study with a lower lr or sigma",
             )
         elif self._flat == FLAT:
             self._say(
@@ -197,6 +224,12 @@ class Course:
                 f"the search stagnates from generation {generation} on: {stalled}; more generations will hardly find "
                 "anything else",
             )
+
+    def _count_failure(self, errors: Sequence[str]) -> None:
+        """Count generations in a row that failed with one message; one that did not, begins anew."""
+        message = errors[0] if len(set(errors)) == 1 else ""
+        self._failing = self._failing + 1 if message and message == self._message else int(bool(message))
+        self._message = message
 
     def _say(self, kind: str, sentence: str) -> None:
         """Warn, once of each kind."""
@@ -242,3 +275,8 @@ class Course:
 
     def _losses(self, genomes: Sequence[Genome]) -> Loss:
         return losses_of(self.space, genomes, self.classes, self.search.space)
+
+
+def _ways(errors: Sequence[str]) -> str:
+    """What has become of candidates without a fitness, in words."""
+    return "failed, diverged or are untrainable" if errors else "diverged or are untrainable"

@@ -47,6 +47,7 @@ class Progress:
         diverged: Candidates that have diverged.
         candidates: Candidates stored.
         trainings: Networks trained for the search, in this process and before.
+        failed: Candidates whose training raised an exception.
     """
 
     phase: str
@@ -59,6 +60,7 @@ class Progress:
     untrainable: int
     diverged: int
     trainings: int
+    failed: int = 0
 
 
 @dataclass(frozen=True)

@@ -94,11 +94,18 @@ class Generation:
     Args:
         candidates: All of them, in order.
         known: Fitness by member, None where there is none.
+        errors: Of the members whose training failed, by member.
     """
 
-    def __init__(self, candidates: Sequence[Candidate], known: Mapping[int, float | None]) -> None:
+    def __init__(
+        self,
+        candidates: Sequence[Candidate],
+        known: Mapping[int, float | None],
+        errors: Mapping[int, str] | None = None,
+    ) -> None:
         self.candidates = tuple(candidates)
         self._known = dict(known)
+        self._errors = dict(errors or {})
         self._out: set[int] = set()
 
     @property
@@ -115,6 +122,11 @@ class Generation:
     def fitness(self) -> list[float | None]:
         """Of each member, when all are known."""
         return [self._known[candidate.member] for candidate in self.candidates]
+
+    @property
+    def errors(self) -> list[str]:
+        """Of the members whose training failed."""
+        return list(self._errors.values())
 
     def pending(self) -> list[Candidate]:
         """Those that wait for a fitness."""
@@ -147,4 +159,6 @@ class Generation:
         """Know some results."""
         for result in results:
             self._known[result.candidate.member] = result.fitness
+            if result.error is not None:
+                self._errors[result.candidate.member] = result.error
             self._out.discard(result.candidate.member)

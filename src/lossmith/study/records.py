@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from lossmith.errors import InputError, brief
+from lossmith.errors import InputError, brief, printable
 from lossmith.losses import Criterion, Loss
 from lossmith.search import Genome
+from lossmith.study.rows import LONGEST_ERROR
 
-Status = Literal["ok", "untrainable", "diverged"]
+Status = Literal["ok", "untrainable", "diverged", "failed"]
 FITNESS = "fitness"
 
 
@@ -56,10 +57,11 @@ class Result:
     Args:
         candidate: The candidate.
         fitness: Its fitness (higher is better), or None if it has none.
-        status: ``"ok"``, ``"untrainable"`` or ``"diverged"``.
+        status: ``"ok"``, ``"untrainable"``, ``"diverged"`` or ``"failed"``.
         scores: The fitness of each of its trainings, None where it is not finite.
         seconds: How long its training took.
         figures: What else was measured, by name: a number for each of its trainings, or None.
+        error: Of a training that failed, :func:`error_line` of its exception; else None.
     """
 
     candidate: Candidate
@@ -68,6 +70,7 @@ class Result:
     scores: tuple[float | None, ...] = ()
     seconds: float = 0.0
     figures: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
+    error: str | None = None
 
     def row(self) -> dict[str, Any]:
         """What the store keeps of it."""
@@ -84,6 +87,7 @@ class Result:
             "redrawn": candidate.redrawn,
             "seconds": self.seconds,
             "figures": {name: list(values) for name, values in self.figures.items()},
+            "error": self.error,
         }
 
 
@@ -111,6 +115,29 @@ def told(candidate: Candidate, fitness: Any, figures: Any = None) -> Result:
         return Result(candidate, None, "diverged")
     known = {name: (figure if math.isfinite(figure) else None,) for name, figure in others.items()}
     return Result(candidate, value, "ok", (value,), figures=known)
+
+
+def failed(candidate: Candidate, error: BaseException, seconds: float = 0.0) -> Result:
+    """What is stored of a candidate whose training raised an exception: it ranks last, and the study goes on."""
+    if not isinstance(candidate, Candidate):
+        raise InputError(f"{brief(candidate)} is no candidate; tell those that ask gave")
+    return Result(candidate, None, "failed", seconds=seconds, error=error_line(error))
+
+
+def error_line(error: BaseException) -> str:
+    r"""Type and message of an exception in one line that is safe to show and store, cut where it is long.
+
+    Example:
+        >>> error_line(ValueError("a\nb \x1b[31m"))
+        'ValueError: a b \\x1b[31m'
+    """
+    try:
+        message = " ".join(str(error).split())
+    except Exception as problem:
+        # The exception is somebody else's, and so is what makes its text.
+        message = f"its message cannot be made ({type(problem).__name__})"
+    line = printable(type(error).__name__ + (f": {message}" if message else ""))
+    return line if len(line) <= LONGEST_ERROR else f"{line[: LONGEST_ERROR - 1]}…"
 
 
 def _number(value: Any, what: str) -> float:

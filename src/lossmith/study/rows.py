@@ -17,11 +17,13 @@ Count = Annotated[int, Field(ge=0, lt=2**63)]
 Flag = Annotated[int, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(ge=0)]
 Figures = list[float | None]
+LONGEST_ERROR = 500
+ErrorLine = Annotated[str, Field(max_length=LONGEST_ERROR)]
 Row = dict[str, Any]
 
 ENCODED = {"candidate": ("genome", "scores", "figures"), "finalist": ("origin", "loss", "scores", "figures")}
 REAL = ("fitness", "mean", "seconds")
-# Version 1 had no other figures, and version 2 called a genome theta.
+# Version 1 had no other figures, no version before 5 an error, and version 2 called a genome theta.
 OLD_COLUMNS = {"theta": "genome"}
 ENCODER = json.JSONEncoder(allow_nan=False)
 
@@ -32,7 +34,7 @@ class CandidateRow(Document):
     generation: Count
     member: Count
     genome: Any
-    status: Literal["ok", "untrainable", "diverged"]
+    status: Literal["ok", "untrainable", "diverged", "failed"]
     fitness: float | None
     scores: Figures
     exact: Flag
@@ -40,6 +42,7 @@ class CandidateRow(Document):
     redrawn: Count
     seconds: Seconds
     figures: dict[str, Figures]
+    error: ErrorLine | None
 
 
 class OriginOfFinalist(Document):
@@ -56,11 +59,12 @@ class FinalistRow(Document):
     name: str
     origin: OriginOfFinalist
     loss: dict[str, Any]
-    status: Literal["ok", "diverged"]
+    status: Literal["ok", "diverged", "failed"]
     mean: float | None
     scores: Figures
     seconds: Seconds
     figures: dict[str, Figures]
+    error: ErrorLine | None
 
 
 class SearchOfSettings(Document):
@@ -155,19 +159,21 @@ COLUMNS = {
 def checksum(row: Mapping[str, Any]) -> str:
     """What a row is known to be whole by: a digest of its values as they are stored.
 
-    The seconds that it took are left out: they are no result, and differ where all else of two studies is equal.
+    The seconds that it took are left out: they are no result, and differ where all else of two studies is equal. So is
+    an error where there is none, which rows of older versions do not have.
     """
-    values = [value for name, value in row.items() if name not in ("seconds", "checksum")]
+    left_out = {"seconds", "checksum"} if row.get("error") is not None else {"seconds", "checksum", "error"}
+    values = [value for name, value in row.items() if name not in left_out]
     return hashlib.blake2b(json.dumps(values).encode(), digest_size=8).hexdigest()
 
 
 def encoded(table: str, row: Mapping[str, Any]) -> Row:
-    """A row as it is stored, with its checksum; ``figures`` may be left out.
+    """A row as it is stored, with its checksum; ``figures`` and ``error`` may be left out.
 
     Raises:
         InputError: if it has another shape.
     """
-    whole: Row = {"figures": {}, **row} if table in SHAPES else dict(row)
+    whole: Row = {"figures": {}, "error": None, **row} if table in SHAPES else dict(row)
     if table in SHAPES:
         conforming(SHAPES[table], whole, f"what is to be stored of {called(table, whole)}", "nothing of it is stored")
     for name in ENCODED.get(table, ()):
@@ -208,7 +214,7 @@ def decoded(table: str, row: Row, sealed: bool, path: Any) -> Row:
     if sealed and whole.pop("checksum", None) != checksum(whole):
         raise damaged(path, f"{called(table, whole)} is not what was stored, its checksum says")
     if table in SHAPES:
-        whole.setdefault("figures", "{}")
+        whole = {"figures": "{}", "error": None, **whole}
     if whole.keys() != set(COLUMNS[table]):
         raise damaged(path, f"a column of the table {table} has another name")
     for name in ENCODED.get(table, ()):

@@ -10,19 +10,14 @@ from typing import Any
 from lossmith.errors import InputError, brief
 from lossmith.study.rows import REMEDY, checksum, damaged
 
-VERSION = 4
+VERSION = 5
 SEALED = 4
-SCHEMA = """
-CREATE TABLE setting (
-    name     TEXT PRIMARY KEY,
-    value    TEXT NOT NULL,
-    checksum TEXT NOT NULL
-) STRICT;
+CANDIDATE = """
 CREATE TABLE candidate (
     generation INTEGER NOT NULL,
     member     INTEGER NOT NULL,
     genome     TEXT NOT NULL,     -- JSON: where the loss is in the space of the search
-    status     TEXT NOT NULL CHECK (status IN ('ok', 'untrainable', 'diverged')),
+    status     TEXT NOT NULL CHECK (status IN ('ok', 'untrainable', 'diverged', 'failed')),
     fitness    REAL,              -- NULL where there is none
     scores     TEXT NOT NULL,     -- JSON list: the fitness of each training
     exact      INTEGER NOT NULL,  -- 1 if the exact invariant holds
@@ -30,9 +25,21 @@ CREATE TABLE candidate (
     redrawn    INTEGER NOT NULL,  -- draws that the invariant rejected before this one
     seconds    REAL NOT NULL,
     figures    TEXT NOT NULL DEFAULT '{}',  -- JSON object: other figures by name, a list for each
+    error      TEXT,              -- of a failed one: type and message of its exception, else NULL
     checksum   TEXT NOT NULL,     -- of all that stands before it, less the seconds
     PRIMARY KEY (generation, member)
 ) STRICT;
+"""
+SCHEMA = (
+    """
+CREATE TABLE setting (
+    name     TEXT PRIMARY KEY,
+    value    TEXT NOT NULL,
+    checksum TEXT NOT NULL
+) STRICT;
+"""
+    + CANDIDATE
+    + """
 CREATE TABLE finalist (
     stage    TEXT NOT NULL,       -- 'smoothing' (tuning of label smoothing) or 'final'
     rank     INTEGER NOT NULL,
@@ -44,6 +51,7 @@ CREATE TABLE finalist (
     scores   TEXT NOT NULL,       -- JSON list: one for each fresh seed
     seconds  REAL NOT NULL,
     figures  TEXT NOT NULL DEFAULT '{}',
+    error    TEXT,
     checksum TEXT NOT NULL,
     PRIMARY KEY (stage, rank)
 ) STRICT;
@@ -56,8 +64,9 @@ CREATE TABLE run (                -- what any analysis keeps; version 0.1 kept c
     PRIMARY KEY (comparison, chunk)
 ) STRICT;
 """
-# What brings a database of each older version up to the next: candidates had one figure, every genome was a vector, and
-# rows had no checksum.
+)
+# What brings a database of each older version up to the next: candidates had one figure, every genome was a vector,
+# rows had no checksum, and no training failed.
 WORDS = re.compile(r"--.*|'[^']*'|\w+|[(),]|\S")
 LONGEST_SQL = 10_000
 UPGRADES = {
@@ -72,7 +81,20 @@ ALTER TABLE candidate ADD COLUMN checksum TEXT NOT NULL DEFAULT '';
 ALTER TABLE finalist ADD COLUMN checksum TEXT NOT NULL DEFAULT '';
 ALTER TABLE run ADD COLUMN checksum TEXT NOT NULL DEFAULT '';
 """,
+    4: "ALTER TABLE finalist ADD COLUMN error TEXT;",
 }
+# A candidate may have a new status, and SQLite changes no check: its table is made anew.
+REMADE = (
+    "ALTER TABLE candidate RENAME TO older;"
+    + CANDIDATE
+    + """
+INSERT INTO candidate
+    (generation, member, genome, status, fitness, scores, exact, published, redrawn, seconds, figures, checksum)
+SELECT generation, member, genome, status, fitness, scores, exact, published, redrawn, seconds, figures, checksum
+FROM older;
+DROP TABLE older;
+"""
+)
 EVERY_ROW = {
     "setting": ("SELECT rowid, * FROM setting", "UPDATE setting SET checksum = ? WHERE rowid = ?"),
     "candidate": ("SELECT rowid, * FROM candidate", "UPDATE candidate SET checksum = ? WHERE rowid = ?"),
@@ -105,8 +127,14 @@ def prepared(connection: sqlite3.Connection, path: Path, writable: bool) -> int:
         )
     _check(connection, found, path)
     if version < VERSION and writable:
-        connection.executescript("BEGIN IMMEDIATE;" + "".join(UPGRADES[step] for step in range(version, VERSION)))
-        seal(connection)
+        steps = "".join(UPGRADES[step] for step in range(version, VERSION))
+        try:
+            connection.executescript(f"BEGIN IMMEDIATE; {steps} {REMADE}")
+        except sqlite3.IntegrityError as error:
+            raise damaged(path, str(error)) from None
+        # What carries checksums already keeps them: what they do not fit stays damaged.
+        if version < SEALED:
+            seal(connection)
         connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute("COMMIT")
         return VERSION

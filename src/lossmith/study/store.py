@@ -16,9 +16,11 @@ from lossmith.study.rows import decoded, encoded, json_of, setting_of, value_of
 from lossmith.study.schema import SEALED, prepared
 
 ADD_CANDIDATE = """INSERT INTO candidate VALUES (:generation, :member, :genome, :status, :fitness, :scores, :exact,
-:published, :redrawn, :seconds, :figures, :checksum)"""
-ADD_FINALIST = """INSERT INTO finalist VALUES (:stage, :rank, :name, :origin, :loss, :status, :mean, :scores, :seconds,
-:figures, :checksum)"""
+:published, :redrawn, :seconds, :figures, :error, :checksum)"""
+# By name: where the table is of an older version, the checksum stands before the error.
+ADD_FINALIST = """INSERT INTO finalist
+(stage, rank, name, origin, loss, status, mean, scores, seconds, figures, error, checksum)
+VALUES (:stage, :rank, :name, :origin, :loss, :status, :mean, :scores, :seconds, :figures, :error, :checksum)"""
 ADD_RECORD = "INSERT INTO run VALUES (:comparison, :chunk, :result, :seconds, :checksum)"
 SET = "INSERT OR REPLACE INTO setting VALUES (:name, :value, :checksum)"
 Statement = tuple[str, tuple[Any, ...] | dict[str, Any]]
@@ -124,7 +126,7 @@ class Store:
         return best
 
     def counts(self) -> dict[str, int]:
-        """Numbers of ``candidates``, ``untrainable``, ``diverged`` and ``trainings``."""
+        """Numbers of ``candidates``, ``untrainable``, ``diverged``, ``failed`` and ``trainings``."""
         return {name: int(value) for name, value in self._tally().items() if name != "best"}
 
     def verdicts(self) -> dict[str, int]:
@@ -215,7 +217,8 @@ class Store:
         with self._guard:
             tally = self._tallied or self._row(
                 "SELECT max(fitness) AS best, count(*) AS candidates, total(status = 'untrainable') AS untrainable, "
-                "total(status = 'diverged') AS diverged, total(json_array_length(scores)) AS trainings FROM candidate"
+                "total(status = 'diverged') AS diverged, total(status = 'failed') AS failed, "
+                "total(json_array_length(scores)) AS trainings FROM candidate"
             )
             if self._lock is not None:
                 self._tallied = tally

@@ -17,7 +17,7 @@ from lossmith.study.config import checked_classes, validated
 from lossmith.study.course import FIRST, Course
 from lossmith.study.generation import checked, losses_of
 from lossmith.study.pareto import pareto_front
-from lossmith.study.records import Candidate, Result, told
+from lossmith.study.records import Candidate, Result, failed, told
 from lossmith.study.rows import damaged
 from lossmith.study.store import Store
 
@@ -150,6 +150,15 @@ class Study:
         """
         self.record([told(candidate, fitness, figures)])
 
+    def fail(self, candidate: Candidate, error: BaseException) -> None:
+        """Record that the training of a candidate raised an exception: it ranks last, and type and message are kept.
+
+        Raises:
+            InputError: if the candidate is not one that waits for a fitness; or, once it is recorded, if three
+                generations in a row have failed with one message.
+        """
+        self.record([failed(candidate, error)])
+
     def begin_with(self, genomes: Sequence[Genome]) -> None:
         """Let the first generation begin with some genomes; said again of a search that began so, it changes nothing.
 
@@ -195,7 +204,7 @@ class Study:
             course.work.check(results)
             if results:
                 self.store.add_candidates(result.row() for result in results)
-            course.work.take(results)
+            course.take(results)
             course.advance()
 
     def candidates(self) -> list[dict[str, Any]]:
@@ -203,7 +212,7 @@ class Study:
         return self.store.candidates()
 
     def counts(self) -> dict[str, Any]:
-        """Numbers of ``candidates``, ``untrainable``, ``diverged`` and ``trainings`` that are stored.
+        """Numbers of ``candidates``, ``untrainable``, ``diverged``, ``failed`` and ``trainings`` that are stored.
 
         Besides, the ``best`` fitness, and the ``mean`` of the last complete generation (or None).
         """

@@ -8,6 +8,7 @@ from lossmith.analysis.baselines import (
     Family,
     add_baseline,
     baselines,
+    find_baselines,
     fixed,
     learning_rates,
     named_family,
@@ -30,6 +31,7 @@ from lossmith.analysis.corruption import (
 from lossmith.analysis.deciding import Deciding
 from lossmith.analysis.distilling import Distillation, Trial, acting_terms, distill
 from lossmith.analysis.jobs import Part, UnreadableError, each_loss, results_of
+from lossmith.analysis.judging import concluded
 from lossmith.analysis.looks import Attacking, Corrupting, Look, Walking
 from lossmith.analysis.masking import Masking
 from lossmith.analysis.objective import (
@@ -109,12 +111,14 @@ __all__ = [
     "check_corruption",
     "check_slices",
     "compare",
+    "concluded",
     "corruption_document",
     "corruption_measure",
     "corruptions_of",
     "distill",
     "each_loss",
     "figures",
+    "find_baselines",
     "fixed",
     "hidden_layers",
     "input_noise",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +11,7 @@ import torch
 from lossmith.analysis.tuning import Axis
 from lossmith.errors import InputError
 from lossmith.losses import CATALOG, Loss, Named, PowerLoss, Term, bootstrapping, label_smoothing, mae
-from lossmith.registry import Registry
+from lossmith.registry import Registry, unknown
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,29 @@ BASELINES = Registry[Family]("baseline")
 def baselines() -> list[Family]:
     """Every baseline: cross-entropy, with which the others are compared, first."""
     return [family for _, family in BASELINES.items()]
+
+
+def find_baselines(names: Sequence[str]) -> list[Family]:
+    """The baselines of some names, cross-entropy, with which the others are compared, first even if it is not named.
+
+    Args:
+        names: What tables call them, spaces or hyphens (``"label-smoothing"``), or what the catalog does (``"gce"``).
+
+    Raises:
+        InputError: if there is none of a name.
+    """
+    known = {_plain(family.name): family for family in reversed(baselines())}
+    known |= {_plain(family.named): family for family in baselines() if family.named}
+    wanted = [_plain(str(name)) for name in names]
+    for name, plain in zip(names, wanted, strict=True):
+        if plain not in known:
+            raise InputError(unknown(str(name), BASELINES.kind, [family.name for family in baselines()]))
+    chosen = {known[plain].name for plain in wanted} | {baselines()[0].name}
+    return [family for family in baselines() if family.name in chosen]
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", " ").replace("-", " ")
 
 
 def add_baseline(family: Family) -> Family:

@@ -96,9 +96,9 @@ class Row:
         name: The loss.
         baseline: Whether it is a baseline.
         strengths: Its tuned strengths as text.
-        lr: Its tuned learning rate.
-        epochs: Epochs that its schedule is laid out for.
-        stop: Its tuned number of epochs.
+        lr: Its tuned learning rate; None where a training function takes none.
+        epochs: Epochs that its schedule is laid out for; None where a training function knows them.
+        stop: Its tuned number of epochs, or None.
         tried: Settings tried in tuning.
         tuning: Mean of the deciding figure on validation data of the chosen setting over the fresh seeds of tuning;
             None if it is not finite.
@@ -111,17 +111,29 @@ class Row:
     name: str
     baseline: bool
     strengths: str
-    lr: float
-    epochs: int
-    stop: int
+    lr: float | None
+    epochs: int | None
+    stop: int | None
     tried: int
     tuning: float | None
     loss: dict[str, Any]
     runs: list[dict[str, Any]] = field(default_factory=list)
 
+    @property
+    def setting(self) -> str:
+        """What it was tuned to, as text."""
+        rate = [] if self.lr is None else [f"lr = {self.lr:.3g}"]
+        length = [] if self.stop is None else [f"{self.stop} epoch" + "s" * (self.stop > 1)]
+        return ", ".join([*([self.strengths] if self.strengths else []), *rate, *length])
+
     def column(self, name: str) -> list[float]:
         """One figure of all networks."""
         return [run[name] for run in self.runs]
+
+    @property
+    def failed(self) -> int:
+        """How many of its trainings raised an exception."""
+        return sum(run.get("error") is not None for run in self.runs)
 
     def mean(self, name: str) -> float:
         """Mean of a figure; NaN if that of a network is not finite."""
@@ -152,6 +164,8 @@ class Comparison:
         best_baseline: The baseline that is best on validation data.
         deciding: The figure that losses were tuned for, ranked by and tested on.
         wrong_labels: Share of the validation labels that noise made wrong.
+        tested_on: ``"test"``, or ``"validation"`` where a training function gives no scores on test data: then the
+            figures that losses are tested by are of the data that they were chosen on.
     """
 
     rows: list[Row]
@@ -159,6 +173,7 @@ class Comparison:
     best_baseline: str
     deciding: Deciding = ACCURACY
     wrong_labels: float = 0.0
+    tested_on: str = "test"
 
     def row(self, name: str) -> Row:
         """The row of a loss."""
@@ -176,6 +191,7 @@ class Comparison:
             "pairs": [asdict(pair) for pair in self.pairs],
             "best_baseline": self.best_baseline,
             "wrong_labels": self.wrong_labels,
+            **({} if self.tested_on == "test" else {"tested_on": self.tested_on}),
         }
 
     @staticmethod
@@ -188,4 +204,5 @@ class Comparison:
             # Comparisons of older versions were of accuracy.
             Deciding(**document.get("objective", {})),
             document.get("wrong_labels", 0.0),
+            document.get("tested_on", "test"),
         )

@@ -52,8 +52,9 @@ def run(arguments: Sequence[str]) -> None:
     if summary["data"]:
         console.print(data_line(summary["data"]))
     if summary["tuning"] is not None:
-        lr, trainings = summary["tuning"]["lr"], summary["tuning"]["trainings"]
-        console.print(f"tuning: {trainings} networks; the search trains with lr {lr:g}, which a sweep found")
+        swept = "lr" in summary["tuning"]
+        rate = f"; the search trains with lr {summary['tuning']['lr']:g}, which a sweep found" if swept else ""
+        console.print(f"tuning: {summary['tuning']['trainings']} networks{rate}")
     counts = summary["candidates"]
     console.print("candidates: " + (", ".join(f"{number} {status}" for status, number in counts.items()) or "none"))
     if summary["dropped"]:

@@ -142,7 +142,9 @@ def print_distillation(made: Distilled) -> None:
     if found.without_effect:
         console.print(f"Without effect from the start: {', '.join(found.without_effect)}.")
     smallest = found.smallest
-    console.print(f"\nLeft: φ = {made.loss.formula()} ({smallest.terms} of {whole.terms} terms), {_lr(smallest.row)}")
+    console.print(
+        f"\nLeft: φ = {made.loss.formula()} ({smallest.terms} of {whole.terms} terms), {smallest.row.setting}"
+    )
     test = found.deciding.column("test")
     told = [f"{name} {_number(row.mean(test), row.std(test))}" for name, row in zip(TESTED, found.tested, strict=False)]
     worth = ""
@@ -165,7 +167,7 @@ def distillation_table(found: Distillation) -> Table:
             table.add_row(
                 str(trial.terms),
                 ", ".join(trial.dropped),
-                _lr(trial.row),
+                trial.row.setting,
                 _number(trial.row.mean(column), trial.row.std(column)),
                 "–" if trial.worth is None else _interval(trial.worth),
                 style="bold" if place == taken else None,
@@ -175,10 +177,6 @@ def distillation_table(found: Distillation) -> Table:
 
 def _interval(found: Difference) -> str:
     return f"{found.difference + 0.0:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
-
-
-def _lr(row: Row) -> str:
-    return f"lr = {row.lr:.3g}, {row.stop} epoch" + "s" * (row.stop > 1)
 
 
 def decided_text(comparison: Comparison) -> str:
@@ -216,7 +214,7 @@ def worth_tables(comparison: Comparison, wide: bool) -> list[Table]:
     deciding = comparison.deciding
     validation, test = deciding.column("validation"), deciding.column("test")
     worth: list[Column] = [
-        ("tuned to", setting_text),
+        ("tuned to", lambda row: row.setting),
         ("validation", lambda row: _number(row.mean(validation))),
         ("test", lambda row: _number(row.mean(test), row.std(test))),
     ]
@@ -281,9 +279,3 @@ def _number(mean: float, std: float | None = None) -> str:
 def _known_mean(row: Row, name: str) -> str:
     known = [value for value in row.column(name) if value is not None]
     return f"{sum(known) / len(known):.3f}" if known else "–"
-
-
-def setting_text(row: Row) -> str:
-    """The tuned setting of a row."""
-    parts = [row.strengths] if row.strengths else []
-    return ", ".join([*parts, _lr(row)])

@@ -23,6 +23,9 @@ from lossmith.study.config import (
 from lossmith.study.distillation import Distilled, DistillSettings, distill_loss
 from lossmith.study.evolve import Outcome, Progress, evolve
 from lossmith.study.finalists import EVOLVED, SMOOTHINGS
+from lossmith.study.function import FunctionSettings, checked_settings
+from lossmith.study.function_comparison import compare_by_function
+from lossmith.study.function_evolve import evolve_function
 from lossmith.study.legacy import OLD_COMMANDS, OLD_FLAGS, OLD_SETTINGS, OLD_VALUES, modernized, original
 from lossmith.study.origins import (
     Origin,
@@ -35,11 +38,11 @@ from lossmith.study.origins import (
 )
 from lossmith.study.pareto import PRUNED, export_pareto, has_pareto, read_pareto
 from lossmith.study.problem import Problem
-from lossmith.study.provenance import data_line, pruned_trainings, spread
+from lossmith.study.provenance import data_line, finalists_of, pruned_trainings, tuning_of
 from lossmith.study.records import Candidate, Result
 from lossmith.study.store import Store
 from lossmith.study.study import Study
-from lossmith.study.tuning import tuning_trainings
+from lossmith.study.trials import TrainFunction
 
 __all__ = [
     "EVOLVED",
@@ -56,6 +59,7 @@ __all__ = [
     "DistillSettings",
     "Distilled",
     "EvolveSettings",
+    "FunctionSettings",
     "Objective",
     "Origin",
     "Outcome",
@@ -65,11 +69,14 @@ __all__ = [
     "RunSettings",
     "Store",
     "Study",
+    "TrainFunction",
     "TuningSettings",
     "at_absolute_place",
     "check_effect",
     "check_named",
     "check_unchanged",
+    "checked_settings",
+    "compare_by_function",
     "compare_losses",
     "comparison_place",
     "conflicts",
@@ -77,8 +84,10 @@ __all__ = [
     "differences",
     "distill_loss",
     "evolve",
+    "evolve_function",
     "export_pareto",
     "file_settings",
+    "finalists_of",
     "flag",
     "has_pareto",
     "modernized",
@@ -91,10 +100,9 @@ __all__ = [
     "rechecked",
     "settings_document",
     "settings_for",
-    "spread",
     "study_place",
     "tell_other_objective",
-    "tuning_trainings",
+    "tuning_of",
     "unknown_origins",
     "validated",
     "with_data",

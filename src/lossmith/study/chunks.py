@@ -15,7 +15,7 @@ from lossmith.losses import Loss
 from lossmith.metrics import mean_of, to_lists
 from lossmith.study.finalists import Entry
 from lossmith.study.pareto import PRUNED
-from lossmith.study.records import Candidate, Result
+from lossmith.study.records import Candidate, Result, Status
 from lossmith.training import Trained
 
 Figures = list[float | None]
@@ -47,11 +47,13 @@ class Measured:
             among them.
         diverged: Whether one of its networks has diverged.
         seconds: Its share of the time of the chunk.
+        error: What one of its trainings raised, in a line.
     """
 
     figures: dict[str, Figures]
     diverged: bool
     seconds: float
+    error: str | None = None
 
     @property
     def scores(self) -> Figures:
@@ -59,9 +61,14 @@ class Measured:
         return self.figures["fitness"]
 
     @property
+    def status(self) -> Status:
+        """What has become of it."""
+        return "failed" if self.error is not None else "diverged" if self.diverged else "ok"
+
+    @property
     def mean(self) -> float | None:
-        """The fitness of the loss; None if it diverged."""
-        return None if self.diverged else mean_of(self.scores)
+        """The fitness of the loss; None if it diverged or failed."""
+        return mean_of(self.scores) if self.status == "ok" else None
 
     @property
     def others(self) -> dict[str, Figures]:
@@ -142,10 +149,11 @@ def result_of(candidate: Candidate, one: Measured) -> Result:
     return Result(
         candidate,
         one.mean,
-        "diverged" if one.diverged else "ok",
+        one.status,
         tuple(one.scores),
         one.seconds,
         {name: tuple(values) for name, values in one.others.items()},
+        one.error,
     )
 
 
@@ -157,9 +165,10 @@ def finalist_row(stage: str, rank: int, entry: Entry, one: Measured) -> dict[str
         "name": entry.name,
         "origin": entry.origin if entry.lr is None else {**entry.origin, "lr": entry.lr},
         "loss": entry.loss.to_json(),
-        "status": "diverged" if one.diverged else "ok",
+        "status": one.status,
         "mean": one.mean,
         "scores": one.scores,
         "seconds": one.seconds,
         "figures": one.others,
+        "error": one.error,
     }

@@ -209,7 +209,7 @@ def file_settings(path: Path) -> EvolveSettings:
         LOG.warning("%s: %s", path, note)
     document.pop("digest", None)
     if "classes" in document:
-        raise InputError(f"{path} belongs to a study that is trained from Python (ask and tell); go on with it there")
+        raise InputError(f"{path} belongs to a study that is trained from Python; go on with it there")
     return validated(EvolveSettings, document, str(path))
 
 

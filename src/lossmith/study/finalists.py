@@ -167,18 +167,20 @@ class Gain:
         return {"known": self.known["name"], "mean": self.mean, "error": self.error, "clear": self.is_clear}
 
 
-def winner(finalists: Sequence[Row], lr: float) -> tuple[Loss, Row]:
+def winner(finalists: Sequence[Row], lr: float | None) -> tuple[Loss, Row]:
     """The winning loss under the name that it goes by, and its stored result.
 
     Args:
         finalists: Stored results.
-        lr: Where they have no rate of their own.
+        lr: Where they have no rate of their own; None for trainings that take none.
 
     Raises:
         InputError: if every finalist diverged.
     """
     row = best_row(finalists)
     if row is None:
+        if lr is None:
+            raise InputError("every finalist diverged, or the function gave no finite number; look at what it returns")
         rates = sorted({one["origin"].get("lr", lr) for one in finalists})
         shown = f"{rates[0]:g}" if len(rates) == 1 else f"{rates[0]:g} to {rates[-1]:g}"
         tuned = any("lr" in one["origin"] for one in finalists)

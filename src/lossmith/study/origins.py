@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from lossmith.analysis import OBJECTIVES
-from lossmith.errors import InputError, brief
+from lossmith.errors import InputError, brief, printable
 from lossmith.io import read_toml
 from lossmith.losses import loss_file, read_loss_document
 from lossmith.registry import Registry
@@ -53,6 +53,12 @@ class SaidTuning(Document):
     lr: Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
+class SaidFunction(Document):
+    """What a loss file says of a search by one's own training function."""
+
+    function: str
+
+
 class Said(Document):
     """What a loss file must say of the search that it comes from, if it says anything."""
 
@@ -74,8 +80,13 @@ def provenance(path: Path) -> dict[str, Any] | None:
         )
     found: dict[str, Any] | None = document.get("provenance")
     if found is not None:
-        conforming(Said, found, f'"provenance" of {path}', "take the best.json that lossmith evolve wrote")
+        shape = SaidFunction if _is_by_function(found) else Said
+        conforming(shape, found, f'"provenance" of {path}', "take the best.json that lossmith evolve wrote")
     return found
+
+
+def _is_by_function(said: Any) -> bool:
+    return isinstance(said, dict) and "function" in said and "digest" not in said
 
 
 def origin_of(texts: Sequence[str], compares: bool = False) -> Origin | None:
@@ -106,6 +117,14 @@ def origin_of(texts: Sequence[str], compares: bool = False) -> Origin | None:
 def _origin(path: Path, compares: bool) -> Origin | None:
     said = provenance(path)
     if said is None:
+        return None
+    if _is_by_function(said):
+        own = printable(str(said["function"]))
+        if compares:
+            raise InputError(
+                f"{path} was evolved by a training function of your own, {own}; compare it in Python, where that "
+                "is: lossmith.evolve(train=…, out=…).compare()"
+            )
         return None
     settings = validated(
         EvolveSettings, _known(modernized(said["settings"], begun=True)[0], path, compares), f'"settings" of {path}'
@@ -220,7 +239,8 @@ def unknown_origins(texts: Sequence[str]) -> list[Path]:
     Raises:
         InputError: if a file cannot be read.
     """
-    return [file for file in _files(texts) if provenance(file) is None]
+    said = {file: provenance(file) for file in _files(texts)}
+    return [file for file, one in said.items() if one is None or _is_by_function(one)]
 
 
 def _files(texts: Sequence[str]) -> list[Path]:

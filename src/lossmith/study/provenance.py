@@ -38,7 +38,7 @@ def provenance_document(
         winner: Its stored result.
         finalists: All stored results, its own among them.
     """
-    counts, rate = store.counts(), store.setting("rate")
+    counts = store.counts()
     written = portable(settings)
     if store.function is not None:
         # They say what another search would have maximized.
@@ -50,19 +50,9 @@ def provenance_document(
         "origin": winner["origin"],
         "lr": winner["origin"].get("lr", settings.recipe.lr),
         "validation": spread(winner["scores"]),
-        "finalists": [
-            {
-                "name": row["name"],
-                "kind": row["origin"]["kind"],
-                "status": row["status"],
-                "lr": row["origin"].get("lr", settings.recipe.lr),
-                **spread(row["scores"]),
-                "figures": {name: spread(values) for name, values in row["figures"].items()},
-            }
-            for row in finalists
-        ],
+        "finalists": finalists_of(finalists, settings.recipe.lr),
         "candidates": candidates,
-        "tuning": None if rate is None else {**rate, "trainings": tuning_trainings(store)},
+        "tuning": tuning_of(store),
         "invariant": store.verdicts(),
         "objective": store.function,
         "data": data_of(store, problem),
@@ -71,6 +61,30 @@ def provenance_document(
         "training": backend,
         "versions": versions_of(store),
     }
+
+
+def finalists_of(finalists: Sequence[Mapping[str, Any]], lr: float | None) -> list[dict[str, Any]]:
+    """What is told of finalists, where the learning rate of those without one of their own is known."""
+    return [
+        {
+            "name": row["name"],
+            "kind": row["origin"]["kind"],
+            "status": row["status"],
+            "lr": row["origin"].get("lr", lr),
+            **spread(row["scores"]),
+            "figures": {name: spread(values) for name, values in row["figures"].items()},
+            **({} if row["error"] is None else {"error": row["error"]}),
+        }
+        for row in finalists
+    ]
+
+
+def tuning_of(store: Store) -> dict[str, Any] | None:
+    """The rate that a sweep found, if one was made, and how many networks tuning has trained; None without tuning."""
+    rate = store.setting("rate")
+    if rate is None and store.setting("known losses") is None:
+        return None
+    return {**(rate or {}), "trainings": tuning_trainings(store)}
 
 
 def data_of(store: Store, problem: Problem) -> dict[str, Any]:

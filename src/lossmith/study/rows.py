@@ -123,7 +123,7 @@ class StoredEntry(Document):
     name: str
     origin: OriginOfFinalist
     loss: dict[str, Any]
-    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None
     fitness: float | None
 
 

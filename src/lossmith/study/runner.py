@@ -112,6 +112,7 @@ class Runner:
             self._tell_idle()
         while not study.finished:
             generation = study.generation
+            self.training.prepare(generation)
             waiting = {candidate.member for candidate in study.pending()}
             # What is stored has no say in how a generation is divided: a resumed one trains the same chunks.
             parts = self._parts(study.trainable(), replicates)
@@ -257,7 +258,7 @@ class Runner:
             self.tell(phase, share())
             outcome = next(outcomes)
             self.seconds += outcome.seconds
-            yield number, self.training.measured(outcome.result, len(chunks[number].losses), outcome.seconds)
+            yield number, self.training.measured(outcome.result, chunks[number], outcome.seconds)
             shares[place_of_job] = 1.0
             self._log.stored(phase, chunks[number].label)
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from lossmith.losses import Loss, cross_entropy
 from lossmith.seeds import derive
-from lossmith.study.chunks import Measured, by_loss, measured
+from lossmith.study.chunks import Chunk, Measured, by_loss, measured
 from lossmith.study.config import EvolveSettings
 from lossmith.study.problem import Problem
 from lossmith.study.store import Store
@@ -41,8 +41,15 @@ class Training(Protocol):
             searching: Whether it is a part of the search, which may cut it short.
         """
 
-    def measured(self, result: Any, losses: int, seconds: float) -> list[Measured]:
-        """What came of each loss, from the result of :meth:`work`, and how long all of it took."""
+    def prepare(self, generation: int) -> None:
+        """Look at what is stored before a generation is trained.
+
+        Raises:
+            InputError: if there is no use in going on.
+        """
+
+    def measured(self, result: Any, chunk: Chunk, seconds: float) -> list[Measured]:
+        """What came of each loss of a chunk, from the result of :meth:`work`, and how long all of it took."""
 
 
 class PopulationTraining:
@@ -101,7 +108,10 @@ class PopulationTraining:
             prune_at=prune_at,
         )
 
-    def measured(self, result: Any, losses: int, seconds: float) -> list[Measured]:
+    def prepare(self, generation: int) -> None:
+        """Nothing: what is trained does not depend on what was."""
+
+    def measured(self, result: Any, chunk: Chunk, seconds: float) -> list[Measured]:
         """What came of each loss."""
-        found, diverged = result
-        return by_loss(found, diverged, losses, seconds / losses)
+        (found, diverged), count = result, len(chunk.losses)
+        return by_loss(found, diverged, count, seconds / count)

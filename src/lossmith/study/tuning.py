@@ -47,6 +47,7 @@ class FitnessTuning:
         seeds: So many seeds of a purpose.
         first: How many seeds each place is measured with.
         fresh: How many the best places are measured with again.
+        records: What the measurements are kept under.
     """
 
     def __init__(
@@ -58,9 +59,10 @@ class FitnessTuning:
         seeds: Callable[[str, int], list[int]],
         first: int,
         fresh: int,
+        records: str = RECORDS,
     ) -> None:
         self.store, self.classes, self.train, self.size = store, classes, train, size
-        self.seeds, self.first, self.fresh = seeds, first, fresh
+        self.seeds, self.first, self.fresh, self.records = seeds, first, fresh, records
 
     def sweep(self, families: Sequence[Family], lr: float) -> float:
         """The best rate for the best of some losses at the middle of their strengths, a power of 4 times a rate.
@@ -165,19 +167,26 @@ class FitnessTuning:
         for setting in wanted:
             groups.setdefault(setting.place[-1], []).append(setting)
         parts = [group[start : start + size] for group in groups.values() for start in range(0, len(group), size)]
-        found: dict[Setting, Scores] = {}
-        keys, chunks = list[str](), list[Chunk]()
+        known, keys, chunks = dict[str, list[Scores]](), list[str](), list[Chunk]()
         for part in parts:
             lr, losses = _rate(rates, part[0]), [self._loss(families, setting) for setting in part]
-            keys.append(json.dumps({"losses": [loss.key() for loss in losses], "lr": lr, "seeds": seeds}))
-            kept = self.store.record(RECORDS, keys[-1])
+            key = json.dumps({"losses": [loss.key() for loss in losses], "lr": lr, "seeds": seeds})
+            kept = self.store.record(self.records, key)
             if kept is not None:
-                found |= zip(part, self._checked(kept, len(part), len(seeds)), strict=True)
-            chunks.append(Chunk(losses, {"purpose": purpose, "lr": lr, "losses": len(losses)}, kept is None, lr))
+                known[key] = self._checked(kept, len(part), len(seeds))
+            # Two that are one loss are trained once.
+            missing = kept is None and key not in keys
+            keys.append(key)
+            chunks.append(Chunk(losses, {"purpose": purpose, "lr": lr, "losses": len(losses)}, missing, lr))
         for number, results in self.train(purpose.split()[0], chunks, seeds, shown):
             scores: list[Scores] = [one.scores if one.mean is not None else [None] * len(seeds) for one in results]
-            self.store.add_record(RECORDS, keys[number], scores, sum(one.seconds for one in results))
-            found |= zip(parts[number], scores, strict=True)
+            self.store.add_record(self.records, keys[number], scores, sum(one.seconds for one in results))
+            known[keys[number]] = scores
+        found = {
+            setting: one
+            for key, part in zip(keys, parts, strict=True)
+            for setting, one in zip(part, known[key], strict=True)
+        }
         return {setting: found[setting] for setting in wanted}
 
     def _loss(self, families: Mapping[str, Family], setting: Setting) -> Loss:

@@ -1,0 +1,224 @@
+"""A comparison by one's own training function: known losses and the winner, tuned alike, with fresh seeds."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+from lossmith.analysis import Comparison, Deciding, Family, Row, concluded, find_baselines, fixed
+from lossmith.errors import InputError
+from lossmith.io import write_json
+from lossmith.losses import Loss
+from lossmith.metrics import METRICS
+from lossmith.schema import Document, conforming
+from lossmith.seeds import derive
+from lossmith.study.chunks import Chunk, Measured
+from lossmith.study.finalists import Entry
+from lossmith.study.function import FunctionSettings, FunctionTraining, finite_or_none
+from lossmith.study.records import FITNESS
+from lossmith.study.rows import REMEDY, damaged
+from lossmith.study.store import Store
+from lossmith.study.trials import TrainFunction, Trial
+from lossmith.study.tuning import FitnessTuning
+from lossmith.training import Executor, running
+
+RECORDS = "function comparison"
+LOG = logging.getLogger("lossmith")
+Report = Callable[[str, float], None]
+
+
+class KeptRun(Document):
+    """What is kept of one training."""
+
+    validation: float | None
+    test: float | None
+    error: str | None
+
+
+def compare_by_function(
+    losses: Mapping[str, Loss],
+    function: TrainFunction,
+    settings: FunctionSettings,
+    directory: Path,
+    *,
+    baselines: Sequence[str] | None = None,
+    seeds: int = 5,
+    executor: Executor | str | None = None,
+    report: Report = lambda *_: None,
+) -> Comparison:
+    """Compare losses with known ones by one's own training function, and keep the raw runs in the study's directory.
+
+    Every loss is tuned alike on validation scores, its strengths and the learning rate, where the function takes one;
+    then each is trained with fresh seeds, and tested on test scores, or, where the function gives none, on validation
+    scores, which is said. A loss of which a training failed has no test, and ranks last.
+
+    Args:
+        losses: The losses to be compared, by the names that tables give them.
+        function: The training function.
+        settings: Those of the study.
+        directory: The study's directory.
+        baselines: The known losses, by name; without it those that the study had to beat.
+        seeds: Fresh trainings of each loss.
+        executor: Runs the trainings; this process without it.
+        report: Called with the phase and the share of it that is done.
+
+    Raises:
+        InputError: if an input cannot be used, or the function fails whatever the loss is.
+    """
+    if seeds < 2:
+        raise InputError(f"seeds is {seeds}; a test needs 2 or more")
+    rivals = find_baselines(settings.run.baselines if baselines is None else baselines)
+    taken = next((family.name for family in rivals if family.name in losses), None)
+    if taken is not None:
+        raise InputError(f"a baseline of the comparison is called {taken!r}, too; give your loss a name of its own")
+    families = [*rivals, *(fixed(name, loss) for name, loss in losses.items())]
+    with Store(directory) as store, running(executor) as runs:
+        training = FunctionTraining(function, store)
+        chosen = _tuned(training, settings, families, seeds, runs, report)
+        found = _judged(training, settings, chosen, seeds, runs, report)
+    tested = any(run["test"] is not None for rows in found for run in rows)
+    deciding = _deciding(function)
+    rows = [
+        _row(family, entry, _figures(kept, deciding, tested, function.sign))
+        for family, entry, kept in zip(families, chosen, found, strict=True)
+    ]
+    named = concluded(rows, deciding)
+    result = Comparison(
+        named.rows, named.pairs, named.best_baseline, deciding, tested_on="test" if tested else "validation"
+    )
+    _tell(result, function)
+    document = {"settings": settings.model_dump(mode="json"), "options": {"seeds": seeds}, **result.to_json()}
+    write_json(document, directory / "comparison.json")
+    return result
+
+
+def _tuned(
+    training: FunctionTraining,
+    settings: FunctionSettings,
+    families: Sequence[Family],
+    seeds: int,
+    executor: Executor,
+    report: Report,
+) -> list[Entry]:
+    """Each loss at its best strengths and rate."""
+
+    def train(
+        phase: str, chunks: Sequence[Chunk], own: Sequence[int], shown: Callable[[float], float]
+    ) -> Iterator[tuple[int, list[Measured]]]:
+        missing = [number for number, chunk in enumerate(chunks) if chunk.missing]
+        work = [training.work(chunks[number].losses, own, chunks[number].lr, searching=False) for number in missing]
+        said = _shares(len(work), lambda done: report(f"tuning: {phase}", shown(done)))
+        for number, outcome in zip(missing, executor.run(work, said), strict=True):
+            yield number, training.measured(outcome.result, chunks[number], outcome.seconds)
+
+    def own(purpose: str, count: int) -> list[int]:
+        return _seeds(settings, f"tuning {purpose}", count)
+
+    first, fresh = settings.run.replicates, max(2, (seeds + 1) // 2)
+    size = partial(FunctionTraining.size, training)
+    tuning = FitnessTuning(training.store, settings.classes, train, size, own, first, fresh, "comparison tuning")
+    return tuning.known(families, training.lr)
+
+
+def _judged(
+    training: FunctionTraining,
+    settings: FunctionSettings,
+    entries: Sequence[Entry],
+    count: int,
+    executor: Executor,
+    report: Report,
+) -> list[list[dict[str, Any]]]:
+    """What fresh trainings of each loss gave; the function is called for what is not kept."""
+    seeds, store = _seeds(settings, "final", count), training.store
+    keys = [json.dumps({"final": entry.loss.key(), "lr": entry.lr, "seeds": seeds}) for entry in entries]
+    known = {key: store.record(RECORDS, key) for key in keys}
+    missing = [number for number, key in enumerate(keys) if known[key] is None]
+    work = [training.work([entries[number].loss], seeds, entries[number].lr, searching=False) for number in missing]
+    said = _shares(len(work), lambda done: report("fresh trainings", done))
+    for number, outcome in zip(missing, executor.run(work, said), strict=True):
+        (trials,) = outcome.result
+        known[keys[number]] = [_kept(trial) for trial in trials]
+        store.add_record(RECORDS, keys[number], known[keys[number]], outcome.seconds)
+    what = f"{store.path} (what it holds of the comparison)"
+    for kept in known.values():
+        if len(conforming(list[KeptRun], kept, what, REMEDY)) != count:
+            raise damaged(store.path, "what it holds of the comparison is of other seeds")
+    return [
+        [{"seed": seed, **run} for seed, run in zip(seeds, cast(list[dict[str, Any]], known[key]), strict=True)]
+        for key in keys
+    ]
+
+
+def _kept(trial: Trial) -> dict[str, Any]:
+    return {
+        "validation": finite_or_none(trial.scores.get(FITNESS)),
+        "test": finite_or_none(trial.test.get(FITNESS)),
+        "error": trial.error,
+    }
+
+
+def _figures(runs: Sequence[Mapping[str, Any]], deciding: Deciding, tested: bool, sign: float) -> list[dict[str, Any]]:
+    """Raw figures of the trainings of a loss, under the names of a comparison, in the units of the metric."""
+
+    def figure(value: float | None) -> float | None:
+        return None if value is None else sign * value
+
+    return [
+        {
+            "seed": run["seed"],
+            deciding.column("validation"): figure(run["validation"]),
+            deciding.column("test"): figure(run["test" if tested else "validation"]),
+            "error": run["error"],
+        }
+        for run in runs
+    ]
+
+
+def _row(family: Family, entry: Entry, runs: list[dict[str, Any]]) -> Row:
+    strengths = entry.name.removeprefix(family.name).removeprefix(", ")
+    fitness = entry.fitness if entry.fitness is not None and math.isfinite(entry.fitness) else None
+    return Row(family.name, family.baseline, strengths, entry.lr, None, None, 0, fitness, entry.loss.to_json(), runs)
+
+
+def _deciding(function: TrainFunction) -> Deciding:
+    metric = function.metric
+    known = METRICS[metric] if metric in METRICS and metric is not None else None
+    return Deciding(
+        metric or "score",
+        higher_is_better=function.sign > 0,
+        share=known is not None and known.share,
+        key={"function": function.name},
+    )
+
+
+def _tell(result: Comparison, function: TrainFunction) -> None:
+    if result.tested_on != "test":
+        LOG.warning(
+            "%s gives no scores on test data, so the comparison is of the validation scores that losses were chosen "
+            "by: let it return (validation, test)",
+            function.name,
+        )
+    for row in result.rows:
+        if row.failed:
+            errors = [run["error"] for run in row.runs if run["error"] is not None]
+            LOG.warning("%d of %d trainings with %s failed (%s)", row.failed, len(row.runs), row.name, errors[0])
+
+
+def _seeds(settings: FunctionSettings, purpose: str, count: int) -> list[int]:
+    return [derive(settings.search.seed, "comparison", purpose, number) for number in range(count)]
+
+
+def _shares(count: int, tell: Callable[[float], None]) -> Callable[[int, float], None]:
+    """What turns the share of each of some jobs that is done into that of all."""
+    shares = [0.0] * count
+
+    def progress(number: int, share: float) -> None:
+        shares[number] = share
+        tell(sum(shares) / count)
+
+    return progress

@@ -34,7 +34,9 @@ def one(settings: EvolveSettings, name: str, seeds: int, work: Path) -> dict[str
     def made() -> dict[str, Any]:
         outcome = evolve(folder, settings)
         rate = (outcome.provenance["tuning"] or {}).get("lr")
-        comparison = compare_losses({"evolved": outcome.loss}, settings, folder, CompareSettings(seeds=seeds), lr=rate)
+        comparison = compare_losses(
+            {"evolved": outcome.loss}, settings, folder, CompareSettings(seeds=seeds, effort="thorough"), lr=rate
+        )
         return {
             "job": name,
             "kind": outcome.provenance["origin"]["kind"],

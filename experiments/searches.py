@@ -50,7 +50,7 @@ def one(file: Path, number: int, work: Path, target: Path, seeds: int, distills:
 
     def made() -> dict[str, Any]:
         outcome, name = evolve(folder, settings), "evolved"
-        options = CompareSettings(seeds=seeds, comparison_seed=number)
+        options = CompareSettings(seeds=seeds, comparison_seed=number, effort="thorough")
         rate = (outcome.provenance["tuning"] or {}).get("lr")
         comparison = compare_losses({name: outcome.loss}, settings, folder, options, lr=rate)
         draw_search(folder)

@@ -21,6 +21,7 @@ from lossmith.nets import ModelSettings
 from lossmith.study import CompareSettings, EvolveSettings, compare_losses, evolve
 from lossmith.study.comparison import RIVAL
 from lossmith.study.config import validated, with_data
+from lossmith.study.efforts import EFFORTS
 from lossmith.study.origins import Origin, conflicts, origin_of, provenance
 from lossmith.study.schema import seal
 from lossmith.study.store import Store
@@ -490,12 +491,54 @@ class TestCompareLosses:
             rival=False,
             comparison_seed=9,
         )
-        for wanted in (options, CompareSettings(rival=False)):
+        efforts = [CompareSettings(rival=False).model_copy(update={"effort": effort}) for effort in EFFORTS]
+        for wanted in (options, *efforts):
             with pytest.raises(KeyboardInterrupt):
                 compare_losses({"mine": mae()}, tiny(npz, run={"chunk": 5}), tmp_path / "out", wanted)
         recipe = tiny(npz).recipe
-        assert plans[0] == Plan(recipe, Backend("mlp"), 3, 4, 6, 7, epochs=8, seed=9, chunk=5)
-        assert plans[1] == Plan(recipe, Backend("mlp"), seeds=10, epochs=2, chunk=5)
+        assert plans[0] == Plan(recipe, Backend("mlp"), 3, 4, 6, 7, epochs=8, seed=9, chunk=5, stride=2)
+        common: Any = {"seeds": 10, "epochs": 2, "chunk": 5}
+        assert plans[1:] == [
+            Plan(recipe, Backend("mlp"), tuning_seeds=2, finalists=0, finalist_seeds=1, stride=2, **common),
+            Plan(recipe, Backend("mlp"), tuning_seeds=1, finalists=3, finalist_seeds=4, stride=2, **common),
+            Plan(recipe, Backend("mlp"), **common),
+        ]
+
+    def test_baselines_by_name(self, tmp_path: Path, npz: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.undo()
+        seen: list[list[str]] = []
+
+        def stopped(*given: Any, **_: Any) -> None:
+            seen.append([family.name for family in given[3]])
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(comparison, "compare", stopped)
+        losses, out = {"mine": mae()}, tmp_path / "out"
+        for options in (
+            CompareSettings(rival=False, baselines=("label-smoothing", "gce", "label_smoothing + Σh²")),
+            CompareSettings(effort="quick"),
+        ):
+            with pytest.raises(KeyboardInterrupt):
+                compare_losses(losses, tiny(npz), out, options)
+        first, second = seen
+        assert first == [
+            "cross-entropy",
+            "label smoothing",
+            "generalised cross-entropy",
+            "label smoothing + Σh²",
+            "mine",
+        ]
+        assert second == [
+            "cross-entropy",
+            "label smoothing",
+            "focal",
+            "generalised cross-entropy",
+            "label smoothing + Σh²",
+            "mine",
+        ]
+        with pytest.raises(InputError, match=r"there is no baseline 'focall'.*did you mean focal"):
+            compare_losses(losses, tiny(npz), tmp_path / "new", CompareSettings(baselines=("focall",)))
+        assert not (tmp_path / "new").exists()
 
     def test_the_measured_backend_is_kept(self, tmp_path: Path, npz: Path) -> None:
         settings = tiny(npz, run={"training": "auto"})

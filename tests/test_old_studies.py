@@ -160,7 +160,7 @@ def test_its_pareto_front_is_read_and_exported(tmp_path: Path) -> None:
 
 def test_it_is_not_trained_again(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = rows(study)
-    monkeypatch.setattr(importlib.import_module("lossmith.training.executors.local"), "run_job", None)
+    monkeypatch.setattr(importlib.import_module("lossmith.training.executors.base"), "run_job", None)
     outcome = evolve(study, settings_in(study))
     assert outcome.loss == load(STUDIES / study.name / "best.json")
     assert rows(study) == before
@@ -201,11 +201,13 @@ def test_a_comparison_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyP
     kept = json.loads((study / "comparison.json").read_text())
     known = origin_of([str(study / "best.json")])
     assert known is not None
-    monkeypatch.setattr(importlib.import_module("lossmith.training.executors.local"), "run_job", None)
-    losses, options = {"evolved": load(study / "best.json")}, validated(CompareSettings, kept["options"], "the options")
+    monkeypatch.setattr(importlib.import_module("lossmith.training.executors.base"), "run_job", None)
+    losses, asked = {"evolved": load(study / "best.json")}, {**kept["options"], "effort": "thorough"}
+    options = validated(CompareSettings, asked, "the options")
     compare_losses(losses, known.settings, study, options, digest=known.digest)
     document = json.loads((study / "comparison.json").read_text())
-    for name in ("options", "digest", "best_baseline"):
+    assert kept["options"].items() <= document["options"].items()
+    for name in ("digest", "best_baseline"):
         assert document[name] == kept[name]
     # The losses in today's format, and all else as it was.
     for found, before in zip(document["rows"], kept["rows"], strict=True):

@@ -36,6 +36,15 @@ def test_a_grid_in_order() -> None:
     assert grid.values((2, -1)) == (2.0, 0.5)
 
 
+@pytest.mark.parametrize(
+    ("first", "last", "stride", "places"),
+    [(-3, 1, 2, [-3, -1, 1]), (0, 3, 2, [0, 2]), (1, 3, 3, [2]), (0, 0, 2, [0]), (-5, 7, 4, [-5, -1, 3, 7])],
+)
+def test_a_coarse_grid(first: int, last: int, stride: int, places: list[int]) -> None:
+    axis = Axis("s", float, first, last, -9, 9)
+    assert Grid("a", (axis,), stride).start() == [(place,) for place in places]
+
+
 @pytest.mark.parametrize(("top", "count"), [(0, 5), (3, 8), (5, 10), (9, 10), (-9, 10)])
 def test_one_axis_is_climbed_to_its_top(top: int, count: int) -> None:
     asked: list[list[Setting]] = []

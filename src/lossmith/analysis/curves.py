@@ -59,7 +59,7 @@ class CurveTuning:
         self.task, self.validation, self.plan, self.chunks, self.report = task, validation, plan, chunks, report
         self.families = {family.name: family for family in families}
         self.rates = learning_rates(plan.recipe.lr)
-        grids = [Grid(family.name, (*family.axes, self.rates, LENGTHS)) for family in families]
+        grids = [Grid(family.name, (*family.axes, self.rates, LENGTHS), plan.stride) for family in families]
         self.tuner = Tuner(grids, _height, self._around, more=self._missing)
 
     def tune(self) -> list[Tuned]:
@@ -78,9 +78,12 @@ class CurveTuning:
             phase = "the best settings, fresh seeds"
             return self._measured(wanted, "tuning again", self.plan.finalist_seeds, phase, stops.__getitem__)
 
-        chosen = self.tuner.choose(
-            tried, self.plan.finalists, measure_again, lambda setting, curve: curve[stops[setting] - 1]
-        )
+        if self.plan.finalists:
+            chosen = self.tuner.choose(
+                tried, self.plan.finalists, measure_again, lambda setting, curve: curve[stops[setting] - 1]
+            )
+        else:
+            chosen = self.tuner.choose(tried, 1, lambda wanted: {setting: tried[setting] for setting in wanted})
         found = []
         for name, one in chosen.items():
             *strengths, rate, doubled = one.setting.place

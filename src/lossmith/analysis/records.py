@@ -41,12 +41,14 @@ class Plan:
         backend: How networks are run.
         seeds: Networks of the final comparison, for each loss.
         tuning_seeds: Networks of each setting that is tried.
-        finalists: The best settings of each loss that are trained again with fresh seeds before one is chosen.
+        finalists: The best settings of each loss that are trained again with fresh seeds before one is chosen; 0
+            takes the best of the first seeds.
         finalist_seeds: Networks of each of those.
         epochs: Epochs of each tuning run; the number that is used is read off its validation curve (early stopping).
         seed: What all seeds derive from.
         chunk: Most networks trained in one program.
         deciding: The figure that losses are tuned for, ranked by and tested on.
+        stride: Steps between the places of the first grid on each axis.
     """
 
     recipe: Recipe
@@ -59,6 +61,7 @@ class Plan:
     seed: int = 0
     chunk: int = 256
     deciding: Deciding = ACCURACY
+    stride: int = 1
 
 
 @dataclass(frozen=True)

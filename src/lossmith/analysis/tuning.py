@@ -55,14 +55,21 @@ class Grid:
     Args:
         name: The loss; any text that tells grids apart.
         axes: What is tuned: strengths, the learning rate.
+        stride: Steps between places of the grid as it starts; of an axis that is shorter, the middle is taken.
     """
 
     name: str
     axes: tuple[Axis, ...]
+    stride: int = 1
 
     def start(self) -> list[Place]:
         """All places of the grid as it starts, the last axis the fastest."""
-        return list(itertools.product(*(range(axis.first, axis.last + 1) for axis in self.axes)))
+        return list(itertools.product(*(self._places(axis) for axis in self.axes)))
+
+    def _places(self, axis: Axis) -> range:
+        """Places as far apart as the stride says, as many on either side of the middle as there are."""
+        left_over = (axis.last - axis.first) % self.stride
+        return range(axis.first + left_over // 2, axis.last + 1, self.stride)
 
     def around(self, place: Place) -> list[Place]:
         """Places one step away along one axis, as far as that can be extended."""

@@ -3,7 +3,7 @@
 from lossmith.analysis import Objective
 from lossmith.io import read_toml, write_toml
 from lossmith.study.analyses import Analysis
-from lossmith.study.comparison import RIVAL, CompareSettings, TuningSettings, compare_losses, tell_other_objective
+from lossmith.study.comparison import RIVAL, CompareSettings, compare_losses, tell_other_objective
 from lossmith.study.config import (
     EvolveSettings,
     RunSettings,
@@ -21,6 +21,7 @@ from lossmith.study.config import (
     with_data,
 )
 from lossmith.study.distillation import Distilled, DistillSettings, distill_loss
+from lossmith.study.efforts import TuningSettings
 from lossmith.study.evolve import Outcome, Progress, evolve
 from lossmith.study.finalists import EVOLVED, SMOOTHINGS
 from lossmith.study.function import FunctionSettings, checked_settings

@@ -26,6 +26,7 @@ from lossmith.analysis import (
     UnreadableError,
     baselines,
     compare,
+    find_baselines,
     fixed,
 )
 from lossmith.data import Source, open_source
@@ -33,8 +34,8 @@ from lossmith.errors import InputError
 from lossmith.io import write_json
 from lossmith.losses import Loss, PowerLoss, Term, cross_entropy, find_named
 from lossmith.seeds import derive
-from lossmith.settings import Settings
 from lossmith.study.config import EvolveSettings, portable, with_data
+from lossmith.study.efforts import TuningSettings
 from lossmith.study.evolve import Progress, evolve_problem
 from lossmith.study.legacy import identifying, original
 from lossmith.study.problem import Problem
@@ -50,34 +51,16 @@ NEAR = (1 / 16, 4)
 RIVAL = "label smoothing + MAE, searched"
 
 
-class TuningSettings(Settings):
-    """How losses are tuned alike."""
-
-    tuning_seeds: int = Field(default=2, ge=1, le=10**5)
-    """Networks trained for each setting that tuning tries."""
-
-    tuning_finalists: int = Field(default=5, ge=1, le=10**4)
-    """The best settings of each loss, which are trained again with fresh seeds before one is chosen."""
-
-    tuning_finalist_seeds: int = Field(default=10, ge=1, le=10**5)
-    """Fresh seeds that each of those is trained with."""
-
-    tuning_epochs: int | None = Field(default=None, ge=1, le=10**6)
-    """Epochs of a tuning run, from which the best number is read (default: twice the recipe's)."""
-
-    comparison_seed: int = Field(default=0, gt=-(2**128), lt=2**128)
-    """Seed of the comparison's initial weights and batches."""
-
-    seeds: int = Field(default=10, ge=2, le=10**5)
-    """Networks trained for each tuned loss in the final comparison."""
-
-
 class CompareSettings(TuningSettings):
     """How losses are compared."""
 
     rival: bool = True
     """Whether label smoothing + MAE gets a search of its own with as many trainings as the evolved loss had;
-    --no-rival leaves that search out."""
+    --no-rival leaves that search out, and so does the effort "quick"."""
+
+    baselines: tuple[str, ...] = Field(default=(), strict=False)
+    """The baselines, as tables call them, with hyphens for spaces; cross-entropy is one always (default: all, or
+    those of the effort "quick")."""
 
 
 def compare_losses(
@@ -120,17 +103,17 @@ def compare_losses(
             for another number of classes or called as a baseline is, what is kept is damaged, or an input cannot be
             used.
     """
-    options = options or CompareSettings()
+    options = (options or CompareSettings()).resolved()
     opened, deciding = running(executor), Deciding.of(settings.objective, objective)
     problem = known_problem(settings, digest, source, objective)
-    rivals = baselines()
+    rivals = chosen_baselines(options)
     taken = {RIVAL, *(family.name for family in rivals)}
     given = losses if isinstance(losses, Mapping) else find_named(losses, problem.classes, taken)
     _check(given, taken, problem.classes)
     made_directory(directory, "the raw runs")
     with opened as started, Store(directory) as store:
         tell_other_objective((store.setting("objective") or {}).get("function"), deciding)
-        if options.rival:
+        if options.rival and options.effort != "quick":
             place = directory / _rival_name(deciding)
             rivals.append(_rival(settings, problem, objective, place, started, report))
         families = [*rivals, *(fixed(name, loss) for name, loss in given.items())]
@@ -151,6 +134,16 @@ def compare_losses(
     document = {**stands_behind(problem, settings), "options": options.model_dump(mode="json"), **result.to_json()}
     write_json(document, directory / "comparison.json")
     return result
+
+
+def chosen_baselines(options: CompareSettings) -> list[Family]:
+    """The baselines of a comparison.
+
+    Raises:
+        InputError: if there is none of a name.
+    """
+    named = options.baselines or options.work.baselines
+    return baselines() if named is None else find_baselines(named)
 
 
 def known_problem(
@@ -299,7 +292,7 @@ def comparison_plan(
     if lr is not None and not lowest * settings.recipe.lr <= lr <= highest * settings.recipe.lr:
         LOG.info("rates are tried around lr = %g, which the search found, not the recipe's %g", lr, settings.recipe.lr)
         settings = settings.model_copy(update={"recipe": settings.recipe.model_copy(update={"lr": lr})})
-    epochs = options.tuning_epochs or 2 * _epochs(settings, problem)
+    work, epochs = options.work, options.tuning_epochs or 2 * _epochs(settings, problem)
     count = min(settings.run.chunk, 40)
     check_memory(problem.task, settings.recipe, count, settings.run.training)
     population = repeated(Loss.stack([cross_entropy()]), count)
@@ -311,9 +304,10 @@ def comparison_plan(
         recipe=settings.recipe,
         backend=backend,
         seeds=options.seeds,
-        tuning_seeds=options.tuning_seeds,
-        finalists=options.tuning_finalists,
-        finalist_seeds=options.tuning_finalist_seeds,
+        tuning_seeds=work.seeds,
+        finalists=work.finalists,
+        finalist_seeds=work.finalist_seeds,
+        stride=work.stride,
         epochs=epochs,
         seed=options.comparison_seed,
         chunk=settings.run.chunk,

@@ -15,7 +15,6 @@ from lossmith.errors import InputError
 from lossmith.io import write_json
 from lossmith.losses import Loss, find, loss_file, save
 from lossmith.study.comparison import (
-    TuningSettings,
     comparison_digest,
     comparison_plan,
     kept_parts,
@@ -25,6 +24,7 @@ from lossmith.study.comparison import (
     tell_other_objective,
 )
 from lossmith.study.config import EvolveSettings
+from lossmith.study.efforts import Effort, TuningSettings
 from lossmith.study.provenance import spread
 from lossmith.study.store import Store
 from lossmith.training import Executor, running
@@ -35,6 +35,10 @@ FILE, LOSS_FILE = "distillation.json", "distilled.json"
 
 class DistillSettings(TuningSettings):
     """How a loss is distilled."""
+
+    effort: Effort = "thorough"
+    """How much is trained for tuning: "quick", a coarse grid and its neighbors; "standard", the best settings again
+    with fresh seeds, too; "thorough", whole grids and more seeds, four times that."""
 
     seeds: int = Field(default=30, ge=2, le=10**5)
     """Fresh networks of each loss that is tried; their spread decides how small a margin can be shown."""
@@ -94,7 +98,7 @@ def distill_loss(
         InputError: if the loss is no sum of terms, the data is not that of the digest, what is kept is damaged, or an
             input cannot be used.
     """
-    options = options or DistillSettings()
+    options = (options or DistillSettings()).resolved()
     file = loss_file(loss) if isinstance(loss, str) else None
     if file is not None and file.resolve() == (directory / LOSS_FILE).resolve():
         raise InputError(f"{file} would be overwritten by what is left of it; give another --out")

@@ -26,6 +26,8 @@ PHASES = {
     "final": "training the finalists again",
     "done": "done",
 }
+# One clock for all stages.
+WHOLE = "evolve"
 WIDTH = 132
 LOG = logging.getLogger("lossmith")
 
@@ -133,14 +135,14 @@ class SearchProgress(Bar):
         """Show where the study stands."""
         phase = PHASES[standing.phase]
         if standing.phase != "search":
-            self.show(phase, standing.done, line=phase)
+            self.show(WHOLE, standing.share, text=phase, line=phase)
             return
         best, mean = (f"{value:.4f}" if value is not None else "–" for value in (standing.best, standing.mean))
         text = (
             f"generation {standing.generation}/{standing.generations}  best {best}  mean {mean}  "
             f"untrainable {standing.untrainable}  diverged {standing.diverged}"
         )
-        self.show(phase, standing.done, text, line=text)
+        self.show(WHOLE, standing.share, text, line=text)
 
 
 class CompareProgress(Bar):

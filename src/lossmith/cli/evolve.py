@@ -10,7 +10,7 @@ from typing import Annotated
 
 import tyro
 
-from lossmith.cli.arguments import OptionalDirectory, Switch
+from lossmith.cli.arguments import OptionalDirectory, OptionalTime, Switch
 from lossmith.cli.console import SearchProgress
 from lossmith.cli.flags import Begun, SettingsFlags, read
 from lossmith.cli.machine import Machine, MachineFlags
@@ -38,6 +38,9 @@ class Evolve:
     """Directory of the study; without it, the study file's name less .toml."""
     settings: SettingsFlags = field(default_factory=EvolveSettings)
     machine: MachineFlags = field(default_factory=Machine)
+    time_limit: OptionalTime = None
+    """How long it may take, such as 30m or 8h: the search ends where its finalists just fit, and goes on when it is run
+    again. What it has found by then depends on the machine."""
     svg: Switch = False
     """Draw the pictures as SVG, too."""
     quiet: Switch = False
@@ -54,7 +57,9 @@ def run(arguments: Sequence[str]) -> None:
     directory, _ = study_place(given.study, given.out)
     try:
         with SearchProgress(quiet=given.quiet or given.json) as progress, given.machine.open() as executor:
-            outcome = evolve(directory, given.settings, executor=executor, report=progress.report)
+            outcome = evolve(
+                directory, given.settings, executor=executor, report=progress.report, time_limit=given.time_limit
+            )
     except KeyboardInterrupt:
         own = own_model(given.settings.model_dump())
         same = f"lossmith evolve --out {quote(str(directory))}{own}"

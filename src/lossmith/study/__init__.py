@@ -24,9 +24,9 @@ from lossmith.study.distillation import Distilled, DistillSettings, distill_loss
 from lossmith.study.efforts import TuningSettings
 from lossmith.study.evolve import Outcome, Progress, evolve
 from lossmith.study.finalists import EVOLVED, SMOOTHINGS
-from lossmith.study.function import FunctionSettings, checked_settings
 from lossmith.study.function_comparison import compare_by_function
 from lossmith.study.function_evolve import evolve_function
+from lossmith.study.function_settings import FunctionSettings, checked_settings
 from lossmith.study.legacy import OLD_COMMANDS, OLD_FLAGS, OLD_SETTINGS, OLD_VALUES, modernized, original
 from lossmith.study.origins import (
     Origin,

@@ -15,6 +15,8 @@ from lossmith.data import Source
 from lossmith.errors import InputError
 from lossmith.io import read_toml, write_json
 from lossmith.losses import Loss, save
+from lossmith.study.budget import parsed_time
+from lossmith.study.clock import begun_clock, tuned_stages
 from lossmith.study.config import EvolveSettings, with_data
 from lossmith.study.finalists import Gain, winner
 from lossmith.study.legacy import BEFORE, modernized
@@ -48,6 +50,7 @@ class Progress:
         candidates: Candidates stored.
         trainings: Networks trained for the search, in this process and before.
         failed: Candidates whose training raised an exception.
+        share: Share of the whole that is done, by what was estimated of it.
     """
 
     phase: str
@@ -61,6 +64,7 @@ class Progress:
     diverged: int
     trainings: int
     failed: int = 0
+    share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,7 @@ def evolve(
     objective: Objective | None = None,
     executor: Executor | str | None = None,
     report: Callable[[Progress], None] | None = None,
+    time_limit: float | str | None = None,
 ) -> Outcome:
     """Search a loss for a network on data, train the finalists again, and write the winner to ``best.json``.
 
@@ -104,10 +109,13 @@ def evolve(
             that serves several is ``lossmith.training.executor("processes", workers)``. What is stored does not depend
             on it, but for rounding where this process trains with more threads than the one of a worker.
         report: Called with the progress.
+        time_limit: How long it may take, in seconds or as ``"30m"``: the search ends where its finalists just fit. Run
+            again, it goes on. What a search has found by then depends on how fast the machine is.
 
     Raises:
         InputError: if an input cannot be used, with the directory left as it was.
     """
+    limit = None if time_limit is None else parsed_time(time_limit)
     if isinstance(source, str | os.PathLike):
         raise InputError(f"the source is {str(source)!r}; name data in the settings (data.source), or give a Source")
     if objective is not None and not callable(objective):
@@ -119,7 +127,7 @@ def evolve(
     settings = _as_begun(Path(directory), settings)
     problem = Problem.open(settings, source, objective)
     with running(executor) as started:
-        return evolve_problem(directory, settings, problem, objective, started, report)
+        return evolve_problem(directory, settings, problem, objective, started, report, time_limit=limit)
 
 
 def _as_begun(directory: Path, settings: EvolveSettings) -> EvolveSettings:
@@ -148,6 +156,7 @@ def evolve_problem(
     executor: Executor | None = None,
     report: Callable[[Progress], None] | None = None,
     known: Sequence[Family] | None = None,
+    time_limit: float | None = None,
 ) -> Outcome:
     """:func:`evolve` for a problem that was opened, with these settings but for search and run.
 
@@ -160,6 +169,7 @@ def evolve_problem(
         report: Called with the progress.
         known: Losses that a search which tunes must beat; None stands for every baseline. A study keeps those that it
             began with.
+        time_limit: How many seconds it may take.
 
     Raises:
         InputError: if the directory cannot be used.
@@ -180,14 +190,17 @@ def evolve_problem(
                 counts = study.counts()
                 # To ask for the generation is to ask for candidates, of which the first wait for what is tuned.
                 generation = study.generation if counts["candidates"] else 0
-                report(Progress(phase, done, generation, study.search.generations, **counts))
+                share = clock.budget.share(phase, done)
+                report(Progress(phase, done, generation, study.search.generations, share=share, **counts))
 
         _agree_on(study, objective)
         versions_of(study.store)
         _describe(data_of(study.store, problem), settings.recipe.batch_size)
         executor = executor or Local()
         training = PopulationTraining(problem, settings, executor, study.store)
-        runner = Runner(study, training, settings.run, executor, tell, families)
+        clock = begun_clock(study, run, families, training, training.training_seconds, run.partial, time_limit)
+        stages = tuned_stages(study, run, clock)
+        runner = Runner(study, training, stages, executor, tell, families, clock)
         runner.search()
         loss, provenance = _conclude(study, problem, settings, runner.finals(), str(training.backend))
         runner.tell("done", 1.0)

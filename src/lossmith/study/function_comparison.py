@@ -19,7 +19,8 @@ from lossmith.schema import Document, conforming
 from lossmith.seeds import derive
 from lossmith.study.chunks import Chunk, Measured
 from lossmith.study.finalists import Entry
-from lossmith.study.function import FunctionSettings, FunctionTraining, finite_or_none
+from lossmith.study.function import FunctionTraining, finite_or_none
+from lossmith.study.function_settings import FunctionSettings
 from lossmith.study.records import FITNESS
 from lossmith.study.rows import REMEDY, damaged
 from lossmith.study.store import Store

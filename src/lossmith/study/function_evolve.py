@@ -11,10 +11,14 @@ from typing import Any
 
 from lossmith.analysis import find_baselines
 from lossmith.errors import InputError
-from lossmith.losses import Loss, save
+from lossmith.losses import Loss, cross_entropy, save
+from lossmith.seeds import derive
+from lossmith.study.budget import parsed_time
+from lossmith.study.clock import begun_clock, tuned_stages
 from lossmith.study.evolve import Outcome, Progress
 from lossmith.study.finalists import Gain, winner
-from lossmith.study.function import FunctionSettings, FunctionTraining
+from lossmith.study.function import FunctionTraining, TrainingError
+from lossmith.study.function_settings import FunctionSettings
 from lossmith.study.log import LOG_FILE, TrainingLog
 from lossmith.study.provenance import finalists_of, spread, tuning_of, versions_of
 from lossmith.study.runner import Runner
@@ -32,6 +36,7 @@ def evolve_function(
     *,
     executor: Executor | str | None = None,
     report: Callable[[Progress], None] | None = None,
+    time_limit: float | str | None = None,
 ) -> Outcome:
     """Search a loss for one's own training function, train the finalists again, and write the winner to ``best.json``.
 
@@ -46,10 +51,12 @@ def evolve_function(
         executor: Runs the trainings; this process without it. Of ``"processes"``, the function must be at the top of a
             module or script.
         report: Called with the progress.
+        time_limit: How long it may take, in seconds or as ``"8h"``: the search ends where its finalists just fit.
 
     Raises:
         InputError: if an input cannot be used, the function gives no score, or it fails whatever the loss is.
     """
+    limit = None if time_limit is None else parsed_time(time_limit)
     document = settings.model_dump(mode="json")
     usual = FunctionSettings(classes=settings.classes, train=settings.train).model_dump(mode="json")
     started = time.perf_counter()
@@ -63,17 +70,38 @@ def evolve_function(
             if report is not None:
                 counts = study.counts()
                 generation = study.generation if counts["candidates"] else 0
-                report(Progress(phase, done, generation, study.search.generations, **counts))
+                share = clock.budget.share(phase, done)
+                report(Progress(phase, done, generation, study.search.generations, share=share, **counts))
 
         versions_of(study.store)
         training = FunctionTraining(function, study.store, settings.run.prune)
         known = find_baselines(settings.run.baselines)
-        runner = Runner(study, training, settings.run, runs, tell, known)
+        # Without a limit, the first training that counts says how long one takes.
+        measured = 0.0 if limit is None or study.finished else _measured(training, settings, runs)
+        clock = begun_clock(study, settings.run, known, training, measured, limit=limit)
+        runner = Runner(study, training, tuned_stages(study, settings.run, clock), runs, tell, known, clock)
         runner.search()
         loss, provenance = _conclude(study, settings, training.lr, runner.finals())
         runner.tell("done", 1.0)
         seconds = {"training": runner.seconds, "all": time.perf_counter() - started}
         return Outcome(loss, settings.classes, provenance, seconds)
+
+
+def _measured(training: FunctionTraining, settings: FunctionSettings, executor: Executor) -> float:
+    """How long a training with cross-entropy takes, where all workers are at work.
+
+    Raises:
+        InputError: if it fails.
+    """
+    seeds = [derive(settings.search.seed, "measuring", 0)]
+    outcome = next(executor.run([training.work([cross_entropy()], seeds, None, searching=False)]))
+    ((trial,),) = outcome.result
+    if trial.error is not None:
+        raise InputError(
+            f"the training function {training.function.name} fails with cross-entropy ({trial.error}); mend it and "
+            "run the same again"
+        ) from TrainingError(trial.trace)
+    return float(outcome.seconds) / executor.workers
 
 
 def _conclude(

@@ -142,6 +142,7 @@ SETTINGS: dict[str, Any] = {
     "breakdown": StoredBreakdown,
     "rate": StoredRate,
     "known losses": list[StoredEntry],
+    "untuned": bool,
     "first candidates": list[Any],
     "checked": dict[str, list[str]],
     "backend": dict[str, Chosen],

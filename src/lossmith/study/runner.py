@@ -8,7 +8,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from lossmith.analysis import Family, baselines
 from lossmith.losses import PowerLoss
@@ -22,7 +22,10 @@ from lossmith.study.chunks import (
     result_of,
     search_chunk,
 )
+from lossmith.study.clock import Clock
+from lossmith.study.config import RunSettings
 from lossmith.study.finalists import Entry, evolved_entries, plain_entries, smoothing_entries
+from lossmith.study.function_settings import StageSettings
 from lossmith.study.log import LOG_FILE, TrainingLog
 from lossmith.study.rows import damaged
 from lossmith.study.study import Study
@@ -40,26 +43,6 @@ def _fitness(entry: Entry) -> float:
     return -math.inf if entry.fitness is None else entry.fitness
 
 
-class Stages(Protocol):
-    """What the runner needs to know of the settings of a study's stages."""
-
-    @property
-    def replicates(self) -> int:
-        """Networks of each candidate."""
-
-    @property
-    def tune(self) -> bool:
-        """Whether known losses and finalists are tuned."""
-
-    @property
-    def finalists(self) -> int:
-        """The best candidates that are trained again."""
-
-    @property
-    def finalist_seeds(self) -> int:
-        """Fresh seeds of each finalist."""
-
-
 class Runner:
     """Trains what a study lacks.
 
@@ -70,17 +53,20 @@ class Runner:
         executor: Runs the trainings.
         report: Called with the phase and the share of it that is done.
         known: Losses that the search must beat, tuned as its finalists are.
+        clock: Says when the search must end; without one, it never must.
     """
 
     def __init__(
         self,
         study: Study,
         training: Training,
-        stages: Stages,
+        stages: RunSettings | StageSettings,
         executor: Executor,
         report: Callable[[str, float], None],
         known: Sequence[Family] = (),
+        clock: Clock | None = None,
     ) -> None:
+        self.clock = clock
         self.study, self.training, self.stages, self.executor = study, training, stages, executor
         self.families = list(known)
         self.seconds = 0.0
@@ -108,10 +94,15 @@ class Runner:
             self._tell_known()
             if self.study.search.known_first:
                 self._begin_with_known()
+        first = study.generation
         if not study.finished:
             self._tell_idle()
+            # The finalists of a search that a time limit ended are none any more.
+            study.store.forget_finalists()
         while not study.finished:
             generation = study.generation
+            if self._is_up(generation - first):
+                break
             self.training.prepare(generation)
             waiting = {candidate.member for candidate in study.pending()}
             # What is stored has no say in how a generation is divided: a resumed one trains the same chunks.
@@ -129,6 +120,22 @@ class Runner:
                 study.record(new)
                 self._compare([result.row() for result in found], stored, "member")
         self.tell("search", 1.0)
+
+    def _is_up(self, done: int) -> bool:
+        """Whether the time limit ends the search before its next generation, of which one at least is trained."""
+        study, clock = self.study, self.clock
+        ends = (
+            clock is not None
+            and study.generation > 0
+            and clock.is_up(done, study.search.generations - study.generation + done)
+        )
+        if ends:
+            LOG.warning(
+                "the time limit ends the search after generation %d of %d; run it again to go on",
+                study.generation,
+                study.search.generations,
+            )
+        return ends
 
     def finals(self) -> list[dict[str, Any]]:
         """Tune the finalists, known losses among them, and train them with fresh seeds; their stored results."""
@@ -258,6 +265,9 @@ class Runner:
             self.tell(phase, share())
             outcome = next(outcomes)
             self.seconds += outcome.seconds
+            if self.clock is not None:
+                trained = len(chunks[number].losses) * len(seeds)
+                self.clock.heard(outcome.seconds / trained / self.executor.workers)
             yield number, self.training.measured(outcome.result, chunks[number], outcome.seconds)
             shares[place_of_job] = 1.0
             self._log.stored(phase, chunks[number].label)

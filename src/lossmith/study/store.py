@@ -156,6 +156,11 @@ class Store:
         """Store a JSON value and remove the finalists, because the search goes on, in one transaction."""
         self.write([self._setting(name, value), ("DELETE FROM finalist", ())])
 
+    def forget_finalists(self) -> None:
+        """Remove the finalists, because the search goes on."""
+        if self._row("SELECT count(*) AS count FROM finalist")["count"]:
+            self.write([("DELETE FROM finalist", ())])
+
     def record(self, analysis: str, part: str) -> Any:
         """What is kept of a part of an analysis (a comparison, an attack, …), or None.
 

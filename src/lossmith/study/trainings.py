@@ -14,7 +14,7 @@ from lossmith.study.chunks import Chunk, Measured, by_loss, measured
 from lossmith.study.config import EvolveSettings
 from lossmith.study.problem import Problem
 from lossmith.study.store import Store
-from lossmith.training import Backend, Executor, Job, Work, choose_backend, repeated
+from lossmith.training import Backend, Executor, Job, Trainer, Work, choose_backend, repeated, step_seconds
 
 
 class Training(Protocol):
@@ -77,16 +77,37 @@ class PopulationTraining:
     def backend(self) -> Backend:
         """How networks are run: as set, or as measured when the study began."""
         started = time.perf_counter()
-        task, recipe, run, search = self.problem.task, self.settings.recipe, self.settings.run, self.settings.search
-        count = min(search.population, max(1, run.chunk // run.replicates))
-        losses = repeated(Loss.stack([cross_entropy()] * count), run.replicates)
-        seeds = [derive(search.seed, "measuring", replicate) for replicate in range(run.replicates)]
-        chunks = -(-search.population // count)
-        batches = round(run.partial * recipe.total_steps(len(task.inputs))) * search.generations * chunks
-        trainer = self.executor.trainer(task)
-        chosen = choose_backend(run.training, trainer, losses, seeds * count, recipe, batches, self.store)
+        run, search = self.settings.run, self.settings.search
+        losses, seeds = self._sample
+        chunks = -(-search.population * run.replicates // len(seeds))
+        batches = round(run.partial * self._steps) * search.generations * chunks
+        chosen = choose_backend(run.training, self._trainer, losses, seeds, self.settings.recipe, batches, self.store)
         self.seconds += time.perf_counter() - started
         return chosen
+
+    @functools.cached_property
+    def training_seconds(self) -> float:
+        """About how long the training of one network takes, from a measured step, where all workers are at work."""
+        started = time.perf_counter()
+        step = step_seconds(self.backend, self._trainer, *self._sample, self.settings.recipe, self.store)
+        self.seconds += time.perf_counter() - started
+        return step * self._steps / self.executor.workers
+
+    @property
+    def _steps(self) -> int:
+        return self.settings.recipe.total_steps(len(self.problem.task.inputs))
+
+    @functools.cached_property
+    def _trainer(self) -> Trainer:
+        return self.executor.trainer(self.problem.task)
+
+    @property
+    def _sample(self) -> tuple[Loss, list[int]]:
+        """Losses and seeds like those of a chunk of the search."""
+        run, search = self.settings.run, self.settings.search
+        count = min(search.population, max(1, run.chunk // run.replicates))
+        seeds = [derive(search.seed, "measuring", replicate) for replicate in range(run.replicates)]
+        return repeated(Loss.stack([cross_entropy()] * count), run.replicates), seeds * count
 
     def size(self, replicates: int) -> int:
         """As many as a chunk holds; one where networks are trained one after another."""

@@ -23,7 +23,7 @@ from lossmith.training.memory import check_memory
 from lossmith.training.networks import Networks, Task
 from lossmith.training.recipe import Recipe
 from lossmith.training.trainer import Figure, Trained, Trainer, check_recipe, check_state, repeated, train
-from lossmith.training.tuner import Choice, Memory, choose_backend, measure, measured_choice
+from lossmith.training.tuner import Choice, Memory, choose_backend, measure, measured_choice, step_seconds
 
 __all__ = [
     "EXECUTORS",
@@ -61,5 +61,6 @@ __all__ = [
     "repeated",
     "run_job",
     "running",
+    "step_seconds",
     "train",
 ]

@@ -111,6 +111,33 @@ def choose_backend(
     return trainer.resolved(available(backend, trainer.task.device), recipe)
 
 
+def step_seconds(
+    backend: Backend,
+    task: Task | Trainer,
+    losses: Loss,
+    seeds: Sequence[int],
+    recipe: Recipe,
+    memory: Memory | None = None,
+) -> float:
+    """Seconds that one batch of one network takes, as :func:`choose_backend` has measured it, or measured now.
+
+    Args:
+        backend: How networks are run, resolved.
+        task: What is trained.
+        losses: A population like those to be trained, ``[P]``.
+        seeds: One seed a member.
+        recipe: The recipe.
+        memory: Where the choice is kept.
+    """
+    trainer = Trainer.of(task)
+    known = {} if memory is None else memory.setting("backend") or {}
+    stored = known.get(_measured_with(trainer.task, seeds, recipe), {}).get("seconds", {}).get(str(backend))
+    if stored is None:
+        with _threads(trainer.threads):
+            stored = measure(trainer, losses, seeds, recipe, backend)
+    return float(stored) / len(seeds)
+
+
 def _measured_with(task: Task, seeds: Sequence[int], recipe: Recipe) -> str:
     """A digest of what decides which backend is the fastest: layers, recipe, inputs, number of networks, and device."""
     network = task.build(seeds[0])

@@ -13,7 +13,10 @@ SEED = "make test"
 
 def program(*words: str) -> "subprocess.CompletedProcess[str]":
     environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'tools'}"}
-    return subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True, env=environment, check=False)
+    # What hangs must fail, and not wait for whoever runs the tests.
+    return subprocess.run(
+        [sys.executable, "-m", *words], capture_output=True, text=True, env=environment, check=False, timeout=1500
+    )
 
 
 # Two parts, so that two processes share them.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import hashlib
 import importlib
 import os
@@ -151,6 +152,7 @@ def _redirect(directory: Path, out: int, err: int) -> None:
     os.dup2(err, 2)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    faulthandler.register(signal.SIGUSR2, file=2, all_threads=True)
     sys.stdout = TextIOWrapper(FileIO(1, "wb", closefd=False), encoding="utf-8", errors="strict")
     sys.stderr = TextIOWrapper(FileIO(2, "wb", closefd=False), encoding="utf-8", errors="backslashreplace")
 
@@ -172,6 +174,12 @@ def ends(process: int, seconds: float) -> bool:
         return bool(select.select([descriptor], [], [], max(0.0, seconds))[0])
     finally:
         os.close(descriptor)
+
+
+def tell_where(process: int) -> None:
+    """Let a process write on its standard error where each of its threads is."""
+    os.kill(process, signal.SIGUSR2)
+    ends(process, 1.0)
 
 
 def environment(values: Mapping[str, str]) -> None:

@@ -49,6 +49,8 @@ DIRECTORIES = ("s", "s/rival")
 KINDS = (*[signal.SIGKILL] * 7, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 # After so many, a command is left to end: what stops again and again at the start would never.
 MOST_SIGNALS = 14
+# Seconds after a signal in which a command must have ended, however busy the machine is.
+LONGEST_END = 120
 # What takes its time, what is measured on this machine, and what follows from both.
 TIMES = ("seconds", "checksum")
 State = dict[str, Any]
@@ -111,7 +113,7 @@ class Trial:
             said = self.place / "said.txt"
             with said.open("wb") as file:
                 process = harness.start(stage.words, self.place, file.fileno(), file.fileno())
-            if attempt < MOST_SIGNALS and self._signal(process, stage):
+            if attempt < MOST_SIGNALS and self._signal(process, job, stage, said):
                 self._check(job, stage, said.read_text(errors="replace"))
                 continue
             if not harness.ends(process, 900):
@@ -126,8 +128,8 @@ class Trial:
             if found.get(key) != expected:
                 self.fault(job, stage, f"{key} differs")
 
-    def _signal(self, process: int, stage: Stage) -> bool:
-        """Whether a process was stopped before it ended by itself."""
+    def _signal(self, process: int, job: str, stage: Stage, said: Path) -> bool:
+        """Whether a process was stopped before it ended by itself; one that hangs then is killed, which is a fault."""
         moment = self.rng.uniform(0.05, 0.5 * stage.seconds)
         if self.rng.random() < 0.15 and not harness.ends(process, 0.5 * moment):
             os.kill(process, signal.SIGSTOP)
@@ -142,7 +144,10 @@ class Trial:
             # Somebody who is impatient.
             os.kill(process, kind)
             self.figures["SIGINT again"] += 1
-        harness.ends(process, 60)
+        if not harness.ends(process, max(LONGEST_END, 3 * stage.seconds)):
+            harness.tell_where(process)
+            os.kill(process, signal.SIGKILL)
+            self.fault(job, stage, f"it hangs after {kind.name}: {said.read_text(errors='replace')[-3000:]}")
         code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
         self.figures[kind.name] += 1
         self.figures[f"{kind.name} → {code}"] += 1

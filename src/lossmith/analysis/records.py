@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -157,9 +158,9 @@ class Pair:
     holm: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
-    """The outcome of a comparison.
+    """The outcome of a comparison; printed, it is a table.
 
     Args:
         rows: The losses by the deciding figure of their final networks on validation data, the best first.
@@ -177,6 +178,10 @@ class Comparison:
     deciding: Deciding = ACCURACY
     wrong_labels: float = 0.0
     tested_on: str = "test"
+
+    def __repr__(self) -> str:
+        """The table."""
+        return comparison_text(self)
 
     def row(self, name: str) -> Row:
         """The row of a loss."""
@@ -209,3 +214,50 @@ class Comparison:
             document.get("wrong_labels", 0.0),
             document.get("tested_on", "test"),
         )
+
+
+def comparison_text(comparison: Comparison) -> str:
+    """A table: what each loss was tuned to, its figures, and its difference from cross-entropy."""
+    deciding = comparison.deciding
+    validation, test = deciding.column("validation"), deciding.column("test")
+    reference = next((pair.second for pair in comparison.pairs), comparison.best_baseline)
+    head = ["loss", "tuned to", "validation", comparison.tested_on, f"less {reference}", "p"]
+    lines = [head]
+    for row in comparison.rows:
+        pair = comparison.pair(row.name, reference)
+        difference = "" if pair is None else _difference(pair.result.difference, pair.result.low, pair.result.high)
+        p = "" if pair is None else f"{pair.holm:.2g}"
+        lines.append([row.name, row.setting, _figure(row, validation), _figure(row, test), difference, p])
+    count = len(comparison.rows[0].runs)
+    failed = [
+        f"{row.failed} of {len(row.runs)} trainings with {row.name} failed" for row in comparison.rows if row.failed
+    ]
+    notes = [
+        f"{deciding.name}, mean ± standard deviation of {count} trainings; p: one-tailed Welch, Holm-corrected over "
+        f"{len(comparison.pairs)} tests, the unit is a training. Best baseline on validation data: "
+        f"{comparison.best_baseline}.",
+        *(f"{one}." for one in failed),
+    ]
+    if comparison.tested_on != "test":
+        notes.append(
+            "No test data: these are the validation figures that losses were chosen by, and favor all of them."
+        )
+    return "\n".join([*_aligned(lines), *notes])
+
+
+def _difference(mean: float, low: float, high: float) -> str:
+    return f"{mean + 0.0:+.4f} [{low:+.4f}, {high:+.4f}]"
+
+
+def _figure(row: Row, name: str) -> str:
+    mean, std = row.mean(name), row.std(name)
+    if not math.isfinite(mean):
+        return "–"
+    return f"{mean:.4f} ± {std:.4f}"
+
+
+def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:
+    """Columns as wide as their longest cell; the last line of the head is ruled."""
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    found = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    return [found[0], "  ".join("─" * width for width in widths), *found[1:]]

@@ -103,10 +103,12 @@ def begun_clock(
         share=share,
         seconds=seconds,
     )
-    done = {"sweep": store.setting("rate"), "known": store.setting("known losses"), "final": store.finalists("final")}
+    # What is stored of tuning is over; of a search whose end was a time limit, the finalists come again.
+    searched = store.is_complete(search.generations - 1, search.population)
+    done = {"sweep": store.setting("rate"), "known": store.setting("known losses")}
+    if searched and store.finalists("final"):
+        done |= dict.fromkeys(AFTER, True)
     left = {name: 0.0 if done.get(name) else size for name, size in budget.stages.items()}
-    if done["final"] and study.store.is_complete(search.generations - 1, search.population):
-        left["rates"] = 0.0
     clock = Clock(replace(budget, stages=left), limit)
     if clock.budget.trainings >= 1:
         LOG.info("%s", clock.budget.sentence() if seconds else f"about {amount_text(clock.budget.trainings)} trainings")

@@ -124,11 +124,8 @@ class Runner:
     def _is_up(self, done: int) -> bool:
         """Whether the time limit ends the search before its next generation, of which one at least is trained."""
         study, clock = self.study, self.clock
-        ends = (
-            clock is not None
-            and study.generation > 0
-            and clock.is_up(done, study.search.generations - study.generation + done)
-        )
+        left = study.search.generations - study.generation
+        ends = clock is not None and done > 0 and clock.is_up(done, left + done)
         if ends:
             LOG.warning(
                 "the time limit ends the search after generation %d of %d; run it again to go on",

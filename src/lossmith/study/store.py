@@ -158,8 +158,8 @@ class Store:
 
     def forget_finalists(self) -> None:
         """Remove the finalists, because the search goes on."""
-        if self._row("SELECT count(*) AS count FROM finalist")["count"]:
-            self.write([("DELETE FROM finalist", ())])
+        if self._row("SELECT count(*) AS count FROM finalist WHERE stage = 'final'")["count"]:
+            self.write([("DELETE FROM finalist WHERE stage = 'final'", ())])
 
     def record(self, analysis: str, part: str) -> Any:
         """What is kept of a part of an analysis (a comparison, an attack, …), or None.

@@ -1,0 +1,184 @@
+"""What a search and a comparison will train, the one clock of the whole, and the time limit."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lossmith import InputError
+from lossmith.analysis import baselines, find_baselines, fixed
+from lossmith.losses import cross_entropy
+from lossmith.study import EvolveSettings, Progress, Store, evolve
+from lossmith.study.budget import Budget, comparison_budget, parsed_time, search_budget
+from lossmith.study.clock import Clock
+from lossmith.study.efforts import EFFORTS
+
+clock_module: Any = importlib.import_module("lossmith.study.clock")
+SIZES: dict[str, Any] = {
+    "population": 16,
+    "generations": 20,
+    "replicates": 3,
+    "finalists": 5,
+    "finalist_seeds": 10,
+    "known": baselines(),
+    "swept": True,
+    "rated": True,
+    "share": 1.0,
+    "seconds": 0.5,
+}
+
+
+def tiny(**changes: Any) -> EvolveSettings:
+    document = {
+        "data": {"train_size": 60, "validation_size": 60},
+        "model": {"hidden": [4]},
+        "recipe": {"epochs": 1},
+        "search": {"population": 4, "generations": 6},
+        "run": {"finalists": 1, "finalist_seeds": 2, "tune": False, "training": "mlp"},
+    }
+    return EvolveSettings.model_validate({**document, **changes}, strict=False)
+
+
+class TestTimes:
+    @pytest.mark.parametrize(
+        ("text", "seconds"),
+        [
+            ("30m", 1800),
+            ("8h", 28800),
+            ("1h30m", 5400),
+            ("90s", 90),
+            ("0.5 h", 1800),
+            ("2d", 172800),
+            (90, 90),
+            (0.5, 0.5),
+        ],
+    )
+    def test_of_a_text(self, text: Any, seconds: float) -> None:
+        assert parsed_time(text) == seconds
+
+    @pytest.mark.parametrize("text", ["", "30", "m", "-3m", "0s", "1h 30", "soon", True, 0, -1.0, float("nan"), "1e9h"])
+    def test_what_is_none(self, text: Any) -> None:
+        with pytest.raises(InputError, match=r"the time limit is .*; give a time, such as 30m, 8h or 1h30m"):
+            parsed_time(text)
+
+
+class TestBudget:
+    def test_of_a_search(self) -> None:
+        budget = search_budget(**SIZES, tune=True)
+        assert budget.stages["search"] == 16 * 20 * 3
+        assert budget.stages["final"] == (6 + 12) * 10
+        # The demo's tuning took 618 networks, of which 60 were the sweep.
+        tuning = budget.stages["sweep"] + budget.stages["known"] + budget.stages["rates"]
+        assert tuning == pytest.approx(618, rel=0.2)
+        untuned = search_budget(**SIZES, tune=False)
+        assert untuned.stages["sweep"] == untuned.stages["known"] == untuned.stages["rates"] == 0
+        assert untuned.stages["smoothing"] == 10 * 5
+        assert untuned.stages["final"] == (6 + 2) * 10
+
+    @pytest.mark.parametrize(("effort", "most"), [("quick", 0.2), ("standard", 0.3), ("thorough", 1.0)])
+    def test_of_a_comparison(self, effort: Any, most: float) -> None:
+        work = EFFORTS[effort]
+        families = [
+            *(baselines() if work.baselines is None else find_baselines(work.baselines)),
+            fixed("x", cross_entropy()),
+        ]
+        whole = comparison_budget([*baselines(), fixed("x", cross_entropy())], EFFORTS["thorough"], 10, 2.0, 0.0, 1.0)
+        budget = comparison_budget(families, work, 10, 2.0, 0.0, 1.0)
+        assert budget.of("tuning", "again") <= most * whole.of("tuning", "again")
+        # Cross-entropy has tried 6 to 7 settings in the kept comparisons, label smoothing 35.
+        one = comparison_budget(find_baselines(["cross-entropy"]), EFFORTS["thorough"], 10, 1.0, 0.0, 1.0)
+        assert one.stages["tuning"] / 2 == pytest.approx(6.5)
+
+    def test_shares_go_up_to_one(self) -> None:
+        budget = search_budget(**SIZES, tune=True)
+        stages = ["sweep", "known", "search", "rates", "final", "done"]
+        shares = [budget.share(stage, done) for stage in stages for done in (0.0, 0.5, 1.0)]
+        assert shares == sorted(shares)
+        assert (shares[0], shares[-1]) == (0.0, 1.0)
+
+    def test_in_words(self) -> None:
+        assert Budget({"search": 960.0, "final": 180.0, "rates": 0.0}, 0.5).sentence() == (
+            "about 1,100 trainings, about 9.5 min (search 960, final 180)"
+        )
+
+
+class TestClock:
+    def clock(self, monkeypatch: pytest.MonkeyPatch, times: list[float], limit: float | None) -> Clock:
+        moments = iter(times)
+        monkeypatch.setattr(clock_module.time, "perf_counter", lambda: next(moments))
+        return Clock(Budget({"search": 100.0, "final": 20.0}, 1.0), limit)
+
+    def test_the_search_ends_where_the_finalists_just_fit(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        # Ten generations of 10 s; two of them took 10 s each, as was estimated.
+        clock = self.clock(monkeypatch, [0.0, 20.0, 20.0], 50.0)
+        assert not clock.is_up(2, 10)
+        clock = self.clock(monkeypatch, [0.0, 20.0, 20.0], 49.0)
+        assert clock.is_up(2, 10)
+
+    def test_it_learns_how_fast_it_goes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        clock = self.clock(monkeypatch, [0.0, 40.0, 40.0], 99.0)
+        assert clock.is_up(2, 10)
+        clock = self.clock(monkeypatch, [0.0, 40.0, 40.0], 100.0)
+        assert not clock.is_up(2, 10)
+
+    def test_without_a_limit(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert not self.clock(monkeypatch, [0.0], None).is_up(2, 10)
+
+    def test_what_one_training_takes_is_heard_once(self, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level(logging.INFO)
+        clock = Clock(Budget({"search": 100.0}, 0.0))
+        clock.heard(36.0)
+        clock.heard(99.0)
+        assert clock.budget.total == 3600.0
+        assert [record.message for record in caplog.records] == ["one training takes 36 s: all of them about 1 h"]
+
+
+class TestLimit:
+    def test_a_search_that_is_out_of_time_goes_on(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level(logging.INFO)
+        shares: list[float] = []
+        for _ in range(6):
+            caplog.clear()
+            evolve(tmp_path / "a", tiny(), report=lambda standing: shares.append(standing.share), time_limit=1e-9)
+            if "the time limit ends the search after generation" not in caplog.text:
+                break
+            assert (tmp_path / "a" / "best.json").exists()
+            with Store(tmp_path / "a", readonly=True) as store:
+                assert store.finalists("final")
+        evolve(tmp_path / "b", tiny())
+        contents = []
+        for name in ("a", "b"):
+            with Store(tmp_path / name, readonly=True) as store:
+                rows = [*store.candidates(), *store.finalists("final")]
+            contents.append([{key: value for key, value in row.items() if key != "seconds"} for row in rows])
+        assert contents[0] == contents[1]
+        assert all(0 <= share <= 1 for share in shares)
+
+    def test_tuning_that_takes_too_long_is_left_out_for_good(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        settings = tiny(run={"finalists": 1, "finalist_seeds": 2, "training": "mlp"})
+        evolve(tmp_path, settings, time_limit=1e-9)
+        assert "too much of the time limit" in caplog.text
+        outcome = evolve(tmp_path, settings)
+        assert outcome.provenance["tuning"] is None
+        assert outcome.provenance["candidates"]["candidates"] == 24
+        with Store(tmp_path, readonly=True) as store:
+            assert store.setting("untuned") is True
+
+    def test_what_is_told_before(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level(logging.INFO)
+        reports: list[Progress] = []
+        evolve(tmp_path, tiny(), report=reports.append)
+        first = next(record.message for record in caplog.records if "trainings" in record.message)
+        # 6 generations of 4; 10 strengths of label smoothing; 4 finalists with 2 seeds.
+        assert first.startswith("about 42 trainings, about ")
+        assert "(search 24, smoothing 10, final 8)" in first
+        shares = [one.share for one in reports]
+        assert all(early <= late + 1e-9 for early, late in itertools.pairwise(shares))
+        assert shares[-1] == 1.0

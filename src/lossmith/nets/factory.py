@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from lossmith.errors import InputError
+from lossmith.nets.called import CalledBody
 from lossmith.nets.ends import check_end
 from lossmith.nets.own import describe
 from lossmith.nets.registry import body_factory
@@ -47,6 +48,7 @@ def network_factory(
     *,
     kind: str | None = None,
     vocabulary: int | None = None,
+    own: Callable[..., nn.Module] | None = None,
 ) -> NetworkFactory:
     """A function that builds a network with fresh initial weights at each call.
 
@@ -60,11 +62,14 @@ def network_factory(
         classes: Number of classes K.
         kind: Name of the kind of data; images or feature vectors by the shape, or tokens by the vocabulary, without it.
         vocabulary: Number of token ids, if the inputs are such.
+        own: A class or function of the user's that gives the network, instead of what its name says.
 
     Raises:
         InputError: If there is no such network, it does not take such data, or it has no use for the rate of dropout;
             the function that is returned raises it if the user's own function fails.
     """
+    if own is not None:
+        return NetworkFactory(layer, CalledBody(own, settings.name, tuple(input_shape), classes))
     body = body_factory(
         settings.name,
         tuple(input_shape),

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from lossmith.errors import InputError, brief
+from lossmith.nets.called import called_network
 
 
 def check_form(name: str) -> None:
@@ -105,16 +106,7 @@ class OwnBody:
         """A network as the user's function gives it."""
         function = self.function
         with _importable(self.name.partition(":")[0], self.directory):
-            try:
-                network = function(self.input_shape, self.classes)
-            except Exception as error:
-                raise InputError(
-                    f"the model {self.name}, called with {self.input_shape} and {self.classes}, raised "
-                    f"{describe(error)}: correct the function"
-                ) from error
-        if not isinstance(network, nn.Module):
-            raise InputError(f"the model {self.name} returned {_a(network)}: let it return a torch.nn.Module")
-        return network
+            return called_network(function, self.name, self.input_shape, self.classes)
 
     def __reduce__(self) -> tuple[type["OwnBody"], tuple[str, tuple[int, ...], int, str]]:
         """By name: a function is pickled as a module that another process does not find."""

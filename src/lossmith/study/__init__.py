@@ -3,6 +3,7 @@
 from lossmith.analysis import Objective
 from lossmith.io import read_toml, write_toml
 from lossmith.study.analyses import Analysis
+from lossmith.study.budget import parsed_time
 from lossmith.study.comparison import RIVAL, CompareSettings, compare_losses, tell_other_objective
 from lossmith.study.config import (
     EvolveSettings,
@@ -26,7 +27,7 @@ from lossmith.study.evolve import Outcome, Progress, evolve
 from lossmith.study.finalists import EVOLVED, SMOOTHINGS
 from lossmith.study.function_comparison import compare_by_function
 from lossmith.study.function_evolve import evolve_function
-from lossmith.study.function_settings import FunctionSettings, checked_settings
+from lossmith.study.function_settings import FunctionSettings, StageSettings, checked_settings
 from lossmith.study.legacy import OLD_COMMANDS, OLD_FLAGS, OLD_SETTINGS, OLD_VALUES, modernized, original
 from lossmith.study.origins import (
     Origin,
@@ -68,6 +69,7 @@ __all__ = [
     "Progress",
     "Result",
     "RunSettings",
+    "StageSettings",
     "Store",
     "Study",
     "TrainFunction",
@@ -94,6 +96,7 @@ __all__ = [
     "modernized",
     "origin_of",
     "original",
+    "parsed_time",
     "pruned_trainings",
     "read_pareto",
     "read_settings",

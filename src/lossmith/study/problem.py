@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from lossmith.analysis import Objective
 from lossmith.data import (
@@ -59,19 +60,26 @@ class Problem:
         return self.task.classes
 
     @staticmethod
-    def open(settings: EvolveSettings, source: Source | None = None, objective: Objective | None = None) -> Problem:
+    def open(
+        settings: EvolveSettings,
+        source: Source | None = None,
+        objective: Objective | None = None,
+        model: Callable[..., nn.Module] | None = None,
+    ) -> Problem:
         """Load the data, build the network's factory and check that the two fit.
 
         Args:
             settings: What to open.
             source: The data, if it is not what ``settings.data.source`` names.
             objective: What is maximised, if it is not what ``settings.objective`` says.
+            model: A class or function that gives the network, instead of what ``settings.model.name`` names.
 
         Raises:
             InputError: if something cannot be used, or does not suit the rest.
         """
         device = checked_device(settings.run.device)
-        check_name(settings.model.name)
+        if model is None:
+            check_name(settings.model.name)
         source = open_source(source if source is not None else settings.data.source, settings.data)
         parts = search_parts(source, settings.data)
         kind, sample = KINDS[source.kind], parts.train.inputs[: settings.recipe.batch_size]
@@ -83,6 +91,7 @@ class Problem:
             parts.classes,
             kind=kind.becomes or source.kind,
             vocabulary=source.vocabulary,
+            own=model,
         )
         check_network(factory, sample, parts.classes, source.vocabulary)
         if is_idle(settings.data):

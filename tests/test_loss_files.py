@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from lossmith import InputError, PowerLoss, baikal, cross_entropy, focal, gce, load, mae, mse, poly, save, taylor
 from lossmith.io import read_json, write_json
-from lossmith.losses import Term
+from lossmith.losses import Term, class_weights, loss_document, read_loss_document
 
 MNIST = [-10.9408, 7.5216, 8.2896, 0.2415, 7.8726, 8.9666, 2.0184, 7.0513]
 ODD = PowerLoss(
@@ -515,3 +515,32 @@ def test_a_file_is_never_evaluated(tmp_path: Path) -> None:
             with pytest.raises(InputError):
                 load(path)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_class_weights_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "best.json"
+    save(cross_entropy(), path, provenance={"class_weight": [0.25, 4, 1 / 3]})
+    assert class_weights(read_loss_document(path)) == [0.25, 4.0, 1 / 3]
+    others: list[dict[str, Any]] = [
+        {},
+        {"provenance": None},
+        {"provenance": {}},
+        {"provenance": {"class_weight": None}},
+    ]
+    for other in others:
+        assert class_weights(loss_document(cross_entropy(), **other)) is None
+    assert class_weights([]) is None
+
+
+@pytest.mark.parametrize(
+    "found", ["balanced", 2.0, [], [1.0], [1.0, 0.0], [1.0, -1.0], [1.0, math.nan], [1.0, True], [[1.0, 2.0]], [1, "2"]]
+)
+def test_class_weights_of_a_file_that_are_none(found: object) -> None:
+    with pytest.raises(InputError, match="a list of numbers above 0, one for each class"):
+        class_weights({**DOCUMENT, "provenance": {"class_weight": found}})
+
+
+def test_class_weights_of_another_number_of_classes() -> None:
+    document = {**cross_entropy().smoothed(0.1, 3).to_json(), "provenance": {"class_weight": [1.0, 2.0]}}
+    with pytest.raises(InputError, match="one for each class"):
+        class_weights(document)

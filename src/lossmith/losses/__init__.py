@@ -22,7 +22,7 @@ from lossmith.losses.catalog import (
     taylor_cross_entropy,
 )
 from lossmith.losses.criterion import Criterion
-from lossmith.losses.files import load, loss_document, read_loss_document, save
+from lossmith.losses.files import class_weights, load, loss_document, read_loss_document, save
 from lossmith.losses.formatting import Latex, latex
 from lossmith.losses.kernel import GradientRule
 from lossmith.losses.mixed import Mixed
@@ -50,6 +50,7 @@ __all__ = [
     "allcnnc",
     "baikal",
     "bootstrapping",
+    "class_weights",
     "common_classes",
     "cross_entropy",
     "find",

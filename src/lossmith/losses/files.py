@@ -6,6 +6,7 @@ from typing import Any
 from lossmith.errors import InputError
 from lossmith.io import read_json, write_json
 from lossmith.losses.base import Loss
+from lossmith.losses.documents import numbers
 
 LARGEST_FILE = 2**24
 
@@ -57,3 +58,30 @@ def load(path: str | os.PathLike[str]) -> Loss:
         return Loss.from_json(document)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+
+
+def class_weights(document: Any) -> list[float] | None:
+    """The class weights that the loss of a file was evolved with, one for each class; None if it was with none.
+
+    With them, and only with them, the loss is what was searched: ``Criterion(loss, torch.tensor(weights))``.
+
+    Args:
+        document: What the file holds, from :func:`read_loss_document`: the weights stand in its ``"provenance"`` as
+            ``"class_weight"``.
+
+    Raises:
+        InputError: if what stands there are no weights.
+    """
+    origin = document.get("provenance") if isinstance(document, dict) else None
+    found = origin.get("class_weight") if isinstance(origin, dict) else None
+    if found is None:
+        return None
+    weights, classes = numbers(found), document.get("classes")
+    fits = weights is not None and weights.ndim == 1 and len(weights) == (classes or max(2, len(weights)))
+    if weights is None or not fits or not bool((weights.isfinite() & (weights > 0)).all()):
+        raise InputError(
+            '"class_weight" of the loss file must be a list of numbers above 0, one for each class; take the best.json '
+            "that lossmith evolve wrote"
+        )
+    listed: list[float] = weights.tolist()
+    return listed

@@ -25,11 +25,13 @@ from lossmith.data import Normalize
 from lossmith.losses import (
     CATALOG,
     KINDS,
+    ClassWeighted,
     Clipped,
     Mixed,
     Normalized,
     PowerLoss,
     find,
+    label_weights,
     latex,
     logit_clip,
     normalized_cross_entropy,
@@ -258,6 +260,70 @@ class TestMathematics:
     def test_a_norm_that_does_not_bind_changes_nothing(self) -> None:
         logits, targets = batch()
         near(logit_clip(1e9).logit_gradient(logits, targets), cross_entropy().logit_gradient(logits, targets))
+
+
+WEIGHT = torch.tensor([0.5, 3.0, 1.0, 1.5], dtype=torch.float64)
+
+
+class TestClassWeights:
+    @every
+    @labeled
+    def test_gradient_is_autograd_of_the_value(self, loss: Loss, labels: str) -> None:
+        logits, targets = batch(labels)
+        leaf = logits.expand(*loss.shape, *logits.shape).clone().requires_grad_()
+        value = ClassWeighted(loss).value(leaf, targets, WEIGHT)
+        assert value.shape == (*loss.shape, len(logits))
+        (gradient,) = torch.autograd.grad(value.sum(), leaf)
+        near(ClassWeighted(loss).rule(leaf.detach(), WEIGHT)(leaf.detach(), targets), gradient)
+
+    @every
+    @labeled
+    @pytest.mark.parametrize("factor", [1.0, 2.5])
+    def test_equal_weights_are_a_factor(self, loss: Loss, labels: str, factor: float) -> None:
+        logits, targets = batch(labels)
+        many, equal = logits.expand(*loss.shape, *logits.shape), torch.full_like(WEIGHT, factor)
+        near(ClassWeighted(loss).value(many, targets, equal), factor * loss.value(many, targets))
+        near(ClassWeighted(loss).rule(many, equal)(many, targets), factor * loss.logit_gradient(many, targets))
+
+    @every
+    def test_a_sample_counts_by_the_weight_of_its_label(self, loss: Loss) -> None:
+        logits, targets = batch()
+        many, y = logits.expand(*loss.shape, *logits.shape), functional.one_hot(targets, CLASSES).double()
+        expected = WEIGHT[targets] * loss.value(many, targets)
+        for labels in (targets, y):
+            near(ClassWeighted(loss).value(many, labels, WEIGHT), expected)
+        near(label_weights(WEIGHT, y), WEIGHT[targets])
+
+    @population
+    @labeled
+    def test_members_are_what_they_are_alone(self, losses: Loss, labels: str) -> None:
+        logits, targets = batch(labels)
+        many = torch.stack([logits + 0.1 * member for member in range(len(losses))])
+        own = torch.stack([targets.roll(member, 0) for member in range(len(losses))])
+        weighted = ClassWeighted(losses)
+        value, gradient = weighted.value(many, own, WEIGHT), weighted.rule(many, WEIGHT)(many, own)
+        for member in range(len(losses)):
+            alone = ClassWeighted(losses[member])
+            near(value[member], alone.value(many[member], own[member], WEIGHT), 1e-13)
+            near(gradient[member], alone.rule(logits, WEIGHT)(many[member], own[member]), 1e-13)
+
+    @single
+    @labeled
+    def test_the_criterion_means_the_same(self, loss: Loss, labels: str) -> None:
+        logits, targets = batch(labels)
+        found = Criterion(loss, WEIGHT, reduction="none")(logits, targets)
+        near(found, ClassWeighted(loss).value(logits, targets, WEIGHT))
+
+    @every
+    @labeled
+    def test_half_precision_is_computed_in_float32(self, loss: Loss, labels: str) -> None:
+        logits, targets = batch(labels)
+        many = logits.expand(*loss.shape, *logits.shape).bfloat16()
+        weighted = ClassWeighted(loss)
+        value, gradient = weighted.value(many, targets, WEIGHT), weighted.rule(many, WEIGHT)(many, targets)
+        assert gradient.dtype == torch.bfloat16
+        near(value.double(), weighted.value(many.double(), targets, WEIGHT), 1e-5)
+        near(gradient.double(), weighted.rule(many.double(), WEIGHT)(many.double(), targets), 0.01)
 
 
 class TestPopulations:

@@ -301,7 +301,10 @@ def test_huge_logits(size: float, reduction: str, labels: str, smoothing: float)
 def test_any_loss_is_the_weighted_sum_of_phi(
     loss: PowerLoss, shape: tuple[int, ...], labels: str, weighted: bool, smoothing: float
 ) -> None:
-    """``L = −Σ_k w_k φ_k``, gradient ``−(g_j − h_j Σ_k g_k)`` with ``g_k = w_k h_k γ_k`` (theory.md §1)."""
+    """``L = −Σ_k φ_k``, gradient ``−(g_j − h_j Σ_k g_k)`` with ``g_k = h_k γ_k`` (theory.md §1).
+
+    With weights ``φ_k`` is ``w_k (φ(h_k, y_k) − φ(h_k, 0)) + w(y) φ(h_k, 0)``, and so is g.
+    """
     logits, targets = batch(shape, labels)
     dim = class_dim(shape)
     weight = class_weights() if weighted else None
@@ -312,10 +315,16 @@ def test_any_loss_is_the_weighted_sum_of_phi(
     h, y = logits.softmax(dim), smoothed_targets(targets, shape, smoothing)
     w = torch.ones(CLASSES).double() if weight is None else weight
     spread = w.reshape(-1, *(1,) * (len(shape) - dim - 1))
-    expected = -(spread * loss.phi(h, y)).sum(dim)
+    own = (spread * smoothed_targets(targets, shape, 0.0)).sum(dim, keepdim=True)
+
+    def weighed(function: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        rest = function(h, torch.zeros_like(h))
+        return spread * (function(h, y) - rest) + own * rest
+
+    expected = -weighed(loss.phi).sum(dim)
     scale = loss.coefficients.abs().sum().item() * 1e-12 / h.min().item()
     torch.testing.assert_close(value, expected, rtol=1e-12, atol=scale)
-    g = spread * h * loss.gamma(h, y)
+    g = h * weighed(loss.gamma)
     torch.testing.assert_close(gradient, h * g.sum(dim, keepdim=True) - g, rtol=1e-12, atol=scale)
     total = Criterion(loss, weight, reduction="sum", label_smoothing=smoothing)(logits, targets)
     torch.testing.assert_close(total, expected.sum())
@@ -377,24 +386,56 @@ def test_extreme_logits_give_finite_values_and_gradients(
             assert found is None or bool(found.isfinite().all())
 
 
-def test_a_huge_constant_costs_no_accuracy_in_float32() -> None:
-    """c1 = 1951 of the published MNIST loss, without class weights (with them it acts)."""
-    logits, targets = batch((100, CLASSES))
-    loss = taylor(MNIST)
-    exact = loss.logit_gradient(logits.float().double(), targets)
-    f = logits.float().requires_grad_()
-    (gradient,) = torch.autograd.grad(Criterion(loss, reduction="sum")(f, targets), f)
+@every_label
+@pytest.mark.parametrize("weighted", [False, True], ids=["", "weight"])
+def test_a_huge_constant_costs_no_accuracy_in_float32(labels: str, weighted: bool) -> None:
+    """c1 = 1951 of the published MNIST loss, which reaches no gradient, with class weights neither."""
+    logits, targets = batch((100, CLASSES), labels)
+    loss, weight = taylor(MNIST), class_weights() if weighted else None
+    (_, exact, _), (_, gradient, _) = (
+        value_and_gradients(
+            Criterion(loss, weight, reduction="sum"), one, targets.to(one) if labels != "indices" else targets
+        )
+        for one in (logits.float().double(), logits.float())
+    )
     assert (gradient.double() - exact).abs().max() < 1e-6 * exact.abs().max()
 
 
-def test_a_constant_in_gamma_acts_through_class_weights_only() -> None:
-    logits, targets = batch((6, CLASSES))
-    loss = mse()
+@every_label
+@pytest.mark.parametrize("weighted", [False, True], ids=["", "weight"])
+def test_a_constant_in_gamma_never_acts(labels: str, weighted: bool) -> None:
+    logits, targets = batch((6, CLASSES), labels)
+    loss, weight = mse(), class_weights() if weighted else None
     shifted = loss + PowerLoss((Term(1, 0, 0),), torch.tensor([10.0]))
-    plain, other = (value_and_gradients(Criterion(x), logits, targets)[1] for x in (loss, shifted))
-    torch.testing.assert_close(plain, other)
-    plain, other = (value_and_gradients(Criterion(x, class_weights()), logits, targets)[1] for x in (loss, shifted))
-    assert (plain - other).abs().max() > 0.1 * plain.abs().max()
+    found, other = (value_and_gradients(Criterion(x, weight), logits, targets) for x in (loss, shifted))
+    torch.testing.assert_close(found[1], other[1])
+    # In the value it is a number for each sample, by the weight of its label, as in the mean.
+    y, w = smoothed_targets(targets, (6, CLASSES), 0.0), torch.ones(CLASSES).double() if weight is None else weight
+    mass = 1.0 if labels == "indices" else float((y * w).sum(1).mean())
+    torch.testing.assert_close(found[0] - other[0], torch.tensor(10 * mass).double())
+
+
+@every_loss
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_class_weights_stand_for_copies_of_samples(loss: PowerLoss, smoothing: float) -> None:
+    """Whole weights do what so many copies of the samples of a class do, where labels are classes, for every loss."""
+    logits, targets = batch((6, CLASSES))
+    weight = torch.tensor([1.0, 3, 2, 1, 4]).double()
+    copies = weight[targets].long()
+    f = logits.clone().requires_grad_()
+    smoothed = loss.smoothed(smoothing, CLASSES)
+    found = Criterion(smoothed, weight)(f, targets)
+    expected = Criterion(smoothed)(f.repeat_interleave(copies, 0), targets.repeat_interleave(copies))
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(*(torch.autograd.grad(one, f)[0] for one in (found, expected)))
+
+
+@every_loss
+def test_probabilities_of_one_class_are_weighted_as_its_index(loss: PowerLoss) -> None:
+    logits, targets = batch((6, CLASSES))
+    criterion = Criterion(loss, class_weights(), reduction="none")
+    soft = smoothed_targets(targets, (6, CLASSES), 0.0)
+    torch.testing.assert_close(criterion(logits, soft), criterion(logits, targets))
 
 
 # Derivatives.

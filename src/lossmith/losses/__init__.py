@@ -31,10 +31,12 @@ from lossmith.losses.polynomials import polynomial, taylor, taylor_length, taylo
 from lossmith.losses.power import PowerLoss
 from lossmith.losses.terms import Term
 from lossmith.losses.transforms import Clipped, Normalized
+from lossmith.losses.weighting import ClassWeighted, label_weights
 
 __all__ = [
     "CATALOG",
     "KINDS",
+    "ClassWeighted",
     "Clipped",
     "Criterion",
     "GradientRule",
@@ -59,6 +61,7 @@ __all__ = [
     "focal",
     "gce",
     "label_smoothing",
+    "label_weights",
     "latex",
     "load",
     "logit_clip",

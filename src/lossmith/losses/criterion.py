@@ -13,16 +13,18 @@ from lossmith.losses.kernel import labels_of, wide
 from lossmith.losses.kernel import values as sample_values
 from lossmith.losses.power import PowerLoss
 from lossmith.losses.terms import Weighted, smooth_labels
+from lossmith.losses.weighting import ClassWeighted, label_weights
 
 
 class Criterion(nn.CrossEntropyLoss):
     """Any loss behind the call of ``torch.nn.CrossEntropyLoss``; with ``cross_entropy()`` the two are equal.
 
-    ``L_n = −Σ_k w_k φ(h_k, y_k)``, h = softmax(logits). A loss that is no sum of powers is weighted as a whole, by
-    the weight of its label, ``Σ_k w_k y_k``. Half precision is computed in float32; value and gradients are
-    finite at every finite logit (a float16 result, whose range ends at 65504, may overflow), and a logit of −∞ counts
-    as a log output of −1e18; it can be differentiated twice, and compiled, then once. A class index that is no class
-    stops eager and compiled programs alike. The state dictionary holds the class weights alone, as that of
+    A sample counts by the weight of its label, ``w(y) L``, for every loss alike; with class probabilities and with
+    ``label_smoothing`` a sum of powers weights what it makes of the label of each class by that class, as PyTorch
+    does for cross-entropy (:class:`~lossmith.losses.ClassWeighted`). Half precision is computed in float32; value and
+    gradients are finite at every finite logit (a float16 result, whose range ends at 65504, may overflow), and a logit
+    of −∞ counts as a log output of −1e18; it can be differentiated twice, and compiled, then once. A class index that
+    is no class stops eager and compiled programs alike. The state dictionary holds the class weights alone, as that of
     ``nn.CrossEntropyLoss``, and the two load each other's: the loss is an argument like the reduction, kept by
     ``lossmith.save(criterion.loss, file)`` or by saving the whole module. Logits must not be changed in place between
     the forward and the backward pass.
@@ -124,21 +126,21 @@ class Criterion(nn.CrossEntropyLoss):
     @staticmethod
     def _counted(weight: Tensor, known: Tensor, kept: Tensor) -> Tensor:
         """The sum of the class weights of the samples that count."""
-        # Not `weight[known]`, which takes negative indices and cannot be vectorized over single samples.
-        return (weight.gather(0, known.reshape(-1)).reshape(known.shape) * kept).sum()
+        return (label_weights(weight, known) * kept).sum()
 
     def _values(self, terms: Sequence[Weighted] | None, logits: Tensor, targets: Tensor, dim: int) -> Tensor:
         """The weighted loss of each sample, shaped as the logits without their class dimension."""
-        if terms is None:
+        soft = targets.is_floating_point() or self.label_smoothing
+        if terms is None or (self.weight is not None and soft):
             return self._of_any_kind(logits, targets, dim)
         if self.weight is None and torch.compiler.is_compiling() and fused.applies(logits, targets):
             return fused.values(terms, logits, targets)
         x = powers.log_outputs(logits, dim)
-        weight = None if self.weight is None else self.weight.to(x.dtype).reshape(-1, *(1,) * (logits.ndim - dim - 1))
-        return sample_values(terms, x, targets, dim, weight)
+        values = sample_values(terms, x, targets, dim)
+        return values if self.weight is None else values * label_weights(self.weight.to(x.dtype), targets)
 
     def _of_any_kind(self, logits: Tensor, targets: Tensor, dim: int) -> Tensor:
-        """The same for a loss that is no sum of powers, with the classes in the last dimension."""
+        """The same for any loss and any labels, with the classes in the last dimension."""
         f = logits.movedim(dim, -1)
         soft = targets.is_floating_point()
         y = labels_of(targets.movedim(dim, -1) if soft else targets, wide(f))
@@ -146,9 +148,12 @@ class Criterion(nn.CrossEntropyLoss):
         if self.label_smoothing:
             y = (1 - self.label_smoothing) * y + self.label_smoothing / f.shape[-1]
         shape = f.shape[:-1]
-        values = self.loss.at(self.progress).value(f.reshape(-1, f.shape[-1]), y.reshape(-1, f.shape[-1]))
-        values = values.reshape(shape)
-        return values if self.weight is None else values * (given * self.weight.to(given)).sum(-1)
+        f, y, given = (one.reshape(-1, f.shape[-1]) for one in (f, y, given))
+        loss = self.loss.at(self.progress)
+        if self.weight is None:
+            return loss.value(f, y).reshape(shape)
+        weighted = self._weighted if loss is self.loss else ClassWeighted(loss)
+        return weighted.value(f, y, self.weight, given).reshape(shape)
 
     def _checked(self, logits: Tensor, targets: Tensor, dim: int) -> bool:
         if self.weight is not None and self.weight.shape != (logits.shape[dim],):
@@ -185,7 +190,7 @@ class Criterion(nn.CrossEntropyLoss):
     def _set_loss(self, loss: Loss) -> None:
         if loss.shape:
             raise InputError("Criterion takes one loss, not a population; index the member that you want")
-        self.loss, self._terms = loss, None
+        self.loss, self._weighted, self._terms = loss, ClassWeighted(loss), None
         if isinstance(loss, PowerLoss):
             terms, coefficients = loss.evaluated
             self._terms = tuple(zip(terms, coefficients.tolist(), strict=True))

@@ -160,9 +160,9 @@ def values(
         x: Log outputs with the classes along ``dim``.
         targets: Class indices (x without ``dim``) or probabilities (like x).
         dim: The class dimension.
-        weight: Class weights that broadcast with x, or None.
+        weight: w, which broadcasts with x, or None.
     """
-    # With class weights the outputs no longer sum to 1, so that the inert term acts.
+    # With weights that differ the outputs no longer sum to 1, so that the inert term acts.
     acting, inert = without_inert(terms) if weight is None else (terms, 0.0)
     phi = Field.of(acting)
     h = x.exp() if phi.needs_output else x

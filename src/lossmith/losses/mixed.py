@@ -70,17 +70,17 @@ class Mixed(Loss):
     def value(self, logits: Tensor, targets: Tensor) -> Tensor:
         """The loss of each sample, ``[P, N]``."""
         self.check_classes(logits.shape[-1])
-        return self._by_member([member.value for member in self.members], logits, targets)
+        return self.by_member([member.value for member in self.members], logits, targets)
 
     def logit_gradient(self, logits: Tensor, targets: Tensor) -> Tensor:
         """The closed-form gradient of each sample's loss with respect to its logits, ``[P, N, K]``."""
         self.check_classes(logits.shape[-1])
-        return self._by_member([member.logit_gradient for member in self.members], logits, targets)
+        return self.by_member([member.logit_gradient for member in self.members], logits, targets)
 
     def gradient_rule(self, like: Tensor) -> Rule:
         """:meth:`logit_gradient` with the rule of each member prepared once."""
         rules = [member.gradient_rule(like) for member in self.members]
-        return lambda logits, targets: self._by_member(rules, logits, targets)
+        return lambda logits, targets: self.by_member(rules, logits, targets)
 
     def transformed(self, logits: Tensor) -> Tensor:
         """What each member looks at, ``[P, N, K]``."""
@@ -136,8 +136,14 @@ class Mixed(Loss):
         rows = zip(self.members, x.expand(shape), y.expand(shape), strict=True)
         return torch.stack([function(*row) for row in rows])
 
-    def _by_member(self, functions: Sequence[Callable[[Tensor, Tensor], Tensor]], f: Tensor, targets: Tensor) -> Tensor:
-        """What a function of each member gives for its logits and its targets."""
+    def by_member(self, functions: Sequence[Callable[[Tensor, Tensor], Tensor]], f: Tensor, targets: Tensor) -> Tensor:
+        """What a function of each member gives for its logits and its targets.
+
+        Args:
+            functions: P of them, of logits ``[N, K]`` and targets.
+            f: Logits ``[P, N, K]``; the first dimension may be 1.
+            targets: As in :meth:`Loss.value`.
+        """
         spread = self._spread(f, targets)
         labels = targets.expand(*spread.shape[: None if targets.is_floating_point() else -1])
         rows = zip(functions, spread, labels, strict=True)

@@ -120,7 +120,7 @@ class PowerLoss(Loss):
         """:meth:`Loss.value`, for any leading dimensions of the logits, with class indices never made one-hot."""
         self.check_classes(logits.shape[-1])
         x = self._spread(powers.log_outputs(logits), targets, more=True)
-        return values(self._weighted(x, 2), x, targets)
+        return values(self.weighted(x, 2), x, targets)
 
     def logit_gradient(self, logits: Tensor, targets: Tensor) -> Tensor:
         """:meth:`Loss.logit_gradient`, for any leading dimensions of the logits.
@@ -133,7 +133,7 @@ class PowerLoss(Loss):
 
     def gradient_rule(self, like: Tensor) -> GradientRule:
         """:meth:`logit_gradient` prepared once for the dtype and device of ``like``, for a training loop."""
-        return GradientRule(self._weighted(wide(like[..., :0]), 2))
+        return GradientRule(self.weighted(wide(like[..., :0]), 2))
 
     def smoothed(self, alpha: float, classes: int) -> PowerLoss:
         """The loss whose value at any label y is this one's at the smoothed label ``(1−α) y + α/n`` (§6, exact form).
@@ -266,11 +266,11 @@ class PowerLoss(Loss):
 
     def _evaluated(self, x: Tensor, h: Tensor, y: Tensor, slope: bool) -> Tensor:
         """φ or its slope at outputs h with ``x = log h``, elementwise."""
-        field = Field.of(self._weighted(x, max(h.ndim, y.ndim) - len(self.shape)))
+        field = Field.of(self.weighted(x, max(h.ndim, y.ndim) - len(self.shape)))
         return torch.zeros_like(x) + (field.slope() if slope else field).at(x, h, field.labels(y))
 
-    def _weighted(self, like: Tensor, trailing: int) -> list[Weighted]:
-        """Terms with coefficients ``[*P, 1, …]`` in the dtype and on the device of a tensor."""
+    def weighted(self, like: Tensor, trailing: int) -> list[Weighted]:
+        """Terms with coefficients ``[*P, 1, …]`` in the dtype and on the device of a tensor, as they are evaluated."""
         terms, coefficients = self.evaluated
         rows = coefficients.to(like).reshape(*self.shape, *(1,) * trailing, len(terms))
         return list(zip(terms, rows.unbind(-1), strict=True))

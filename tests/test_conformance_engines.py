@@ -16,6 +16,7 @@ from lossmith.training import Backend, Recipe, Task, Trainer
 from lossmith.training.agreement import Agreement
 from lossmith.training.engines import ENGINES, Engine, Passes, Run
 from lossmith.training.engines.sequential import SequentialRun
+from lossmith.training.imbalance import batch_weights
 
 CLASSES, SAMPLES = 3, 60
 LOSSES = Loss.stack([cross_entropy(), mse(), 0.05 * baikal()])
@@ -44,8 +45,9 @@ class ByAutograd(SequentialRun):
     """Differentiates the value of the loss instead of taking its gradient in closed form."""
 
     def _differentiate(self, inputs: Tensor, targets: Tensor) -> None:
-        flood = self.recipe.flooding
-        ((self.loss.value(self.forward(inputs), targets).mean() - flood).abs() + flood).backward()
+        logits, flood = self.forward(inputs), self.recipe.flooding
+        total = self.schedule.values(self.done, logits, targets).sum()
+        ((total / batch_weights(self.weights, targets, logits) - flood).abs() + flood).sum().backward()
 
 
 def begun(task: Task, losses: Loss, seeds: Sequence[int], recipe: Recipe, backend: Backend, passes: Passes) -> Run:
@@ -81,6 +83,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "AdamW, augmented": {"optimizer": "adamw", "lr": 0.01, "crop": 1, "flip": True, "mixup": 0.2},
     "attacked": {"adversary": "fgsm", "adversary_epsilon": 0.05},
     "flooded, early stopping": {"flooding": 0.5, "patience": 1},
+    "weighted": {"class_weight": "balanced", "sampling": "balanced", "flooding": 0.5},
 }
 
 
@@ -89,7 +92,8 @@ def images(purpose: str) -> Tensor:
 
 
 def task_of(body: str) -> Task:
-    inputs, labels = images("train"), torch.arange(SAMPLES) % CLASSES
+    # Class 0 is three times as frequent as each other one.
+    inputs, labels = images("train"), (torch.arange(SAMPLES) % 5 - 2).clamp(min=0)
 
     def factory() -> nn.Module:
         return nn.Sequential(Normalize.fit(inputs), *BODIES[body]()).double()

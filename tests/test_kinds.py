@@ -186,11 +186,12 @@ class TestInputsAsTheyAre:
 
 def test_defaults_that_came_later_identify_nothing() -> None:
     settings = EvolveSettings()
-    for part in ("data", "model"):
+    came = {"data": {"kind", "noise"}, "model": {"normalize"}, "recipe": {"class_weight", "sampling"}}
+    for part, later in came.items():
         document = getattr(settings, part).model_dump(mode="json")
-        later = {"data": {"kind", "noise"}, "model": {"normalize"}}[part]
         assert document.keys() - identifying(part, document).keys() == later
         changed = {**document, "kind": "tokens", "normalize": "none", "label_noise": 0.1}
+        changed |= {"class_weight": "balanced", "sampling": "balanced"}
         assert identifying(part, changed) == changed
     plan = Plan(recipe=settings.recipe, backend=Backend("mlp"))
     keys = {

@@ -841,6 +841,8 @@ class TestEvolve:
         ("recipe.mixup", 0.5),
         ("recipe.cutmix", 0.5),
         ("recipe.flooding", 0.1),
+        ("recipe.class_weight", "balanced"),
+        ("recipe.sampling", "balanced"),
         ("recipe.patience", 2),
         ("recipe.precision", "bfloat16"),
         ("recipe.adversary", "fgsm"),
@@ -1306,6 +1308,7 @@ ALL_CHANGED: dict[str, dict[str, Any]] = {
         "batch_size": 9, "schedule": "step", "milestones": [0.1, 1 / 3], "decay": 0.7, "clip": 2.5,
         "crop": 4, "flip": True, "cutout": 16, "mixup": 0.2, "cutmix": 1.0, "flooding": 0.1, "patience": 5,
         "precision": "bfloat16", "adversary": "pgd", "adversary_epsilon": 0.3, "adversary_steps": 3,
+        "class_weight": [0.1, 1 / 3, 7.0], "sampling": "balanced",
     },
     "search": {
         "space": "taylor", "engine": "other", "order": 5, "gain": "fixed", "scale": True, "known_first": True,

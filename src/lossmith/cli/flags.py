@@ -144,6 +144,10 @@ def _field(model: type[BaseModel], name: str, default: Any) -> StructFieldSpec:
         kind = get_args(kind)[0]
         shown |= {"metavar": _metavar(kind), "help_behavior_hint": ""}
         kind = (type(get_args(kind)[0]) if get_origin(kind) is Literal else kind) | None
+    elif words := [part for part in get_args(kind) if get_origin(part) is Literal]:
+        # A word or numbers: the settings tell them apart, in a sentence of their own.
+        shown |= {"metavar": f"{_metavar(words[0])}|FLOAT ..."}
+        kind, default = tuple[str, ...], (default,) if isinstance(default, str) else tuple(map(repr, default))
     elif get_origin(kind) is tuple:
         shown |= {"metavar": f"{_metavar(get_args(kind)[0])} ..."} | ({} if default else {"help_behavior_hint": ""})
     elif kind is bool:

@@ -33,9 +33,10 @@ def conclude_search(directory: Path, outcome: Outcome, pictures: Sequence[Path])
     own, best = own_model(outcome.provenance["settings"]), quote(str(directory / "best.json"))
     console.print(f"Compare:    lossmith compare {best}{own}", soft_wrap=True)
     console.print(f"Explain:    lossmith explain {best} cross-entropy", soft_wrap=True)
-    console.print(
-        f"Use it:     criterion = lossmith.Criterion(lossmith.load({_text(directory / 'best.json')}))", soft_wrap=True
-    )
+    weights = outcome.provenance.get("class_weight")
+    rest = "" if weights is None else f", torch.tensor({weights})"
+    loaded = f"lossmith.load({_text(directory / 'best.json')})"
+    console.print(f"Use it:     criterion = lossmith.Criterion({loaded}{rest})", soft_wrap=True)
 
 
 def _text(path: Path) -> str:

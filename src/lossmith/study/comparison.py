@@ -335,7 +335,7 @@ def comparison_digest(data: str, settings: EvolveSettings, plan: Plan) -> str:
         "data": data,
         "split": original("data", identifying("data", settings.data.model_dump(mode="json", exclude=placed))),
         "model": original("model", identifying("model", settings.model.model_dump(mode="json", exclude=whole))),
-        "recipe": plan.recipe.model_dump(mode="json", exclude=idle),
+        "recipe": identifying("recipe", plan.recipe.model_dump(mode="json", exclude=idle)),
         "way": plan.backend.original,
         "device": settings.run.device,
         **decided,

@@ -24,6 +24,8 @@ LATER: dict[tuple[str, str], Any] = {
     ("data", "kind"): "auto",
     ("data", "noise"): "uniform",
     ("model", "normalize"): "auto",
+    ("recipe", "class_weight"): "none",
+    ("recipe", "sampling"): "uniform",
 }
 
 # What a study does that was begun without these settings: a label that was replaced could stay what it was, and all

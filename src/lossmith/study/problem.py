@@ -24,7 +24,7 @@ from lossmith.data import (
 from lossmith.errors import InputError
 from lossmith.nets import check_name, check_network, network_factory
 from lossmith.study.config import EvolveSettings
-from lossmith.training import Task, check_recipe, check_state, checked_device
+from lossmith.training import Recipe, Task, check_balance, check_recipe, check_state, checked_device, class_weights
 
 LOG = logging.getLogger("lossmith")
 
@@ -102,10 +102,15 @@ class Problem:
         max_pixel = _max_pixel(source, settings)
         task = Task(factory, train_part.inputs, train_part.targets, parts.classes, max_pixel, held_out)
         check_recipe(task, settings.recipe)
-        notice = check_state(task, settings.recipe)
-        if notice is not None:
-            LOG.warning("%s", notice)
+        for notice in (check_state(task, settings.recipe), check_balance(task, settings.recipe)):
+            if notice is not None:
+                LOG.warning("%s", notice)
         return Problem(task, held_out, objective or settings.objective.build(), source, settings.data, wrong)
+
+    def class_weight(self, recipe: Recipe) -> list[float] | None:
+        """The class weights that a recipe trains with, in numbers; None without any."""
+        weights = class_weights(self.task, recipe)
+        return None if weights is None else weights.tolist()
 
     def described(self) -> dict[str, Any]:
         """The data in words and numbers: name, shape, classes and their names, sizes of the parts, wrong labels."""

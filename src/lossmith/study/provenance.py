@@ -55,6 +55,7 @@ def provenance_document(
         "tuning": tuning_of(store),
         "invariant": store.verdicts(),
         "objective": store.function,
+        "class_weight": problem.class_weight(settings.recipe),
         "data": data_of(store, problem),
         "digest": problem.digest,
         "settings": written,

@@ -18,6 +18,7 @@ from lossmith.training.executors import (
     run_job,
     running,
 )
+from lossmith.training.imbalance import check_balance, class_weights
 from lossmith.training.loop import Samples
 from lossmith.training.memory import check_memory
 from lossmith.training.networks import Networks, Task
@@ -49,11 +50,13 @@ __all__ = [
     "Work",
     "accuracy",
     "available",
+    "check_balance",
     "check_memory",
     "check_recipe",
     "check_state",
     "checked_device",
     "choose_backend",
+    "class_weights",
     "executor",
     "has_compiler",
     "measure",

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lossmith.training.augmentation import augmented, draw
+from lossmith.training.imbalance import class_shares
 from lossmith.training.networks import Task
 from lossmith.training.randomness import batch_order
 from lossmith.training.recipe import Recipe
@@ -19,7 +20,7 @@ class Batches:
     Args:
         task: Whose samples.
         seeds: S different seeds.
-        recipe: Size and augmentation of the batches.
+        recipe: Size and augmentation of the batches, and how they are drawn.
     """
 
     def __init__(self, task: Task, seeds: Sequence[int], recipe: Recipe) -> None:
@@ -27,6 +28,7 @@ class Batches:
         self.samples = len(task.inputs)
         self.size = min(recipe.batch_size, self.samples)
         self.per_epoch = recipe.steps_per_epoch(self.samples)
+        self.shares = class_shares(task, recipe)
         self.epoch = -1
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
@@ -43,7 +45,7 @@ class Batches:
 
     def _begin(self, epoch: int) -> None:
         device = self.task.device
-        order = torch.stack([batch_order(seed, epoch, self.samples) for seed in self.seeds]).to(device)
+        order = torch.stack([batch_order(seed, epoch, self.samples, self.shares) for seed in self.seeds]).to(device)
         self.order = order[0] if len(self.seeds) == 1 else order
         if self.recipe.augments:
             shape = tuple(self.task.inputs.shape[1:])

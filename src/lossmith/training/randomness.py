@@ -29,9 +29,21 @@ def is_stochastic(network: nn.Module, inputs: Tensor) -> bool:
         return not torch.equal(before, _state(inputs.device))
 
 
-def batch_order(seed: int, epoch: int, samples: int) -> Tensor:
-    """The order of the training samples in one epoch of one training, ``[samples]``."""
-    return torch.randperm(samples, generator=generator(seed, "batches", epoch))
+def batch_order(seed: int, epoch: int, samples: int, shares: Tensor | None = None) -> Tensor:
+    """The order of the training samples in one epoch of one training, ``[samples]``.
+
+    Args:
+        seed: Of the training.
+        epoch: From 0.
+        samples: Number of training samples.
+        shares: If given, so many are drawn with replacement: the probability ``[samples]`` that a draw takes one of the
+            first samples.
+    """
+    random = generator(seed, "batches", epoch)
+    if shares is None:
+        return torch.randperm(samples, generator=random)
+    drawn = torch.searchsorted(shares, torch.rand(samples, generator=random, dtype=torch.float64), right=True)
+    return drawn.clamp(max=samples - 1)
 
 
 def compiled_like_eager(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:

@@ -5,10 +5,33 @@ from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from torch import Tensor
 
 from lossmith.settings import Settings
+
+LARGEST_WEIGHT = 1e9
+
+
+def _class_weight(value: Any) -> Any:
+    """What ``class_weight`` may be: a word, also alone in a list as flags have it, or positive numbers."""
+    # Arrays and tensors are lists of numbers.
+    value = value.tolist() if hasattr(value, "tolist") else value
+    listed = list(value) if isinstance(value, list | tuple) else [value]
+    if len(listed) == 1 and listed[0] in ("none", "balanced"):
+        return listed[0]
+    numbers = tuple(map(_number, listed))
+    if len(numbers) < 2 or not all(1 / LARGEST_WEIGHT <= one <= LARGEST_WEIGHT for one in numbers):
+        raise ValueError('give "none", "balanced", or a number above 0 for each class (1e-9 to 1e9)')
+    return numbers
+
+
+def _number(value: Any) -> float:
+    """A number, also in words; NaN for anything else."""
+    try:
+        return math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
 
 
 class Recipe(Settings):
@@ -55,6 +78,14 @@ class Recipe(Settings):
     flooding: float = Field(0.0, ge=0, allow_inf_nan=False)
     """Flooding: where a batch's loss L is below this level b, it is raised instead: |L − b| + b is minimised. L is the
     loss's own value, constants included."""
+    class_weight: Annotated[
+        Literal["none", "balanced"] | Annotated[tuple[float, ...], Field(strict=False)], BeforeValidator(_class_weight)
+    ] = "none"
+    """Class weights of the training, for every loss alike: none, a number for each of the K classes in their order, or
+    "balanced", N/(K N_k). A sample counts by the weight of its label."""
+    sampling: Literal["uniform", "balanced"] = "uniform"
+    """How batches are drawn: each sample once an epoch, or "balanced": every draw takes each class with the same
+    probability, with replacement, as many samples an epoch."""
     patience: int | None = Field(None, ge=1, le=10**6)
     """Early stopping: a training ends after so many epochs without a better validation accuracy, and its best epoch
     is what it gives; a validation accuracy is then the best of several."""

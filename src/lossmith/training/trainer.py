@@ -20,6 +20,7 @@ from lossmith.training.adversary import checked_max_pixel
 from lossmith.training.augmentation import check_augmentation
 from lossmith.training.backend import POPULATION, Backend, has_compiler
 from lossmith.training.engines import ENGINES, Passes, Run
+from lossmith.training.imbalance import check_balance
 from lossmith.training.loop import Finished, Loop, Observe, Samples
 from lossmith.training.networks import Networks, Task
 from lossmith.training.randomness import is_stochastic, seeded
@@ -256,6 +257,7 @@ def check_recipe(task: Task, recipe: Recipe) -> None:
     if recipe.adversary != "none":
         checked_max_pixel(task)
     check_augmentation(task.inputs, recipe)
+    check_balance(task, recipe)
     if recipe.patience is not None and task.held_out is None:
         raise InputError("early stopping (patience) needs data held out: give the task held_out, or leave it out")
 

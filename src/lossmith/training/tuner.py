@@ -145,7 +145,9 @@ def _measured_with(task: Task, seeds: Sequence[int], recipe: Recipe) -> str:
     state = dict(network.named_parameters()) | dict(network.named_buffers())
     shapes = [(name, list(value.shape), str(value.dtype)) for name, value in state.items()]
     inputs = [list(task.inputs.shape), str(task.inputs.dtype)]
-    what = [layers, shapes, recipe.model_dump(mode="json"), inputs, len(seeds), str(task.device)]
+    # How samples are weighted and drawn costs nothing, and measurements were remembered before there was a choice.
+    settings = recipe.model_dump(mode="json", exclude={"class_weight", "sampling"})
+    what = [layers, shapes, settings, inputs, len(seeds), str(task.device)]
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
 
 

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+import torch
 from torch import Tensor, nn
 
-from lossmith.losses import Loss, Rule
+from lossmith.losses import ClassWeighted, Loss, Rule
 from lossmith.registry import Registry
 from lossmith.training.networks import Networks, State, Task
 from lossmith.training.randomness import compiled_like_eager
@@ -45,10 +46,11 @@ class Schedule:
     Args:
         losses: One loss or a population.
         total: Batches of the whole training.
+        weights: Class weights ``[K]``, or None.
     """
 
-    def __init__(self, losses: Loss, total: int) -> None:
-        self.start, self.total = losses, total
+    def __init__(self, losses: Loss, total: int, weights: Tensor | None = None) -> None:
+        self.start, self.total, self.weights = losses, total, weights
         self._now = losses
         self._rule: Rule | None = None
 
@@ -61,13 +63,30 @@ class Schedule:
         losses = self.losses(done)
         # Members of a mixed population can be new values of the same losses.
         if self._rule is None or (losses is not self._now and losses != self._now):
-            self._now, self._rule = losses, losses.gradient_rule(like)
+            self._now, self._rule = losses, self._made(losses, like)
         return self._rule
 
     def known_rule(self, done: int) -> Rule:
         """The rule that is there already, or else the gradient itself; for inputs whose logits are not known yet."""
         losses = self.losses(done)
-        return self._rule if self._rule is not None and losses is self._now else losses.logit_gradient
+        if self._rule is not None and losses is self._now:
+            return self._rule
+        if self.weights is None:
+            return losses.logit_gradient
+        return lambda logits, targets: self._made(losses, logits)(logits, targets)
+
+    def values(self, done: int, logits: Tensor, targets: Tensor) -> Tensor:
+        """The losses of each sample, ``[*P, B]``, by their weights."""
+        losses = self.losses(done)
+        wide = logits.float() if logits.dtype == torch.bfloat16 else logits
+        if self.weights is None:
+            return losses.value(wide, targets)
+        return ClassWeighted(losses).value(wide, targets, self.weights)
+
+    def _made(self, losses: Loss, like: Tensor) -> Rule:
+        if self.weights is None:
+            return losses.gradient_rule(like)
+        return ClassWeighted(losses).rule(like, self.weights)
 
     def keep(self, members: list[int]) -> None:
         """Go on with some of the members only."""

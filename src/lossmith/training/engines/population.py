@@ -13,6 +13,7 @@ from lossmith.losses import Loss
 from lossmith.training.adversary import attacked_batch, checked_max_pixel
 from lossmith.training.batches import Batches
 from lossmith.training.engines.base import Schedule, Stack
+from lossmith.training.imbalance import batch_weights, class_weights
 from lossmith.training.networks import Networks, State, Task, own_state
 from lossmith.training.recipe import Recipe, build_optimizer
 
@@ -53,7 +54,8 @@ class PopulationRun:
             for kind in (0, 1)
         )
         self.place = place.to(task.device)
-        self.schedule = Schedule(losses.to(task.device), recipe.total_steps(self.batches.samples))
+        self.weights = class_weights(task, recipe)
+        self.schedule = Schedule(losses.to(task.device), recipe.total_steps(self.batches.samples), self.weights)
         self.stack = self._stack(parameters, buffers)
         self.optimizer = build_optimizer(recipe, self.stack.leaves)
         self.done = 0
@@ -62,11 +64,6 @@ class PopulationRun:
         return self.make(
             self.base, parameters, buffers, len(self.batches.seeds) == 1 and self.recipe.adversary == "none"
         )
-
-    @property
-    def losses(self) -> Loss:
-        """The losses as they are now."""
-        return self.schedule.losses(self.done)
 
     def step(self) -> None:
         """Train on the next batch."""
@@ -81,10 +78,11 @@ class PopulationRun:
         for group in self.optimizer.param_groups:
             group["lr"] = recipe.rate(self.done, recipe.total_steps(self.batches.samples))
         logits = self.stack.logits(inputs, of)
-        slope = self.schedule.rule(self.done, logits)(logits, targets) / logits.shape[-2]
+        count = batch_weights(self.weights, targets, logits)
+        slope = self.schedule.rule(self.done, logits)(logits, targets) / count
         if recipe.flooding:
-            slope = slope * self._tide(logits, targets)
-        self.stack.differentiate(slope)
+            slope = slope * self._tide(logits, targets, count)
+        self.stack.differentiate(slope.to(logits.dtype))
         if recipe.clip is not None:
             clip_each(self.stack.gradients(), recipe.clip)
         self.optimizer.step()
@@ -104,10 +102,11 @@ class PopulationRun:
             checked_max_pixel(self.task),
         )
 
-    def _tide(self, logits: Tensor, targets: Tensor) -> Tensor:
+    def _tide(self, logits: Tensor, targets: Tensor, count: Tensor | int) -> Tensor:
         """The sign of each member's loss less the level of flooding, ``[P, 1, 1]``: the slope of ``|L − b| + b``."""
-        values = self.losses.value(logits.float() if logits.dtype == torch.bfloat16 else logits, targets)
-        return (values.mean(-1) - self.recipe.flooding).sign()[:, None, None].to(logits.dtype)
+        values = self.schedule.values(self.done, logits, targets)
+        mean = values.mean(-1)[:, None, None] if isinstance(count, int) else values.sum(-1)[:, None, None] / count
+        return (mean - self.recipe.flooding).sign().to(logits.dtype)
 
     def keep(self, members: list[int]) -> None:
         """Go on with some of the members only."""

@@ -14,6 +14,7 @@ from lossmith.losses import Loss
 from lossmith.training.adversary import attacked_batch, checked_max_pixel
 from lossmith.training.batches import Batches
 from lossmith.training.engines.base import Engine, Passes, Schedule, buffers_written
+from lossmith.training.imbalance import batch_weights, class_weights
 from lossmith.training.networks import Networks, State, Task, own_state
 from lossmith.training.precision import autocast
 from lossmith.training.recipe import Recipe, build_optimizer
@@ -44,16 +45,12 @@ class SequentialRun:
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = build_optimizer(recipe, [value for value in self.network.parameters() if value.requires_grad])
         self.batches = Batches(task, [seed], recipe)
-        self.schedule = Schedule(loss, recipe.total_steps(self.batches.samples))
+        self.weights = class_weights(task, recipe)
+        self.schedule = Schedule(loss, recipe.total_steps(self.batches.samples), self.weights)
         self.forward: Callable[[Tensor], Tensor] = self.network
         if backend.compiled:
             self.forward = _compiled(self.network, passes.get("sequential", _stateless))
         self.done = 0
-
-    @property
-    def loss(self) -> Loss:
-        """The loss as it is now."""
-        return self.schedule.losses(self.done)
 
     def step(self) -> None:
         """Train on the next batch."""
@@ -78,12 +75,13 @@ class SequentialRun:
         """Set the gradients: backward from the closed form of the loss's gradient, in place of the loss."""
         with autocast(self.recipe, self.task.device):
             logits = self.forward(inputs)
-        known = logits.detach()
-        slope = self.schedule.rule(self.done, known)(known, targets) / len(known)
+        known, count = logits.detach(), batch_weights(self.weights, targets, logits)
+        slope = self.schedule.rule(self.done, known)(known, targets) / count
         if self.recipe.flooding:
-            wide = known.float() if known.dtype == torch.bfloat16 else known
-            slope = slope * (self.loss.value(wide, targets).mean() - self.recipe.flooding).sign().to(slope.dtype)
-        logits.backward(slope)
+            values = self.schedule.values(self.done, known, targets)
+            mean = values.mean() if isinstance(count, int) else values.sum() / count
+            slope = slope * (mean - self.recipe.flooding).sign().to(slope.dtype)
+        logits.backward(slope.to(logits.dtype))
 
     def _attacked(self, inputs: Tensor, targets: Tensor) -> Tensor:
         images = floating(inputs)

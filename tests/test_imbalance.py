@@ -18,7 +18,16 @@ from lossmith import Criterion, InputError, Loss, PowerLoss, cross_entropy, foca
 from lossmith.analysis import Family, Plan, fixed
 from lossmith.losses import Term, class_weights, logit_clip, normalized_cross_entropy, read_loss_document
 from lossmith.seeds import generator
-from lossmith.study import CompareSettings, EvolveSettings, compare_losses, evolve, validated
+from lossmith.study import (
+    CompareSettings,
+    DistillSettings,
+    EvolveSettings,
+    compare_losses,
+    distill_loss,
+    evolve,
+    export_pareto,
+    validated,
+)
 from lossmith.study.problem import Problem
 from lossmith.study.store import Store
 from lossmith.training import Backend, Recipe, Task, Trainer, check_balance, train
@@ -318,6 +327,7 @@ def settings_of(place: Path, **parts: dict[str, Any]) -> EvolveSettings:
         "model": {"hidden": [4]},
         "recipe": {"epochs": 1, "batch_size": 10},
         "search": {"population": 4, "generations": 2},
+        "objective": {},
         "run": {"training": "population", "finalists": 1, "finalist_seeds": 2, "tune": False},
     }
     return validated(EvolveSettings, {key: {**document[key], **parts.get(key, {})} for key in document}, "the test")
@@ -352,6 +362,14 @@ class TestStudy:
         y = torch.tensor([0, 1, 2, 2])
         values = torch.tensor(expected)[y] * outcome.loss.value(logits, y)
         torch.testing.assert_close(criterion(logits, y), values.sum() / torch.tensor(expected)[y].sum())
+
+    def test_every_loss_of_the_front_carries_them(self, npz: Path, tmp_path: Path) -> None:
+        settings = settings_of(npz, recipe=BALANCE, objective={"record": ["balanced-accuracy"]})
+        evolve(tmp_path / "study", settings)
+        found = class_weights(read_loss_document(tmp_path / "study/best.json"))
+        files = export_pareto(tmp_path / "study", tmp_path / "front")
+        assert found is not None
+        assert [class_weights(read_loss_document(file)) for file in files] == [found] * len(files)
 
     def test_without_weights_there_are_none(self, npz: Path, tmp_path: Path) -> None:
         evolve(tmp_path / "study", settings_of(npz))
@@ -440,6 +458,15 @@ class TestComparison:
             settings = settings_of(npz, recipe={"lr": 0.3, **recipe})
             runs.append(compare_losses({"mine": mae()}, settings, tmp_path / "out", OPTIONS).to_json())
         assert json.dumps(runs[0]) != json.dumps(runs[1]) == json.dumps(runs[2])
+
+    def test_what_is_left_of_a_loss_carries_them(self, npz: Path, tmp_path: Path) -> None:
+        options = DistillSettings(
+            seeds=2, tuning_seeds=1, tuning_finalists=1, tuning_finalist_seeds=1, tuning_epochs=1, margin=1.0
+        )
+        made = distill_loss(cross_entropy() + mae(), settings_of(npz, recipe=BALANCE), tmp_path / "out", options)
+        found = class_weights(read_loss_document(made.path))
+        assert found is not None
+        assert len(set(found)) == CLASSES
 
     def test_the_key_of_a_comparison_is_as_it_was(self) -> None:
         settings, backend = EvolveSettings(), Backend("population")

@@ -127,7 +127,8 @@ def distill_loss(
     smallest = Loss.from_json(found.smallest.row.loss).named("distilled")
     shared = stands_behind(problem, settings)
     write_json({**shared, "options": options.model_dump(mode="json"), **found.to_json()}, directory / FILE)
-    save(smallest, directory / LOSS_FILE, provenance={**shared, **_origin(found, loss, objective, deciding)})
+    origin = {**_origin(found, loss, objective, deciding), "class_weight": problem.class_weight(settings.recipe)}
+    save(smallest, directory / LOSS_FILE, provenance={**shared, **origin})
     return Distilled(found, smallest, directory / LOSS_FILE, problem.wrong["validation"])
 
 

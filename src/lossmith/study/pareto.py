@@ -160,7 +160,7 @@ def pareto_document(
     pair = figure_pair(rows)
     if pair is None or not having(rows, *pair):
         return None
-    kept = {name: provenance[name] for name in ("digest", "settings", "training", "versions")}
+    kept = {name: provenance[name] for name in ("digest", "settings", "training", "versions", "class_weight")}
     return {
         "figures": list(pair),
         "candidates": [[mean_figure(row, name) for name in pair] for row in having(rows, *pair)],

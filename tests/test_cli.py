@@ -213,7 +213,7 @@ class TestOverview:
 
 
 def settings_of(*models: type[BaseModel]) -> set[str]:
-    called = {"source": "data", "name": "model", "metric": "objective"}
+    called = {"source": "data", "name": "model"}
     return {f"--{called.get(name, name).replace('_', '-')}" for model in models for name in model.model_fields}
 
 
@@ -1120,7 +1120,7 @@ class TestAttack:
             (["attack", "mse", "--max-pixel", "0"], "--max-pixel is wrong"),
             (["corruption", "mse", "--silenced", "2"], "silenced"),
             (["basin", "mse", "--points", "4"], "odd"),
-            (["evolve", "--out", "study", "--objective", "robust-accuracy", "--data", "clouds.npz"], "flat features"),
+            (["evolve", "--out", "study", "--metric", "robust-accuracy", "--data", "clouds.npz"], "flat features"),
             (["evolve", "--out", "study", "--adversary", "fgsm", "--data", "wide.npz"], "pixels from -1"),
             (["evolve", "--out", "study", "--epsilon", "0.3"], "--epsilon has no effect here; leave it out, or add"),
             (["corruption", "mse", "--input-noise", "0.1", "0.1"], "given twice"),
@@ -1169,7 +1169,7 @@ class TestPareto:
     def test_drawn_and_exported(self, run: Run, tmp_path: Path) -> None:
         words = ["--train-size", "150", "--hidden", "8", "--epochs", "1", "--population", "4", "--generations", "2"]
         words += [
-            "--objective",
+            "--metric",
             "weighted",
             "--epsilon",
             "0.05",

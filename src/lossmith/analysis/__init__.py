@@ -28,26 +28,25 @@ from lossmith.analysis.corruption import (
     silenced_units,
     weight_noise,
 )
+from lossmith.analysis.costs import costs_text
 from lossmith.analysis.deciding import Deciding
 from lossmith.analysis.distilling import Distillation, Trial, acting_terms, distill
 from lossmith.analysis.jobs import Part, UnreadableError, each_loss, results_of
 from lossmith.analysis.judging import concluded
 from lossmith.analysis.looks import Attacking, Corrupting, Look, Walking
 from lossmith.analysis.masking import Masking
-from lossmith.analysis.objective import (
-    FIGURES,
-    OBJECTIVES,
-    Choice,
+from lossmith.analysis.measuring import (
     MetricObjective,
     Objective,
-    ObjectiveSettings,
     Recording,
     RobustAccuracy,
     Weighted,
     figures,
     objective_name,
 )
+from lossmith.analysis.objective import FIGURES, OBJECTIVES, Choice, ObjectiveSettings, metric_of
 from lossmith.analysis.plans import ATTACKS, OWN_ATTACKS, AttackPlan
+from lossmith.analysis.probing import check_metric
 from lossmith.analysis.records import Chunks, Comparison, Pair, Plan, Row
 from lossmith.analysis.robustness import Robustness, attack_contrasts, attack_document, robustness
 from lossmith.analysis.silencing import SILENCED, hidden_layers
@@ -109,12 +108,14 @@ __all__ = [
     "baselines",
     "basin",
     "check_corruption",
+    "check_metric",
     "check_slices",
     "compare",
     "concluded",
     "corruption_document",
     "corruption_measure",
     "corruptions_of",
+    "costs_text",
     "distill",
     "each_loss",
     "figures",
@@ -124,6 +125,7 @@ __all__ = [
     "input_noise",
     "learning_rates",
     "mean_score",
+    "metric_of",
     "named_family",
     "objective_name",
     "results_of",

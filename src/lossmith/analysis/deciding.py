@@ -7,15 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
-from lossmith.analysis.objective import (
-    OBJECTIVES,
-    MetricObjective,
-    Objective,
-    ObjectiveSettings,
-    figures,
-    objective_name,
-)
-from lossmith.metrics import METRICS
+from lossmith.analysis.measuring import MetricObjective, Objective, figures, objective_name
+from lossmith.analysis.objective import OBJECTIVES, ObjectiveSettings, metric_of
+from lossmith.code import is_code, source_of
+from lossmith.metrics import METRICS, Constant, Metric, best_constant
 from lossmith.training import Trained
 
 
@@ -29,6 +24,7 @@ class Deciding:
         share: Whether it is a share, which pictures show in percent.
         key: What stored results are found by, beside what those of accuracy are found by; None for accuracy.
         objective: Measures it; None for accuracy, which every comparison measures.
+        constant: The metric by which an answer that is always the same is judged, if it is known.
     """
 
     name: str = "accuracy"
@@ -36,22 +32,34 @@ class Deciding:
     share: bool = True
     key: Any = field(default=None, compare=False)
     objective: Objective | None = field(default=None, compare=False)
+    constant: Metric | None = field(default=None, compare=False)
 
     @staticmethod
     def of(settings: ObjectiveSettings, function: Objective | None = None) -> Deciding:
-        """The figure of an objective: of a function from Python, if it is given, or else of settings."""
+        """The figure of an objective: of a function from Python, if it is given, or else of settings.
+
+        Raises:
+            InputError: if a metric of the user's own cannot be loaded.
+        """
         if function is not None:
             name = objective_name(function)
-            return Deciding(f"{name}()", share=False, key={"function": name}, objective=function)
+            own = function.own if isinstance(function, MetricObjective) else None
+            higher, share = (True, False) if own is None else (own.higher_is_better, own.share)
+            return Deciding(f"{name}()", higher, share, {"function": name}, function, own)
         if settings.metric == ACCURACY.name:
             return ACCURACY
-        choice = OBJECTIVES[settings.metric]
-        key = {"metric": settings.metric, **{name: getattr(settings, name) for name in choice.uses}}
-        if settings.metric in METRICS:
-            metric = METRICS[settings.metric]
-            of = MetricObjective(settings.metric)
-            return Deciding(settings.metric, metric.higher_is_better, metric.share, key, of)
-        return Deciding(settings.metric, share=choice.share, key=key, objective=choice.build(settings))
+        choice = OBJECTIVES.choice(settings.metric)
+        key = {"metric": settings.label, **{name: getattr(settings, name) for name in choice.uses}}
+        constant = metric_of(choice.constant, settings.matrix) if choice.constant else None
+        if is_code(settings.metric):
+            key["source"] = source_of(settings.metric)
+        if is_code(settings.metric) or settings.metric in METRICS:
+            assert constant is not None
+            of = choice.build(settings)
+            return Deciding(settings.label, constant.higher_is_better, constant.share, key, of, constant)
+        return Deciding(
+            settings.metric, share=choice.share, key=key, objective=choice.build(settings), constant=constant
+        )
 
     @property
     def sign(self) -> float:
@@ -67,9 +75,13 @@ class Deciding:
         assert self.objective is not None
         return figures(self.objective(trained, inputs, targets))["fitness"].reshape(-1)
 
+    def best_constant(self, targets: Tensor, classes: int) -> Constant | None:
+        """The best answer that is the same for every sample; None where nobody knows what that gets."""
+        return None if self.constant is None else best_constant(self.constant, targets, classes)
+
     def to_json(self) -> dict[str, Any]:
         """A JSON object."""
         return {"name": self.name, "higher_is_better": self.higher_is_better, "share": self.share}
 
 
-ACCURACY = Deciding()
+ACCURACY = Deciding(constant=METRICS["accuracy"])

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from lossmith.analysis import OBJECTIVES, Comparison, Deciding, Distillation, Pair, Row
 from lossmith.cli.console import WIDTH, output
+from lossmith.code import is_code
 from lossmith.errors import printable
 from lossmith.metrics import Difference
 from lossmith.study import Distilled, Outcome
@@ -30,7 +31,7 @@ def conclude_search(directory: Path, outcome: Outcome, pictures: Sequence[Path])
     console.print(f"\nThe winner: {outcome.loss!r}")
     console.print(f"Train with: lr = {outcome.provenance['lr']:g}, the rest as in the search")
     console.print(f"Pictures:   {', '.join(str(path) for path in pictures)}", soft_wrap=True)
-    own, best = own_model(outcome.provenance["settings"]), quote(str(directory / "best.json"))
+    own, best = own_code(outcome.provenance["settings"]), quote(str(directory / "best.json"))
     console.print(f"Compare:    lossmith compare {best}{own}", soft_wrap=True)
     console.print(f"Explain:    lossmith explain {best} cross-entropy", soft_wrap=True)
     console.print(
@@ -45,8 +46,17 @@ def _text(path: Path) -> str:
 
 def own_model(settings: dict[str, Any]) -> str:
     """The flag that a command takes to go on with a network of one's own; empty for another."""
-    name = settings.get("model", {}).get("name", "")
-    return f" --model {quote(name)}" if ":" in name else ""
+    return _own(settings, "model", "name", "--model")
+
+
+def own_code(settings: dict[str, Any]) -> str:
+    """The flags that a command takes to go on with a network and a metric of one's own."""
+    return own_model(settings) + _own(settings, "objective", "metric", "--metric")
+
+
+def _own(settings: dict[str, Any], part: str, key: str, flag: str) -> str:
+    name = settings.get(part, {}).get(key, "")
+    return f" {flag} {quote(name)}" if is_code(name) else ""
 
 
 def noise_text(share: float) -> str:

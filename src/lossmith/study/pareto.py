@@ -199,7 +199,7 @@ def read_pareto(directory: Path) -> dict[str, Any]:
     if not path.exists():
         raise InputError(
             f"{directory} has no front: the study has not ended, or recorded one figure only; evolve with an "
-            f"--objective other than accuracy, or with --record and one of {', '.join(FIGURES)}"
+            f"--metric other than accuracy, or with --record and one of {', '.join(FIGURES)}"
         )
     remedy = f"remove it and run lossmith evolve --out {quote(str(directory))} again"
     document: dict[str, Any] = read_json(path, LARGEST_FRONT, remedy)

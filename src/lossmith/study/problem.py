@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lossmith.analysis import Objective
+from lossmith.analysis import Objective, check_metric
 from lossmith.data import (
     KINDS,
     DataSettings,
@@ -99,13 +99,15 @@ class Problem:
         wrong = {"train": parts.train.wrong, "validation": parts.validation.wrong}
         train_part, validation = parts.train.to(device), parts.validation.to(device)
         held_out = (validation.inputs, validation.targets)
+        objective = objective or settings.objective.build()
+        check_metric(objective, validation.targets, parts.classes)
         max_pixel = _max_pixel(source, settings)
         task = Task(factory, train_part.inputs, train_part.targets, parts.classes, max_pixel, held_out)
         check_recipe(task, settings.recipe)
         notice = check_state(task, settings.recipe)
         if notice is not None:
             LOG.warning("%s", notice)
-        return Problem(task, held_out, objective or settings.objective.build(), source, settings.data, wrong)
+        return Problem(task, held_out, objective, source, settings.data, wrong)
 
     def described(self) -> dict[str, Any]:
         """The data in words and numbers: name, shape, classes and their names, sizes of the parts, wrong labels."""

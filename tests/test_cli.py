@@ -824,7 +824,7 @@ class TestShow:
                 study.tell(candidate, 0.1 * candidate.member)
         out = run("show", "mine")
         assert "Study mine: all 2 generations are done" in out
-        assert "best fitness of a candidate: 0.2000" in out
+        assert "best validation accuracy of a candidate: 0.2000" in out
         assert json.loads(run("show", "mine", "--json"))["settings"]["classes"] == 10
         assert "trained from Python" in run.refused("evolve", "--out", "mine")
 

@@ -66,7 +66,9 @@ class TestEveryObjective:
         main(["show", str(tmp_path / "study")])
         shown = " ".join(capsys.readouterr().out.split())
         assert f"objective: metric {name}, " in shown
-        assert ("best fitness of a candidate: -" in shown) == (direction(name) < 0)
+        assert f"best validation {name} of a candidate: " in shown
+        assert "of a candidate: -" not in shown
+        assert f"validation {name} " in " ".join(shown.replace("┃", " ").split())
         assert any(path.name == "history.png" for path in draw_search(tmp_path / "study"))
         assert (tmp_path / "study/figures/pareto.png").exists() == (len(wanted) > 1)
         found = compare_losses({"mine": whole.loss}, tiny(metric=name), tmp_path / "study", QUICK)

@@ -29,7 +29,7 @@ from lossmith.analysis.corruption import (
     weight_noise,
 )
 from lossmith.analysis.costs import costs_text
-from lossmith.analysis.deciding import Deciding
+from lossmith.analysis.deciding import ACCURACY, UNNAMED, Deciding
 from lossmith.analysis.distilling import Distillation, Trial, acting_terms, distill
 from lossmith.analysis.jobs import Part, UnreadableError, each_loss, results_of
 from lossmith.analysis.judging import concluded
@@ -55,6 +55,7 @@ from lossmith.analysis.trained import TrainedLoss, train_loss
 from lossmith.analysis.tuning import Axis, Chosen, Grid, Setting, Tuner, mean_score
 
 __all__ = [
+    "ACCURACY",
     "ATTACKS",
     "BASELINES",
     "EIGENVALUE",
@@ -65,6 +66,7 @@ __all__ = [
     "OBJECTIVES",
     "OWN_ATTACKS",
     "SILENCED",
+    "UNNAMED",
     "WEIGHT",
     "WIDTHS",
     "AttackPlan",

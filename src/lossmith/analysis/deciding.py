@@ -10,7 +10,7 @@ from torch import Tensor
 from lossmith.analysis.measuring import MetricObjective, Objective, figures, objective_name
 from lossmith.analysis.objective import OBJECTIVES, ObjectiveSettings, metric_of
 from lossmith.code import is_code, source_of
-from lossmith.metrics import METRICS, Constant, Metric, best_constant
+from lossmith.metrics import METRICS, Constant, Metric, best_constant, direction
 from lossmith.training import Trained
 
 
@@ -62,9 +62,33 @@ class Deciding:
         )
 
     @property
+    def called(self) -> str:
+        """What a sentence calls it on validation data."""
+        return self.name if self == UNNAMED else f"validation {self.name}"
+
+    @property
+    def unit(self) -> str:
+        """What follows its numbers in a picture."""
+        return " %" if self.share else ""
+
+    def shown(self, fitness: Any) -> Any:
+        """A fitness, or an array of such, as a picture shows it: in the figure's direction, a share in percent."""
+        return self.sign * fitness * (100 if self.share else 1)
+
+    @property
     def sign(self) -> float:
         """1 if more of it is better, else −1."""
         return 1.0 if self.higher_is_better else -1.0
+
+    def direction(self, figure: str) -> float:
+        """1 for a figure of which more is better, −1 for one of which less is: this one, or a registered metric."""
+        return self.sign if figure == self.name else direction(figure)
+
+    def is_share(self, figure: str) -> bool:
+        """Whether a figure is a share: this one, or one that is registered."""
+        if figure == self.name:
+            return self.share
+        return figure in OBJECTIVES and (METRICS[figure].share if figure in METRICS else OBJECTIVES[figure].share)
 
     def column(self, part: str) -> str:
         """Where a run has it on the part ``"validation"`` or ``"test"``; accuracy has the name of the part alone."""
@@ -79,9 +103,14 @@ class Deciding:
         """The best answer that is the same for every sample; None where nobody knows what that gets."""
         return None if self.constant is None else best_constant(self.constant, targets, classes)
 
+    def is_better(self, value: float, other: float) -> bool:
+        """Whether a value of the figure is better than another by more than rounding."""
+        return self.sign * (value - other) > 1e-9 * max(1.0, abs(other))
+
     def to_json(self) -> dict[str, Any]:
         """A JSON object."""
         return {"name": self.name, "higher_is_better": self.higher_is_better, "share": self.share}
 
 
+UNNAMED = Deciding("fitness", share=False)
 ACCURACY = Deciding(constant=METRICS["accuracy"])

@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.table import Table
 
-from lossmith.analysis import OBJECTIVES, Comparison, Deciding, Distillation, Pair, Row
+from lossmith.analysis import OBJECTIVES, UNNAMED, Comparison, Deciding, Distillation, Pair, Row
 from lossmith.cli.console import WIDTH, output
 from lossmith.code import is_code
 from lossmith.errors import printable
@@ -25,7 +25,7 @@ LONGEST_WORD = len("cross-entropy")
 def conclude_search(directory: Path, outcome: Outcome, pictures: Sequence[Path]) -> None:
     """Print the finalists and what to do with the winner."""
     console = output()
-    console.print(finalists_table(outcome.provenance["finalists"]))
+    console.print(finalists_table(outcome.provenance["finalists"], Deciding(**outcome.provenance["metric"])))
     console.print(noise_text(outcome.provenance["data"]["wrong_labels"]["validation"]), end="")
     console.print(attack_text(outcome.provenance["settings"], directory), end="", soft_wrap=True)
     console.print(f"\nThe winner: {outcome.loss!r}")
@@ -82,13 +82,18 @@ def attack_text(settings: dict[str, Any], directory: Path) -> str:
     )
 
 
-def finalists_table(finalists: Sequence[dict[str, Any]]) -> Table:
-    """The finalists by their mean over fresh seeds."""
+def finalists_table(finalists: Sequence[dict[str, Any]], by: Deciding = UNNAMED) -> Table:
+    """The finalists by their mean over fresh seeds.
+
+    Args:
+        finalists: As :func:`lossmith.report.summarize` has them.
+        by: The metric that their fitness is.
+    """
     table = Table(title="Finalists, trained again with fresh seeds", title_justify="left")
     table.add_column("loss")
-    table.add_column("validation fitness", justify="right")
+    table.add_column("validation fitness" if by == UNNAMED else printable(by.called), justify="right")
     names = list(dict.fromkeys(name for row in finalists for name in row.get("figures", {})))
-    others = names if len(names) > 1 else []
+    others = [name for name in names if name != by.name]
     for name in others:
         table.add_column(printable(name), justify="right")
     rates = any(row.get("lr") is not None for row in finalists)
@@ -96,7 +101,7 @@ def finalists_table(finalists: Sequence[dict[str, Any]]) -> Table:
         table.add_column("lr", justify="right")
     table.add_column("n", justify="right")
     for row in sorted(finalists, key=lambda row: (row["status"] != "ok", -(row["mean"] or 0.0))):
-        cells = [_spread(row), *(_spread(row.get("figures", {}).get(name)) for name in others)]
+        cells = [_spread(row, by.sign), *(_spread(row.get("figures", {}).get(name)) for name in others)]
         table.add_row(
             printable(row["name"]),
             *(cells if row["status"] == "ok" else [row["status"]] + [""] * len(others)),
@@ -106,10 +111,10 @@ def finalists_table(finalists: Sequence[dict[str, Any]]) -> Table:
     return table
 
 
-def _spread(figure: dict[str, Any] | None) -> str:
+def _spread(figure: dict[str, Any] | None, sign: float = 1.0) -> str:
     if figure is None or figure["mean"] is None:
         return "–"
-    return f"{figure['mean']:.4f}" + (f" ± {figure['std']:.4f}" if figure["std"] is not None else "")
+    return f"{sign * figure['mean'] + 0.0:.4f}" + (f" ± {figure['std']:.4f}" if figure["std"] is not None else "")
 
 
 def print_comparison(comparison: Comparison) -> None:

@@ -12,7 +12,7 @@ from lossmith.errors import InputError, printable
 from lossmith.io import read_json
 from lossmith.losses import Loss, load
 from lossmith.schema import Document, conforming
-from lossmith.study import Store, finalists_of, modernized, pruned_trainings, tuning_of
+from lossmith.study import Store, finalists_of, judged_by, modernized, pruned_trainings, tuning_of
 
 # Fifty thousand networks fill it.
 LARGEST_COMPARISON = 2**24
@@ -72,6 +72,7 @@ def summarize(directory: Path) -> dict[str, Any]:
         settings, rows, finalists = store.setting("settings"), store.candidates(), store.finalists("final")
         settings = None if settings is None else modernized(settings, begun=True)[0]
         data, function, broken = store.setting("data"), store.function, store.setting("breakdown")
+        by = judged_by(store)
         remedy = "restore a copy of it, or choose another directory"
         known = None if settings is None else conforming(Stored, settings, f"{store.path} (settings)", remedy)
     if settings is not None and function is not None:
@@ -95,6 +96,7 @@ def summarize(directory: Path) -> dict[str, Any]:
         "settings": settings,
         "data": data,
         "tuning": tuning,
+        "metric": by.to_json(),
         "candidates": counts,
         "dropped": pruned_trainings(rows),
         "best": max((row["fitness"] for row in rows if row["fitness"] is not None), default=None),

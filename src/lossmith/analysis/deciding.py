@@ -11,7 +11,7 @@ from lossmith.analysis.measuring import MetricObjective, Objective, figures, obj
 from lossmith.analysis.objective import OBJECTIVES, ObjectiveSettings, metric_of
 from lossmith.code import is_code, source_of
 from lossmith.metrics import METRICS, Constant, Metric, best_constant, direction
-from lossmith.training import Trained
+from lossmith.training import LOOKED_AT, Judge, Recipe, Trained
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,19 @@ class Deciding:
         """The fitness ``[P]`` of networks, in float64: the figure, turned so that more is better."""
         assert self.objective is not None
         return figures(self.objective(trained, inputs, targets))["fitness"].reshape(-1)
+
+    def judge(self, recipe: Recipe, targets: Tensor | None = None, classes: int = 0) -> Judge | None:
+        """What early stopping and pruning go by; None for accuracy, and where nothing is stopped or pruned.
+
+        Args:
+            recipe: Of the trainings.
+            targets: Of the validation part ``[N]``, where networks are pruned; None where none is.
+            classes: K.
+        """
+        if self.objective is None or (recipe.patience is None and targets is None):
+            return None
+        known = None if targets is None else self.best_constant(targets[:LOOKED_AT], classes)
+        return Judge(self.fitness, None if known is None else self.sign * known.value)
 
     def best_constant(self, targets: Tensor, classes: int) -> Constant | None:
         """The best answer that is the same for every sample; None where nobody knows what that gets."""

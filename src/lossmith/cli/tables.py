@@ -132,6 +132,7 @@ def print_comparison(comparison: Comparison) -> None:
         f"deviation of {len(comparison.rows[0].runs)} networks. NLL and ECE: negative log likelihood and "
         "calibration error on test data, before → after scaling by the temperature that is best on validation data.\n"
         + noise_text(comparison.wrong_labels)
+        + guess_text(comparison)
     )
     console.print(*tests_tables(comparison, wide), sep="\n")
     console.print(
@@ -204,6 +205,16 @@ def decided_text(comparison: Comparison) -> str:
         f"{deciding.name} decides, of which {better} is better: all are tuned for it, ranked by it and tested on it; "
         "accuracy stands beside it. "
     )
+
+
+def guess_text(comparison: Comparison) -> str:
+    """What who has learned nothing gets on test data, and which losses are no better."""
+    guess = comparison.guess
+    if guess is None:
+        return ""
+    names = comparison.unlearned
+    worse = f"No better on average: {', '.join(names)}." if names else "Every loss is better on average."
+    return f"Without learning: {guess.answer} gets a test {comparison.deciding.name} of {guess.value:.4f}. {worse}\n"
 
 
 def leading_text(comparison: Comparison) -> str:

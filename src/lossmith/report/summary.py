@@ -135,12 +135,20 @@ class Row(Document):
     runs: Annotated[list[dict[str, Any]], Field(min_length=1)]
 
 
+class Guessed(Document):
+    """What an answer gets that is the same for every sample."""
+
+    answer: str
+    value: float
+
+
 class Compared(Document):
     """What of ``comparison.json`` is shown."""
 
     rows: list[Row]
     best_baseline: str
     objective: Decided = Decided()
+    guess: Guessed | None = None
 
     @property
     def column(self) -> str:
@@ -172,5 +180,6 @@ def _compared(path: Path, winner: Loss | None) -> str:
     stale = winner is not None and winner.key() not in keys
     means, best = {row.name: found.mean(row) for row in found.rows}, found.best_baseline
     shown = [f"{row.name} {means[row.name]}" for row in found.rows if not row.baseline]
-    text = ", ".join([*shown, f"best baseline ({best}) {means[best]}"])
+    guess = [] if found.guess is None else [f"{found.guess.answer} {found.guess.value:.4f}"]
+    text = ", ".join([*shown, f"best baseline ({best}) {means[best]}", *guess])
     return printable(f"test {found.objective.name}: {text}") + (" (the winner is not in it)" if stale else "")

@@ -17,6 +17,8 @@ from pydantic import Field
 from lossmith.analysis import (
     Comparison,
     Deciding,
+    Family,
+    Guess,
     Objective,
     Plan,
     UnreadableError,
@@ -125,7 +127,7 @@ def compare_losses(
                 keep=keep,
                 report=report,
             )
-    result = replace(result, wrong_labels=problem.wrong["validation"])
+    result = replace(result, wrong_labels=problem.wrong["validation"], guess=_guess(problem, deciding))
     document = {**stands_behind(problem, settings), "options": options.model_dump(mode="json"), **result.to_json()}
     write_json(document, directory / "comparison.json")
     return result
@@ -139,6 +141,12 @@ def chosen_baselines(options: CompareSettings) -> list[Family]:
     """
     named = options.baselines or options.work.baselines
     return baselines() if named is None else find_baselines(named)
+
+
+def _guess(problem: Problem, deciding: Deciding) -> Guess | None:
+    """What the best answer gets on test data that is the same for every sample; None where that is not known."""
+    found = deciding.best_constant(problem.test()[1], problem.classes)
+    return None if found is None else Guess(found.text(problem.source.class_names), found.value)
 
 
 def known_problem(
@@ -280,6 +288,9 @@ def comparison_digest(data: str, settings: EvolveSettings, plan: Plan) -> str:
     # What is idle stays out, so that runs of comparisons by versions that did not know it are found again.
     attacked = plan.recipe.adversary != "none"
     decided = {} if plan.deciding.key is None else {"objective": plan.deciding.key}
+    if decided and plan.recipe.patience is not None:
+        # Older versions stopped early by accuracy, whatever decided.
+        decided["stopped by"] = plan.deciding.key
     # The digest of the data says what came of its place and of how its images were converted.
     placed = {"source", "image_size", "channels"} | (set() if attacked or decided else {"max_pixel"})
     whole = {"dropout"} if settings.model.dropout is None else set[str]()

@@ -47,7 +47,7 @@ class RunSettings(Settings):
     full."""
 
     prune_at: float | None = Field(default=None, gt=0, lt=1, allow_inf_nan=False)
-    """Share of a candidate's training after which networks are given up that are at chance level on validation data, or
+    """Share of a candidate's training after which networks are given up that are at chance level of the metric, or
     no longer finite (default: none is); how many were is recorded. Where learning begins slowly, give 0.3 or more."""
 
     tune: bool = True

@@ -29,7 +29,7 @@ from lossmith.study.provenance import data_line, data_of, provenance_document, v
 from lossmith.study.runner import Runner
 from lossmith.study.study import Study
 from lossmith.study.trainings import PopulationTraining
-from lossmith.training import Executor, Local, check_memory, running
+from lossmith.training import Executor, Judge, Local, check_memory, running
 
 LOG = logging.getLogger("lossmith")
 
@@ -202,7 +202,8 @@ def evolve_problem(
         versions_of(study.store)
         _describe(data_of(study.store, problem), settings.recipe.batch_size)
         executor = executor or Local()
-        training = PopulationTraining(problem, settings, executor, study.store)
+        judge = _judge_of(study, settings, problem, deciding)
+        training = PopulationTraining(problem, settings, executor, study.store, judge)
         clock = begun_clock(study, run, families, training, training.training_seconds, run.partial, time_limit)
         stages = tuned_stages(study, run, clock)
         runner = Runner(study, training, stages, executor, tell, families, clock)
@@ -223,13 +224,25 @@ def _agree_on(study: Study, settings: EvolveSettings, objective: Objective | Non
     stored = study.store.setting("objective")
     if stored is None and not study.store.generations():
         own = is_code(settings.objective.metric) if objective is None else deciding.constant is not None
-        study.store.set("objective", {"function": name, **({"metric": traits_of(deciding)} if own else {})})
+        # What is usual is not said, so that a study holds what it held before there was a choice.
+        said = {**({"metric": traits_of(deciding)} if own else {}), **({"watched": True} if deciding.key else {})}
+        study.store.set("objective", {"function": name, **said})
     elif stored is not None and stored["function"] != name:
         kept, wanted = (f"the function {one}" if one else "that of its settings" for one in (stored["function"], name))
         raise InputError(
             f"the study in {study.directory} was begun with another objective ({kept}, not {wanted}); go on with the "
             "same one, or choose another directory"
         )
+
+
+def _judge_of(study: Study, settings: EvolveSettings, problem: Problem, deciding: Deciding) -> Judge | None:
+    """What early stopping and pruning go by: the metric, or accuracy in a study of a version that knew no other."""
+    pruned = None if settings.run.prune_at is None else problem.validation[1]
+    judge = deciding.judge(settings.recipe, pruned, problem.classes)
+    if judge is None or (study.store.setting("objective") or {}).get("watched"):
+        return judge
+    LOG.warning("early stopping and pruning go by accuracy, as they did where the study in %s began", study.directory)
+    return None
 
 
 def _describe(data: dict[str, Any], batch: int) -> None:

@@ -18,7 +18,7 @@ from lossmith.training.executors import (
     run_job,
     running,
 )
-from lossmith.training.loop import Samples
+from lossmith.training.loop import LOOKED_AT, Judge, Samples
 from lossmith.training.memory import check_memory
 from lossmith.training.networks import Networks, Task
 from lossmith.training.recipe import Recipe
@@ -27,6 +27,7 @@ from lossmith.training.tuner import Choice, Memory, choose_backend, measure, mea
 
 __all__ = [
     "EXECUTORS",
+    "LOOKED_AT",
     "OLD_NAMES",
     "Backend",
     "Call",
@@ -34,6 +35,7 @@ __all__ = [
     "Executor",
     "Figure",
     "Job",
+    "Judge",
     "Local",
     "Measure",
     "Memory",

@@ -56,8 +56,8 @@ class Recipe(Settings):
     """Flooding: where a batch's loss L is below this level b, it is raised instead: |L − b| + b is minimised. L is the
     loss's own value, constants included."""
     patience: int | None = Field(None, ge=1, le=10**6)
-    """Early stopping: a training ends after so many epochs without a better validation accuracy, and its best epoch
-    is what it gives; a validation accuracy is then the best of several."""
+    """Early stopping: a training ends after so many epochs without a better value of the metric on validation data, and
+    its best epoch is what it gives; a validation figure is then the best of several."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Numbers of the forward pass: float32, or bfloat16 where PyTorch's autocast thinks it safe (weights and loss stay
     float32)."""

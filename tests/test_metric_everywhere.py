@@ -160,6 +160,7 @@ class TestWhoLearnedNothing:
         assert text.startswith("Without learning: always answering class 0 gets a test nll of 0.5000. No better on av")
         assert text.endswith("average: dull, equal.\n")
         assert Comparison.from_json(found.to_json()).guess == found.guess
+        assert "\nWithout learning: always answering class 0 gets a test nll of 0.5000. " in repr(found)
         assert tables.guess_text(Comparison(rows[:1], [], "sharp", LESS, guess=Guess("x", 0.5))).endswith(
             "Every loss is better on average.\n"
         )

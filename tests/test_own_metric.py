@@ -14,7 +14,7 @@ import pytest
 import torch
 from sklearn import metrics as sk
 
-from lossmith.analysis import Deciding, Family, MetricObjective, ObjectiveSettings, fixed, metric_of
+from lossmith.analysis import Deciding, Family, MetricObjective, ObjectiveSettings, chosen_metric, fixed, metric_of
 from lossmith.code import absolute_code, check_code, load_code, portable_code, source_of
 from lossmith.errors import InputError
 from lossmith.losses import cross_entropy, mse
@@ -239,6 +239,28 @@ class TestSettings:
             {"function": "of_logits"},
         )
         assert isinstance(metric_of("nll"), Metric)
+
+
+class TestChosenInPython:
+    def test_what_another_process_finds_has_a_name(self) -> None:
+        assert chosen_metric("macro-f1") == ("macro-f1", None)
+        assert chosen_metric(of_logits) == (f"{__name__}:of_logits", None)
+        name, objective = chosen_metric(sk.matthews_corrcoef)
+        assert objective is None
+        assert metric_of(name)(*drawn()).shape == (2,)
+
+    def test_what_none_finds_is_an_objective(self) -> None:
+        def local(targets: Any, predictions: Any) -> float:
+            return 1.0
+
+        name, objective = chosen_metric(local)
+        assert name == "accuracy"
+        assert isinstance(objective, MetricObjective)
+        assert objective.metric.endswith("local")
+        name, objective = chosen_metric(METRICS["nll"])
+        assert objective == MetricObjective("own metric", METRICS["nll"])
+        with pytest.raises(InputError, match=r"the metric is 3; give a name, or a function f\(targets, predictions\)"):
+            chosen_metric(3)
 
 
 BAD = {

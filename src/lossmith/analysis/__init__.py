@@ -44,7 +44,7 @@ from lossmith.analysis.measuring import (
     figures,
     objective_name,
 )
-from lossmith.analysis.objective import FIGURES, OBJECTIVES, Choice, ObjectiveSettings, metric_of
+from lossmith.analysis.objective import FIGURES, OBJECTIVES, Choice, ObjectiveSettings, chosen_metric, metric_of
 from lossmith.analysis.plans import ATTACKS, OWN_ATTACKS, AttackPlan
 from lossmith.analysis.probing import check_metric
 from lossmith.analysis.records import Chunks, Comparison, Guess, Pair, Plan, Row
@@ -113,6 +113,7 @@ __all__ = [
     "check_corruption",
     "check_metric",
     "check_slices",
+    "chosen_metric",
     "compare",
     "concluded",
     "corruption_document",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,8 @@ from pydantic import BeforeValidator, Field, model_validator
 from lossmith.analysis.costs import read_costs
 from lossmith.analysis.measuring import ACCURACY, MetricObjective, Objective, Recording, RobustAccuracy, Weighted
 from lossmith.code import FORMS, check_code, is_code, portable_code
-from lossmith.errors import InputError
-from lossmith.metrics import METRICS, Costs, Metric, named_metric
+from lossmith.errors import InputError, brief
+from lossmith.metrics import METRICS, Costs, Metric, named_metric, own_metric
 from lossmith.registry import Registry, unknown
 from lossmith.settings import Settings
 
@@ -192,6 +193,32 @@ def metric_of(name: str, costs: Costs | None = None) -> Metric:
         return named_metric(name, str(Path.cwd()))
     metric = METRICS[name]
     return metric if metric.priced is None or costs is None else metric.priced(costs)
+
+
+def chosen_metric(metric: Any) -> tuple[str, Objective | None]:
+    """What a metric means that is given in Python: the name for the settings, and an objective beside them, if needed.
+
+    A function that another process finds by its module and name is known by these, as on the command line; any other
+    is an objective of its name, which goes on and is compared in Python only.
+
+    Args:
+        metric: A name, a function as :func:`lossmith.metrics.own_metric` takes it, or a
+            :class:`lossmith.metrics.Metric`.
+
+    Raises:
+        InputError: if it is none of these.
+    """
+    if isinstance(metric, str):
+        return metric, None
+    if isinstance(metric, Metric):
+        return ACCURACY.metric, MetricObjective("own metric", metric)
+    if not callable(metric):
+        raise InputError(f"the metric is {brief(metric)}; give a name, or a function f(targets, predictions)")
+    module, name = getattr(metric, "__module__", None), str(getattr(metric, "__qualname__", type(metric).__qualname__))
+    found = getattr(sys.modules.get(str(module)), name, None)
+    if found is metric and module != "__main__" and name.isidentifier():
+        return f"{module}:{name}", None
+    return ACCURACY.metric, MetricObjective(name, own_metric(metric))
 
 
 def _robust(settings: ObjectiveSettings) -> Objective:

@@ -207,6 +207,17 @@ class Comparison:
         return next((pair for pair in self.pairs if (pair.first, pair.second) == (first, second)), None)
 
     @property
+    def without_learning(self) -> str:
+        """What who has learned nothing gets on test data, and which losses are no better; empty if nobody knows."""
+        if self.guess is None:
+            return ""
+        names = self.unlearned
+        worse = f"No better on average: {', '.join(names)}." if names else "Every loss is better on average."
+        return (
+            f"Without learning: {self.guess.answer} gets a test {self.deciding.name} of {self.guess.value:.4f}. {worse}"
+        )
+
+    @property
     def unlearned(self) -> list[str]:
         """The losses whose mean on test data is no better than the guess, or not finite."""
         if self.guess is None:
@@ -263,6 +274,8 @@ def comparison_text(comparison: Comparison) -> str:
         f"{comparison.best_baseline}.",
         *(f"{one}." for one in failed),
     ]
+    if comparison.guess is not None:
+        notes.append(comparison.without_learning)
     if comparison.tested_on != "test":
         notes.append(
             "No test data: these are the validation figures that losses were chosen by, and favor all of them."

@@ -208,13 +208,9 @@ def decided_text(comparison: Comparison) -> str:
 
 
 def guess_text(comparison: Comparison) -> str:
-    """What who has learned nothing gets on test data, and which losses are no better."""
-    guess = comparison.guess
-    if guess is None:
-        return ""
-    names = comparison.unlearned
-    worse = f"No better on average: {', '.join(names)}." if names else "Every loss is better on average."
-    return f"Without learning: {guess.answer} gets a test {comparison.deciding.name} of {guess.value:.4f}. {worse}\n"
+    """A line that says what who has learned nothing gets on test data, and which losses are no better."""
+    said = comparison.without_learning
+    return f"{said}\n" if said else ""
 
 
 def leading_text(comparison: Comparison) -> str:

@@ -29,7 +29,6 @@ from lossmith.study.finalists import EVOLVED, SMOOTHINGS
 from lossmith.study.function_comparison import compare_by_function
 from lossmith.study.function_evolve import evolve_function
 from lossmith.study.function_settings import FunctionSettings, StageSettings, checked_settings
-from lossmith.study.function_settings import FunctionSettings, checked_settings
 from lossmith.study.judged import judged_by
 from lossmith.study.legacy import OLD_COMMANDS, OLD_FLAGS, OLD_SETTINGS, OLD_VALUES, modernized, original
 from lossmith.study.origins import (

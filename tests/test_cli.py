@@ -213,7 +213,7 @@ class TestOverview:
 
 
 def settings_of(*models: type[BaseModel]) -> set[str]:
-    called = {"source": "data", "name": "model", "metric": "objective"}
+    called = {"source": "data", "name": "model"}
     return {f"--{called.get(name, name).replace('_', '-')}" for model in models for name in model.model_fields}
 
 
@@ -795,7 +795,7 @@ class TestShow:
     def test_with_a_comparison(self, run: Run, study: Path, few: None) -> None:
         run("compare", study / "best.json", *QUICK, "--quiet")
         out = run("show", study)
-        assert re.search(r"comparison: test accuracy: evolved 0\.\d{4}, best baseline \(.*\) 0\.\d{4}\n", out)
+        assert re.search(r"comparison: test accuracy: evolved 0\.\d{4}, best baseline \(.*\) 0\.\d{4}, always ", out)
         run("evolve", "--out", study, "--generations", "2", "--quiet")
         assert ("the winner is not in it" in run("show", study)) == (
             load(study / "best.json").to_json()
@@ -824,7 +824,7 @@ class TestShow:
                 study.tell(candidate, 0.1 * candidate.member)
         out = run("show", "mine")
         assert "Study mine: all 2 generations are done" in out
-        assert "best fitness of a candidate: 0.2000" in out
+        assert "best validation accuracy of a candidate: 0.2000" in out
         assert json.loads(run("show", "mine", "--json"))["settings"]["classes"] == 10
         assert "trained from Python" in run.refused("evolve", "--out", "mine")
 
@@ -1120,7 +1120,7 @@ class TestAttack:
             (["attack", "mse", "--max-pixel", "0"], "--max-pixel is wrong"),
             (["corruption", "mse", "--silenced", "2"], "silenced"),
             (["basin", "mse", "--points", "4"], "odd"),
-            (["evolve", "--out", "study", "--objective", "robust-accuracy", "--data", "clouds.npz"], "flat features"),
+            (["evolve", "--out", "study", "--metric", "robust-accuracy", "--data", "clouds.npz"], "flat features"),
             (["evolve", "--out", "study", "--adversary", "fgsm", "--data", "wide.npz"], "pixels from -1"),
             (["evolve", "--out", "study", "--epsilon", "0.3"], "--epsilon has no effect here; leave it out, or add"),
             (["corruption", "mse", "--input-noise", "0.1", "0.1"], "given twice"),
@@ -1169,7 +1169,7 @@ class TestPareto:
     def test_drawn_and_exported(self, run: Run, tmp_path: Path) -> None:
         words = ["--train-size", "150", "--hidden", "8", "--epochs", "1", "--population", "4", "--generations", "2"]
         words += [
-            "--objective",
+            "--metric",
             "weighted",
             "--epsilon",
             "0.05",

@@ -19,10 +19,10 @@ from lossmith.errors import InputError
 from lossmith.losses import Loss, cross_entropy, load, mae, mse, save, taylor
 from lossmith.nets import ModelSettings
 from lossmith.study import CompareSettings, EvolveSettings, compare_losses, evolve
-from lossmith.study.comparison import RIVAL
 from lossmith.study.config import validated, with_data
 from lossmith.study.efforts import EFFORTS
 from lossmith.study.origins import Origin, conflicts, origin_of, provenance
+from lossmith.study.rival import RIVAL
 from lossmith.study.schema import seal
 from lossmith.study.store import Store
 from lossmith.training import Backend, Trainer

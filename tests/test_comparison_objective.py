@@ -349,13 +349,13 @@ class TestCommand:
         study = tmp_path / "study"
         evolve(study, tiny(npz, metric="balanced-accuracy"))
         with caplog.at_level(logging.WARNING, "lossmith"):
-            run("compare", study / "best.json", *QUICK, "--objective", "nll")
+            run("compare", study / "best.json", *QUICK, "--metric", "nll")
         assert "the search maximized balanced-accuracy; this comparison tunes and tests by nll" in caplog.text
         assert "test nll: " in str(summarize(study)["comparison"])
 
     def test_a_loss_by_name_is_compared_by_a_flag(self, run: Callable[..., str], tmp_path: Path, npz: Path) -> None:
         words = ("--data", npz, "--hidden", "4", "--epochs", "1", "--training", "population", "--out", tmp_path / "out")
-        run("compare", "gce:0.7", *words, *QUICK, "--objective", "calibration-error")
+        run("compare", "gce:0.7", *words, *QUICK, "--metric", "calibration-error")
         document = json.loads((tmp_path / "out" / "comparison.json").read_text())
         assert document["objective"]["name"] == "calibration-error"
 

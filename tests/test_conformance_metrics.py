@@ -120,7 +120,9 @@ def test_likelihood_and_calibration_against_other_libraries() -> None:
 def test_a_name_that_is_none() -> None:
     with pytest.raises(InputError, match=r"there is no metric 'acuracy' \(did you mean accuracy"):
         MetricObjective("acuracy")
-    with pytest.raises(InputError, match="there is no metric 'q'; give one of accuracy, balanced-accuracy, nll"):
+    with pytest.raises(
+        InputError, match="there is no metric 'q'; give one of accuracy, balanced-accuracy, macro-f1, auc"
+    ):
         METRICS["q"]
     with pytest.raises(InputError, match="there is a metric 'nll' already"):
         METRICS.register("nll", METRICS["nll"])

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lossmith.analysis import BASELINES, FIGURES, OBJECTIVES, Choice, ObjectiveSettings, Weighted, figures
+from lossmith.analysis import BASELINES, FIGURES, OBJECTIVES, Choice, ObjectiveSettings, Weighted, figures, metric_of
 from lossmith.cli import main
 from lossmith.errors import InputError
 from lossmith.losses import Loss, cross_entropy, mse
@@ -25,8 +25,13 @@ QUICK = CompareSettings(
 )
 
 
+COSTS = tuple(tuple(0.0 if i == j else 1.0 + j for j in range(10)) for i in range(10))
+
+
 def tiny(generations: int = 2, **objective: Any) -> EvolveSettings:
     """Digits, four candidates in a generation."""
+    if "expected-cost" in (objective.get("metric"), *objective.get("record", ())):
+        objective = {"costs": COSTS, **objective}
     return EvolveSettings.model_validate(
         {
             "data": {"train_size": 60, "validation_size": 60},
@@ -61,7 +66,9 @@ class TestEveryObjective:
         main(["show", str(tmp_path / "study")])
         shown = " ".join(capsys.readouterr().out.split())
         assert f"objective: metric {name}, " in shown
-        assert ("best fitness of a candidate: -" in shown) == (direction(name) < 0)
+        assert f"best validation {name} of a candidate: " in shown
+        assert "of a candidate: -" not in shown
+        assert f"validation {name} " in " ".join(shown.replace("┃", " ").split())
         assert any(path.name == "history.png" for path in draw_search(tmp_path / "study"))
         assert (tmp_path / "study/figures/pareto.png").exists() == (len(wanted) > 1)
         found = compare_losses({"mine": whole.loss}, tiny(metric=name), tmp_path / "study", QUICK)
@@ -93,12 +100,14 @@ def test_every_figure_is_recorded_without_a_say(name: str) -> None:
     assert torch.equal(found["fitness"], found["accuracy"])
     if name in METRICS:
         logits = trained.networks.logits(problem.validation[0])
-        assert torch.equal(found[name], METRICS[name](logits, problem.validation[1]))
+        metric = metric_of(name, COSTS)
+        assert torch.equal(found[name], metric(logits, problem.validation[1]))
 
 
 def test_names_in_order() -> None:
-    metrics = ("accuracy", "balanced-accuracy", "nll", "calibration-error")
-    assert OBJECTIVES.names[:4] == METRICS.names[:4] == metrics
+    ranking = ("auc", "average-precision")
+    metrics = ("accuracy", "balanced-accuracy", "macro-f1", *ranking, "nll", "calibration-error", "expected-cost")
+    assert OBJECTIVES.names[:8] == METRICS.names == metrics
     assert OBJECTIVES.names[-2:] == ("robust-accuracy", "weighted")
     assert set(FIGURES) == set(OBJECTIVES) - {"weighted"}
 
@@ -107,13 +116,13 @@ def test_names_in_order() -> None:
     ("flags", "sentence"),
     [
         (
-            ["--objective", "acuracy"],
-            "--objective is wrong (it is 'acuracy'): there is no objective 'acuracy' (did you",
+            ["--metric", "acuracy"],
+            "--metric is wrong (it is 'acuracy'): there is no metric 'acuracy' (did you",
         ),
         (["--record", "nlll"], "--record is wrong (it is 'nlll'): there is no figure 'nlll' (did you mean nll?); give"),
         (["--record", "weighted"], "there is no figure 'weighted'"),
-        (["--objective", "nll", "--epsilon", "0.3"], "--epsilon has no effect here"),
-        (["--objective", "robust-accuracy", "--weight", "0.3"], "--weight has no effect here"),
+        (["--metric", "nll", "--epsilon", "0.3"], "--epsilon has no effect here"),
+        (["--metric", "robust-accuracy", "--weight", "0.3"], "--weight has no effect here"),
     ],
 )
 def test_a_name_that_is_none(
@@ -131,7 +140,7 @@ def test_a_study_file_with_a_name_that_is_none(tmp_path: Path, capsys: pytest.Ca
     (tmp_path / "job.toml").write_text('[objective]\nmetric = "f1"\n')
     with pytest.raises(SystemExit, match="2"):
         main(["evolve", str(tmp_path / "job.toml"), "--out", str(tmp_path / "new")])
-    assert "the setting 'objective.metric' is wrong (it is 'f1'): there is no objective 'f1'" in capsys.readouterr().err
+    assert "the setting 'objective.metric' is wrong (it is 'f1'): there is no metric 'f1'" in capsys.readouterr().err
 
 
 def top_two(logits: Tensor, targets: Tensor) -> Tensor:
@@ -147,12 +156,12 @@ class TestOnesOfOnesOwn:
 
         register(METRICS, "top-two", Metric(top_two, share=True))
         register(OBJECTIVES, "softened", Choice(softened, ("nll", "top-two"), uses=("weight",)))
-        with pytest.raises(InputError, match="there is an objective 'top-two' already"):
+        with pytest.raises(InputError, match="there is a metric 'top-two' already"):
             OBJECTIVES.register("top-two", OBJECTIVES["softened"])
         with pytest.raises(SystemExit, match="0"):
             main(["evolve", "--help"])
         helped = "".join(line.strip("│ ") for line in capsys.readouterr().out.splitlines())
-        assert "--objective {accuracy,balanced-accuracy,nll,calibration-error" in helped
+        assert "--metric {accuracy,balanced-accuracy,macro-f1,auc,average-precision,nll,calibration-error" in helped
         assert helped.count("top-two") == 2
         assert helped.count("softened") == 1
         settings = tiny(1, metric="softened", weight=0.25, record=["top-two"])

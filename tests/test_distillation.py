@@ -236,7 +236,7 @@ class TestCommand:
 
     def test_less_is_better(self, run: Callable[..., tuple[str, str]]) -> None:
         evolve("study", settings())
-        words = ["study/best.json", *FLAGS, "--margin", "9", "--objective", "nll"]
+        words = ["study/best.json", *FLAGS, "--margin", "9", "--metric", "nll"]
         out, err = run("distill", *words)
         assert "the search maximized accuracy; this comparison tunes and tests by nll" in err
         document = json.loads(Path("study/distillation.json").read_text())

@@ -321,7 +321,7 @@ class TestStudies:
     def test_no_pareto_front_of_one_figure(self, tmp_path: Path) -> None:
         evolve(tmp_path / "study", settings_of(objective={"metric": "accuracy"}))
         assert not (tmp_path / "study/pareto.json").exists()
-        with pytest.raises(InputError, match=r"has no front: .* --objective other than accuracy"):
+        with pytest.raises(InputError, match=r"has no front: .* --metric other than accuracy"):
             export_pareto(tmp_path / "study", tmp_path / "front")
         assert not (tmp_path / "front").exists()
 

@@ -31,6 +31,7 @@ PAGES = [
     pytest.param("README.md", {"python", "shell"}, id="README.md"),
     pytest.param("CONTRIBUTING.md", {"python"}, id="CONTRIBUTING.md"),
     pytest.param("docs/imbalance.md", {"python"}, id="docs/imbalance.md"),
+    pytest.param("docs/metrics.md", {"python"}, id="docs/metrics.md"),
     pytest.param("docs/theory.md", {"python", "shell"}, id="docs/theory.md"),
     pytest.param("docs/robustness.md", {"python", "shell"}, id="docs/robustness.md", marks=pytest.mark.integration),
 ]

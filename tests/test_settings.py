@@ -52,7 +52,7 @@ class TestFlags:
             ("recipe", "lr", -1.0, "--lr is wrong (it is -1.0)"),
             ("recipe", "lr", float("nan"), "--lr is wrong (it is nan): input should be a finite number"),
             ("search", "population", 1, "--population is wrong (it is 1)"),
-            ("objective", "metric", "recall", "--objective is wrong (it is 'recall')"),
+            ("objective", "metric", "recall", "--metric is wrong (it is 'recall')"),
             ("objective", "weight", 2.0, "--weight is wrong (it is 2.0)"),
             ("objective", "epsilon", -1.0, "--epsilon is wrong (it is -1.0)"),
             ("objective", "record", ("recall",), "--record is wrong (it is 'recall')"),
@@ -76,9 +76,10 @@ class TestFlags:
     @pytest.mark.parametrize(
         ("parts", "name", "wanted"),
         [
-            ({"objective": {"epsilon": 0.3}}, "--epsilon", "--objective robust-accuracy or weighted"),
-            ({"objective": {"gradient": "loss"}}, "--gradient", "--objective"),
-            ({"objective": {"metric": "robust-accuracy", "weight": 0.3}}, "--weight", "--objective"),
+            ({"objective": {"epsilon": 0.3}}, "--epsilon", "--metric robust-accuracy or weighted"),
+            ({"objective": {"gradient": "loss"}}, "--gradient", "--metric"),
+            ({"objective": {"costs": ((0.0, 1.0), (5.0, 0.0))}}, "--costs", "--metric expected-cost"),
+            ({"objective": {"metric": "robust-accuracy", "weight": 0.3}}, "--weight", "--metric"),
             ({"recipe": {"adversary_epsilon": 0.3}}, "--adversary-epsilon", "--adversary"),
             ({"recipe": {"adversary": "fgsm", "adversary_steps": 3}}, "--adversary-steps", "--adversary"),
         ],
@@ -185,7 +186,12 @@ class TestOldNames:
         today = {flag(part, new) for (part, _), new in OLD_SETTINGS.items()}
         for part, old in OLD_SETTINGS:
             assert OLD.get(f"--{old}", f"--{old}") in today, part
-        assert OLD == {"--white": "--max-pixel", "--hopeless": "--prune-at", "--front": "--pareto"}
+        assert OLD == {
+            "--white": "--max-pixel",
+            "--objective": "--metric",
+            "--hopeless": "--prune-at",
+            "--front": "--pareto",
+        }
         assert OLD_FLAGS.items() <= OLD.items()
 
     @pytest.mark.parametrize("old", OLD)

@@ -861,6 +861,7 @@ class TestEvolve:
         ("search.untrainable", "redraw"),
         ("search.seed", 1),
         ("objective.metric", "weighted"),
+        ("objective.costs", [[0.0] + 9 * [1.0], *(9 * [10 * [1.0]])]),
         ("objective.epsilon", 0.2),
         ("objective.gradient", "loss"),
         ("objective.weight", 0.2),

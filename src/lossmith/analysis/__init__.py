@@ -28,27 +28,26 @@ from lossmith.analysis.corruption import (
     silenced_units,
     weight_noise,
 )
-from lossmith.analysis.deciding import Deciding
+from lossmith.analysis.costs import costs_text
+from lossmith.analysis.deciding import ACCURACY, UNNAMED, Deciding
 from lossmith.analysis.distilling import Distillation, Trial, acting_terms, distill
 from lossmith.analysis.jobs import Part, UnreadableError, each_loss, results_of
 from lossmith.analysis.judging import concluded
 from lossmith.analysis.looks import Attacking, Corrupting, Look, Walking
 from lossmith.analysis.masking import Masking
-from lossmith.analysis.objective import (
-    FIGURES,
-    OBJECTIVES,
-    Choice,
+from lossmith.analysis.measuring import (
     MetricObjective,
     Objective,
-    ObjectiveSettings,
     Recording,
     RobustAccuracy,
     Weighted,
     figures,
     objective_name,
 )
+from lossmith.analysis.objective import FIGURES, OBJECTIVES, Choice, ObjectiveSettings, chosen_metric, metric_of
 from lossmith.analysis.plans import ATTACKS, OWN_ATTACKS, AttackPlan
-from lossmith.analysis.records import Chunks, Comparison, Pair, Plan, Row
+from lossmith.analysis.probing import check_metric
+from lossmith.analysis.records import Chunks, Comparison, Guess, Pair, Plan, Row
 from lossmith.analysis.robustness import Robustness, attack_contrasts, attack_document, robustness
 from lossmith.analysis.silencing import SILENCED, hidden_layers
 from lossmith.analysis.trace import FORMS, Trace, trace
@@ -56,6 +55,7 @@ from lossmith.analysis.trained import TrainedLoss, train_loss
 from lossmith.analysis.tuning import Axis, Chosen, Grid, Setting, Tuner, mean_score
 
 __all__ = [
+    "ACCURACY",
     "ATTACKS",
     "BASELINES",
     "EIGENVALUE",
@@ -66,6 +66,7 @@ __all__ = [
     "OBJECTIVES",
     "OWN_ATTACKS",
     "SILENCED",
+    "UNNAMED",
     "WEIGHT",
     "WIDTHS",
     "AttackPlan",
@@ -82,6 +83,7 @@ __all__ = [
     "Distillation",
     "Family",
     "Grid",
+    "Guess",
     "Look",
     "Masking",
     "MetricObjective",
@@ -109,12 +111,15 @@ __all__ = [
     "baselines",
     "basin",
     "check_corruption",
+    "check_metric",
     "check_slices",
+    "chosen_metric",
     "compare",
     "concluded",
     "corruption_document",
     "corruption_measure",
     "corruptions_of",
+    "costs_text",
     "distill",
     "each_loss",
     "figures",
@@ -124,6 +129,7 @@ __all__ = [
     "input_noise",
     "learning_rates",
     "mean_score",
+    "metric_of",
     "named_family",
     "objective_name",
     "results_of",

@@ -154,7 +154,9 @@ class CurveTuning:
         key = json.dumps({"tuning": [loss.key() for loss in losses], **labels})
         measure, deciding = partial(_mean_curves, len(losses)), self.plan.deciding
         figure = None if deciding.objective is None else deciding.fitness
-        job = each_loss(self.task, losses, seeds, recipe, self.plan.backend, measure, self.validation, stop, figure)
+        judge = deciding.judge(recipe)
+        way = (recipe, self.plan.backend, measure, self.validation, stop, figure)
+        job = each_loss(self.task, losses, seeds, *way, judge=judge)
         return Part(key, job, work, partial(_are_curves, len(losses), stop, figure is not None))
 
     def _loss(self, setting: Setting) -> Loss:

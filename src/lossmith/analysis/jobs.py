@@ -9,7 +9,7 @@ from typing import Any
 
 from lossmith.analysis.records import Chunks
 from lossmith.losses import Loss
-from lossmith.training import Backend, Executor, Figure, Job, Measure, Recipe, Samples, Task, repeated
+from lossmith.training import Backend, Executor, Figure, Job, Judge, Measure, Recipe, Samples, Task, repeated
 
 
 class UnreadableError(ValueError):
@@ -49,6 +49,7 @@ def each_loss(
     stop: int | None = None,
     figure: Figure | None = None,
     measuring: float = 0.0,
+    judge: Judge | None = None,
 ) -> Job:
     """The job that trains each loss with each seed, the seeds of the first loss first."""
     population = repeated(Loss.stack(losses), len(seeds))
@@ -62,6 +63,7 @@ def each_loss(
         measure,
         monitor=monitor,
         figure=figure,
+        judge=judge,
         stop=stop,
         measuring=measuring,
     )

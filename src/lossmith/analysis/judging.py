@@ -59,7 +59,8 @@ def judge(
             losses = [choice.loss(task.classes) for choice in chunk]
             labels = [{"loss": loss.key(), "lr": lr, "epochs": epochs, "stop": stop} for loss in losses]
             measure = partial(_judged, validation, samples, seeds, plan.deciding)
-            job = each_loss(task, losses, seeds, recipe, plan.backend, measure, stop=stop)
+            judge = plan.deciding.judge(recipe)
+            job = each_loss(task, losses, seeds, recipe, plan.backend, measure, stop=stop, judge=judge)
             together.append(chunk)
             key, fits = (
                 json.dumps({purpose: labels, "seeds": seeds}),

@@ -1,26 +1,22 @@
-"""Objectives: what the search maximises of the networks that were trained with each candidate."""
+"""Objectives by name: what settings can ask for, and the metric that decides everything."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
-import torch
-from pydantic import Field
-from torch import Tensor
+from pydantic import BeforeValidator, Field, model_validator
 
-from lossmith.analysis.adversarial import fgsm_correct
-from lossmith.attacks import GRADIENTS, checked_epsilon
-from lossmith.errors import InputError
-from lossmith.metrics import METRICS
-from lossmith.registry import Registry
+from lossmith.analysis.costs import read_costs
+from lossmith.analysis.measuring import ACCURACY, MetricObjective, Objective, Recording, RobustAccuracy, Weighted
+from lossmith.code import FORMS, check_code, is_code, portable_code
+from lossmith.errors import InputError, brief
+from lossmith.metrics import METRICS, Costs, Metric, named_metric, own_metric
+from lossmith.registry import Registry, unknown
 from lossmith.settings import Settings
-from lossmith.training import Trained
-
-Objective = Callable[[Trained, Tensor, Tensor], Tensor | Mapping[str, Tensor]]
-"""Fitness ``[P]`` (higher is better) of P trained networks on validation inputs and targets; or several figures by
-name, of which ``"fitness"`` is the one that is maximised, and all are recorded."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +29,7 @@ class Choice:
         uses: Which of the settings decide about it.
         attacks: Whether it attacks images.
         share: Whether the fitness is a share, which pictures show in percent.
+        constant: The metric by which an answer that is always the same is judged; empty if that is not known.
     """
 
     build: Callable[[ObjectiveSettings], Objective]
@@ -40,10 +37,31 @@ class Choice:
     uses: tuple[str, ...] = ()
     attacks: bool = False
     share: bool = False
+    constant: str = ""
 
 
 class Objectives(Registry[Choice]):
-    """What is registered here, after every metric, which is an objective, too."""
+    """What is registered here, after every metric, which is an objective, too; and the user's own, by its name."""
+
+    def checked(self, name: str) -> str:
+        """A name that has an entry, or the form of one of the user's own.
+
+        Raises:
+            InputError: if it has neither.
+        """
+        if is_code(name):
+            check_code(name, "metric")
+        elif name not in self:
+            raise InputError(f"{unknown(name, self.kind, list(self))}, or your own as {FORMS}")
+        return name
+
+    def choice(self, name: str) -> Choice:
+        """The entry of a name; that of the user's own, which is not loaded.
+
+        Raises:
+            InputError: if there is none.
+        """
+        return _measuring(name) if is_code(name) else self[name]
 
     @property
     def entries(self) -> Mapping[str, Choice]:
@@ -76,7 +94,7 @@ class Figures(Registry[Choice]):
         return {name: one for name, one in OBJECTIVES.items() if one.figures == (name,)}
 
 
-OBJECTIVES = Objectives("objective")
+OBJECTIVES = Objectives("metric")
 FIGURES = Figures("figure")
 
 
@@ -84,8 +102,12 @@ class ObjectiveSettings(Settings):
     """What the search maximises."""
 
     metric: Annotated[str, OBJECTIVES] = "accuracy"
-    """Fitness of a candidate on validation data: a metric (turned round if less of it is better), accuracy under FGSM,
-    or the weighted mean of accuracy and accuracy under FGSM."""
+    """What losses are searched, tuned, ranked and tested by on data that was held out; or a function of your own,
+    f(targets, predictions), as package.module:function or FILE.py:function."""
+
+    costs: Annotated[str | Costs | None, BeforeValidator(read_costs)] = None
+    """Of expected-cost: a matrix in FILE.npy, FILE.npz:ARRAY or FILE.csv, or as "[[0, 1], [5, 0]]"; in row c what each
+    answer costs where class c is true."""
 
     epsilon: float = Field(default=0.1, ge=0, le=1, allow_inf_nan=False)
     """Strength of FGSM, a share of the range of pixels."""
@@ -100,19 +122,48 @@ class ObjectiveSettings(Settings):
     record: tuple[Annotated[str, FIGURES], ...] = Field(default=(), strict=False)
     """Figures that are measured and recorded for each candidate, besides those that the objective needs."""
 
+    @model_validator(mode="after")
+    def _has_costs(self) -> Self:
+        if self.costs is None and any("costs" in OBJECTIVES.choice(name).uses for name in self.named):
+            raise ValueError(
+                "expected-cost needs costs (--costs): give a matrix, in row c what each answer costs where class c is "
+                "true"
+            )
+        return self
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The objective, and what is recorded beside it."""
+        return (self.metric, *self.record)
+
     @property
     def is_attacked(self) -> bool:
         """Whether candidates are attacked."""
-        return any(OBJECTIVES[name].attacks for name in (self.metric, *self.record))
+        return any(OBJECTIVES.choice(name).attacks for name in self.named)
 
     @property
     def used(self) -> set[str]:
         """The settings that have an effect."""
-        return {setting for name in (self.metric, *self.record) for setting in OBJECTIVES[name].uses}
+        return {setting for name in self.named for setting in OBJECTIVES.choice(name).uses}
+
+    @property
+    def label(self) -> str:
+        """What tables call the metric."""
+        return portable_code(self.metric)
+
+    @property
+    def matrix(self) -> Costs | None:
+        """The costs, as they were read."""
+        assert not isinstance(self.costs, str)
+        return self.costs
 
     def build(self) -> Objective:
-        """The objective of the settings."""
-        main = OBJECTIVES[self.metric]
+        """The objective of the settings.
+
+        Raises:
+            InputError: if a metric of the user's own cannot be loaded.
+        """
+        main = OBJECTIVES.choice(self.metric)
         others = [FIGURES[name].build(self) for name in self.record if name not in main.figures]
         # Accuracy costs next to nothing, and a front needs two figures.
         if "accuracy" not in (*main.figures, *self.record):
@@ -120,126 +171,54 @@ class ObjectiveSettings(Settings):
         return Recording(main.build(self), tuple(others)) if others else main.build(self)
 
 
-@dataclass(frozen=True)
-class MetricObjective:
-    """A registered metric on validation data, ``[P]``; one of which less is better is turned round for the fitness.
+def _measuring(name: str) -> Choice:
+    label = portable_code(name)
+    priced = not is_code(name) and METRICS[name].priced is not None
+
+    def build(settings: ObjectiveSettings) -> Objective:
+        if is_code(name) or priced:
+            return MetricObjective(label, metric_of(name, settings.matrix))
+        return MetricObjective(label)
+
+    return Choice(build, (label,), ("costs",) if priced else (), constant=name)
+
+
+def metric_of(name: str, costs: Costs | None = None) -> Metric:
+    """The metric of a name: a registered one, with costs if it has a use for them, or the user's own, which is loaded.
+
+    Raises:
+        InputError: if there is none, or it cannot be loaded.
+    """
+    if is_code(name):
+        return named_metric(name, str(Path.cwd()))
+    metric = METRICS[name]
+    return metric if metric.priced is None or costs is None else metric.priced(costs)
+
+
+def chosen_metric(metric: Any) -> tuple[str, Objective | None]:
+    """What a metric means that is given in Python: the name for the settings, and an objective beside them, if needed.
+
+    A function that another process finds by its module and name is known by these, as on the command line; any other
+    is an objective of its name, which goes on and is compared in Python only.
 
     Args:
-        metric: Its name.
+        metric: A name, a function as :func:`lossmith.metrics.own_metric` takes it, or a
+            :class:`lossmith.metrics.Metric`.
 
     Raises:
-        InputError: if there is no such metric.
+        InputError: if it is none of these.
     """
-
-    metric: str
-
-    def __post_init__(self) -> None:
-        METRICS[self.metric]
-
-    @property
-    def name(self) -> str:
-        """What a study knows it by."""
-        return self.metric.replace("-", "_")
-
-    def __call__(self, trained: Trained, inputs: Tensor, targets: Tensor) -> Mapping[str, Tensor]:
-        """The figure, and the fitness."""
-        metric = METRICS[self.metric]
-        value = metric(trained.networks.logits(inputs), targets)
-        return {"fitness": metric.fitness(value), self.metric: value}
-
-
-@dataclass(frozen=True)
-class RobustAccuracy:
-    """The objective of §6 of the paper: accuracy ``[P]`` on validation images that FGSM has changed by ε.
-
-    Args:
-        epsilon: Strength, a share of the range of pixels; 0 gives the accuracy.
-        gradient: ``"loss"`` as in the paper, ``"cross-entropy"``, ``"margin"``, or ``"worst"``: an image counts if it
-            is classified rightly without attack and survives all three.
-
-    Raises:
-        InputError: if ε is none, there is no such gradient, or (when it is called) the data is no images.
-    """
-
-    epsilon: float
-    gradient: str = "worst"
-
-    def __post_init__(self) -> None:
-        checked_epsilon(self.epsilon)
-        if self.gradient not in ("worst", *GRADIENTS):
-            raise InputError(f"there is no gradient {self.gradient!r}; give worst, {', '.join(GRADIENTS)}")
-
-    @property
-    def name(self) -> str:
-        """What a study knows it by."""
-        return f"robust_accuracy({self.epsilon:g}, {self.gradient})"
-
-    def __call__(self, trained: Trained, inputs: Tensor, targets: Tensor) -> Mapping[str, Tensor]:
-        """The figure, and the fitness."""
-        if trained.max_pixel is None:
-            raise InputError(
-                "robust accuracy needs images with pixels in [0, 1], which this data is not; take another objective"
-            )
-        followed = GRADIENTS if self.gradient == "worst" else (self.gradient,)
-        networks, losses = trained.networks, trained.losses
-        _, survived, _ = fgsm_correct(networks, losses, inputs, targets, [self.epsilon], trained.max_pixel, followed)
-        value = survived[0].all(0).double().mean(-1)
-        return {"fitness": value, "robust-accuracy": value}
-
-
-@dataclass(frozen=True)
-class Weighted:
-    """``(1 − w)`` times one objective plus ``w`` times another; the figures of both are recorded.
-
-    Raises:
-        InputError: unless w is in [0, 1].
-    """
-
-    first: Objective
-    second: Objective
-    weight: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.weight <= 1:
-            raise InputError(f"the weight is {self.weight:g}; it must be from 0 to 1")
-
-    @property
-    def name(self) -> str:
-        """What a study knows it by."""
-        return f"weighted({objective_name(self.first)}, {objective_name(self.second)}, {self.weight:g})"
-
-    def __call__(self, trained: Trained, inputs: Tensor, targets: Tensor) -> Mapping[str, Tensor]:
-        """The figures of both, and the fitness."""
-        first, second = (figures(one(trained, inputs, targets)) for one in (self.first, self.second))
-        fitness = (1 - self.weight) * first["fitness"] + self.weight * second["fitness"]
-        return {**first, **second, "fitness": fitness}
-
-
-@dataclass(frozen=True)
-class Recording:
-    """An objective whose networks are measured by others, too, without a say in the fitness."""
-
-    main: Objective
-    others: tuple[Objective, ...]
-
-    @property
-    def name(self) -> str:
-        """What a study knows it by."""
-        return f"recording({objective_name(self.main)}, {', '.join(map(objective_name, self.others))})"
-
-    def __call__(self, trained: Trained, inputs: Tensor, targets: Tensor) -> Mapping[str, Tensor]:
-        """The figures of all, and the fitness of the main one."""
-        found: dict[str, Tensor] = {}
-        for one in (*self.others, self.main):
-            found |= figures(one(trained, inputs, targets))
-        return found
-
-
-ACCURACY = MetricObjective("accuracy")
-
-
-def _measuring(metric: str) -> Choice:
-    return Choice(lambda _: MetricObjective(metric), (metric,))
+    if isinstance(metric, str):
+        return metric, None
+    if isinstance(metric, Metric):
+        return ACCURACY.metric, MetricObjective("own metric", metric)
+    if not callable(metric):
+        raise InputError(f"the metric is {brief(metric)}; give a name, or a function f(targets, predictions)")
+    module, name = getattr(metric, "__module__", None), str(getattr(metric, "__qualname__", type(metric).__qualname__))
+    found = getattr(sys.modules.get(str(module)), name, None)
+    if found is metric and module != "__main__" and name.isidentifier():
+        return f"{module}:{name}", None
+    return ACCURACY.metric, MetricObjective(name, own_metric(metric))
 
 
 def _robust(settings: ObjectiveSettings) -> Objective:
@@ -251,27 +230,7 @@ def _weighted(settings: ObjectiveSettings) -> Objective:
 
 
 ATTACK = ("epsilon", "gradient")
-OBJECTIVES.register("robust-accuracy", Choice(_robust, ("robust-accuracy",), ATTACK, attacks=True, share=True))
-OBJECTIVES.register(
-    "weighted",
-    Choice(_weighted, ("accuracy", "robust-accuracy"), (*ATTACK, "weight"), attacks=True, share=True),
-)
-
-
-def objective_name(objective: Objective) -> str:
-    """What a study knows an objective by, since it cannot look into a function: the same name is the same objective."""
-    if isinstance(objective, MetricObjective | RobustAccuracy | Weighted | Recording):
-        return objective.name
-    return str(getattr(objective, "__qualname__", type(objective).__qualname__))
-
-
-def figures(measured: Tensor | Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What an objective gave, as figures by name in float64, ``"fitness"`` among them.
-
-    Raises:
-        InputError: if there is no fitness.
-    """
-    found = dict(measured) if isinstance(measured, Mapping) else {"fitness": measured}
-    if "fitness" not in found:
-        raise InputError(f'the objective gave {", ".join(found) or "nothing"}; one of its figures must be "fitness"')
-    return {name: torch.as_tensor(value, dtype=torch.float64) for name, value in found.items()}
+# An attack does not change an answer that is always the same.
+_ATTACKED: dict[str, Any] = {"attacks": True, "share": True, "constant": "accuracy"}
+OBJECTIVES.register("robust-accuracy", Choice(_robust, ("robust-accuracy",), ATTACK, **_ATTACKED))
+OBJECTIVES.register("weighted", Choice(_weighted, ("accuracy", "robust-accuracy"), (*ATTACK, "weight"), **_ATTACKED))

@@ -158,6 +158,19 @@ class Pair:
     holm: float
 
 
+@dataclass(frozen=True)
+class Guess:
+    """What who has learned nothing gets on test data: the best answer that is the same for every sample.
+
+    Args:
+        answer: What is answered, as a part of a sentence.
+        value: The deciding figure of it.
+    """
+
+    answer: str
+    value: float
+
+
 @dataclass(frozen=True, repr=False)
 class Comparison:
     """The outcome of a comparison; printed, it is a table.
@@ -170,6 +183,7 @@ class Comparison:
         wrong_labels: Share of the validation labels that noise made wrong.
         tested_on: ``"test"``, or ``"validation"`` where a training function gives no scores on test data: then the
             figures that losses are tested by are of the data that they were chosen on.
+        guess: What the best answer gets that is the same for every sample, where that is known.
     """
 
     rows: list[Row]
@@ -178,6 +192,7 @@ class Comparison:
     deciding: Deciding = ACCURACY
     wrong_labels: float = 0.0
     tested_on: str = "test"
+    guess: Guess | None = None
 
     def __repr__(self) -> str:
         """The table."""
@@ -191,6 +206,25 @@ class Comparison:
         """The test of one loss and another, if it was made."""
         return next((pair for pair in self.pairs if (pair.first, pair.second) == (first, second)), None)
 
+    @property
+    def without_learning(self) -> str:
+        """What who has learned nothing gets on test data, and which losses are no better; empty if nobody knows."""
+        if self.guess is None:
+            return ""
+        names = self.unlearned
+        worse = f"No better on average: {', '.join(names)}." if names else "Every loss is better on average."
+        return (
+            f"Without learning: {self.guess.answer} gets a test {self.deciding.name} of {self.guess.value:.4f}. {worse}"
+        )
+
+    @property
+    def unlearned(self) -> list[str]:
+        """The losses whose mean on test data is no better than the guess, or not finite."""
+        if self.guess is None:
+            return []
+        means = {row.name: row.mean(self.deciding.column("test")) for row in self.rows}
+        return [name for name, mean in means.items() if not self.deciding.is_better(mean, self.guess.value)]
+
     def to_json(self) -> dict[str, Any]:
         """Everything, as a JSON object."""
         return {
@@ -200,6 +234,7 @@ class Comparison:
             "best_baseline": self.best_baseline,
             "wrong_labels": self.wrong_labels,
             **({} if self.tested_on == "test" else {"tested_on": self.tested_on}),
+            **({} if self.guess is None else {"guess": asdict(self.guess)}),
         }
 
     @staticmethod
@@ -213,6 +248,7 @@ class Comparison:
             Deciding(**document.get("objective", {})),
             document.get("wrong_labels", 0.0),
             document.get("tested_on", "test"),
+            Guess(**document["guess"]) if "guess" in document else None,
         )
 
 
@@ -238,6 +274,8 @@ def comparison_text(comparison: Comparison) -> str:
         f"{comparison.best_baseline}.",
         *(f"{one}." for one in failed),
     ]
+    if comparison.guess is not None:
+        notes.append(comparison.without_learning)
     if comparison.tested_on != "test":
         notes.append(
             "No test data: these are the validation figures that losses were chosen by, and favor all of them."

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from lossmith.analysis import Deciding, ObjectiveSettings
+from lossmith.analysis import OBJECTIVES, Deciding, ObjectiveSettings
 from lossmith.cli.arguments import OptionalDirectory, Switch, bracketed, values_last
 from lossmith.cli.console import CompareProgress
 from lossmith.cli.flags import SettingsFlags, Shown, read
@@ -36,7 +36,7 @@ from lossmith.study import (
 
 SHOWN: Shown = {
     EvolveSettings: ("data", "model", "recipe", "objective", "run"),
-    ObjectiveSettings: ("metric", "epsilon", "gradient", "weight"),
+    ObjectiveSettings: ("metric", "costs", "epsilon", "gradient", "weight"),
     RunSettings: ("training", "chunk", "device"),
 }
 LOG = logging.getLogger("lossmith")
@@ -151,11 +151,14 @@ def going_on(directory: Path) -> Iterator[None]:
 
 def _tell_objective(settings: EvolveSettings, origin: Origin, directory: Path) -> None:
     """Say so where the comparison is not judged by what the search maximized."""
-    deciding = Deciding.of(settings.objective)
     if origin.function is None:
-        searched = Deciding.of(origin.settings.objective)
-        if deciding.key != searched.key:
-            LOG.warning("the search maximized %s; this comparison tunes and tests by %s", searched.name, deciding.name)
+        # Nothing that a file names is loaded for this.
+        searched, decides = origin.settings.objective, settings.objective
+        same = searched.label == decides.label and all(
+            getattr(searched, name) == getattr(decides, name) for name in OBJECTIVES.choice(decides.metric).uses
+        )
+        if not same:
+            LOG.warning("the search maximized %s; this comparison tunes and tests by %s", searched.label, decides.label)
     elif directory != origin.file.parent:
         # In the directory of the study, the study says so.
-        tell_other_objective(origin.function, deciding)
+        tell_other_objective(origin.function, Deciding.of(settings.objective))

@@ -137,7 +137,8 @@ class SearchProgress(Bar):
         if standing.phase != "search":
             self.show(WHOLE, standing.share, text=phase, line=phase)
             return
-        best, mean = (f"{value:.4f}" if value is not None else "–" for value in (standing.best, standing.mean))
+        sign = standing.by.sign
+        best, mean = ("–" if value is None else f"{sign * value:.4f}" for value in (standing.best, standing.mean))
         text = (
             f"generation {standing.generation}/{standing.generations}  best {best}  mean {mean}  "
             f"untrainable {standing.untrainable}  diverged {standing.diverged}"

@@ -14,7 +14,7 @@ from lossmith.cli.arguments import OptionalDirectory, OptionalTime, Switch
 from lossmith.cli.console import SearchProgress
 from lossmith.cli.flags import Begun, SettingsFlags, read
 from lossmith.cli.machine import Machine, MachineFlags
-from lossmith.cli.tables import conclude_search, own_model
+from lossmith.cli.tables import conclude_search, own_code
 from lossmith.report import draw_search
 from lossmith.study import EvolveSettings, check_effect, evolve, file_settings, study_place
 
@@ -24,8 +24,8 @@ class Evolve:
     """Search a loss for a network on data, train the finalists again, and write the winner.
 
     DIR then holds study.toml (the settings), study.db (every candidate), best.json (the winner) and figures/. Run again
-    on the same DIR it goes on where it stopped; flags that are not given come from its study.toml, but for a --model of
-    your own, and --generations makes an ended study longer.
+    on the same DIR it goes on where it stopped; flags that are not given come from its study.toml, but for a --model or
+    --metric of your own, and --generations makes an ended study longer.
 
     example:  lossmith evolve --out study --data digits --train-size 800 --label-noise 0.4 --epochs 30 --replicates 3
     """
@@ -61,7 +61,7 @@ def run(arguments: Sequence[str]) -> None:
                 directory, given.settings, executor=executor, report=progress.report, time_limit=given.time_limit
             )
     except KeyboardInterrupt:
-        own = own_model(given.settings.model_dump())
+        own = own_code(given.settings.model_dump())
         same = f"lossmith evolve --out {quote(str(directory))}{own}"
         raise KeyboardInterrupt(f"What is stored is kept; go on with: {same}") from None
     pictures = draw_search(directory, ("png", "svg") if given.svg else ("png",))

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
 
+from lossmith.analysis import costs_text
 from lossmith.cli.arguments import parse
 from lossmith.registry import Listed, Registry
 from lossmith.study import (
@@ -24,12 +25,13 @@ from lossmith.study import (
     check_named,
     flag,
     rechecked,
+    without_own_metric,
 )
 
 LOG = logging.getLogger("lossmith")
 Shown = Mapping[type[BaseModel], Sequence[str]]
 PARTS = {info.annotation: name for name, info in EvolveSettings.model_fields.items()}
-# --data, --model and --objective are called as they were: the names of these settings changed, their flags did not.
+# --data and --model are called as they were: the names of these settings changed, their flags did not.
 OLD = {
     f"--{old}": flag(part, new) for (part, old), new in OLD_SETTINGS.items() if f"--{old}" != flag(part, new)
 } | OLD_FLAGS
@@ -74,17 +76,19 @@ def read(
         shown: The settings that have flags, for models of which not all have one.
 
     Raises:
-        InputError: if a setting cannot be used, or a file names a network of one's own that no flag names.
+        InputError: if a setting cannot be used, or a file names code of one's own that no flag names.
     """
     words, rules = modern(words), settings_rules(shown or {})
     # The first reading finds the files that the defaults of the second come from.
     given = parse(command, words, name, rules=rules)
-    typed, (begun, file) = given.settings.model.name, base(given)
+    typed, (begun, file) = given.settings, base(given)
+    if shown and "objective" not in shown.get(EvolveSettings, ("objective",)):
+        begun = without_own_metric(begun)
     if begun != EvolveSettings():
         given = parse(command, words, name, replace(command(), settings=begun), rules)
     settings = rechecked(given.settings)
     if file is not None:
-        check_named(settings, typed, file)
+        check_named(settings, typed.model.name, file, typed.objective.metric)
     return replace(given, settings=at_absolute_place(settings))
 
 
@@ -142,6 +146,8 @@ def _field(model: type[BaseModel], name: str, default: Any) -> StructFieldSpec:
     if NoneType in get_args(kind):
         # None stands for a flag that is not given, and is nothing to be typed; the settings check the choices.
         kind = get_args(kind)[0]
+        # A matrix that a study holds is typed as text.
+        default = costs_text(default) if kind is str and isinstance(default, tuple) else default
         shown |= {"metavar": _metavar(kind), "help_behavior_hint": ""}
         kind = (type(get_args(kind)[0]) if get_origin(kind) is Literal else kind) | None
     elif words := [part for part in get_args(kind) if get_origin(part) is Literal]:

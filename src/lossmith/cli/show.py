@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import tyro
 from rich.table import Table
 
+from lossmith.analysis import Deciding
 from lossmith.cli.arguments import OptionalDirectory, Switch, parse
 from lossmith.cli.console import output
 from lossmith.cli.flags import modern
@@ -43,7 +44,7 @@ def run(arguments: Sequence[str]) -> None:
     if given.json:
         sys.stdout.write(json.dumps(summary, indent=2) + "\n")
         return
-    console = output()
+    console, by = output(), Deciding(**summary["metric"])
     console.print(f"Study {given.directory}: {summary['state']}")
     for part, settings in (summary["settings"] or {}).items():
         if isinstance(settings, dict):
@@ -60,9 +61,10 @@ def run(arguments: Sequence[str]) -> None:
     if summary["dropped"]:
         console.print(f"networks given up as hopeless: {summary['dropped']}")
     if summary["best"] is not None:
-        console.print(f"best fitness of a candidate: {summary['best']:.4f} (one of many noisy values)")
+        best = f"{by.sign * summary['best'] + 0.0:.4f}"
+        console.print(f"best {printable(by.called)} of a candidate: {best} (one of many noisy values)")
     if summary["finalists"]:
-        console.print(finalists_table(summary["finalists"]))
+        console.print(finalists_table(summary["finalists"], by))
         console.print(attack_text(summary["settings"] or {}, given.directory), end="", soft_wrap=True)
     if given.pareto is not None:
         console.print(_pareto_table(read_pareto(given.directory), summary["front"]))

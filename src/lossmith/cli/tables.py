@@ -11,8 +11,9 @@ from typing import Any
 
 from rich.table import Table
 
-from lossmith.analysis import OBJECTIVES, Comparison, Deciding, Distillation, Pair, Row
+from lossmith.analysis import OBJECTIVES, UNNAMED, Comparison, Deciding, Distillation, Pair, Row
 from lossmith.cli.console import WIDTH, output
+from lossmith.code import is_code
 from lossmith.errors import printable
 from lossmith.metrics import Difference
 from lossmith.study import Distilled, Outcome
@@ -24,13 +25,13 @@ LONGEST_WORD = len("cross-entropy")
 def conclude_search(directory: Path, outcome: Outcome, pictures: Sequence[Path]) -> None:
     """Print the finalists and what to do with the winner."""
     console = output()
-    console.print(finalists_table(outcome.provenance["finalists"]))
+    console.print(finalists_table(outcome.provenance["finalists"], Deciding(**outcome.provenance["metric"])))
     console.print(noise_text(outcome.provenance["data"]["wrong_labels"]["validation"]), end="")
     console.print(attack_text(outcome.provenance["settings"], directory), end="", soft_wrap=True)
     console.print(f"\nThe winner: {outcome.loss!r}")
     console.print(f"Train with: lr = {outcome.provenance['lr']:g}, the rest as in the search")
     console.print(f"Pictures:   {', '.join(str(path) for path in pictures)}", soft_wrap=True)
-    own, best = own_model(outcome.provenance["settings"]), quote(str(directory / "best.json"))
+    own, best = own_code(outcome.provenance["settings"]), quote(str(directory / "best.json"))
     console.print(f"Compare:    lossmith compare {best}{own}", soft_wrap=True)
     console.print(f"Explain:    lossmith explain {best} cross-entropy", soft_wrap=True)
     weights = outcome.provenance.get("class_weight")
@@ -46,8 +47,17 @@ def _text(path: Path) -> str:
 
 def own_model(settings: dict[str, Any]) -> str:
     """The flag that a command takes to go on with a network of one's own; empty for another."""
-    name = settings.get("model", {}).get("name", "")
-    return f" --model {quote(name)}" if ":" in name else ""
+    return _own(settings, "model", "name", "--model")
+
+
+def own_code(settings: dict[str, Any]) -> str:
+    """The flags that a command takes to go on with a network and a metric of one's own."""
+    return own_model(settings) + _own(settings, "objective", "metric", "--metric")
+
+
+def _own(settings: dict[str, Any], part: str, key: str, flag: str) -> str:
+    name = settings.get(part, {}).get(key, "")
+    return f" {flag} {quote(name)}" if is_code(name) else ""
 
 
 def noise_text(share: float) -> str:
@@ -73,13 +83,18 @@ def attack_text(settings: dict[str, Any], directory: Path) -> str:
     )
 
 
-def finalists_table(finalists: Sequence[dict[str, Any]]) -> Table:
-    """The finalists by their mean over fresh seeds."""
+def finalists_table(finalists: Sequence[dict[str, Any]], by: Deciding = UNNAMED) -> Table:
+    """The finalists by their mean over fresh seeds.
+
+    Args:
+        finalists: As :func:`lossmith.report.summarize` has them.
+        by: The metric that their fitness is.
+    """
     table = Table(title="Finalists, trained again with fresh seeds", title_justify="left")
     table.add_column("loss")
-    table.add_column("validation fitness", justify="right")
+    table.add_column("validation fitness" if by == UNNAMED else printable(by.called), justify="right")
     names = list(dict.fromkeys(name for row in finalists for name in row.get("figures", {})))
-    others = names if len(names) > 1 else []
+    others = [name for name in names if name != by.name]
     for name in others:
         table.add_column(printable(name), justify="right")
     rates = any(row.get("lr") is not None for row in finalists)
@@ -87,7 +102,7 @@ def finalists_table(finalists: Sequence[dict[str, Any]]) -> Table:
         table.add_column("lr", justify="right")
     table.add_column("n", justify="right")
     for row in sorted(finalists, key=lambda row: (row["status"] != "ok", -(row["mean"] or 0.0))):
-        cells = [_spread(row), *(_spread(row.get("figures", {}).get(name)) for name in others)]
+        cells = [_spread(row, by.sign), *(_spread(row.get("figures", {}).get(name)) for name in others)]
         table.add_row(
             printable(row["name"]),
             *(cells if row["status"] == "ok" else [row["status"]] + [""] * len(others)),
@@ -97,10 +112,10 @@ def finalists_table(finalists: Sequence[dict[str, Any]]) -> Table:
     return table
 
 
-def _spread(figure: dict[str, Any] | None) -> str:
+def _spread(figure: dict[str, Any] | None, sign: float = 1.0) -> str:
     if figure is None or figure["mean"] is None:
         return "–"
-    return f"{figure['mean']:.4f}" + (f" ± {figure['std']:.4f}" if figure["std"] is not None else "")
+    return f"{sign * figure['mean'] + 0.0:.4f}" + (f" ± {figure['std']:.4f}" if figure["std"] is not None else "")
 
 
 def print_comparison(comparison: Comparison) -> None:
@@ -118,6 +133,7 @@ def print_comparison(comparison: Comparison) -> None:
         f"deviation of {len(comparison.rows[0].runs)} networks. NLL and ECE: negative log likelihood and "
         "calibration error on test data, before → after scaling by the temperature that is best on validation data.\n"
         + noise_text(comparison.wrong_labels)
+        + guess_text(comparison)
     )
     console.print(*tests_tables(comparison, wide), sep="\n")
     console.print(
@@ -190,6 +206,12 @@ def decided_text(comparison: Comparison) -> str:
         f"{deciding.name} decides, of which {better} is better: all are tuned for it, ranked by it and tested on it; "
         "accuracy stands beside it. "
     )
+
+
+def guess_text(comparison: Comparison) -> str:
+    """A line that says what who has learned nothing gets on test data, and which losses are no better."""
+    said = comparison.without_learning
+    return f"{said}\n" if said else ""
 
 
 def leading_text(comparison: Comparison) -> str:

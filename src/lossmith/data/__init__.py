@@ -2,6 +2,7 @@
 
 from lossmith.data.kinds import KINDS, InputLayer, Kind, Normalize, Plain, has_ids
 from lossmith.data.noise import NOISES, Noise, absolute_noise, is_idle, is_noise_file, mistaken, portable_noise
+from lossmith.data.npz import read_array
 from lossmith.data.parts import Part, SearchParts, part_sizes, search_parts, test_part
 from lossmith.data.pixels import find_max_pixel
 from lossmith.data.readers import READERS, Reader, data_path
@@ -33,6 +34,7 @@ __all__ = [
     "open_source",
     "part_sizes",
     "portable_noise",
+    "read_array",
     "search_parts",
     "test_part",
 ]

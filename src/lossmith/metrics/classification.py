@@ -25,6 +25,20 @@ def balanced_accuracy(logits: Tensor, targets: Tensor) -> Tensor:
     return or_worst(by_class.sum(-1) / (counts > 0).sum(), finite(logits), 0.0)
 
 
+def macro_f1(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean over the classes of ``F1 = 2 r / (s + a)``, ``[P]``; 0 where a logit is not a finite number.
+
+    r right answers, s samples and a answers of a class; classes count that a sample or an answer of the network has.
+    """
+    answers, members = logits.argmax(-1), one_hot(targets, logits.shape[-1]).double()
+    ones = torch.ones_like(answers, dtype=torch.float64)
+    answered = torch.zeros_like(logits[:, 0], dtype=torch.float64).scatter_add(1, answers, ones)
+    counts = answered + members.sum(0)
+    # A class that nothing has adds 0 and is not counted.
+    values = 2 * ((answers == targets).double() @ members) / counts.clamp(min=1)
+    return or_worst(values.sum(-1) / (counts > 0).sum(-1), finite(logits), 0.0)
+
+
 def cross_entropies(logits: Tensor, targets: Tensor) -> Tensor:
     """``−log softmax(logits)[target]`` of each sample, ``[P, N]``."""
     logits = logits.double()

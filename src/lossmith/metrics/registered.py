@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from lossmith.metrics.classification import accuracy, balanced_accuracy, mean_cross_entropy
+from lossmith.metrics.classification import accuracy, balanced_accuracy, macro_f1, mean_cross_entropy
+from lossmith.metrics.costs import Costs, checked_costs, expected_cost
 from lossmith.metrics.finite import finite
+from lossmith.metrics.ranking import area_under_roc, average_precision
 from lossmith.registry import Registry
 
 
@@ -26,6 +29,7 @@ class Metric:
         higher_is_better: Its direction.
         worst: What a network has that gives a logit that is not finite; without it 0, or ∞ where less is better.
         share: Whether it is a share, which pictures show in percent.
+        priced: Makes it of costs, if it has a use for such.
 
     Example:
         >>> METRICS["accuracy"](torch.tensor([[[1.0, 0.0], [1.0, 0.0]]]), torch.tensor([0, 1])).tolist()
@@ -36,6 +40,7 @@ class Metric:
     higher_is_better: bool = True
     worst: float = math.nan
     share: bool = False
+    priced: Callable[[Costs], Metric] | None = None
 
     def __post_init__(self) -> None:
         if math.isnan(self.worst):
@@ -73,7 +78,16 @@ def _calibration_error(logits: Tensor, targets: Tensor) -> Tensor:
     return torch.tensor(errors, dtype=torch.float64, device=logits.device)
 
 
+def _priced(costs: Costs) -> Metric:
+    checked = checked_costs(costs)
+    return Metric(partial(expected_cost, costs=checked), higher_is_better=False, worst=max(map(max, checked)))
+
+
 METRICS.register("accuracy", Metric(accuracy, share=True))
 METRICS.register("balanced-accuracy", Metric(balanced_accuracy, share=True))
+METRICS.register("macro-f1", Metric(macro_f1))
+METRICS.register("auc", Metric(area_under_roc))
+METRICS.register("average-precision", Metric(average_precision))
 METRICS.register("nll", Metric(mean_cross_entropy, higher_is_better=False, worst=torch.inf))
 METRICS.register("calibration-error", Metric(_calibration_error, higher_is_better=False, worst=1.0, share=True))
+METRICS.register("expected-cost", Metric(expected_cost, higher_is_better=False, worst=1.0, priced=_priced))

@@ -7,8 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from lossmith.analysis import Robustness
-from lossmith.metrics import METRICS, direction
+from lossmith.analysis import UNNAMED, Deciding, Robustness
 from lossmith.report.figures import EVOLVED, PLAIN, shown, styled
 from lossmith.report.theory import COLORS
 
@@ -78,6 +77,7 @@ def plot_pareto(
     pareto_front: Sequence[tuple[float, float]],
     references: Mapping[str, tuple[float, float]],
     names: tuple[str, str],
+    by: Deciding = UNNAMED,
 ) -> Figure:
     """Two recorded figures of every evaluated candidate, those that no other one dominates joined, and finalists.
 
@@ -86,11 +86,12 @@ def plot_pareto(
         pareto_front: Those of the front, ascending in the first figure.
         references: Both figures of each finalist by name, means over fresh seeds.
         names: What the two figures are called.
+        by: The metric of the study, which need not be registered.
     """
     with styled():
         figure = Figure(figsize=(8.2, 4.6), layout="constrained")
         axes = figure.subplots()
-        shares = [(name in METRICS and METRICS[name].share) or name == "robust-accuracy" for name in names]
+        shares = [by.is_share(name) for name in names]
         unit = np.array([100.0 if share else 1.0 for share in shares])
         every = unit * np.array(candidates).reshape(-1, 2)
         best = unit * np.array(pareto_front).reshape(-1, 2)
@@ -102,7 +103,7 @@ def plot_pareto(
             style: Any = {"marker": "sDv^P"[number % 5], "color": COLORS[(number + 2) % len(COLORS)], "s": 46}
             axes.scatter(*point, label=shown(name), zorder=3, **style)
         # Candidates near chance level would squeeze the front into a corner. Turned, more is better.
-        turn = np.array([direction(name) for name in names])
+        turn = np.array([by.direction(name) for name in names])
         low = np.quantile(turn * every, 0.25, axis=0)
         room = 0.06 * ((turn * every).max(0) - low) + 0.002 * unit
         lowest = np.minimum(low, (turn * np.vstack([best, points])).min(0)) - room

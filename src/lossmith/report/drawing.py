@@ -36,11 +36,11 @@ def draw_search(directory: Path, kinds: Sequence[str] = ("png",)) -> list[Path]:
         InputError: if there is no study that has ended, or a picture cannot be written.
     """
     # Explaining losses draws, too, and must not wait for what reads studies.
-    from lossmith.study import Store, has_pareto, read_pareto
+    from lossmith.study import Store, has_pareto, judged_by, read_pareto
 
     with Store(directory, readonly=True) as store:
         history = search_history(store.candidates(), store.finalists("final"))
-        data = store.setting("data")
+        data, by = store.setting("data"), judged_by(store)
     if data is None or not (directory / "best.json").exists():
         raise InputError(
             f"{directory} holds no study that has ended; run lossmith evolve --out {quote(str(directory))} first"
@@ -48,14 +48,14 @@ def draw_search(directory: Path, kinds: Sequence[str] = ("png",)) -> list[Path]:
     shapes = [loss_shape(loss, data["classes"]) for loss in (cross_entropy(), load(directory / "best.json"))]
     drawn: dict[str, Figure] = {}
     if _fit_in_a_picture("history", history.best, history.mean, history.low, [value for _, value in history.lines]):
-        drawn["history"] = plot_history(history)
+        drawn["history"] = plot_history(history, by)
     drawn["loss"] = plot_losses(shapes)
     if has_pareto(directory):
         found = read_pareto(directory)
         best = [tuple(row["figures"][name] for name in found["figures"]) for row in found["front"]]
         finalists = found["finalists"]
         if _fit_in_a_picture("front", found["candidates"], best, list(finalists.values())):
-            drawn["pareto"] = plot_pareto(found["candidates"], best, finalists, found["figures"])
+            drawn["pareto"] = plot_pareto(found["candidates"], best, finalists, found["figures"], by)
     paths = [directory / "figures" / f"{name}.{kind}" for name in drawn for kind in kinds]
     for path in paths:
         save_figure(drawn[path.stem], path)

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from lossmith.analysis import Comparison
+from lossmith.analysis import UNNAMED, Comparison, Deciding
 from lossmith.errors import InputError, printable
 from lossmith.io import write_all
 from lossmith.metrics import known
@@ -116,27 +116,31 @@ def check_picture(path: Path) -> None:
         raise InputError(f"{path.parent} is read-only, so the picture has no place; give another")
 
 
-def plot_history(history: History) -> Figure:
-    """Best and mean fitness of each generation, its spread, and the finalists' means as lines."""
+def plot_history(history: History, by: Deciding = UNNAMED) -> Figure:
+    """Best and mean fitness of each generation, its spread, and the finalists' means as lines.
+
+    Args:
+        history: Fitness by generation.
+        by: The metric that fitness is, in whose direction and unit it is shown.
+    """
     with styled():
         figure = Figure(figsize=(7.2, 4.2))
         axes = figure.subplots()
         band: dict[str, Any] = {"color": PLAIN, "alpha": 0.15, "lw": 0, "label": "middle half of the generation"}
-        axes.fill_between(history.generations, history.low, history.high, **band)
-        axes.plot(history.generations, history.mean, color=PLAIN, lw=1.6, label="mean of the generation")
-        axes.plot(
-            history.generations, history.best, color=EVOLVED, lw=1.8, marker="o", ms=3.5, label="best of the generation"
-        )
-        lines = list(zip(history.lines, LINES, strict=False))
+        axes.fill_between(history.generations, by.shown(history.low), by.shown(history.high), **band)
+        axes.plot(history.generations, by.shown(history.mean), color=PLAIN, lw=1.6, label="mean of the generation")
+        best: dict[str, Any] = {"color": EVOLVED, "lw": 1.8, "marker": "o", "ms": 3.5}
+        axes.plot(history.generations, by.shown(history.best), label="best of the generation", **best)
+        lines = [((name, by.shown(value)), color) for (name, value), color in zip(history.lines, LINES, strict=False)]
         for (_, value), color in lines:
             axes.axhline(value, color=color, lw=1.1, ls="--")
         low, high = axes.get_ylim()
         axes.set_ylim(low, high)
         heights = _apart([(value - low) / (high - low) for (_, value), _ in lines], LABEL_HEIGHT)
         for ((name, value), color), height in zip(lines, heights, strict=True):
-            label = f"{shown(name)}: {value:.3f}"
+            label = f"{shown(name)}: {value:.1f} %" if by.share else f"{shown(name)}: {value:.3f}"
             axes.annotate(label, (1.01, height), xycoords="axes fraction", color=color, fontsize=9, va="center")
-        axes.set(title="Search", xlabel="generation", ylabel="fitness on validation data")
+        axes.set(title="Search", xlabel="generation", ylabel=_axis(by))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3, fontsize=9)
         return figure
@@ -200,6 +204,13 @@ def plot_comparison(comparison: Comparison) -> Figure:
         axes.grid(axis="x", color="0.9")
         axes.set_axisbelow(True)
         return figure
+
+
+def _axis(by: Deciding) -> str:
+    """What the axis of a metric on validation data is called."""
+    if by == UNNAMED:
+        return "fitness on validation data"
+    return f"validation {shown(by.name, LONGEST_LABEL)}" + (", %" if by.share else "")
 
 
 def _apart(heights: Sequence[float], gap: float) -> list[float]:

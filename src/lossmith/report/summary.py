@@ -12,7 +12,7 @@ from lossmith.errors import InputError, printable
 from lossmith.io import read_json
 from lossmith.losses import Loss, load
 from lossmith.schema import Document, conforming
-from lossmith.study import Store, finalists_of, modernized, pruned_trainings, tuning_of
+from lossmith.study import Store, finalists_of, judged_by, modernized, pruned_trainings, tuning_of
 
 # Fifty thousand networks fill it.
 LARGEST_COMPARISON = 2**24
@@ -72,6 +72,7 @@ def summarize(directory: Path) -> dict[str, Any]:
         settings, rows, finalists = store.setting("settings"), store.candidates(), store.finalists("final")
         settings = None if settings is None else modernized(settings, begun=True)[0]
         data, function, broken = store.setting("data"), store.function, store.setting("breakdown")
+        by = judged_by(store)
         remedy = "restore a copy of it, or choose another directory"
         known = None if settings is None else conforming(Stored, settings, f"{store.path} (settings)", remedy)
     if settings is not None and function is not None:
@@ -95,6 +96,7 @@ def summarize(directory: Path) -> dict[str, Any]:
         "settings": settings,
         "data": data,
         "tuning": tuning,
+        "metric": by.to_json(),
         "candidates": counts,
         "dropped": pruned_trainings(rows),
         "best": max((row["fitness"] for row in rows if row["fitness"] is not None), default=None),
@@ -133,12 +135,20 @@ class Row(Document):
     runs: Annotated[list[dict[str, Any]], Field(min_length=1)]
 
 
+class Guessed(Document):
+    """What an answer gets that is the same for every sample."""
+
+    answer: str
+    value: float
+
+
 class Compared(Document):
     """What of ``comparison.json`` is shown."""
 
     rows: list[Row]
     best_baseline: str
     objective: Decided = Decided()
+    guess: Guessed | None = None
 
     @property
     def column(self) -> str:
@@ -170,5 +180,6 @@ def _compared(path: Path, winner: Loss | None) -> str:
     stale = winner is not None and winner.key() not in keys
     means, best = {row.name: found.mean(row) for row in found.rows}, found.best_baseline
     shown = [f"{row.name} {means[row.name]}" for row in found.rows if not row.baseline]
-    text = ", ".join([*shown, f"best baseline ({best}) {means[best]}"])
+    guess = [] if found.guess is None else [f"{found.guess.answer} {found.guess.value:.4f}"]
+    text = ", ".join([*shown, f"best baseline ({best}) {means[best]}", *guess])
     return printable(f"test {found.objective.name}: {text}") + (" (the winner is not in it)" if stale else "")

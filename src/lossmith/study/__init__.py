@@ -4,7 +4,7 @@ from lossmith.analysis import Objective
 from lossmith.io import read_toml, write_toml
 from lossmith.study.analyses import Analysis
 from lossmith.study.budget import parsed_time
-from lossmith.study.comparison import RIVAL, CompareSettings, compare_losses, tell_other_objective
+from lossmith.study.comparison import CompareSettings, compare_losses, tell_other_objective
 from lossmith.study.config import (
     EvolveSettings,
     RunSettings,
@@ -20,6 +20,7 @@ from lossmith.study.config import (
     study_place,
     validated,
     with_data,
+    without_own_metric,
 )
 from lossmith.study.distillation import Distilled, DistillSettings, distill_loss
 from lossmith.study.efforts import TuningSettings
@@ -28,6 +29,7 @@ from lossmith.study.finalists import EVOLVED, SMOOTHINGS
 from lossmith.study.function_comparison import compare_by_function
 from lossmith.study.function_evolve import evolve_function
 from lossmith.study.function_settings import FunctionSettings, StageSettings, checked_settings
+from lossmith.study.judged import judged_by
 from lossmith.study.legacy import OLD_COMMANDS, OLD_FLAGS, OLD_SETTINGS, OLD_VALUES, modernized, original
 from lossmith.study.origins import (
     Origin,
@@ -42,6 +44,7 @@ from lossmith.study.pareto import PRUNED, export_pareto, has_pareto, read_pareto
 from lossmith.study.problem import Problem
 from lossmith.study.provenance import data_line, finalists_of, pruned_trainings, tuning_of
 from lossmith.study.records import Candidate, Result
+from lossmith.study.rival import RIVAL
 from lossmith.study.store import Store
 from lossmith.study.study import Study
 from lossmith.study.trials import TrainFunction
@@ -93,6 +96,7 @@ __all__ = [
     "finalists_of",
     "flag",
     "has_pareto",
+    "judged_by",
     "modernized",
     "origin_of",
     "original",
@@ -110,5 +114,6 @@ __all__ = [
     "unknown_origins",
     "validated",
     "with_data",
+    "without_own_metric",
     "write_toml",
 ]

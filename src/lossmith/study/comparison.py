@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,12 +15,11 @@ from typing import Any
 from pydantic import Field
 
 from lossmith.analysis import (
-    OBJECTIVES,
     Comparison,
     Deciding,
     Family,
+    Guess,
     Objective,
-    ObjectiveSettings,
     Plan,
     UnreadableError,
     baselines,
@@ -32,13 +30,13 @@ from lossmith.analysis import (
 from lossmith.data import Source, open_source
 from lossmith.errors import InputError
 from lossmith.io import write_json
-from lossmith.losses import Loss, PowerLoss, Term, cross_entropy, find_named
+from lossmith.losses import Loss, cross_entropy, find_named
 from lossmith.seeds import derive
-from lossmith.study.config import EvolveSettings, portable, with_data
+from lossmith.study.config import EvolveSettings, portable
 from lossmith.study.efforts import TuningSettings
-from lossmith.study.evolve import Progress, evolve_problem
 from lossmith.study.legacy import identifying, original
 from lossmith.study.problem import Problem
+from lossmith.study.rival import RIVAL, alone, rival_name, searched_rival
 from lossmith.study.store import Store
 from lossmith.training import Executor, Recipe, check_memory, choose_backend, repeated, running
 
@@ -48,7 +46,6 @@ LATER_RECIPE = ("crop", "flip", "cutout", "mixup", "cutmix", "flooding", "patien
 LOG = logging.getLogger("lossmith")
 # Within these factors of the recipe's rate a better one is found from there, from setting to setting.
 NEAR = (1 / 16, 4)
-RIVAL = "label smoothing + MAE, searched"
 
 
 class CompareSettings(TuningSettings):
@@ -114,8 +111,8 @@ def compare_losses(
     with opened as started, Store(directory) as store:
         tell_other_objective((store.setting("objective") or {}).get("function"), deciding)
         if options.rival and options.effort != "quick":
-            place = directory / _rival_name(deciding)
-            rivals.append(_rival(settings, problem, objective, place, started, report))
+            place = directory / rival_name(deciding)
+            rivals.append(searched_rival(settings, problem, objective, place, started, report))
         families = [*rivals, *(fixed(name, loss) for name, loss in given.items())]
         plan = comparison_plan(problem, started, settings, options, store, deciding, lr)
         with kept_parts(store, comparison_digest(problem.digest, settings, plan), "comparison") as (recall, keep):
@@ -130,7 +127,7 @@ def compare_losses(
                 keep=keep,
                 report=report,
             )
-    result = replace(result, wrong_labels=problem.wrong["validation"])
+    result = replace(result, wrong_labels=problem.wrong["validation"], guess=_guess(problem, deciding))
     document = {**stands_behind(problem, settings), "options": options.model_dump(mode="json"), **result.to_json()}
     write_json(document, directory / "comparison.json")
     return result
@@ -144,6 +141,12 @@ def chosen_baselines(options: CompareSettings) -> list[Family]:
     """
     named = options.baselines or options.work.baselines
     return baselines() if named is None else find_baselines(named)
+
+
+def _guess(problem: Problem, deciding: Deciding) -> Guess | None:
+    """What the best answer gets on test data that is the same for every sample; None where that is not known."""
+    found = deciding.best_constant(problem.test()[1], problem.classes)
+    return None if found is None else Guess(found.text(problem.source.class_names), found.value)
 
 
 def known_problem(
@@ -166,7 +169,7 @@ def known_problem(
             f"the data {source.name!r} is not the data that the loss was evolved on; give that with --data, "
             "so that no test sample was in the search"
         )
-    plain = settings.model_copy(update={"objective": _alone(settings.objective)})
+    plain = settings.model_copy(update={"objective": alone(settings.objective)})
     return Problem.open(plain, source, objective)
 
 
@@ -228,46 +231,6 @@ def tell_other_objective(function: str | None, deciding: Deciding) -> None:
         )
 
 
-def _rival(
-    settings: EvolveSettings,
-    problem: Problem,
-    objective: Objective | None,
-    place: Path,
-    executor: Executor,
-    report: Report,
-) -> Family:
-    search = settings.search.model_copy(update={"space": "smoothed-mae", "engine": "cma", "sigma": None})
-
-    def tell(progress: Progress) -> None:
-        shares = {"sweep": 0.0, "search": progress.done}
-        report(f"searching {RIVAL.split(',')[0]}", shares.get(progress.phase, 1.0))
-
-    changed = {"search": search, "objective": _alone(settings.objective)}
-    own = with_data(settings, problem.source.name).model_copy(update=changed)
-    # No other loss is a finalist of its search.
-    outcome = evolve_problem(place, own, problem, objective, executor, tell, known=())
-    assert isinstance(outcome.loss, PowerLoss)
-    found = dict(zip(outcome.loss.terms, outcome.loss.coefficients.tolist(), strict=True))
-    # The search may have a coordinate for the scale; the learning rate, which is tuned, has its part here.
-    smoothed = found.get(Term(0, 0, 1), 0.0) * problem.classes
-    scale = found.get(Term(0, 1, 1), 0.0) + smoothed
-    alpha, weight = smoothed / scale, found.get(Term(1, 1, 0), 0.0) / scale
-    return fixed(RIVAL, outcome.loss, baseline=True, text=f"α = {alpha:.3g}, weight = {weight:.3g}")
-
-
-def _alone(settings: ObjectiveSettings) -> ObjectiveSettings:
-    """An objective without what is recorded beside it, and without what has no effect on it."""
-    names = ("metric", *OBJECTIVES[settings.metric].uses)
-    return ObjectiveSettings(**{name: getattr(settings, name) for name in names})
-
-
-def _rival_name(deciding: Deciding) -> str:
-    """The directory of the rival's search: one for each objective, and that of older versions for accuracy."""
-    if deciding.key is None:
-        return "rival"
-    return f"rival-{re.sub('[^A-Za-z0-9.]+', '-', ' '.join(map(str, deciding.key.values())))}"
-
-
 def comparison_plan(
     problem: Problem,
     executor: Executor,
@@ -325,6 +288,9 @@ def comparison_digest(data: str, settings: EvolveSettings, plan: Plan) -> str:
     # What is idle stays out, so that runs of comparisons by versions that did not know it are found again.
     attacked = plan.recipe.adversary != "none"
     decided = {} if plan.deciding.key is None else {"objective": plan.deciding.key}
+    if decided and plan.recipe.patience is not None:
+        # Older versions stopped early by accuracy, whatever decided.
+        decided["stopped by"] = plan.deciding.key
     # The digest of the data says what came of its place and of how its images were converted.
     placed = {"source", "image_size", "channels"} | (set() if attacked or decided else {"max_pixel"})
     whole = {"dropout"} if settings.model.dropout is None else set[str]()

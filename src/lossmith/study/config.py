@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from lossmith.analysis import ObjectiveSettings
+from lossmith.code import absolute_code, is_code, portable_code
 from lossmith.data import DataSettings, absolute_noise, data_path, is_idle, is_noise_file, portable_noise
 from lossmith.errors import InputError, brief
 from lossmith.io import read_toml
@@ -22,7 +23,7 @@ from lossmith.training import Backend, Recipe
 LOG = logging.getLogger("lossmith")
 Model = TypeVar("Model", bound=BaseModel)
 # Settings do not repeat the name of their part, but their flags stand without it.
-FLAGS = {("data", "source"): "data", ("model", "name"): "model", ("objective", "metric"): "objective"}
+FLAGS = {("data", "source"): "data", ("model", "name"): "model"}
 
 
 def _training(text: str) -> str:
@@ -46,7 +47,7 @@ class RunSettings(Settings):
     full."""
 
     prune_at: float | None = Field(default=None, gt=0, lt=1, allow_inf_nan=False)
-    """Share of a candidate's training after which networks are given up that are at chance level on validation data, or
+    """Share of a candidate's training after which networks are given up that are at chance level of the metric, or
     no longer finite (default: none is); how many were is recorded. Where learning begins slowly, give 0.3 or more."""
 
     tune: bool = True
@@ -91,22 +92,37 @@ def with_data(settings: EvolveSettings, place: str, noise: str | None = None) ->
 
 
 def at_absolute_place(settings: EvolveSettings) -> EvolveSettings:
-    """The same settings with the paths of data and noise made absolute, so that a study goes on from anywhere."""
+    """The same settings with the paths of data, noise and metric made absolute: so a study goes on from anywhere."""
     path = data_path(settings.data.source)
     noise = absolute_noise(settings.data.noise)
+    settings = with_metric(settings, absolute_code(settings.objective.metric))
     return with_data(settings, settings.data.source if path is None else str(path.absolute()), noise)
 
 
+def with_metric(settings: EvolveSettings, metric: str) -> EvolveSettings:
+    """The same settings with another metric, or the same one under another name."""
+    return settings.model_copy(update={"objective": settings.objective.model_copy(update={"metric": metric})})
+
+
+def without_own_metric(settings: EvolveSettings) -> EvolveSettings:
+    """The same settings for what has no use for a metric: one of the user's own, which is code, is left out."""
+    own = is_code(settings.objective.metric)
+    return with_metric(settings, ObjectiveSettings().metric) if own else settings
+
+
 def portable(settings: EvolveSettings) -> dict[str, Any]:
-    """Settings as a document for other machines, where a path says nothing: data and noise by their names only."""
+    """Settings as a document for other machines, where a path says nothing: data, noise, metric by their names only."""
     document = settings.model_dump(mode="json")
     document["data"]["source"] = Path(settings.data.source).name
     document["data"]["noise"] = portable_noise(settings.data.noise)
+    document["objective"]["metric"] = settings.objective.label
     return document
 
 
 def is_moved(key: str, ours: Any, theirs: Any) -> bool:
-    """Whether a setting says where data or noise lies, which the digest of the data outweighs."""
+    """Whether a setting says where data, noise or a metric lies: of data and noise, the digest outweighs it."""
+    if key == "objective.metric":
+        return portable_code(str(ours)) == portable_code(str(theirs))
     return key == "data.source" or (key == "data.noise" and all(map(is_noise_file, map(str, (ours, theirs)))))
 
 
@@ -121,7 +137,7 @@ def check_effect(settings: EvolveSettings) -> None:
     idle = {
         **{
             f"--{name}": name not in objective.used and getattr(objective, name) != getattr(usual, name)
-            for name in ("epsilon", "gradient", "weight")
+            for name in ("costs", "epsilon", "gradient", "weight")
         },
         "--adversary-epsilon": recipe.adversary == "none" and recipe.adversary_epsilon != plain.adversary_epsilon,
         "--adversary-steps": recipe.adversary != "pgd" and recipe.adversary_steps != plain.adversary_steps,
@@ -138,7 +154,8 @@ def check_effect(settings: EvolveSettings) -> None:
         raise InputError("--noise has no effect here; leave it out, or add --label-noise with the share of labels")
     for name, useless in idle.items():
         if useless:
-            wanted = "--adversary" if name.startswith("--adversary") else "--objective robust-accuracy or weighted"
+            wanted = "--adversary" if name.startswith("--adversary") else "--metric robust-accuracy or weighted"
+            wanted = "--metric expected-cost" if name == "--costs" else wanted
             raise InputError(f"{name} has no effect here; leave it out, or add {wanted}")
 
 
@@ -162,43 +179,51 @@ def study_place(file: Path | None, out: Path | None) -> tuple[Path, Path | None]
     return out, stored if file is None and stored.exists() else file
 
 
-def settings_document(path: Path, model: str | None = None) -> dict[str, Any]:
+def settings_document(path: Path, model: str | None = None, metric: str | None = None) -> dict[str, Any]:
     """What a study file asks for, as a document with every setting; arguments and errors as :func:`read_settings`."""
-    return read_settings(path, model).model_dump(mode="json")
+    return read_settings(path, model, metric).model_dump(mode="json")
 
 
-def read_settings(path: Path, model: str | None = None) -> EvolveSettings:
+def read_settings(path: Path, model: str | None = None, metric: str | None = None) -> EvolveSettings:
     """What a study file asks for.
 
     Args:
         path: The file.
         model: The network of one's own that the file may name.
+        metric: The metric of one's own that it may name.
 
     Raises:
-        InputError: if it cannot be read, names something that is not a setting, or names another such network.
+        InputError: if it cannot be read, names something that is not a setting, or names other such code.
     """
     settings = file_settings(path)
-    check_named(settings, model, path)
+    check_named(settings, model, path, metric)
     return settings
 
 
-def check_named(settings: EvolveSettings, model: str | None, file: Path) -> None:
-    """See that the user names the network of one's own that a file names, which is code: a file is data.
+def check_named(settings: EvolveSettings, model: str | None, file: Path, metric: str | None = None) -> None:
+    """See that the user names the network and the metric of one's own that a file names: code, where a file is data.
 
     Args:
         settings: What is about to be opened.
-        model: What the user names.
+        model: The network that the user names.
         file: Where the settings come from.
+        metric: The metric that the user names.
 
     Raises:
         InputError: if the user does not.
     """
     name = settings.model.name
-    if ":" in name and name != model:
+    if is_code(name) and name != model:
         check_name(name)
         raise InputError(
             f"{file} names the network {name}, which is Python code, and a file alone starts none; if you trust that "
             f"code, name it, too: --model {quote(name)}"
+        )
+    name = settings.objective.metric
+    if is_code(name) and (metric is None or absolute_code(name) != absolute_code(metric)):
+        raise InputError(
+            f"{file} names the metric {name}, which is Python code, and a file alone starts none; if you trust that "
+            f"code, name it, too: --metric {quote(name)}"
         )
 
 
@@ -274,6 +299,8 @@ def first_problem(error: ValidationError, flags: bool = False) -> str:
     message = message[:1].lower() + message[1:]
     if flags:
         named = [part for part in problem["loc"] if isinstance(part, str)]
+        # What is wrong with a whole part, its sentence names.
+        named = [] if named and named[-1] in EvolveSettings.model_fields else named
         return f"{flag('.'.join(named[:-1]), named[-1])} is wrong{shown}: {message}" if named else message
     return f"the setting {key!r} is wrong{shown}: {message}"
 

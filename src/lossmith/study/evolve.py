@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lossmith.analysis import Family, Objective, baselines, objective_name
+from lossmith.analysis import ACCURACY, UNNAMED, Deciding, Family, Objective, baselines, objective_name
+from lossmith.code import is_code
 from lossmith.data import Source
 from lossmith.errors import InputError
 from lossmith.io import read_toml, write_json
@@ -19,6 +20,7 @@ from lossmith.study.budget import parsed_time
 from lossmith.study.clock import begun_clock, tuned_stages
 from lossmith.study.config import EvolveSettings, with_data
 from lossmith.study.finalists import Gain, winner
+from lossmith.study.judged import traits_of
 from lossmith.study.legacy import BEFORE, modernized
 from lossmith.study.log import LOG_FILE, TrainingLog
 from lossmith.study.pareto import FILE, mean_figure, pareto_document
@@ -27,7 +29,7 @@ from lossmith.study.provenance import data_line, data_of, provenance_document, v
 from lossmith.study.runner import Runner
 from lossmith.study.study import Study
 from lossmith.study.trainings import PopulationTraining
-from lossmith.training import Executor, Local, check_memory, running
+from lossmith.training import Executor, Judge, Local, check_memory, running
 
 LOG = logging.getLogger("lossmith")
 
@@ -51,6 +53,7 @@ class Progress:
         trainings: Networks trained for the search, in this process and before.
         failed: Candidates whose training raised an exception.
         share: Share of the whole that is done, by what was estimated of it.
+        by: The metric that fitness is.
     """
 
     phase: str
@@ -65,6 +68,7 @@ class Progress:
     trainings: int
     failed: int = 0
     share: float = 0.0
+    by: Deciding = UNNAMED
 
 
 @dataclass(frozen=True)
@@ -175,6 +179,7 @@ def evolve_problem(
         InputError: if the directory cannot be used.
     """
     settings = _as_begun(Path(directory), settings)
+    deciding = Deciding.of(settings.objective, objective)
     document = {**settings.model_dump(mode="json"), "digest": problem.digest}
     started = time.perf_counter()
     defaults = EvolveSettings().model_dump(mode="json")
@@ -191,24 +196,25 @@ def evolve_problem(
                 # To ask for the generation is to ask for candidates, of which the first wait for what is tuned.
                 generation = study.generation if counts["candidates"] else 0
                 share = clock.budget.share(phase, done)
-                report(Progress(phase, done, generation, study.search.generations, share=share, **counts))
+                report(Progress(phase, done, generation, study.search.generations, share=share, by=deciding, **counts))
 
-        _agree_on(study, objective)
+        _agree_on(study, settings, objective, deciding)
         versions_of(study.store)
         _describe(data_of(study.store, problem), settings.recipe.batch_size)
         executor = executor or Local()
-        training = PopulationTraining(problem, settings, executor, study.store)
+        judge = _judge_of(study, settings, problem, deciding)
+        training = PopulationTraining(problem, settings, executor, study.store, judge)
         clock = begun_clock(study, run, families, training, training.training_seconds, run.partial, time_limit)
         stages = tuned_stages(study, run, clock)
         runner = Runner(study, training, stages, executor, tell, families, clock)
         runner.search()
-        loss, provenance = _conclude(study, problem, settings, runner.finals(), str(training.backend))
+        loss, provenance = _conclude(study, problem, settings, deciding, runner.finals(), str(training.backend))
         runner.tell("done", 1.0)
         seconds = {"measuring": training.seconds, "training": runner.seconds, "all": time.perf_counter() - started}
         return Outcome(loss, problem.classes, provenance, seconds)
 
 
-def _agree_on(study: Study, objective: Objective | None) -> None:
+def _agree_on(study: Study, settings: EvolveSettings, objective: Objective | None, deciding: Deciding) -> None:
     """See that a study goes on with the objective it began with; a function from Python is known by its name.
 
     Raises:
@@ -217,13 +223,26 @@ def _agree_on(study: Study, objective: Objective | None) -> None:
     name = None if objective is None else objective_name(objective)
     stored = study.store.setting("objective")
     if stored is None and not study.store.generations():
-        study.store.set("objective", {"function": name})
+        own = is_code(settings.objective.metric) if objective is None else deciding.constant is not None
+        # What is usual is not said, so that a study holds what it held before there was a choice.
+        said = {**({"metric": traits_of(deciding)} if own else {}), **({"watched": True} if deciding.key else {})}
+        study.store.set("objective", {"function": name, **said})
     elif stored is not None and stored["function"] != name:
         kept, wanted = (f"the function {one}" if one else "that of its settings" for one in (stored["function"], name))
         raise InputError(
             f"the study in {study.directory} was begun with another objective ({kept}, not {wanted}); go on with the "
             "same one, or choose another directory"
         )
+
+
+def _judge_of(study: Study, settings: EvolveSettings, problem: Problem, deciding: Deciding) -> Judge | None:
+    """What early stopping and pruning go by: the metric, or accuracy in a study of a version that knew no other."""
+    pruned = None if settings.run.prune_at is None else problem.validation[1]
+    judge = deciding.judge(settings.recipe, pruned, problem.classes)
+    if judge is None or (study.store.setting("objective") or {}).get("watched"):
+        return judge
+    LOG.warning("early stopping and pruning go by accuracy, as they did where the study in %s began", study.directory)
+    return None
 
 
 def _describe(data: dict[str, Any], batch: int) -> None:
@@ -233,16 +252,21 @@ def _describe(data: dict[str, Any], batch: int) -> None:
 
 
 def _conclude(
-    study: Study, problem: Problem, settings: EvolveSettings, finalists: list[dict[str, Any]], backend: str
+    study: Study,
+    problem: Problem,
+    settings: EvolveSettings,
+    deciding: Deciding,
+    finalists: list[dict[str, Any]],
+    backend: str,
 ) -> tuple[Loss, dict[str, Any]]:
     """Write the winner, and the front of a study that recorded several figures."""
     loss, row = winner(finalists, settings.recipe.lr)
-    gain = Gain.of(finalists)
+    gain = Gain.of(finalists, deciding)
     if gain is not None:
         (LOG.info if gain.is_clear else LOG.warning)("%s", gain.sentence)
-    _warn_of_chance(row, problem, settings.objective.metric if study.store.function is None else None)
+    _warn_of_chance(row, problem, deciding)
     provenance = provenance_document(study.store, problem, settings, backend, row, finalists)
-    provenance |= {"gain": None if gain is None else gain.to_json()}
+    provenance |= {"gain": None if gain is None else gain.to_json(), "metric": deciding.to_json()}
     pareto = pareto_document(study.candidates(), finalists, study.loss_of, provenance)
     if pareto is not None:
         write_json(pareto, study.directory / FILE)
@@ -250,21 +274,27 @@ def _conclude(
     return loss, provenance
 
 
-def _warn_of_chance(row: Mapping[str, Any], problem: Problem, metric: str | None) -> None:
-    """Say that the winner is no better than guessing, where its accuracy is known.
+def _warn_of_chance(row: Mapping[str, Any], problem: Problem, deciding: Deciding) -> None:
+    """Say that the winner is no better than an answer that is always the same, where it is known what that gets.
 
     Args:
         row: Its stored result.
         problem: Whose validation samples it was measured on.
-        metric: What fitness is; None if only the user knows.
+        deciding: What fitness is.
     """
-    right = mean_figure(row, "fitness" if metric == "accuracy" else "accuracy")
-    share = float(problem.validation[1].bincount().max()) / len(problem.validation[1])
-    if right is not None and right <= share:
-        LOG.warning(
-            "the winner, %s, is right on %.1f %% of the validation samples, and a guess of the largest class on "
-            "%.1f %%: nothing was learned; look at the data, and begin another study with more epochs or another lr",
-            row["name"],
-            100 * right,
-            100 * share,
-        )
+    if deciding.constant is None:
+        fitness, deciding = mean_figure(row, "accuracy"), ACCURACY
+    else:
+        fitness = mean_figure(row, "fitness")
+    constant = deciding.best_constant(problem.validation[1], problem.classes)
+    if fitness is None or constant is None or deciding.is_better(deciding.sign * fitness, constant.value):
+        return
+    LOG.warning(
+        "the winner, %s, has a %s of %.4g, and %s gets %.4g: nothing was learned that this metric sees; look at the "
+        "data, and begin another study with more epochs or another lr",
+        row["name"],
+        deciding.called,
+        deciding.sign * fitness + 0.0,
+        constant.text(problem.source.class_names),
+        constant.value,
+    )

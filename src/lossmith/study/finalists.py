@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from lossmith.analysis import UNNAMED, Deciding
 from lossmith.errors import InputError
 from lossmith.losses import Loss, cross_entropy
 from lossmith.study.study import Study
@@ -117,15 +118,17 @@ class Gain:
         known: That of the best known loss.
         mean: Difference of their mean fitness.
         error: Its standard error; None where one of them has a single network.
+        by: What fitness is.
     """
 
     found: Row
     known: Row
     mean: float
     error: float | None
+    by: Deciding = UNNAMED
 
     @staticmethod
-    def of(finalists: Sequence[Row]) -> Gain | None:
+    def of(finalists: Sequence[Row], by: Deciding = UNNAMED) -> Gain | None:
         """The gain of some finalists; None where all of one kind diverged, or there is none of it."""
         found, known = (best_row([row for row in finalists if is_evolved(row) is evolved]) for evolved in (True, False))
         if found is None or known is None:
@@ -135,7 +138,8 @@ class Gain:
             for row in (found, known)
             if len(row["scores"]) > 1
         ]
-        return Gain(found, known, found["mean"] - known["mean"], math.hypot(*errors) if len(errors) == 2 else None)
+        error = math.hypot(*errors) if len(errors) == 2 else None
+        return Gain(found, known, found["mean"] - known["mean"], error, by)
 
     @property
     def is_clear(self) -> bool:
@@ -152,15 +156,20 @@ class Gain:
             known_wins = best_row([self.found, self.known]) is self.known
             end = "the known loss is handed over" if known_wins else "keep to the known loss"
             return (
-                f"the search found nothing better than a known loss: {known} has a fitness of "
-                f"{self.known['mean']:.6g}, the best that was found {self.found['mean']:.6g}; {end}"
+                f"the search found nothing better than a known loss: {known} has a {self.by.called} of "
+                f"{self._value(self.known):.6g}, the best that was found {self._value(self.found):.6g}; {end}"
             )
         error = "" if self.error is None else f" (standard error {self.error:.2g})"
         ahead = f"the winner is ahead of the best known loss, {known}, by {self.mean:.4g}{error}"
+        ahead += "" if self.by == UNNAMED else f" in {self.by.name}"
         chosen = "on the validation data that both were chosen on"
         if self.is_clear:
             return f"{ahead} {chosen}"
         return f"{ahead} {chosen}: too little to tell them apart, so the known loss may do as well"
+
+    def _value(self, row: Row) -> float:
+        """The mean of the figure that fitness is."""
+        return self.by.sign * float(row["mean"]) + 0.0
 
     def to_json(self) -> dict[str, Any]:
         """For ``best.json``."""

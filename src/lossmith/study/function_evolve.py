@@ -19,6 +19,7 @@ from lossmith.study.evolve import Outcome, Progress
 from lossmith.study.finalists import Gain, winner
 from lossmith.study.function import FunctionTraining, TrainingError
 from lossmith.study.function_settings import FunctionSettings
+from lossmith.study.judged import judged_by
 from lossmith.study.log import LOG_FILE, TrainingLog
 from lossmith.study.provenance import finalists_of, spread, tuning_of, versions_of
 from lossmith.study.runner import Runner
@@ -71,7 +72,8 @@ def evolve_function(
                 counts = study.counts()
                 generation = study.generation if counts["candidates"] else 0
                 share = clock.budget.share(phase, done)
-                report(Progress(phase, done, generation, study.search.generations, share=share, **counts))
+                by, generations = judged_by(study.store), study.search.generations
+                report(Progress(phase, done, generation, generations, share=share, by=by, **counts))
 
         versions_of(study.store)
         training = FunctionTraining(function, study.store, settings.run.prune)
@@ -114,7 +116,7 @@ def _conclude(
             "is kept in this one"
         )
     loss, row = winner(finalists, lr)
-    gain = Gain.of(finalists)
+    gain = Gain.of(finalists, judged_by(study.store))
     if gain is not None:
         (LOG.info if gain.is_clear else LOG.warning)("%s", gain.sentence)
     counts = study.store.counts()
@@ -130,6 +132,7 @@ def _conclude(
         "settings": settings.model_dump(mode="json"),
         "versions": versions_of(study.store),
         "gain": None if gain is None else gain.to_json(),
+        "metric": judged_by(study.store).to_json(),
     }
     save(loss, study.directory / "best.json", provenance=provenance)
     return loss, provenance

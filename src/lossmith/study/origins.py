@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from lossmith.analysis import OBJECTIVES
+from lossmith.code import is_code
 from lossmith.errors import InputError, brief, printable
 from lossmith.io import read_toml
 from lossmith.losses import loss_file, read_loss_document
@@ -153,7 +154,7 @@ def _known(document: Any, path: Path, compares: bool) -> Any:
     for part, key, registry in named:
         settings = found.get(part)
         name = settings.get(key) if isinstance(settings, dict) else None
-        if isinstance(name, str) and name not in registry:
+        if isinstance(name, str) and name not in registry and not (registry is OBJECTIVES and is_code(name)):
             found[part] = {one: value for one, value in found[part].items() if one != key}
             if not compares:
                 LOG.warning(
@@ -164,20 +165,21 @@ def _known(document: Any, path: Path, compares: bool) -> Any:
     return found
 
 
-def settings_for(texts: Sequence[str], model: str | None = None) -> EvolveSettings:
+def settings_for(texts: Sequence[str], model: str | None = None, metric: str | None = None) -> EvolveSettings:
     """Settings that the best.json files among some losses were evolved with, or the defaults.
 
     Args:
         texts: What names the losses.
         model: The network of one's own that the files may name.
+        metric: The metric of one's own that they may name.
 
     Raises:
-        InputError: if two of them disagree, or they name another such network.
+        InputError: if two of them disagree, or they name other such code.
     """
     origin = origin_of(texts)
     if origin is None:
         return EvolveSettings()
-    check_named(origin.settings, model, origin.file)
+    check_named(origin.settings, model, origin.file, metric)
     return origin.settings
 
 

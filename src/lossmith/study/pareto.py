@@ -11,11 +11,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from lossmith.analysis import FIGURES
+from lossmith.analysis import FIGURES, UNNAMED, Deciding
 from lossmith.errors import InputError
 from lossmith.io import json_bytes, read_json, write_all
 from lossmith.losses import Loss, loss_document, read_loss_document
-from lossmith.metrics import direction, mean_of
+from lossmith.metrics import mean_of
 from lossmith.schema import Document, conforming
 
 # As databases of version 0.1 have it.
@@ -100,16 +100,17 @@ def figure_pair(rows: Sequence[Row]) -> tuple[str, str] | None:
     return (ordered[0], ordered[1]) if len(ordered) > 1 else None
 
 
-def pareto_front(rows: Sequence[Row], first: str, second: str) -> list[dict[str, Any]]:
+def pareto_front(rows: Sequence[Row], first: str, second: str, by: Deciding = UNNAMED) -> list[dict[str, Any]]:
     """The candidates that are not dominated in two figures, with ``means``: their two figures.
 
-    Higher is better, but of a registered metric that says otherwise. One candidate dominates another if it is at least
+    Higher is better, but of a metric that says otherwise. One candidate dominates another if it is at least
     as good in both figures and better in one; of equals, the earliest stays.
 
     Args:
         rows: Stored candidates.
         first: A recorded figure, or ``"fitness"``.
         second: Another.
+        by: The metric of the study, which need not be registered.
 
     Returns:
         From the worst in the first figure to the best, so from the best in the second to the worst.
@@ -124,7 +125,7 @@ def pareto_front(rows: Sequence[Row], first: str, second: str) -> list[dict[str,
             raise InputError(f"the study has no figure {name!r}; recorded are {', '.join(sorted(recorded))}")
     known = having(rows, first, second)
     measured = [{**row, "means": (mean_figure(row, first), mean_figure(row, second))} for row in known]
-    turned = direction(first), direction(second)
+    turned = by.direction(first), by.direction(second)
 
     def order(row: Row) -> tuple[float, float, int, int]:
         return -turned[0] * row["means"][0], -turned[1] * row["means"][1], row["generation"], row["member"]
@@ -161,8 +162,10 @@ def pareto_document(
     if pair is None or not having(rows, *pair):
         return None
     kept = {name: provenance[name] for name in ("digest", "settings", "training", "versions", "class_weight")}
+    by = Deciding(**provenance["metric"])
     return {
         "figures": list(pair),
+        "metric": by.to_json(),
         "candidates": [[mean_figure(row, name) for name in pair] for row in having(rows, *pair)],
         "front": [
             {
@@ -172,7 +175,7 @@ def pareto_document(
                 "figures": dict(zip(pair, row["means"], strict=True)),
                 "loss": build(row).to_json(),
             }
-            for row in pareto_front(rows, *pair)
+            for row in pareto_front(rows, *pair, by)
         ],
         "finalists": {row["name"]: [mean_figure(row, name) for name in pair] for row in having(finalists, *pair)},
         "provenance": kept,
@@ -199,7 +202,7 @@ def read_pareto(directory: Path) -> dict[str, Any]:
     if not path.exists():
         raise InputError(
             f"{directory} has no front: the study has not ended, or recorded one figure only; evolve with an "
-            f"--objective other than accuracy, or with --record and one of {', '.join(FIGURES)}"
+            f"--metric other than accuracy, or with --record and one of {', '.join(FIGURES)}"
         )
     remedy = f"remove it and run lossmith evolve --out {quote(str(directory))} again"
     document: dict[str, Any] = read_json(path, LARGEST_FRONT, remedy)

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lossmith.analysis import Objective
+from lossmith.analysis import Objective, check_metric
 from lossmith.data import (
     KINDS,
     DataSettings,
@@ -99,13 +99,15 @@ class Problem:
         wrong = {"train": parts.train.wrong, "validation": parts.validation.wrong}
         train_part, validation = parts.train.to(device), parts.validation.to(device)
         held_out = (validation.inputs, validation.targets)
+        objective = objective or settings.objective.build()
+        check_metric(objective, validation.targets, parts.classes)
         max_pixel = _max_pixel(source, settings)
         task = Task(factory, train_part.inputs, train_part.targets, parts.classes, max_pixel, held_out)
         check_recipe(task, settings.recipe)
         for notice in (check_state(task, settings.recipe), check_balance(task, settings.recipe)):
             if notice is not None:
                 LOG.warning("%s", notice)
-        return Problem(task, held_out, objective or settings.objective.build(), source, settings.data, wrong)
+        return Problem(task, held_out, objective, source, settings.data, wrong)
 
     def class_weight(self, recipe: Recipe) -> list[float] | None:
         """The class weights that a recipe trains with, in numbers; None without any."""

@@ -85,10 +85,22 @@ class StoredSettings(Document):
     run: dict[str, Any] | None = None
 
 
+class StoredTraits(Document):
+    """Direction and unit of a metric."""
+
+    higher_is_better: bool
+    share: bool
+
+
 class StoredObjective(Document):
-    """The name of the function that is the objective; None for that of the settings."""
+    """The name of the function that is the objective; None for that of the settings.
+
+    Of a metric of the user's own, its direction and unit; and whether early stopping and pruning go by the metric.
+    """
 
     function: str | None
+    metric: StoredTraits | None = None
+    watched: bool = False
 
 
 class StoredData(Document):

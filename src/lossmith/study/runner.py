@@ -26,6 +26,7 @@ from lossmith.study.clock import Clock
 from lossmith.study.config import RunSettings
 from lossmith.study.finalists import Entry, evolved_entries, plain_entries, smoothing_entries
 from lossmith.study.function_settings import StageSettings
+from lossmith.study.judged import judged_by
 from lossmith.study.log import LOG_FILE, TrainingLog
 from lossmith.study.rows import damaged
 from lossmith.study.study import Study
@@ -173,7 +174,9 @@ class Runner:
             LOG.warning("no known loss has a fitness: all diverged, or the objective gave no number")
         else:
             rate = "" if best.lr is None else f", lr = {best.lr:g}"
-            LOG.info("the best known loss, tuned: %s%s, fitness %.6g", best.name, rate, best.fitness)
+            by = judged_by(self.study.store)
+            value = by.sign * best.fitness + 0.0
+            LOG.info("the best known loss, tuned: %s%s, %s %.6g", best.name, rate, by.called, value)
 
     def _begin_with_known(self) -> None:
         """Let the search begin with known losses that the space holds, the best first, at most half a generation."""

@@ -16,6 +16,7 @@ from lossmith.study.agreement import reconciled
 from lossmith.study.config import checked_classes, validated
 from lossmith.study.course import FIRST, Course
 from lossmith.study.generation import checked, losses_of
+from lossmith.study.judged import judged_by
 from lossmith.study.pareto import pareto_front
 from lossmith.study.records import Candidate, Result, failed, told
 from lossmith.study.rows import damaged
@@ -256,7 +257,8 @@ class Study:
         Raises:
             InputError: if a figure was not recorded.
         """
-        return [self._stored(row) for row in pareto_front(self.store.candidates(), first, second)]
+        by = judged_by(self.store)
+        return [self._stored(row) for row in pareto_front(self.store.candidates(), first, second, by)]
 
     def _make_directory(self) -> None:
         try:

@@ -14,7 +14,7 @@ from lossmith.study.chunks import Chunk, Measured, by_loss, measured
 from lossmith.study.config import EvolveSettings
 from lossmith.study.problem import Problem
 from lossmith.study.store import Store
-from lossmith.training import Backend, Executor, Job, Trainer, Work, choose_backend, repeated, step_seconds
+from lossmith.training import Backend, Executor, Job, Judge, Trainer, Work, choose_backend, repeated, step_seconds
 
 
 class Training(Protocol):
@@ -60,12 +60,21 @@ class PopulationTraining:
         settings: The study's.
         executor: Runs the trainings.
         store: Where the choice of a backend is kept.
+        judge: What early stopping and pruning go by instead of accuracy.
     """
 
     is_swept = True
 
-    def __init__(self, problem: Problem, settings: EvolveSettings, executor: Executor, store: Store) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        settings: EvolveSettings,
+        executor: Executor,
+        store: Store,
+        judge: Judge | None = None,
+    ) -> None:
         self.problem, self.settings, self.executor, self.store = problem, settings, executor, store
+        self.judge = judge
         self.seconds = 0.0
 
     @property
@@ -127,6 +136,7 @@ class PopulationTraining:
             partial(measured, self.problem.objective, self.problem.validation, prune_at is not None),
             share=run.partial if searching else 1.0,
             prune_at=prune_at,
+            judge=self.judge,
         )
 
     def prepare(self, generation: int) -> None:

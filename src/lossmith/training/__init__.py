@@ -19,7 +19,7 @@ from lossmith.training.executors import (
     running,
 )
 from lossmith.training.imbalance import check_balance, class_weights
-from lossmith.training.loop import Samples
+from lossmith.training.loop import LOOKED_AT, Judge, Samples
 from lossmith.training.memory import check_memory
 from lossmith.training.networks import Networks, Task
 from lossmith.training.recipe import Recipe
@@ -28,6 +28,7 @@ from lossmith.training.tuner import Choice, Memory, choose_backend, measure, mea
 
 __all__ = [
     "EXECUTORS",
+    "LOOKED_AT",
     "OLD_NAMES",
     "Backend",
     "Call",
@@ -35,6 +36,7 @@ __all__ = [
     "Executor",
     "Figure",
     "Job",
+    "Judge",
     "Local",
     "Measure",
     "Memory",

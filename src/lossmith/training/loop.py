@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,7 +17,22 @@ from lossmith.training.recipe import Recipe
 Samples = tuple[Tensor, Tensor]
 Observe = Callable[[list[int], int, Networks], None]
 Watched = Callable[[list[int], Networks], Tensor]
+Seen = Callable[[list[int], Networks, Samples], Tensor]
 LOOKED_AT = 1000
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What early stopping and pruning go by on held-out data instead of accuracy; it can be pickled.
+
+    Args:
+        figure: A number ``[P]`` of trained networks, inputs and class indices, of which more is better.
+        chance: What a network has of it that has learned nothing; None where nobody knows: then pruning stays with
+            accuracy.
+    """
+
+    figure: Callable[..., Tensor]
+    chance: float | None = None
 
 
 @dataclass(frozen=True)
@@ -47,6 +63,10 @@ class Loop:
         watched: What is measured ``[P]`` of members and their networks after each epoch.
         prune_at: Share of the batches after which hopeless networks are given up.
         observe: Called before the first batch and after each epoch.
+        judged: What early stopping and pruning go by, ``[P]`` of members and their networks on some samples; accuracy
+            without it.
+        chance: Of that, what a network has that has learned nothing; without it, pruning goes by accuracy, and what the
+            most frequent class gives.
     """
 
     task: Task
@@ -55,6 +75,8 @@ class Loop:
     watched: Watched | None
     prune_at: float | None
     observe: Observe | None
+    judged: Seen | None = None
+    chance: float | None = None
 
     def run(self, members: list[int], run: Run, progress: Callable[[float], None]) -> Finished:
         """Train to the end, or until no member needs another batch."""
@@ -68,7 +90,7 @@ class Loop:
         for step in range(1, self.length + 1):
             run.step()
             if step == look:
-                prune_at = self._to_prune(run.networks())
+                prune_at = self._to_prune(going, run.networks())
                 pruned = {member for member, gone in zip(going, prune_at, strict=True) if gone}
                 going = _without(prune_at, going, ended, run, best)
             if going and (step % per_epoch == 0 or step == self.length):
@@ -76,7 +98,7 @@ class Loop:
                 if self.observe is not None:
                     self.observe(going, -(-step // per_epoch), networks)
                 if best is not None:
-                    networks = best.look(networks, self._right(networks, self.task.held_out))
+                    networks = best.look(networks, self._height(going, networks, self.task.held_out))
                 if self.watched is not None:
                     right[[members.index(member) for member in going]] = self.watched(going, networks).cpu()
                     curve.append(right.clone())
@@ -102,18 +124,23 @@ class Loop:
         step = max(1, round(self.prune_at * self.length))
         return step if step < self.length else None
 
-    def _to_prune(self, networks: Networks) -> list[bool]:
-        """Which networks are no better than the most frequent class would be by chance, or no longer finite."""
+    def _to_prune(self, going: list[int], networks: Networks) -> list[bool]:
+        """Which networks are no better than one that has learned nothing would be by chance, or no longer finite."""
         assert self.task.held_out is not None
         inputs, targets = (values[:LOOKED_AT] for values in self.task.held_out)
-        common = float(targets.bincount().max()) / len(targets)
-        # Two standard deviations above what always answering the most frequent class gives.
-        chance = common + 2 * (common * (1 - common) / len(targets)) ** 0.5
-        right = accuracy(networks.logits(inputs), targets).cpu()
-        return [bool(gone) for gone in (right <= chance) | ~networks.finite().cpu()]
+        if self.judged is not None and self.chance is not None:
+            height, chance = self._height(going, networks, (inputs, targets)), self.chance
+        else:
+            height = accuracy(networks.logits(inputs), targets).cpu()
+            common = float(targets.bincount().max()) / len(targets)
+            # Two standard deviations above what always answering the most frequent class gives.
+            chance = common + 2 * (common * (1 - common) / len(targets)) ** 0.5
+        return [bool(gone) for gone in (height <= chance) | ~networks.finite().cpu()]
 
-    def _right(self, networks: Networks, samples: Samples | None) -> Tensor:
+    def _height(self, going: list[int], networks: Networks, samples: Samples | None) -> Tensor:
         assert samples is not None
+        if self.judged is not None:
+            return self.judged(going, networks, samples).cpu().nan_to_num(nan=-math.inf)
         return accuracy(networks.logits(samples[0]), samples[1]).cpu()
 
 
@@ -146,7 +173,7 @@ class Best:
         return [bool(gone) for gone in self.since >= self.patience]
 
     def look(self, networks: Networks, right: Tensor) -> Networks:
-        """Take the accuracies ``[P]`` of an epoch into account; gives the best networks so far."""
+        """Take the accuracies or figures ``[P]`` of an epoch into account; gives the best networks so far."""
         if self.networks is None:
             self.networks, self.right, self.since = networks, right, torch.zeros(len(right), dtype=torch.long)
             return networks

@@ -87,8 +87,8 @@ class Recipe(Settings):
     """How batches are drawn: each sample once an epoch, or "balanced": every draw takes each class with the same
     probability, with replacement, as many samples an epoch."""
     patience: int | None = Field(None, ge=1, le=10**6)
-    """Early stopping: a training ends after so many epochs without a better validation accuracy, and its best epoch
-    is what it gives; a validation accuracy is then the best of several."""
+    """Early stopping: a training ends after so many epochs without a better value of the metric on validation data, and
+    its best epoch is what it gives; a validation figure is then the best of several."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Numbers of the forward pass: float32, or bfloat16 where PyTorch's autocast thinks it safe (weights and loss stay
     float32)."""

@@ -21,7 +21,7 @@ from lossmith.training.augmentation import check_augmentation
 from lossmith.training.backend import POPULATION, Backend, has_compiler
 from lossmith.training.engines import ENGINES, Passes, Run
 from lossmith.training.imbalance import check_balance
-from lossmith.training.loop import Finished, Loop, Observe, Samples
+from lossmith.training.loop import Finished, Judge, Loop, Observe, Samples
 from lossmith.training.networks import Networks, Task
 from lossmith.training.randomness import is_stochastic, seeded
 from lossmith.training.recipe import Recipe
@@ -89,6 +89,7 @@ class Trainer:
         stop: int | None = None,
         share: float = 1.0,
         prune_at: float | None = None,
+        judge: Judge | None = None,
         progress: Callable[[float], None] | None = None,
         observe: Observe | None = None,
     ) -> Trained:
@@ -107,6 +108,7 @@ class Trainer:
             share: End after this share of the recipe's batches (partial training), its schedule unchanged.
             prune_at: After this share of the batches, stop training networks that are hopeless: at chance level on the
                 task's held-out data, or no longer finite.
+            judge: What the recipe's early stopping and ``prune_at`` go by instead of accuracy.
             progress: Called after each epoch with the share of the work that is done.
             observe: Called before the first batch (epoch 0) and after each epoch with the members that are still
                 trained together, the epoch, and their networks as they are then; again from epoch 0 where the memory
@@ -128,8 +130,10 @@ class Trainer:
             raise InputError(
                 "hopeless networks are found on data held out: give the task held_out, or leave prune_at out"
             )
-        watched = None if monitor is None else partial(_watched, task, losses, figure, monitor)
-        loop = Loop(task, recipe, _length(task, recipe, stop, share), watched, prune_at, observe)
+        watched = None if monitor is None else partial(_seen, task, losses, figure, samples=monitor)
+        judged = None if judge is None else partial(_seen, task, losses, judge.figure)
+        chance, length = None if judge is None else judge.chance, _length(task, recipe, stop, share)
+        loop = Loop(task, recipe, length, watched, prune_at, observe, judged, chance)
         groups = self.groups(seeds, recipe, backend)
         done: list[Finished] = []
         while groups:
@@ -310,13 +314,13 @@ def let_go() -> None:
     torch.cuda.empty_cache()
 
 
-def _watched(
-    task: Task, losses: Loss, figure: Figure | None, monitor: Samples, members: list[int], networks: Networks
+def _seen(
+    task: Task, losses: Loss, figure: Figure | None, members: list[int], networks: Networks, samples: Samples
 ) -> Tensor:
-    """A figure ``[P]`` of some members on monitored data; accuracy without one."""
+    """A figure ``[P]`` of some members on some samples; accuracy without one."""
     if figure is None:
-        return accuracy(networks.logits(monitor[0]), monitor[1])
-    return figure(Trained(networks, ~networks.finite(), None, losses[members], task.max_pixel), *monitor)
+        return accuracy(networks.logits(samples[0]), samples[1])
+    return figure(Trained(networks, ~networks.finite(), None, losses[members], task.max_pixel), *samples)
 
 
 def _length(task: Task, recipe: Recipe, stop: int | None, share: float) -> int:

@@ -11,7 +11,7 @@ from typing import Any, Protocol, Self
 from lossmith.losses import Loss
 from lossmith.registry import Registry
 from lossmith.training.backend import Backend
-from lossmith.training.loop import Samples
+from lossmith.training.loop import Judge, Samples
 from lossmith.training.memory import enough_memory
 from lossmith.training.networks import Networks, Task
 from lossmith.training.recipe import Recipe
@@ -48,6 +48,7 @@ class Job:
         stop: End after this many epochs.
         share: End after this share of the batches.
         prune_at: Share of the batches after which hopeless networks are given up.
+        judge: What early stopping and pruning go by instead of accuracy.
         watch: Makes what looks at the networks during the training.
         measuring: Share of the job that measuring takes, for the progress.
     """
@@ -63,6 +64,7 @@ class Job:
     stop: int | None = None
     share: float = 1.0
     prune_at: float | None = None
+    judge: Judge | None = None
     watch: Callable[[], Watch] | None = None
     measuring: float = 0.0
 
@@ -200,6 +202,7 @@ def run_job(job: Job, trainer: Trainer | None = None, progress: Callable[[float]
             stop=job.stop,
             share=job.share,
             prune_at=job.prune_at,
+            judge=job.judge,
             progress=lambda share: tell(training * share),
             observe=None if watch is None else watch.observe,
         )

@@ -17,6 +17,8 @@ from lossmith.errors import InputError
 
 # Kinds of NumPy types: boolean, unsigned, signed and floating numbers.
 NUMBERS = "buif"
+# How the validation part of a file or folder may be called.
+VALIDATIONS = ("val", "valid", "validation")
 BLOCK = 4096
 # Differences and products with standard deviations of larger ones leave float32.
 LARGEST_INPUT = 1e37

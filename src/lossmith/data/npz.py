@@ -10,6 +10,7 @@ import tokenize
 import warnings
 import zipfile
 import zlib
+from itertools import chain
 from lzma import LZMAError
 from pathlib import Path
 from typing import IO, Any, BinaryIO, NamedTuple
@@ -18,15 +19,15 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from lossmith.data.arrays import NUMBERS, no_numbers
+from lossmith.data.arrays import NUMBERS, VALIDATIONS, no_numbers
 from lossmith.data.names import listed, shown
 from lossmith.errors import InputError
 from lossmith.io import opened_regular
 from lossmith.memory import amount, check_available
 
 REQUIRED = ("x_train", "y_train")
-OPTIONAL = ("x_test", "y_test")
-VALIDATION = tuple(f"{kind}_{part}" for part in ("val", "valid", "validation") for kind in "xy")
+OPTIONAL = tuple((f"x_{part}", f"y_{part}") for part in ("test", *VALIDATIONS))
+READ = (*REQUIRED, *chain.from_iterable(OPTIONAL))
 ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 LONGEST_HEADER = 10_000
 # Of NumPy 1; later versions have more.
@@ -85,9 +86,10 @@ class _Header(NamedTuple):
 
 
 def read_npz(path: Path, used: str | None = None) -> dict[str, NDArray[Any]]:
-    """The arrays ``x_train``, ``y_train`` and, where the file has them, ``x_test``, ``y_test``.
+    """The arrays ``x_train``, ``y_train`` and, where the file has them, those of a test and of a validation part.
 
-    What else the file holds is named once.
+    These are ``x_test``, ``y_test`` and ``x_val``, ``y_val``, or ``valid`` or ``validation``. What else the file holds
+    is named once.
 
     Args:
         path: The file.
@@ -187,7 +189,7 @@ def _members(archive: zipfile.ZipFile, path: str, used: str | None) -> dict[str,
     found: dict[str, zipfile.ZipInfo] = {}
     for member in archive.infolist():
         name = member.filename.removesuffix(".npy")
-        if name in found and name in REQUIRED + OPTIONAL:
+        if name in found and name in READ:
             raise InputError(f"{path} holds {name} twice: save it again with numpy.savez")
         found[name] = member
     missing = [name for name in REQUIRED if name not in found]
@@ -197,22 +199,26 @@ def _members(archive: zipfile.ZipFile, path: str, used: str | None) -> dict[str,
             f"{path} has no array {' and no array '.join(missing)}, only {listed(names, _LISTED) or 'nothing'}: save "
             "it with numpy.savez(path, x_train=…, y_train=…)"
         )
-    optional = [name for name in OPTIONAL if name in found]
-    if len(optional) == 1:
-        absent = next(name for name in OPTIONAL if name not in optional)
-        raise InputError(f"{path} has {optional[0]} without {absent}: save both of them or neither")
-    _tell_unused(sorted(found.keys() - {*REQUIRED, *OPTIONAL, used}), path)
+    pairs = [pair for pair in OPTIONAL if any(name in found for name in pair)]
+    for pair in pairs:
+        absent = [name for name in pair if name not in found]
+        if absent:
+            there = next(name for name in pair if name in found)
+            raise InputError(f"{path} has {there} without {absent[0]}: save both of them or neither")
+    several = [inputs for inputs, _ in pairs if inputs.removeprefix("x_") in VALIDATIONS]
+    if len(several) > 1:
+        raise InputError(f"{path} has {' and '.join(several)}, which both name the validation part: leave one out")
+    optional = tuple(chain.from_iterable(pairs))
+    _tell_unused(sorted(found.keys() - {*REQUIRED, *optional, used}), path)
     return {name: found[name] for name in (*REQUIRED, *optional)}
 
 
 def _tell_unused(names: list[str], path: str) -> None:
     if names:
-        split = "; validation samples are split off x_train" * any(name in VALIDATION for name in names)
         _LOG.warning(
-            "%s holds %s, which nothing uses: only x_train, y_train, x_test and y_test are read%s",
+            "%s holds %s, which nothing uses: only x_train, y_train, x_val, y_val, x_test and y_test are read",
             path,
             listed(names, _LISTED),
-            split,
         )
 
 

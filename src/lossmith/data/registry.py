@@ -6,6 +6,7 @@ import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,10 +29,9 @@ def open_source(data: str | Source, settings: DataSettings | None = None) -> Sou
 
     Args:
         data: ``"digits"`` (scikit-learn's 1797 handwritten digits, uint8 0…16, ``[N,1,8,8]``, 10 classes); a name of
-            :data:`lossmith.data.hub.HUB`; the path of an .npz file with ``x_train``, ``y_train`` and, if wanted,
-            ``x_test``, ``y_test``; the path of a directory of images (:func:`lossmith.data.folder.read_folder`); what
-            another one of ``READERS`` takes; or a source. In a file, images ``[N,H,W,C]`` with 1, 3 or 4 channels are
-            recognised and turned round.
+            :data:`lossmith.data.hub.HUB`; the path of an .npz file (:func:`lossmith.data.npz.read_npz`) or of a
+            directory of images (:func:`lossmith.data.folder.read_folder`); what another one of ``READERS`` takes; or a
+            source. In a file, images ``[N,H,W,C]`` with 1, 3 or 4 channels are recognised and turned round.
         settings: ``kind`` of the data, ``image_size`` and ``channels`` that images are made to have, and ``noise``
             where that is a file; the rest is not read.
 
@@ -61,8 +61,13 @@ def _converted(source: Source, channels: int) -> Source:
             "not images: leave --channels out"
         )
     inputs = with_channels(source.inputs, channels, source.name)
-    test = None if source.test_inputs is None else with_channels(source.test_inputs, channels, source.name)
-    return source if inputs is source.inputs else replace(source, inputs=inputs, test_inputs=test)
+    if inputs is source.inputs:
+        return source
+    others = {"validation_inputs": source.validation_inputs, "test_inputs": source.test_inputs}
+    converted: dict[str, Any] = {
+        name: None if one is None else with_channels(one, channels, source.name) for name, one in others.items()
+    }
+    return replace(source, inputs=inputs, **converted)
 
 
 def _digits(_data: str, _settings: DataSettings) -> Source:

@@ -23,9 +23,9 @@ class DataSettings(Settings):
     """
 
     source: Annotated[str, Listed(known_data)] = "digits"
-    """Data to learn: {names}. An .npz file has x_train, y_train and, if wanted, x_test, y_test; a directory has a
-    folder of images for each class, or train and test (or validation, val) that hold these (./mnist for one that is
-    called so). What comes from the Hugging Face hub is kept."""
+    """Data to learn: {names}. An .npz file has x_train, y_train and, if wanted, x_val, y_val and x_test, y_test; a
+    directory has a folder of images for each class, or train and, if wanted, val and test that hold these (./mnist for
+    one that is called so). What comes from the Hugging Face hub is kept."""
 
     kind: Annotated[str, AfterValidator(checked_kind), Listed(lambda: ", ".join(KINDS))] = "auto"
     """What the inputs are: {names}; or auto, which knows images and feature vectors by their shape. Tokens are whole
@@ -35,8 +35,8 @@ class DataSettings(Settings):
     """Number of training samples (default: all that the validation and test parts leave)."""
 
     validation_size: PositiveInt | None = None
-    """Number of validation samples, at most 5000 by default: all that train_size leaves, or else 20 % of what the
-    test part leaves."""
+    """Number of validation samples (default: the data's own, or else all that train_size leaves, or else 20 % of what
+    the test part leaves, at most 5000 of both)."""
 
     test_size: PositiveInt | None = None
     """Number of test samples (default: the file's own test arrays, or else 25 % of all samples)."""
@@ -47,7 +47,8 @@ class DataSettings(Settings):
 
     noise: Annotated[str, AfterValidator(checked_noise), Listed(known_noises)] = "symmetric"
     """What becomes of a label that noise changes: {names}. Or FILE.npy or FILE.npz:ARRAY without --label-noise: the
-    probabilities [K, K] of each class's labels, or a noisy label for each sample (but the data's own test samples)."""
+    probabilities [K, K] of each class's labels, or a noisy label for each sample (but those of validation and test
+    parts that the data brings)."""
 
     split_seed: int = Field(default=0, gt=-(2**128), lt=2**128)
     """Seed of the split into training, validation and test samples."""

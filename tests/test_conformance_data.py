@@ -229,26 +229,42 @@ def texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     monkeypatch.chdir(tmp_path)
     np.savez("some.npz", **ARRAYS)  # type: ignore[arg-type]
     Path("images").mkdir()
-    return {name: name for name in READERS} | {"npz": "some.npz", "folder": "images", "two-moons": "two-moons:60"}
+    rows = "".join(f"{0.5 * (number % 7)},{number % CLASSES}\n" for number in range(60))
+    Path("table.csv").write_text("width,class\n" + rows)
+    paths = {"npz": "some.npz", "folder": "images", "table": "table.csv"}
+    return {name: name for name in READERS} | paths | {"two-moons": "two-moons:60"}
+
+
+def settings_for(name: str, **changes: Any) -> DataSettings:
+    """What a reader needs to know."""
+    return DataSettings(target="class" if name == "table" else None, **changes)
 
 
 @pytest.mark.parametrize("name", [*READERS, "two-moons"])
 class TestEveryReader:
     def test_reads_the_same_each_time(self, name: str, texts: dict[str, str]) -> None:
-        source, again = open_source(texts[name]), open_source(texts[name])
+        source, again = (open_source(texts[name], settings_for(name)) for _ in range(2))
         assert source.digest == again.digest
         assert source.kind in KINDS
         assert torch.equal(KINDS[source.kind].prepared(source.inputs, "inputs"), source.inputs)
         assert search_parts(source, DataSettings()).classes == source.classes
-        assert open_source(texts[name], DataSettings(kind=source.kind)).digest == source.digest
+        assert open_source(texts[name], settings_for(name, kind=source.kind)).digest == source.digest
 
     def test_only_paths_are_made_absolute(self, name: str, texts: dict[str, str]) -> None:
         assert (data_path(texts[name]) is not None) == (READERS[name].path is not None)
 
     def test_another_kind_is_refused(self, name: str, texts: dict[str, str]) -> None:
         with pytest.raises(InputError) as caught:
-            open_source(texts[name], DataSettings(kind="angles"))
+            open_source(texts[name], settings_for(name, kind="angles"))
         assert "\n" not in str(caught.value)
+
+    def test_what_it_has_no_use_for_is_refused(self, name: str, texts: dict[str, str]) -> None:
+        changes: dict[str, Any] = {"target": "y", "drop": ("a",), "categories": "ordinal", "missing": "impute"}
+        assert changes.keys() == set(registry.OF_TABLES)
+        for setting, value in changes.items():
+            if setting not in READERS[name].uses:
+                with pytest.raises(InputError, match=f"{setting} is .* is no table, .*: leave --{setting} out"):
+                    open_source(texts[name], DataSettings(**{setting: value}))
 
 
 def test_help_tells_of_every_reader_and_kind(

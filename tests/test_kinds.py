@@ -188,9 +188,10 @@ def test_defaults_that_came_later_identify_nothing() -> None:
     settings = EvolveSettings()
     for part in ("data", "model"):
         document = getattr(settings, part).model_dump(mode="json")
-        later = {"data": {"kind", "noise"}, "model": {"normalize"}}[part]
+        later = {"data": {"kind", "noise", "target", "drop", "categories", "missing"}, "model": {"normalize"}}[part]
         assert document.keys() - identifying(part, document).keys() == later
         changed = {**document, "kind": "tokens", "normalize": "none", "label_noise": 0.1}
+        changed |= {"target": "y", "drop": ["a"], "categories": "ordinal", "missing": "impute"}
         assert identifying(part, changed) == changed
     plan = Plan(recipe=settings.recipe, backend=Backend("mlp"))
     keys = {

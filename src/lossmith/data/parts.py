@@ -1,14 +1,17 @@
 """The parts that data is split into: training and validation for the search, test for final comparisons only."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from lossmith.data.missing import filled, usual
 from lossmith.data.noise import noisy_labels, with_noise
 from lossmith.data.settings import DataSettings
 from lossmith.data.source import Source
-from lossmith.data.splits import split
+from lossmith.data.splits import Rows, split
 from lossmith.memory import check_available
 
 # Of one output of a network: as it comes, put together with the others, and as a probability of double precision.
@@ -75,9 +78,10 @@ def search_parts(source: Source, settings: DataSettings) -> SearchParts:
         f"the outputs of one network for {count} validation samples and {source.classes} classes take",
         "give fewer classes, or a smaller validation_size",
     )
+    fill = _filling(source, rows)
     return SearchParts(
-        train=_noisy_part(source, rows.train, settings, "train"),
-        validation=_noisy_part(source, rows.validation, settings, "validation"),
+        train=_noisy_part(source, rows.train, settings, "train", fill),
+        validation=_noisy_part(source, rows.validation, settings, "validation", fill),
         classes=source.classes,
         input_shape=source.input_shape,
     )
@@ -87,17 +91,19 @@ def test_part(source: Source, settings: DataSettings) -> Part:
     """The test part, with clean labels; for final comparisons only.
 
     It is the source's own test samples (a stratified subset of ``test_size`` of these, if that is given), or else
-    a stratified part of all samples. It depends on ``test_size`` and ``split_seed`` and on nothing else.
+    a stratified part of all samples. Which samples it has depends on ``test_size`` and ``split_seed`` and on nothing
+    else; what stands for values that are missing depends on the training part.
 
     Raises:
         InputError: As :func:`search_parts`.
     """
-    test = split(source, settings).test
+    rows = split(source, settings)
+    fill, test = _filling(source, rows), rows.test
     if source.test_inputs is None or source.test_targets is None:
-        return Part(source.inputs[test], source.targets[test])
+        return Part(fill(source.inputs[test]), source.targets[test])
     if settings.test_size is None:
-        return Part(source.test_inputs, source.test_targets)
-    return Part(source.test_inputs[test], source.test_targets[test])
+        return Part(fill(source.test_inputs), source.test_targets)
+    return Part(fill(source.test_inputs[test]), source.test_targets[test])
 
 
 def part_sizes(source: Source, settings: DataSettings) -> dict[str, int]:
@@ -112,11 +118,20 @@ def part_sizes(source: Source, settings: DataSettings) -> dict[str, int]:
 test_part.__test__ = False  # type: ignore[attr-defined]
 
 
-def _noisy_part(source: Source, rows: Tensor, settings: DataSettings, name: str) -> Part:
+def _filling(source: Source, rows: Rows) -> Callable[[Tensor], Tensor]:
+    """What puts into inputs that lack values what is usual in the training part."""
+    if source.imputed is None:
+        return lambda inputs: inputs
+    return partial(filled, values=usual(source.inputs[rows.train], source.imputed))
+
+
+def _noisy_part(
+    source: Source, rows: Tensor, settings: DataSettings, name: str, fill: Callable[[Tensor], Tensor]
+) -> Part:
     seed = (settings.noise_seed, "label noise", name)
     if name == "validation" and source.validation_inputs is not None and source.validation_targets is not None:
         inputs, clean, own = source.validation_inputs[rows], source.validation_targets[rows], None
     else:
         inputs, clean, own = source.inputs[rows], source.targets[rows], rows
     targets = noisy_labels(source, clean, own, settings, *seed)
-    return Part(inputs, targets, float((targets != clean).double().mean()))
+    return Part(fill(inputs), targets, float((targets != clean).double().mean()))

@@ -13,15 +13,19 @@ import torch
 
 from lossmith.data.channels import with_channels
 from lossmith.data.folder import class_names, read_folder
+from lossmith.data.framed import is_table, read_tables
 from lossmith.data.hub import HUB, read_hub
 from lossmith.data.kinds import AUTO, KINDS
-from lossmith.data.names import shown
+from lossmith.data.names import short, shown
 from lossmith.data.noise import array_in, with_noise
 from lossmith.data.npz import read_npz
 from lossmith.data.readers import FALLBACK, READERS, Reader, reader_of
 from lossmith.data.settings import DataSettings
 from lossmith.data.source import Source
-from lossmith.errors import InputError
+from lossmith.errors import InputError, brief
+
+# Settings that say what the columns of a table are.
+OF_TABLES = ("target", "drop", "categories", "missing")
 
 
 def open_source(data: str | Source, settings: DataSettings | None = None) -> Source:
@@ -29,17 +33,18 @@ def open_source(data: str | Source, settings: DataSettings | None = None) -> Sou
 
     Args:
         data: ``"digits"`` (scikit-learn's 1797 handwritten digits, uint8 0…16, ``[N,1,8,8]``, 10 classes); a name of
-            :data:`lossmith.data.hub.HUB`; the path of an .npz file (:func:`lossmith.data.npz.read_npz`) or of a
-            directory of images (:func:`lossmith.data.folder.read_folder`); what another one of ``READERS`` takes; or a
-            source. In a file, images ``[N,H,W,C]`` with 1, 3 or 4 channels are recognised and turned round.
-        settings: ``kind`` of the data, ``image_size`` and ``channels`` that images are made to have, and ``noise``
-            where that is a file; the rest is not read.
+            :data:`lossmith.data.hub.HUB`; the path of an .npz file (:func:`lossmith.data.npz.read_npz`), of a table
+            (:func:`lossmith.data.framed.read_tables`) or of a directory of images
+            (:func:`lossmith.data.folder.read_folder`); what another one of ``READERS`` takes; or a source. In an .npz
+            file, images ``[N,H,W,C]`` with 1, 3 or 4 channels are recognised and turned round.
+        settings: ``kind`` of the data, what the columns of a table are, ``image_size`` and ``channels`` that images are
+            made to have, and ``noise`` where that is a file; the rest is not read.
 
     Raises:
         InputError: If there is no such data or it cannot be used.
     """
     settings = settings or DataSettings()
-    source = data if isinstance(data, Source) else reader_of(data).read(data, settings)
+    source = data if isinstance(data, Source) else _read(data, settings)
     if settings.kind not in (AUTO, source.kind):
         raise InputError(
             f"kind is {settings.kind}, but {source.name} has {KINDS[source.kind].called} ({source.kind}): leave --kind "
@@ -52,6 +57,17 @@ def open_source(data: str | Source, settings: DataSettings | None = None) -> Sou
             f"shape {list(source.input_shape)}: leave --image-size out"
         )
     return with_noise(source if settings.channels is None else _converted(source, settings.channels), settings)
+
+
+def _read(data: str, settings: DataSettings) -> Source:
+    reader, usual = reader_of(data), DataSettings()
+    for name in OF_TABLES:
+        if name not in reader.uses and getattr(settings, name) != getattr(usual, name):
+            raise InputError(
+                f"{name} is {brief(getattr(settings, name))}, but {shown(short(data))} is no table, which alone has "
+                f"columns: leave --{name} out"
+            )
+    return reader.read(data, settings)
 
 
 def _converted(source: Source, channels: int) -> Source:
@@ -101,3 +117,7 @@ for _name in HUB:
     READERS.register(_name, Reader(partial(_hub, _name)))
 READERS.register(FALLBACK, Reader(_npz, path=lambda path: path.suffix == ".npz", described="the path of an .npz file"))
 READERS.register("folder", Reader(_folder, path=Path.is_dir, described="that of a directory of images"))
+READERS.register(
+    "table",
+    Reader(read_tables, path=is_table, described="that of a table (.csv, .tsv or .parquet)", uses=OF_TABLES),
+)

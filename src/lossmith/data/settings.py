@@ -25,11 +25,24 @@ class DataSettings(Settings):
     source: Annotated[str, Listed(known_data)] = "digits"
     """Data to learn: {names}. An .npz file has x_train, y_train and, if wanted, x_val, y_val and x_test, y_test; a
     directory has a folder of images for each class, or train and, if wanted, val and test that hold these (./mnist for
-    one that is called so). What comes from the Hugging Face hub is kept."""
+    one that is called so), or tables of these names. What comes from the Hugging Face hub is kept."""
 
     kind: Annotated[str, AfterValidator(checked_kind), Listed(lambda: ", ".join(KINDS))] = "auto"
     """What the inputs are: {names}; or auto, which knows images and feature vectors by their shape. Tokens are whole
     numbers [N, length]."""
+
+    target: str | None = None
+    """Column of a table that holds the labels; text labels are classes in sorted order."""
+
+    drop: Annotated[tuple[str, ...], Field(strict=False, max_length=10**4)] = ()
+    """Columns of a table that are left out, such as ids and dates."""
+
+    categories: Literal["one-hot", "ordinal"] = "one-hot"
+    """How texts in a table become numbers: a feature for each category, or its number in sorted order."""
+
+    missing: Literal["refuse", "impute"] = "refuse"
+    """Empty cells of a table: refuse them, or impute the training part's median (of texts and truth values, the most
+    frequent one)."""
 
     train_size: PositiveInt | None = None
     """Number of training samples (default: all that the validation and test parts leave)."""

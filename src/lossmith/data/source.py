@@ -1,7 +1,7 @@
 """All samples of a data set, checked: from arrays, tensors, or a PyTorch dataset."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple, Self
@@ -21,6 +21,7 @@ from lossmith.data.arrays import (
     tell_constant,
     tensor_from_numpy,
 )
+from lossmith.data.columns import Block
 from lossmith.data.datasets import as_tensor, stacked_dataset
 from lossmith.data.kinds import AUTO, KINDS, has_ids, kind_of, turned
 from lossmith.errors import InputError
@@ -65,6 +66,7 @@ class Source:
         noise: What a file says of label noise: labels ``[N]``, int64, or probabilities ``[K,K]``, float64.
         validation_inputs: The source's own validation inputs, ``[V, *input_shape]``, if it has any.
         validation_targets: Their labels, ``[V]``, int64.
+        imputed: The columns of a table that lacks values: NaN in inputs, which parts have filled.
     """
 
     name: str
@@ -78,6 +80,7 @@ class Source:
     noise: Tensor | None = field(kw_only=True, default=None)
     validation_inputs: Tensor | None = field(kw_only=True, default=None)
     validation_targets: Tensor | None = field(kw_only=True, default=None)
+    imputed: tuple[Block, ...] | None = field(kw_only=True, default=None)
 
     @cached_property
     def classes(self) -> int:
@@ -110,6 +113,8 @@ class Source:
         A kind of data that must be asked for is a part of it, since another one trains other networks.
         """
         digest = hashlib.sha256()
+        if self.imputed is not None:
+            digest.update(f"imputed:{[(block.width, block.ordered) for block in self.imputed]}:".encode())
         if not KINDS[self.kind].recognized:
             digest.update(f"kind:{self.kind}:".encode())
         for role in ROLES:
@@ -195,6 +200,44 @@ class Source:
             for called, one in given.items()
         ]
         return cls._checked(name, kind, *parts)
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: Any,
+        target: str,
+        *,
+        test: Any = None,
+        validation: Any = None,
+        drop: Sequence[str] = (),
+        categories: str = "one-hot",
+        missing: str = "refuse",
+        name: str = "frame",
+    ) -> "Source":
+        """Source of a pandas ``DataFrame``, of which numbers, truth values and texts become features ``[N,F]``.
+
+        Args:
+            frame: A row for each sample.
+            target: The column of the labels; its different values in sorted order are the classes.
+            test: The test samples, with the same columns, for the final comparison only.
+            validation: The validation samples.
+            drop: Columns that are left out.
+            categories: How texts become numbers: ``"one-hot"`` or ``"ordinal"``.
+            missing: ``"refuse"`` cells that are empty, or ``"impute"`` the training part's median or most frequent one.
+            name: What to call the data.
+
+        Raises:
+            InputError: If pandas is not installed, or columns cannot be labels or features.
+        """
+        from lossmith.data.framed import source_of_tables
+
+        tables = {
+            part: one for part, one in (("train", frame), ("test", test), ("validation", validation)) if one is not None
+        }
+        names = {"train": name, "test": f"the test part of {name}", "validation": f"the validation part of {name}"}
+        return source_of_tables(
+            tables, names, target=target, drop=drop, categories=categories, missing=missing, name=name
+        )
 
     @classmethod
     def from_arrays(

@@ -260,6 +260,7 @@ class TestEveryReader:
 
     def test_what_it_has_no_use_for_is_refused(self, name: str, texts: dict[str, str]) -> None:
         changes: dict[str, Any] = {"target": "y", "drop": ("a",), "categories": "ordinal", "missing": "impute"}
+        changes["groups"] = "g"
         assert changes.keys() == set(registry.OF_TABLES)
         for setting, value in changes.items():
             if setting not in READERS[name].uses:

@@ -188,10 +188,18 @@ def test_defaults_that_came_later_identify_nothing() -> None:
     settings = EvolveSettings()
     for part in ("data", "model"):
         document = getattr(settings, part).model_dump(mode="json")
-        later = {"data": {"kind", "noise", "target", "drop", "categories", "missing"}, "model": {"normalize"}}[part]
+        of_data = {"kind", "noise", "target", "drop", "categories", "missing", "split", "groups"}
+        later = {"data": of_data, "model": {"normalize"}}[part]
         assert document.keys() - identifying(part, document).keys() == later
         changed = {**document, "kind": "tokens", "normalize": "none", "label_noise": 0.1}
-        changed |= {"target": "y", "drop": ["a"], "categories": "ordinal", "missing": "impute"}
+        changed |= {
+            "target": "y",
+            "drop": ["a"],
+            "categories": "ordinal",
+            "missing": "impute",
+            "split": "time",
+            "groups": "a",
+        }
         assert identifying(part, changed) == changed
     plan = Plan(recipe=settings.recipe, backend=Backend("mlp"))
     keys = {

@@ -73,7 +73,7 @@ def test_a_validation_size_takes_a_stratified_subset() -> None:
 @pytest.mark.parametrize(
     ("sizes", "sentence"),
     [
-        ({"validation_size": 13}, r"validation_size is 13, but tensors has 12 validation samples: give 12 at most"),
+        ({"validation_size": 13}, r"validation_size is 13, but tensors has 12 validation samples: give 12 at most$"),
         ({"train_size": 46}, r"train_size is 46, but tensors has 45 training samples besides the test part: give 45"),
         ({"test_size": 60}, r"test_size is 60, but tensors has 60 samples: give 59 at most"),
     ],

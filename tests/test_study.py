@@ -813,6 +813,8 @@ class TestEvolve:
         ("data.drop", ["id"]),
         ("data.categories", "ordinal"),
         ("data.missing", "impute"),
+        ("data.split", "time"),
+        ("data.groups", "patient"),
         ("data.train_size", 210),
         ("data.validation_size", 210),
         ("data.test_size", 100),
@@ -1307,6 +1309,7 @@ ALL_CHANGED: dict[str, dict[str, Any]] = {
         "label_noise": 0.1, "split_seed": 6, "noise_seed": 10**20,
         "max_pixel": 0.5, "image_size": 32, "channels": 3, "kind": "tokens", "noise": "pairs",
         "target": "y", "drop": ["a", "b"], "categories": "ordinal", "missing": "impute",
+        "split": "time", "groups": "g",
     },
     "model": {"name": "a.b:c", "hidden": [3, 4, 5], "dropout": 0.25, "normalize": "none"},
     "recipe": {

@@ -1,7 +1,7 @@
 """Samples that somebody holds in memory or in a PyTorch dataset, as tensors."""
 
 from collections.abc import Sized
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -12,8 +12,47 @@ from lossmith.data.arrays import tensor_from_numpy
 from lossmith.data.kinds import turned
 from lossmith.errors import InputError
 
+Pair = tuple[Any, Any]
 # Modes of Pillow with a palette.
 INDEXED = ("P", "PA")
+
+
+class Samples(NamedTuple):
+    """Inputs and labels of one part as they were given, and what the user calls them."""
+
+    inputs: Tensor | None
+    targets: Tensor | None
+    inputs_name: str
+    targets_name: str
+
+    @classmethod
+    def of(cls, pair: Pair | None, inputs_name: str, targets_name: str) -> Self | None:
+        """The samples of a pair, if there is one."""
+        if pair is None:
+            return None
+        named = zip(pair, (inputs_name, targets_name), strict=True)
+        inputs, targets = (None if value is None else as_tensor(value, name) for value, name in named)
+        return cls(inputs, targets, inputs_name, targets_name)
+
+
+def pair_of(given: Pair | None, what: str) -> Pair | None:
+    """A pair of inputs and labels, or nothing.
+
+    Raises:
+        InputError: If it is something else.
+    """
+    if given is not None and (not isinstance(given, tuple | list) or len(given) != 2):
+        raise InputError(f"{what} is no pair: give (inputs, targets)")
+    return given
+
+
+def check_both(part: Samples | None) -> None:
+    """Raise InputError if a part has inputs without labels, or labels without inputs."""
+    if part is None or (part.inputs is None) == (part.targets is None):
+        return
+    names = (part.inputs_name, part.targets_name)
+    given, absent = names if part.targets is None else names[::-1]
+    raise InputError(f"there is {given} without {absent}: give both of them or neither")
 
 
 def stacked_dataset(dataset: Dataset[Any], what: str, kind: str) -> tuple[Tensor, Tensor]:

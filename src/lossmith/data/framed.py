@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from lossmith.data.arrays import VALIDATIONS
-from lossmith.data.columns import Cells, features, labels
+from lossmith.data.columns import Cells, features, groups_of, labels
 from lossmith.data.names import listed, short, shown
 from lossmith.data.source import Source
 from lossmith.data.tables import ENDINGS, cells, frame_of, read_table
@@ -46,6 +46,7 @@ def read_tables(data: str, settings: DataSettings) -> Source:
         drop=settings.drop,
         categories=settings.categories,
         missing=settings.missing,
+        groups=settings.groups,
         name=shown(path.resolve().name),
     )
 
@@ -63,6 +64,7 @@ def source_of_tables(
     drop: Sequence[str] = (),
     categories: str = "one-hot",
     missing: str = "refuse",
+    groups: str | None = None,
     name: str = "table",
 ) -> Source:
     """The source of DataFrames; a category is one wherever it stands, and a class one that ``train`` has.
@@ -75,16 +77,18 @@ def source_of_tables(
         categories: How texts become numbers: ``"one-hot"`` or ``"ordinal"``.
         missing: Whether empty cells are refused (``"refuse"``), or stand for what is usual in the training part, which
             is known when the data is split (``"impute"``).
+        groups: The column of groups, of which none may be in two parts.
         name: What to call the data.
 
     Raises:
         InputError: If there is no such column, columns cannot be features or labels, or tables differ.
     """
     frames, what = [frame_of(tables[part]) for part in tables], names["train"]
-    columns = _chosen(cells(frames, [names[part] for part in tables]), target, drop, what)
+    columns = _chosen(cells(frames, [names[part] for part in tables]), target, drop, groups, what)
     found = {column.name: column for column in columns}
     assert target is not None
     targets, class_names = labels(found.pop(target), what)
+    numbers = None if groups is None else groups_of(found.pop(groups), what)
     inputs, blocks = features(list(found.values()), what, categories, missing)
     ends = np.cumsum([len(frame) for frame in frames])
     slices = {part: slice(end - len(frame), end) for part, frame, end in zip(tables, frames, ends, strict=True)}
@@ -93,6 +97,9 @@ def source_of_tables(
     for part, rows in slices.items():
         arrays[f"x_{part}"], arrays[f"y_{part}"] = np.where(empty[rows], 0, inputs[rows]), targets[rows]
     source = replace(Source.from_arrays(arrays, name, what, "tabular"), class_names=class_names)
+    if numbers is not None:
+        _check_apart(numbers, slices, names)
+        source = source.with_groups(numbers[slices["train"]], what)
     return source if not empty.any() else _with_gaps(source, tuple(blocks), empty, slices)
 
 
@@ -119,14 +126,17 @@ def _files(path: Path) -> dict[str, Path]:
     return found
 
 
-def _chosen(columns: list[Cells], target: str | None, drop: Sequence[str], what: str) -> list[Cells]:
+def _chosen(
+    columns: list[Cells], target: str | None, drop: Sequence[str], groups: str | None, what: str
+) -> list[Cells]:
     """The columns that are labels and features."""
     names = [column.name for column in columns if column.name]
     if target is None:
         raise InputError(
             f"{what} has the columns {listed(names, LISTED)}: say which holds the labels (--target COLUMN)"
         )
-    for name, flag in ((target, "--target"), *((name, "--drop") for name in drop)):
+    given = [(target, "--target"), *((name, "--drop") for name in drop)]
+    for name, flag in given if groups is None else [*given, (groups, "--groups")]:
         if name not in names:
             raise InputError(
                 f"{what} has no column {shown(short(name))}{nearest(name, names)}, only {listed(names, LISTED)}: mend "
@@ -134,6 +144,10 @@ def _chosen(columns: list[Cells], target: str | None, drop: Sequence[str], what:
             )
     if target in drop:
         raise InputError(f"the column {shown(short(target))} is to be dropped, but holds the labels: mend --drop")
+    if groups is not None and groups in (target, *drop):
+        raise InputError(
+            f"the column {shown(short(groups))} holds the groups and nothing else: mend --groups or --drop"
+        )
     if not columns[0].name:
         if columns[0].type != "whole":
             raise InputError(f"column 1 of {what} has no name in the first line: give it one")
@@ -154,3 +168,16 @@ def _check_known(
                 f"{names[part]} has the class {called}, which {names['train']} lacks: remove these rows, or give "
                 "training samples of that class"
             )
+
+
+def _check_apart(numbers: Any, slices: Mapping[str, slice], names: Mapping[str, str]) -> None:
+    """Raise InputError if a group is in two tables."""
+    for number, (part, rows) in enumerate(slices.items()):
+        for other, others in list(slices.items())[:number]:
+            shared = np.intersect1d(numbers[rows], numbers[others])
+            if len(shared):
+                first = 1 + int((numbers[rows] == shared[0]).argmax())
+                raise InputError(
+                    f"the group of row {first} of {names[part]} is in {names[other]}, too, and no group may be in two "
+                    "parts: put it into one of them"
+                )

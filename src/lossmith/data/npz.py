@@ -85,7 +85,7 @@ class _Header(NamedTuple):
         return stored + self.size * (8 if self.dtype.kind in "bf" and self.dtype.itemsize <= 4 else 12)
 
 
-def read_npz(path: Path, used: str | None = None) -> dict[str, NDArray[Any]]:
+def read_npz(path: Path, used: str | None = None, wanted: tuple[str, ...] = ()) -> dict[str, NDArray[Any]]:
     """The arrays ``x_train``, ``y_train`` and, where the file has them, those of a test and of a validation part.
 
     These are ``x_test``, ``y_test`` and ``x_val``, ``y_val``, or ``valid`` or ``validation``. What else the file holds
@@ -94,6 +94,7 @@ def read_npz(path: Path, used: str | None = None) -> dict[str, NDArray[Any]]:
     Args:
         path: The file.
         used: An array that something else reads.
+        wanted: Other arrays that the file must have.
 
     Raises:
         InputError: If the file cannot be read, is not an .npz, is damaged, lacks an array or has two of a name, holds
@@ -104,7 +105,7 @@ def read_npz(path: Path, used: str | None = None) -> dict[str, NDArray[Any]]:
             f"there is no file or directory {shown(path)}: check the path of the .npz file or of the images"
         )
     with opened_regular(path) as stream:
-        return _read_arrays(stream, shown(path), used)
+        return _read_arrays(stream, shown(path), used, wanted)
 
 
 def read_array(path: Path, name: str | None) -> tuple[NDArray[Any], str, NDArray[Any] | None]:
@@ -168,11 +169,11 @@ def _archive(stream: BinaryIO, path: str) -> zipfile.ZipFile:
         raise _not_npz(path) from None
 
 
-def _read_arrays(stream: BinaryIO, path: str, used: str | None) -> dict[str, NDArray[Any]]:
+def _read_arrays(stream: BinaryIO, path: str, used: str | None, wanted: tuple[str, ...]) -> dict[str, NDArray[Any]]:
     if stream.read(4) not in ZIP:
         raise _not_npz(path)
     with _archive(stream, path) as archive:
-        members = _members(archive, path, used)
+        members = _members(archive, path, used, wanted)
         headers = {name: _member_header(archive, member, f"{name} in {path}") for name, member in members.items()}
         largest = max(headers, key=lambda name: headers[name].peak)
         shape, dtype = list(headers[largest].shape), headers[largest].dtype
@@ -184,12 +185,14 @@ def _read_arrays(stream: BinaryIO, path: str, used: str | None) -> dict[str, NDA
         return {name: _values(archive, header, f"{name} in {path}") for name, header in headers.items()}
 
 
-def _members(archive: zipfile.ZipFile, path: str, used: str | None) -> dict[str, zipfile.ZipInfo]:
+def _members(
+    archive: zipfile.ZipFile, path: str, used: str | None, wanted: tuple[str, ...]
+) -> dict[str, zipfile.ZipInfo]:
     """The members that are read, by the names of their arrays."""
     found: dict[str, zipfile.ZipInfo] = {}
     for member in archive.infolist():
         name = member.filename.removesuffix(".npy")
-        if name in found and name in READ:
+        if name in found and name in (*READ, *wanted):
             raise InputError(f"{path} holds {name} twice: save it again with numpy.savez")
         found[name] = member
     missing = [name for name in REQUIRED if name not in found]
@@ -198,6 +201,11 @@ def _members(archive: zipfile.ZipFile, path: str, used: str | None) -> dict[str,
         raise InputError(
             f"{path} has no array {' and no array '.join(missing)}, only {listed(names, _LISTED) or 'nothing'}: save "
             "it with numpy.savez(path, x_train=…, y_train=…)"
+        )
+    absent_ones = [name for name in wanted if name not in found]
+    if absent_ones:
+        raise InputError(
+            f"{path} has no array {listed(absent_ones)}, only {listed(sorted(found), _LISTED)}: mend its name"
         )
     pairs = [pair for pair in OPTIONAL if any(name in found for name in pair)]
     for pair in pairs:
@@ -209,16 +217,17 @@ def _members(archive: zipfile.ZipFile, path: str, used: str | None) -> dict[str,
     if len(several) > 1:
         raise InputError(f"{path} has {' and '.join(several)}, which both name the validation part: leave one out")
     optional = tuple(chain.from_iterable(pairs))
-    _tell_unused(sorted(found.keys() - {*REQUIRED, *optional, used}), path)
-    return {name: found[name] for name in (*REQUIRED, *optional)}
+    _tell_unused(sorted(found.keys() - {*REQUIRED, *optional, *wanted, used}), path)
+    return {name: found[name] for name in (*REQUIRED, *optional, *wanted)}
 
 
 def _tell_unused(names: list[str], path: str) -> None:
     if names:
         _LOG.warning(
-            "%s holds %s, which nothing uses: only x_train, y_train, x_val, y_val, x_test and y_test are read",
+            "%s holds %s, which nothing uses: only x_train, y_train, x_val, y_val, x_test and y_test are read%s",
             path,
             listed(names, _LISTED),
+            "; --groups groups keeps each group in one part" * ("groups" in names),
         )
 
 

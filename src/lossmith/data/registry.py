@@ -25,7 +25,7 @@ from lossmith.data.source import Source
 from lossmith.errors import InputError, brief
 
 # Settings that say what the columns of a table are.
-OF_TABLES = ("target", "drop", "categories", "missing")
+OF_TABLES = ("target", "drop", "categories", "missing", "groups")
 
 
 def open_source(data: str | Source, settings: DataSettings | None = None) -> Source:
@@ -101,8 +101,10 @@ def _hub(name: str, _data: str, _settings: DataSettings) -> Source:
 
 def _npz(data: str, settings: DataSettings) -> Source:
     path = Path(data).expanduser()
-    arrays = read_npz(path, array_in(settings.noise, path))
-    return Source.from_arrays(arrays, shown(path.name), shown(path), settings.kind)
+    name = settings.groups or ("groups" if settings.split == "groups" else None)
+    arrays = read_npz(path, array_in(settings.noise, path), () if name is None else (name,))
+    source = Source.from_arrays(arrays, shown(path.name), shown(path), settings.kind)
+    return source if name is None else source.with_groups(arrays[name], f"{shown(name)} in {shown(path)}")
 
 
 def _folder(data: str, settings: DataSettings) -> Source:
@@ -115,7 +117,10 @@ def _folder(data: str, settings: DataSettings) -> Source:
 READERS.register("digits", Reader(_digits))
 for _name in HUB:
     READERS.register(_name, Reader(partial(_hub, _name)))
-READERS.register(FALLBACK, Reader(_npz, path=lambda path: path.suffix == ".npz", described="the path of an .npz file"))
+READERS.register(
+    FALLBACK,
+    Reader(_npz, path=lambda path: path.suffix == ".npz", described="the path of an .npz file", uses=("groups",)),
+)
 READERS.register("folder", Reader(_folder, path=Path.is_dir, described="that of a directory of images"))
 READERS.register(
     "table",

@@ -8,6 +8,7 @@ from lossmith.data.arrays import LARGEST_INPUT
 from lossmith.data.kinds import KINDS, checked_kind
 from lossmith.data.noise import checked_noise, known_noises
 from lossmith.data.readers import known_data
+from lossmith.data.splits import checked_split, known_splits
 from lossmith.registry import Listed
 from lossmith.settings import Settings
 
@@ -62,6 +63,14 @@ class DataSettings(Settings):
     """What becomes of a label that noise changes: {names}. Or FILE.npy or FILE.npz:ARRAY without --label-noise: the
     probabilities [K, K] of each class's labels, or a noisy label for each sample (but those of validation and test
     parts that the data brings)."""
+
+    split: Annotated[str, AfterValidator(checked_split), Listed(known_splits)] = "auto"
+    """How samples are split into parts: {names}; or auto, by groups where the data has them, else stratified. With
+    groups, sizes are those that come nearest."""
+
+    groups: str | None = None
+    """Column of a table, or array of an .npz file with a number for each training sample, that holds groups, such as
+    patients; it is no feature."""
 
     split_seed: int = Field(default=0, gt=-(2**128), lt=2**128)
     """Seed of the split into training, validation and test samples."""

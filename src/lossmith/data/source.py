@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,36 +17,20 @@ from lossmith.data.arrays import (
     check_pair,
     check_test,
     check_test_targets,
+    group_numbers,
     prepared_targets,
     tell_constant,
     tensor_from_numpy,
 )
 from lossmith.data.columns import Block
-from lossmith.data.datasets import as_tensor, stacked_dataset
+from lossmith.data.datasets import Pair, Samples, check_both, pair_of, stacked_dataset
 from lossmith.data.kinds import AUTO, KINDS, has_ids, kind_of, turned
-from lossmith.errors import InputError
 
-Pair = tuple[Any, Any]
 # What a digest covers; what came later stands at the end, and is left out where it is not there.
-ROLES = ("inputs", "targets", "test_inputs", "test_targets", "noise", "validation_inputs", "validation_targets")
-
-
-class _Samples(NamedTuple):
-    """Inputs and labels of one part as they were given, and what the user calls them."""
-
-    inputs: Tensor | None
-    targets: Tensor | None
-    inputs_name: str
-    targets_name: str
-
-    @classmethod
-    def of(cls, pair: Pair | None, inputs_name: str, targets_name: str) -> Self | None:
-        """The samples of a pair, if there is one."""
-        if pair is None:
-            return None
-        named = zip(pair, (inputs_name, targets_name), strict=True)
-        inputs, targets = (None if value is None else as_tensor(value, name) for value, name in named)
-        return cls(inputs, targets, inputs_name, targets_name)
+ROLES = (
+    *("inputs", "targets", "test_inputs", "test_targets", "noise"),
+    *("validation_inputs", "validation_targets", "groups"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +50,7 @@ class Source:
         noise: What a file says of label noise: labels ``[N]``, int64, or probabilities ``[K,K]``, float64.
         validation_inputs: The source's own validation inputs, ``[V, *input_shape]``, if it has any.
         validation_targets: Their labels, ``[V]``, int64.
+        groups: Numbers of the groups of the samples, ``[N]``, int64, of which none may be in two parts.
         imputed: The columns of a table that lacks values: NaN in inputs, which parts have filled.
     """
 
@@ -80,6 +65,7 @@ class Source:
     noise: Tensor | None = field(kw_only=True, default=None)
     validation_inputs: Tensor | None = field(kw_only=True, default=None)
     validation_targets: Tensor | None = field(kw_only=True, default=None)
+    groups: Tensor | None = field(kw_only=True, default=None)
     imputed: tuple[Block, ...] | None = field(kw_only=True, default=None)
 
     @cached_property
@@ -126,6 +112,20 @@ class Source:
                 digest.update(little.reshape(-1).view(np.uint8).data)
         return digest.hexdigest()
 
+    def with_groups(self, groups: Any, what: str) -> Self:
+        """The source with a group for each sample, none of which is in two parts; the same without groups.
+
+        Args:
+            groups: ``[N]``, numbers or texts.
+            what: The name by which the user knows them.
+
+        Raises:
+            InputError: If there is not one for each sample, or one is missing.
+        """
+        if groups is None:
+            return self
+        return replace(self, groups=group_numbers(groups, len(self.targets), what))
+
     @classmethod
     def from_tensors(
         cls,
@@ -137,6 +137,7 @@ class Source:
         kind: str = AUTO,
         *,
         validation: Pair | None = None,
+        groups: Any = None,
     ) -> Self:
         """Source of tensors, or NumPy arrays, in memory.
 
@@ -149,19 +150,21 @@ class Source:
             name: What to call the data.
             kind: The kind of data, a name of ``KINDS``; ``"auto"`` knows images and feature vectors by their shape.
             validation: Inputs and labels that are the validation part, like ``inputs`` and ``targets``.
+            groups: The group of each sample of ``inputs``, ``[N]``, numbers or texts: no group is in two parts.
 
         Raises:
             InputError: If shapes, types, lengths or labels cannot be used.
         """
         test = None if test_inputs is None and test_targets is None else (test_inputs, test_targets)
-        train = _Samples.of((inputs, targets), "inputs", "targets")
-        return cls._checked(
+        train = Samples.of((inputs, targets), "inputs", "targets")
+        source = cls._checked(
             name,
             kind,
             train,
-            _Samples.of(test, "test_inputs", "test_targets"),
-            _Samples.of(_pair(validation, "validation"), "validation inputs", "validation targets"),
+            Samples.of(test, "test_inputs", "test_targets"),
+            Samples.of(pair_of(validation, "validation"), "validation inputs", "validation targets"),
         )
+        return source.with_groups(groups, "groups")
 
     @classmethod
     def from_dataset(
@@ -172,6 +175,7 @@ class Source:
         kind: str = AUTO,
         *,
         validation: Dataset[Any] | None = None,
+        groups: Any = None,
     ) -> Self:
         """Source of a map-style dataset, read once and stacked in memory.
 
@@ -185,6 +189,7 @@ class Source:
             name: What to call the data.
             kind: As in :meth:`from_tensors`.
             validation: The validation samples.
+            groups: The group of each item of ``dataset``, as in :meth:`from_tensors`.
 
         Raises:
             InputError: If it is not map-style, an item is no such pair, inputs differ in shape or type, or anything
@@ -194,12 +199,12 @@ class Source:
         parts = [
             None
             if one is None
-            else _Samples(
+            else Samples(
                 *stacked_dataset(one, f"the {called}", kind), f"inputs of the {called}", f"targets of the {called}"
             )
             for called, one in given.items()
         ]
-        return cls._checked(name, kind, *parts)
+        return cls._checked(name, kind, *parts).with_groups(groups, "groups")
 
     @classmethod
     def from_frame(
@@ -212,6 +217,7 @@ class Source:
         drop: Sequence[str] = (),
         categories: str = "one-hot",
         missing: str = "refuse",
+        groups: str | None = None,
         name: str = "frame",
     ) -> "Source":
         """Source of a pandas ``DataFrame``, of which numbers, truth values and texts become features ``[N,F]``.
@@ -224,6 +230,7 @@ class Source:
             drop: Columns that are left out.
             categories: How texts become numbers: ``"one-hot"`` or ``"ordinal"``.
             missing: ``"refuse"`` cells that are empty, or ``"impute"`` the training part's median or most frequent one.
+            groups: The column of groups, of which none is in two parts.
             name: What to call the data.
 
         Raises:
@@ -236,7 +243,7 @@ class Source:
         }
         names = {"train": name, "test": f"the test part of {name}", "validation": f"the validation part of {name}"}
         return source_of_tables(
-            tables, names, target=target, drop=drop, categories=categories, missing=missing, name=name
+            tables, names, target=target, drop=drop, categories=categories, missing=missing, groups=groups, name=name
         )
 
     @classmethod
@@ -264,7 +271,7 @@ class Source:
             InputError: If an array holds anything but real numbers, or anything of :meth:`from_tensors`.
         """
         own = next((one for one in VALIDATIONS if f"x_{one}" in arrays or f"y_{one}" in arrays), VALIDATIONS[0])
-        parts = list[_Samples | None]()
+        parts = list[Samples | None]()
         for part in ("train", "test", own):
             names = [f"{letter}_{part} in {place}" for letter in "xy"]
             pair = [
@@ -274,7 +281,7 @@ class Source:
             if pair[0] is not None and not channels_first:
                 pair[0] = turned(pair[0], kind, names[0] if part == "train" else None)
             given = any(one is not None for one in pair)
-            parts.append(_Samples(pair[0], pair[1], names[0], names[1]) if given else None)
+            parts.append(Samples(pair[0], pair[1], names[0], names[1]) if given else None)
         return cls._checked(name, kind, *parts)
 
     @classmethod
@@ -282,12 +289,12 @@ class Source:
         cls,
         name: str,
         kind: str,
-        train: _Samples | None,
-        test: _Samples | None = None,
-        validation: _Samples | None = None,
+        train: Samples | None,
+        test: Samples | None = None,
+        validation: Samples | None = None,
     ) -> Self:
         for one in (train, test, validation):
-            _check_both(one)
+            check_both(one)
         assert train is not None
         assert train.inputs is not None
         assert train.targets is not None
@@ -306,7 +313,7 @@ class Source:
         }
         return replace(source, **found)
 
-    def _like(self, part: _Samples, train_name: str) -> tuple[Tensor, Tensor]:
+    def _like(self, part: Samples, train_name: str) -> tuple[Tensor, Tensor]:
         """Inputs and labels of another part, checked against those of training."""
         assert part.inputs is not None
         assert part.targets is not None
@@ -316,22 +323,3 @@ class Source:
         check_test(self.inputs, inputs, train_name, part.inputs_name)
         check_test_targets(targets, self.classes, part.targets_name)
         return inputs, targets
-
-
-def _pair(given: Pair | None, what: str) -> Pair | None:
-    """A pair of inputs and labels, or nothing.
-
-    Raises:
-        InputError: If it is something else.
-    """
-    if given is not None and (not isinstance(given, tuple | list) or len(given) != 2):
-        raise InputError(f"{what} is no pair: give (inputs, targets)")
-    return given
-
-
-def _check_both(part: _Samples | None) -> None:
-    if part is None or (part.inputs is None) == (part.targets is None):
-        return
-    names = (part.inputs_name, part.targets_name)
-    given, absent = names if part.targets is None else names[::-1]
-    raise InputError(f"there is {given} without {absent}: give both of them or neither")

@@ -26,6 +26,8 @@ LATER: dict[tuple[str, str], Any] = {
     ("data", "drop"): [],
     ("data", "categories"): "one-hot",
     ("data", "missing"): "refuse",
+    ("data", "split"): "auto",
+    ("data", "groups"): None,
     ("data", "noise"): "uniform",
     ("model", "normalize"): "auto",
 }

@@ -814,6 +814,7 @@ class TestEvolve:
         ("data.categories", "ordinal"),
         ("data.missing", "impute"),
         ("data.split", "time"),
+        ("data.padding_id", 1),
         ("data.groups", "patient"),
         ("data.train_size", 210),
         ("data.validation_size", 210),
@@ -886,7 +887,7 @@ class TestEvolve:
         before = contents(reference)
         refused = f"the study in .* has {key} = .*choose another directory"
         # Of data that has no columns, they are refused before.
-        of_table = f"{key.removeprefix('data.')} is .* is no table"
+        of_table = f"{key.removeprefix('data.')} is .* (is no table|has images)"
         with pytest.raises(InputError, match=f"{refused}|{of_table}"):
             evolve(reference, settings_of(**{key.replace(".", "__"): value}))
         assert contents(reference) == before
@@ -1309,7 +1310,7 @@ ALL_CHANGED: dict[str, dict[str, Any]] = {
         "label_noise": 0.1, "split_seed": 6, "noise_seed": 10**20,
         "max_pixel": 0.5, "image_size": 32, "channels": 3, "kind": "tokens", "noise": "pairs",
         "target": "y", "drop": ["a", "b"], "categories": "ordinal", "missing": "impute",
-        "split": "time", "groups": "g",
+        "split": "time", "groups": "g", "padding_id": 1,
     },
     "model": {"name": "a.b:c", "hidden": [3, 4, 5], "dropout": 0.25, "normalize": "none"},
     "recipe": {

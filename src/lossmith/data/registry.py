@@ -56,6 +56,7 @@ def open_source(data: str | Source, settings: DataSettings | None = None) -> Sou
             f"image_size is {side}, but only the images of a directory are resized, and {source.name} has samples of "
             f"shape {list(source.input_shape)}: leave --image-size out"
         )
+    source = source.with_padding(settings.padding_id)
     return with_noise(source if settings.channels is None else _converted(source, settings.channels), settings)
 
 

@@ -45,6 +45,10 @@ class DataSettings(Settings):
     """Empty cells of a table: refuse them, or impute the training part's median (of texts and truth values, the most
     frequent one)."""
 
+    padding_id: int | None = Field(default=None, ge=0, lt=2**63)
+    """Token id that only fills sequences up (default: none does): embedding leaves it out of its mean, and a function
+    of your own with an argument padding_id is told."""
+
     train_size: PositiveInt | None = None
     """Number of training samples (default: all that the validation and test parts leave)."""
 

@@ -1,12 +1,10 @@
 """All samples of a data set, checked: from arrays, tensors, or a PyTorch dataset."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
 
-import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -23,14 +21,10 @@ from lossmith.data.arrays import (
     tensor_from_numpy,
 )
 from lossmith.data.columns import Block
-from lossmith.data.datasets import Pair, Samples, check_both, pair_of, stacked_dataset
-from lossmith.data.kinds import AUTO, KINDS, has_ids, kind_of, turned
-
-# What a digest covers; what came later stands at the end, and is left out where it is not there.
-ROLES = (
-    *("inputs", "targets", "test_inputs", "test_targets", "noise"),
-    *("validation_inputs", "validation_targets", "groups"),
-)
+from lossmith.data.datasets import Pair, Samples, check_both, padded, pair_of, stacked_dataset, unpacked
+from lossmith.data.digests import digest_of
+from lossmith.data.kinds import AUTO, KINDS, Field, has_ids, kind_of, turned
+from lossmith.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +46,8 @@ class Source:
         validation_targets: Their labels, ``[V]``, int64.
         groups: Numbers of the groups of the samples, ``[N]``, int64, of which none may be in two parts.
         imputed: The columns of a table that lacks values: NaN in inputs, which parts have filled.
+        layout: Of dicts of tensors: what is in the rows of inputs.
+        padding: The token id that fills sequences up, if one does.
     """
 
     name: str
@@ -67,6 +63,8 @@ class Source:
     validation_targets: Tensor | None = field(kw_only=True, default=None)
     groups: Tensor | None = field(kw_only=True, default=None)
     imputed: tuple[Block, ...] | None = field(kw_only=True, default=None)
+    layout: tuple[Field, ...] = field(kw_only=True, default=())
+    padding: int | None = field(kw_only=True, default=None)
 
     @cached_property
     def classes(self) -> int:
@@ -89,7 +87,7 @@ class Source:
         It says how many embeddings a network needs; those of ids that are in no training sample stay as they began.
         """
         own = (self.inputs, self.validation_inputs, self.test_inputs)
-        parts = [inputs for inputs in own if inputs is not None and has_ids(inputs)]
+        parts = [inputs for inputs in own if inputs is not None and has_ids(inputs) and not self.layout]
         return 1 + max(int(inputs.max()) for inputs in parts) if parts else None
 
     @cached_property
@@ -98,19 +96,22 @@ class Source:
 
         A kind of data that must be asked for is a part of it, since another one trains other networks.
         """
-        digest = hashlib.sha256()
-        if self.imputed is not None:
-            digest.update(f"imputed:{[(block.width, block.ordered) for block in self.imputed]}:".encode())
-        if not KINDS[self.kind].recognized:
-            digest.update(f"kind:{self.kind}:".encode())
-        for role in ROLES:
-            tensor: Tensor | None = getattr(self, role)
-            if tensor is not None:
-                array = tensor.cpu().contiguous().numpy()
-                little = array.astype(array.dtype.newbyteorder("<"), copy=False)
-                digest.update(f"{role}:{tensor.dtype}:{list(tensor.shape)}:".encode())
-                digest.update(little.reshape(-1).view(np.uint8).data)
-        return digest.hexdigest()
+        return digest_of(self)
+
+    def with_padding(self, padding: int | None) -> Self:
+        """The source with the token id that fills sequences up; the same without one.
+
+        Raises:
+            InputError: If its inputs are no token ids.
+        """
+        if padding is None:
+            return self
+        if self.kind != "tokens" or padding < 0:
+            raise InputError(
+                f"padding_id is {padding}, but {self.name} has {KINDS[self.kind].called}, and token ids are 0, 1, …: "
+                "leave it out, or say that the data is tokens (--kind tokens)"
+            )
+        return replace(self, padding=padding)
 
     def with_groups(self, groups: Any, what: str) -> Self:
         """The source with a group for each sample, none of which is in two parts; the same without groups.
@@ -138,12 +139,14 @@ class Source:
         *,
         validation: Pair | None = None,
         groups: Any = None,
+        padding_id: int | None = None,
     ) -> Self:
         """Source of tensors, or NumPy arrays, in memory.
 
         Args:
             inputs: ``[N,F]``, ``[N,H,W]`` or ``[N,C,H,W]``; uint8 stays uint8, any other real type becomes float32.
-                Of the kind ``"tokens"``, ``[N,L]``, whole numbers 0, 1, …
+                Of the kind ``"tokens"``, ``[N,L]``, whole numbers 0, 1, …, or sequences of uneven lengths, which are
+                padded. Or a dict of tensors ``[N, …]``, which the network gets as such.
             targets: ``[N]`` or ``[N,1]``, class indices 0…K−1.
             test_inputs: Like ``inputs``, for the final comparison only.
             test_targets: Like ``targets``.
@@ -151,18 +154,21 @@ class Source:
             kind: The kind of data, a name of ``KINDS``; ``"auto"`` knows images and feature vectors by their shape.
             validation: Inputs and labels that are the validation part, like ``inputs`` and ``targets``.
             groups: The group of each sample of ``inputs``, ``[N]``, numbers or texts: no group is in two parts.
+            padding_id: The token id that fills sequences up; of sequences of uneven lengths 0 by default, if that is
+                no token.
 
         Raises:
             InputError: If shapes, types, lengths or labels cannot be used.
         """
         test = None if test_inputs is None and test_targets is None else (test_inputs, test_targets)
-        train = Samples.of((inputs, targets), "inputs", "targets")
+        train = Samples.of((inputs, targets), "inputs", "targets", kind)
         source = cls._checked(
             name,
             kind,
             train,
-            Samples.of(test, "test_inputs", "test_targets"),
-            Samples.of(pair_of(validation, "validation"), "validation inputs", "validation targets"),
+            Samples.of(test, "test_inputs", "test_targets", kind),
+            Samples.of(pair_of(validation, "validation"), "validation inputs", "validation targets", kind),
+            padding=padding_id,
         )
         return source.with_groups(groups, "groups")
 
@@ -176,12 +182,14 @@ class Source:
         *,
         validation: Dataset[Any] | None = None,
         groups: Any = None,
+        padding_id: int | None = None,
     ) -> Self:
         """Source of a map-style dataset, read once and stacked in memory.
 
         Random augmentation belongs to the training recipe and not into this dataset. Items are pairs of an input (a
         tensor ``[F]``, ``[H,W]``, ``[C,H,W]`` or ``[L]``; a NumPy array or a PIL image, ``[H,W,C]`` too) and a class
-        index.
+        index; or dicts of tensors with the class index beside such a dict or in it (``labels``, ``label``), which the
+        network gets as dicts.
 
         Args:
             dataset: Training samples (and validation and test samples, where these are not given).
@@ -190,6 +198,7 @@ class Source:
             kind: As in :meth:`from_tensors`.
             validation: The validation samples.
             groups: The group of each item of ``dataset``, as in :meth:`from_tensors`.
+            padding_id: As in :meth:`from_tensors`.
 
         Raises:
             InputError: If it is not map-style, an item is no such pair, inputs differ in shape or type, or anything
@@ -204,7 +213,7 @@ class Source:
             )
             for called, one in given.items()
         ]
-        return cls._checked(name, kind, *parts).with_groups(groups, "groups")
+        return cls._checked(name, kind, *parts, padding=padding_id).with_groups(groups, "groups")
 
     @classmethod
     def from_frame(
@@ -292,19 +301,29 @@ class Source:
         train: Samples | None,
         test: Samples | None = None,
         validation: Samples | None = None,
+        *,
+        padding: int | None = None,
     ) -> Self:
-        for one in (train, test, validation):
+        parts = [train, test, validation]
+        for one in parts:
             check_both(one)
+        if kind == "tokens" and any(one is not None and isinstance(one.inputs, list) for one in parts):
+            parts, padding = padded(parts, padding)
+        (train, test, validation), layout = unpacked(parts)
+        kind = "dict" if layout and kind == AUTO else kind
         assert train is not None
         assert train.inputs is not None
         assert train.targets is not None
         kind = kind_of(train.inputs, train.inputs_name, kind)
+        if bool(layout) != (KINDS[kind].unpack is not None):
+            given = "a dict of tensors" if layout else "one tensor and no dict of tensors"
+            raise InputError(f"{train.inputs_name} is {given}, but kind is {kind}: leave it out, or give other inputs")
         inputs = KINDS[kind].prepared(train.inputs, train.inputs_name)
         targets = prepared_targets(train.targets, train.targets_name)
         check_pair(inputs, targets, train.inputs_name, train.targets_name)
         check_classes(targets, train.targets_name)
         tell_constant(inputs, train.inputs_name)
-        source = cls(name, inputs, targets, kind=kind)
+        source = cls(name, inputs, targets, kind=kind, layout=layout).with_padding(padding)
         found: dict[str, Any] = {
             f"{role}_{what}": tensor
             for role, part in (("test", test), ("validation", validation))

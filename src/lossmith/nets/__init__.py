@@ -7,6 +7,7 @@ from lossmith.nets.parts import Dropout
 from lossmith.nets.registry import NETWORKS, Blueprint, Network, build, check_name, offered
 from lossmith.nets.settings import ModelSettings
 from lossmith.nets.size import bytes_of, parameters_of
+from lossmith.nets.whole import fed
 
 __all__ = [
     "NETWORKS",
@@ -19,6 +20,7 @@ __all__ = [
     "bytes_of",
     "check_name",
     "check_network",
+    "fed",
     "network_factory",
     "offered",
     "own_source",

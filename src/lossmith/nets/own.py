@@ -3,8 +3,9 @@
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,7 @@ import torch
 from torch import nn
 
 from lossmith.errors import InputError, brief
+from lossmith.nets.parts import Shapes
 
 
 def check_form(name: str) -> None:
@@ -37,7 +39,9 @@ def own_source(name: str) -> str | None:
     return None if file is None else hashlib.sha256(Path(file).read_bytes()).hexdigest()
 
 
-def own_body(name: str, input_shape: tuple[int, ...], classes: int) -> Callable[[], nn.Module]:
+def own_body(
+    name: str, input_shape: Shapes, classes: int, told: Mapping[str, int] | None = None
+) -> Callable[[], nn.Module]:
     """A function that builds the user's network anew at each call; it can be pickled.
 
     The module is imported once in each process, and the global CPU generator is left as it was. Modules that are
@@ -46,14 +50,15 @@ def own_body(name: str, input_shape: tuple[int, ...], classes: int) -> Callable[
 
     Args:
         name: ``package.module:function``; the function is called with ``input_shape`` and ``classes``.
-        input_shape: ``(C, H, W)`` or ``(F,)``.
+        input_shape: ``(C, H, W)``, ``(F,)``, or, of dicts of tensors, the shape of each by its name.
         classes: Number of classes K.
+        told: What else the function is called with, by name, where it has an argument for it.
 
     Raises:
         InputError: If the name has another form, the module cannot be imported or has no such function; the function
             that is returned raises it if the user's function does not return an ``nn.Module``.
     """
-    body = OwnBody(name, input_shape, classes, str(Path.cwd()))
+    body = OwnBody(name, input_shape, classes, str(Path.cwd()), tuple((told or {}).items()))
     _ = body.function
     return body
 
@@ -64,18 +69,20 @@ class OwnBody:
 
     Args:
         name: ``package.module:function``.
-        input_shape: ``(C, H, W)`` or ``(F,)``.
+        input_shape: ``(C, H, W)``, ``(F,)``, or, of dicts of tensors, the shape of each by its name.
         classes: Number of classes K.
         directory: Where its module is looked for, too.
+        told: What else the function is called with, where it has an argument for it.
     """
 
     name: str
-    input_shape: tuple[int, ...]
+    input_shape: Shapes
     classes: int
     directory: str
+    told: tuple[tuple[str, int], ...] = ()
 
     @cached_property
-    def function(self) -> Callable[[tuple[int, ...], int], Any]:
+    def function(self) -> Callable[..., Any]:
         """The user's function."""
         check_form(self.name)
         module_name, _, function_name = self.name.partition(":")
@@ -98,7 +105,7 @@ class OwnBody:
                 f"{function_name} in the module {module_name} is no function but {_a(function)}: give a function that "
                 "is called with the input shape and the number of classes"
             )
-        found: Callable[[tuple[int, ...], int], Any] = function
+        found: Callable[..., Any] = function
         return found
 
     def __call__(self) -> nn.Module:
@@ -106,7 +113,7 @@ class OwnBody:
         function = self.function
         with _importable(self.name.partition(":")[0], self.directory):
             try:
-                network = function(self.input_shape, self.classes)
+                network = function(self.input_shape, self.classes, **_wanted(function, self.told))
             except Exception as error:
                 raise InputError(
                     f"the model {self.name}, called with {self.input_shape} and {self.classes}, raised "
@@ -116,9 +123,20 @@ class OwnBody:
             raise InputError(f"the model {self.name} returned {_a(network)}: let it return a torch.nn.Module")
         return network
 
-    def __reduce__(self) -> tuple[type["OwnBody"], tuple[str, tuple[int, ...], int, str]]:
+    def __reduce__(self) -> tuple[type["OwnBody"], tuple[Any, ...]]:
         """By name: a function is pickled as a module that another process does not find."""
-        return OwnBody, (self.name, self.input_shape, self.classes, self.directory)
+        return OwnBody, (self.name, self.input_shape, self.classes, self.directory, self.told)
+
+
+def _wanted(function: Callable[..., Any], told: tuple[tuple[str, int], ...]) -> dict[str, int]:
+    """What a function has arguments for."""
+    if not told:
+        return {}
+    try:
+        names = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return {}
+    return {name: value for name, value in told if name in names}
 
 
 def importable(name: str) -> bool:

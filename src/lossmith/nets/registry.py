@@ -11,7 +11,7 @@ from torch import nn
 
 from lossmith.errors import InputError, brief
 from lossmith.nets.own import check_form, describe, importable, own_body
-from lossmith.nets.parts import Shape
+from lossmith.nets.parts import Shape, Shapes
 from lossmith.nets.size import check_size
 from lossmith.registry import Registry, nearest
 
@@ -29,6 +29,7 @@ class Blueprint:
         hidden: Widths of the fully connected hidden layers.
         dropout: Rate of dropout.
         vocabulary: Number of token ids, where inputs are such; else 0.
+        padding: The token id that fills sequences up, if one does.
     """
 
     input_shape: Shape
@@ -36,6 +37,7 @@ class Blueprint:
     hidden: tuple[int, ...] = (128,)
     dropout: float = 0.0
     vocabulary: int = 0
+    padding: int | None = None
 
 
 @dataclass(frozen=True)
@@ -97,13 +99,14 @@ def build(
 
 def body_factory(
     name: str,
-    input_shape: Shape,
+    input_shape: Shapes,
     classes: int,
     hidden: tuple[int, ...] = (128,),
     dropout: float | None = None,
     *,
     kind: str | None = None,
     vocabulary: int | None = None,
+    padding: int | None = None,
 ) -> Callable[[], nn.Module]:
     """A function that builds the network of :func:`build` anew at each call; what is wrong is said before.
 
@@ -119,12 +122,14 @@ def body_factory(
                 f"dropout = {dropout:g} does not reach your own network {name}: leave it out, and put nn.Dropout into "
                 "the function"
             )
-        return own_body(name, input_shape, classes)
+        told = {"vocabulary": vocabulary, "padding_id": padding}
+        return own_body(name, input_shape, classes, {key: value for key, value in told.items() if value is not None})
     network, _ = found(name)
     shown = "image" if len(input_shape) == 3 else "tabular"
     _check_inputs(name, network, input_shape, kind or (shown if vocabulary is None else "tokens"))
+    assert not isinstance(input_shape, dict), "no network that has a name takes dicts"
     rate = network.dropout if dropout is None else dropout
-    body = Body(name, Blueprint(tuple(input_shape), classes, tuple(hidden), rate, vocabulary or 0))
+    body = Body(name, Blueprint(tuple(input_shape), classes, tuple(hidden), rate, vocabulary or 0, padding))
     # What is wrong shows now, at no cost in memory and without a random number.
     try:
         with torch.device("meta"):
@@ -200,13 +205,13 @@ def known_networks() -> str:
     return "; ".join(f"{', '.join(names)} ({_or(each)})" for each, names in taking.items())
 
 
-def _check_inputs(name: str, network: Network, input_shape: Shape, kind: str) -> None:
+def _check_inputs(name: str, network: Network, input_shape: Shapes, kind: str) -> None:
     if kind not in network.kinds:
         raise InputError(
             f"the model {name} takes {_or(network.kinds)} data, but this is {kind}, with samples of shape "
             f"{list(input_shape)}: use {_remedy(kind)}, or say that the data is {_or(network.kinds)} (--kind)"
         )
-    if kind == "image" and min(input_shape[1:]) < network.least_side:
+    if kind == "image" and not isinstance(input_shape, dict) and min(input_shape[1:]) < network.least_side:
         _, height, width = input_shape
         least = network.least_side
         raise InputError(

@@ -26,6 +26,7 @@ LATER: dict[tuple[str, str], Any] = {
     ("data", "drop"): [],
     ("data", "categories"): "one-hot",
     ("data", "missing"): "refuse",
+    ("data", "padding_id"): None,
     ("data", "split"): "auto",
     ("data", "groups"): None,
     ("data", "noise"): "uniform",

@@ -31,6 +31,7 @@ PAGES = [
     pytest.param("README.md", {"python", "shell"}, id="README.md"),
     pytest.param("CONTRIBUTING.md", {"python"}, id="CONTRIBUTING.md"),
     pytest.param("docs/theory.md", {"python", "shell"}, id="docs/theory.md"),
+    pytest.param("docs/data.md", {"python", "shell"}, id="docs/data.md"),
     pytest.param("docs/robustness.md", {"python", "shell"}, id="docs/robustness.md", marks=pytest.mark.integration),
 ]
 LEFT_OUT = {"make demo", "make test"}

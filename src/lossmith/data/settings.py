@@ -24,13 +24,13 @@ class DataSettings(Settings):
     """
 
     source: Annotated[str, Listed(known_data)] = "digits"
-    """Data to learn: {names}. An .npz file has x_train, y_train and, if wanted, x_val, y_val and x_test, y_test; a
-    directory has a folder of images for each class, or train and, if wanted, val and test that hold these (./mnist for
-    one that is called so), or tables of these names. What comes from the Hugging Face hub is kept."""
+    """Data to learn: {names}. An .npz file has x_train, y_train and, if wanted, those of val and test; a directory has
+    a folder of images for each class, or train and, if wanted, val and test that hold these or are tables (./mnist for
+    one that is called so). What comes from the Hugging Face hub is kept."""
 
     kind: Annotated[str, AfterValidator(checked_kind), Listed(lambda: ", ".join(KINDS))] = "auto"
     """What the inputs are: {names}; or auto, which knows images and feature vectors by their shape. Tokens are whole
-    numbers [N, length]."""
+    numbers [N, length]; dicts of tensors come from Python."""
 
     target: str | None = None
     """Column of a table that holds the labels; text labels are classes in sorted order."""
@@ -69,12 +69,11 @@ class DataSettings(Settings):
     parts that the data brings)."""
 
     split: Annotated[str, AfterValidator(checked_split), Listed(known_splits)] = "auto"
-    """How samples are split into parts: {names}; or auto, by groups where the data has them, else stratified. With
-    groups, sizes are those that come nearest."""
+    """How samples are split into parts: {names}; or auto, by groups where the data has them, else stratified."""
 
     groups: str | None = None
-    """Column of a table, or array of an .npz file with a number for each training sample, that holds groups, such as
-    patients; it is no feature."""
+    """Column of a table, or array of an .npz file, that holds each sample's group, such as a patient: no group is in
+    two parts, and sizes are those that come nearest."""
 
     split_seed: int = Field(default=0, gt=-(2**128), lt=2**128)
     """Seed of the split into training, validation and test samples."""

@@ -294,12 +294,12 @@ def _group_border(pool: Pool, order: Tensor, size: int) -> int:
 
 
 SPLITS.register("stratified", Split(_stratified, "each class in proportion", balanced=True))
-SPLITS.register("random", Split(lambda pool, *seed: random_order(len(pool.targets), *seed), "at random"))
+SPLITS.register("random", Split(lambda pool, *seed: random_order(len(pool.targets), *seed), "whatever the classes"))
 SPLITS.register(
     "time",
     Split(
         lambda pool, *_: torch.arange(len(pool.targets)),
-        "in the order of rows: training, validation, test",
+        "training, validation, test in the order of rows",
         latest=True,
     ),
 )

@@ -179,6 +179,19 @@ class TestParts:
         assert source.test_inputs[0, 2:6].tolist() == [0, 0, 1, 0]
         assert float(source.inputs[:, 4].sum()) == 0
 
+    def test_the_training_table_says_what_a_column_is(self) -> None:
+        """Ids that begin anew in each table are ids all the same."""
+        frame = table()
+        frame["number"] = [*range(100), *range(20)]
+        with pytest.raises(InputError, match="column number of frame has another whole number in each row, as ids"):
+            Source.from_frame(frame[:100], "risk", test=frame[100:])
+        frame["number"] = [None] * 100 + [1.5] * 20
+        with pytest.raises(InputError, match="column number of frame is empty: drop it"):
+            Source.from_frame(frame[:100], "risk", test=frame[100:], missing="impute")
+        frame["number"] = [1.5] * 100 + [np.inf] * 20
+        with pytest.raises(InputError, match="column number of frame holds infinite values"):
+            Source.from_frame(frame[:100], "risk", test=frame[100:])
+
     def test_what_differs_is_refused(self, tmp_path: Path) -> None:
         frame = table()
         other = frame[100:].assign(risk="huge")

@@ -70,7 +70,7 @@ class Block(NamedTuple):
 
 
 def features(
-    columns: list[Cells], what: str, categories: str = "one-hot", missing: str = "refuse"
+    columns: list[Cells], what: str, categories: str = "one-hot", missing: str = "refuse", judged: int | None = None
 ) -> tuple[NDArray[np.float32], list[Block]]:
     """The features of columns: numbers as they are, truth values as 0 and 1, texts as categories.
 
@@ -79,6 +79,7 @@ def features(
         what: The name by which the user knows the table.
         categories: ``"one-hot"``, a feature for each category in sorted order, or ``"ordinal"``, its number.
         missing: ``"refuse"`` empty cells, or let them be NaN (``"impute"``).
+        judged: The first rows, which are those of the training table: these say what a column is; all without it.
 
     Returns:
         ``[N,F]``, NaN where a cell is empty, and the features of each column.
@@ -91,6 +92,7 @@ def features(
         raise InputError(f"{what} has no column beside the labels: give features to learn from")
     found, width = list[Array](), 0
     for column in columns:
+        _check_meant(column, what, judged)
         found.append(_encoded(column, what, categories, missing, width))
         width += found[-1].shape[1]
     blocks = [
@@ -171,9 +173,6 @@ def no_value(name: str, what: str, text: str) -> InputError:
 
 def _encoded(column: Cells, what: str, categories: str, missing: str, before: int) -> Array:
     """The features ``[N,F]`` of one column, NaN where a cell is empty, for a table that has some before."""
-    if column.missing.all():
-        raise InputError(f"the column {column.shown} of {what} is empty: {_drop(column)}")
-    _check_meant(column, what)
     if missing == "refuse" and column.missing.any():
         raise InputError(
             f"the column {column.shown} of {what} has {_empty(column)}: fill them, {_drop(column)}, or let them be "
@@ -201,9 +200,12 @@ def _encoded(column: Cells, what: str, categories: str, missing: str, before: in
     return hot
 
 
-def _check_meant(column: Cells, what: str) -> None:
+def _check_meant(column: Cells, what: str, judged: int | None) -> None:
     """Raise InputError if nobody can have meant to learn from the values of a column."""
-    called, values = f"the column {column.shown} of {what}", column.values[~column.missing]
+    called, there = f"the column {column.shown} of {what}", ~column.missing
+    values = column.values[:judged][there[:judged]]
+    if len(values) == 0:
+        raise InputError(f"{called} is empty: {_drop(column)}")
     if column.type == "date" or (column.type == "text" and all(map(DATE.fullmatch, map(str.strip, values)))):
         raise InputError(
             f"{called} holds dates or times ({shown(short(values[0], 30))}): {_drop(column)}, or give what matters of "
@@ -212,7 +214,7 @@ def _check_meant(column: Cells, what: str) -> None:
     if column.type == "text":
         _check_texts(values, column, called, what)
     elif column.type in ("number", "whole"):
-        if not bool((np.abs(values) <= LARGEST_INPUT).all()):
+        if not bool((np.abs(column.values[there]) <= LARGEST_INPUT).all()):
             raise InputError(f"{called} holds infinite values, or numbers beyond {LARGEST_INPUT:g}: mend these cells")
         if column.type == "whole":
             _check_whole(values, column, called)

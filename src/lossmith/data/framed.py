@@ -89,7 +89,7 @@ def source_of_tables(
     assert target is not None
     targets, class_names = labels(found.pop(target), what)
     numbers = None if groups is None else groups_of(found.pop(groups), what)
-    inputs, blocks = features(list(found.values()), what, categories, missing)
+    inputs, blocks = features(list(found.values()), what, categories, missing, len(frames[0]))
     ends = np.cumsum([len(frame) for frame in frames])
     slices = {part: slice(end - len(frame), end) for part, frame, end in zip(tables, frames, ends, strict=True)}
     _check_known(targets, slices, class_names, names)

@@ -394,7 +394,7 @@ class TestEvolve:
         run("evolve", "--out", "of-pets", "--data", "pets", *TINY, "--train-size", "18")
         line = "pets: 2 classes (cat, dog), samples of 1 × 6 × 5; 18 for training, 6 for validation, 6 for test"
         assert f"\n{line}\n" in run.err
-        assert "pets/val is taken as the test part; validation samples are split off" in run.err
+        assert "pets/val is the validation part, and test samples are split off" in run.err
         assert line in run("show", "of-pets")
         kept = json.loads(Path("of-pets/best.json").read_text())["provenance"]["data"]
         assert kept["class_names"] == ["cat", "dog"]

@@ -1,14 +1,16 @@
 """What every registered kind and reader of data must do; the tiny ones here pass the same suite."""
 
 import pickle
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from lossmith import Loss, cross_entropy, mse
@@ -26,6 +28,7 @@ from lossmith.data import (
     registry,
     search_parts,
 )
+from lossmith.data.kinds import packed
 from lossmith.errors import InputError
 from lossmith.io import read_toml
 from lossmith.nets import offered
@@ -82,6 +85,9 @@ def registered() -> Iterator[None]:
         context.setattr(READERS, "_entries", dict(READERS.items()))
         KINDS.register("angles", ANGLES)
         READERS.register("two-moons", TWO_MOONS)
+        own = ModuleType("lossmith_conformance")
+        own.dicts = Dicts  # type: ignore[attr-defined]
+        context.setitem(sys.modules, own.__name__, own)
         yield
     assert "angles" not in KINDS
     assert "two-moons" not in READERS
@@ -89,6 +95,25 @@ def registered() -> Iterator[None]:
 
 def drawn(*shape: int, high: int = 256) -> Tensor:
     return torch.randint(high, (SAMPLES, *shape), generator=generator("data", *shape))
+
+
+def named() -> dict[str, Tensor]:
+    """What somebody gives to a network that takes several tensors."""
+    ids = drawn(4, high=11)
+    return {"ids": ids.to(torch.int32), "mask": ids > 2, "size": drawn(2, 3).double() / 7, "age": drawn(high=90)}
+
+
+class Dicts(nn.Module):
+    """A network with an argument for each of these tensors, whose logits are within something else."""
+
+    def __init__(self, shapes: dict[str, tuple[int, ...]], classes: int) -> None:
+        super().__init__()
+        assert shapes == {"age": (), "ids": (4,), "mask": (4,), "size": (2, 3)}
+        self.table, self.linear = nn.Embedding(11, 5), nn.Linear(5 + 6 + 1, classes)
+
+    def forward(self, ids: Tensor, mask: Tensor, size: Tensor, age: Tensor) -> dict[str, Tensor]:
+        words = (self.table(ids) * mask[..., None]).mean(1)
+        return {"logits": self.linear(torch.cat([words, size.flatten(1) / 30, age[:, None] / 90.0], 1))}
 
 
 # Inputs of each kind, and inputs that it refuses.
@@ -105,17 +130,32 @@ INPUTS: dict[str, tuple[Callable[[], Tensor], list[Tensor]]] = {
         lambda: drawn(6, high=11).to(torch.int32),
         [-drawn(6), torch.rand(9, 6), drawn(6) > 3, torch.full((9, 6), 2**40), drawn(6, 6), torch.zeros(9, 6) * 1j],
     ),
+    "dict": (
+        lambda: packed(named(), "inputs")[0],
+        [drawn(6).float(), drawn(6).int(), torch.zeros(9, 6, 6, dtype=torch.int64)],
+    ),
     "angles": (lambda: drawn(6).float(), [torch.full((9, 6), 360.0), drawn(6)]),
 }
 every_kind = pytest.mark.parametrize("name", [*KINDS, "angles"])
 
 
 def source_of(name: str) -> Source:
-    return Source.from_tensors(INPUTS[name][0](), LABELS, name=f"some {name}", kind=name)
+    inputs: Any = named() if name == "dict" else INPUTS[name][0]()
+    return Source.from_tensors(inputs, LABELS, name=f"some {name}", kind=name)
+
+
+def network_of(name: str) -> str:
+    """A network that takes data of a kind; one's own where none has a name."""
+    return next(iter(offered(KINDS[name].becomes or name)), "lossmith_conformance:dicts")
+
+
+def tensors(found: Any) -> dict[str, Tensor]:
+    """What an input layer gives, by name."""
+    return found if isinstance(found, dict) else {"inputs": found}
 
 
 def problem_of(name: str, normalize: str = "auto", **parts: Any) -> Problem:
-    model: Any = {"name": offered(KINDS[name].becomes or name)[0], "hidden": (8,), "normalize": normalize}
+    model: Any = {"name": network_of(name), "hidden": (8,), "normalize": normalize}
     return Problem.open(EvolveSettings(model=model, **{**QUICK, **parts}), source_of(name))
 
 
@@ -138,28 +178,37 @@ class TestEveryKind:
 
     @pytest.mark.parametrize("normalize", ["auto", "none"])
     def test_the_input_layer(self, name: str, normalize: str) -> None:
-        inputs = source_of(name).inputs
-        layer, again = (KINDS[name].layer(inputs, normalize) for _ in range(2))
+        source = source_of(name)
+        inputs = source.inputs
+        layer, again = (KINDS[name].layer(inputs, normalize, source.layout) for _ in range(2))
         restored: InputLayer = pickle.loads(pickle.dumps(layer))  # noqa: S301
-        found = layer(inputs)
+        found = tensors(layer(inputs))
         assert isinstance(layer, InputLayer)
         assert list(layer.parameters()) == []
-        assert found.ndim == inputs.ndim
+        assert isinstance(layer(inputs), dict) or layer(inputs).ndim == inputs.ndim
         for other in (again, restored):
-            assert torch.equal(other(inputs), found)
+            assert all(torch.equal(one, found[key]) for key, one in tensors(other(inputs)).items())
             assert other.state_dict().keys() == layer.state_dict().keys()
-        assert torch.equal(layer.train()(inputs), layer.eval()(inputs))
-        assert torch.equal(torch.cat([layer(one[None]) for one in inputs]), found)
+        alone = [tensors(layer.train()(one[None])) for one in inputs]
+        for key, values in tensors(layer.eval()(inputs)).items():
+            assert torch.equal(values, found[key])
+            assert torch.equal(torch.cat([one[key] for one in alone]), values)
+        mapped = torch.vmap(layer)(torch.stack([inputs, inputs]))
+        assert all(torch.equal(one[1], found[key]) for key, one in tensors(mapped).items())
 
     def test_every_way_to_a_source(self, name: str, tmp_path: Path) -> None:
         inputs, source = INPUTS[name][0](), source_of(name)
+        assert open_source(source, DataSettings(kind=name)) is source
+        if KINDS[name].unpack is not None:
+            items: Any = [({key: one[row] for key, one in named().items()}, row % CLASSES) for row in range(SAMPLES)]
+            assert Source.from_dataset(items, kind=name).digest == source.digest
+            return
         found = [Source.from_dataset(TensorDataset(inputs, LABELS), kind=name)]
         np.savez(tmp_path / "a.npz", x_train=inputs.numpy(), y_train=LABELS.numpy())
         found.append(open_source(str(tmp_path / "a.npz"), DataSettings(kind=name)))
         if KINDS[name].recognized:
             found.append(Source.from_tensors(inputs, LABELS))
         assert {(one.kind, one.digest) for one in found} == {(name, source.digest)}
-        assert open_source(source, DataSettings(kind=name)) is source
 
     def test_another_kind_is_not_taken_for_it(self, name: str) -> None:
         other = next(one for one in KINDS if one != name)
@@ -195,7 +244,7 @@ class TestEveryKind:
                 problem_of(name, recipe={"flip": True})
 
     def test_a_study_of_it(self, name: str, tmp_path: Path) -> None:
-        model: Any = {"name": offered(KINDS[name].becomes or name)[0], "hidden": (8,)}
+        model: Any = {"name": network_of(name), "hidden": (8,)}
         outcome = evolve(tmp_path / "study", EvolveSettings(model=model, **QUICK), source_of(name))
         assert outcome.provenance["digest"] == source_of(name).digest
 
@@ -229,26 +278,43 @@ def texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     monkeypatch.chdir(tmp_path)
     np.savez("some.npz", **ARRAYS)  # type: ignore[arg-type]
     Path("images").mkdir()
-    return {name: name for name in READERS} | {"npz": "some.npz", "folder": "images", "two-moons": "two-moons:60"}
+    rows = "".join(f"{0.5 * (number % 7)},{number % CLASSES}\n" for number in range(60))
+    Path("table.csv").write_text("width,class\n" + rows)
+    paths = {"npz": "some.npz", "folder": "images", "table": "table.csv"}
+    return {name: name for name in READERS} | paths | {"two-moons": "two-moons:60"}
+
+
+def settings_for(name: str, **changes: Any) -> DataSettings:
+    """What a reader needs to know."""
+    return DataSettings(target="class" if name == "table" else None, **changes)
 
 
 @pytest.mark.parametrize("name", [*READERS, "two-moons"])
 class TestEveryReader:
     def test_reads_the_same_each_time(self, name: str, texts: dict[str, str]) -> None:
-        source, again = open_source(texts[name]), open_source(texts[name])
+        source, again = (open_source(texts[name], settings_for(name)) for _ in range(2))
         assert source.digest == again.digest
         assert source.kind in KINDS
         assert torch.equal(KINDS[source.kind].prepared(source.inputs, "inputs"), source.inputs)
         assert search_parts(source, DataSettings()).classes == source.classes
-        assert open_source(texts[name], DataSettings(kind=source.kind)).digest == source.digest
+        assert open_source(texts[name], settings_for(name, kind=source.kind)).digest == source.digest
 
     def test_only_paths_are_made_absolute(self, name: str, texts: dict[str, str]) -> None:
         assert (data_path(texts[name]) is not None) == (READERS[name].path is not None)
 
     def test_another_kind_is_refused(self, name: str, texts: dict[str, str]) -> None:
         with pytest.raises(InputError) as caught:
-            open_source(texts[name], DataSettings(kind="angles"))
+            open_source(texts[name], settings_for(name, kind="angles"))
         assert "\n" not in str(caught.value)
+
+    def test_what_it_has_no_use_for_is_refused(self, name: str, texts: dict[str, str]) -> None:
+        changes: dict[str, Any] = {"target": "y", "drop": ("a",), "categories": "ordinal", "missing": "impute"}
+        changes["groups"] = "g"
+        assert changes.keys() == set(registry.OF_TABLES)
+        for setting, value in changes.items():
+            if setting not in READERS[name].uses:
+                with pytest.raises(InputError, match=f"{setting} is .* is no table, .*: leave --{setting} out"):
+                    open_source(texts[name], DataSettings(**{setting: value}))
 
 
 def test_help_tells_of_every_reader_and_kind(

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from torch.utils.data import Dataset, TensorDataset
 
 from lossmith.data import DataSettings, Part, Source, open_source, search_parts, test_part
-from lossmith.data.parts import stratified_order
+from lossmith.data.splits import stratified_order
 from lossmith.errors import InputError
 
 

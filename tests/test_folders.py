@@ -89,16 +89,20 @@ class TestPixels:
         tensors = Source.from_tensors(torch.from_numpy(made.copy()), torch.arange(3).repeat_interleave(4))
         assert open_source(str(tmp_path / "pets")).digest == tensors.digest
 
-    @pytest.mark.parametrize("test", ["test", "validation", "val", "valid"])
-    def test_train_and_test(self, tmp_path: Path, test: str) -> None:
-        made, held = write_classes(tmp_path / "train"), write_classes(tmp_path / test, count=2, seed=50)
-        (tmp_path / test / "cat" / "0.png").unlink()
+    @pytest.mark.parametrize("name", ["test", "validation", "val", "valid"])
+    def test_train_and_another_part(self, tmp_path: Path, name: str) -> None:
+        made, held = write_classes(tmp_path / "train"), write_classes(tmp_path / name, count=2, seed=50)
+        (tmp_path / name / "cat" / "0.png").unlink()
         source = open_source(str(tmp_path))
-        assert source.test_inputs is not None
-        assert source.test_targets is not None
+        test, validation = source.test_inputs, source.validation_inputs
+        targets = source.test_targets if name == "test" else source.validation_targets
+        given, absent = (test, validation) if name == "test" else (validation, test)
         assert np.array_equal(source.inputs.movedim(1, -1).numpy(), np.stack(made))
-        assert np.array_equal(source.test_inputs.movedim(1, -1).numpy(), np.stack([*held[:2], *held[3:]]))
-        assert source.test_targets.tolist() == [0, 0, 1, 2, 2]
+        assert absent is None
+        assert given is not None
+        assert np.array_equal(given.movedim(1, -1).numpy(), np.stack([*held[:2], *held[3:]]))
+        assert targets is not None
+        assert targets.tolist() == [0, 0, 1, 2, 2]
 
     def test_train_alone_and_a_class_called_train(self, tmp_path: Path) -> None:
         write_classes(tmp_path / "a" / "train")
@@ -329,13 +333,13 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "two validation folders": (
         with_test("val", "validation"),
-        r"D has val, validation beside train, but only one folder is taken, .*: move the others away, or their images",
+        r"D has val, validation beside train, but only test \(.*\) and one of val, valid or validation .*: move",
     ),
     "training and testing": (
         lambda path: (with_test("testing/cat")(path), (path / "train").rename(path / "training")),
         r"D/testing holds folders of its own: rename it to test, if it is that part",
     ),
-    "another folder beside train": (with_test("extra"), r"D has extra beside train, but only .* named test, .* or val"),
+    "another folder beside train": (with_test("extra"), r"D has extra beside train, but only test .* or validation"),
     "no image": (
         lambda path: (path / "cat" / "0.png").write_bytes(b"no image"),
         r"D/cat/0\.png cannot be read as an image \(UnidentifiedImageError: cannot identify image file\): replace",

@@ -239,8 +239,8 @@ class TestArchives:
         digest = saved(tmp_path).digest
         assert caplog.text == ""
         members = {
-            "x_val.npy": npy(X),
-            "y_val.npy": npy(Y),
+            "x_other.npy": npy(X),
+            "y_other.npy": npy(Y),
             "\x1b[31mred.npy": b"no array",
             "../evil.npy": npy(Y),
             "z" * 60_000: b"",
@@ -248,9 +248,10 @@ class TestArchives:
         assert open_source(str(archive(tmp_path / "b.npz", members))).digest == digest
         (record,) = caplog.records
         assert len(record.getMessage()) < 500
-        assert "holds \\x1b[31mred, ../evil, x_val, y_val, zzz" in record.getMessage()
-        assert "…, which nothing uses: only x_train, y_train, x_test and y_test are read" in record.getMessage()
-        assert record.getMessage().endswith("validation samples are split off x_train")
+        assert "holds \\x1b[31mred, ../evil, x_other, y_other, zzz" in record.getMessage()
+        assert record.getMessage().endswith(
+            "…, which nothing uses: only x_train, y_train, x_val, y_val, x_test and y_test are read"
+        )
 
 
 class TestLabels:

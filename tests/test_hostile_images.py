@@ -174,17 +174,21 @@ def test_what_pillow_warns_of_is_told(tmp_path: Path, caplog: pytest.LogCaptureF
     assert "a/0.jpg and 1 more, Pillow warns (UserWarning: Corrupt EXIF data" in caplog.text
 
 
-def test_a_validation_folder_beside_test_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_validation_folder_is_read_and_its_role_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for part in ("train", "test", "val"):
         folder(tmp_path / part, drawn((4, 4)), drawn((4, 4), 1))
-    (tmp_path / "val" / "a" / "0.png").write_bytes(b"not read")
     source = open_source(str(tmp_path))
-    assert source.test_targets is not None
-    assert len(source.test_targets) == 2
+    assert (source.test_targets is None, source.validation_targets is None) == (False, False)
+    assert caplog.text == ""
+    (tmp_path / "test").rename(tmp_path / ".test")
+    open_source(str(tmp_path))
     (record,) = caplog.records
-    assert (
-        f"nothing in {tmp_path / 'val'} is used: test is the test part, and validation samples" in record.getMessage()
+    assert record.getMessage() == (
+        f"{tmp_path / 'val'} is the validation part, and test samples are split off {tmp_path / 'train'}"
     )
+    (tmp_path / "val" / "a" / "0.png").write_bytes(b"not an image")
+    with pytest.raises(InputError, match=r"val/a/0\.png cannot be read as an image"):
+        open_source(str(tmp_path))
 
 
 def test_one_form_of_unicode_in_both_parts(tmp_path: Path) -> None:

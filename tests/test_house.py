@@ -24,7 +24,14 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 PROGRAMS = sorted(path for folder in ("experiments", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
 TOOLS = sorted((ROOT / "tools").rglob("*.py"))
 # The modules of the extras, which may be missing, and the extra that brings each.
-OPTIONAL = {"art": "robust", "datasets": "hub", "huggingface_hub": "hub", "PIL": "hub"}
+OPTIONAL = {
+    "art": "robust",
+    "datasets": "hub",
+    "huggingface_hub": "hub",
+    "PIL": "hub",
+    "pandas": "tables",
+    "pyarrow": "tables",
+}
 
 MOST_LINES = 350
 
@@ -124,7 +131,7 @@ def test_source_imports_only_declared_dependencies(pyproject: dict[str, Any]) ->
                 continue
             names = {canonicalize_name(name) for name in providers.get(package, [])}
             assert names & declared, f"{path.name} imports {module}, which pyproject.toml does not name as a dependency"
-    assert importers == {"robust": {"library.py"}, "hub": {"images.py", "pictures.py"}}
+    assert importers == {"robust": {"library.py"}, "hub": {"images.py", "pictures.py"}, "tables": {"tables.py"}}
 
 
 def test_no_module_is_long() -> None:

@@ -115,14 +115,16 @@ class TestTokens:
 
     @pytest.mark.parametrize("change", [{"mixup": 0.2}, {"cutmix": 1.0}, {"crop": 1}])
     def test_they_cannot_be_mixed(self, tokens: Path, change: dict[str, Any]) -> None:
-        with pytest.raises(InputError, match="token ids are names: leave it out"):
+        with pytest.raises(InputError, match="neither token ids nor dicts of tensors are that: leave it out"):
             Problem.open(settings_of(recipe=change))
 
     def test_they_take_no_noise(self, tokens: Path) -> None:
         problem = Problem.open(settings_of())
         trained = train(problem.task, Loss.stack([cross_entropy()]), [0], Recipe(steps=2))
         looked_at = TrainedLoss("CE", cross_entropy(), trained.networks, trained.diverged)
-        with pytest.raises(InputError, match="token ids are names, to which no noise can be added: leave"):
+        with pytest.raises(
+            InputError, match="noise can be added neither to token ids, which are names, nor to dicts of tensors: leave"
+        ):
             input_noise(looked_at, *problem.validation, [0.1])
         with pytest.raises(InputError, match="token ids are whole numbers: leave out"):
             trained.networks.logits(problem.task.inputs.float())
@@ -186,11 +188,14 @@ class TestInputsAsTheyAre:
 
 def test_defaults_that_came_later_identify_nothing() -> None:
     settings = EvolveSettings()
-    came = {"data": {"kind", "noise"}, "model": {"normalize"}, "recipe": {"class_weight", "sampling"}}
+    of_data = {"kind", "noise", "target", "drop", "categories", "missing", "split", "groups", "padding_id"}
+    came = {"data": of_data, "model": {"normalize"}, "recipe": {"class_weight", "sampling"}}
     for part, later in came.items():
         document = getattr(settings, part).model_dump(mode="json")
         assert document.keys() - identifying(part, document).keys() == later
         changed = {**document, "kind": "tokens", "normalize": "none", "label_noise": 0.1}
+        changed |= {"target": "y", "drop": ["a"], "categories": "ordinal", "missing": "impute"}
+        changed |= {"split": "time", "groups": "a", "padding_id": 0}
         changed |= {"class_weight": "balanced", "sampling": "balanced"}
         assert identifying(part, changed) == changed
     plan = Plan(recipe=settings.recipe, backend=Backend("mlp"))

@@ -337,15 +337,15 @@ class TestOwn:
     @pytest.mark.parametrize(
         ("model", "sentence"),
         [
-            (":good", r"unknown model ':good': give your own network as package\.module:function"),
-            ("lossmith_test_own:", r"unknown model 'lossmith_test_own:': give your own"),
-            ("lossmith_test_none:f", r"lossmith_test_none .* cannot be imported \(ModuleNotFoundError: .*: correct"),
+            (":good", r"there is no model ':good'; give your own model as package\.module:function"),
+            ("lossmith_test_own:", r"there is no model 'lossmith_test_own:'; give your own"),
+            ("lossmith_test_none:f", r"lossmith_test_none, .* cannot be imported \(ModuleNotFoundError: .*: correct"),
             ("lossmith_test_torn:f", r"\(ModuleNotFoundError: No module named 'no_such_module_at_all'\): correct"),
             ("lossmith_test_syntax:f", r"\(SyntaxError: .*: correct"),
             ("lossmith_test_exit:f", r"\(SystemExit: 1\): correct"),
-            (".relative:f", r"unknown model .*package.module:function"),
-            ("lossmith_test_own:missing", r"lossmith_test_own has no function missing: correct the model"),
-            ("lossmith_test_own:number", r"number .* is no function but an object of type int: give a function"),
+            (".relative:f", r"there is no model .*package.module:function"),
+            ("lossmith_test_own:missing", r"lossmith_test_own has no missing: correct the model"),
+            ("lossmith_test_own:number", r"number .* is no function but an object of type int: give a class or function"),
         ],
     )
     def test_bad_name(self, own: Path, model: str, sentence: str) -> None:

@@ -33,6 +33,7 @@ PAGES = [
     pytest.param("docs/imbalance.md", {"python"}, id="docs/imbalance.md"),
     pytest.param("docs/metrics.md", {"python"}, id="docs/metrics.md"),
     pytest.param("docs/theory.md", {"python", "shell"}, id="docs/theory.md"),
+    pytest.param("docs/data.md", {"python", "shell"}, id="docs/data.md"),
     pytest.param("docs/robustness.md", {"python", "shell"}, id="docs/robustness.md", marks=pytest.mark.integration),
 ]
 LEFT_OUT = {"make demo", "make test"}

@@ -809,6 +809,13 @@ class TestEvolve:
         assert contents(tmp_path / "study") == before
 
     CHANGES: tuple[tuple[str, Any], ...] = (
+        ("data.target", "y"),
+        ("data.drop", ["id"]),
+        ("data.categories", "ordinal"),
+        ("data.missing", "impute"),
+        ("data.split", "time"),
+        ("data.padding_id", 1),
+        ("data.groups", "patient"),
         ("data.train_size", 210),
         ("data.validation_size", 210),
         ("data.test_size", 100),
@@ -881,7 +888,10 @@ class TestEvolve:
     @pytest.mark.parametrize(("key", "value"), CHANGES)
     def test_another_configuration(self, reference: Path, key: str, value: Any) -> None:
         before = contents(reference)
-        with pytest.raises(InputError, match=f"the study in .* has {key} = .*choose another directory"):
+        refused = f"the study in .* has {key} = .*choose another directory"
+        # Of data that has no columns, they are refused before.
+        of_table = f"{key.removeprefix('data.')} is .* (is no table|has images)"
+        with pytest.raises(InputError, match=f"{refused}|{of_table}"):
             evolve(reference, settings_of(**{key.replace(".", "__"): value}))
         assert contents(reference) == before
 
@@ -1302,6 +1312,8 @@ ALL_CHANGED: dict[str, dict[str, Any]] = {
         "source": "some \"quoted\" \\ place/ö.npz", "train_size": 3, "validation_size": 4, "test_size": 5,
         "label_noise": 0.1, "split_seed": 6, "noise_seed": 10**20,
         "max_pixel": 0.5, "image_size": 32, "channels": 3, "kind": "tokens", "noise": "pairs",
+        "target": "y", "drop": ["a", "b"], "categories": "ordinal", "missing": "impute",
+        "split": "time", "groups": "g", "padding_id": 1,
     },
     "model": {"name": "a.b:c", "hidden": [3, 4, 5], "dropout": 0.25, "normalize": "none"},
     "recipe": {

@@ -96,6 +96,15 @@ def load_code(name: str, kind: str, directory: str) -> Any:
     return getattr(module, function)
 
 
+def is_importable(name: str) -> bool:
+    """Whether a module of that name, without dots, can be found, in the current directory too; nothing is imported."""
+    if not name.isidentifier():
+        return False
+    with importable(f"{name}:", str(Path.cwd())):
+        found = _spec(name)
+        return found is not None and found.origin is not None
+
+
 @contextmanager
 def importable(name: str, directory: str) -> Iterator[None]:
     """Meanwhile code that lies beside the user's can be imported, the last of all.

@@ -30,14 +30,17 @@ from pathlib import Path
 
 import numpy as np
 
-from fuzz import arrays, folders, harness, losses, settings, studies
+from fuzz import arrays, folders, harness, losses, settings, studies, tables
 from fuzz.cases import COMPARE, TINY, Case, faults
 from fuzz.harness import Ended
 from fuzz.values import dumped
 
 TIMEOUT, TIMEOUT_OF_LONG, MEMORY = 40.0, 3.0, 6.0
 LONGEST_FILE = 300_000
-SHARES = {"loss": 26, "name": 9, "toml": 19, "npz": 14, "flag": 15, "best": 6, "study": 6, "other": 3, "folder": 2}
+SHARES = {
+    **{"loss": 26, "name": 9, "toml": 19, "npz": 14, "flag": 15, "best": 6, "study": 6, "other": 3, "folder": 2},
+    "table": 6,
+}
 EVERY = 200
 
 
@@ -64,7 +67,7 @@ class Bench:
         study = self.base / "study"
         makers: dict[str, Callable[[random.Random], Case]] = {
             **{"loss": losses.loss_file, "name": losses.loss_name, "toml": settings.study_file, "npz": arrays.npz_file},
-            **{"flag": settings.flags, "folder": folders.folder},
+            **{"flag": settings.flags, "folder": folders.folder, "table": tables.table},
             "best": partial(studies.best_file, study=study),
             "study": partial(studies.study_directory, study=study),
             "other": partial(studies.other_file, study=study),

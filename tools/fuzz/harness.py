@@ -55,6 +55,8 @@ def preload() -> None:
 
     for name in (
         "matplotlib.pyplot",
+        "pandas",
+        "pyarrow.parquet",
         "sklearn.datasets",
         "torch._dynamo",
         *(f"lossmith.cli.{name}" for name in COMMANDS),

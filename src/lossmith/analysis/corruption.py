@@ -144,7 +144,10 @@ def input_noise(
         InputError: if a number cannot be used, or the inputs are token ids.
     """
     if has_ids(inputs):
-        raise InputError("token ids are names, to which no noise can be added: leave the levels of input noise out")
+        raise InputError(
+            "noise can be added neither to token ids, which are names, nor to dicts of tensors: leave the levels of "
+            "input noise out"
+        )
     unit = max_pixel if max_pixel is not None else spread(inputs if reference is None else reference)
 
     def noisy(level: float, draw: int) -> Batches:

@@ -119,7 +119,7 @@ def run(arguments: Sequence[str]) -> None:
 def _unmeasured(hidden: bool, inputs: Tensor) -> dict[str, str]:
     """What this network and data cannot take, and why."""
     reasons = {
-        INPUT: "Input noise is not measured, since token ids are names." if has_ids(inputs) else "",
+        INPUT: "Input noise is measured neither of token ids nor of dicts of tensors." if has_ids(inputs) else "",
         SILENCED: "" if hidden else "Silenced units are not measured, since the network has no hidden layer.",
     }
     return {kind: reason for kind, reason in reasons.items() if reason}

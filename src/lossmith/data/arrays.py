@@ -17,6 +17,8 @@ from lossmith.errors import InputError
 
 # Kinds of NumPy types: boolean, unsigned, signed and floating numbers.
 NUMBERS = "buif"
+# How the validation part of a file or folder may be called.
+VALIDATIONS = ("val", "valid", "validation")
 BLOCK = 4096
 # Differences and products with standard deviations of larger ones leave float32.
 LARGEST_INPUT = 1e37
@@ -196,3 +198,29 @@ def check_test_targets(test_targets: Tensor, classes: int, what: str) -> None:
             f"{what} holds the label {int(outside[0])}, but the training labels are 0…{classes - 1}: "
             "remove these samples or give training samples of that class too"
         )
+
+
+def group_numbers(groups: Any, count: int, what: str) -> Tensor:
+    """The number of each sample's group, ``[N]``, int64, of numbers or texts.
+
+    Args:
+        groups: ``[N]``.
+        count: N.
+        what: The name by which the user knows them.
+
+    Raises:
+        InputError: If there is not one for each sample, one is missing, or they are neither numbers nor texts.
+    """
+    try:
+        values = np.asarray(groups)
+    except (TypeError, ValueError, RuntimeError):
+        raise InputError(f"{what} holds what is no group: give a number or a text for each sample") from None
+    if values.shape != (count,):
+        raise InputError(f"{what} has shape {list(values.shape)}, but there are {count} samples: give a group for each")
+    is_text = values.dtype.kind == "U" or (values.dtype == object and all(isinstance(one, str) for one in values))
+    if not is_text and values.dtype.kind not in NUMBERS:
+        raise InputError(f"{what} holds what is no group: give a number or a text for each sample")
+    if values.dtype.kind == "f" and bool(np.isnan(values).any()):
+        raise InputError(f"{what} holds NaN: give each sample a group")
+    numbers = np.unique(values, return_inverse=True)[1]
+    return torch.from_numpy(numbers.astype(np.int64))

@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lossmith.data.arrays import VALIDATIONS
 from lossmith.data.images import ENDINGS, Row, file_rows, pixels, stacked
 from lossmith.data.names import listed, shown
 from lossmith.data.tree import Tree
 from lossmith.errors import InputError
 
-TRAIN, TESTS = "train", ("test", "validation", "val", "valid")
+TRAIN, TEST = "train", "test"
 NEARLY = {"training": TRAIN, "Train": TRAIN, "TRAIN": TRAIN, "testing": "test", "Test": "test", "TEST": "test"}
 _LOG = logging.getLogger("lossmith")
 
@@ -22,8 +23,8 @@ class _Parts(NamedTuple):
     """The directories of class folders."""
 
     train: Path
-    test: Path | None
-    unused: list[Path]
+    validation: Path | None = None
+    test: Path | None = None
 
 
 class _Part(NamedTuple):
@@ -32,41 +33,42 @@ class _Part(NamedTuple):
 
 
 def read_folder(path: Path, side: int | None = None) -> dict[str, NDArray[Any]]:
-    """Images by class, ``DIR/class/*.png``, or ``DIR/train/class/*.png`` with ``DIR/test/class/*.png``.
+    """Images by class, ``DIR/class/*.png``, or ``DIR/train/class/*.png`` with ``DIR/val`` and ``DIR/test`` like it.
 
-    Classes are the sorted names of the training folders, and images are in the order of class and file name. The test
-    part may be called ``validation``, ``val`` or ``valid``, too; beside ``test``, these are named and not used. If any
-    image has colour, all have three channels. No link may lead out of the directory.
+    Classes are the sorted names of the training folders, and images are in the order of class and file name. The
+    validation part may be called ``validation``, ``val`` or ``valid``. If any image has colour, all have three
+    channels. No link may lead out of the directory.
 
     Args:
         path: The directory.
         side: Height and width that images are made to have, as in :func:`lossmith.data.images.pixels`.
 
     Returns:
-        ``x_train`` ``[N,C,H,W]`` uint8 and ``y_train`` ``[N]``, and with a test part ``x_test`` and ``y_test``.
+        ``x_train`` ``[N,C,H,W]`` uint8 and ``y_train`` ``[N]``; with a test part ``x_test`` and ``y_test``, and with a
+        validation part ``x_val`` and ``y_val``.
 
     Raises:
         InputError: If a folder is empty or holds something else, a class is missing, an image is damaged, or images
             differ in size.
     """
     tree = Tree(path)
-    train, test, unused = _parts(tree)
-    if unused:
+    found = _parts(tree)
+    if found.validation is not None and found.test is None:
         _LOG.warning(
-            "nothing in %s is used: test is the test part, and validation samples are split off train",
-            ", ".join(map(shown, unused)),
+            "%s is the validation part, and test samples are split off %s", shown(found.validation), shown(found.train)
         )
-    if test is not None and test.name != TESTS[0]:
-        _LOG.warning("%s is taken as the test part; validation samples are split off %s", shown(test), shown(train))
-    classes = list(tree.classes(train))
+    classes = list(tree.classes(found.train))
     if len(classes) < 2:
-        raise InputError(f"{shown(train)} has one class folder only ({classes[0]}): give images of two classes or more")
-    parts = {"train": _part(tree, train, classes)}
-    if test is not None:
-        parts["test"] = _part(tree, test, classes)
-        absent = [name for number, name in enumerate(classes) if number not in parts["test"].labels]
-        if absent:
-            _LOG.warning("%s has no image of %s: accuracy on it says nothing of that", shown(test), listed(absent))
+        raise InputError(
+            f"{shown(found.train)} has one class folder only ({classes[0]}): give images of two classes or more"
+        )
+    parts = {"train": _part(tree, found.train, classes)}
+    for name, place in (("test", found.test), (VALIDATIONS[0], found.validation)):
+        if place is not None:
+            parts[name] = _part(tree, place, classes)
+            absent = [called for number, called in enumerate(classes) if number not in parts[name].labels]
+            if absent:
+                _LOG.warning("%s has no image of %s: accuracy on it says nothing of that", shown(place), listed(absent))
     files = [file for part in parts.values() for file in part.files]
     labels = [label for part in parts.values() for label in part.labels]
     rows = pixels(file_rows(files, labels), lambda number: shown(files[number]), len(files), side)
@@ -103,20 +105,16 @@ def _parts(tree: Tree) -> _Parts:
                 f"{shown(folder)} holds folders of its own: rename it to {NEARLY[folder.name]}, if it is that part"
             )
     if not any(folder.name == TRAIN and tree.folders(folder) for folder in folders):
-        return _Parts(_without_stray_images(tree, path), None, [])
+        return _Parts(_without_stray_images(tree, path))
     others = [folder.name for folder in folders if folder.name != TRAIN]
-    unused = [name for name in others if name != TESTS[0]]
-    if TESTS[0] in others and set(unused) <= set(TESTS):
-        others = [TESTS[0]]
-    else:
-        unused = []
-    if len(others) > 1 or not set(others) <= set(TESTS):
+    validation = [name for name in others if name in VALIDATIONS]
+    if len(validation) > 1 or not set(others) <= {TEST, *VALIDATIONS}:
         raise InputError(
-            f"{shown(path)} has {listed(others)} beside train, but only one folder is taken, as the test part, named "
-            f"{', '.join(TESTS[:-1])} or {TESTS[-1]} (validation samples are split off train): move the others away, "
-            "or their images into train"
+            f"{shown(path)} has {listed(others)} beside train, but only {TEST} (the test part) and one of "
+            f"{', '.join(VALIDATIONS[:-1])} or {VALIDATIONS[-1]} (the validation part) are taken: move the others "
+            "away, or their images into train"
         )
-    return _Parts(path / TRAIN, path / others[0] if others else None, [path / name for name in unused])
+    return _Parts(path / TRAIN, path / validation[0] if validation else None, path / TEST if TEST in others else None)
 
 
 def _part(tree: Tree, path: Path, classes: Sequence[str]) -> _Part:

@@ -159,7 +159,7 @@ def with_noise(source: Source, settings: DataSettings) -> Source:
     if len(labels) != len(source.targets):
         raise InputError(
             f"{what} has {len(labels)} labels, but {source.name} has {len(source.targets)} samples (without test "
-            "samples of its own): give a label for each, in their order"
+            "and validation samples of its own): give a label for each, in their order"
         )
     if not bool(((labels >= 0) & (labels < source.classes)).all()):
         outside = int(labels[(labels < 0) | (labels >= source.classes)][0])
@@ -172,21 +172,24 @@ def with_noise(source: Source, settings: DataSettings) -> Source:
     return replace(source, noise=labels)
 
 
-def noisy_labels(source: Source, rows: Tensor, settings: DataSettings, *seed: int | str) -> Tensor:
-    """The labels ``[M]`` of some rows ``[M]`` of a source, as they are learned from.
+def noisy_labels(
+    source: Source, clean: Tensor, rows: Tensor | None, settings: DataSettings, *seed: int | str
+) -> Tensor:
+    """Labels ``[M]`` of a source as they are learned from.
 
     Args:
-        source: All samples, with clean labels.
-        rows: Which of them.
+        source: Where they are from; what it knows of noise.
+        clean: The clean labels, ``[M]``.
+        rows: Which samples they are of, ``[M]``; None of samples of the source's own validation part, whose labels
+            stay where the noise is a label for each sample.
         settings: ``label_noise`` and ``noise``.
         seed: What the draws are for, as in :func:`lossmith.seeds.derive`.
 
     Raises:
         InputError: if the noise is made for another number of classes.
     """
-    clean = source.targets[rows]
     if source.noise is not None and source.noise.ndim == 1:
-        return source.noise[rows].to(clean.device)
+        return clean if rows is None else source.noise[rows].to(clean.device)
     if source.noise is not None:
         return torch.multinomial(source.noise[clean.cpu()], 1, generator=generator(*seed))[:, 0].to(clean.device)
     if not settings.label_noise:

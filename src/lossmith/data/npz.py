@@ -10,6 +10,7 @@ import tokenize
 import warnings
 import zipfile
 import zlib
+from itertools import chain
 from lzma import LZMAError
 from pathlib import Path
 from typing import IO, Any, BinaryIO, NamedTuple
@@ -18,15 +19,15 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from lossmith.data.arrays import NUMBERS, no_numbers
+from lossmith.data.arrays import NUMBERS, VALIDATIONS, no_numbers
 from lossmith.data.names import listed, shown
 from lossmith.errors import InputError
 from lossmith.io import opened_regular
 from lossmith.memory import amount, check_available
 
 REQUIRED = ("x_train", "y_train")
-OPTIONAL = ("x_test", "y_test")
-VALIDATION = tuple(f"{kind}_{part}" for part in ("val", "valid", "validation") for kind in "xy")
+OPTIONAL = tuple((f"x_{part}", f"y_{part}") for part in ("test", *VALIDATIONS))
+READ = (*REQUIRED, *chain.from_iterable(OPTIONAL))
 ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 LONGEST_HEADER = 10_000
 # Of NumPy 1; later versions have more.
@@ -84,14 +85,16 @@ class _Header(NamedTuple):
         return stored + self.size * (8 if self.dtype.kind in "bf" and self.dtype.itemsize <= 4 else 12)
 
 
-def read_npz(path: Path, used: str | None = None) -> dict[str, NDArray[Any]]:
-    """The arrays ``x_train``, ``y_train`` and, where the file has them, ``x_test``, ``y_test``.
+def read_npz(path: Path, used: str | None = None, wanted: tuple[str, ...] = ()) -> dict[str, NDArray[Any]]:
+    """The arrays ``x_train``, ``y_train`` and, where the file has them, those of a test and of a validation part.
 
-    What else the file holds is named once.
+    These are ``x_test``, ``y_test`` and ``x_val``, ``y_val``, or ``valid`` or ``validation``. What else the file holds
+    is named once.
 
     Args:
         path: The file.
         used: An array that something else reads.
+        wanted: Other arrays that the file must have.
 
     Raises:
         InputError: If the file cannot be read, is not an .npz, is damaged, lacks an array or has two of a name, holds
@@ -102,7 +105,7 @@ def read_npz(path: Path, used: str | None = None) -> dict[str, NDArray[Any]]:
             f"there is no file or directory {shown(path)}: check the path of the .npz file or of the images"
         )
     with opened_regular(path) as stream:
-        return _read_arrays(stream, shown(path), used)
+        return _read_arrays(stream, shown(path), used, wanted)
 
 
 def read_array(path: Path, name: str | None) -> tuple[NDArray[Any], str, NDArray[Any] | None]:
@@ -166,11 +169,11 @@ def _archive(stream: BinaryIO, path: str) -> zipfile.ZipFile:
         raise _not_npz(path) from None
 
 
-def _read_arrays(stream: BinaryIO, path: str, used: str | None) -> dict[str, NDArray[Any]]:
+def _read_arrays(stream: BinaryIO, path: str, used: str | None, wanted: tuple[str, ...]) -> dict[str, NDArray[Any]]:
     if stream.read(4) not in ZIP:
         raise _not_npz(path)
     with _archive(stream, path) as archive:
-        members = _members(archive, path, used)
+        members = _members(archive, path, used, wanted)
         headers = {name: _member_header(archive, member, f"{name} in {path}") for name, member in members.items()}
         largest = max(headers, key=lambda name: headers[name].peak)
         shape, dtype = list(headers[largest].shape), headers[largest].dtype
@@ -182,12 +185,14 @@ def _read_arrays(stream: BinaryIO, path: str, used: str | None) -> dict[str, NDA
         return {name: _values(archive, header, f"{name} in {path}") for name, header in headers.items()}
 
 
-def _members(archive: zipfile.ZipFile, path: str, used: str | None) -> dict[str, zipfile.ZipInfo]:
+def _members(
+    archive: zipfile.ZipFile, path: str, used: str | None, wanted: tuple[str, ...]
+) -> dict[str, zipfile.ZipInfo]:
     """The members that are read, by the names of their arrays."""
     found: dict[str, zipfile.ZipInfo] = {}
     for member in archive.infolist():
         name = member.filename.removesuffix(".npy")
-        if name in found and name in REQUIRED + OPTIONAL:
+        if name in found and name in (*READ, *wanted):
             raise InputError(f"{path} holds {name} twice: save it again with numpy.savez")
         found[name] = member
     missing = [name for name in REQUIRED if name not in found]
@@ -197,22 +202,32 @@ def _members(archive: zipfile.ZipFile, path: str, used: str | None) -> dict[str,
             f"{path} has no array {' and no array '.join(missing)}, only {listed(names, _LISTED) or 'nothing'}: save "
             "it with numpy.savez(path, x_train=…, y_train=…)"
         )
-    optional = [name for name in OPTIONAL if name in found]
-    if len(optional) == 1:
-        absent = next(name for name in OPTIONAL if name not in optional)
-        raise InputError(f"{path} has {optional[0]} without {absent}: save both of them or neither")
-    _tell_unused(sorted(found.keys() - {*REQUIRED, *OPTIONAL, used}), path)
-    return {name: found[name] for name in (*REQUIRED, *optional)}
+    absent_ones = [name for name in wanted if name not in found]
+    if absent_ones:
+        raise InputError(
+            f"{path} has no array {listed(absent_ones)}, only {listed(sorted(found), _LISTED)}: mend its name"
+        )
+    pairs = [pair for pair in OPTIONAL if any(name in found for name in pair)]
+    for pair in pairs:
+        absent = [name for name in pair if name not in found]
+        if absent:
+            there = next(name for name in pair if name in found)
+            raise InputError(f"{path} has {there} without {absent[0]}: save both of them or neither")
+    several = [inputs for inputs, _ in pairs if inputs.removeprefix("x_") in VALIDATIONS]
+    if len(several) > 1:
+        raise InputError(f"{path} has {' and '.join(several)}, which both name the validation part: leave one out")
+    optional = tuple(chain.from_iterable(pairs))
+    _tell_unused(sorted(found.keys() - {*REQUIRED, *optional, *wanted, used}), path)
+    return {name: found[name] for name in (*REQUIRED, *optional, *wanted)}
 
 
 def _tell_unused(names: list[str], path: str) -> None:
     if names:
-        split = "; validation samples are split off x_train" * any(name in VALIDATION for name in names)
         _LOG.warning(
-            "%s holds %s, which nothing uses: only x_train, y_train, x_test and y_test are read%s",
+            "%s holds %s, which nothing uses: only x_train, y_train, x_val, y_val, x_test and y_test are read%s",
             path,
             listed(names, _LISTED),
-            split,
+            "; --groups groups keeps each group in one part" * ("groups" in names),
         )
 
 

@@ -27,7 +27,7 @@ def find_max_pixel(source: Source, settings: DataSettings) -> float:
     # What the user says comes first, then what the reader knows, then what the type suggests.
     usual = 255.0 if source.inputs.dtype == torch.uint8 else 1.0
     max_pixel = settings.max_pixel or source.max_pixel or usual
-    for inputs in (source.inputs, source.test_inputs):
+    for inputs in (source.inputs, source.validation_inputs, source.test_inputs):
         if inputs is not None:
             low, high = float(inputs.min()), float(inputs.max())
             if low < 0 or high > max_pixel:

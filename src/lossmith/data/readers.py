@@ -24,12 +24,14 @@ class Reader:
         takes: Which texts beside its name stand for its data, such as ``"two-moons:200"``.
         path: Which paths it reads; a reader of paths does not read its name.
         described: What is given to it, for messages and help; else its name.
+        uses: Settings of tables that it reads, too; others have no use for them.
     """
 
     read: Callable[[str, DataSettings], Source]
     takes: Callable[[str], bool] | None = None
     path: Callable[[Path], bool] | None = None
     described: str = ""
+    uses: tuple[str, ...] = ()
 
 
 READERS = Registry[Reader]("data")

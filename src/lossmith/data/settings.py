@@ -8,6 +8,7 @@ from lossmith.data.arrays import LARGEST_INPUT
 from lossmith.data.kinds import KINDS, checked_kind
 from lossmith.data.noise import checked_noise, known_noises
 from lossmith.data.readers import known_data
+from lossmith.data.splits import checked_split, known_splits
 from lossmith.registry import Listed
 from lossmith.settings import Settings
 
@@ -23,20 +24,37 @@ class DataSettings(Settings):
     """
 
     source: Annotated[str, Listed(known_data)] = "digits"
-    """Data to learn: {names}. An .npz file has x_train, y_train and, if wanted, x_test, y_test; a directory has a
-    folder of images for each class, or train and test (or validation, val) that hold these (./mnist for one that is
-    called so). What comes from the Hugging Face hub is kept."""
+    """Data to learn: {names}. An .npz file has x_train, y_train and, if wanted, those of val and test; a directory has
+    a folder of images for each class, or train and, if wanted, val and test that hold these or are tables (./mnist for
+    one that is called so). What comes from the Hugging Face hub is kept."""
 
     kind: Annotated[str, AfterValidator(checked_kind), Listed(lambda: ", ".join(KINDS))] = "auto"
     """What the inputs are: {names}; or auto, which knows images and feature vectors by their shape. Tokens are whole
-    numbers [N, length]."""
+    numbers [N, length]; dicts of tensors come from Python."""
+
+    target: str | None = None
+    """Column of a table that holds the labels; text labels are classes in sorted order."""
+
+    drop: Annotated[tuple[str, ...], Field(strict=False, max_length=10**4)] = ()
+    """Columns of a table that are left out, such as ids and dates."""
+
+    categories: Literal["one-hot", "ordinal"] = "one-hot"
+    """How texts in a table become numbers: a feature for each category, or its number in sorted order."""
+
+    missing: Literal["refuse", "impute"] = "refuse"
+    """Empty cells of a table: refuse them, or impute the training part's median (of texts and truth values, the most
+    frequent one)."""
+
+    padding_id: int | None = Field(default=None, ge=0, lt=2**63)
+    """Token id that only fills sequences up (default: none does): embedding leaves it out of its mean, and a function
+    of your own with an argument padding_id is told."""
 
     train_size: PositiveInt | None = None
     """Number of training samples (default: all that the validation and test parts leave)."""
 
     validation_size: PositiveInt | None = None
-    """Number of validation samples, at most 5000 by default: all that train_size leaves, or else 20 % of what the
-    test part leaves."""
+    """Number of validation samples (default: the data's own, or else all that train_size leaves, or else 20 % of what
+    the test part leaves, at most 5000 of both)."""
 
     test_size: PositiveInt | None = None
     """Number of test samples (default: the file's own test arrays, or else 25 % of all samples)."""
@@ -47,7 +65,15 @@ class DataSettings(Settings):
 
     noise: Annotated[str, AfterValidator(checked_noise), Listed(known_noises)] = "symmetric"
     """What becomes of a label that noise changes: {names}. Or FILE.npy or FILE.npz:ARRAY without --label-noise: the
-    probabilities [K, K] of each class's labels, or a noisy label for each sample (but the data's own test samples)."""
+    probabilities [K, K] of each class's labels, or a noisy label for each sample (but those of validation and test
+    parts that the data brings)."""
+
+    split: Annotated[str, AfterValidator(checked_split), Listed(known_splits)] = "auto"
+    """How samples are split into parts: {names}; or auto, by groups where the data has them, else stratified."""
+
+    groups: str | None = None
+    """Column of a table, or array of an .npz file, that holds each sample's group, such as a patient: no group is in
+    two parts, and sizes are those that come nearest."""
 
     split_seed: int = Field(default=0, gt=-(2**128), lt=2**128)
     """Seed of the split into training, validation and test samples."""

@@ -2,11 +2,11 @@
 
 from lossmith.nets import builtin as builtin
 from lossmith.nets.factory import NetworkFactory, check_network, network_factory
-from lossmith.nets.own import own_source
 from lossmith.nets.parts import Dropout
 from lossmith.nets.registry import NETWORKS, Blueprint, Network, build, check_name, offered
 from lossmith.nets.settings import ModelSettings
 from lossmith.nets.size import bytes_of, parameters_of
+from lossmith.nets.whole import fed
 
 __all__ = [
     "NETWORKS",
@@ -19,8 +19,8 @@ __all__ = [
     "bytes_of",
     "check_name",
     "check_network",
+    "fed",
     "network_factory",
     "offered",
-    "own_source",
     "parameters_of",
 ]

@@ -19,6 +19,25 @@ class Mean(nn.Module):
         return embedded.mean(1)
 
 
+class MeanEmbedding(nn.Embedding):
+    """Mean of the embeddings of ids that are no padding, ``[N,L]`` → ``[N,E]``; 0 where all are.
+
+    Args:
+        vocabulary: Number of ids.
+        width: E.
+        padding: The id of padding.
+    """
+
+    def __init__(self, vocabulary: int, width: int, padding: int) -> None:
+        super().__init__(vocabulary, width)
+        self.padding = padding
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Each token counts alike."""
+        kept = (input != self.padding).to(self.weight.dtype)[..., None]
+        return (super().forward(input) * kept).sum(1) / kept.sum(1).clamp(min=1)
+
+
 def mlp(input_shape: Shape, classes: int, hidden: tuple[int, ...] = (128,), dropout: float = 0.0) -> nn.Sequential:
     """Multilayer perceptron: ``[N, *input_shape]`` → ``[N,K]``.
 
@@ -56,7 +75,13 @@ def conv(input_shape: Shape, classes: int, hidden: tuple[int, ...] = (128,), dro
     return nn.Sequential(*layers, nn.Flatten(), *connected((channels * height * width, *hidden), classes, dropout))
 
 
-def embedding(vocabulary: int, classes: int, hidden: tuple[int, ...] = (128,), dropout: float = 0.0) -> nn.Sequential:
+def embedding(
+    vocabulary: int,
+    classes: int,
+    hidden: tuple[int, ...] = (128,),
+    dropout: float = 0.0,
+    padding: int | None = None,
+) -> nn.Sequential:
     """Mean of embeddings: token ids ``[N,L]`` → ``[N,K]``.
 
     A vector of 64 numbers for each id, the mean over all positions, and fully connected layers: fastText's classifier,
@@ -67,8 +92,11 @@ def embedding(vocabulary: int, classes: int, hidden: tuple[int, ...] = (128,), d
         classes: Number of classes K.
         hidden: Widths of the fully connected hidden layers; none gives fastText's.
         dropout: Rate of dropout after each hidden layer's ReLU.
+        padding: The id that fills sequences up, which the mean leaves out; None if none does.
 
     Source: Joulin et al. (2017), Bag of Tricks for Efficient Text Classification.
     """
     layers = connected((EMBEDDING_WIDTH, *hidden), classes, dropout)
+    if padding is not None:
+        return nn.Sequential(MeanEmbedding(vocabulary, EMBEDDING_WIDTH, padding), *layers)
     return nn.Sequential(nn.Embedding(vocabulary, EMBEDDING_WIDTH), Mean(), *layers)

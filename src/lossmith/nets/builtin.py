@@ -82,5 +82,8 @@ NETWORKS.register(
 )
 NETWORKS.register(
     "embedding",
-    Network(lambda wanted: embedding(wanted.vocabulary, wanted.classes, wanted.hidden, wanted.dropout), ("tokens",)),
+    Network(
+        lambda wanted: embedding(wanted.vocabulary, wanted.classes, wanted.hidden, wanted.dropout, wanted.padding),
+        ("tokens",),
+    ),
 )

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from lossmith.code import described
 from lossmith.errors import InputError
-from lossmith.nets.called import CalledBody
+from lossmith.nets.called import CalledBody, told_of
 from lossmith.nets.ends import check_end
-from lossmith.nets.own import describe
+from lossmith.nets.parts import Shapes
 from lossmith.nets.registry import body_factory
 from lossmith.nets.settings import ModelSettings
 
@@ -43,11 +44,12 @@ class NetworkFactory:
 def network_factory(
     settings: ModelSettings,
     layer: nn.Module,
-    input_shape: tuple[int, ...],
+    input_shape: Shapes,
     classes: int,
     *,
     kind: str | None = None,
     vocabulary: int | None = None,
+    padding: int | None = None,
     own: Callable[..., nn.Module] | None = None,
 ) -> NetworkFactory:
     """A function that builds a network with fresh initial weights at each call.
@@ -58,26 +60,29 @@ def network_factory(
     Args:
         settings: Which network.
         layer: Its input layer, fitted on the training part, such as ``Normalize``.
-        input_shape: Shape of one input behind that layer.
+        input_shape: Shape of one input behind that layer; where that gives a dict of tensors, of each by its name.
         classes: Number of classes K.
         kind: Name of the kind of data; images or feature vectors by the shape, or tokens by the vocabulary, without it.
         vocabulary: Number of token ids, if the inputs are such.
+        padding: The token id that fills sequences up, if one does.
         own: A class or function of the user's that gives the network, instead of what its name says.
 
     Raises:
         InputError: If there is no such network, it does not take such data, or it has no use for the rate of dropout;
             the function that is returned raises it if the user's own function fails.
     """
+    shape = input_shape if isinstance(input_shape, dict) else tuple(input_shape)
     if own is not None:
-        return NetworkFactory(layer, CalledBody(own, settings.name, tuple(input_shape), classes))
+        return NetworkFactory(layer, CalledBody(own, settings.name, shape, classes, told_of(vocabulary, padding)))
     body = body_factory(
         settings.name,
-        tuple(input_shape),
+        shape,
         classes,
         hidden=settings.hidden,
         dropout=settings.dropout,
         kind=kind,
         vocabulary=vocabulary,
+        padding=padding,
     )
     return NetworkFactory(layer, body)
 
@@ -118,7 +123,7 @@ def check_network(
             samples[0, -1] = vocabulary - 1
         for training in (False, True):
             kept = samples.clone()
-            outputs = _check_output(network.train(training), samples, classes)
+            outputs = _check_output(network.train(training), samples, classes, vocabulary)
             if not bool(((samples == kept) | (samples != samples)).all()):
                 raise InputError(
                     "the model changes its inputs in place, which are the data itself: let it work on a copy"
@@ -149,15 +154,15 @@ def _check_numbers(outputs: Tensor, training: bool) -> None:
     LOG.warning("%s", sentence)
 
 
-def _check_output(network: nn.Module, samples: Tensor, classes: int) -> Tensor:
+def _check_output(network: nn.Module, samples: Tensor, classes: int, vocabulary: int | None) -> Tensor:
     mode = "training" if network.training else "evaluation"
     try:
         outputs = network(samples)
     except Exception as error:
-        if isinstance(error, IndexError) and not samples.is_floating_point():
+        if isinstance(error, IndexError) and vocabulary is not None:
             raise InputError(
                 f"the model has no embedding of the token id {int(samples.max())}, the largest of this data "
-                f"({describe(error)}): give it {int(samples.max()) + 1} embeddings or more, or number the tokens anew"
+                f"({described(error)}): give it {int(samples.max()) + 1} embeddings or more, or number the tokens anew"
             ) from error
         wanted = _wanted_channels(error, samples)
         if wanted is not None:
@@ -167,13 +172,13 @@ def _check_output(network: nn.Module, samples: Tensor, classes: int) -> Tensor:
                 "fit the data"
             ) from error
         raise InputError(
-            f"the model does not take inputs of shape {list(samples.shape)} in {mode} mode ({describe(error)}): "
+            f"the model does not take inputs of shape {_shape(network, samples)} in {mode} mode ({described(error)}): "
             "make it fit the data"
         ) from error
     if not isinstance(outputs, Tensor):
         raise InputError(
             f"the model returns an object of type {type(outputs).__name__} in {mode} mode: let it return one tensor of "
-            "logits"
+            "logits, or something with such logits by that name"
         )
     if outputs.shape != (len(samples), classes):
         raise InputError(
@@ -183,6 +188,14 @@ def _check_output(network: nn.Module, samples: Tensor, classes: int) -> Tensor:
     if not outputs.is_floating_point():
         raise InputError(f"the model returns {outputs.dtype} in {mode} mode: let it return floating logits")
     return outputs
+
+
+def _shape(network: nn.Module, samples: Tensor) -> str:
+    """The shape of what the body of a network gets, which may be a dict of tensors."""
+    given = network[0](samples) if isinstance(network, nn.Sequential) and samples.dtype == torch.int64 else samples
+    return str(
+        {name: list(one.shape) for name, one in given.items()} if isinstance(given, dict) else list(samples.shape)
+    )
 
 
 def _wanted_channels(error: Exception, samples: Tensor) -> int | None:

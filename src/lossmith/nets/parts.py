@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 
 Shape = tuple[int, ...]
+# Of dicts of tensors: of each by its name.
+Shapes = Shape | dict[str, Shape]
 
 
 class Dropout(nn.Dropout):

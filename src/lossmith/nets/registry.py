@@ -9,9 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from lossmith.code import check_code, described, is_importable
 from lossmith.errors import InputError, brief
-from lossmith.nets.own import check_form, describe, importable, own_body
-from lossmith.nets.parts import Shape
+from lossmith.nets.called import told_of
+from lossmith.nets.own import KIND, own_body
+from lossmith.nets.parts import Shape, Shapes
 from lossmith.nets.size import check_size
 from lossmith.registry import Registry, nearest
 
@@ -29,6 +31,7 @@ class Blueprint:
         hidden: Widths of the fully connected hidden layers.
         dropout: Rate of dropout.
         vocabulary: Number of token ids, where inputs are such; else 0.
+        padding: The token id that fills sequences up, if one does.
     """
 
     input_shape: Shape
@@ -36,6 +39,7 @@ class Blueprint:
     hidden: tuple[int, ...] = (128,)
     dropout: float = 0.0
     vocabulary: int = 0
+    padding: int | None = None
 
 
 @dataclass(frozen=True)
@@ -97,13 +101,14 @@ def build(
 
 def body_factory(
     name: str,
-    input_shape: Shape,
+    input_shape: Shapes,
     classes: int,
     hidden: tuple[int, ...] = (128,),
     dropout: float | None = None,
     *,
     kind: str | None = None,
     vocabulary: int | None = None,
+    padding: int | None = None,
 ) -> Callable[[], nn.Module]:
     """A function that builds the network of :func:`build` anew at each call; what is wrong is said before.
 
@@ -119,19 +124,20 @@ def body_factory(
                 f"dropout = {dropout:g} does not reach your own network {name}: leave it out, and put nn.Dropout into "
                 "the function"
             )
-        return own_body(name, input_shape, classes)
+        return own_body(name, input_shape, classes, dict(told_of(vocabulary, padding)))
     network, _ = found(name)
     shown = "image" if len(input_shape) == 3 else "tabular"
     _check_inputs(name, network, input_shape, kind or (shown if vocabulary is None else "tokens"))
+    assert not isinstance(input_shape, dict), "no network that has a name takes dicts"
     rate = network.dropout if dropout is None else dropout
-    body = Body(name, Blueprint(tuple(input_shape), classes, tuple(hidden), rate, vocabulary or 0))
+    body = Body(name, Blueprint(tuple(input_shape), classes, tuple(hidden), rate, vocabulary or 0, padding))
     # What is wrong shows now, at no cost in memory and without a random number.
     try:
         with torch.device("meta"):
             built = body()
     except (RuntimeError, TypeError, OverflowError) as error:
         # Sizes beyond 64 bits.
-        raise InputError(f"the model {name} cannot be built ({describe(error)}): give smaller numbers") from None
+        raise InputError(f"the model {name} cannot be built ({described(error)}): give smaller numbers") from None
     check_size(name, built)
     return body
 
@@ -161,7 +167,7 @@ def check_name(name: str) -> None:
         InputError: If there is none; of one's own, only the form of the name is looked at.
     """
     if ":" in name:
-        check_form(name)
+        check_code(name, KIND)
     else:
         found(name)
 
@@ -180,7 +186,7 @@ def found(name: str) -> tuple[Network, tuple[int, ...]]:
             if network.check is not None:
                 network.check(name, *numbers)
             return network, numbers
-    own = f"{name}:function, from the module {name}" if importable(name) else "package.module:function"
+    own = f"{name}:function, from the module {name}" if is_importable(name) else "package.module:function"
     raise InputError(
         f"there is no model {brief(name)}{nearest(name, offered())}; give {', '.join(NETWORKS)}, or your own network "
         f"as {own}"
@@ -200,13 +206,13 @@ def known_networks() -> str:
     return "; ".join(f"{', '.join(names)} ({_or(each)})" for each, names in taking.items())
 
 
-def _check_inputs(name: str, network: Network, input_shape: Shape, kind: str) -> None:
+def _check_inputs(name: str, network: Network, input_shape: Shapes, kind: str) -> None:
     if kind not in network.kinds:
         raise InputError(
             f"the model {name} takes {_or(network.kinds)} data, but this is {kind}, with samples of shape "
             f"{list(input_shape)}: use {_remedy(kind)}, or say that the data is {_or(network.kinds)} (--kind)"
         )
-    if kind == "image" and min(input_shape[1:]) < network.least_side:
+    if kind == "image" and not isinstance(input_shape, dict) and min(input_shape[1:]) < network.least_side:
         _, height, width = input_shape
         least = network.least_side
         raise InputError(

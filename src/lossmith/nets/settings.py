@@ -27,4 +27,4 @@ class ModelSettings(Settings):
     normalize: Literal["auto", "none"] = "auto"
     """Input layer: auto normalises each channel or feature by mean and standard deviation of the training part; none
     hands inputs on in the data's own units, as float32 (uint8 images as 0 to 255), to a network that does so itself.
-    Token ids stay as they are with both."""
+    Token ids and dicts of tensors stay as they are with both."""

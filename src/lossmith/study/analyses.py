@@ -20,8 +20,8 @@ from typing import Any
 import torch
 
 from lossmith.analysis import Chunks, Look, Part, Trace, TrainedLoss, each_loss, results_of, trace
+from lossmith.code import source_of
 from lossmith.losses import Loss, cross_entropy, find_all, loss_file
-from lossmith.nets import own_source
 from lossmith.seeds import derive
 from lossmith.study.config import EvolveSettings, portable
 from lossmith.study.kept import Remembered, Shelf, read_record
@@ -177,7 +177,7 @@ class Analysis:
         settings = self.settings.model_dump(mode="json", include={"data": True, "model": True, "recipe": True})
         settings["data"].pop("source")
         settings = {part: identifying(part, values) for part, values in settings.items()}
-        code = {**_versions(), "network": own_source(self.settings.model.name)}
+        code = {**_versions(), "network": source_of(self.settings.model.name)}
         whole = {"data": self.problem.digest, "settings": settings, "code": code, **document}
         return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:16]
 

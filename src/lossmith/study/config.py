@@ -21,6 +21,8 @@ from lossmith.study.legacy import modernized
 from lossmith.training import Backend, Recipe
 
 LOG = logging.getLogger("lossmith")
+# The module of what is defined in a notebook: nobody else can import it.
+NOTEBOOK = "__main__"
 Model = TypeVar("Model", bound=BaseModel)
 # Settings do not repeat the name of their part, but their flags stand without it.
 FLAGS = {("data", "source"): "data", ("model", "name"): "model"}
@@ -92,16 +94,22 @@ def with_data(settings: EvolveSettings, place: str, noise: str | None = None) ->
 
 
 def at_absolute_place(settings: EvolveSettings) -> EvolveSettings:
-    """The same settings with the paths of data, noise and metric made absolute: so a study goes on from anywhere."""
+    """The same settings with the paths of data, noise and code made absolute: so a study goes on from anywhere."""
     path = data_path(settings.data.source)
     noise = absolute_noise(settings.data.noise)
     settings = with_metric(settings, absolute_code(settings.objective.metric))
+    settings = with_model(settings, absolute_code(settings.model.name))
     return with_data(settings, settings.data.source if path is None else str(path.absolute()), noise)
 
 
 def with_metric(settings: EvolveSettings, metric: str) -> EvolveSettings:
     """The same settings with another metric, or the same one under another name."""
     return settings.model_copy(update={"objective": settings.objective.model_copy(update={"metric": metric})})
+
+
+def with_model(settings: EvolveSettings, name: str) -> EvolveSettings:
+    """The same settings with another network, or the same one under another name."""
+    return settings.model_copy(update={"model": settings.model.model_copy(update={"name": name})})
 
 
 def without_own_metric(settings: EvolveSettings) -> EvolveSettings:
@@ -111,18 +119,24 @@ def without_own_metric(settings: EvolveSettings) -> EvolveSettings:
 
 
 def portable(settings: EvolveSettings) -> dict[str, Any]:
-    """Settings as a document for other machines, where a path says nothing: data, noise, metric by their names only."""
+    """Settings as a document for other machines, where a path says nothing: data, noise and code by their names."""
     document = settings.model_dump(mode="json")
     document["data"]["source"] = Path(settings.data.source).name
     document["data"]["noise"] = portable_noise(settings.data.noise)
     document["objective"]["metric"] = settings.objective.label
+    document["model"]["name"] = portable_code(settings.model.name)
     return document
 
 
 def is_moved(key: str, ours: Any, theirs: Any) -> bool:
-    """Whether a setting says where data, noise or a metric lies: of data and noise, the digest outweighs it."""
-    if key == "objective.metric":
-        return portable_code(str(ours)) == portable_code(str(theirs))
+    """Whether a setting says where data, noise or code lies: of data and noise, the digest outweighs it.
+
+    A network of a notebook has no place, and may move to one.
+    """
+    if key in ("objective.metric", "model.name"):
+        names = [portable_code(str(one)) for one in (ours, theirs)]
+        nowhere = any(one.startswith(f"{NOTEBOOK}:") for one in names)
+        return names[0] == names[1] or (nowhere and names[0].rpartition(":")[2] == names[1].rpartition(":")[2])
     return key == "data.source" or (key == "data.noise" and all(map(is_noise_file, map(str, (ours, theirs)))))
 
 
@@ -213,8 +227,13 @@ def check_named(settings: EvolveSettings, model: str | None, file: Path, metric:
         InputError: if the user does not.
     """
     name = settings.model.name
-    if is_code(name) and name != model:
+    if is_code(name) and (model is None or absolute_code(name) != absolute_code(model)):
         check_name(name)
+        if name.startswith(f"{NOTEBOOK}:"):
+            raise InputError(
+                f"the network {name.rpartition(':')[2]} of {file} was defined in a notebook or a function; put it into "
+                f"a file, and name it: --model FILE.py:{name.rpartition(':')[2]}"
+            )
         raise InputError(
             f"{file} names the network {name}, which is Python code, and a file alone starts none; if you trust that "
             f"code, name it, too: --model {quote(name)}"

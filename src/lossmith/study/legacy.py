@@ -22,6 +22,13 @@ OLD_FLAGS = {"--front": "--pareto"}
 # Settings that older versions did not have, with their defaults: with these, stored runs are found as before.
 LATER: dict[tuple[str, str], Any] = {
     ("data", "kind"): "auto",
+    ("data", "target"): None,
+    ("data", "drop"): [],
+    ("data", "categories"): "one-hot",
+    ("data", "missing"): "refuse",
+    ("data", "padding_id"): None,
+    ("data", "split"): "auto",
+    ("data", "groups"): None,
     ("data", "noise"): "uniform",
     ("model", "normalize"): "auto",
     ("recipe", "class_weight"): "none",

@@ -22,7 +22,7 @@ from lossmith.data import (
     test_part,
 )
 from lossmith.errors import InputError
-from lossmith.nets import check_name, check_network, network_factory
+from lossmith.nets import check_name, check_network, fed, network_factory
 from lossmith.study.config import EvolveSettings
 from lossmith.training import Recipe, Task, check_balance, check_recipe, check_state, checked_device, class_weights
 
@@ -83,16 +83,18 @@ class Problem:
         source = open_source(source if source is not None else settings.data.source, settings.data)
         parts = search_parts(source, settings.data)
         kind, sample = KINDS[source.kind], parts.train.inputs[: settings.recipe.batch_size]
-        layer = kind.layer(parts.train.inputs, settings.model.normalize)
-        factory = network_factory(
+        layer = kind.layer(parts.train.inputs, settings.model.normalize, source.layout)
+        plain = network_factory(
             settings.model,
             layer,
-            tuple(layer(sample).shape[1:]),
+            _shapes(layer(sample)),
             parts.classes,
             kind=kind.becomes or source.kind,
             vocabulary=source.vocabulary,
+            padding=source.padding,
             own=model,
         )
+        factory: Callable[[], nn.Module] = fed(plain, sample) if ":" in settings.model.name else plain
         check_network(factory, sample, parts.classes, source.vocabulary)
         if is_idle(settings.data):
             LOG.warning("the noise %s changes no label, since label_noise is 0", settings.data.noise)
@@ -130,6 +132,13 @@ class Problem:
         """Inputs and labels of the test part; for what is done once, at the end."""
         part = test_part(self.source, self.split).to(self.task.device)
         return part.inputs, part.targets
+
+
+def _shapes(given: Tensor | dict[str, Tensor]) -> tuple[int, ...] | dict[str, tuple[int, ...]]:
+    """The shape of one sample behind the input layer; of dicts of tensors, that of each."""
+    if isinstance(given, dict):
+        return {name: tuple(one.shape[1:]) for name, one in given.items()}
+    return tuple(given.shape[1:])
 
 
 def _max_pixel(source: Source, settings: EvolveSettings) -> float | None:

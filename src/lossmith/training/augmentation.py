@@ -131,7 +131,10 @@ def check_augmentation(inputs: Tensor, recipe: Recipe) -> None:
     named = {"crop": recipe.crop, "flip": recipe.flip, "cutout": recipe.cutout, "cutmix": recipe.cutmix}
     wanted = [name for name, value in named.items() if value]
     if has_ids(inputs) and recipe.augments:
-        raise InputError("augmentation mixes or moves what is measured, and token ids are names: leave it out")
+        raise InputError(
+            "augmentation mixes or moves what is measured, and neither token ids nor dicts of tensors are that: leave "
+            "it out"
+        )
     if wanted and inputs.ndim != 4:
         raise InputError(
             f"the augmentation {' and '.join(wanted)} needs images [N, channels, height, width], and this data has "

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -57,6 +58,7 @@ class Kind:
         recognized: Whether inputs are taken to be of this kind by their dimensions, where nobody says so.
         from_file: What is done before with inputs that come in the layout of a file or of an image library.
         read_as: How :attr:`from_file` reads inputs of some shape, where another way is as likely, for a warning.
+        unpack: The input layer of data that is several tensors for each sample, of what is in them.
         becomes: The kind that its input layer makes of it, whose networks it is for; its own without it.
     """
 
@@ -70,6 +72,7 @@ class Kind:
     from_file: Callable[[Tensor], Tensor] = same
     read_as: Callable[[torch.Size], str | None] = clear
     becomes: str | None = None
+    unpack: Callable[[tuple[Any, ...]], InputLayer] | None = None
 
     def prepared(self, inputs: Tensor, what: str) -> Tensor:
         """Inputs ``[N, …]``, checked, as networks and parts take them.
@@ -87,8 +90,16 @@ class Kind:
             raise InputError(f"{what} is empty (shape {list(inputs.shape)}): give at least a few samples of each class")
         return self.prepare(inputs.detach(), what).contiguous()
 
-    def layer(self, inputs: Tensor, normalize: str = AUTO) -> InputLayer:
-        """The first layer of networks that are trained on prepared inputs; ``"none"`` hands them on as they are."""
+    def layer(self, inputs: Tensor, normalize: str = AUTO, layout: tuple[Any, ...] = ()) -> InputLayer:
+        """The first layer of networks that are trained on prepared inputs; ``"none"`` hands them on as they are.
+
+        Args:
+            inputs: ``[N, …]``, of the training part.
+            normalize: ``"auto"`` or ``"none"``.
+            layout: What is in inputs that are several tensors for each sample.
+        """
+        if self.unpack is not None:
+            return self.unpack(layout)
         return self.plain() if normalize == "none" else self.fit(inputs)
 
 

@@ -1,5 +1,6 @@
 """Data: where the samples come from, of which kind they are, how they are split, and which labels are noisy."""
 
+from lossmith.data.kept import keep_source
 from lossmith.data.kinds import KINDS, InputLayer, Kind, Normalize, Plain, has_ids
 from lossmith.data.noise import NOISES, Noise, absolute_noise, is_idle, is_noise_file, mistaken, portable_noise
 from lossmith.data.npz import read_array
@@ -30,6 +31,7 @@ __all__ = [
     "has_ids",
     "is_idle",
     "is_noise_file",
+    "keep_source",
     "mistaken",
     "open_source",
     "part_sizes",

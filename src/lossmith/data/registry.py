@@ -15,6 +15,7 @@ from lossmith.data.channels import with_channels
 from lossmith.data.folder import class_names, read_folder
 from lossmith.data.framed import is_table, read_tables
 from lossmith.data.hub import HUB, read_hub
+from lossmith.data.kept import is_kept, read_kept
 from lossmith.data.kinds import AUTO, KINDS
 from lossmith.data.names import short, shown
 from lossmith.data.noise import array_in, with_noise
@@ -126,4 +127,8 @@ READERS.register("folder", Reader(_folder, path=Path.is_dir, described="that of 
 READERS.register(
     "table",
     Reader(read_tables, path=is_table, described="that of a table (.csv, .tsv or .parquet)", uses=OF_TABLES),
+)
+READERS.register(
+    "kept",
+    Reader(read_kept, path=is_kept, described="that of the data of a program (.lossmith, as lossmith.evolve keeps it)"),
 )

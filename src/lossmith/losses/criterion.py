@@ -99,8 +99,10 @@ class Criterion(nn.CrossEntropyLoss):
         if terms is not None and self.label_smoothing:
             terms = tuple(smooth_labels(terms, self.label_smoothing, classes))
         compiling = torch.compiler.is_compiling()
-        if terms is not None and weight is None and fused.applies(logits, targets) and not compiling:
-            values = fused.reduced(terms, logits, targets, self.ignore_index, self.reduction)
+        # Else the weights are more than a factor of each sample.
+        alike = weight is None or (indices and not self.label_smoothing)
+        if terms is not None and alike and not compiling and fused.applies(logits, targets, weight):
+            values = fused.reduced(terms, logits, targets, self.ignore_index, self.reduction, weight)
             return self._result(values, logits, targets)
         if indices:
             targets = targets.long()
@@ -133,7 +135,8 @@ class Criterion(nn.CrossEntropyLoss):
         soft = targets.is_floating_point() or self.label_smoothing
         if terms is None or (self.weight is not None and soft):
             return self._of_any_kind(logits, targets, dim)
-        if self.weight is None and torch.compiler.is_compiling() and fused.applies(logits, targets):
+        traced = self.weight is None and logits.ndim == 2 and torch.compiler.is_compiling()
+        if traced and fused.applies(logits, targets):
             return fused.values(terms, logits, targets)
         x = powers.log_outputs(logits, dim)
         values = sample_values(terms, x, targets, dim)

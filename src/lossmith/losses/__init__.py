@@ -26,7 +26,7 @@ from lossmith.losses.files import class_weights, load, loss_document, read_loss_
 from lossmith.losses.formatting import Latex, latex
 from lossmith.losses.kernel import GradientRule
 from lossmith.losses.mixed import Mixed
-from lossmith.losses.parse import common_classes, find, find_all, find_named, loss_file
+from lossmith.losses.parse import common_classes, find, find_all, find_named, find_weighted, loss_file
 from lossmith.losses.polynomials import polynomial, taylor, taylor_length, taylor_order
 from lossmith.losses.power import PowerLoss
 from lossmith.losses.terms import Term
@@ -58,6 +58,7 @@ __all__ = [
     "find",
     "find_all",
     "find_named",
+    "find_weighted",
     "focal",
     "gce",
     "label_smoothing",

@@ -34,6 +34,12 @@ def applies(logits: Tensor, targets: Tensor, weight: Tensor | None = None) -> bo
     )
 
 
+def has_values(tensor: Tensor) -> bool:
+    """Whether a look at its numbers may decide what is done: nothing traces or batches it, or records it on a GPU."""
+    traced = type(tensor) is not Tensor or tensor.is_meta or _transforming()
+    return not traced and not (tensor.is_cuda and torch.cuda.is_current_stream_capturing())
+
+
 def _has_tangent(tensor: Tensor) -> bool:
     return forward_ad.unpack_dual(tensor).tangent is not None
 

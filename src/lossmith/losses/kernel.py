@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lossmith.errors import InputError
+from lossmith.errors import BINARY, InputError
 from lossmith.losses import powers
 from lossmith.losses.sums import Arithmetic, InPlace, OutOfPlace, PowerSum, add_over_classes, classes
 from lossmith.losses.terms import INERT, AnyTerm, Weighted
@@ -297,6 +297,8 @@ def at_class(x: Tensor, index: Tensor, dim: int, differentiable: bool = True) ->
         outside = index[(index < 0) | (index >= x.shape[dim])]
         if not outside.numel():
             raise
+        if x.shape[dim] == 1:
+            raise InputError(f"a target is class {int(outside[0])}, but there is 1 class: {BINARY}") from None
         raise InputError(
             f"a target is class {int(outside[0])}, but the logits have {x.shape[dim]} classes, numbered from 0; "
             "give each class an index below that number"

@@ -22,6 +22,7 @@ from lossmith.losses.catalog import (
     taylor_cross_entropy,
 )
 from lossmith.losses.criterion import Criterion
+from lossmith.losses.exports import EXPORTS, export
 from lossmith.losses.files import class_weights, load, loss_document, read_loss_document, save
 from lossmith.losses.formatting import Latex, latex
 from lossmith.losses.kernel import GradientRule
@@ -35,6 +36,7 @@ from lossmith.losses.weighting import ClassWeighted, label_weights
 
 __all__ = [
     "CATALOG",
+    "EXPORTS",
     "KINDS",
     "ClassWeighted",
     "Clipped",
@@ -55,6 +57,7 @@ __all__ = [
     "class_weights",
     "common_classes",
     "cross_entropy",
+    "export",
     "find",
     "find_all",
     "find_named",

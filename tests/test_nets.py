@@ -392,6 +392,32 @@ class TestOwn:
             check_network(own_factory("lazy", inputs), inputs, 3)
 
 
+class TestOutputsOfOtherProblems:
+    """They are named, with what would fit them."""
+
+    BINARY = r"end the network in 2 logits with class indices 0 and 1, or train with torch\.nn\.BCEWithLogitsLoss$"
+
+    @pytest.mark.parametrize(
+        ("layers", "classes", "sentence"),
+        [
+            ([nn.Flatten(), nn.Linear(4, 1)], 2, BINARY),
+            ([nn.Flatten(), nn.Linear(4, 1), nn.Flatten(0)], 2, BINARY),
+            ([nn.Flatten(), nn.Linear(4, 1)], 3, r"let it return \[6, 3\], .*; measured values .* torch\.nn\.MSELoss"),
+            (
+                [nn.Conv2d(1, 2, 1)],
+                2,
+                r"a class for each pixel is trained in a loop of your own, with lossmith\.Criterion",
+            ),
+        ],
+        ids=["binary", "binary without a dimension", "regression", "segmentation"],
+    )
+    def test_one_sentence(self, layers: list[nn.Module], classes: int, sentence: str) -> None:
+        inputs = torch.randn(6, 1, 2, 2)
+        with pytest.raises(InputError, match=sentence) as caught:
+            check_network(lambda: copy.deepcopy(nn.Sequential(*layers)), inputs, classes)
+        assert "\n" not in str(caught.value)
+
+
 class TestCheck:
     @pytest.mark.parametrize("samples", [1, 3, 100])
     def test_leaves_the_global_generator(self, own: Path, samples: int) -> None:

@@ -32,6 +32,7 @@ PAGES = [
     pytest.param("CONTRIBUTING.md", {"python"}, id="CONTRIBUTING.md"),
     pytest.param("docs/imbalance.md", {"python"}, id="docs/imbalance.md"),
     pytest.param("docs/theory.md", {"python", "shell"}, id="docs/theory.md"),
+    pytest.param("docs/using.md", {"python", "shell"}, id="docs/using.md"),
     pytest.param("docs/robustness.md", {"python", "shell"}, id="docs/robustness.md", marks=pytest.mark.integration),
 ]
 LEFT_OUT = {"make demo", "make test"}

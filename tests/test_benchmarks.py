@@ -211,6 +211,7 @@ class TestMachine:
             "candidate_cost",
             pytest.param("against_optuna", marks=pytest.mark.integration),
             "loss_cost",
+            "segmentation",
             "growth",
             "partial_search",
         ],
@@ -468,6 +469,21 @@ def test_the_cost_of_the_loss(benchmark: Callable[[str], ModuleType], tmp_path: 
     for name in ("residual", "cross-entropy"):
         assert found["classes"][name].keys() == {"eager", "no_gradient", "class_probabilities"}
         assert all(len(pair["first"]) == 3 and pair["ratio"] > 0 for pair in found["classes"][name].values())
+
+
+def test_the_cost_of_a_class_for_each_pixel(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
+    """With a tenth of the pixels ignored, in each kind of use."""
+    logits, targets = benchmark("segmentation").batch((2, 3, 16, 16))
+    assert (logits.shape, targets.shape) == ((2, 3, 16, 16), (2, 16, 16))
+    assert 0.05 < (targets == 255).double().mean() < 0.15
+    out = tmp_path / "pixels.json"
+    options = ["--shape", "2", "3", "8", "8", "--pairs", "3", "--threads", "1"]
+    benchmark("segmentation").main([*options, "--out", str(out)])
+    found = written(out)["pixels"]
+    assert found["shape"] == [2, 3, 8, 8]
+    for name in ("residual", "taylor", "cross-entropy"):
+        assert found[name].keys() == {"plain", "class_weights", "channels_last"}
+        assert all(len(pair["first"]) == 3 and pair["ratio"] > 0 for pair in found[name].values())
 
 
 def test_known_times_of_losses_give_known_shares_and_ratios(

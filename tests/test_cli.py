@@ -35,6 +35,7 @@ from lossmith.cli.corruption import Corruption
 from lossmith.cli.distill import Distill
 from lossmith.cli.evolve import Evolve
 from lossmith.cli.explain import Explain
+from lossmith.cli.export import Export
 from lossmith.cli.flags import settings_rules
 from lossmith.cli.show import Show
 from lossmith.cli.trace import TraceLosses
@@ -180,7 +181,7 @@ class TestOverview:
     def test_unknown_command(self, run: Run) -> None:
         sentence = run.refused("evovle")
         assert "'evovle'" in sentence
-        assert "evolve, compare, distill, explain, trace, attack, corruption, basin, show" in sentence
+        assert "evolve, compare, distill, explain, export, trace, attack, corruption, basin, show" in sentence
 
     @pytest.mark.parametrize("arguments", [["--help"], ["show", "study", "--json"], ["show", "study"]])
     def test_what_reads_the_output_has_ended(
@@ -230,6 +231,7 @@ FLAGS = {
     "distill": {"--out", *MACHINE, "--svg", "--quiet", "--json", "--training", "--chunk", "--device"}
     | (settings_of(DataSettings, ModelSettings, Recipe, ObjectiveSettings, DistillSettings) - {"--record"}),
     "explain": {"--classes", "--epsilon", "--figure", "--figure3", "--latex", "--json"},
+    "export": {"--to", "--classes", "--out"},
     "trace": {"--out", "--samples", "--seed", *MACHINE, "--svg", "--quiet", "--json", "--training", "--device"}
     | settings_of(DataSettings, ModelSettings, Recipe),
     "attack": LOOKING
@@ -245,6 +247,7 @@ KINDS = [
     ("compare", Compare),
     ("distill", Distill),
     ("explain", Explain),
+    ("export", Export),
     ("trace", TraceLosses),
     ("attack", Attack),
     ("basin", Basin),
@@ -1492,7 +1495,7 @@ class TestInterrupt:
         def stopped(*_: Any, **__: Any) -> None:
             raise KeyboardInterrupt
 
-        place = command if command in ("explain", "show") else "flags"
+        place = command if command in ("explain", "export", "show") else "flags"
         monkeypatch.setattr(importlib.import_module(f"lossmith.cli.{place}"), "parse", stopped)
         run(command, study, code=130)
         why = "Nothing was begun." if command in ("compare", "distill") else "Nothing stored is lost."

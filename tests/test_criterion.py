@@ -847,7 +847,7 @@ def test_inputs_are_left_alone_and_nothing_warns() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"loss": "cross-entropy"}, "takes a lossmith.Loss, not str"),
+        ({"loss": 3}, "takes a lossmith.Loss, a name .* or a loss file, not int"),
         ({"loss": nn.CrossEntropyLoss()}, "not CrossEntropyLoss"),
         ({"loss": cross_entropy}, "not function"),
         ({"loss": PowerLoss.stack([mse(), baikal()])}, "takes one loss, not a population"),
@@ -874,7 +874,7 @@ def test_bad_arguments_are_sentences(arguments: dict[str, Any], message: str) ->
             (4, 5),
             torch.zeros(4, 5, dtype=torch.long),
             {},
-            r"not torch.int64: give targets.float\(\) if one class .* several labels .* torch.nn.BCEWithLogitsLoss",
+            r"not torch.int64: give targets.float\(\) if one class .* \(multi-label\) .* torch.nn.BCEWithLogitsLoss",
         ),
         ((4, 5), torch.zeros(4, 6), {}, r"targets of shape \(4, 6\)"),
         ((4, 5), torch.zeros(4, 1, dtype=torch.long), {}, r"targets of shape \(4, 1\)"),

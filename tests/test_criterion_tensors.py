@@ -247,7 +247,9 @@ def test_weighted_gradients_of_single_samples(compiled: bool, fresh_compiler: No
 @pytest.mark.parametrize("shape", [(3, CLASSES), (3, CLASSES, 2)], ids=str)
 def test_several_labels_of_a_sample_are_not_taken_for_one(kind: torch.dtype, shape: tuple[int, ...]) -> None:
     labels = torch.ones(shape).to(kind)
-    with pytest.raises(InputError, match=r"for several labels of a sample divide by their number, or .*BCEWithLogits"):
+    with pytest.raises(
+        InputError, match=r"several classes of a sample \(multi-label\) are not supported: .*BCEWithLogits"
+    ):
         Criterion(cross_entropy())(torch.zeros(shape), labels)
 
 

@@ -264,8 +264,15 @@ class TestLabels:
             (np.full(12, 2**63, np.uint64), r"y_train in .* holds the whole number 9223372036854775808, beyond int64"),
             (-Y, r"y_train in .* holds the label -2"),
             (np.eye(3)[Y], r"shape \[12, 3\].*: take argmax\(1\) of one-hot labels"),
-            (np.tri(12, 3), r"shape \[12, 3\].*\(multi-label\), are not supported; learn one of these columns"),
-            (np.full((12, 3), 1 / 3), r"shape \[12, 3\].*: soft labels .* are not supported"),
+            (
+                np.tri(12, 3),
+                r"shape \[12, 3\].*\(multi-label\), are not supported; learn one of these .*BCEWithLogitsLoss",
+            ),
+            (np.full((12, 3), 1 / 3), r"shape \[12, 3\].*: soft labels .* are not supported.* by lossmith.Criterion"),
+            (np.linspace(-3, 9, 36).reshape(12, 3), r"measured values \(regression\) are not supported: .*MSELoss"),
+            (np.linspace(-3, 9, 12), r"no integers.*measured values \(regression\) are not supported: .*MSELoss"),
+            (np.linspace(-3, 9, 12)[:, None], r"no integers.*measured values \(regression\) are not supported"),
+            (np.arange(12), r"12 different labels for 12 samples.*measured values \(regression\) are not supported"),
             (
                 np.zeros((12, 5, 5)),
                 r"shape \[12, 5, 5\].*: there is no segmentation, .*; give one label for each whole",

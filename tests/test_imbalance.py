@@ -498,7 +498,10 @@ class TestCommands:
         study = str(tmp_path / "study")
         out, _ = command("evolve", "--out", study, "--data", str(npz), *self.TINY, "--class-weight", "balanced")
         found = class_weights(read_loss_document(f"{study}/best.json"))
-        assert f", torch.tensor({found}))" in out
+        assert f'lossmith.Criterion("{study}/best.json")' in out
+        weight = Criterion(f"{study}/best.json").weight
+        assert weight is not None
+        torch.testing.assert_close(weight.double(), torch.tensor(found, dtype=torch.float64))
         assert 'class_weight = "balanced"' in Path(study, "study.toml").read_text()
         command("evolve", "--out", study, "--generations", "2", "--quiet")
 

@@ -345,7 +345,7 @@ class TestOwn:
             ("lossmith_test_exit:f", r"\(SystemExit: 1\): correct"),
             (".relative:f", r"there is no model .*package.module:function"),
             ("lossmith_test_own:missing", r"lossmith_test_own has no missing: correct the model"),
-            ("lossmith_test_own:number", r"number .* is no function but an object of type int: give a class or function"),
+            ("lossmith_test_own:number", r"number is no function but an object of type int: give a class or function"),
         ],
     )
     def test_bad_name(self, own: Path, model: str, sentence: str) -> None:
@@ -390,6 +390,32 @@ class TestOwn:
         inputs = torch.randn(6, 4)
         with pytest.raises(InputError, match=r"lazy layers, .*: give their sizes"):
             check_network(own_factory("lazy", inputs), inputs, 3)
+
+
+class TestOutputsOfOtherProblems:
+    """They are named, with what would fit them."""
+
+    BINARY = r"end the network in 2 logits with class indices 0 and 1, or train with torch\.nn\.BCEWithLogitsLoss$"
+
+    @pytest.mark.parametrize(
+        ("layers", "classes", "sentence"),
+        [
+            ([nn.Flatten(), nn.Linear(4, 1)], 2, BINARY),
+            ([nn.Flatten(), nn.Linear(4, 1), nn.Flatten(0)], 2, BINARY),
+            ([nn.Flatten(), nn.Linear(4, 1)], 3, r"let it return \[6, 3\], .*; measured values .* torch\.nn\.MSELoss"),
+            (
+                [nn.Conv2d(1, 2, 1)],
+                2,
+                r"a class for each pixel is trained in a loop of your own, with lossmith\.Criterion",
+            ),
+        ],
+        ids=["binary", "binary without a dimension", "regression", "segmentation"],
+    )
+    def test_one_sentence(self, layers: list[nn.Module], classes: int, sentence: str) -> None:
+        inputs = torch.randn(6, 1, 2, 2)
+        with pytest.raises(InputError, match=sentence) as caught:
+            check_network(lambda: copy.deepcopy(nn.Sequential(*layers)), inputs, classes)
+        assert "\n" not in str(caught.value)
 
 
 class TestCheck:

@@ -34,6 +34,7 @@ PAGES = [
     pytest.param("docs/metrics.md", {"python"}, id="docs/metrics.md"),
     pytest.param("docs/theory.md", {"python", "shell"}, id="docs/theory.md"),
     pytest.param("docs/data.md", {"python", "shell"}, id="docs/data.md"),
+    pytest.param("docs/using.md", {"python", "shell"}, id="docs/using.md"),
     pytest.param("docs/robustness.md", {"python", "shell"}, id="docs/robustness.md", marks=pytest.mark.integration),
 ]
 LEFT_OUT = {"make demo", "make test"}

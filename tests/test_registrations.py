@@ -19,7 +19,7 @@ QUICK = [
     *("--seeds", "2", "--tuning-seeds", "1", "--tuning-finalists", "1", "--tuning-finalist-seeds", "1"),
     *("--tuning-epochs", "1", "--no-rival"),
 ]
-WITH_LOSSES = ("explain", "compare", "trace", "attack", "corruption", "basin")
+WITH_LOSSES = ("explain", "export", "compare", "trace", "attack", "corruption", "basin")
 
 
 def mixed(weight: float = 0.5) -> Loss:

@@ -11,6 +11,15 @@ HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
 HARMLESS = "\u00ad\u200c\u200d"
 
 
+# What is no classification by a softmax over classes, with what would fit.
+BINARY = (
+    "one logit for each sample is a binary classifier's without a softmax (not supported): end the network in 2 logits "
+    "with class indices 0 and 1, or train with torch.nn.BCEWithLogitsLoss"
+)
+MEASURED = "measured values (regression) are not supported: train with torch.nn.MSELoss, or cut them into classes"
+SEVERAL = "several classes of a sample (multi-label) are not supported: train with torch.nn.BCEWithLogitsLoss"
+
+
 class InputError(ValueError):
     """Something that the user gave cannot be used.
 

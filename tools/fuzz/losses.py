@@ -29,6 +29,9 @@ EXPONENTS = (1e308, -1e308, -400, 400, -0.001, 1e-308, 5e-324, 700, -700, 1e17, 
 EXPLAIN: tuple[tuple[str, ...], ...] = (
     *((), ("--json",), ("--latex",), ("--classes", "3"), ("--classes", "2", "100"), ("--figure", "f.png")),
 )
+EXPORT: tuple[tuple[str, ...], ...] = (
+    *((), ("--to", "latex"), ("--to", "jax"), ("--to", "numpy", "--out", "l.py"), ("--to", "x"), ("--classes", "3")),
+)
 NAMES = ("cross-entropy", "mse", "baikal", "mae", "poly", "focal", "gce", "label-smoothing", "nce", "logit-clip")
 TEXTS = (
     *(":", "::", "poly:", "poly:nan", "poly:inf", "poly:-inf", "poly:1e308", "focal:-1", "focal:57", "focal:2.5"),
@@ -77,6 +80,8 @@ def loss_name(rng: random.Random) -> Case:
         return Case(text[:30], ["trace", *texts, *TRACE])
     if chance < 0.25:
         return Case(text[:30], [rng.choice(["attack", "corruption", "basin"]), *texts, *LOOK])
+    if chance < 0.35:
+        return Case(text[:30], ["export", *texts, *rng.choice(EXPORT)])
     flags: list[tuple[str, ...]] = [
         (),
         (),
@@ -90,8 +95,10 @@ def loss_name(rng: random.Random) -> Case:
 
 def _command(rng: random.Random) -> list[str]:
     how = rng.random()
-    if how < 0.62:
+    if how < 0.54:
         return ["explain", "l.json", *rng.choice(EXPLAIN)]
+    if how < 0.62:
+        return ["export", "l.json", *rng.choice(EXPORT)]
     if how < 0.72:
         return ["trace", "l.json", *TRACE]
     if how < 0.80:

@@ -64,6 +64,7 @@ COMMANDS: dict[str, list[str]] = {
     "compare": ["compare", "good.json", "--data", "d.npz", *COMPARE[:-2], *PART, "--out", "c"],
     "distill": ["distill", "good.json", "--data", "d.npz", *COMPARE[:-2], *PART, "--out", "c"],
     "explain": ["explain", "mse"],
+    "export": ["export", "mse"],
     "trace": ["trace", "mse", *TRACE],
     "attack": ["attack", "mse", "--samples", "3", "--data", "i.npz", *LOOK[2:]],
     "corruption": ["corruption", "mse", *LOOK],

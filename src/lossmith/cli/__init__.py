@@ -20,6 +20,7 @@ COMMANDS = {
     "compare": "compare losses with every baseline, all of them tuned alike, on test data",
     "distill": "leave out terms of a loss one by one, and write the smallest loss that is not worse",
     "explain": "say what the theory knows of any loss: how it starts, where it pulls and pushes",
+    "export": "print a loss as a PyTorch module that needs PyTorch alone, or as JAX, NumPy or LaTeX",
     "trace": "train with some losses and watch how each sample is pulled towards its label or pushed away",
     "attack": "train with some losses and attack the networks: how many test images survive, and is it real?",
     "corruption": "train with some losses, then add noise to inputs and weights, and silence units",
@@ -182,7 +183,7 @@ Try it on handwritten digits with 40 % of the labels wrong (about a minute each 
   lossmith evolve --out study --data digits --train-size 800 --label-noise 0.4 --epochs 30
   lossmith compare study/best.json
 
-Then, in Python:  criterion = lossmith.Criterion(lossmith.load("study/best.json"))
+Then, in Python:  criterion = lossmith.Criterion("study/best.json")
 
 lossmith COMMAND --help lists the options of a command; lossmith --version the version.
 """

@@ -12,7 +12,7 @@ import tyro
 from rich.columns import Columns
 
 from lossmith.cli.arguments import OptionalFile, Switch, bracketed, check_given, parse, values_last
-from lossmith.cli.console import output
+from lossmith.cli.console import NO_PROGRESS, output
 from lossmith.errors import InputError
 from lossmith.losses import Loss, common_classes, find_all
 from lossmith.report import latex_page, page_tables, strength_table
@@ -71,6 +71,7 @@ def run(arguments: Sequence[str]) -> None:
         console.print(*page_tables(pages, console.width), sep="\n")
         console.print("One step of the logits: change of the target's output, in each form, and of the entropy")
         console.print(Columns([strength_table(page) for page in pages]))
+        console.print(NO_PROGRESS, soft_wrap=True)
     for path in pictures:
         console.print(f"Picture: {path}", soft_wrap=True)
 

@@ -12,7 +12,7 @@ from typing import Any
 from rich.table import Table
 
 from lossmith.analysis import OBJECTIVES, UNNAMED, Comparison, Deciding, Distillation, Pair, Row
-from lossmith.cli.console import WIDTH, output
+from lossmith.cli.console import NO_PROGRESS, WIDTH, output
 from lossmith.code import is_code
 from lossmith.errors import printable
 from lossmith.metrics import Difference
@@ -34,10 +34,9 @@ def conclude_search(directory: Path, outcome: Outcome, pictures: Sequence[Path])
     own, best = own_code(outcome.provenance["settings"]), quote(str(directory / "best.json"))
     console.print(f"Compare:    lossmith compare {best}{own}", soft_wrap=True)
     console.print(f"Explain:    lossmith explain {best} cross-entropy", soft_wrap=True)
-    weights = outcome.provenance.get("class_weight")
-    rest = "" if weights is None else f", torch.tensor({weights})"
-    loaded = f"lossmith.load({_text(directory / 'best.json')})"
-    console.print(f"Use it:     criterion = lossmith.Criterion({loaded}{rest})", soft_wrap=True)
+    console.print(f"Use it:     criterion = lossmith.Criterion({_text(directory / 'best.json')})", soft_wrap=True)
+    console.print(f"Export it:  lossmith export {best} --to torch > my_loss.py", soft_wrap=True)
+    console.print(NO_PROGRESS, soft_wrap=True)
 
 
 def _text(path: Path) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lossmith.data.names import short, shown
-from lossmith.errors import InputError
+from lossmith.errors import MEASURED, InputError
 
 # Kinds of NumPy types: boolean, unsigned, signed and floating numbers.
 NUMBERS = "buif"
@@ -120,7 +120,9 @@ def prepared_targets(targets: Tensor, what: str) -> Tensor:
             f"{_remedy(targets)}"
         )
     if targets.is_complex() or (targets.is_floating_point() and not torch.equal(targets, targets.round())):
-        raise InputError(f"{what} holds values that are no integers (or NaN): give class indices 0, 1, …, K-1")
+        raise InputError(
+            f"{what} holds values that are no integers (or NaN): give class indices 0, 1, …, K-1; {MEASURED}"
+        )
     if targets.is_floating_point() and targets.isinf().any():
         raise InputError(f"{what} holds infinite values: give class indices 0, 1, …, K-1")
     if targets.is_floating_point() and targets.numel() and float(targets.abs().max()) >= LARGEST_LABEL:
@@ -135,12 +137,15 @@ def _remedy(targets: Tensor) -> str:
     if targets.ndim < 2:
         return "give a label for each sample"
     if not bool(((targets == 0) | (targets == 1)).all()):
-        return "soft labels and several targets for each sample are not supported; give the one class of each"
+        return (
+            "soft labels and several targets for each sample are not supported; give the one class of each, or train "
+            f"with them in a loop of your own, by lossmith.Criterion; {MEASURED}"
+        )
     if bool((targets.sum(1) == 1).all()):
         return "take argmax(1) of one-hot labels"
     return (
         "several classes for each sample, or none (multi-label), are not supported; learn one of these columns at a "
-        "time, or give samples of exactly one class"
+        "time, or train with torch.nn.BCEWithLogitsLoss"
     )
 
 
@@ -159,7 +164,8 @@ def check_classes(targets: Tensor, what: str) -> None:
     if len(present) > max(FEW_CLASSES, len(targets) // 2):
         raise InputError(
             f"{what} holds {len(present)} different labels for {len(targets)} samples, so that these are no classes "
-            "but numbers of samples or measured values: give each sample a class that several samples have"
+            "but numbers of samples or measured values: give each sample a class that several samples have; "
+            f"{MEASURED}"
         )
     if len(present) < 2:
         raise InputError(f"{what} holds one class only (label {int(present[0])}): give samples of two classes or more")

@@ -22,11 +22,12 @@ from lossmith.losses.catalog import (
     taylor_cross_entropy,
 )
 from lossmith.losses.criterion import Criterion
+from lossmith.losses.exports import EXPORTS, export
 from lossmith.losses.files import class_weights, load, loss_document, read_loss_document, save
 from lossmith.losses.formatting import Latex, latex
 from lossmith.losses.kernel import GradientRule
 from lossmith.losses.mixed import Mixed
-from lossmith.losses.parse import common_classes, find, find_all, find_named, loss_file
+from lossmith.losses.parse import common_classes, find, find_all, find_named, find_weighted, loss_file
 from lossmith.losses.polynomials import polynomial, taylor, taylor_length, taylor_order
 from lossmith.losses.power import PowerLoss
 from lossmith.losses.terms import Term
@@ -35,6 +36,7 @@ from lossmith.losses.weighting import ClassWeighted, label_weights
 
 __all__ = [
     "CATALOG",
+    "EXPORTS",
     "KINDS",
     "ClassWeighted",
     "Clipped",
@@ -55,9 +57,11 @@ __all__ = [
     "class_weights",
     "common_classes",
     "cross_entropy",
+    "export",
     "find",
     "find_all",
     "find_named",
+    "find_weighted",
     "focal",
     "gce",
     "label_smoothing",

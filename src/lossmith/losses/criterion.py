@@ -1,19 +1,26 @@
 """A loss as a drop-in for ``torch.nn.CrossEntropyLoss``."""
 
+import logging
+import os
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
 
-from lossmith.errors import InputError
+from lossmith.errors import InputError, printable
 from lossmith.losses import fused, powers
 from lossmith.losses.base import Loss
+from lossmith.losses.catalog import cross_entropy
 from lossmith.losses.kernel import labels_of, wide
 from lossmith.losses.kernel import values as sample_values
+from lossmith.losses.parse import find_weighted
 from lossmith.losses.power import PowerLoss
+from lossmith.losses.targets import check_targets
 from lossmith.losses.terms import Weighted, smooth_labels
 from lossmith.losses.weighting import ClassWeighted, label_weights
+
+LOG = logging.getLogger("lossmith")
 
 
 class Criterion(nn.CrossEntropyLoss):
@@ -29,12 +36,19 @@ class Criterion(nn.CrossEntropyLoss):
     ``lossmith.save(criterion.loss, file)`` or by saving the whole module. Logits must not be changed in place between
     the forward and the backward pass.
 
+    The value of a loss that was evolved tells no progress: it may rise while a network learns. What early stopping,
+    schedules and curves should look at is :meth:`monitor`, or a metric.
+
     Args:
-        loss: One loss (not a population).
+        loss: One loss (not a population); or what :func:`lossmith.find` takes: a name with its parameter
+            (``"focal:2"``), λ, or a loss file (``"best.json"``).
         weight: A weight ``[K]`` for each class; as in PyTorch, with class indices the mean divides by their sum.
+            Without it those with which the loss of a file was evolved, if it was with any; a loss that is loaded
+            (``lossmith.load``) brings none.
         ignore_index: Samples with this class index count for nothing.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
         label_smoothing: α in [0, 1]; labels y become ``(1−α) y + α/K``.
+        classes: K, for names that depend on it (``"label-smoothing:0.1"``).
 
     Attributes:
         progress: The share of the training that is done, from 0 to 1, which the training script sets for a loss that
@@ -49,8 +63,10 @@ class Criterion(nn.CrossEntropyLoss):
 
     Example:
         >>> import torch, lossmith
-        >>> criterion = lossmith.Criterion(lossmith.cross_entropy(), label_smoothing=0.1)
+        >>> criterion = lossmith.Criterion("focal:2", label_smoothing=0.1)
         >>> criterion(torch.zeros(2, 4), torch.tensor([0, 3]))
+        tensor(0.7798)
+        >>> criterion.monitor(torch.zeros(2, 4), torch.tensor([0, 3]))
         tensor(1.3863)
     """
 
@@ -58,16 +74,16 @@ class Criterion(nn.CrossEntropyLoss):
 
     def __init__(
         self,
-        loss: Loss,
+        loss: Loss | str | os.PathLike[str],
         weight: Tensor | None = None,
         ignore_index: int = -100,
         reduction: str = "mean",
         label_smoothing: float = 0.0,
+        classes: int | None = None,
     ) -> None:
-        if not isinstance(loss, Loss):
+        if not isinstance(loss, Loss | str | os.PathLike):
             raise InputError(
-                f"Criterion takes a lossmith.Loss, not {type(loss).__name__}; find a name with lossmith.find, "
-                "load a file with lossmith.load"
+                f"Criterion takes a lossmith.Loss, a name such as 'focal:2' or a loss file, not {type(loss).__name__}"
             )
         if reduction not in ("mean", "sum", "none"):
             raise InputError(f"reduction is {reduction!r}; it must be 'mean', 'sum' or 'none'")
@@ -75,9 +91,15 @@ class Criterion(nn.CrossEntropyLoss):
             raise InputError(f"label_smoothing is {label_smoothing}; it must lie between 0 and 1")
         if weight is not None and not isinstance(weight, Tensor):
             raise InputError(f"weight is a {type(weight).__name__}; give a tensor (torch.as_tensor makes one)")
+        if not isinstance(loss, Loss):
+            loss, weight = _found(os.fspath(loss), weight, classes)
+        elif classes is not None:
+            loss.check_classes(classes)
         super().__init__(weight, ignore_index=ignore_index, reduction=reduction, label_smoothing=label_smoothing)
         self._set_loss(loss)
         self.progress = 0.0
+        # At the first class probabilities on a GPU; on the host at all.
+        self._look = True
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """The loss of a batch; shapes as for ``torch.nn.CrossEntropyLoss``."""
@@ -92,15 +114,20 @@ class Criterion(nn.CrossEntropyLoss):
         if not classes:
             raise InputError(f"logits of shape {tuple(logits.shape)} have no classes; give one logit at least for each")
         self.loss.check_classes(classes)
-        indices = self._checked(logits, targets, dim)
+        look = self._look or (isinstance(targets, Tensor) and targets.is_cpu)
+        indices = check_targets(logits, targets, dim, self.weight, self.ignore_index, look)
         weight = self.weight
         count: Tensor | int
         terms = self._terms
         if terms is not None and self.label_smoothing:
             terms = tuple(smooth_labels(terms, self.label_smoothing, classes))
         compiling = torch.compiler.is_compiling()
-        if terms is not None and weight is None and fused.applies(logits, targets) and not compiling:
-            values = fused.reduced(terms, logits, targets, self.ignore_index, self.reduction)
+        if look and not compiling:
+            self._look = False
+        # Else the weights are more than a factor of each sample.
+        alike = weight is None or (indices and not self.label_smoothing)
+        if terms is not None and alike and not compiling and fused.applies(logits, targets, weight):
+            values = fused.reduced(terms, logits, targets, self.ignore_index, self.reduction, weight)
             return self._result(values, logits, targets)
         if indices:
             targets = targets.long()
@@ -116,6 +143,16 @@ class Criterion(nn.CrossEntropyLoss):
         if self.reduction == "mean":
             values = values / count
         return self._result(values, logits, targets)
+
+    @torch.no_grad()
+    def monitor(self, input: Tensor, target: Tensor) -> Tensor:
+        """Cross-entropy with the same class weights, ``ignore_index`` and reduction, without gradient.
+
+        What early stopping and curves should look at in place of the loss, whose value tells no progress: it falls as
+        the outputs come nearer to the labels, whatever the loss, and is comparable between losses.
+        """
+        value: Tensor = Criterion(cross_entropy(), self.weight, self.ignore_index, self.reduction)(input, target)
+        return value
 
     @staticmethod
     def _result(values: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
@@ -133,7 +170,8 @@ class Criterion(nn.CrossEntropyLoss):
         soft = targets.is_floating_point() or self.label_smoothing
         if terms is None or (self.weight is not None and soft):
             return self._of_any_kind(logits, targets, dim)
-        if self.weight is None and torch.compiler.is_compiling() and fused.applies(logits, targets):
+        traced = self.weight is None and logits.ndim == 2 and torch.compiler.is_compiling()
+        if traced and fused.applies(logits, targets):
             return fused.values(terms, logits, targets)
         x = powers.log_outputs(logits, dim)
         values = sample_values(terms, x, targets, dim)
@@ -154,38 +192,6 @@ class Criterion(nn.CrossEntropyLoss):
             return loss.value(f, y).reshape(shape)
         weighted = self._weighted if loss is self.loss else ClassWeighted(loss)
         return weighted.value(f, y, self.weight, given).reshape(shape)
-
-    def _checked(self, logits: Tensor, targets: Tensor, dim: int) -> bool:
-        if self.weight is not None and self.weight.shape != (logits.shape[dim],):
-            raise InputError(
-                f"weight has shape {tuple(self.weight.shape)}; it must hold one number for each of the "
-                f"{logits.shape[dim]} classes"
-            )
-        if not isinstance(targets, Tensor):
-            raise InputError(f"targets are a {type(targets).__name__}; give a tensor (torch.as_tensor makes one)")
-        if targets.shape == logits.shape:
-            if not targets.is_floating_point():
-                raise InputError(
-                    f"targets of the logits' shape are class probabilities and must be floating point, not "
-                    f"{targets.dtype}: give targets.float() if one class of each sample is 1; for several labels of a "
-                    "sample divide by their number, or train with torch.nn.BCEWithLogitsLoss"
-                )
-            if self.ignore_index >= 0:
-                raise InputError("ignore_index does not apply to class probabilities; leave it at its default")
-            return False
-        if targets.dtype == torch.bool:
-            raise InputError("targets are true or false; give class indices (targets.long()) or class probabilities")
-        if (
-            targets.is_floating_point()
-            or targets.is_complex()
-            or targets.shape != logits.shape[:dim] + logits.shape[dim + 1 :]
-        ):
-            raise InputError(
-                f"targets of shape {tuple(targets.shape)} and {targets.dtype} do not fit logits of shape "
-                f"{tuple(logits.shape)}: give class indices without the class dimension, or probabilities of the "
-                "same shape"
-            )
-        return True
 
     def _set_loss(self, loss: Loss) -> None:
         if loss.shape:
@@ -214,3 +220,15 @@ class Criterion(nn.CrossEntropyLoss):
         more = "" if self.weight is None else f", weight={self.weight.tolist()}"
         more += "" if self.ignore_index == -100 else f", ignore_index={self.ignore_index}"
         return f"{self.loss!r}, reduction={self.reduction!r}, label_smoothing={self.label_smoothing:g}{more}"
+
+
+def _found(text: str, weight: Tensor | None, classes: int | None) -> tuple[Loss, Tensor | None]:
+    """The loss that a text stands for, and the class weights that are given or those of its file."""
+    known = len(weight) if classes is None and weight is not None and weight.ndim == 1 else classes
+    loss, weights = find_weighted(text, known)
+    if weights is None:
+        return loss, weight
+    if weight is not None:
+        LOG.warning("the class weights that %s was evolved with give way to those of the criterion", printable(text))
+        return loss, weight
+    return loss, torch.tensor(weights)

@@ -45,8 +45,8 @@ class Latex(NamedTuple):
     rule: str
 
 
-def latex(loss: Loss, digits: int = 4) -> Latex:
-    r"""LaTeX of one loss, with so many significant digits.
+def latex(loss: Loss, digits: int | None = 4, weighted: bool = False) -> Latex:
+    r"""LaTeX of one loss, with so many significant digits; None: every digit. ``weighted``: by the class weight w(y).
 
     Raises:
         InputError: for a population, or a loss that is no sum of powers.
@@ -68,17 +68,18 @@ def latex(loss: Loss, digits: int = 4) -> Latex:
         )
     terms = dict(zip(loss.terms, loss.coefficients.tolist(), strict=True))
     body = _sum(terms, "_k", digits)
+    weight = "w(y) " if weighted else ""
     simple = body == "0" or (body[0] != "-" and sum(abs(c) > smallest(terms) for c in terms.values()) == 1)
     value = body if simple else rf"\left({body}\right)"
     rule = {term: c.item() for term, c in loss.rule().items()}
     return Latex(
         rf"\phi(h, y) = {_sum(terms, '', digits)}",
-        "L = 0" if body == "0" else rf"L = -\sum_k {value}",
+        "L = 0" if body == "0" else rf"L = -{weight}\sum_k {value}",
         rf"\gamma(h, y) = {_sum(rule, '', digits)}",
     )
 
 
-def _sum(terms: Mapping[Term, float], index: str, digits: int) -> str:
+def _sum(terms: Mapping[Term, float], index: str, digits: int | None) -> str:
     """Terms with a coefficient other than 0, in the order of ``Loss.formula``."""
     ordered = sorted((-log, j, i, c) for (i, j, log), c in terms.items() if abs(c) > smallest(terms))
     parts = [
@@ -88,24 +89,27 @@ def _sum(terms: Mapping[Term, float], index: str, digits: int) -> str:
     return ("-" if text.startswith(" - ") else "") + text[3:] if text else "0"
 
 
-def _product(term: Term, size: float, index: str, digits: int) -> str:
+def _product(term: Term, size: float, index: str, digits: int | None) -> str:
     """``c h^i y^j log h``, a negative power of h as a fraction; a factor of 1 is left out."""
-    factors = [_power(f"h{index}", term.h), _power(f"y{index}", term.y), rf"\log h{index}" if term.log else ""]
+    longest = None if digits is None else 6
+    factors = [_power(f"h{index}", term.h, longest), _power(f"y{index}", term.y, longest)]
+    factors.append(rf"\log h{index}" if term.log else "")
     number = _number(size, digits)
     above = " ".join(factor for factor in ("" if number == "1" else number, *factors) if factor) or "1"
-    return above if term.h >= 0 else rf"\frac{{{above}}}{{{_power(f'h{index}', -term.h)}}}"
+    return above if term.h >= 0 else rf"\frac{{{above}}}{{{_power(f'h{index}', -term.h, longest)}}}"
 
 
-def _power(name: str, exponent: float) -> str:
+def _power(name: str, exponent: float, digits: int | None) -> str:
     """A positive power; nothing for others."""
     if exponent <= 0:
         return ""
-    number = _number(exponent, 6)
+    number = _number(exponent, digits)
     return name if number == "1" else f"{name}^{{{number}}}"
 
 
-def _number(size: float, digits: int) -> str:
-    mantissa, _, exponent = f"{size:.{digits}g}".partition("e")
+def _number(size: float, digits: int | None) -> str:
+    text = repr(float(size)) if digits is None else f"{size:.{digits}g}"
+    mantissa, _, exponent = text.removesuffix(".0").partition("e")
     if not exponent:
         return mantissa
     return ("" if mantissa == "1" else rf"{mantissa} \cdot ") + f"10^{{{int(exponent)}}}"

@@ -1,7 +1,8 @@
-"""Loss and logit gradient of a batch in one pass, behind autograd: what the criterion calls for ``[N, K]``."""
+"""Loss and logit gradient of a batch in one pass, behind autograd: what the criterion calls for ``[N, K, …]``."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,8 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.autograd.function import once_differentiable
 
-from lossmith.losses.kernel import GradientRule, Kernel, prepared, value_and_gradient, wide
+from lossmith.losses.blocks import by_blocks
+from lossmith.losses.kernel import GradientRule, Kernel, at_class, prepared, value_and_gradient, wide
 from lossmith.losses.terms import AnyTerm
 
 Numbers = Sequence[tuple[AnyTerm, float]]
@@ -19,16 +21,23 @@ _transforming = getattr(torch._C, "_are_functorch_transforms_active", lambda: Tr
 _batched = getattr(torch._C._functorch, "is_legacy_batchedtensor", lambda _: True)
 
 
-def applies(logits: Tensor, targets: Tensor) -> bool:
-    """Whether the functions here may be called: for ``[N, K]``, backward mode, and no gradient of the labels."""
+def applies(logits: Tensor, targets: Tensor, weight: Tensor | None = None) -> bool:
+    """Whether the functions here may be called: for ``[N, K, …]``, backward mode, and gradients of logits alone."""
     return (
-        logits.ndim == 2
+        logits.ndim >= 2
         and not targets.requires_grad
+        and not (weight is not None and weight.requires_grad)
         and not _transforming()
         # An exported program holds operators alone, which autograd goes through again.
         and not torch.compiler.is_exporting()
         and (torch.compiler.is_compiling() or not (_has_tangent(logits) or _has_tangent(targets)))
     )
+
+
+def has_values(tensor: Tensor) -> bool:
+    """Whether a look at its numbers may decide what is done: nothing traces or batches it, or records it on a GPU."""
+    traced = type(tensor) is not Tensor or tensor.is_meta or _transforming()
+    return not traced and not (tensor.is_cuda and torch.cuda.is_current_stream_capturing())
 
 
 def _has_tangent(tensor: Tensor) -> bool:
@@ -49,15 +58,23 @@ def values(terms: Numbers, logits: Tensor, targets: Tensor) -> Tensor:
     return result
 
 
-def reduced(terms: Numbers, logits: Tensor, targets: Tensor, ignore_index: int, reduction: str) -> Tensor:
+def reduced(
+    terms: Numbers,
+    logits: Tensor,
+    targets: Tensor,
+    ignore_index: int,
+    reduction: str,
+    weight: Tensor | None = None,
+) -> Tensor:
     """``−Σ_k φ(h_k, y_k)`` of a batch, reduced; where it is differentiated once, the gradient is ready by then.
 
     Args:
         terms: Terms with coefficients as numbers.
-        logits: ``[N, K]``.
-        targets: Class indices ``[N]`` or probabilities ``[N, K]``.
+        logits: ``[N, K]`` or ``[N, K, d1, …]``.
+        targets: Class indices (the same without K) or probabilities (like the logits).
         ignore_index: Samples with this class index count for nothing.
         reduction: ``"mean"`` over the samples that count, ``"sum"`` or ``"none"``.
+        weight: Class weights ``[K]`` for class indices, by which samples count, or None.
     """
     kept: Tensor | None = None
     if not targets.is_floating_point():
@@ -67,8 +84,22 @@ def reduced(terms: Numbers, logits: Tensor, targets: Tensor, ignore_index: int, 
         if ignore_index >= 0 or not plain or int(targets.min()) < 0:
             kept = targets != ignore_index
             targets = torch.where(kept, targets, 0)
-    result: Tensor = _Both.apply(terms, logits, targets, kept, reduction)  # type: ignore[no-untyped-call]
-    return result
+    shape = (logits.shape[0], *logits.shape[2:])
+    if len(shape) > 2:
+        logits, targets = _flat(logits, len(shape) - 1), _flat(targets, len(shape) - 1)
+        kept = None if kept is None else _flat(kept, len(shape) - 1)
+    own: Tensor | None = None
+    if weight is not None:
+        own = at_class(weight.to(wide(logits[:0]).dtype), targets.reshape(-1), 0, False).reshape(targets.shape)
+    needed = logits.requires_grad and torch.is_grad_enabled()
+    result: Tensor = _Both.apply(terms, logits, targets, own, kept, reduction, needed)  # type: ignore[no-untyped-call]
+    return result.reshape(shape) if reduction == "none" else result
+
+
+def _flat(x: Tensor, dimensions: int) -> Tensor:
+    """A tensor with so many last dimensions made one."""
+    # Told in full: a dimension of length 0 says nothing of the others.
+    return x.reshape(*x.shape[:-dimensions], math.prod(x.shape[-dimensions:]))
 
 
 class _Traced(torch.autograd.Function):
@@ -90,43 +121,72 @@ class _Both(torch.autograd.Function):
     # With a `setup_context` of its own, as `torch.func` would have it, a call costs as much again.
     @staticmethod
     def forward(
-        ctx: Any, terms: Numbers, logits: Tensor, targets: Tensor, kept: Tensor | None, reduction: str
+        ctx: Any,
+        terms: Numbers,
+        logits: Tensor,
+        targets: Tensor,
+        own: Tensor | None,
+        kept: Tensor | None,
+        reduction: str,
+        needed: bool,
     ) -> Tensor:
-        # The gradient is that of the mean at once, unless only the device knows over how many samples.
-        ctx.scale = 1 / len(targets) if reduction == "mean" and kept is None and len(targets) else 1.0
-        value, gradient = value_and_gradient(
-            prepared(tuple(terms), ctx.scale), logits, targets, ctx.needs_input_grad[1]
-        )
-        ctx.terms, ctx.kept, ctx.count, ctx.unused = terms, kept, None, True
+        samples, mean = logits.numel() // logits.shape[1], reduction == "mean"
+        factor = own if kept is None else kept if own is None else torch.where(kept, own, 0.0)
+        count = factor.sum().to(wide(logits[:0]).dtype) if mean and factor is not None else None
+        # The gradient is that of the mean at once, unless only the targets say over how many samples.
+        ctx.scale = 1 / samples if mean and count is None and samples else 1.0
+        if factor is not None and count is not None:
+            # Nothing, of which there is no mean, has the gradient 0.
+            factor = factor * torch.where(count == 0, 0.0, 1 / count)
+        # On the host the gradients are multiplied while they are in its cache, elsewhere with the slope.
+        now = factor if logits.is_cpu else None
+        ctx.terms, ctx.kept, ctx.factor, ctx.done, ctx.unused = terms, kept, factor, now is not None, True
+        value, gradient = _found(ctx, logits, targets, needed, now)
         ctx.save_for_backward(logits, targets, gradient)
-        if kept is not None:
-            value = torch.where(kept, value, 0.0)
-            ctx.count = kept.sum() if reduction == "mean" else None
+        value = value if own is None else value * own
+        value = value if kept is None else torch.where(kept, value, 0.0)
         if reduction == "none":
             return value
-        if reduction == "sum":
+        if not mean:
             return value.sum()
-        return value.mean() if kept is None else value.sum() / ctx.count
+        return value.mean() if count is None else value.sum() / count
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> tuple[None, Tensor, None, None, None]:
+    def backward(ctx: Any, slope: Tensor) -> tuple[None, Tensor, None, None, None, None, None]:
         logits, targets, gradient = ctx.saved_tensors
-        each = slope if ctx.count is None else slope / ctx.count
-        if ctx.kept is not None:
-            each = torch.where(ctx.kept, each, 0.0)
-        if each.ndim:
-            each = each[:, None]
+        if ctx.kept is not None and slope.ndim:
+            slope = torch.where(ctx.kept, slope, 0.0)
+        each = slope if ctx.factor is None else slope * ctx.factor
         if torch.is_grad_enabled():
-            found = _differentiable(ctx.terms, logits, targets) * (each * ctx.scale)
+            found = _differentiable(ctx.terms, logits, targets) * (_of_classes(each) * ctx.scale)
         elif _transforming() or _batched(slope):
-            found = _gradient(ctx, logits, targets) * each
+            found = _gradient(ctx, logits, targets) * _of_classes(each)
         else:
             # What the forward pass has found is used up in place, behind autograd's back; a second pass finds it again.
             unused = ctx.__dict__.pop("unused", False)
             found = gradient.data if unused else _gradient(ctx, logits, targets)
-            if not _is_one(each):
-                found.mul_(each)
-        return None, found.to(logits.dtype), None, None, None
+            rest = slope if unused and ctx.done else each
+            if not _is_one(rest):
+                found.mul_(_of_classes(rest))
+        return None, found.to(logits.dtype), None, None, None, None, None
+
+
+def _of_classes(each: Tensor) -> Tensor:
+    """A number for each sample as one for each of its logits."""
+    return each.unsqueeze(1) if each.ndim else each
+
+
+def _found(
+    ctx: Any, logits: Tensor, targets: Tensor, needed: bool, factor: Tensor | None = None
+) -> tuple[Tensor, Tensor | None]:
+    """Value and gradient of each sample, the gradient multiplied by ``scale`` and a factor."""
+    kernel = prepared(tuple(ctx.terms), ctx.scale)
+    if logits.ndim > 2:
+        return by_blocks(kernel, logits, targets, needed, factor)
+    value, gradient = value_and_gradient(kernel, logits, targets, needed)
+    if gradient is not None and factor is not None:
+        gradient.mul_(_of_classes(factor))
+    return value, gradient
 
 
 def _is_one(number: Tensor) -> bool:
@@ -135,12 +195,13 @@ def _is_one(number: Tensor) -> bool:
 
 
 def _gradient(ctx: Any, logits: Tensor, targets: Tensor) -> Tensor:
-    """The gradient ``[N, K]`` as the forward pass finds it."""
-    gradient = value_and_gradient(prepared(tuple(ctx.terms), ctx.scale), logits, targets, True)[1]
+    """The gradient ``[N, K, …]`` as the forward pass finds it, before any factor."""
+    gradient = _found(ctx, logits, targets, True)[1]
     assert gradient is not None
     return gradient
 
 
 def _differentiable(terms: Numbers, logits: Tensor, targets: Tensor) -> Tensor:
-    """The gradient ``[N, K]`` as a function that autograd can follow, in float32 at least."""
-    return GradientRule(terms)(wide(logits), targets)
+    """The gradient ``[N, K, …]`` as a function that autograd can follow, in float32 at least."""
+    labels = targets.movedim(1, -1) if targets.is_floating_point() else targets
+    return GradientRule(terms)(wide(logits.movedim(1, -1)), labels).movedim(-1, 1)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lossmith.errors import InputError
+from lossmith.errors import BINARY, InputError
 from lossmith.losses import powers
 from lossmith.losses.sums import Arithmetic, InPlace, OutOfPlace, PowerSum, add_over_classes, classes
 from lossmith.losses.terms import INERT, AnyTerm, Weighted
@@ -226,59 +226,62 @@ class GradientRule:
         return logit_gradient_of(slope.free(x, h), h, dim, (index, pull))
 
 
-def value_and_gradient(kernel: Kernel, logits: Tensor, targets: Tensor, needed: bool) -> tuple[Tensor, Tensor | None]:
+def value_and_gradient(
+    kernel: Kernel, logits: Tensor, targets: Tensor, needed: bool, dim: int = -1
+) -> tuple[Tensor, Tensor | None]:
     """Values ``[N]`` and, where they are needed, gradients ``[N, K]``, in few passes, in float32 at least.
 
     Args:
         kernel: With numbers.
-        logits: ``[N, K]``.
+        logits: ``[N, K]``, or of more dimensions, K being ``dim``.
         targets: Class indices ``[N]`` or probabilities ``[N, K]``.
         needed: Whether the gradient is.
+        dim: The class dimension.
     """
-    x = torch.log_softmax(wide(logits), -1)
-    return (_soft if targets.is_floating_point() else _hard)(kernel, x, targets, needed)
+    x = torch.log_softmax(wide(logits), dim)
+    return (_soft if targets.is_floating_point() else _hard)(kernel, x, targets, needed, dim)
 
 
-def _hard(kernel: Kernel, x: Tensor, targets: Tensor, needed: bool) -> tuple[Tensor, Tensor | None]:
+def _hard(kernel: Kernel, x: Tensor, targets: Tensor, needed: bool, dim: int) -> tuple[Tensor, Tensor | None]:
     """For class indices: x is written over."""
-    (loss, slope, opposite, inert), index = kernel, targets[:, None]
-    label = at_class(x, index, -1, differentiable=False).clamp_(min=powers.LOWEST_LOG)
+    (loss, slope, opposite, inert), index = kernel, targets.unsqueeze(dim)
+    label = at_class(x, index, dim, differentiable=False).clamp_(min=powers.LOWEST_LOG)
     output = label.exp() if loss.tied.polynomial else label
     value = loss.tied(label, output, InPlace)
-    if constant := x.shape[-1] * (loss.free.constant or 0.0) + inert:
+    if constant := x.shape[dim] * (loss.free.constant or 0.0) + inert:
         value.add_(constant)
     sums, totals = [loss.free], [value]
     if needed:
         pull = opposite.tied(label, output, InPlace)
         # Σ_k g_k
-        totals.append(x.shape[-1] * (slope.free.constant or 0.0) - pull)
+        totals.append(x.shape[dim] * (slope.free.constant or 0.0) - pull)
         sums.append(slope.free)
     log_sum = None
     if loss.free.needs_log:
         x.clamp_(min=powers.LOWEST_LOG)
     if loss.free.logarithm is not None:
-        log_sum = x.sum(-1, keepdim=True)
+        log_sum = x.sum(dim, keepdim=True)
     h = x
     if needed or loss.free.polynomial:
         h = x.exp() if loss.free.others else x.exp_()
-    work = add_over_classes(sums, totals, x, h, log_sum)
+    work = add_over_classes(sums, totals, x, h, log_sum, dim)
     if not needed:
-        return value[:, 0], None
+        return value.squeeze(dim), None
     # What multiplies h, Σ_k g_k, is a coefficient of the polynomial −g, so that one evaluation gives the gradient.
     gradient = opposite.free(x, h, InPlace, work, totals[1])
-    return value[:, 0], InPlace.add_at(gradient, index, pull, -1)
+    return value.squeeze(dim), InPlace.add_at(gradient, index, pull, dim)
 
 
-def _soft(kernel: Kernel, x: Tensor, targets: Tensor, needed: bool) -> tuple[Tensor, Tensor | None]:
+def _soft(kernel: Kernel, x: Tensor, targets: Tensor, needed: bool, dim: int) -> tuple[Tensor, Tensor | None]:
     """For class probabilities."""
     x = x.clamp_(min=powers.LOWEST_LOG)
     h, work, labels = x.exp(), torch.empty_like(x), kernel.value.labels(targets.to(x.dtype))
-    value = kernel.value.at(x, h, labels, InPlace, work).sum(-1)
+    value = kernel.value.at(x, h, labels, InPlace, work).sum(dim)
     if kernel.inert:
         value += kernel.inert
     if not needed:
         return value, None
-    return value, logit_gradient_of(kernel.slope.at(x, h, labels, InPlace, work), h, out=h)
+    return value, logit_gradient_of(kernel.slope.at(x, h, labels, InPlace, work), h, dim, out=h)
 
 
 def at_class(x: Tensor, index: Tensor, dim: int, differentiable: bool = True) -> Tensor:
@@ -294,6 +297,8 @@ def at_class(x: Tensor, index: Tensor, dim: int, differentiable: bool = True) ->
         outside = index[(index < 0) | (index >= x.shape[dim])]
         if not outside.numel():
             raise
+        if x.shape[dim] == 1:
+            raise InputError(f"a target is class {int(outside[0])}, but there is 1 class: {BINARY}") from None
         raise InputError(
             f"a target is class {int(outside[0])}, but the logits have {x.shape[dim]} classes, numbered from 0; "
             "give each class an index below that number"

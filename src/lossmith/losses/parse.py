@@ -8,7 +8,7 @@ from lossmith.errors import InputError, brief, printable
 from lossmith.losses.base import Loss
 from lossmith.losses.catalog import CATALOG
 from lossmith.losses.documents import LONGEST_NAME, MOST_CLASSES
-from lossmith.losses.files import load
+from lossmith.losses.files import class_weights, load, read_loss_document
 from lossmith.losses.polynomials import taylor, taylor_order
 
 
@@ -55,6 +55,29 @@ def find(text: str, classes: int) -> Loss:
     # Tables, pictures and lines show it, and somebody else may have written it.
     name = printable(loss.name if len(loss.name) <= LONGEST_NAME else f"{loss.name[:LONGEST_NAME]}…")
     return loss if loss.name == name else loss.named(name)
+
+
+def find_weighted(text: str, classes: int | None = None) -> tuple[Loss, list[float] | None]:
+    """What :func:`find` finds, and the class weights that its file holds; None where there are none.
+
+    Args:
+        text: What the user typed.
+        classes: n; without it that of the file, which only losses that depend on n need.
+
+    Raises:
+        InputError: as :func:`find`, and if the loss depends on n and n is not known.
+    """
+    known = common_classes([text]) if classes is None else classes
+    name = text.partition(":")[0]
+    if known is None and name in CATALOG and CATALOG[name].by_classes:
+        raise InputError(f"the loss {brief(text)} depends on the number of classes; give it as classes")
+    loss, file = find(text, 2 if known is None else known), loss_file(text)
+    if file is None:
+        return loss, None
+    try:
+        return loss, class_weights(read_loss_document(file))
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from None
 
 
 def loss_file(text: str) -> Path | None:

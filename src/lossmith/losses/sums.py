@@ -208,9 +208,9 @@ class PowerSum:
 
 
 def add_over_classes(
-    sums: Sequence[PowerSum], totals: Sequence[Tensor], x: Tensor, h: Tensor, log_sum: Tensor | None
+    sums: Sequence[PowerSum], totals: Sequence[Tensor], x: Tensor, h: Tensor, log_sum: Tensor | None, dim: int = -1
 ) -> Tensor:
-    """Add ``Σ_k s(h_k) − K b`` along the last dimension for some sums, by ``Σ_k h_k^i``, which they share.
+    """Add ``Σ_k s(h_k) − K b`` along the class dimension for some sums, by ``Σ_k h_k^i``, which they share.
 
     Args:
         sums: With numbers.
@@ -218,6 +218,7 @@ def add_over_classes(
         x: Log outputs, looked at where there are other powers.
         h: Outputs.
         log_sum: ``Σ_k log h_k``, which is no longer to be had where h was written over x.
+        dim: The class dimension.
 
     Returns:
         A buffer like h: h itself where no higher power was needed.
@@ -229,7 +230,7 @@ def add_over_classes(
             raised = h * h if power == 2 else raised.mul_(h)
         wanted = [(s.polynomial[power], total) for s, total in pairs if power in s.polynomial]
         if wanted:
-            summed = raised.sum(-1, keepdim=True)
+            summed = raised.sum(dim, keepdim=True)
             for c, total in wanted:
                 total.add_(summed, alpha=c)
     for s, total in pairs:
@@ -237,7 +238,7 @@ def add_over_classes(
             assert log_sum is not None
             total.add_(log_sum, alpha=s.logarithm)
         for term, c in s.others:
-            total.add_(s.basis(term, x).sum(-1, keepdim=True), alpha=c)
+            total.add_(s.basis(term, x).sum(dim, keepdim=True), alpha=c)
     return raised
 
 

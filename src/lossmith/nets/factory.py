@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from lossmith.code import described
-from lossmith.errors import InputError
+from lossmith.errors import BINARY, MEASURED, InputError
 from lossmith.nets.called import CalledBody, told_of
 from lossmith.nets.ends import check_end
 from lossmith.nets.parts import Shapes
@@ -181,9 +181,14 @@ def _check_output(network: nn.Module, samples: Tensor, classes: int, vocabulary:
             "logits, or something with such logits by that name"
         )
     if outputs.shape != (len(samples), classes):
+        remedy = f"let it return [{len(samples)}, {classes}], one logit for each class"
+        if outputs.shape in ((len(samples),), (len(samples), 1)):
+            remedy = BINARY if classes == 2 else f"{remedy}; {MEASURED}"
+        elif outputs.ndim > 2 and outputs.shape[:2] == (len(samples), classes):
+            remedy += "; a class for each pixel is trained in a loop of your own, with lossmith.Criterion"
         raise InputError(
             f"the model returns shape {list(outputs.shape)} in {mode} mode for {len(samples)} samples of {classes} "
-            f"classes: let it return [{len(samples)}, {classes}], one logit for each class"
+            f"classes: {remedy}"
         )
     if not outputs.is_floating_point():
         raise InputError(f"the model returns {outputs.dtype} in {mode} mode: let it return floating logits")

@@ -30,7 +30,7 @@ PIN := --constraint constraints.txt
 PYTEST := -m pytest -n $(PYTEST_WORKERS) --dist worksteal --durations=15
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-integrations test-oldest fuzz lint wheel format clean
+.PHONY: help setup demo examples test test-integrations test-oldest fuzz lint wheel format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' Makefile
@@ -40,6 +40,14 @@ setup: $(INSTALLED) ## .venv with lossmith (editable) and the tools, without ext
 demo: $(INSTALLED) ## evolve a loss on digits with noisy labels, compare it with every tuned baseline
 	$(BIN)/lossmith evolve --out $(DEMO_DIR) $(DEMO_EVOLVE)
 	$(BIN)/lossmith compare $(DEMO_DIR)/best.json $(DEMO_COMPARE)
+
+# Each in an empty directory, on one core; the first that fails ends it.
+examples: $(INTEGRATIONS) ## run every script of examples/, from nothing to a first table
+	@for example in examples/*.py; do \
+	  echo "=== $$example"; work=$$(mktemp -d); \
+	  (cd "$$work" && OMP_NUM_THREADS=1 $(CURDIR)/$(BIN)/python $(CURDIR)/$$example) || exit 1; \
+	  rm -rf "$$work"; \
+	done
 
 # `make test COVERAGE=yes` measures coverage, too, and judges it by 95 % (pyproject.toml); that takes two fifths longer.
 # Modules that only the extras can run count where those are: test-integrations judges them, and test all others.

@@ -41,6 +41,13 @@ def gradients(network: nn.Module) -> list[Tensor]:
     return [parameter.grad.clone() for parameter in network.parameters() if parameter.grad is not None]
 
 
+@pytest.mark.parametrize("function", [trainer_loss, trainer_metrics, keras_loss, keras_monitor])
+@pytest.mark.parametrize("given", ["focal:2", nn.CrossEntropyLoss(), EVOLVED], ids=["name", "module", "loss"])
+def test_what_is_no_criterion_is_refused(function: Callable[[Any], Any], given: Any) -> None:
+    with pytest.raises(InputError, match=rf"criterion is a {type(given).__name__}; give a lossmith\.Criterion"):
+        function(given)
+
+
 class TestTransformers:
     """Hugging Face's Trainer with a tiny BERT."""
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lossmith.errors import InputError
-from lossmith.integrations.shared import adapted
+from lossmith.integrations.shared import adapted, check_criterion
 from lossmith.losses import Criterion
 
 KerasFunction = Callable[[Any, Any], Tensor]
@@ -22,8 +22,10 @@ def keras_loss(criterion: Criterion) -> KerasFunction:
     ``class_weight`` and ``sample_weight`` of ``fit`` act as with other losses.
 
     Raises:
-        InputError: When called: on probabilities in place of logits, and where Keras does not run on PyTorch.
+        InputError: If the criterion is none; when called, on probabilities in place of logits, and where Keras does not
+            run on PyTorch.
     """
+    check_criterion(criterion)
     looked = False
 
     def lossmith_loss(y_true: Any, y_pred: Any) -> Tensor:
@@ -45,6 +47,7 @@ def keras_monitor(criterion: Criterion) -> KerasFunction:
     An evolved loss, which Keras reports as ``val_loss``, may rise while a network gets better. Arguments as those of
     ``keras_loss``.
     """
+    check_criterion(criterion)
 
     def cross_entropy(y_true: Any, y_pred: Any) -> Tensor:
         logits, target = _arranged(y_true, y_pred)

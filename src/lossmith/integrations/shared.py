@@ -4,7 +4,18 @@ from copy import copy, deepcopy
 
 import torch
 
+from lossmith.errors import InputError
 from lossmith.losses import Criterion
+
+
+def check_criterion(criterion: object) -> None:
+    """See that it is one: a function called later fails far from where it was made.
+
+    Raises:
+        InputError: If it is not.
+    """
+    if not isinstance(criterion, Criterion):
+        raise InputError(f"criterion is a {type(criterion).__name__}; give a lossmith.Criterion, made of the loss")
 
 
 def adapted(criterion: Criterion, device: torch.device, reduction: str) -> Criterion:

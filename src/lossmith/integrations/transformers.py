@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lossmith.errors import InputError
-from lossmith.integrations.shared import adapted
+from lossmith.integrations.shared import adapted, check_criterion
 from lossmith.losses import Criterion
 
 TrainerLoss = Callable[..., Tensor]
@@ -32,8 +32,8 @@ def trainer_loss(criterion: Criterion) -> TrainerLoss:
         the criterion's own mean is taken.
 
     Raises:
-        InputError: If the criterion reduces otherwise or ignores another class; when called, on outputs without
-            logits, and on those of a causal language model.
+        InputError: If the criterion is none, reduces otherwise or ignores another class; when called, on outputs
+            without logits, and on those of a causal language model.
     """
     _check(criterion)
 
@@ -58,7 +58,7 @@ def trainer_metrics(criterion: Criterion) -> Callable[[Any], dict[str, float]]:
         criterion: With ``reduction="mean"`` and ``ignore_index=-100``.
 
     Raises:
-        InputError: If the criterion reduces otherwise or ignores another class.
+        InputError: If the criterion is none, reduces otherwise or ignores another class.
     """
     _check(criterion)
 
@@ -76,6 +76,7 @@ def trainer_metrics(criterion: Criterion) -> Callable[[Any], dict[str, float]]:
 
 
 def _check(criterion: Criterion) -> None:
+    check_criterion(criterion)
     if criterion.reduction != "mean":
         raise InputError(
             f"reduction is {criterion.reduction!r}, but the Trainer needs the mean over a step: give 'mean'"

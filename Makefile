@@ -30,7 +30,7 @@ PIN := --constraint constraints.txt
 PYTEST := -m pytest -n $(PYTEST_WORKERS) --dist worksteal --durations=15
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-integrations test-oldest fuzz lint wheel format clean
+.PHONY: help setup demo examples test test-integrations test-oldest fuzz lint wheel format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' Makefile
@@ -41,10 +41,18 @@ demo: $(INSTALLED) ## evolve a loss on digits with noisy labels, compare it with
 	$(BIN)/lossmith evolve --out $(DEMO_DIR) $(DEMO_EVOLVE)
 	$(BIN)/lossmith compare $(DEMO_DIR)/best.json $(DEMO_COMPARE)
 
+# Each in an empty directory, on one core; the first that fails ends it.
+examples: $(INTEGRATIONS) ## run every script of examples/, from nothing to a first table
+	@for example in examples/*.py; do \
+	  echo "=== $$example"; work=$$(mktemp -d); \
+	  (cd "$$work" && OMP_NUM_THREADS=1 $(CURDIR)/$(BIN)/python $(CURDIR)/$$example) || exit 1; \
+	  rm -rf "$$work"; \
+	done
+
 # `make test COVERAGE=yes` measures coverage, too, and judges it by 95 % (pyproject.toml); that takes two fifths longer.
 # Modules that only the extras can run count where those are: test-integrations judges them, and test all others.
 COVERAGE ?=
-EXTRAS := src/lossmith/attacks/library.py,src/lossmith/data/folder.py,src/lossmith/data/hub.py,src/lossmith/data/images.py,src/lossmith/data/pictures.py
+EXTRAS := src/lossmith/attacks/library.py,src/lossmith/data/folder.py,src/lossmith/data/hub.py,src/lossmith/data/images.py,src/lossmith/data/pictures.py,src/lossmith/integrations/*.py
 COVERED := $(if $(COVERAGE),--cov --cov-report= --cov-fail-under=0)
 # Nothing is judged where nothing was measured, or `-k` leaves tests out.
 judged = $(if $(filter -k,$(PYTEST_ARGS))$(if $(COVERAGE),,-),@true,$(BIN)/python -m coverage report --show-missing $(1))
@@ -53,7 +61,7 @@ test: $(INSTALLED) ## all tests that need no extra; COVERAGE=yes judges the cove
 	$(BIN)/python $(PYTEST) $(COVERED) $(PYTEST_ARGS)
 	$(call judged,--skip-covered --omit=$(EXTRAS))
 
-test-integrations: $(INTEGRATIONS) ## the tests of the extras hub and robust, and of the benchmark against Optuna
+test-integrations: $(INTEGRATIONS) ## the tests of the extras: hub, robust, Optuna, and libraries that train with a criterion
 	$(BIN)/python $(PYTEST) -m integration $(COVERED) $(PYTEST_ARGS)
 	$(call judged,--include=$(EXTRAS))
 
@@ -88,6 +96,15 @@ clean: ## remove .venv, caches and builds (not demo/)
 	rm -rf .venv .venv-oldest build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# Arguments: the folder, the package.
+define cpu_build
+	@index=$$($(1)/bin/python tools/torch_cpu_index.py $(TORCH_CPU_INDEX)); \
+	if [ -n "$$index" ]; then \
+	  echo "No GPU here: taking the CPU build of $(2) from $$index"; \
+	  $(1)/bin/python $(PIP_INSTALL) $(PIN) --no-deps --extra-index-url "$$index" $(2) || echo "That did not work; pip chooses the build of $(2)"; \
+	fi
+endef
+
 # Arguments: the folder, the Python.
 define virtual_environment
 	@$(2) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -95,11 +112,7 @@ define virtual_environment
 	@$(2) -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo "'$(2)' cannot make virtual environments, since its module venv or ensurepip is missing; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@$(1)/bin/python -m pip --version >/dev/null 2>&1 || { echo "Making $(1)"; $(2) -m venv --clear $(1); }
-	@index=$$($(1)/bin/python tools/torch_cpu_index.py $(TORCH_CPU_INDEX)); \
-	if [ -n "$$index" ]; then \
-	  echo "No GPU here: taking the CPU build of torch from $$index"; \
-	  $(1)/bin/python $(PIP_INSTALL) $(PIN) --no-deps --extra-index-url "$$index" torch || echo "That did not work; pip chooses the build of torch"; \
-	fi
+	$(call cpu_build,$(1),torch)
 	$(1)/bin/python $(PIP_INSTALL) $(PIN) hatchling editables
 endef
 
@@ -108,8 +121,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python $(PIP_INSTALL) $(PIN) --no-build-isolation --editable '.[dev]'
 	@touch $@
 
-$(INTEGRATIONS): $(INSTALLED)
+$(INTEGRATIONS): $(INSTALLED) tools/torchvision_import.py
+	$(call cpu_build,.venv,torchvision)
 	$(BIN)/python $(PIP_INSTALL) $(PIN) --no-build-isolation --editable '.[dev,integrations]'
+	$(BIN)/python tools/torchvision_import.py
 	@touch $@
 
 $(OLDEST_INSTALLED): pyproject.toml constraints.txt tools/oldest.py

@@ -21,7 +21,9 @@ import lossmith
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "lossmith"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
-PROGRAMS = sorted(path for folder in ("experiments", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
+PROGRAMS = sorted(
+    path for folder in ("experiments", "benchmarks", "examples") for path in (ROOT / folder).rglob("*.py")
+)
 TOOLS = sorted((ROOT / "tools").rglob("*.py"))
 # The modules of the extras, which may be missing, and the extra that brings each.
 OPTIONAL = {
@@ -324,7 +326,7 @@ def make_targets() -> dict[str, bool]:
 
 def test_everything_that_checks_is_called_before_a_change_lands() -> None:
     targets = make_targets()
-    checking = {"lint", "wheel", "test", "test-integrations", "test-oldest"}
+    checking = {"lint", "wheel", "test", "test-integrations", "examples", "test-oldest"}
     assert {name for name, called in targets.items() if called} == checking
     assert targets.keys() - checking == {"help", "setup", "demo", "fuzz", "format", "clean"}
 

@@ -26,7 +26,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SHELL = {"console", "bash", "sh", "shell"}
-# The kinds of blocks that a page must have; the page on robustness attacks with the extra robust.
+# The kinds of blocks that a page must have; the page on robustness attacks with the extra robust, and that on
+# integrations uses many other packages, whose warnings are not ours.
+LENIENT = "docs/integrations.md"
 PAGES = [
     pytest.param("README.md", {"python", "shell"}, id="README.md"),
     pytest.param("CONTRIBUTING.md", {"python"}, id="CONTRIBUTING.md"),
@@ -36,6 +38,7 @@ PAGES = [
     pytest.param("docs/data.md", {"python", "shell"}, id="docs/data.md"),
     pytest.param("docs/using.md", {"python", "shell"}, id="docs/using.md"),
     pytest.param("docs/robustness.md", {"python", "shell"}, id="docs/robustness.md", marks=pytest.mark.integration),
+    pytest.param(LENIENT, {"python", "shell"}, id=LENIENT, marks=pytest.mark.integration),
 ]
 LEFT_OUT = {"make demo", "make test"}
 FENCE = re.compile(r"(?P<indent> *)(?P<fence>`{3,}|~{3,})\s*(?P<language>[\w+-]*)")
@@ -182,7 +185,8 @@ def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(("page", "kinds"), PAGES)
 def test_page_does_what_it_says(page: str, kinds: set[str]) -> None:
     # Without -P the modules beside this file could be imported.
-    command = [sys.executable, "-P", "-W", "error", str(Path(__file__).resolve()), page]
+    warned = "ignore" if page == LENIENT else "error"
+    command = [sys.executable, "-P", "-W", warned, str(Path(__file__).resolve()), page]
     run = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=900)
     assert run.returncode == 0, f"{page}:\n{run.stdout}\n{run.stderr}"
     assert set(run.stdout.splitlines()[-1].split()) == kinds, f"of {page} other blocks were run"

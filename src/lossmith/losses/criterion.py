@@ -151,8 +151,18 @@ class Criterion(nn.CrossEntropyLoss):
         What early stopping and curves should look at in place of the loss, whose value tells no progress: it falls as
         the outputs come nearer to the labels, whatever the loss, and is comparable between losses.
         """
+        if torch.compiler.is_compiling():
+            return self._monitored(input, target)
         value: Tensor = Criterion(cross_entropy(), self.weight, self.ignore_index, self.reduction)(input, target)
         return value
+
+    def _monitored(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """The same in a program that is traced, where no loss can be made."""
+        f = wide(logits)
+        weight = None if self.weight is None else self.weight.to(f.dtype)
+        known = targets.to(f.dtype) if targets.is_floating_point() else targets.long()
+        value = nn.functional.cross_entropy(f, known, weight, ignore_index=self.ignore_index, reduction=self.reduction)
+        return self._result(value, logits, targets)
 
     @staticmethod
     def _result(values: Tensor, logits: Tensor, targets: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from lossmith.lazy import lazily
 if TYPE_CHECKING:
     from lossmith import losses as losses
     from lossmith import nets as nets
+    from lossmith.api import Result, evolve
     from lossmith.losses import (
         Criterion,
         Loss,
@@ -34,9 +35,11 @@ __all__ = [
     "InputError",
     "Loss",
     "PowerLoss",
+    "Result",
     "Study",
     "baikal",
     "cross_entropy",
+    "evolve",
     "find",
     "focal",
     "gce",
@@ -48,7 +51,12 @@ __all__ = [
     "taylor",
 ]
 _loaded = lazily(
-    "lossmith", {"study": ["Study"], "losses": [name for name in __all__ if name not in ("InputError", "Study")]}
+    "lossmith",
+    {
+        "study": ["Study"],
+        "api": ["Result", "evolve"],
+        "losses": [name for name in __all__ if name not in ("InputError", "Study", "Result", "evolve")],
+    },
 )
 
 

@@ -4,7 +4,7 @@ from lossmith.analysis import Objective
 from lossmith.io import read_toml, write_toml
 from lossmith.study.analyses import Analysis
 from lossmith.study.budget import parsed_time
-from lossmith.study.comparison import CompareSettings, compare_losses, tell_other_objective
+from lossmith.study.comparison import compare_losses, tell_other_objective
 from lossmith.study.config import (
     EvolveSettings,
     RunSettings,
@@ -23,7 +23,7 @@ from lossmith.study.config import (
     without_own_metric,
 )
 from lossmith.study.distillation import Distilled, DistillSettings, distill_loss
-from lossmith.study.efforts import TuningSettings
+from lossmith.study.efforts import CompareSettings, TuningSettings
 from lossmith.study.evolve import Outcome, Progress, evolve
 from lossmith.study.finalists import EVOLVED, SMOOTHINGS
 from lossmith.study.function_comparison import compare_by_function

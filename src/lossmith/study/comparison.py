@@ -12,19 +12,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from torch import nn
 
 from lossmith.analysis import (
     Comparison,
     Deciding,
-    Family,
     Guess,
     Objective,
     Plan,
     UnreadableError,
-    baselines,
     compare,
-    find_baselines,
     fixed,
 )
 from lossmith.data import Source, open_source
@@ -32,8 +29,11 @@ from lossmith.errors import InputError
 from lossmith.io import write_json
 from lossmith.losses import Loss, cross_entropy, find_named
 from lossmith.seeds import derive
+from lossmith.study.budget import parsed_time
 from lossmith.study.config import EvolveSettings, portable
-from lossmith.study.efforts import TuningSettings
+from lossmith.study.efforts import CompareSettings, TuningSettings
+from lossmith.study.estimates import chosen_baselines, epochs_of, fitting, tell_budget
+from lossmith.study.evolve import made_directory
 from lossmith.study.legacy import identifying, original
 from lossmith.study.problem import Problem
 from lossmith.study.rival import RIVAL, alone, rival_name, searched_rival
@@ -48,18 +48,6 @@ LOG = logging.getLogger("lossmith")
 NEAR = (1 / 16, 4)
 
 
-class CompareSettings(TuningSettings):
-    """How losses are compared."""
-
-    rival: bool = True
-    """Whether label smoothing + MAE gets a search of its own with as many trainings as the evolved loss had;
-    --no-rival leaves that search out, and so does the effort "quick"."""
-
-    baselines: tuple[str, ...] = Field(default=(), strict=False)
-    """The baselines, as tables call them, with hyphens for spaces; cross-entropy is one always (default: all, or
-    those of the effort "quick")."""
-
-
 def compare_losses(
     losses: Mapping[str, Loss] | Sequence[str],
     settings: EvolveSettings,
@@ -72,6 +60,8 @@ def compare_losses(
     objective: Objective | None = None,
     executor: Executor | str | None = None,
     report: Report = lambda *_: None,
+    time_limit: float | str | None = None,
+    model: Callable[..., nn.Module] | None = None,
 ) -> Comparison:
     """Compare losses with every tuned baseline, and keep the raw runs in ``directory``.
 
@@ -94,15 +84,20 @@ def compare_losses(
             What is stored does not depend on it, but for rounding where this process trains with more threads than the
             one of a worker.
         report: Called with the phase and the share of it that is done.
+        time_limit: How long it may take, in seconds or as ``"30m"``: of the efforts up to that of the options, the
+            largest is taken whose estimate is within it.
+        model: A class or function that gives the network, if its name does not say it.
 
     Raises:
         InputError: if the data is not that of the digest, there is no loss or no such loss, one is a population, made
             for another number of classes or called as a baseline is, what is kept is damaged, or an input cannot be
             used.
     """
-    options = (options or CompareSettings()).resolved()
+    limit = None if time_limit is None else parsed_time(time_limit)
+    options = options or CompareSettings()
     opened, deciding = running(executor), Deciding.of(settings.objective, objective)
-    problem = known_problem(settings, digest, source, objective)
+    problem = known_problem(settings, digest, source, objective, model)
+    options = fitting(options, problem, settings, executor, len(losses), limit).resolved()
     rivals = chosen_baselines(options)
     taken = {RIVAL, *(family.name for family in rivals)}
     given = losses if isinstance(losses, Mapping) else find_named(losses, problem.classes, taken)
@@ -115,7 +110,9 @@ def compare_losses(
             rivals.append(searched_rival(settings, problem, objective, place, started, report))
         families = [*rivals, *(fixed(name, loss) for name, loss in given.items())]
         plan = comparison_plan(problem, started, settings, options, store, deciding, lr)
-        with kept_parts(store, comparison_digest(problem.digest, settings, plan), "comparison") as (recall, keep):
+        key = comparison_digest(problem.digest, settings, plan)
+        tell_budget(families, options, plan, problem, settings, started, store, key)
+        with kept_parts(store, key, "comparison") as (recall, keep):
             result = compare(
                 problem.task,
                 problem.validation,
@@ -133,16 +130,6 @@ def compare_losses(
     return result
 
 
-def chosen_baselines(options: CompareSettings) -> list[Family]:
-    """The baselines of a comparison.
-
-    Raises:
-        InputError: if there is none of a name.
-    """
-    named = options.baselines or options.work.baselines
-    return baselines() if named is None else find_baselines(named)
-
-
 def _guess(problem: Problem, deciding: Deciding) -> Guess | None:
     """What the best answer gets on test data that is the same for every sample; None where that is not known."""
     found = deciding.best_constant(problem.test()[1], problem.classes)
@@ -150,7 +137,11 @@ def _guess(problem: Problem, deciding: Deciding) -> Guess | None:
 
 
 def known_problem(
-    settings: EvolveSettings, digest: str | None, source: Source | None, objective: Objective | None
+    settings: EvolveSettings,
+    digest: str | None,
+    source: Source | None,
+    objective: Objective | None,
+    model: Callable[..., nn.Module] | None = None,
 ) -> Problem:
     """What losses are compared on: the data that they were evolved on, and the objective alone.
 
@@ -159,6 +150,7 @@ def known_problem(
         digest: What the data's digest must be; None if any may be.
         source: The data, if it is not what the settings name.
         objective: What decides, if it is not what the settings say.
+        model: A class or function that gives the network, if its name does not say it.
 
     Raises:
         InputError: if the data is other data, or an input cannot be used.
@@ -170,7 +162,7 @@ def known_problem(
             "so that no test sample was in the search"
         )
     plain = settings.model_copy(update={"objective": alone(settings.objective)})
-    return Problem.open(plain, source, objective)
+    return Problem.open(plain, source, objective, model)
 
 
 @contextmanager
@@ -192,18 +184,6 @@ def kept_parts(store: Store, key: str, what: str) -> Iterator[tuple[Callable[[st
 def stands_behind(problem: Problem, settings: EvolveSettings) -> dict[str, Any]:
     """Settings and data behind figures, for JSON."""
     return {"settings": portable(settings), "digest": problem.digest, "data": problem.described()}
-
-
-def made_directory(directory: Path, what: str) -> None:
-    """Make a directory for something, if it is not there.
-
-    Raises:
-        InputError: if it cannot be made.
-    """
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{directory} cannot be made: {error.strerror}; give another directory for {what}") from None
 
 
 def _check(losses: Mapping[str, Loss], taken: set[str], classes: int) -> None:
@@ -255,7 +235,7 @@ def comparison_plan(
     if lr is not None and not lowest * settings.recipe.lr <= lr <= highest * settings.recipe.lr:
         LOG.info("rates are tried around lr = %g, which the search found, not the recipe's %g", lr, settings.recipe.lr)
         settings = settings.model_copy(update={"recipe": settings.recipe.model_copy(update={"lr": lr})})
-    work, epochs = options.work, options.tuning_epochs or 2 * _epochs(settings, problem)
+    work, epochs = options.work, options.tuning_epochs or 2 * epochs_of(settings, problem)
     count = min(settings.run.chunk, 40)
     check_memory(problem.task, settings.recipe, count, settings.run.training)
     population = repeated(Loss.stack([cross_entropy()]), count)
@@ -276,11 +256,6 @@ def comparison_plan(
         chunk=settings.run.chunk,
         deciding=deciding,
     )
-
-
-def _epochs(settings: EvolveSettings, problem: Problem) -> int:
-    samples = len(problem.task.inputs)
-    return max(1, -(-settings.recipe.total_steps(samples) // settings.recipe.steps_per_epoch(samples)))
 
 
 def comparison_digest(data: str, settings: EvolveSettings, plan: Plan) -> str:

@@ -19,12 +19,12 @@ from lossmith.study.comparison import (
     comparison_plan,
     kept_parts,
     known_problem,
-    made_directory,
     stands_behind,
     tell_other_objective,
 )
 from lossmith.study.config import EvolveSettings
 from lossmith.study.efforts import Effort, TuningSettings
+from lossmith.study.evolve import made_directory
 from lossmith.study.provenance import spread
 from lossmith.study.store import Store
 from lossmith.training import Executor, running

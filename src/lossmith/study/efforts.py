@@ -83,3 +83,15 @@ class TuningSettings(Settings):
         work = self.work
         numbers = {"tuning_seeds": work.seeds, "tuning_finalist_seeds": work.finalist_seeds}
         return self.model_copy(update={**numbers, "tuning_finalists": work.finalists or None})
+
+
+class CompareSettings(TuningSettings):
+    """How losses are compared."""
+
+    rival: bool = True
+    """Whether label smoothing + MAE gets a search of its own with as many trainings as the evolved loss had;
+    --no-rival leaves that search out, and so does the effort "quick"."""
+
+    baselines: tuple[str, ...] = Field(default=(), strict=False)
+    """The baselines, as tables call them, with hyphens for spaces; cross-entropy is one always (default: all, or
+    those of the effort "quick")."""

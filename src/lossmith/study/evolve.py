@@ -10,15 +10,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from lossmith.analysis import ACCURACY, UNNAMED, Deciding, Family, Objective, baselines, objective_name
 from lossmith.code import is_code
-from lossmith.data import Source
+from lossmith.data import Source, keep_source
 from lossmith.errors import InputError
 from lossmith.io import read_toml, write_json
 from lossmith.losses import Loss, save
+from lossmith.memory import amount
 from lossmith.study.budget import parsed_time
 from lossmith.study.clock import begun_clock, tuned_stages
 from lossmith.study.config import EvolveSettings, with_data
+from lossmith.study.estimates import comparison_time
 from lossmith.study.finalists import Gain, winner
 from lossmith.study.judged import traits_of
 from lossmith.study.legacy import BEFORE, modernized
@@ -31,6 +35,7 @@ from lossmith.study.study import Study
 from lossmith.study.trainings import PopulationTraining
 from lossmith.training import Executor, Judge, Local, check_memory, running
 
+DATA_FILE = "data.lossmith"
 LOG = logging.getLogger("lossmith")
 
 
@@ -97,6 +102,8 @@ def evolve(
     executor: Executor | str | None = None,
     report: Callable[[Progress], None] | None = None,
     time_limit: float | str | None = None,
+    model: Callable[..., nn.Module] | None = None,
+    keep: bool = False,
 ) -> Outcome:
     """Search a loss for a network on data, train the finalists again, and write the winner to ``best.json``.
 
@@ -115,6 +122,8 @@ def evolve(
         report: Called with the progress.
         time_limit: How long it may take, in seconds or as ``"30m"``: the search ends where its finalists just fit. Run
             again, it goes on. What a search has found by then depends on how fast the machine is.
+        model: A class or function that gives the network, whose name is that of ``settings.model.name``.
+        keep: Whether the source is kept in the directory, so that the command line finds it, too.
 
     Raises:
         InputError: if an input cannot be used, with the directory left as it was.
@@ -129,9 +138,37 @@ def evolve(
     if source is not None:
         settings = with_data(settings, source.name)
     settings = _as_begun(Path(directory), settings)
-    problem = Problem.open(settings, source, objective)
+    problem = Problem.open(settings, source, objective, model)
+    if keep and source is not None:
+        settings = with_data(settings, str(kept_data(source, Path(directory))))
     with running(executor) as started:
         return evolve_problem(directory, settings, problem, objective, started, report, time_limit=limit)
+
+
+def kept_data(source: Source, directory: Path) -> Path:
+    """The file that keeps the data of a study, written when the study begins; how large it is, is told.
+
+    Raises:
+        InputError: if it cannot be written.
+    """
+    path = (directory / DATA_FILE).absolute()
+    if not (directory / "study.toml").exists():
+        made_directory(directory, "the study")
+        size = keep_source(source, path)
+        LOG.info("the data is kept in %s (%s), so that lossmith evolve and compare find it", path, amount(size))
+    return path
+
+
+def made_directory(directory: Path, what: str) -> None:
+    """Make a directory for something, if it is not there.
+
+    Raises:
+        InputError: if it cannot be made.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{directory} cannot be made: {error.strerror}; give another directory for {what}") from None
 
 
 def _as_begun(directory: Path, settings: EvolveSettings) -> EvolveSettings:
@@ -205,6 +242,10 @@ def evolve_problem(
         judge = _judge_of(study, settings, problem, deciding)
         training = PopulationTraining(problem, settings, executor, study.store, judge)
         clock = begun_clock(study, run, families, training, training.training_seconds, run.partial, time_limit)
+        if known is None and clock.budget.trainings >= 1:
+            LOG.info(
+                "comparing it afterwards takes about %s", comparison_time(problem, settings, training.training_seconds)
+            )
         stages = tuned_stages(study, run, clock)
         runner = Runner(study, training, stages, executor, tell, families, clock)
         runner.search()

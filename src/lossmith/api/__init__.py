@@ -1,0 +1,6 @@
+"""One call for a whole study, with the user's own objects, under the words of the command line."""
+
+from lossmith.api.evolve import evolve
+from lossmith.api.result import Result
+
+__all__ = ["Result", "evolve"]

@@ -1,0 +1,94 @@
+"""What a search has given: the loss, as a criterion, and its comparison with known losses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from lossmith.analysis import Comparison
+from lossmith.cli.console import CompareProgress
+from lossmith.losses import Criterion, Loss
+from lossmith.study import EVOLVED
+from lossmith.training import Executor
+
+Effort = Literal["quick", "standard", "thorough"]
+Compare = Callable[..., Comparison]
+
+
+@dataclass(frozen=True, repr=False)
+class Result:
+    """The outcome of :func:`lossmith.evolve`.
+
+    Attributes:
+        directory: The study's directory, whose ``best.json`` holds the loss.
+        loss: The winner.
+        provenance: Where it comes from, as in ``best.json``.
+        metric: What was maximized (or minimized).
+    """
+
+    directory: Path
+    loss: Loss
+    provenance: dict[str, Any]
+    metric: str
+    _compare: Compare = field(compare=False)
+    _quiet: bool = field(default=False, compare=False)
+
+    def criterion(self, **options: Any) -> Criterion:
+        """The loss as a drop-in for ``torch.nn.CrossEntropyLoss``, with the class weights of the search, if it had some.
+
+        Args:
+            options: Of :class:`lossmith.Criterion`: ``weight``, ``ignore_index``, ``reduction``, ``label_smoothing``.
+        """
+        weights = self.provenance.get("class_weight")
+        given = {} if weights is None else {"weight": torch.tensor(weights)}
+        return Criterion(self.loss, **{**given, **options})
+
+    def compare(
+        self,
+        baselines: Sequence[str] | None = None,
+        seeds: int | None = None,
+        effort: Effort = "standard",
+        *,
+        executor: Executor | str | None = None,
+        quiet: bool | None = None,
+    ) -> Comparison:
+        """Compare the loss with known ones, all tuned alike on validation data, on test data; printed, it is a table.
+
+        The raw runs are kept in the study's directory: called again, it trains nothing. A study of a training function
+        is compared with that.
+
+        Args:
+            baselines: The known losses by name, ``["cross-entropy", "label-smoothing"]``; without it all, those of the
+                effort ``"quick"``, or those that a study of a training function had to beat.
+            seeds: Fresh networks of each loss: 10, or 5 by a training function.
+            effort: How much is trained for tuning; a training function has one effort.
+            executor: Runs the trainings; this process without it.
+            quiet: Whether nothing is told meanwhile; without it, as the search was.
+
+        Raises:
+            InputError: if an input cannot be used.
+        """
+        hushed = self._quiet if quiet is None else quiet
+        # A known loss that has won stands among the baselines under its own name.
+        evolved = self.provenance["origin"]["kind"] in EVOLVED
+        name = self.loss.name if evolved else f"the winner, {self.loss.name}"
+        with CompareProgress(hushed) as bar:
+            return self._compare(
+                losses={name: self.loss},
+                baselines=baselines,
+                seeds=seeds,
+                effort=effort,
+                executor=executor,
+                report=bar.report,
+            )
+
+    def __repr__(self) -> str:
+        """Directory, formula, and what it is worth on validation data."""
+        found = self.provenance["validation"]
+        spread = "" if found["std"] is None else f" ± {found['std']:.4f}"
+        figure = "" if found["mean"] is None else f", validation {self.metric} {found['mean']:.4f}{spread}"
+        return f"Result({str(self.directory)!r}, {self.loss!r}{figure}, n = {found['n']})"

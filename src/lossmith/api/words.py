@@ -1,0 +1,70 @@
+"""Settings by the words of the command line: what is ``--label-noise 0.4`` there is ``label_noise=0.4`` here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from lossmith.errors import InputError
+from lossmith.registry import nearest
+from lossmith.study import EvolveSettings, check_effect, file_settings, flag, validated
+
+Place = tuple[str, str]
+
+
+def places() -> dict[str, Place]:
+    """Where each word of a setting stands: its part, and its name there."""
+    found: dict[str, Place] = {}
+    for part, info in EvolveSettings.model_fields.items():
+        model = info.annotation
+        assert isinstance(model, type)
+        assert issubclass(model, BaseModel)
+        for name in model.model_fields:
+            found[flag(part, name).removeprefix("--").replace("-", "_")] = (part, name)
+    return found
+
+
+def settings_of(words: Mapping[str, Any], out: Path) -> EvolveSettings:
+    """Settings of some words; those that are not given come from the study in a directory, if it has begun.
+
+    Args:
+        words: Values by their words.
+        out: The directory.
+
+    Raises:
+        InputError: if there is no such word, or a value cannot be used.
+    """
+    known, stored = places(), out / "study.toml"
+    begun = file_settings(stored) if stored.exists() else EvolveSettings()
+    document = begun.model_dump(mode="json")
+    for word, value in words.items():
+        if word not in known:
+            raise unknown_word(word, known)
+        part, name = known[word]
+        document[part][name] = plain(value)
+    settings = validated(EvolveSettings, document, None)
+    if not stored.exists():
+        check_effect(settings)
+    return settings
+
+
+def unknown_word(word: str, known: Iterable[str]) -> InputError:
+    """What to say of a word that names no setting."""
+    return InputError(
+        f"lossmith.evolve takes no {word}{nearest(word, known)}; the words are those of lossmith evolve --help-all, "
+        "with underscores"
+    )
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it: a sequence as a list, a number of NumPy or PyTorch as one of Python, a path as text."""
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return {name: plain(one) for name, one in value.items()}
+    return [plain(one) for one in value] if isinstance(value, tuple | list) else value

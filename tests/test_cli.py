@@ -1156,7 +1156,9 @@ class TestAttack:
         for name in [name for name in sys.modules if name == "art" or name.startswith("art.")]:
             monkeypatch.delitem(sys.modules, name)
         monkeypatch.setitem(sys.modules, "art", None)
-        assert "pip install 'lossmith[robust]'" in run.refused("attack", "mse", "--attacks", "square")
+        assert "pip install '.[robust]' in the source of lossmith" in run.refused(
+            "attack", "mse", "--attacks", "square"
+        )
         run("attack", "mse", "--attacks", "fgsm", "--quiet", *ATTACK)
 
     def test_interrupted(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

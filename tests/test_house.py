@@ -171,6 +171,16 @@ def test_an_import_past_all_would_be_seen(text: str, found: set[str]) -> None:
     assert past_all(PACKAGE / "study" / "any.py", text) == found
 
 
+def test_nobody_advises_to_install_a_name_that_no_index_has() -> None:
+    """`pip install lossmith` would fetch a stranger's package, once somebody takes the name."""
+    written = [*SOURCES, *PROGRAMS, *TOOLS, *(ROOT / "docs").rglob("*.md"), *(ROOT / "results").rglob("*.md")]
+    written += [path for path in ROOT.glob("*") if path.is_file()]
+    advice = re.compile(r"""install\s+(-\S+\s+)*["']?lossmith(\[|["'`]|\s|$)""")
+    assert advice.search("pip install -U 'lossmith[hub]'")
+    found = [path.name for path in written if advice.search(path.read_text(encoding="utf-8"))]
+    assert found == []
+
+
 def test_experiments_and_benchmarks_do_without_the_command_line() -> None:
     found = {
         (path.relative_to(ROOT).as_posix(), module)

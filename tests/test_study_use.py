@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -21,6 +22,7 @@ from lossmith.errors import InputError
 from lossmith.losses import Loss, find
 from lossmith.losses.catalog import label_smoothing
 from lossmith.study import Candidate, EvolveSettings, Result, Store, Study, evolve
+from lossmith.study.function_settings import FunctionSettings, TrainSettings
 from lossmith.training import executor
 
 OLD = Path(__file__).parent / "data"
@@ -156,6 +158,41 @@ class TestLoad:
         with Store(tmp_path) as store:
             store.set("settings", {**document, "classes": "ten"})
         refused(lambda: Study.load(tmp_path), "whole number of classes")
+
+    def test_one_whose_search_begins_with_what_is_still_to_be_tuned(self, tmp_path: Path) -> None:
+        document = EvolveSettings.model_validate({"search": {"known_first": True}}).model_dump(mode="json")
+        part = {
+            "name": "clouds",
+            "shape": [2],
+            "classes": 3,
+            "class_names": None,
+            "train": 4,
+            "validation": 4,
+            "test": 4,
+        }
+        with Store(tmp_path) as store:
+            store.set("settings", {**document, "digest": "0"})
+            store.set("data", part)
+        refused(lambda: Study.load(tmp_path), "has not tuned the known losses")
+        with Study.load(tmp_path, readonly=True) as study:
+            assert study.classes == 3
+        with Store(tmp_path) as store:
+            store.set("known losses", [])
+        with Study.load(tmp_path) as study:
+            assert study.ask() is not None
+
+    def test_a_study_of_a_training_function(self, tmp_path: Path) -> None:
+        settings = FunctionSettings(classes=4, train=TrainSettings(function="train", settings={"width": 3}))
+        document = settings.model_dump(mode="json")
+        with Study(tmp_path, 4, settings.search, document=document, defaults=document) as study:
+            asked = study.ask()
+            assert asked is not None
+            study.tell(asked, 0.5)
+        before = (tmp_path / "study.toml").read_bytes()
+        with Study.load(tmp_path) as study:
+            assert (study.classes, study.best_value) == (4, 0.5)
+            assert study.ask() is not None
+        assert (tmp_path / "study.toml").read_bytes() == before
 
 
 class TestEnqueue:
@@ -308,7 +345,16 @@ class TestStart:
             pass
         refused(lambda: Study(tmp_path / "usual", **SMALL, start=[1, 0, 0, 0, 0]), "where its space says")
 
-    @pytest.mark.parametrize("start", ["focal:2", "nothing", [1.0], 7])
+    @pytest.mark.parametrize("start", [(1, 0, 0, 0, 0), np.array([1.0, 0, 0, 0, 0]), torch.eye(5)[0]])
+    def test_vectors_of_any_kind(self, tmp_path: Path, start: Any) -> None:
+        with Study(tmp_path, **SMALL, start=start) as study:
+            assert study.mean_genome == [1, 0, 0, 0, 0]
+
+    def test_a_criterion(self, tmp_path: Path) -> None:
+        with Study(tmp_path, **SMALL, start=lossmith.Criterion(find("cross-entropy", 10))) as study:
+            assert study.mean_genome == [0] * 5
+
+    @pytest.mark.parametrize("start", ["focal:2", "nothing", [1.0], 7, [1e300] * 5])
     def test_none_of_the_space(self, tmp_path: Path, start: Any) -> None:
         refused(lambda: Study(tmp_path / "study", **SMALL, start=start))
         assert not (tmp_path / "study").exists()
@@ -392,7 +438,7 @@ class TestOptimize:
         clock = iter(range(1000))
         monkeypatch.setattr("lossmith.study.optimizing.time.monotonic", lambda: next(clock))
         with Study(tmp_path, **SMALL, invariant="none") as study:
-            study.optimize(away, timeout=4.5)
+            study.optimize(away, timeout="4.5s")
             assert 0 < study.counts()["candidates"] < 4
 
     def test_what_raises_is_kept_or_ends_it(self, tmp_path: Path) -> None:
@@ -428,10 +474,15 @@ class TestOptimize:
         [
             ({"n_trials": 0}, "n_trials is 0"),
             ({"n_trials": 2.5}, "n_trials is 2.5"),
-            ({"timeout": -1}, "timeout is -1"),
-            ({"timeout": "soon"}, "timeout is 'soon'"),
-            ({"timeout": float("nan")}, "timeout is nan"),
+            ({"timeout": -1}, "the time limit is -1"),
+            ({"timeout": "soon"}, "the time limit is 'soon'"),
+            ({"timeout": float("nan")}, "the time limit is nan"),
             ({"executor": "cluster"}, "cluster"),
+            ({"executor": 3}, "the executor is 3"),
+            ({"catch": 3}, "catch is 3"),
+            ({"catch": (KeyboardInterrupt,)}, "catch is"),
+            ({"callbacks": print}, "callbacks is"),
+            ({"callbacks": [3]}, "callbacks is [3]"),
         ],
     )
     def test_no_budget(self, tmp_path: Path, options: dict[str, Any], words: str) -> None:

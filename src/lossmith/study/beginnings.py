@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from lossmith.errors import InputError, brief
-from lossmith.losses import Loss, find
+from lossmith.losses import Criterion, Loss, find
 from lossmith.search import Genome, SearchSettings, Space, VectorSpace
 from lossmith.study.generation import checked, losses_of
 from lossmith.study.rows import damaged
@@ -19,14 +19,14 @@ FIRST = "first candidates"
 QUEUED = "queued candidates"
 START = "start"
 LOG = logging.getLogger("lossmith")
-Known = Loss | str | Genome
+Known = Loss | Criterion | str | Genome
 
 
 def genome_of(given: Known, space: Space, classes: int, search: SearchSettings) -> Genome:
     """The genome that stands for a loss, or for a multiple of it, which is then told.
 
     Args:
-        given: A loss, a text that names one, or a genome.
+        given: A loss or a criterion, a text that names one, or a genome.
         space: Where it is searched for.
         classes: n.
         search: The settings of the search.
@@ -34,7 +34,11 @@ def genome_of(given: Known, space: Space, classes: int, search: SearchSettings) 
     Raises:
         InputError: if the space does not hold it.
     """
+    if isinstance(given, Criterion):
+        given = given.loss
     if not isinstance(given, Loss | str):
+        # As a list, what JSON has: so are genomes stored.
+        given = list(given) if isinstance(given, tuple) else given.tolist() if hasattr(given, "tolist") else given
         if not space.holds(given):
             raise InputError(
                 f"{brief(given)} is no genome of the space {search.space!r}, and no loss: give a Loss, its name, or a "

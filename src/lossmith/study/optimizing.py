@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lossmith.errors import InputError, brief
 from lossmith.losses import Loss
+from lossmith.study.budget import parsed_time
 from lossmith.study.records import FITNESS, Candidate, Result, error_line, told
 from lossmith.training import Call, Executor, Local, Outcome, running
 
@@ -75,13 +77,13 @@ class Budget:
         Raises:
             InputError: if it is none.
         """
-        if n_trials is not None and (isinstance(n_trials, bool) or not isinstance(n_trials, int) or n_trials < 1):
+        try:
+            most = None if n_trials is None else operator.index(n_trials)
+        except TypeError:
+            most = 0
+        if most is not None and most < 1:
             raise InputError(f"n_trials is {brief(n_trials)}; give a whole number from 1, or None for no bound")
-        if timeout is None:
-            return Budget(n_trials, math.inf)
-        if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
-            raise InputError(f"timeout is {brief(timeout)}; give seconds, more than 0, or None for no bound")
-        return Budget(n_trials, time.monotonic() + timeout)
+        return Budget(most, math.inf if timeout is None else time.monotonic() + parsed_time(timeout))
 
     def left(self, done: int) -> float:
         """How many more trials may be begun after so many."""
@@ -94,13 +96,19 @@ def optimized(
     study: Study,
     function: Objective,
     budget: Budget,
-    catch: Catch,
+    catch: Catch | type[Exception],
     executor: Executor | str | None,
     callbacks: Sequence[Callback],
 ) -> None:
     """Ask, call and tell until the search or a budget ends; arguments and errors as :meth:`Study.optimize`."""
     if not callable(function):
         raise InputError(f"optimize calls a function with a loss; {brief(function)} is none")
+    caught = catch if isinstance(catch, tuple) else (catch,)
+    if not all(isinstance(kind, type) and issubclass(kind, Exception) for kind in caught):
+        raise InputError(f"catch is {brief(catch)}; give kinds of exceptions, such as (ValueError, OSError), or ()")
+    if executor is not None and not isinstance(executor, str) and not hasattr(executor, "run"):
+        raise InputError(f'the executor is {brief(executor)}; give "local", "processes", or one that runs')
+    check_callbacks(callbacks)
     done = 0
     with running(executor) as runs:
         while budget.left(done) > 0:
@@ -109,8 +117,18 @@ def optimized(
             batch = _asked(study, most)
             if not batch:
                 return
-            calls = [Call(Question(function, one.loss, catch), "the function") for one in batch]
+            calls = [Call(Question(function, one.loss, caught), "the function") for one in batch]
             done += _tried(study, batch, runs.run(calls), budget, callbacks)
+
+
+def check_callbacks(callbacks: Any) -> None:
+    """See that callbacks can be called.
+
+    Raises:
+        InputError: if they are no list of functions.
+    """
+    if not isinstance(callbacks, list | tuple) or not all(map(callable, callbacks)):
+        raise InputError(f"callbacks is {brief(callbacks)}; give a list of functions of the study and the trial")
 
 
 def _asked(study: Study, most: float) -> list[Candidate]:

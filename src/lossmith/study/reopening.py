@@ -9,7 +9,7 @@ from typing import Any
 from lossmith.errors import InputError
 from lossmith.search import SearchSettings
 from lossmith.study.config import EvolveSettings, checked_classes, validated
-from lossmith.study.function import FunctionSettings
+from lossmith.study.function_settings import FunctionSettings
 from lossmith.study.legacy import modernized
 from lossmith.study.store import Store
 
@@ -22,11 +22,13 @@ class Begun:
         classes: Number of classes of the classifier.
         search: The settings of the search.
         document: All settings, as ``study.toml`` has them.
+        unready: Whether its search begins with what is still to be tuned.
     """
 
     classes: int
     search: SearchSettings
     document: dict[str, Any]
+    unready: bool = False
 
     def longer(self, generations: int) -> Begun:
         """The same with more generations.
@@ -45,7 +47,7 @@ def begun_in(directory: Path) -> Begun:
         InputError: if there is no study in it, or only comparisons, or what it holds is damaged.
     """
     with Store(directory, readonly=True) as store:
-        stored, data = store.setting("settings"), store.setting("data")
+        stored, data, known = (store.setting(name) for name in ("settings", "data", "known losses"))
     if stored is None:
         raise InputError(
             f"{directory} holds no search, but comparisons only, or what was stopped in its first moments; begin one "
@@ -62,4 +64,5 @@ def begun_in(directory: Path) -> Begun:
     if data is None:
         raise InputError(f"the study in {directory} was stopped before it knew its data; run the same command again")
     settings = validated(EvolveSettings, document, place)
-    return Begun(data["classes"], settings.search, settings.model_dump(mode="json") | digest)
+    unready = settings.run.tune and settings.search.known_first and known is None
+    return Begun(data["classes"], settings.search, settings.model_dump(mode="json") | digest, unready)

@@ -24,7 +24,7 @@ from lossmith.study.beginnings import (
 )
 from lossmith.study.config import checked_classes, validated
 from lossmith.study.generation import checked
-from lossmith.study.optimizing import Budget, Objective, optimized
+from lossmith.study.optimizing import Budget, Objective, check_callbacks, optimized
 from lossmith.study.reopening import begun_in
 from lossmith.study.store import Store
 from lossmith.training import Executor
@@ -80,6 +80,7 @@ class Study(AskTell):
             raise InputError(
                 f"give either search=SearchSettings(…) or single settings ({', '.join(settings)}), not both"
             )
+        check_callbacks(callbacks)
         search = search or validated(SearchSettings, settings, "the settings of the study")
         super().__init__(Path(directory), checked_classes(classes), search, build_space(search), callbacks, readonly)
         point = None if start is None else genome_of(start, self.space, self.classes, search)
@@ -129,6 +130,11 @@ class Study(AskTell):
             (4, 4)
         """
         begun = begun_in(Path(directory))
+        if begun.unready and not readonly:
+            raise InputError(
+                f"the study in {directory} has not tuned the known losses that its search begins with; let lossmith "
+                "evolve go on with it, or look at it with readonly=True"
+            )
         if generations is not None:
             if readonly:
                 raise InputError("a study that is only read gets no more generations; leave one of the two out")
@@ -148,10 +154,10 @@ class Study(AskTell):
         self,
         function: Objective,
         n_trials: int | None = None,
-        timeout: float | None = None,
+        timeout: float | str | None = None,
         *,
         callbacks: Sequence[Callback] = (),
-        catch: tuple[type[Exception], ...] = (Exception,),
+        catch: tuple[type[Exception], ...] | type[Exception] = (Exception,),
         executor: Executor | str | None = None,
     ) -> None:
         """Ask, call a function, and tell, until the search or a budget ends.
@@ -160,7 +166,8 @@ class Study(AskTell):
             function: Called with a loss; gives its fitness (higher is better), or figures by name with ``"fitness"``
                 among them.
             n_trials: The most candidates that are tried in this call.
-            timeout: Seconds after which no other candidate is begun; with workers, what is not done then is left.
+            timeout: Seconds, or a time such as ``"30m"``, after which no other candidate is begun; with workers, what
+                is not done then is left.
             callbacks: Besides those of the study.
             catch: Exceptions of the function that are stored: the candidate ranks last, and the study goes on. Others
                 end it.

@@ -5,6 +5,7 @@ import functools
 import json
 import logging
 import operator
+import re
 import shutil
 import threading
 import tomllib
@@ -21,8 +22,10 @@ from lossmith.data import Source
 from lossmith.errors import InputError
 from lossmith.losses import Loss, find
 from lossmith.losses.catalog import label_smoothing
+from lossmith.search import SearchSettings, VectorSpace, build_space
 from lossmith.study import Candidate, EvolveSettings, Result, Store, Study, evolve
 from lossmith.study.function_settings import FunctionSettings, TrainSettings
+from lossmith.study.nearest import nearest
 from lossmith.training import executor
 
 OLD = Path(__file__).parent / "data"
@@ -291,6 +294,40 @@ class TestEnqueue:
         with Study(tmp_path, **SMALL) as study:
             refused(lambda: study.enqueue("cross-entropy", given), *words)
             assert study.store.setting("queued candidates") is None
+
+    def test_the_nearest_stands_for_it(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        with caplog.at_level(logging.WARNING, "lossmith"), Study(tmp_path, **SMALL) as study:
+            assert study.enqueue("focal:2", project=True) == 1
+            (candidate,) = complete(study, 1)
+        assert candidate.genome != [0.0] * 5
+        said = re.search(r"does not hold focal 2: .* differ from its own by ([0-9.]+) %", caplog.text)
+        assert said is not None
+        # Nearer than cross-entropy, where the search of this space begins; both at the scale that suits best.
+        logits = 2 * torch.randn(256, 10, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+        focal, near, plain = (
+            loss.logit_gradient(logits, torch.arange(256) % 10).ravel()
+            for loss in (find("focal:2", 10), candidate.loss, find("cross-entropy", 10))
+        )
+        away_from_focal = [
+            float((focal - (focal @ one) / (one @ one) * one).norm() / focal.norm()) for one in (near, plain)
+        ]
+        assert away_from_focal[0] < away_from_focal[1] / 2
+        assert away_from_focal[0] == pytest.approx(float(said[1]) / 100, rel=0.25)
+
+    @pytest.mark.parametrize("space", ["residual", "canonical", "smoothed-mae"])
+    def test_what_a_space_holds_is_nearest_to_itself(self, space: str) -> None:
+        chosen = build_space(SearchSettings(space=space))
+        assert isinstance(chosen, VectorSpace)
+        point = [value + 0.25 for value in chosen.start]
+        genome, factor, distance = nearest(chosen.build([point], 10)[0], chosen, 10)
+        assert distance < 1e-6
+        assert 0.1 <= factor <= 10
+        if space != "canonical":
+            assert genome == pytest.approx(point, abs=1e-4)
+
+    def test_what_nothing_is_near_to(self, tmp_path: Path) -> None:
+        with Study(tmp_path, **SMALL) as study:
+            refused(lambda: study.enqueue("baikal", project=True), "nothing that is near Baikal", "gradients differ by")
 
     def test_what_is_untrainable_is_told(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         with caplog.at_level(logging.WARNING, "lossmith"), Study(tmp_path, **SMALL) as study:

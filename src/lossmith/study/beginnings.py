@@ -11,6 +11,7 @@ from lossmith.errors import InputError, brief
 from lossmith.losses import Criterion, Loss, find
 from lossmith.search import Genome, SearchSettings, Space, VectorSpace
 from lossmith.study.generation import checked, losses_of
+from lossmith.study.nearest import nearest
 from lossmith.study.rows import damaged
 from lossmith.study.store import Store
 from lossmith.theory import is_trainable
@@ -18,11 +19,13 @@ from lossmith.theory import is_trainable
 FIRST = "first candidates"
 QUEUED = "queued candidates"
 START = "start"
+# Beyond, it is another loss.
+FARTHEST = 0.5
 LOG = logging.getLogger("lossmith")
 Known = Loss | Criterion | str | Genome
 
 
-def genome_of(given: Known, space: Space, classes: int, search: SearchSettings) -> Genome:
+def genome_of(given: Known, space: Space, classes: int, search: SearchSettings, project: bool = False) -> Genome:
     """The genome that stands for a loss, or for a multiple of it, which is then told.
 
     Args:
@@ -30,6 +33,7 @@ def genome_of(given: Known, space: Space, classes: int, search: SearchSettings) 
         space: Where it is searched for.
         classes: n.
         search: The settings of the search.
+        project: Whether the nearest loss of the space stands for one that it does not hold, which is told, too.
 
     Raises:
         InputError: if the space does not hold it.
@@ -51,10 +55,26 @@ def genome_of(given: Known, space: Space, classes: int, search: SearchSettings) 
     if loss.classes not in (None, classes):
         raise InputError(f"{loss.name} is made for {loss.classes} classes, and the study has {classes}; give another")
     found = space.place(loss, classes)
+    if found is None and project and isinstance(space, VectorSpace):
+        genome, factor, distance = nearest(loss, space, classes)
+        if distance > FARTHEST:
+            raise InputError(
+                f"the space {search.space!r} holds nothing that is near {loss.name}: the nearest gradients differ by "
+                f"{100 * distance:.0f} %; leave it out, or search another space"
+            )
+        LOG.warning(
+            "the space %s does not hold %s: what is tried is the loss there of the nearest gradients, which times %.3g "
+            "differ from its own by %.3g %%",
+            search.space,
+            loss.name,
+            factor,
+            100 * distance,
+        )
+        return genome
     if found is None:
         raise InputError(
             f"the space {search.space!r} holds no multiple of {loss.name}, or cannot say where it is; leave it out, "
-            "search another space, or give a genome"
+            "search another space, or let what is nearest stand for it: enqueue(…, project=True)"
         )
     genome, factor = found
     if abs(factor - 1) > 1e-9:

@@ -182,14 +182,15 @@ class Study(AskTell):
         self._check_writable()
         optimized(self, function, Budget.of(n_trials, timeout), catch, executor, callbacks)
 
-    def enqueue(self, *losses: Known) -> int:
+    def enqueue(self, *losses: Known, project: bool = False) -> int:
         """Let the search try losses in the first places of its next generation, before what its engine draws.
 
         The engine learns from them as from what it drew itself. What does not fit into a generation is tried in the
         next one. A loss that is queued already, or was, is left out, so that a script can be run again.
 
         Args:
-            losses: Losses, texts that name one (``"label-smoothing:0.1"``, a loss file), or genomes.
+            losses: Losses, criteria, texts that name one (``"label-smoothing:0.1"``, a loss file), or genomes.
+            project: Try what is nearest instead of a loss that the space does not hold, and tell how near that is.
 
         Returns:
             How many of them are new.
@@ -198,7 +199,7 @@ class Study(AskTell):
             InputError: if the space does not hold one, or the search has no generation left.
         """
         self._check_writable()
-        genomes = [genome_of(loss, self.space, self.classes, self.search) for loss in losses]
+        genomes = [genome_of(loss, self.space, self.classes, self.search, project) for loss in losses]
         with self._moved:
             course = self._replayed
             is_begun = course is not None and (course.work.is_out or bool(self.store.candidates(course.generation)))

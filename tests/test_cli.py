@@ -40,6 +40,7 @@ from lossmith.cli.flags import settings_rules
 from lossmith.cli.show import Show
 from lossmith.cli.trace import TraceLosses
 from lossmith.cli.trained import SHOWN, Trained
+from lossmith.cli.usual import USUAL
 from lossmith.data import DataSettings
 from lossmith.losses import CATALOG, Loss, PowerLoss, cross_entropy, find, load, mae, mse, save, taylor
 from lossmith.nets import ModelSettings
@@ -302,7 +303,7 @@ class TestHelp:
     @pytest.mark.parametrize("command", COMMANDS)
     def test_every_flag_is_there_and_described(self, run: Run, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
         monkeypatch.setenv("COLUMNS", "80")
-        text = run(command, "--help")
+        text = run(command, "--help-all")
         assert f"usage: lossmith {command}" in text
         inside = "\n".join(line.strip("│╭╰╮╯ ─") for line in text.partition("╭")[2].splitlines())
         parts = re.split(r"^(--[a-z0-9-]+)", inside, flags=re.MULTILINE)
@@ -311,9 +312,30 @@ class TestHelp:
         for flag, words in described.items():
             assert len(re.findall(r"[a-z]{2,}", words)) >= 3, f"{flag} is hardly described: {words!r}"
 
+    @pytest.mark.parametrize("command", USUAL)
+    def test_a_short_one_shows_the_usual_flags(self, run: Run, command: str) -> None:
+        short, all_of_it = run(command, "--help"), run(command, "--help-all")
+        assert short == run(command, "-h")
+        flags = re.findall(r"^│ (--[a-z0-9-]+)", short, re.MULTILINE)
+        assert sorted(flags) == sorted(USUAL[command])
+        assert 8 <= len(flags) <= 12
+        assert short.endswith(f"use; lossmith {command} --help-all shows all.\n")
+        assert all_of_it == run(command, "--help", "--help-all")
+        head, remark = all_of_it.partition("╭")[0], "that most people use"
+        assert short.startswith(head)
+        assert "example:  lossmith" in head
+        assert remark not in all_of_it
+        assert set(USUAL[command]) < FLAGS[command]
+
+    def test_whoever_has_few_flags_has_one_help(self, run: Run) -> None:
+        few = COMMANDS.keys() - USUAL.keys()
+        assert few == {command for command, flags in FLAGS.items() if len(flags) <= 12}
+        for command in few:
+            assert run(command, "--help") == run(command, "--help-all")
+
     @pytest.mark.parametrize("command", COMMANDS)
     def test_nothing_of_the_program_shows_through(self, run: Run, command: str) -> None:
-        text = run(command, "--help")
+        text = run(command, "--help-all")
         for word in ("None", "ANNOTATED", "settings.", "options options", "dataclass", "Optional", "(default: )"):
             assert word not in text
 
@@ -321,7 +343,7 @@ class TestHelp:
     def test_it_fits_on_a_terminal(self, run: Run, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
         """But for the example, which can be copied; no line is broken before it is full."""
         monkeypatch.setenv("COLUMNS", "80")
-        lines = run(command, "--help").splitlines()
+        lines = run(command, "--help-all").splitlines()
         assert [line for line in lines if len(line) > 80 and not line.startswith("example:")] == []
         words = [line.strip("│ ") for line in lines if line.startswith("│ " + " " * 12)]
         room = max(map(len, words), default=0)
@@ -331,7 +353,7 @@ class TestHelp:
 
     @pytest.mark.parametrize(("command", "kind"), KINDS)
     def test_examples_can_be_typed(self, run: Run, command: str, kind: type) -> None:
-        lines = [*run(command, "--help").splitlines(), *run("--help").splitlines()]
+        lines = [*run(command, "--help-all").splitlines(), *run("--help").splitlines()]
         examples = [shlex.split(line.removeprefix("example:")) for line in lines if f" lossmith {command} " in line]
         examples = [words for words in examples if words[:2] == ["lossmith", command] and "--help" not in words]
         assert examples
@@ -1156,7 +1178,9 @@ class TestAttack:
         for name in [name for name in sys.modules if name == "art" or name.startswith("art.")]:
             monkeypatch.delitem(sys.modules, name)
         monkeypatch.setitem(sys.modules, "art", None)
-        assert "pip install 'lossmith[robust]'" in run.refused("attack", "mse", "--attacks", "square")
+        assert "pip install '.[robust]' in the source of lossmith" in run.refused(
+            "attack", "mse", "--attacks", "square"
+        )
         run("attack", "mse", "--attacks", "fgsm", "--quiet", *ATTACK)
 
     def test_interrupted(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

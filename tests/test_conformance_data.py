@@ -322,7 +322,7 @@ def test_help_tells_of_every_reader_and_kind(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "1000")
     with pytest.raises(SystemExit):
-        main(["evolve", "--help"])
+        main(["evolve", "--help-all"])
     told = capsys.readouterr().out
     for name, reader in READERS.items():
         assert (reader.described or name) in told

@@ -159,7 +159,7 @@ class TestOnesOfOnesOwn:
         with pytest.raises(InputError, match="there is a metric 'top-two' already"):
             OBJECTIVES.register("top-two", OBJECTIVES["softened"])
         with pytest.raises(SystemExit, match="0"):
-            main(["evolve", "--help"])
+            main(["evolve", "--help-all"])
         helped = "".join(line.strip("│ ") for line in capsys.readouterr().out.splitlines())
         assert "--metric {accuracy,balanced-accuracy,macro-f1,auc,average-precision,nll,calibration-error" in helped
         assert helped.count("top-two") == 2

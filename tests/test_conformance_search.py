@@ -648,7 +648,7 @@ class TestNames:
 
     def test_help_has_those_that_are_registered(self, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit):
-            main(["evolve", "--help"])
+            main(["evolve", "--help-all"])
         shown = capsys.readouterr().out
         assert f"--engine {{{','.join(ENGINES)}}}" in shown
         assert f"--space {{{','.join(NAMES)}}}" in shown

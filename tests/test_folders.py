@@ -421,7 +421,7 @@ class TestBadFolders:
     def test_not_installed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         write_classes(tmp_path)
         monkeypatch.setitem(sys.modules, "PIL", None)
-        with pytest.raises(InputError, match=r"pip install 'lossmith\[hub\]', or give the data as an \.npz file"):
+        with pytest.raises(InputError, match=r"pip install '\.\[hub\]' in .*; or give the data as an \.npz file"):
             open_source(str(tmp_path))
 
     def test_nothing_is_logged_of_what_is_quick(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -63,3 +63,12 @@ def brief(value: object) -> str:
     """
     text = repr(value)
     return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
+
+
+def installing(extra: str) -> str:
+    """How an extra is installed, for messages: the name lossmith alone is no package of an index.
+
+    Args:
+        extra: Its name in pyproject.toml.
+    """
+    return f"pip install '.[{extra}]' in the source of lossmith, or 'lossmith-….whl[{extra}]' with its wheel"

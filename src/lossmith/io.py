@@ -5,6 +5,7 @@ import errno
 import json
 import math
 import os
+import platform
 import re
 import stat
 import tempfile
@@ -23,6 +24,9 @@ LARGEST_TOML = 2**20
 DEEPEST = 100
 LARGEST_INTEGER = 2**128
 MOST_VALUES = 2**25
+# Windows knows neither pipes that an opening waits for, nor folders that can be opened, nor a signal that only asks.
+NO_WAITING = getattr(os, "O_NONBLOCK", 0)
+IS_WINDOWS = os.name == "nt"
 # Temporary files that this process is writing.
 _STAGED: set[str] = set()
 
@@ -43,7 +47,7 @@ def opened_regular(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """
     try:
         # Without O_NONBLOCK the opening of a pipe waits for somebody who writes.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | NO_WAITING)
         with os.fdopen(descriptor, "rb") as file:
             _check_regular(descriptor, path)
             yield file
@@ -274,7 +278,7 @@ def _staged(content: bytes, target: Path) -> Path:
 def _mark(target: Path) -> str:
     """How temporary files of a file begin that this machine writes; the process and eight random characters follow."""
     # Cut, since the whole must be a name that a file can have.
-    return f".{target.name[:40]}.lossmith-{zlib.crc32(os.uname().nodename.encode()):08x}-"
+    return f".{target.name[:40]}.lossmith-{zlib.crc32(platform.node().encode()):08x}-"
 
 
 def _remove_left(target: Path) -> None:
@@ -292,6 +296,10 @@ def _remove_left(target: Path) -> None:
 
 
 def _runs(process: int) -> bool:
+    """Whether a process may still run."""
+    if IS_WINDOWS:
+        # There, what asks on POSIX would end the process.
+        return True
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -304,9 +312,9 @@ def _runs(process: int) -> bool:
 
 def _sync_folder(folder: Path) -> None:
     """Let the new names in a folder outlive a power cut, as far as its file system can do that."""
-    if not os.access(folder, os.R_OK):
+    if IS_WINDOWS or not os.access(folder, os.R_OK):
         return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import re
-import resource
 from pathlib import Path
 
 from lossmith.errors import InputError
@@ -38,11 +37,20 @@ def available_memory() -> int | None:
     if (free := re.search(r"^MemAvailable: +(\d+) kB$", told, re.MULTILINE)) is not None:
         found.append(int(free[1]) * 1024)
     found += [int(text) for text in map(_told, CONTAINERS) if text.strip().isdecimal()]
+    return min([*found, *_own_limit()], default=None)
+
+
+def _own_limit() -> list[int]:
+    """What the limit of this process leaves to it; nothing where there is none, or no such limits, as on Windows."""
+    try:
+        import resource
+    except ImportError:
+        return []
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if limit != resource.RLIM_INFINITY:
-        pages = _told(PROCESS).split(" ")[0]
-        found.append(max(0, limit - int(pages or 0) * resource.getpagesize()))
-    return min(found, default=None)
+    if limit == resource.RLIM_INFINITY:
+        return []
+    pages = _told(PROCESS).split(" ")[0]
+    return [max(0, limit - int(pages or 0) * resource.getpagesize())]
 
 
 def _told(path: Path) -> str:

@@ -176,7 +176,7 @@ def _flags() -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     for command in COMMANDS:
         with tempfile.TemporaryDirectory() as directory:
-            ended = run([command, "--help"], Path(directory), timeout=60)
+            ended = run([command, "--help-all"], Path(directory), timeout=60)
         plain = re.sub(r"\x1b\[[0-9;]*m", "", ended.out)
         rows = re.finditer(r"^│ (--[a-z0-9-]+)(?:, --no-[a-z-]+)? ?(.*?)(?:\s{2,}|\s*│)", plain, re.MULTILINE)
         found[command] = {row[1]: row[2] for row in rows if row[1] != "--help"}

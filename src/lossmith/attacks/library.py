@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lossmith.errors import InputError
+from lossmith.errors import InputError, installing
 from lossmith.seeds import derive
 
 LIBRARY_ATTACKS = ("apgd-ce", "apgd-dlr", "square")
@@ -166,7 +166,7 @@ def _evasion() -> tuple[Any, Any]:
         from art.estimators.classification import PyTorchClassifier
     except ImportError:
         raise InputError(
-            "these attacks need the Adversarial Robustness Toolbox; install it with: pip install 'lossmith[robust]'"
+            f"these attacks need the Adversarial Robustness Toolbox, which is not installed: {installing('robust')}"
         ) from None
     return evasion, PyTorchClassifier
 

@@ -185,5 +185,6 @@ Try it on handwritten digits with 40 % of the labels wrong (about a minute each 
 
 Then, in Python:  criterion = lossmith.Criterion("study/best.json")
 
-lossmith COMMAND --help lists the options of a command; lossmith --version the version.
+lossmith COMMAND --help lists the options of a command that most people use, --help-all all of them; lossmith --version
+says the version.
 """

@@ -2,6 +2,7 @@
 
 import inspect
 import shutil
+import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Annotated, TypeVar
 import tyro
 from tyro.constructors import ConstructorRegistry
 
+from lossmith.cli.usual import ALL, is_short, remark, show_usual
 from lossmith.errors import InputError
 from lossmith.losses import CATALOG
 
@@ -29,7 +31,7 @@ def parse(
     default: Command | None = None,
     rules: ConstructorRegistry | None = None,
 ) -> Command:
-    """The command of some arguments; wrong ones end the process with exit code 2, ``--help`` with 0.
+    """The command of some arguments; wrong ones end the process with exit code 2, ``--help`` and ``--help-all`` with 0.
 
     Args:
         command: A dataclass with a field for each flag; ``{losses}`` in its docstring stands for what names a loss.
@@ -38,17 +40,25 @@ def parse(
         default: What flags are by default, if not as the dataclass says.
         rules: How tyro makes fields of a kind that it does not know.
     """
-    return tyro.cli(
-        command,
-        args=list(arguments),
-        prog=f"lossmith {name}",
-        description=wrapped(
-            (inspect.getdoc(command) or "").replace("{losses}", losses_text()),
-            min(LONGEST_LINE, shutil.get_terminal_size().columns),
-        ),
-        default=tyro.MISSING_NONPROP if default is None else default,
-        registry=rules,
-    )
+    rules, short = rules or ConstructorRegistry(), is_short(name, arguments)
+    if short:
+        show_usual(name, rules)
+    try:
+        return tyro.cli(
+            command,
+            args=["--help" if word == ALL else word for word in arguments],
+            prog=f"lossmith {name}",
+            description=wrapped(
+                (inspect.getdoc(command) or "").replace("{losses}", losses_text()),
+                min(LONGEST_LINE, shutil.get_terminal_size().columns),
+            ),
+            default=tyro.MISSING_NONPROP if default is None else default,
+            registry=rules,
+        )
+    except SystemExit as end:
+        if short and not end.code:
+            sys.stdout.write(remark(name))
+        raise
 
 
 def losses_text() -> str:

@@ -37,8 +37,9 @@ class Attack(Looking):
     share the recipe.
 
     fgsm and pgd follow three gradients, of the loss itself, of cross-entropy and of the logit margin, and an image
-    counts if it survives all three; apgd-ce, apgd-dlr and square (parts of AutoAttack) need the extra:
-    pip install 'lossmith[robust]'. Signs of gradient masking are told beside every figure.
+    counts if it survives all three; apgd-ce, apgd-dlr and square (parts of AutoAttack) need the extra robust
+    (pip install '.[robust]' in the source, or 'lossmith-….whl[robust]'). Signs of gradient masking are told beside
+    every figure.
 
     example:  lossmith attack cross-entropy study/best.json --epsilon 0 0.05 0.1 --seeds 10
     """

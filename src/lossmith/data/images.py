@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lossmith.data.names import shown
 from lossmith.data.pictures import FORMATS, Noticed, Pixels, first_line, library, opened, plain
-from lossmith.errors import InputError
+from lossmith.errors import InputError, installing
 from lossmith.io import opened_regular
 from lossmith.memory import check_available
 
@@ -183,8 +183,8 @@ def _library() -> Any:
         import datasets
     except ImportError:
         raise InputError(
-            "images are read by Hugging Face datasets, which is not installed: pip install 'lossmith[hub]', or give "
-            "the data as an .npz file"
+            f"images are read by Hugging Face datasets, which is not installed: {installing('hub')}; or give the data "
+            "as an .npz file"
         ) from None
     return datasets
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossmith.data.names import short, shown
-from lossmith.errors import InputError
+from lossmith.errors import InputError, installing
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -151,8 +151,7 @@ def library() -> tuple[Any, Any]:
         from PIL import Image, ImageOps
     except ImportError:
         raise InputError(
-            "images are read by Pillow, which is not installed: pip install 'lossmith[hub]', or give the data as an "
-            ".npz file"
+            f"images are read by Pillow, which is not installed: {installing('hub')}; or give the data as an .npz file"
         ) from None
     return Image, ImageOps
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from lossmith.errors import InputError
-from lossmith.io import without_none
+from lossmith.io import read_toml, without_none, write_toml
 from lossmith.study.config import differences, is_moved
 from lossmith.study.legacy import modernized
+from lossmith.study.store import Store
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,44 @@ class Agreement:
     changes_file: bool
     changes_store: bool
     is_longer: bool
+
+
+def make_directory(directory: Path) -> None:
+    """Make the directory of a study, if it is not there.
+
+    Raises:
+        InputError: if that cannot be done.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{directory} cannot be made a study directory: {error.strerror}") from None
+
+
+def agree(store: Store, document: dict[str, Any], defaults: Mapping[str, Any]) -> None:
+    """See that a study goes on with the settings that it began with, and store those that may change.
+
+    Args:
+        store: The study's.
+        document: Its settings, as they are wanted.
+        defaults: Values of settings that a study begun by an older version does not hold.
+
+    Raises:
+        InputError: if something else was changed.
+    """
+    directory, stored = store.path.parent, store.setting("settings")
+    path = directory / "study.toml"
+    # A study file without stored settings is the remains of a begin that was killed, or a file of the user's.
+    written = read_toml(path) if stored is not None and path.exists() else None
+    agreed = reconciled(document, stored, written, defaults, store.generations(), directory)
+    if agreed.changes_file or agreed.changes_store:
+        store.checked_candidates()
+    if agreed.changes_file:
+        write_toml(document, path)
+    if agreed.is_longer:
+        store.set_and_forget_finalists("settings", agreed.document)
+    elif agreed.changes_store:
+        store.set("settings", agreed.document)
 
 
 def reconciled(

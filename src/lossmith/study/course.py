@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 from lossmith.errors import InputError
 from lossmith.losses import Loss
 from lossmith.search import Breakdown, Genome, SearchSettings, Space, build_engine
+from lossmith.study.beginnings import FIRST, QUEUED, queue_of
 from lossmith.study.generation import Generation, checked, losses_of, restored
 from lossmith.study.records import Candidate, Result
 from lossmith.study.rows import damaged
@@ -17,7 +19,6 @@ from lossmith.study.store import Store
 from lossmith.theory import is_trainable
 
 LOG = logging.getLogger("lossmith")
-FIRST = "first candidates"
 # So many generations of equal fitness are no accident, where a fitness is one of many values.
 FLAT = 3
 # A message that comes back so often is no accident of a seed, which the members of a generation share.
@@ -40,6 +41,7 @@ class Course:
         self.space, self.search, self.classes = space, search, classes
         self.work = Generation([], {})
         self._engine = build_engine(space, search)
+        self._queue: dict[int, list[Genome]] = {}
         self._ended: Mapping[str, Any] | None = None
         self._said: set[str] = set()
         self._flat = 0
@@ -79,8 +81,12 @@ class Course:
         except Breakdown as error:
             raise InputError(f"the search cannot begin: {error}; give other settings of the search") from None
 
-    def replay(self, store: Store) -> None:
+    def replay(self, store: Store, going_on: bool = True) -> None:
         """Go on from what is stored.
+
+        Args:
+            store: Where it is stored.
+            going_on: Whether the next generation is asked for, which may store what the invariant rejects of it.
 
         Raises:
             InputError: if that cannot be of this search.
@@ -94,9 +100,10 @@ class Course:
             raise damaged(
                 store.path, f"it holds a candidate of generation {last}, and the search has {self.search.generations}"
             )
-        self._store = store
+        self._store, self._going_on = store, going_on
         self._engine.first = store.setting(FIRST) or ()
-        if not all(map(self.space.holds, self._engine.first)):
+        self._queue = queue_of(store.setting(QUEUED))
+        if not all(map(self.space.holds, (*self._engine.first, *itertools.chain(*self._queue.values())))):
             raise damaged(store.path, "the search begins with what its space does not hold")
         self._ended_before: Mapping[str, Any] | None = store.setting("breakdown")
         while not self.finished:
@@ -107,8 +114,13 @@ class Course:
             members = [rows[member] for member in range(len(rows))]
             errors = [row["error"] for row in members if row["error"] is not None]
             self._tell(genomes, [row["fitness"] for row in members], errors)
-        self._load()
-        self.advance()
+        if going_on:
+            self._load()
+            self.advance()
+
+    def requeue(self) -> None:
+        """Take what was queued for later generations."""
+        self._queue = queue_of(self._store.setting(QUEUED))
 
     def advance(self) -> None:
         """Move on over generations of which all is known.
@@ -178,6 +190,10 @@ class Course:
 
     def _asked(self) -> tuple[list[Genome], list[int]]:
         asked, redrawn = self._engine.ask(self._acceptable)
+        queued = self._queue.get(self.generation, [])[: self.search.population]
+        begin = len(self._engine.first) if self.generation == 0 else 0
+        places = slice(begin, begin + len(queued))
+        asked[places], redrawn[places] = queued, [0] * len(queued)
         return checked(asked, self.space, self.search.engine, self.search.space), redrawn
 
     def _rows(self) -> dict[int, Mapping[str, Any]]:
@@ -250,7 +266,8 @@ class Course:
         if self.generation == 0 and not self._rows():
             raise InputError(f"the search cannot begin: {error}; give other settings of the search")
         self._ended = {"generation": self.generation, "why": str(error)}
-        self._store.set("breakdown", self._ended)
+        if self._going_on:
+            self._store.set("breakdown", self._ended)
         self._tell_end()
 
     def _tell_end(self) -> None:

@@ -6,12 +6,14 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lossmith.analysis import UNNAMED, Deciding
 from lossmith.errors import InputError
 from lossmith.losses import Loss, cross_entropy
-from lossmith.study.study import Study
+
+if TYPE_CHECKING:
+    from lossmith.study.study import Study
 
 SMOOTHINGS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 EVOLVED = ("candidate", "mean")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +139,22 @@ class Generation:
                 self._out.add(candidate.member)
                 return candidate
         return None
+
+    @property
+    def has_more(self) -> bool:
+        """Whether one waits that is not out."""
+        return any(candidate.member not in self._out for candidate in self.pending())
+
+    @property
+    def is_out(self) -> bool:
+        """Whether one of them is out to be trained."""
+        return bool(self._out)
+
+    def give_back(self, candidates: Iterable[Candidate]) -> None:
+        """Let some that are out be given again."""
+        for candidate in candidates:
+            if any(candidate is one for one in self.candidates):
+                self._out.discard(candidate.member)
 
     def check(self, results: Sequence[Result]) -> None:
         """See that results are of candidates that wait, each once.

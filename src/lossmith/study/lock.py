@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import FileLock, Timeout, lock_descriptor
 
 from lossmith.errors import InputError
 
 # What file systems over a network say that lock no directories; there, study.lock is all.
-NO_SUCH_LOCKS = (errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
+NO_SUCH_LOCKS = (errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 class StudyLock:
     """Holds a study until it is released or the process ends, however it ends.
 
     It is the lock of ``study.lock``, which older versions know, and of the directory itself, which nobody can remove
-    while the study is in it.
+    while the study is in it. Windows opens no directories, but lets nobody remove a file that is open.
 
     Args:
         directory: The study's.
@@ -57,15 +56,18 @@ class StudyLock:
             self._directory = None
 
 
-def _locked(directory: Path) -> int:
-    """A descriptor that holds the lock of a directory.
+def _locked(directory: Path) -> int | None:
+    """A descriptor that holds the lock of a directory; None where directories cannot be opened.
 
     Raises:
         BlockingIOError: if somebody else holds it.
     """
-    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    if os.name == "nt":
+        return None
+    descriptor = os.open(directory, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not lock_descriptor(descriptor, blocking=False):
+            raise BlockingIOError(errno.EAGAIN, "somebody else holds it")
     except OSError as error:
         if error.errno not in NO_SUCH_LOCKS:
             os.close(descriptor)

@@ -18,7 +18,7 @@ def _append(content: bytes, path: Path) -> None:
     """Add to a file, all or nothing."""
     # A link of a study that was sent must not lead to a file of the user's. Without O_NONBLOCK the opening of a pipe
     # waits for somebody who reads.
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     descriptor = os.open(path, flags, 0o666)
     with os.fdopen(descriptor, "ab", buffering=0) as file:
         size = file.tell()

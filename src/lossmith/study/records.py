@@ -91,13 +91,14 @@ class Result:
         }
 
 
-def told(candidate: Candidate, fitness: Any, figures: Any = None) -> Result:
+def told(candidate: Candidate, fitness: Any, figures: Any = None, seconds: float = 0.0) -> Result:
     """What a user says of a candidate.
 
     Args:
         candidate: The candidate.
         fitness: A number; one that is not finite stands for a training that diverged.
         figures: Other numbers by name, or None.
+        seconds: How long its training took.
 
     Raises:
         InputError: if one of them is not one number.
@@ -112,9 +113,9 @@ def told(candidate: Candidate, fitness: Any, figures: Any = None) -> Result:
         raise InputError(f"the figures of {place} have one called {FITNESS!r}, which is told beside them; rename it")
     others = {name: _number(figure, f"the figure {name!r} of {place}") for name, figure in (figures or {}).items()}
     if not math.isfinite(value):
-        return Result(candidate, None, "diverged")
+        return Result(candidate, None, "diverged", seconds=seconds)
     known = {name: (figure if math.isfinite(figure) else None,) for name, figure in others.items()}
-    return Result(candidate, value, "ok", (value,), figures=known)
+    return Result(candidate, value, "ok", (value,), seconds, known)
 
 
 def failed(candidate: Candidate, error: BaseException, seconds: float = 0.0) -> Result:

@@ -156,6 +156,8 @@ SETTINGS: dict[str, Any] = {
     "known losses": list[StoredEntry],
     "untuned": bool,
     "first candidates": list[Any],
+    "queued candidates": dict[Annotated[str, Field(pattern=r"^[0-9]{1,7}$")], list[Any]],
+    "start": list[float] | None,
     "checked": dict[str, list[str]],
     "backend": dict[str, Chosen],
     "way": Chosen,

@@ -3,37 +3,49 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lossmith.errors import InputError
-from lossmith.io import read_toml, write_toml
-from lossmith.losses import Loss
 from lossmith.search import Genome, SearchSettings, build_space
-from lossmith.study.agreement import reconciled
+from lossmith.study.agreement import agree, make_directory
+from lossmith.study.asking import AskTell, Callback
+from lossmith.study.beginnings import (
+    FIRST,
+    START,
+    Known,
+    agreed_start,
+    check_first,
+    enqueued,
+    genome_of,
+    started_at,
+    tell_untrainable,
+)
 from lossmith.study.config import checked_classes, validated
-from lossmith.study.course import FIRST, Course
-from lossmith.study.generation import checked, losses_of
-from lossmith.study.judged import judged_by
-from lossmith.study.pareto import pareto_front
-from lossmith.study.records import Candidate, Result, failed, told
-from lossmith.study.rows import damaged
+from lossmith.study.generation import checked
+from lossmith.study.optimizing import Budget, Objective, check_callbacks, optimized
+from lossmith.study.reopening import begun_in
 from lossmith.study.store import Store
+from lossmith.training import Executor
 
 
-class Study:
+class Study(AskTell):
     """A search for a loss, stored in a directory and resumed by replay.
 
     Made on a directory that holds a study already, it goes on with that one: the stored genomes and fitness are told to
     a new search engine, and only what is missing is asked for. That replay waits until somebody asks how the search
-    goes on; what is stored (:meth:`best`, :meth:`top`, :meth:`pareto_front`, :meth:`candidates`) can be read without.
+    goes on; what is stored (:meth:`best`, :meth:`top`, :attr:`trials`, :meth:`pareto_front`, :meth:`candidates`) can be
+    read without. :meth:`load` opens a study without its settings.
 
     Args:
         directory: Where the study lives; it is made if it is not there.
         classes: Number of classes of the classifier.
         search: The settings of the search; keyword arguments instead of it give single ones.
+        start: A loss (or its name, or a genome) that the search starts at, instead of where its space says: the first
+            mean of CMA-ES. A study keeps that which it began with.
+        callbacks: Each is called with the study and the trial, a :class:`Result`, after what came of it is stored.
+        readonly: Only look at a study, also while another process works on it.
         document: What ``study.toml`` holds, if more than the search's settings.
         defaults: Values of settings that a study begun by an older version does not hold.
 
@@ -57,6 +69,9 @@ class Study:
         classes: int,
         search: SearchSettings | None = None,
         *,
+        start: Known | None = None,
+        callbacks: Sequence[Callback] = (),
+        readonly: bool = False,
         document: dict[str, Any] | None = None,
         defaults: dict[str, Any] | None = None,
         **settings: Any,
@@ -65,29 +80,67 @@ class Study:
             raise InputError(
                 f"give either search=SearchSettings(…) or single settings ({', '.join(settings)}), not both"
             )
-        self.search = search or validated(SearchSettings, settings, "the settings of the study")
-        self.classes = checked_classes(classes)
-        self.directory = Path(directory)
-        self.space = build_space(self.search)
-        self._guard = threading.RLock()
-        self._replayed: Course | None = None
-        first = self._new_course()
+        check_callbacks(callbacks)
+        search = search or validated(SearchSettings, settings, "the settings of the study")
+        super().__init__(Path(directory), checked_classes(classes), search, build_space(search), callbacks, readonly)
+        point = None if start is None else genome_of(start, self.space, self.classes, search)
+        self.space = started_at(self.space, point, search)
+        if readonly:
+            self.store = Store(self.directory, readonly=True)
+            self.space = started_at(self.space, self.store.setting(START), search)
+            return
         if not (self.directory / "study.db").exists():
-            first.check_beginning()
-        self._make_directory()
+            self._new_course().check_beginning()
+        make_directory(self.directory)
         self.store = Store(self.directory)
         try:
+            self.space = started_at(self.space, agreed_start(self.store, self.space, point), search)
             if self.store.setting("settings") is None:
-                first.check_beginning()
+                self._new_course().check_beginning()
             document = document or {"classes": self.classes, "search": self.search.model_dump()}
-            self._agree(document, {"search": SearchSettings().model_dump(), **(defaults or {})})
+            agree(self.store, document, {"search": SearchSettings().model_dump(), **(defaults or {})})
         except BaseException:
             self.close()
             raise
 
-    def close(self) -> None:
-        """Let go of the directory."""
-        self.store.close()
+    @classmethod
+    def load(
+        cls, directory: str | os.PathLike[str], *, readonly: bool = False, generations: int | None = None
+    ) -> Study:
+        """A study that was begun, whatever began it, with the settings that it holds.
+
+        One of :func:`lossmith.evolve` or of the command line is opened, too: to be looked at (``readonly=True``, also
+        while it runs), or to be gone on with by ask and tell.
+
+        Args:
+            directory: Where it lives.
+            readonly: Only look at it.
+            generations: Of the search, if they are to be more than it began with.
+
+        Raises:
+            InputError: if there is none, it is damaged, or another process works on it and it is not only looked at.
+
+        Example:
+            >>> import tempfile
+            >>> directory = tempfile.mkdtemp()
+            >>> with Study(directory, classes=3, population=4, generations=1) as study:
+            ...     study.optimize(lambda loss: -len(loss.formula()))
+            >>> with Study.load(directory, readonly=True) as study:
+            ...     study.counts()["candidates"], study.search.population
+            (4, 4)
+        """
+        begun = begun_in(Path(directory))
+        if begun.unready and not readonly:
+            raise InputError(
+                f"the study in {directory} has not tuned the known losses that its search begins with; let lossmith "
+                "evolve go on with it, or look at it with readonly=True"
+            )
+        if generations is not None:
+            if readonly:
+                raise InputError("a study that is only read gets no more generations; leave one of the two out")
+            begun = begun.longer(generations)
+        document = begun.document
+        return cls(directory, begun.classes, begun.search, readonly=readonly, document=document, defaults=document)
 
     def __enter__(self) -> Study:
         """The study itself."""
@@ -97,68 +150,68 @@ class Study:
         """Close it."""
         self.close()
 
-    @property
-    def generation(self) -> int:
-        """The generation in work, or the number of those that were told if the search is over."""
-        return self._course.generation
+    def optimize(
+        self,
+        function: Objective,
+        n_trials: int | None = None,
+        timeout: float | str | None = None,
+        *,
+        callbacks: Sequence[Callback] = (),
+        catch: tuple[type[Exception], ...] | type[Exception] = (Exception,),
+        executor: Executor | str | None = None,
+    ) -> None:
+        """Ask, call a function, and tell, until the search or a budget ends.
 
-    @property
-    def finished(self) -> bool:
-        """Whether all generations are told, or the search engine broke down and the search ended there."""
-        return self._course.finished
-
-    @property
-    def mean(self) -> Loss | None:
-        """The loss at the search's mean; None if its engine has none."""
-        found = self._course.mean
-        return None if found is None else found[1]
-
-    @property
-    def mean_genome(self) -> Genome | None:
-        """The search's mean; None if its engine has none."""
-        found = self._course.mean
-        return None if found is None else found[0]
-
-    def ask(self) -> Candidate | None:
-        """The next candidate to be trained; None when the search is over.
-
-        A candidate that the invariant rejects is recorded and never given. Several candidates of a generation can be
-        out at once.
+        Args:
+            function: Called with a loss; gives its fitness (higher is better), or figures by name with ``"fitness"``
+                among them.
+            n_trials: The most candidates that are tried in this call.
+            timeout: Seconds, or a time such as ``"30m"``, after which no other candidate is begun; with workers, what
+                is not done then is left.
+            callbacks: Besides those of the study.
+            catch: Exceptions of the function that are stored: the candidate ranks last, and the study goes on. Others
+                end it.
+            executor: Runs the function in other processes: ``"processes"``, or an executor that runs. The function and
+                what it gives must be picklable, and what it gives must follow from the loss alone: then what is stored
+                does not depend on who ran it.
 
         Raises:
-            InputError: if all candidates of the generation are out and a fitness must be told first.
+            InputError: if the function gives no number, the budget is none, or three generations in a row have failed
+                with one message.
         """
-        with self._guard:
-            if self.finished:
-                return None
-            candidate = self._course.work.give()
-        if candidate is not None:
-            return candidate
-        raise InputError(
-            f"all candidates of generation {self.generation} are out: tell the fitness of one of them before the next "
-            "is asked for"
-        )
+        self._check_writable()
+        optimized(self, function, Budget.of(n_trials, timeout), catch, executor, callbacks)
 
-    def tell(self, candidate: Candidate, fitness: float, figures: Mapping[str, float] | None = None) -> None:
-        """Record the fitness of a candidate (higher is better); a fitness that is not finite counts as diverged.
+    def enqueue(self, *losses: Known, project: bool = False) -> int:
+        """Let the search try losses in the first places of its next generation, before what its engine draws.
 
-        ``figures`` are recorded beside it, for :meth:`pareto_front`, which leaves a candidate out of which one is not
-        finite. Several threads may ask and tell.
+        The engine learns from them as from what it drew itself. What does not fit into a generation is tried in the
+        next one. A loss that is queued already, or was, is left out, so that a script can be run again.
+
+        Args:
+            losses: Losses, criteria, texts that name one (``"label-smoothing:0.1"``, a loss file), or genomes.
+            project: Try what is nearest instead of a loss that the space does not hold, and tell how near that is.
+
+        Returns:
+            How many of them are new.
 
         Raises:
-            InputError: if the candidate is not one that waits for a fitness, or what is told is not one number; it can
-                be told again.
+            InputError: if the space does not hold one, or the search has no generation left.
         """
-        self.record([told(candidate, fitness, figures)])
-
-    def fail(self, candidate: Candidate, error: BaseException) -> None:
-        """Record that the training of a candidate raised an exception: it ranks last, and type and message are kept.
-
-        Raises:
-            InputError: if the candidate is not one that waits for a fitness; or, once it is recorded, if three
-                generations in a row have failed with one message.
-        """
-        self.record([failed(candidate, error)])
+        self._check_writable()
+        genomes = [genome_of(loss, self.space, self.classes, self.search, project) for loss in losses]
+        with self._moved:
+            course = self._replayed
+            is_begun = course is not None and (course.work.is_out or bool(self.store.candidates(course.generation)))
+            at = self.store.generations() if course is None else course.generation + int(is_begun)
+            new = enqueued(self.store, genomes, self.space, self.search, at)
+            tell_untrainable(new, self.space, self.classes, self.search)
+            if new and course is not None and is_begun:
+                course.requeue()
+            elif new:
+                # What was asked for and is not out is asked for again, with these in its place.
+                self._replayed = None
+            return len(new)
 
     def begin_with(self, genomes: Sequence[Genome]) -> None:
         """Let the first generation begin with some genomes; said again of a search that began so, it changes nothing.
@@ -166,144 +219,12 @@ class Study:
         Raises:
             InputError: if the space does not hold one, they are more than a generation, or the search began otherwise.
         """
+        self._check_writable()
         with self._guard:
             if self.store.setting(FIRST) == list(genomes):
                 return
-            if self.store.setting(FIRST) is not None or self.store.generations():
-                raise InputError(
-                    f"the study in {self.directory} has begun with other candidates; leave these out, or choose "
-                    "another directory"
-                )
-            if len(genomes) > self.search.population:
-                raise InputError(
-                    f"{len(genomes)} genomes are more than a generation of {self.search.population}; give fewer"
-                )
+            check_first(genomes, self.store, self.search)
             if self._replayed is not None:
                 raise InputError("the first generation is out already; say what it begins with before the first ask")
             checked(genomes, self.space, self.search.engine, self.search.space)
             self.store.set(FIRST, list(genomes))
-
-    def pending(self) -> list[Candidate]:
-        """Candidates of the generation in work that have no fitness yet."""
-        with self._guard:
-            return self._course.work.pending()
-
-    def trainable(self) -> list[Candidate]:
-        """Candidates of the generation in work that the invariant lets train, whether they have a fitness or not."""
-        with self._guard:
-            return self._course.trainable()
-
-    def record(self, results: Iterable[Result]) -> None:
-        """Store results of the generation in work in one transaction; a complete generation moves the search on.
-
-        Raises:
-            InputError: if a result is not of a candidate that waits for one.
-        """
-        results = list(results)
-        with self._guard:
-            course = self._course
-            course.work.check(results)
-            if results:
-                self.store.add_candidates(result.row() for result in results)
-            course.take(results)
-            course.advance()
-
-    def candidates(self) -> list[dict[str, Any]]:
-        """All stored candidates."""
-        return self.store.candidates()
-
-    def counts(self) -> dict[str, Any]:
-        """Numbers of ``candidates``, ``untrainable``, ``diverged``, ``failed`` and ``trainings`` that are stored.
-
-        Besides, the ``best`` fitness, and the ``mean`` of the last complete generation (or None).
-        """
-        store = self.store
-        last = store.generations() - 1
-        if not store.is_complete(last, self.search.population):
-            last -= 1
-        return {"best": store.best_fitness(), "mean": store.mean_fitness(last), **store.counts()}
-
-    def verdicts(self) -> dict[str, int]:
-        """How many stored candidates each form of the invariant passes: both, exact only, published only, neither."""
-        return self.store.verdicts()
-
-    def top(self, count: int) -> list[Candidate]:
-        """The at most ``count`` stored candidates of highest fitness, the earlier first among equals."""
-        rows = [row for row in self.store.candidates() if row["fitness"] is not None]
-        rows.sort(key=lambda row: (-row["fitness"], row["generation"], row["member"]))
-        return [self._stored(row) for row in rows[:count]]
-
-    def best(self) -> Candidate:
-        """The candidate of highest fitness: the best of many noisy values, so train it again before you trust it.
-
-        Raises:
-            InputError: if no candidate has a fitness.
-        """
-        top = self.top(1)
-        if not top:
-            raise InputError(f"no candidate of the study in {self.directory} has a fitness yet; tell one first")
-        return top[0]
-
-    def pareto_front(self, first: str = "accuracy", second: str = "robust-accuracy") -> list[Candidate]:
-        """The evaluated candidates that no other one beats in one figure without losing in the other.
-
-        Args:
-            first: A recorded figure, or ``"fitness"``.
-            second: Another.
-
-        Returns:
-            Ascending in the first figure, so descending in the second; of equals, the earliest.
-
-        Raises:
-            InputError: if a figure was not recorded.
-        """
-        by = judged_by(self.store)
-        return [self._stored(row) for row in pareto_front(self.store.candidates(), first, second, by)]
-
-    def _make_directory(self) -> None:
-        try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"{self.directory} cannot be made a study directory: {error.strerror}") from None
-
-    def _agree(self, document: dict[str, Any], defaults: dict[str, Any]) -> None:
-        """See that the study goes on with the settings that it began with, and store those that may change."""
-        path, stored = self.directory / "study.toml", self.store.setting("settings")
-        # A study file without stored settings is the remains of a begin that was killed, or a file of the user's.
-        written = read_toml(path) if stored is not None and path.exists() else None
-        agreed = reconciled(document, stored, written, defaults, self.store.generations(), self.directory)
-        if agreed.changes_file or agreed.changes_store:
-            self.store.checked_candidates()
-        if agreed.changes_file:
-            write_toml(document, path)
-        if agreed.is_longer:
-            self.store.set_and_forget_finalists("settings", agreed.document)
-        elif agreed.changes_store:
-            self.store.set("settings", agreed.document)
-
-    def _new_course(self) -> Course:
-        return Course(self.space, self.search, self.classes)
-
-    @property
-    def _course(self) -> Course:
-        """The search, replayed by the first who asks for it: what is stored can be read without."""
-        with self._guard:
-            if self._replayed is None:
-                course = self._new_course()
-                course.replay(self.store)
-                self._replayed = course
-            return self._replayed
-
-    def loss_of(self, row: Mapping[str, Any]) -> Loss:
-        """The loss of a stored candidate."""
-        return self._stored(row).loss
-
-    def _stored(self, row: Mapping[str, Any]) -> Candidate:
-        place = f"candidate {row['member']} of generation {row['generation']}"
-        if not self.space.holds(row["genome"]):
-            raise damaged(self.store.path, f"{place} is none of this search")
-        try:
-            loss = losses_of(self.space, [row["genome"]], self.classes, self.search.space)[0]
-        except InputError as error:
-            raise damaged(self.store.path, f"{place} gives no loss: {error}") from None
-        return Candidate.stored(row, loss)

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 import cmaes
 import numpy as np
 
-from lossmith.errors import InputError
+from lossmith.errors import InputError, brief
 from lossmith.search.engines.base import Breakdown, SearchEngine
 from lossmith.search.spaces.base import Genome, Space, VectorSpace
 
 if TYPE_CHECKING:
     from lossmith.search.settings import SearchSettings
+
+# What cmaes allows.
+FARTHEST = 1e32
 
 
 class CMA(SearchEngine):
@@ -34,6 +37,11 @@ class CMA(SearchEngine):
             raise InputError(
                 f"the search engine cma searches spaces of vectors, which {settings.space!r} is not; give another "
                 "engine, or a space such as residual"
+            )
+        if max(map(abs, space.start)) >= FARTHEST:
+            raise InputError(
+                f"CMA-ES starts at points with coordinates below {FARTHEST:g}, not at {brief(list(space.start))}; give "
+                "another start"
             )
         # With one parent (a population of 2 or 3) cmaes divides by its rank-μ rate of 0, and takes a minimum with it.
         with np.errstate(divide="ignore"):

@@ -173,8 +173,9 @@ class Processes:
 
     def _heard(self) -> list[_Worker]:
         """Workers that have sent something or died, waited for."""
-        by_handle = {worker.pipe: worker for worker in self._pool}
-        return [by_handle[pipe] for pipe in wait(list(by_handle)) if isinstance(pipe, Connection)]
+        # By identity: the pipes of Windows are of another class than Connection.
+        ready = set(map(id, wait([worker.pipe for worker in self._pool])))
+        return [worker for worker in self._pool if id(worker.pipe) in ready]
 
     def _bury(self, worker: _Worker, deaths: int) -> None:
         """Let go of a worker that has died.

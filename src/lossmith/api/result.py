@@ -38,7 +38,7 @@ class Result:
     _quiet: bool = field(default=False, compare=False)
 
     def criterion(self, **options: Any) -> Criterion:
-        """The loss as a drop-in for ``torch.nn.CrossEntropyLoss``, with the class weights of the search, if it had some.
+        """The loss as a drop-in for ``torch.nn.CrossEntropyLoss``, with the class weights of the search.
 
         Args:
             options: Of :class:`lossmith.Criterion`: ``weight``, ``ignore_index``, ``reduction``, ``label_smoothing``.

@@ -14,7 +14,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from lossmith import Criterion, InputError, Loss, PowerLoss, cross_entropy, focal, load, mae, mse
+from lossmith import Criterion, InputError, Loss, PowerLoss, cross_entropy, focal, mae, mse
 from lossmith.analysis import Family, Plan, fixed
 from lossmith.losses import Term, class_weights, logit_clip, normalized_cross_entropy, read_loss_document
 from lossmith.seeds import generator
@@ -357,7 +357,7 @@ class TestStudy:
         found = class_weights(read_loss_document(tmp_path / "study/best.json"))
         assert found == outcome.provenance["class_weight"] == pytest.approx(expected, rel=1e-15)
         assert len(set(expected)) == CLASSES
-        criterion = Criterion(load(tmp_path / "study/best.json"), torch.tensor(found))
+        criterion = Criterion(tmp_path / "study/best.json")
         logits = torch.randn(4, CLASSES, generator=generator("logits"))
         y = torch.tensor([0, 1, 2, 2])
         values = torch.tensor(expected)[y] * outcome.loss.value(logits, y)

@@ -14,7 +14,7 @@ from lossmith.api.data import source_of
 from lossmith.api.model import Model, named_metric, named_model
 from lossmith.api.result import Result
 from lossmith.api.words import plain, settings_of, unknown_word
-from lossmith.cli.console import SearchProgress
+from lossmith.cli import SearchProgress
 from lossmith.data import Source
 from lossmith.errors import InputError, brief
 from lossmith.io import read_toml

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 
 from lossmith.analysis import Comparison
-from lossmith.cli.console import CompareProgress
+from lossmith.cli import CompareProgress
 from lossmith.losses import Criterion, Loss
 from lossmith.study import EVOLVED
 from lossmith.training import Executor

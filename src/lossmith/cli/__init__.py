@@ -8,12 +8,19 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lossmith.cli.streams import OneLine, standard_streams
 from lossmith.errors import InputError, brief, printable
+from lossmith.lazy import lazily
 
-__all__ = ["main"]
+if TYPE_CHECKING:
+    from lossmith.cli.console import CompareProgress, SearchProgress
+
+__all__ = ["CompareProgress", "SearchProgress", "main"]
+
+# What shows progress loads Rich, which a version number does without.
+__getattr__ = lazily(__name__, {"console": ["CompareProgress", "SearchProgress"]})
 
 COMMANDS = {
     "evolve": "search a loss for a network on data, and write the winner to DIR/best.json",

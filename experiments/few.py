@@ -18,11 +18,11 @@ are 95 % t intervals of paired differences, not corrected. (1) At 48 trainings C
 losses than CMA-ES 16. (2) At 48 trainings TPE over the blind box is no better than CMA-ES 8. (3) At 48 trainings the
 best variant of CMA-ES is within half a point of the reference on each data set. (4) It is better than no search.
 
-The rule: the default for small budgets becomes that variant of CMA-ES (8, from the known loss, known losses first) whose
-mean gain over CMA-ES 16 at 48 trainings is highest, if its interval is above 0 and it loses no more than half a point of
-the mean on any data set. If none passes, the default stays. A sampler, successive halving or no search that is better
-than the chosen one with an interval above 0 is told on the page and is no default, since the samplers need another
-library, and the others another kind of study.
+The rule: the default for small budgets becomes that variant of CMA-ES (8, from the known loss, known losses first)
+whose mean gain over CMA-ES 16 at 48 trainings is highest, if its interval is above 0 and it loses no more than half a
+point of the mean on any data set. If none passes, the default stays. A sampler, successive halving or no search that is
+better than the chosen one with an interval above 0 is told on the page and is no default, since the samplers need
+another library, and the others another kind of study.
 
 The estimate: 1,500 trainings a search and data set, 0.006 to 0.037 s each on one core, and half a minute of fitting
 Gaussian processes: two minutes a search, 22 minutes for ten.
@@ -211,8 +211,8 @@ def main() -> None:
         command = f"python experiments/few.py {given.target} --mnist mnist.npz --searches {given.searches}"
         for name, rows in runs.items():
             settings = settings_of(name, given.work, given.mnist, FIRST)
-            portable = with_data(settings, Path(settings.data.source).name).model_dump(mode="json")
-            document = {"command": command, **made_by(), "settings": portable, "runs": rows}
+            told = with_data(settings, Path(settings.data.source).name).model_dump(mode="json")
+            document = {"command": command, **made_by(), "settings": told, "runs": rows}
             write_json(document, given.target / f"{name}.json")
     documents = {name: read_json(given.target / f"{name}.json") for name in JOBS}
     write_whole(("\n".join(page(documents)) + "\n").encode(), given.target / "summary.md")

@@ -29,14 +29,12 @@ Gaussian processes: two minutes a search, 22 minutes for ten.
 """
 
 import argparse
-import warnings
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import optuna
 import torch
 from few_methods import BUDGETS, METHODS, REFERENCE, Wish
 from few_page import page
@@ -196,8 +194,6 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="write the page anew from the kept runs")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in JOBS}
     for number in range(FIRST, FIRST + given.searches) if not given.again else ():
         for name in JOBS:

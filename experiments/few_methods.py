@@ -6,10 +6,11 @@ are trained together, in one program. What the trainability invariant rejects is
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-import optuna
 import torch
 
 from lossmith.analysis import baselines
@@ -17,6 +18,9 @@ from lossmith.losses import Loss
 from lossmith.search import Breakdown, SearchSettings, VectorSpace, build_engine, build_space
 from lossmith.seeds import derive, generator
 from lossmith.theory import is_trainable
+
+if TYPE_CHECKING:
+    import optuna
 
 BUDGETS = (24, 48, 96)
 REFERENCE = 320
@@ -144,17 +148,12 @@ def sampling(kind: str, first: bool = False) -> Method:
     """
 
     def method(number: int, classes: int, most: int) -> Wishes:
-        seed = derive(number, "sampler")
-        samplers: dict[str, Callable[[], optuna.samplers.BaseSampler]] = {
-            "TPE": lambda: optuna.samplers.TPESampler(seed=seed, constant_liar=True),
-            "GP": lambda: optuna.samplers.GPSampler(seed=seed),
-        }
-        study = optuna.create_study(direction="maximize", sampler=samplers[kind]())
-        axes = {f"x{k}": optuna.distributions.FloatDistribution(-BOX, BOX) for k in range(5)}
+        study, axes = box_study(kind, derive(number, "sampler"))
         for one in known_points(classes) if first else ():
             study.enqueue_trial(dict(zip(axes, one, strict=True)))
         for batch in range(most // BATCH):
-            trials, losses = list[optuna.Trial](), list[Loss]()
+            losses: list[Loss] = []
+            trials: list[optuna.Trial] = []
             while len(trials) < BATCH:
                 trial = study.ask(axes)
                 (loss,) = losses_of([[trial.params[axis] for axis in axes]], classes)
@@ -171,6 +170,23 @@ def sampling(kind: str, first: bool = False) -> Method:
     return method
 
 
+def box_study(kind: str, seed: int) -> tuple[optuna.Study, dict[str, optuna.distributions.BaseDistribution]]:
+    """A study of Optuna over the box, and its axes; whoever does not sample needs no Optuna."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        sampler: optuna.samplers.BaseSampler = (
+            optuna.samplers.TPESampler(seed=seed, constant_liar=True)
+            if kind == "TPE"
+            else optuna.samplers.GPSampler(seed=seed)
+        )
+    box: optuna.distributions.BaseDistribution = optuna.distributions.FloatDistribution(-BOX, BOX)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    return study, {f"x{k}": box for k in range(5)}
+
+
 def entrants(budget: int) -> int:
     """How many candidates successive halving begins with for so many trainings."""
     count = budget
@@ -181,7 +197,7 @@ def entrants(budget: int) -> int:
 
 def cost(count: int) -> float:
     """Trainings of successive halving that begins with so many candidates, each rung trained from the beginning."""
-    return sum(share * (count // 4**rung) for rung, share in enumerate(RUNGS))
+    return sum((share * (count // 4**rung) for rung, share in enumerate(RUNGS)), 0.0)
 
 
 def halving(number: int, classes: int, most: int) -> Wishes:
@@ -204,7 +220,7 @@ def knowing(number: int, classes: int, most: int) -> Wishes:
     draws = generator(number, "known losses")
     left = {}
     for family in baselines():
-        places = [()]
+        places: list[tuple[int, ...]] = [()]
         for axis in family.axes:
             places = [(*place, k) for place in places for k in range(axis.first, axis.last + 1)]
         left[family] = [places[k] for k in torch.randperm(len(places), generator=draws).tolist()]

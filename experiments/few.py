@@ -29,6 +29,7 @@ Gaussian processes: two minutes a search, 22 minutes for ten.
 """
 
 import argparse
+import json
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -41,7 +42,7 @@ from few_page import page
 from jobs import job
 from program import changed, digest_of, kept, made_by, study_file
 
-from lossmith.io import read_json, write_json, write_whole
+from lossmith.io import read_json, write_whole
 from lossmith.losses import Loss
 from lossmith.metrics import accuracy
 from lossmith.seeds import derive
@@ -184,6 +185,13 @@ def one(settings: EvolveSettings, name: str, number: int) -> dict[str, Any]:
     return {"search": number, "found": found, "searches": told}
 
 
+def compact(document: dict[str, Any]) -> bytes:
+    """A document with a line for each search: its tens of thousands of figures would be as many lines."""
+    runs = ",\n".join(json.dumps(row, ensure_ascii=False, separators=(",", ":")) for row in document["runs"])
+    head = json.dumps({**document, "runs": []}, ensure_ascii=False, indent=1)
+    return (head.removesuffix("[]\n}") + f"[\n{runs}\n]\n}}\n").encode()
+
+
 def main() -> None:
     """Run what is missing and write the page."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -209,7 +217,7 @@ def main() -> None:
             settings = settings_of(name, given.work, given.mnist, FIRST)
             told = with_data(settings, Path(settings.data.source).name).model_dump(mode="json")
             document = {"command": command, **made_by(), "settings": told, "runs": rows}
-            write_json(document, given.target / f"{name}.json")
+            write_whole(compact(document), given.target / f"{name}.json")
     documents = {name: read_json(given.target / f"{name}.json") for name in JOBS}
     write_whole(("\n".join(page(documents)) + "\n").encode(), given.target / "summary.md")
 

@@ -1022,6 +1022,12 @@ class TestFew:
         assert [value for _, value in found] == [0.3, 0.3, 0.2]
         assert found[0][0] is wishes[2]
 
+    def test_a_compact_document_is_the_same(self, experiment: Callable[[str], ModuleType]) -> None:
+        document = {"command": "it α", "runs": [{"search": 1, "found": []}, {"search": 2, "found": [{"test": [0.5]}]}]}
+        text = experiment("few").compact(document).decode()
+        assert json.loads(text) == document
+        assert text.count("\n") == 7
+
     @staticmethod
     def documents(gains: dict[str, list[float]]) -> dict[str, Any]:
         """Two jobs, where methods are better than today's by so much in each search."""

@@ -1035,11 +1035,12 @@ class TestFew:
         names = {"CMA-ES 16": [0.0] * 3, **dict.fromkeys(FEW_VARIANTS, [-0.02] * 3), **others}
         rows = [
             {
+                "search": search,
                 "found": [
                     {"method": name, "trainings": look, "test": [0.5 + gain[search], 0.7 + gain[search]]}
                     for name, gain in names.items()
                     for look in ((24, 48, 96, 320) if name == "CMA-ES 16" else (24, 48, 96))
-                ]
+                ],
             }
             for search in range(3)
         ]
@@ -1070,6 +1071,30 @@ class TestFew:
         scores = pages.Scores({"a": documents["a"], "b": worse["b"]})
         assert scores.gap((FEW_VARIANTS[0], 48), ("CMA-ES 16", 48)).interval[0] > 0
         assert pages.chosen(scores) is None
+
+    def test_only_searches_that_ran_both_are_compared(self, experiment: Callable[[str], ModuleType]) -> None:
+        pages = experiment("few_page")
+        documents = self.documents({FEW_VARIANTS[0]: [0.01, 0.02, 0.06]})
+        rows = documents["a"]["runs"]
+        documents["a"]["runs"] = [
+            *rows[:2],
+            {**rows[2], "found": [one for one in rows[2]["found"] if one["trainings"] == 48]},
+        ]
+        scores = pages.Scores(documents)
+        assert scores.gap((FEW_VARIANTS[0], 48), ("CMA-ES 16", 48)).values == pytest.approx([0.01, 0.02, 0.06])
+        assert scores.gap((FEW_VARIANTS[0], 48), ("CMA-ES 16", 320)).values == pytest.approx([0.01, 0.02])
+        assert scores.head(96) == "96 (2 searches)"
+        assert scores.gap(("GP", 48), ("CMA-ES 16", 48)) is None
+
+    def test_what_is_run_of_a_search(self, experiment: Callable[[str], ModuleType]) -> None:
+        few, methods = experiment("few"), experiment("few_methods")
+        whole, ruled = (few.runs_of("table", whole) for whole in (True, False))
+        assert {name for name, _ in whole} == set(methods.METHODS)
+        assert ("CMA-ES 16", 320) in whole
+        assert [most for name, most in whole if name == "successive halving"] == [24, 48, 96]
+        assert {name for name, _ in ruled} == {name for name in methods.METHODS if not name.startswith("GP")}
+        assert {most for _, most in ruled} == {48}
+        assert not any(name.startswith("GP") for name, _ in few.runs_of("mnist", True))
 
     def test_words_of_claims(self, experiment: Callable[[str], ModuleType]) -> None:
         pages = experiment("few_page")

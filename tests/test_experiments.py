@@ -1,6 +1,7 @@
 """The study files of `experiments/`, against the authors' settings; and the programs of the experiments."""
 
 import ast
+import json
 import math
 import re
 import statistics
@@ -19,7 +20,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from lossmith.analysis import Comparison, Row
+from lossmith.analysis import Comparison, Row, baselines
 from lossmith.cli import main
 from lossmith.data import Normalize, open_source
 from lossmith.data.source import Source
@@ -67,6 +68,7 @@ SETTINGS = {
     "wrn-28-5": Authors("wrn-28-5", CIFAR, 0.1, 200, (60, 120, 160), 0.2, 5e-4, 0.3, 20, 9.13e6),
     "mnist": Authors("mnist-cnn", MNIST, 0.01, 20_000, (), 0.1, 0.0, 0.4, 2_000, 3.27e6),
 }
+FEW_VARIANTS = ("CMA-ES 8", "CMA-ES 8 from the known loss", "CMA-ES 8, known losses first")
 STUDIES = {
     *(
         f"{name}-{form}"
@@ -892,6 +894,213 @@ class TestMeasures:
         found = experiment("measures")._careful(scores)
         assert found.argmax() == 1
         assert found[1] == pytest.approx(0.8)
+
+
+class TestFew:
+    """Searches with few trainings: what each method asks for, and the page."""
+
+    CLASSES = 10
+
+    @staticmethod
+    def asked(methods: ModuleType, name: str, most: int, number: int = 3) -> list[list[Any]]:
+        """The rounds of a method whose fitness is the nearness of a point to (2, 2, 0, 0, 0)."""
+        running, rounds = methods.METHODS[name](number, TestFew.CLASSES, most), list[list[Any]]()
+        try:
+            wishes = next(running)
+            while True:
+                rounds.append(wishes)
+                wishes = running.send([TestFew.nearness(methods, wish) for wish in wishes])
+        except StopIteration:
+            return rounds
+
+    @staticmethod
+    def nearness(methods: ModuleType, wish: Any) -> float:
+        found = methods.space(TestFew.CLASSES).place(wish.loss, TestFew.CLASSES)
+        return -100.0 if found is None else -float(np.sum((np.array(found[0]) - [2, 2, 0, 0, 0]) ** 2))
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "CMA-ES 16",
+            "CMA-ES 8",
+            "CMA-ES 8 from the known loss",
+            "CMA-ES 8, known losses first",
+            "successive halving",
+            "no search",
+        ],
+    )
+    def test_a_method_asks_for_its_trainings_alike_each_time(
+        self, experiment: Callable[[str], ModuleType], name: str
+    ) -> None:
+        methods = experiment("few_methods")
+        first, again = (self.asked(methods, name, 48) for _ in range(2))
+        trainings = sum(wish.share for wishes in first for wish in wishes)
+        assert trainings <= 48 if name == "successive halving" else 48 <= trainings < 48 + 16
+        told = [[wish.loss.to_json() for wishes in rounds for wish in wishes] for rounds in (first, again)]
+        assert told[0] == told[1]
+        if name != "no search":
+            assert all(methods.passes(wish.loss, self.CLASSES) for wishes in first for wish in wishes)
+
+    def test_todays_search_asks_as_a_study_does(self, experiment: Callable[[str], ModuleType], tmp_path: Path) -> None:
+        methods = experiment("few_methods")
+        rounds = self.asked(methods, "CMA-ES 16", 48)
+        with Study(tmp_path, self.CLASSES, population=16, generations=3, seed=3) as study:
+            for wishes in rounds[:3]:
+                waiting = study.pending()
+                assert [one.loss.to_json() for one in waiting] == [wish.loss.to_json() for wish in wishes]
+                for candidate, wish in zip(waiting, wishes, strict=True):
+                    study.tell(candidate, self.nearness(methods, wish))
+
+    def test_where_searches_begin(self, experiment: Callable[[str], ModuleType]) -> None:
+        methods = experiment("few_methods")
+        points = methods.known_points(self.CLASSES)
+        assert points[0] == [0] * 5
+        assert points[-1] == pytest.approx([math.e, 2 / (1 - 1 / (1 + math.exp(-1))) / 2.5, 0, 0, 0])
+        assert np.abs(points).max() < methods.BOX
+        begun = [
+            self.asked(methods, f"CMA-ES 8{how}", 8)[0] for how in (" from the known loss", ", known losses first")
+        ]
+        places = [[methods.space(10).place(wish.loss, 10)[0] for wish in wishes] for wishes in begun]
+        assert np.mean(places[0], axis=0)[:2] == pytest.approx(points[-1][:2], abs=1.2)
+        np.testing.assert_allclose(places[1], points, atol=1e-12)
+
+    def test_halving_promotes_the_best_quarter_within_its_trainings(
+        self, experiment: Callable[[str], ModuleType]
+    ) -> None:
+        methods = experiment("few_methods")
+        for budget in methods.BUDGETS:
+            count = methods.entrants(budget)
+            assert methods.cost(count) <= budget < methods.cost(count + 1)
+            rungs = self.asked(methods, "successive halving", budget)
+            assert [len(rung) for rung in rungs] == [count, count // 4, count // 16]
+            assert [rung[0].share for rung in rungs] == [1 / 4, 1 / 2, 1]
+            for before, after in pairwise(rungs):
+                near = sorted((self.nearness(methods, wish) for wish in before), reverse=True)
+                kept = sorted((self.nearness(methods, wish) for wish in after), reverse=True)
+                assert kept == near[: len(after)]
+
+    def test_no_search_tries_every_baseline_before_one_again(self, experiment: Callable[[str], ModuleType]) -> None:
+        methods = experiment("few_methods")
+        ((*wishes,),) = self.asked(methods, "no search", 24)
+        names = [wish.group for wish in wishes]
+        families = {family.name for family in baselines()}
+        assert len(families) == 12
+        assert set(names[:12]) == families
+        assert len({json.dumps(wish.loss.to_json()) for wish in wishes}) == len(wishes)
+
+    @pytest.mark.integration
+    @pytest.mark.parametrize("kind", ["TPE", "GP"])
+    def test_samplers_ask_for_eight_at_a_time_in_the_box(
+        self, experiment: Callable[[str], ModuleType], kind: str
+    ) -> None:
+        pytest.importorskip("optuna")
+        methods = experiment("few_methods")
+        rounds = self.asked(methods, f"{kind}, known losses first", 16)
+        assert [len(wishes) for wishes in rounds] == [8, 8]
+        places = [[methods.space(10).place(wish.loss, 10)[0] for wish in wishes] for wishes in rounds]
+        np.testing.assert_allclose(places[0], methods.known_points(10), atol=1e-9)
+        assert np.abs(places[1]).max() <= methods.BOX
+
+    def test_what_is_trained_together_is_what_would_be_alone(self, experiment: Callable[[str], ModuleType]) -> None:
+        methods, few = experiment("few_methods"), experiment("few")
+        tiny = {"data": {"train_size": 50, "validation_size": 50}, "recipe": {"epochs": 2, "lr": 0.05}}
+        settings = validated(EvolveSettings, {**tiny, "model": {"name": "mlp", "hidden": [8]}}, "the test")
+        bench = few.Bench(settings, 5)
+        losses = methods.losses_of(methods.known_points(10)[:2], 10)
+        wishes = [methods.Wish(losses[0], 0), methods.Wish(losses[1], 1), methods.Wish(losses[1], 0, 0.5)]
+        wishes.append(methods.Wish(mse(), 0, group="MSE"))
+        together = bench.scores(wishes, "search")
+        assert together == [bench.scores([wish], "search")[0] for wish in wishes]
+        again = few.fresh(bench, wishes[:2], 2, "final")
+        assert again[id(wishes[1])] == [bench.scores([methods.Wish(losses[1], k)], "final")[0] for k in range(2)]
+
+    def test_the_best_of_the_first_trainings(self, experiment: Callable[[str], ModuleType]) -> None:
+        methods, few = experiment("few_methods"), experiment("few")
+        wishes = [methods.Wish(mse(), 0, share) for share in (0.5, 1, 1, 1, 1, 1)]
+        history = list(zip(wishes, [9.0, 0.1, 0.3, 0.3, 0.2, 0.8], strict=True))
+        found = few.best(history, 4)
+        assert [value for _, value in found] == [0.3, 0.3, 0.2]
+        assert found[0][0] is wishes[2]
+
+    def test_a_compact_document_is_the_same(self, experiment: Callable[[str], ModuleType]) -> None:
+        document = {"command": "it α", "runs": [{"search": 1, "found": []}, {"search": 2, "found": [{"test": [0.5]}]}]}
+        text = experiment("few").compact(document).decode()
+        assert json.loads(text) == document
+        assert text.count("\n") == 7
+
+    @staticmethod
+    def documents(gains: dict[str, list[float]]) -> dict[str, Any]:
+        """Two jobs, where methods are better than today's by so much in each search."""
+        others = {"TPE": [0.0] * 3, "no search": [-0.01, 0.0, 0.01], **gains}
+        names = {"CMA-ES 16": [0.0] * 3, **dict.fromkeys(FEW_VARIANTS, [-0.02] * 3), **others}
+        rows = [
+            {
+                "search": search,
+                "found": [
+                    {"method": name, "trainings": look, "test": [0.5 + gain[search], 0.7 + gain[search]]}
+                    for name, gain in names.items()
+                    for look in ((24, 48, 96, 320) if name == "CMA-ES 16" else (24, 48, 96))
+                ],
+            }
+            for search in range(3)
+        ]
+        return {job: {"command": "it", "versions": {"torch": "2"}, "runs": rows} for job in ("a", "b")}
+
+    @pytest.mark.parametrize(
+        ("gain", "passes"), [([0.01, 0.012, 0.011], True), ([0.03, -0.02, 0.0], False), ([-0.01] * 3, False)]
+    )
+    def test_the_default_follows_the_rule(
+        self, experiment: Callable[[str], ModuleType], gain: list[float], passes: bool
+    ) -> None:
+        pages = experiment("few_page")
+        documents = self.documents({FEW_VARIANTS[1]: gain})
+        scores = pages.Scores(documents)
+        assert pages.strongest(scores) == FEW_VARIANTS[1]
+        assert pages.chosen(scores) == (FEW_VARIANTS[1] if passes else None)
+        gap = pages.known_gap(scores, (FEW_VARIANTS[1], 48), ("CMA-ES 16", 48))
+        expected = stats.ttest_1samp(gain, 0).confidence_interval(0.95) if np.ptp(gain) else (gain[0], gain[0])
+        assert gap.interval == pytest.approx(tuple(expected))
+        text = "\n".join(pages.page(documents))
+        assert ("it becomes" in text) == passes
+        assert f"| {FEW_VARIANTS[1]} | {100 * np.mean(gain):+.2f} [" in text
+
+    def test_a_loss_on_one_data_set_keeps_the_default(self, experiment: Callable[[str], ModuleType]) -> None:
+        pages = experiment("few_page")
+        documents = self.documents({FEW_VARIANTS[0]: [0.05, 0.051, 0.052]})
+        worse = self.documents({FEW_VARIANTS[0]: [-0.0051] * 3})
+        scores = pages.Scores({"a": documents["a"], "b": worse["b"]})
+        assert scores.gap((FEW_VARIANTS[0], 48), ("CMA-ES 16", 48)).interval[0] > 0
+        assert pages.chosen(scores) is None
+
+    def test_only_searches_that_ran_both_are_compared(self, experiment: Callable[[str], ModuleType]) -> None:
+        pages = experiment("few_page")
+        documents = self.documents({FEW_VARIANTS[0]: [0.01, 0.02, 0.06]})
+        rows = documents["a"]["runs"]
+        documents["a"]["runs"] = [
+            *rows[:2],
+            {**rows[2], "found": [one for one in rows[2]["found"] if one["trainings"] == 48]},
+        ]
+        scores = pages.Scores(documents)
+        assert scores.gap((FEW_VARIANTS[0], 48), ("CMA-ES 16", 48)).values == pytest.approx([0.01, 0.02, 0.06])
+        assert scores.gap((FEW_VARIANTS[0], 48), ("CMA-ES 16", 320)).values == pytest.approx([0.01, 0.02])
+        assert scores.head(96) == "96 (2 searches)"
+        assert scores.gap(("GP", 48), ("CMA-ES 16", 48)) is None
+
+    def test_what_is_run_of_a_search(self, experiment: Callable[[str], ModuleType]) -> None:
+        few, methods = experiment("few"), experiment("few_methods")
+        whole, ruled = (few.runs_of("table", whole) for whole in (True, False))
+        assert {name for name, _ in whole} == set(methods.METHODS)
+        assert ("CMA-ES 16", 320) in whole
+        assert [most for name, most in whole if name == "successive halving"] == [24, 48, 96]
+        assert {name for name, _ in ruled} == {name for name in methods.METHODS if not name.startswith("GP")}
+        assert {most for _, most in ruled} == {48}
+        assert not any(name.startswith("GP") for name, _ in few.runs_of("mnist", True))
+
+    def test_words_of_claims(self, experiment: Callable[[str], ModuleType]) -> None:
+        pages = experiment("few_page")
+        gaps = [pages.Gap(values) for values in ((0.02, 0.021), (-0.02, -0.021), (-0.02, 0.021), (0.001,))]
+        assert [pages.better(gap) for gap in gaps] == ["held", "failed", "not shown", "not shown"]
+        assert [pages.no_better(gap) for gap in gaps] == ["failed", "held", "not shown", "not shown"]
 
 
 class TestEverywhere:

@@ -132,6 +132,14 @@ def test_the_page_of_the_measures_is_that_of_their_runs(experiment: Callable[[st
         assert line in RESULTS
 
 
+def test_the_page_of_few_trainings_is_that_of_their_runs(experiment: Callable[[str], ModuleType]) -> None:
+    folder = ROOT / "results" / "few"
+    jobs = experiment("few").JOBS
+    documents = {job: json.loads((folder / f"{job}.json").read_text(encoding="utf-8")) for job in jobs}
+    lines = experiment("few_page").page(documents)
+    assert (folder / "summary.md").read_text(encoding="utf-8") == "\n".join(lines) + "\n"
+
+
 def test_the_page_of_other_data_is_that_of_its_runs(experiment: Callable[[str], ModuleType]) -> None:
     folder = ROOT / "results" / "everywhere"
     document = json.loads((folder / "runs.json").read_text(encoding="utf-8"))

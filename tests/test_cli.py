@@ -225,9 +225,10 @@ LOOKING = {
     *settings_of(DataSettings, ModelSettings, Recipe),
 }
 FLAGS = {
-    "evolve": {"--out", *MACHINE, "--svg", "--quiet", "--json"}
+    "evolve": {"--out", *MACHINE, "--time-limit", "--svg", "--quiet", "--json"}
     | settings_of(DataSettings, ModelSettings, Recipe, SearchSettings, ObjectiveSettings, RunSettings),
-    "compare": {"--out", *MACHINE, "--svg", "--quiet", "--json", "--training", "--chunk", "--device", "--no-rival"}
+    "compare": {"--out", *MACHINE, "--time-limit", "--svg", "--quiet", "--json"}
+    | {"--training", "--chunk", "--device", "--no-rival"}
     | (settings_of(DataSettings, ModelSettings, Recipe, ObjectiveSettings, CompareSettings) - {"--rival", "--record"}),
     "distill": {"--out", *MACHINE, "--svg", "--quiet", "--json", "--training", "--chunk", "--device"}
     | (settings_of(DataSettings, ModelSettings, Recipe, ObjectiveSettings, DistillSettings) - {"--record"}),

@@ -39,8 +39,7 @@ class Evolve:
     settings: SettingsFlags = field(default_factory=EvolveSettings)
     machine: MachineFlags = field(default_factory=Machine)
     time_limit: OptionalTime = None
-    """How long it may take, such as 30m or 8h: the search ends where its finalists just fit, and goes on when it is run
-    again. What it has found by then depends on the machine."""
+    """How long it may take, such as 30m or 8h: the search ends where its finalists just fit. Run again, it goes on."""
     svg: Switch = False
     """Draw the pictures as SVG, too."""
     quiet: Switch = False

@@ -698,7 +698,7 @@ class TestCompare:
         assert run.err == ""
         kept = json.loads((study / "comparison.json").read_text())
         assert document == {
-            name: kept[name] for name in ("objective", "rows", "pairs", "best_baseline", "wrong_labels")
+            name: kept[name] for name in ("objective", "rows", "pairs", "best_baseline", "wrong_labels", "guess")
         }
 
     def test_quiet_and_svg(self, run: Run, study: Path) -> None:
@@ -850,7 +850,7 @@ class TestShow:
                 study.tell(candidate, 0.1 * candidate.member)
         out = run("show", "mine")
         assert "Study mine: all 2 generations are done" in out
-        assert "best validation accuracy of a candidate: 0.2000" in out
+        assert "best fitness of a candidate: 0.2000" in out
         assert json.loads(run("show", "mine", "--json"))["settings"]["classes"] == 10
         assert "trained from Python" in run.refused("evolve", "--out", "mine")
 

@@ -43,7 +43,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two clouds, of which one has an eighth of the samples, and a file with metrics."""
     monkeypatch.chdir(tmp_path)
     few = [Family("cross-entropy", (), lambda *_: cross_entropy()), fixed("MSE", mse(), baseline=True)]
-    monkeypatch.setattr(importlib.import_module("lossmith.study.comparison"), "baselines", lambda: few)
+    monkeypatch.setattr(importlib.import_module("lossmith.study.estimates"), "baselines", lambda: few)
     Path("rare.py").write_text(RARE)
     arrays: dict[str, Any] = {}
     for part, count, number in (("train", 160, 0), ("test", 80, 1)):

@@ -1330,6 +1330,7 @@ ALL_CHANGED: dict[str, dict[str, Any]] = {
     },
     "objective": {
         "metric": "weighted", "epsilon": 0.05, "gradient": "margin", "weight": 0.7, "record": ["balanced-accuracy"],
+        "costs": [[0.0, 1.5], [2.0, 0.0]],
     },
     "run": {
         "training": "sequential", "replicates": 2, "partial": 0.5, "prune_at": 0.2, "tune": False, "finalists": 3,

@@ -8,11 +8,11 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from lossmith.analysis import (
     Comparison,
@@ -98,6 +98,7 @@ def compare_losses(
     opened, deciding = running(executor), Deciding.of(settings.objective, objective)
     problem = known_problem(settings, digest, source, objective, model)
     options = fitting(options, problem, settings, executor, len(losses), limit).resolved()
+    test = cache(problem.test)
     rivals = chosen_baselines(options)
     taken = {RIVAL, *(family.name for family in rivals)}
     given = losses if isinstance(losses, Mapping) else find_named(losses, problem.classes, taken)
@@ -116,7 +117,7 @@ def compare_losses(
             result = compare(
                 problem.task,
                 problem.validation,
-                problem.test,
+                test,
                 families,
                 plan,
                 executor=started,
@@ -124,15 +125,15 @@ def compare_losses(
                 keep=keep,
                 report=report,
             )
-    result = replace(result, wrong_labels=problem.wrong["validation"], guess=_guess(problem, deciding))
+    result = replace(result, wrong_labels=problem.wrong["validation"], guess=_guess(problem, test, deciding))
     document = {**stands_behind(problem, settings), "options": options.model_dump(mode="json"), **result.to_json()}
     write_json(document, directory / "comparison.json")
     return result
 
 
-def _guess(problem: Problem, deciding: Deciding) -> Guess | None:
+def _guess(problem: Problem, test: Callable[[], tuple[Tensor, Tensor]], deciding: Deciding) -> Guess | None:
     """What the best answer gets on test data that is the same for every sample; None where that is not known."""
-    found = deciding.best_constant(problem.test()[1], problem.classes)
+    found = deciding.best_constant(test()[1], problem.classes)
     return None if found is None else Guess(found.text(problem.source.class_names), found.value)
 
 

@@ -225,7 +225,7 @@ LOOKING = {
     *settings_of(DataSettings, ModelSettings, Recipe),
 }
 FLAGS = {
-    "evolve": {"--out", *MACHINE, "--svg", "--quiet", "--json"}
+    "evolve": {"--out", "--time-limit", *MACHINE, "--svg", "--quiet", "--json"}
     | settings_of(DataSettings, ModelSettings, Recipe, SearchSettings, ObjectiveSettings, RunSettings),
     "compare": {"--out", *MACHINE, "--svg", "--quiet", "--json", "--training", "--chunk", "--device", "--no-rival"}
     | (settings_of(DataSettings, ModelSettings, Recipe, ObjectiveSettings, CompareSettings) - {"--rival", "--record"}),

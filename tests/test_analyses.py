@@ -50,7 +50,7 @@ LOOKS = {
     "trace": ("--samples", "5"),
 }  # fmt: skip
 OTHER = {"attack": ("--epsilon", "0", "0.2"), "corruption": ("--draws", "1"), "basin": ("--points", "5")}
-LOCAL = importlib.import_module("lossmith.training.executors.local")  # the package has a function of that name
+EXECUTED = importlib.import_module("lossmith.training.executors.base")
 each_look = pytest.mark.parametrize("name", list(LOOKS))
 
 
@@ -76,7 +76,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         sizes.append(len(job.seeds))
         return run_job(job, *others)
 
-    monkeypatch.setattr(LOCAL, "run_job", counted)
+    monkeypatch.setattr(EXECUTED, "run_job", counted)
     return sizes
 
 
@@ -176,7 +176,7 @@ class TestKept:
             return run_job(job, *others)
 
         with monkeypatch.context() as context:
-            context.setattr(LOCAL, "run_job", stopped)
+            context.setattr(EXECUTED, "run_job", stopped)
             with pytest.raises(SystemExit) as ended:
                 look(name)
         assert ended.value.code == 130

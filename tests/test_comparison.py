@@ -79,7 +79,7 @@ def study(tmp_path: Path, npz: Path) -> Path:
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two baselines instead of all, since a test trains them all."""
-    monkeypatch.setattr(comparison, "baselines", lambda: list(BASELINES))
+    monkeypatch.setattr("lossmith.study.estimates.baselines", lambda: list(BASELINES))
 
 
 class Spy:

@@ -45,7 +45,7 @@ BASELINES = [Family("cross-entropy", (), lambda *_: cross_entropy()), fixed("MSE
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two baselines instead of all, since a test trains them all."""
-    monkeypatch.setattr(comparison, "baselines", lambda: list(BASELINES))
+    monkeypatch.setattr("lossmith.study.estimates.baselines", lambda: list(BASELINES))
 
 
 @pytest.fixture

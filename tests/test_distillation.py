@@ -177,7 +177,7 @@ class TestStudies:
             distill_loss(WHOLE, settings(), Path("d"), QUICK, report=stop)
         assert not Path("d/distilled.json").exists()
         assert distill_loss(WHOLE, settings(), Path("d"), QUICK).distillation.to_json() == expected
-        monkeypatch.setattr(importlib.import_module("lossmith.training.executors.local"), "run_job", None)
+        monkeypatch.setattr(importlib.import_module("lossmith.training.executors.base"), "run_job", None)
         assert distill_loss(WHOLE, settings(), Path("d"), QUICK).distillation.to_json() == expected
 
     def test_test_data_is_loaded_once_at_the_end(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -431,7 +431,7 @@ OPTIONS = CompareSettings(
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two baselines instead of all, since a test trains them all."""
     families = [Family("cross-entropy", (), lambda *_: cross_entropy()), fixed("MSE", mse(), baseline=True)]
-    monkeypatch.setattr(comparison, "baselines", lambda: list(families))
+    monkeypatch.setattr("lossmith.study.estimates.baselines", lambda: list(families))
 
 
 @pytest.mark.usefixtures("few")

@@ -21,7 +21,7 @@ from lossmith.io import read_toml
 from lossmith.losses import Loss, load
 from lossmith.search import CMA, SEARCH_ENGINES
 from lossmith.seeds import derive
-from lossmith.study import CompareSettings, EvolveSettings, Study, compare_losses, comparison, evolve
+from lossmith.study import CompareSettings, EvolveSettings, Study, compare_losses, evolve
 from lossmith.study.chunks import measured
 from lossmith.study.config import validated
 from lossmith.study.legacy import modernized
@@ -195,7 +195,7 @@ def test_a_comparison_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyP
     """But for the baselines that came later, and for longer trainings where the best epoch is near the end."""
     names = ("label smoothing + Σh²", "label smoothing + soft bootstrapping")
     later = [BASELINES[name] for name in names]
-    monkeypatch.setattr(comparison, "baselines", lambda: [one for one in baselines() if one not in later])
+    monkeypatch.setattr("lossmith.study.estimates.baselines", lambda: [one for one in baselines() if one not in later])
     monkeypatch.setattr("lossmith.analysis.curves.LATE", 1.0)
     study = copied("ended", tmp_path)
     kept = json.loads((study / "comparison.json").read_text())

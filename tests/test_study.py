@@ -23,10 +23,20 @@ from lossmith.errors import InputError
 from lossmith.io import read_toml, write_toml
 from lossmith.losses import Loss, PowerLoss
 from lossmith.search import CMA, SEARCH_ENGINES, SearchSettings, build_engine, build_space
-from lossmith.study import Candidate, EvolveSettings, Outcome, Progress, Result, Study, compare_losses, course, evolve
+from lossmith.study import (
+    Candidate,
+    EvolveSettings,
+    Outcome,
+    Progress,
+    Result,
+    Study,
+    agreement,
+    compare_losses,
+    course,
+    evolve,
+)
 from lossmith.study import config as settings_module
 from lossmith.study import runner as runner_module
-from lossmith.study import study as study_module
 from lossmith.study.agreement import Agreement, reconciled
 from lossmith.study.config import validated
 from lossmith.study.schema import seal
@@ -1288,7 +1298,7 @@ def dying(patch: pytest.MonkeyPatch, writes: int) -> Iterator[list[int]]:
         raise Died
 
     patch.setattr(Store, "write", mortal(Store.write))
-    patch.setattr(study_module, "write_toml", mortal(write_toml))
+    patch.setattr(agreement, "write_toml", mortal(write_toml))
     patch.setattr(Trainer, "train", over)
     with suppress(Died):
         yield died

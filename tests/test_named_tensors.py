@@ -252,7 +252,7 @@ class TestNetworks:
     @pytest.mark.parametrize(
         ("function", "sentence"),
         [
-            ("Missing", "the module lossmith_test_named has no function Missing"),
+            ("Missing", "lossmith_test_named has no Missing: correct the model"),
             ("few", r"does not take inputs of shape \{'attention_mask': \[\d+, 6\], 'input_ids': .*IndexError"),
             ("Images", "(takes|called).*(TypeError|RuntimeError|AttributeError)"),
         ],

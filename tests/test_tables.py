@@ -421,7 +421,7 @@ def test_without_the_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     frame = table()
     frame.to_parquet(tmp_path / "a.parquet")
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    with pytest.raises(InputError, match=r"is read by pyarrow, .*: pip install 'lossmith\[tables\]'"):
+    with pytest.raises(InputError, match=r"is read by pyarrow, .*: pip install '\.\[tables\]' in the source"):
         open_source(str(tmp_path / "a.parquet"), DataSettings(target="risk"))
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(InputError, match=r"tables are read by pandas, which is not installed: pip install"):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from lossmith.data.columns import Cells, no_value
 from lossmith.data.csvfiles import Layout, checked_layout
 from lossmith.data.names import listed, short, shown
-from lossmith.errors import InputError
+from lossmith.errors import InputError, installing
 from lossmith.io import opened_regular
 from lossmith.memory import amount, check_available
 
@@ -121,7 +121,7 @@ def _parquet(stream: BinaryIO, path: str) -> DataFrame:
     try:
         import pyarrow.parquet
     except ImportError:
-        raise InputError(f"{path} is read by pyarrow, which is not installed: pip install 'lossmith[tables]'") from None
+        raise InputError(f"{path} is read by pyarrow, which is not installed: {installing('tables')}") from None
     try:
         file = pyarrow.parquet.ParquetFile(stream)
         about = file.metadata
@@ -216,7 +216,7 @@ def _library() -> Any:
         import pandas
     except ImportError:
         raise InputError(
-            "tables are read by pandas, which is not installed: pip install 'lossmith[tables]', or give the data as an "
-            ".npz file"
+            f"tables are read by pandas, which is not installed: {installing('tables')}; or give the data as an .npz "
+            "file"
         ) from None
     return pandas

@@ -28,6 +28,7 @@ from lossmith.data import (
     registry,
     search_parts,
 )
+from lossmith.data.kept import keep_source
 from lossmith.data.kinds import packed
 from lossmith.errors import InputError
 from lossmith.io import read_toml
@@ -280,7 +281,8 @@ def texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     Path("images").mkdir()
     rows = "".join(f"{0.5 * (number % 7)},{number % CLASSES}\n" for number in range(60))
     Path("table.csv").write_text("width,class\n" + rows)
-    paths = {"npz": "some.npz", "folder": "images", "table": "table.csv"}
+    keep_source(Source.from_tensors(drawn(4), LABELS, name="some"), Path("some.lossmith"))
+    paths = {"npz": "some.npz", "kept": "some.lossmith", "folder": "images", "table": "table.csv"}
     return {name: name for name in READERS} | paths | {"two-moons": "two-moons:60"}
 
 

@@ -192,6 +192,22 @@ class TestSources:
         with pytest.raises(InputError, match=sentence):
             Source.from_dataset(make())
 
+    @pytest.mark.parametrize(
+        ("inputs", "targets", "sentence"),
+        [
+            (torch.ones(9, 2).to_sparse(), torch.arange(9) % 2, r"inputs is a sparse tensor, .*: make it dense"),
+            (torch.ones(9, 2, device="meta"), torch.arange(9) % 2, r"inputs is a sparse tensor, or one without values"),
+            (None, None, r"there are no inputs and no targets"),
+            (object(), torch.arange(9) % 2, r"inputs holds values of type object"),
+            (["a"] * 9, torch.arange(9) % 2, r"inputs holds values of type <U1"),
+            (torch.ones(9, 2), ["a", "b", "c"] * 3, r"targets holds values of type <U1"),
+            ({"a": None}, torch.arange(9) % 2, r"a of inputs holds values of type object"),
+        ],
+    )
+    def test_what_is_no_data(self, inputs: Any, targets: Any, sentence: str) -> None:
+        with pytest.raises(InputError, match=sentence):
+            Source.from_tensors(inputs, targets)
+
     def test_parts_that_differ(self) -> None:
         for validation, sentence in (
             ((batch()["input_ids"], TARGETS), r"validation inputs is no dict of tensors, as other inputs are"),
@@ -236,7 +252,7 @@ class TestNetworks:
     @pytest.mark.parametrize(
         ("function", "sentence"),
         [
-            ("Missing", "the module lossmith_test_named has no function Missing"),
+            ("Missing", "lossmith_test_named has no Missing: correct the model"),
             ("few", r"does not take inputs of shape \{'attention_mask': \[\d+, 6\], 'input_ids': .*IndexError"),
             ("Images", "(takes|called).*(TypeError|RuntimeError|AttributeError)"),
         ],
@@ -322,7 +338,15 @@ class TestPadding:
             ([[1, 2], [[1], [2], [3]]] * 18, {}, r"sequence 1 of inputs has shape \[3, 1\]"),
             ([[1, 2], ["a"]] * 18, {}, r"sequence 1 of inputs holds values of type"),
             ([[1, 2], [-1]] * 18, {}, r"holds the token id -1"),
-            (RAGGED, {"padding_id": -1}, r"inputs holds the token id -1"),
+            (RAGGED, {"padding_id": -1}, r"padding_id is -1, but token ids are whole numbers 0, 1"),
+            (RAGGED, {"padding_id": "a"}, r"padding_id is 'a', but token ids are whole numbers 0, 1"),
+            (RAGGED, {"padding_id": True}, r"padding_id is True, but token ids are whole numbers 0, 1"),
+            (RAGGED, {"padding_id": 2**70}, r"padding_id is 1180591620717411303424"),
+            (
+                RAGGED,
+                {"validation": ({"a": [[1]]}, [0])},
+                r"validation inputs is a dict of tensors, and other inputs are",
+            ),
             (RAGGED, {"kind": "auto"}, r"inputs holds a list of uneven lengths"),
         ],
     )

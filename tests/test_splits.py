@@ -176,6 +176,10 @@ class TestGroups:
         with pytest.raises(InputError, match=sentence):
             source(groups=groups)
 
+    def test_one_group_is_enough_for_training(self) -> None:
+        rows = rows_of(DataSettings(train_size=5), source(groups=torch.arange(COUNT) % 3))
+        assert [len(one) for one in rows.values()] == [40, 40, 40]
+
     def test_too_few(self) -> None:
         for count in (1, 2):
             with pytest.raises(InputError, match="there is only one group left to be split in two"):

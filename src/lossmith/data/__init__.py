@@ -10,11 +10,13 @@ from lossmith.data.readers import READERS, Reader, data_path
 from lossmith.data.registry import open_source
 from lossmith.data.settings import DataSettings
 from lossmith.data.source import Source
+from lossmith.data.splits import SPLITS, Split
 
 __all__ = [
     "KINDS",
     "NOISES",
     "READERS",
+    "SPLITS",
     "DataSettings",
     "InputLayer",
     "Kind",
@@ -25,6 +27,7 @@ __all__ = [
     "Reader",
     "SearchParts",
     "Source",
+    "Split",
     "absolute_noise",
     "data_path",
     "find_max_pixel",

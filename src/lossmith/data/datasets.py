@@ -218,6 +218,9 @@ def padded(parts: list[Samples | None], padding: int | None) -> tuple[list[Sampl
         InputError: If a sequence is empty or no row of whole numbers, or 0 is taken.
     """
     given = {number: part for number, part in enumerate(parts) if part is not None and part.inputs is not None}
+    for part in given.values():
+        if isinstance(part.inputs, Mapping):
+            raise InputError(f"{part.inputs_name} is a dict of tensors, and other inputs are sequences: give all alike")
     sequences = {number: list(part.inputs) for number, part in given.items()}
     for number, part in given.items():
         for place, one in enumerate(sequences[number]):
@@ -245,6 +248,8 @@ def padded(parts: list[Samples | None], padding: int | None) -> tuple[list[Sampl
 def as_tensor(value: Any, what: str) -> Tensor:
     """A tensor as it is; a number, NumPy array or PIL image as a tensor."""
     if isinstance(value, Tensor):
+        if value.layout != torch.strided or value.is_meta:
+            raise InputError(f"{what} is a sparse tensor, or one without values: make it dense, by x.to_dense()")
         return value.detach().cpu()
     if getattr(value, "mode", None) in INDEXED:
         raise InputError(

@@ -23,8 +23,8 @@ from lossmith.data.arrays import (
 from lossmith.data.columns import Block
 from lossmith.data.datasets import Pair, Samples, check_both, padded, pair_of, stacked_dataset, unpacked
 from lossmith.data.digests import digest_of
-from lossmith.data.kinds import AUTO, KINDS, Field, has_ids, kind_of, turned
-from lossmith.errors import InputError
+from lossmith.data.kinds import AUTO, KINDS, MOST_IDS, Field, has_ids, kind_of, turned
+from lossmith.errors import InputError, brief
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +106,7 @@ class Source:
         """
         if padding is None:
             return self
-        if self.kind != "tokens" or padding < 0:
+        if self.kind != "tokens" or not 0 <= padding < MOST_IDS:
             raise InputError(
                 f"padding_id is {padding}, but {self.name} has {KINDS[self.kind].called}, and token ids are 0, 1, …: "
                 "leave it out, or say that the data is tokens (--kind tokens)"
@@ -307,6 +307,10 @@ class Source:
         parts = [train, test, validation]
         for one in parts:
             check_both(one)
+        if train is None or train.inputs is None:
+            raise InputError("there are no inputs and no targets: give both of them")
+        if padding is not None and (type(padding) is not int or not 0 <= padding < MOST_IDS):
+            raise InputError(f"padding_id is {brief(padding)}, but token ids are whole numbers 0, 1, …: give one")
         if kind == "tokens" and any(one is not None and isinstance(one.inputs, list) for one in parts):
             parts, padding = padded(parts, padding)
         (train, test, validation), layout = unpacked(parts)

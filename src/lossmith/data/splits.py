@@ -45,14 +45,15 @@ class Split:
     Args:
         order: The order of a pool, of which validation and test are the last samples; called with a seed, too.
         text: For the help.
-        border: Where an order is cut so that its end has some number of samples or nearly so: the length of the end.
+        border: Where an order is cut so that its end has some number of samples or nearly so: the length of the end,
+            which may be the whole order if the last argument says so.
         balanced: Whether each part has each class, where that has as many samples as there are parts.
         latest: Whether a smaller training part is the end of a larger one, and not its beginning.
     """
 
     order: Callable[..., Tensor]
     text: str
-    border: Callable[[Pool, Tensor, int], int] = lambda _pool, _order, size: size
+    border: Callable[[Pool, Tensor, int, bool], int] = lambda _pool, _order, size, _whole: size
     balanced: bool = False
     latest: bool = False
 
@@ -106,7 +107,7 @@ def split(source: Source, settings: DataSettings) -> Rows:
         )
     else:
         train_size, size = _sizes(len(rest), settings, source.name)
-        end = way.border(pool, order, size)
+        end = way.border(pool, order, size, False)
         validation, left = rest[order[len(order) - end :]], order[: len(order) - end]
     train = left if settings.train_size is None else _beginning(way, pool, left, train_size)
     rows = Rows(rest[train], validation, test)
@@ -133,7 +134,7 @@ def _test_and_rest(way: Split, whole: Pool, name: str, settings: DataSettings) -
     if size > count - 1:
         raise InputError(f"test_size is {size}, but {name} has {count} samples: give {count - 1} at most")
     order = way.order(whole, settings.split_seed, "split", "test")
-    end = way.border(whole, order, size)
+    end = way.border(whole, order, size, False)
     return order[len(order) - end :].flip(0), order[: len(order) - end].sort().values
 
 
@@ -156,7 +157,7 @@ def _beginning(way: Split, pool: Pool, order: Tensor, size: int) -> Tensor:
         return order
     if way.latest:
         return order[len(order) - size :]
-    return order[: way.border(pool, order.flip(0), size)]
+    return order[: way.border(pool, order.flip(0), size, True)]
 
 
 def _train_size(available: int, settings: DataSettings, name: str) -> int:
@@ -207,17 +208,20 @@ def grouped_order(groups: Tensor, *seed: int | str) -> Tensor:
     return place[inverse].sort(stable=True).indices
 
 
-def group_border(groups: Tensor, size: int) -> int:
+def group_border(groups: Tensor, size: int, whole: bool = False) -> int:
     """The length of the end of some samples that cuts no group and is nearest to a size, the shorter of two.
 
     Args:
         groups: Of the samples, ``[N]``; those of one group stand together.
         size: The length that is wanted, 1…N.
+        whole: Whether all of them may be that end.
 
     Raises:
-        InputError: If there is one group only.
+        InputError: If there is one group only, and not all may be taken.
     """
     changes = (groups[1:] != groups[:-1]).nonzero()[:, 0] + 1
+    if whole:
+        changes = torch.cat([torch.zeros(1, dtype=torch.int64), changes])
     if len(changes) == 0:
         raise InputError(
             "there is only one group left to be split in two, and no group may be in two parts: give more groups, or a "
@@ -288,9 +292,9 @@ def _grouped(pool: Pool, *seed: int | str) -> Tensor:
     return grouped_order(pool.groups, *seed)
 
 
-def _group_border(pool: Pool, order: Tensor, size: int) -> int:
+def _group_border(pool: Pool, order: Tensor, size: int, whole: bool) -> int:
     assert pool.groups is not None
-    return group_border(pool.groups.cpu()[order], size)
+    return group_border(pool.groups.cpu()[order], size, whole)
 
 
 SPLITS.register("stratified", Split(_stratified, "each class in proportion", balanced=True))

@@ -189,9 +189,14 @@ def _objects(values: Values, missing: NDArray[np.bool_], name: str, what: str) -
         return Cells(name, "date", np.array([str(value) for value in values], object), missing)
     if all(issubclass(kind, numbers) and not issubclass(kind, bool) for kind in kinds):
         return Cells(name, "number", _floats(values, missing), missing)
-    if all(issubclass(kind, (*numbers, str)) for kind in kinds):
-        text = next(value for value in values if isinstance(value, str))
-        raise no_value(name, what, text)
+    if all(issubclass(kind, (*numbers, np.bool_, str)) for kind in kinds):
+        text = next((value for value in values if isinstance(value, str)), None)
+        if text is not None:
+            raise no_value(name, what, text)
+        raise InputError(
+            f"the column {shown(short(name))} of {what} holds numbers in some rows and truth values in others: make "
+            "them alike"
+        )
     strange = next(kind for kind in kinds if not issubclass(kind, (*numbers, str)))
     raise InputError(
         f"the column {shown(short(name))} of {what} holds values of type {strange.__name__}, but numbers, truth values "

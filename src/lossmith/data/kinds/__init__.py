@@ -5,7 +5,7 @@ from lossmith.data.kinds.image import IMAGE
 from lossmith.data.kinds.named import NAMED, Field, Unpack, packed
 from lossmith.data.kinds.normalize import Normalize
 from lossmith.data.kinds.tabular import TABULAR
-from lossmith.data.kinds.tokens import TOKENS
+from lossmith.data.kinds.tokens import MOST_IDS, TOKENS
 
 KINDS.register("image", IMAGE)
 KINDS.register("tabular", TABULAR)
@@ -15,6 +15,7 @@ KINDS.register("dict", NAMED)
 __all__ = [
     "AUTO",
     "KINDS",
+    "MOST_IDS",
     "Field",
     "InputLayer",
     "Kind",

@@ -504,6 +504,20 @@ class TestExport:
         expected.backward()
         torch.testing.assert_close(gradients(exported), gradients(step))
 
+    @pytest.mark.parametrize("weight", [None, WEIGHT], ids=["unweighted", "weighted"])
+    @pytest.mark.parametrize("labels", ["indices", "probabilities"])
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+    def test_a_traced_monitor_is_the_same(self, weight: Tensor | None, labels: str, dtype: torch.dtype) -> None:
+        criterion = Criterion(EVOLVED, weight=weight, label_smoothing=0.1)
+        logits, targets = samples(features=CLASSES)
+        logits = logits.to(dtype)
+        if labels == "probabilities":
+            targets = logits.softmax(1)
+        traced = torch.compile(criterion.monitor, backend="eager", fullgraph=True)
+        found = traced(logits, targets)
+        torch.testing.assert_close(found, criterion.monitor(logits, targets))
+        assert found.dtype == dtype
+
     def test_a_saved_program(self, tmp_path: Path) -> None:
         step = Step(Criterion(EVOLVED))
         torch.export.save(torch.export.export(step, samples()), tmp_path / "step.pt2")

@@ -245,7 +245,7 @@ def constraints() -> dict[str, str]:
     """The pins of constraints.txt."""
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = [line for line in lines if line and not line.startswith("#")]
-    assert all(re.fullmatch(r"[a-z0-9-]+==[0-9][0-9.]*(b[0-9]+)?", pin) for pin in pins)
+    assert all(re.fullmatch(r"[a-z0-9-]+==[0-9][0-9.]*(b[0-9]+|post[0-9]+)?", pin) for pin in pins)
     pinned = dict(pin.split("==") for pin in pins)
     assert len(pinned) == len(pins)
     return pinned

@@ -127,6 +127,8 @@ def _encoded(labels: Any, names: tuple[str, ...] | None, what: str) -> tuple[Ten
         if names is not None:
             raise InputError(f"the labels of data are texts and those of {what} numbers; give both alike")
         return _tensor(labels, f"the labels of {what}"), None
+    if names is None and what != "data":
+        raise InputError(f"the labels of data are numbers and those of {what} texts; give both alike")
     texts = [str(one) for one in array.ravel().tolist()]
     known = tuple(sorted(set(texts))) if names is None else names
     if names is None:

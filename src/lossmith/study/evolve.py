@@ -138,10 +138,11 @@ def evolve(
     if source is not None:
         settings = with_data(settings, source.name)
     settings = _as_begun(Path(directory), settings)
+    opened = running(executor)
     problem = Problem.open(settings, source, objective, model)
     if keep and source is not None:
         settings = with_data(settings, str(kept_data(source, Path(directory))))
-    with running(executor) as started:
+    with opened as started:
         return evolve_problem(directory, settings, problem, objective, started, report, time_limit=limit)
 
 

@@ -273,7 +273,7 @@ class TestJob:
         ("code", "function", "match"),
         [
             (f"{NET}return nn.Linear(shape[0], classes)", "", "or your own network as {module}:function, from the"),
-            ("x = 1", ":net", "no function net"),
+            ("x = 1", ":net", "has no net: correct the model"),
             ("raise ValueError('a\\nb')", ":net", "ValueError: a"),
             (f"{NET}raise ValueError('a\\nb')", ":net", "ValueError: a"),
             (f"{NET}return nn.Linear(shape[0], classes + 1)", ":net", r"shape \[30, 4\]"),

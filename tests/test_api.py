@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 import lossmith
 from lossmith import InputError
 from lossmith.api.data import source_of
-from lossmith.api.model import name_of, named_metric, named_model
+from lossmith.api.model import name_of, named_model
 from lossmith.api.words import places, settings_of
 from lossmith.cli import main
 from lossmith.data import Source
@@ -263,6 +263,40 @@ class TestBothDoors:
         assert rows(Path("study")) == before
 
 
+class TestFilesAreData:
+    @pytest.mark.parametrize("what", ["model", "metric"])
+    def test_code_that_only_a_file_names_is_not_loaded(self, tmp_path: Path, what: str) -> None:
+        lossmith.evolve("mlp", (X, Y), out=tmp_path / "s", **SMALL)
+        (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\ndef f(*a): return 1\n")
+        file = tmp_path / "s" / "study.toml"
+        usual = {"model": 'name = "mlp"', "metric": 'metric = "accuracy"'}[what]
+        key = usual.split(" = ")[0]
+        assert usual in file.read_text()
+        file.write_text(file.read_text().replace(usual, f'{key} = "{tmp_path / "evil.py"}:f"'))
+        with pytest.raises(InputError, match="which is Python code, and a file alone starts none"):
+            lossmith.evolve(out=tmp_path / "s", quiet=True)
+        assert not (tmp_path / "ran").exists()
+
+    def test_a_study_that_was_moved_finds_its_data(self, tmp_path: Path) -> None:
+        lossmith.evolve("mlp", (X, Y), out=tmp_path / "s", **SMALL)
+        before = rows(tmp_path / "s")
+        (tmp_path / "s").rename(tmp_path / "t")
+        lossmith.evolve(out=tmp_path / "t", quiet=True)
+        main(["evolve", "--out", f"{tmp_path / 't'}", "--quiet"])
+        quick = ["--effort", "quick", "--baselines", "focal", "--seeds", "2", "--tuning-epochs", "1", "--quiet"]
+        main(["compare", f"{tmp_path / 't' / 'best.json'}", *quick])
+        assert rows(tmp_path / "t") == before
+
+    def test_data_that_was_deleted_is_written_again(self, tmp_path: Path) -> None:
+        lossmith.evolve("mlp", (X, Y), out=tmp_path, **SMALL)
+        kept = (tmp_path / "data.lossmith").read_bytes()
+        (tmp_path / "data.lossmith").unlink()
+        with pytest.raises(InputError, match=r"there is no file .*data\.lossmith"):
+            lossmith.evolve(out=tmp_path, quiet=True)
+        lossmith.evolve("mlp", (X, Y), out=tmp_path, quiet=True)
+        assert (tmp_path / "data.lossmith").read_bytes() == kept
+
+
 class TestTrainingFunction:
     def test_one_call(self, tmp_path: Path, own: Any) -> None:
         small: dict[str, Any] = {"population": 3, "generations": 1, "finalists": 1, "finalist_seeds": 2, "tune": False}
@@ -273,6 +307,24 @@ class TestTrainingFunction:
         found = result.compare(baselines=["cross-entropy", "label-smoothing"], seeds=2, quiet=True)
         assert len(found.rows) == 3
         assert "No test data" in str(found)
+        for given in ({"effort": "quick"}, {"effort": "bogus"}, {"time_limit": "1h"}):
+            with pytest.raises(InputError, match="has no effect on a comparison by a training function"):
+                result.compare(quiet=True, **given)  # type: ignore[arg-type]
+
+    def test_its_settings_are_those_of_the_study(self, tmp_path: Path) -> None:
+        given: list[int] = []
+
+        def train(criterion: nn.Module, seed: int, width: int = 1) -> dict[str, float]:
+            given.append(width)
+            return {"nll": float(criterion(torch.tensor([[1.0, 0.5, -1.0]]), torch.tensor([0])).abs())}
+
+        small: dict[str, Any] = {"population": 3, "finalists": 1, "finalist_seeds": 2, "tune": False, "quiet": True}
+        words: dict[str, Any] = {"train": train, "out": tmp_path / "s", **small}
+        first = lossmith.evolve(classes=3, settings={"width": 4}, metric="nll", generations=1, **words)
+        again = lossmith.evolve(generations=2, **words)
+        assert set(given) == {4}
+        assert "validation nll 0." in repr(first) or "validation nll 1." in repr(first)
+        assert again.provenance["candidates"]["candidates"] == 6
 
     @pytest.mark.parametrize(
         ("given", "words"),
@@ -354,8 +406,6 @@ class TestNames:
         assert name_of(lambda: None) == "__main__:network"
         assert named_model("mlp") == ("mlp", None)
         assert named_model(own.Net) == ("own_of_api:Net", own.Net)
-        assert named_metric(own.recall) == ("own_of_api:recall", None)
-        assert named_metric("auc") == ("auc", None)
 
     def test_every_setting_has_a_word(self) -> None:
         found = places()

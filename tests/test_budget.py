@@ -142,11 +142,12 @@ class TestLimit:
     def test_a_search_that_is_out_of_time_goes_on(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level(logging.INFO)
         shares: list[float] = []
-        for _ in range(6):
+        for number in range(6):
             caplog.clear()
             evolve(tmp_path / "a", tiny(), report=lambda standing: shares.append(standing.share), time_limit=1e-9)
-            if "the time limit ends the search after generation" not in caplog.text:
-                break
+            with Store(tmp_path / "a", readonly=True) as store:
+                assert store.generations() == number + 1
+            assert (f"the time limit ends the search after generation {number + 1} of 6" in caplog.text) is (number < 5)
             assert (tmp_path / "a" / "best.json").exists()
             with Store(tmp_path / "a", readonly=True) as store:
                 assert store.finalists("final")

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -161,6 +162,37 @@ class TestStages:
         with pytest.raises(InputError, match=r"has train.function = 'train', not 'killed'"):
             evolved(tmp_path, own.killed)
 
+    def test_other_code_of_the_same_name_is_told(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        def train(criterion: Criterion, seed: int) -> float:
+            return first_coefficient(criterion, seed)
+
+        evolved(tmp_path, train, generations=1)
+        evolved(tmp_path, train, generations=1)
+        assert "has changed since" not in caplog.text
+        one = train
+
+        def train(criterion: Criterion, seed: int) -> float:  # type: ignore[no-redef]
+            return 1 + first_coefficient(criterion, seed)
+
+        train.__qualname__ = one.__qualname__
+        evolved(tmp_path, train, generations=2)
+        assert "the code of the training function has changed since the study in" in caplog.text
+
+    @pytest.mark.parametrize("limit", ["1s", 1000])
+    def test_a_time_limit(self, tmp_path: Path, caplog: pytest.LogCaptureFixture, limit: Any) -> None:
+        def train(criterion: Criterion, seed: int) -> float:
+            time.sleep(0.11)
+            return first_coefficient(criterion, seed)
+
+        given = TrainFunction.of(train)
+        evolve_function(tmp_path, given, settings_of(given, generations=4), time_limit=limit)
+        candidates = [row for row in stored(tmp_path) if "generation" in row]
+        with Store(tmp_path, readonly=True) as store:
+            assert store.setting("training seconds") > 0.1
+        assert len(candidates) == (3 if limit == "1s" else 12)
+        assert ("the time limit is too short: a generation" in caplog.text) is (limit == "1s")
+        assert ("the time limit ends the search after generation 1 of 4" in caplog.text) is (limit == "1s")
+
     def test_more_generations(self, own: Any, tmp_path: Path) -> None:
         evolved(tmp_path / "a", own.train, generations=1)
         evolved(tmp_path / "a", own.train, generations=2)
@@ -238,6 +270,19 @@ class TestFailures:
             evolved(tmp_path, train)
         assert not (tmp_path / "best.json").exists()
 
+    def test_what_a_criterion_refuses_is_a_failure_like_any_other(self, tmp_path: Path) -> None:
+        calls = 0
+
+        def train(criterion: Criterion, seed: int) -> float:
+            nonlocal calls
+            calls += 1
+            if calls == 1:
+                criterion(torch.zeros(2, 3), torch.zeros(9).long())
+            return first_coefficient(criterion, seed)
+
+        evolved(tmp_path, train)
+        assert stored(tmp_path)[0]["error"].startswith("InputError: targets of shape")
+
     def test_an_interruption_is_none_of_a_trial(self, tmp_path: Path) -> None:
         def train(criterion: Criterion, seed: int) -> float:
             raise KeyboardInterrupt
@@ -258,6 +303,7 @@ class TestScores:
             ({"f1": 0.5}, None, {"f1": 0.5, "fitness": 0.5}, {}),
             ({"f1": 0.5, "fitness": 0.1}, None, {"f1": 0.5, "fitness": 0.1}, {}),
             ({"f1": 0.5, "recall": 0.1}, "recall", {"f1": 0.5, "recall": 0.1, "fitness": 0.1}, {}),
+            ({"val_loss": 2.0}, "val_loss", {"val_loss": 2.0, "fitness": -2.0}, {}),
             ({"nll": 2.0, "f1": 0.5}, "nll", {"nll": 2.0, "f1": 0.5, "fitness": -2.0}, {}),
             (({"f1": 0.5}, {"f1": 0.25}), None, {"f1": 0.5, "fitness": 0.5}, {"f1": 0.25, "fitness": 0.25}),
             (2.0, "nll", {"fitness": -2.0}, {}),
@@ -279,6 +325,8 @@ class TestScores:
             ({"f1": 0.5, "recall": 0.1}, None, r"returned the scores f1, recall; say which one decides: metric="),
             ({"f1": 0.5}, "recall", r"the metric is 'recall'; let it return that one, too"),
             ({}, None, r"returned the scores nothing"),
+            ({"nll": 2.0}, None, r"returned nll, of which less is better: say that it decides, metric='nll'"),
+            ({"val_loss": 2.0}, None, r"of which less is better"),
             ({1: 0.5}, None, r"let their names be texts"),
             ((1, 2, 3), None, r"returned 3 values"),
             ({"dropped": 1.0, "fitness": 1.0}, None, r"which a study keeps for itself"),
@@ -360,12 +408,37 @@ class TestPruning:
         dropped = [row["figures"]["dropped"][0] for row in stored(tmp_path / "a")[:24]]
         assert dropped[:6] == [0.0] * 6
         assert 0 < sum(dropped) < 18
+        pruned = [row for row in stored(tmp_path / "a")[:24] if row["figures"]["dropped"][0]]
+        assert {(row["status"], row["fitness"]) for row in pruned} == {("pruned", None)}
         evolved(tmp_path / "b", train, population=6, generations=2, prune=True)
         evolved(tmp_path / "b", train, population=6, generations=4, prune=True)
         assert stored(tmp_path / "a") == stored(tmp_path / "b")
         steps.clear()
         evolved(tmp_path / "c", train, population=6, generations=2)
         assert steps.count(1) == steps.count(4)
+
+    def test_a_stopped_trial_never_wins(self, tmp_path: Path) -> None:
+        """What it reported is of a part of its training, and may be above what whole ones end with."""
+        calls = 0
+
+        def train(criterion: Criterion, seed: int, report: Callable[[float, float], None]) -> float:
+            nonlocal calls
+            calls += 1
+            report(1.0 if calls <= 6 else 0.9, 0.5)
+            return 0.1
+
+        outcome = evolved(tmp_path, train, population=6, generations=2, prune=True)
+        with Store(tmp_path, readonly=True) as store:
+            assert store.best_fitness() == 0.1
+        assert outcome.provenance["candidates"]["pruned"] == 6
+
+    def test_reports_that_are_no_numbers_are_left_out(self, tmp_path: Path) -> None:
+        def train(criterion: Criterion, seed: int, report: Callable[[float, float], None]) -> float:
+            report(math.nan, 0.5)
+            return first_coefficient(criterion, seed)
+
+        evolved(tmp_path, train, prune=True)
+        assert {row["status"] for row in stored(tmp_path)} == {"ok"}
 
     def test_a_hopeless_one_is_not_caught_by_the_function(self) -> None:
         def train(criterion: Criterion, seed: int, report: Callable[[float, float], None]) -> float:
@@ -378,7 +451,7 @@ class TestPruning:
         rule = MedianRule((((0.5, 0.0),),) * 5)
         trial = TrainFunction(train).run(cross_entropy(), 0, None, rule, lambda _: None)
         assert trial.pruned
-        assert trial.scores == {"fitness": -1.0}
+        assert trial.scores == {}
 
     @pytest.mark.parametrize(("given", "words"), [((0.5, 1.5), "from 0 to 1"), (("a", 0.5), "no number")])
     def test_bad_reports(self, given: tuple[Any, Any], words: str) -> None:

@@ -21,10 +21,10 @@ from lossmith.study.config import (
     read_settings,
     rechecked,
     settings_document,
-    study_place,
     validated,
 )
 from lossmith.study.legacy import OLD_FLAGS, OLD_SETTINGS, modernized
+from lossmith.study.places import study_place
 from lossmith.study.problem import Problem
 
 CLASSES = 3

@@ -3,9 +3,11 @@
 A name is data; to load what it names runs code. So only what the user names is loaded, and nothing for a file alone.
 """
 
+import functools
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,6 +68,17 @@ def source_of(name: str) -> str | None:
         found = getattr(sys.modules.get(place), "__file__", None)
         file = None if found is None else Path(found)
     return None if file is None or not file.is_file() else hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def digest_of_code(code: Any) -> str | None:
+    """A digest of the text of a class or function, or of the file of a name; None where nobody knows it."""
+    if isinstance(code, str):
+        return source_of(code) if is_code(code) else None
+    inner = code.func if isinstance(code, functools.partial) else code
+    try:
+        return hashlib.sha256(inspect.getsource(inner).encode()).hexdigest()
+    except (OSError, TypeError):
+        return None
 
 
 def load_code(name: str, kind: str, directory: str) -> Any:

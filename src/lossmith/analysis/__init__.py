@@ -47,7 +47,7 @@ from lossmith.analysis.measuring import (
 from lossmith.analysis.objective import FIGURES, OBJECTIVES, Choice, ObjectiveSettings, chosen_metric, metric_of
 from lossmith.analysis.plans import ATTACKS, OWN_ATTACKS, AttackPlan
 from lossmith.analysis.probing import check_metric
-from lossmith.analysis.records import Chunks, Comparison, Guess, Pair, Plan, Row
+from lossmith.analysis.records import QUICK, Chunks, Comparison, Guess, Pair, Plan, Row
 from lossmith.analysis.robustness import Robustness, attack_contrasts, attack_document, robustness
 from lossmith.analysis.silencing import SILENCED, hidden_layers
 from lossmith.analysis.trace import FORMS, Trace, trace
@@ -65,6 +65,7 @@ __all__ = [
     "KINDS",
     "OBJECTIVES",
     "OWN_ATTACKS",
+    "QUICK",
     "SILENCED",
     "UNNAMED",
     "WEIGHT",

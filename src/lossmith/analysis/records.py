@@ -17,6 +17,10 @@ from lossmith.metrics import Difference
 from lossmith.training import Backend, Recipe
 
 Samples = tuple[Tensor, Tensor]
+QUICK = (
+    "Quick: the best setting of one stage of tuning is taken at its word, which misleads losses with more settings the "
+    "most; before you claim a gain, compare with effort standard or thorough."
+)
 Report = Callable[[str, float], None]
 
 
@@ -183,6 +187,7 @@ class Comparison:
         wrong_labels: Share of the validation labels that noise made wrong.
         tested_on: ``"test"``, or ``"validation"`` where a training function gives no scores on test data: then the
             figures that losses are tested by are of the data that they were chosen on.
+        effort: How much was trained for tuning; empty where nobody says it.
         guess: What the best answer gets that is the same for every sample, where that is known.
     """
 
@@ -192,6 +197,7 @@ class Comparison:
     deciding: Deciding = ACCURACY
     wrong_labels: float = 0.0
     tested_on: str = "test"
+    effort: str = ""
     guess: Guess | None = None
 
     def __repr__(self) -> str:
@@ -234,6 +240,7 @@ class Comparison:
             "best_baseline": self.best_baseline,
             "wrong_labels": self.wrong_labels,
             **({} if self.tested_on == "test" else {"tested_on": self.tested_on}),
+            **({} if self.effort == "" else {"effort": self.effort}),
             **({} if self.guess is None else {"guess": asdict(self.guess)}),
         }
 
@@ -248,6 +255,7 @@ class Comparison:
             Deciding(**document.get("objective", {})),
             document.get("wrong_labels", 0.0),
             document.get("tested_on", "test"),
+            document.get("effort", ""),
             Guess(**document["guess"]) if "guess" in document else None,
         )
 
@@ -276,6 +284,8 @@ def comparison_text(comparison: Comparison) -> str:
     ]
     if comparison.guess is not None:
         notes.append(comparison.without_learning)
+    if comparison.effort == "quick":
+        notes.append(QUICK)
     if comparison.tested_on != "test":
         notes.append(
             "No test data: these are the validation figures that losses were chosen by, and favor all of them."

@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lossmith.analysis import Comparison, Objective, find_baselines
+from lossmith.analysis import Comparison, Objective, chosen_metric, find_baselines
 from lossmith.api.data import source_of
-from lossmith.api.model import Model, named_metric, named_model
+from lossmith.api.model import Model, named_model
 from lossmith.api.result import Result
 from lossmith.api.words import plain, settings_of, unknown_word
 from lossmith.cli import SearchProgress
@@ -129,7 +129,7 @@ def evolve(
         idle = next((word for word, value in unused.items() if value is not None), None)
         if idle is not None:
             raise InputError(f"{idle} has no effect beside train, which has its own; leave one of them out")
-        return _by_function(train, classes, metric, given, settings or {}, out, executor, quiet, limit)
+        return _by_function(train, classes, metric, given, settings, out, executor, quiet, limit)
     if settings is not None or classes is not None:
         idle = "classes" if settings is None else "settings"
         raise InputError(f"{idle} belongs to a training function; leave it out, or give train=…")
@@ -156,8 +156,7 @@ def _by_problem(
         words["data"], source = source, None
     objective = None
     if metric is not None:
-        name, objective = named_metric(metric)
-        words |= {} if name is None else {"metric": name}
+        words["metric"], objective = chosen_metric(metric)
     directory = _directory(out)
     settings = settings_of(words, directory)
     if isinstance(source, Source):
@@ -197,6 +196,7 @@ def _compared(
     baselines: Sequence[str] | None,
     seeds: int | None,
     effort: str,
+    time_limit: float | str | None,
     executor: Executor | str | None,
     report: Callable[[str, float], None],
 ) -> Comparison:
@@ -213,6 +213,7 @@ def _compared(
         objective=objective,
         executor=executor,
         report=report,
+        time_limit=time_limit,
         model=model,
     )
 
@@ -222,7 +223,7 @@ def _by_function(
     classes: int | None,
     metric: Any,
     words: Mapping[str, Any],
-    own: Mapping[str, Any],
+    own: Mapping[str, Any] | None,
     out: str | Path | None,
     executor: Executor | str | None,
     quiet: bool,
@@ -239,7 +240,11 @@ def _by_function(
         classes = stored.get("classes")
     if classes is None:
         raise InputError("the number of classes is not given; a training function does not say it: classes=10")
-    function = TrainFunction.of(train, checked_settings(own), words.get("lr"), metric)
+    begun = stored.get("train", {})
+    own = begun.get("settings", {}) if own is None else own
+    metric = begun.get("metric") if metric is None else metric
+    lr = words.get("lr", begun.get("lr"))
+    function = TrainFunction.of(train, checked_settings(own), lr, metric)
     settings = _function_settings(function, classes, words, stored)
     with SearchProgress(quiet) as bar:
         outcome = evolve_function(directory, function, settings, executor=executor, report=bar.report, time_limit=limit)
@@ -285,10 +290,17 @@ def _compared_by_function(
     losses: Mapping[str, Loss],
     baselines: Sequence[str] | None,
     seeds: int | None,
-    effort: str,  # noqa: ARG001
+    effort: str,
+    time_limit: float | str | None,
     executor: Executor | str | None,
     report: Callable[[str, float], None],
 ) -> Comparison:
+    if effort != "standard" or time_limit is not None:
+        word = "time_limit" if effort == "standard" else "effort"
+        raise InputError(
+            f"{word} has no effect on a comparison by a training function; leave it out, and give fewer seeds or "
+            "baselines"
+        )
     return compare_by_function(
         losses,
         function,

@@ -9,9 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from lossmith.analysis import MetricObjective, Objective
 from lossmith.errors import InputError, brief
-from lossmith.metrics import own_metric
 
 Model = Callable[..., nn.Module]
 # Where a class of a notebook, or one that no name reaches, is said to be: such a name can be stored, and not loaded.
@@ -40,26 +38,6 @@ def named_model(model: Any) -> tuple[str, Model | None]:
     if not callable(model):
         raise InputError(f"the model is {brief(model)}; give a name, or a class or function that gives a network")
     return name_of(model), model
-
-
-def named_metric(metric: Any) -> tuple[str | None, Objective | None]:
-    """The name of a metric for the settings, or the objective of a function that no name reaches.
-
-    Args:
-        metric: A name, or a function of labels and predictions (or probabilities, or logits), as scikit-learn's are.
-
-    Raises:
-        InputError: if it is neither.
-    """
-    if isinstance(metric, str):
-        return metric, None
-    if not callable(metric):
-        raise InputError(f"the metric is {brief(metric)}; give a name, or a function of labels and predictions")
-    name = name_of(metric)
-    # To load a script once more for its metric would run all of it.
-    if not name.startswith(f"{HERE}:") and getattr(metric, "__module__", HERE) != HERE:
-        return name, None
-    return None, MetricObjective(name.rpartition(":")[2], own_metric(metric))
 
 
 def name_of(function: Callable[..., Any]) -> str:

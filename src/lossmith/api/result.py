@@ -12,6 +12,7 @@ import torch
 from lossmith.analysis import Comparison
 from lossmith.cli import CompareProgress
 from lossmith.losses import Criterion, Loss
+from lossmith.metrics import higher_is_better
 from lossmith.study import EVOLVED
 from lossmith.training import Executor
 
@@ -53,6 +54,7 @@ class Result:
         seeds: int | None = None,
         effort: Effort = "standard",
         *,
+        time_limit: float | str | None = None,
         executor: Executor | str | None = None,
         quiet: bool | None = None,
     ) -> Comparison:
@@ -66,6 +68,8 @@ class Result:
                 effort ``"quick"``, or those that a study of a training function had to beat.
             seeds: Fresh networks of each loss: 10, or 5 by a training function.
             effort: How much is trained for tuning; a training function has one effort.
+            time_limit: How long it may take, in seconds or as ``"30m"``: the largest effort up to that is made which is
+                estimated to fit. Not for training functions.
             executor: Runs the trainings; this process without it.
             quiet: Whether nothing is told meanwhile; without it, as the search was.
 
@@ -82,6 +86,7 @@ class Result:
                 baselines=baselines,
                 seeds=seeds,
                 effort=effort,
+                time_limit=time_limit,
                 executor=executor,
                 report=bar.report,
             )
@@ -90,5 +95,7 @@ class Result:
         """Directory, formula, and what it is worth on validation data."""
         found = self.provenance["validation"]
         spread = "" if found["std"] is None else f" ± {found['std']:.4f}"
-        figure = "" if found["mean"] is None else f", validation {self.metric} {found['mean']:.4f}{spread}"
+        # A search maximizes, so a metric of which less is better is turned round there.
+        sign = 1 if higher_is_better(self.metric) else -1
+        figure = "" if found["mean"] is None else f", validation {self.metric} {sign * found['mean']:.4f}{spread}"
         return f"Result({str(self.directory)!r}, {self.loss!r}{figure}, n = {found['n']})"

@@ -10,7 +10,15 @@ from pydantic import BaseModel
 
 from lossmith.errors import InputError
 from lossmith.registry import nearest
-from lossmith.study import EvolveSettings, check_effect, file_settings, flag, validated
+from lossmith.study import (
+    EvolveSettings,
+    at_absolute_place,
+    check_effect,
+    check_named,
+    file_settings,
+    flag,
+    validated,
+)
 
 Place = tuple[str, str]
 
@@ -38,14 +46,19 @@ def settings_of(words: Mapping[str, Any], out: Path) -> EvolveSettings:
         InputError: if there is no such word, or a value cannot be used.
     """
     known, stored = places(), out / "study.toml"
-    begun = file_settings(stored) if stored.exists() else EvolveSettings()
+    begun = EvolveSettings()
+    if stored.exists():
+        begun = file_settings(stored)
+        # A file is data: code that it names must be named, or given, by the user.
+        named = {word: words.get(word) for word in ("model", "metric")}
+        check_named(begun, named["model"], stored, named["metric"])
     document = begun.model_dump(mode="json")
     for word, value in words.items():
         if word not in known:
             raise unknown_word(word, known)
         part, name = known[word]
         document[part][name] = plain(value)
-    settings = validated(EvolveSettings, document, None)
+    settings = at_absolute_place(validated(EvolveSettings, document, None))
     if not stored.exists():
         check_effect(settings)
     return settings

@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.table import Table
 
-from lossmith.analysis import OBJECTIVES, UNNAMED, Comparison, Deciding, Distillation, Pair, Row
+from lossmith.analysis import OBJECTIVES, QUICK, UNNAMED, Comparison, Deciding, Distillation, Pair, Row
 from lossmith.cli.console import NO_PROGRESS, WIDTH, output
 from lossmith.code import is_code
 from lossmith.errors import printable
@@ -133,6 +133,7 @@ def print_comparison(comparison: Comparison) -> None:
         "calibration error on test data, before → after scaling by the temperature that is best on validation data.\n"
         + noise_text(comparison.wrong_labels)
         + guess_text(comparison)
+        + (f"{QUICK}\n" if comparison.effort == "quick" else "")
     )
     console.print(*tests_tables(comparison, wide), sep="\n")
     console.print(

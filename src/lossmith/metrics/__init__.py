@@ -13,7 +13,7 @@ from lossmith.metrics.classification import (
 from lossmith.metrics.constant import Constant, best_constant
 from lossmith.metrics.costs import Costs, check_classes, checked_costs, expected_cost
 from lossmith.metrics.finite import check_shape, correct, finite, from_lists, known, mean_of, or_worst, to_lists
-from lossmith.metrics.own import named_metric, own_metric
+from lossmith.metrics.own import higher_is_better, named_metric, own_metric
 from lossmith.metrics.ranking import area_under_roc, average_precision
 from lossmith.metrics.registered import METRICS, Metric, direction
 
@@ -44,6 +44,7 @@ __all__ = [
     "expected_cost",
     "finite",
     "from_lists",
+    "higher_is_better",
     "holm",
     "known",
     "macro_f1",

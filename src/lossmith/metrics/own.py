@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lossmith.code import described, importable, load_code, portable_code
 from lossmith.errors import InputError, brief
-from lossmith.metrics.registered import Metric
+from lossmith.metrics.registered import METRICS, Metric
 
 LOG = logging.getLogger("lossmith")
 Function = Callable[[Any, Any], Any]
@@ -204,9 +204,14 @@ def _direction(function: Any, name: str) -> bool:
     said = getattr(function, "higher_is_better", None)
     if isinstance(said, bool):
         return said
-    less = name.lower().endswith(LESS)
+    less = not higher_is_better(name)
     _tell_direction(name, less)
     return not less
+
+
+def higher_is_better(name: str) -> bool:
+    """Whether more of a score is better, by what it is called: that of a metric, or less of a loss, error or cost."""
+    return METRICS[name].higher_is_better if name in METRICS else not name.lower().endswith(LESS)
 
 
 @cache

@@ -17,7 +17,6 @@ from lossmith.study.config import (
     read_settings,
     rechecked,
     settings_document,
-    study_place,
     validated,
     with_data,
     without_own_metric,
@@ -41,6 +40,7 @@ from lossmith.study.origins import (
     unknown_origins,
 )
 from lossmith.study.pareto import PRUNED, export_pareto, has_pareto, read_pareto
+from lossmith.study.places import study_place
 from lossmith.study.problem import Problem
 from lossmith.study.provenance import data_line, finalists_of, pruned_trainings, tuning_of
 from lossmith.study.records import Candidate, Result

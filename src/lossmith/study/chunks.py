@@ -48,12 +48,14 @@ class Measured:
         diverged: Whether one of its networks has diverged.
         seconds: Its share of the time of the chunk.
         error: What one of its trainings raised, in a line.
+        pruned: Whether one of its trainings was stopped as hopeless, so that its fitness is not known.
     """
 
     figures: dict[str, Figures]
     diverged: bool
     seconds: float
     error: str | None = None
+    pruned: bool = False
 
     @property
     def scores(self) -> Figures:
@@ -63,7 +65,9 @@ class Measured:
     @property
     def status(self) -> Status:
         """What has become of it."""
-        return "failed" if self.error is not None else "diverged" if self.diverged else "ok"
+        if self.error is not None:
+            return "failed"
+        return "pruned" if self.pruned else "diverged" if self.diverged else "ok"
 
     @property
     def mean(self) -> float | None:

@@ -31,10 +31,12 @@ class Clock:
     Args:
         budget: What is to be trained; its seconds may be 0 where none is known yet.
         limit: Seconds that all of it may take; None for no limit.
+        started: The moment from which it counts, of ``time.perf_counter``; now without it.
     """
 
-    def __init__(self, budget: Budget, limit: float | None = None) -> None:
-        self.budget, self.limit, self.started = budget, limit, time.perf_counter()
+    def __init__(self, budget: Budget, limit: float | None = None, started: float | None = None) -> None:
+        self.budget, self.limit = budget, limit
+        self.started = time.perf_counter() if started is None else started
 
     @property
     def elapsed(self) -> float:
@@ -77,6 +79,7 @@ def begun_clock(
     seconds: float,
     share: float = 1.0,
     limit: float | None = None,
+    started: float | None = None,
 ) -> Clock:
     """The clock of a study from here on; what it will train is told.
 
@@ -88,6 +91,7 @@ def begun_clock(
         seconds: Of one training; 0 where nobody knows yet.
         share: Share of a training that a candidate gets.
         limit: Seconds that it may take.
+        started: The moment from which they count.
     """
     store, search = study.store, study.search
     budget = search_budget(
@@ -109,7 +113,7 @@ def begun_clock(
     if searched and store.finalists("final"):
         done |= dict.fromkeys(AFTER, True)
     left = {name: 0.0 if done.get(name) else size for name, size in budget.stages.items()}
-    clock = Clock(replace(budget, stages=left), limit)
+    clock = Clock(replace(budget, stages=left), limit, started)
     if clock.budget.trainings >= 1:
         LOG.info("%s", clock.budget.sentence() if seconds else f"about {amount_text(clock.budget.trainings)} trainings")
     return clock
@@ -128,4 +132,18 @@ def tuned_stages(study: Study, stages: Stages, clock: Clock) -> Stages:
         store.set("untuned", True)
         left = {"sweep": 0.0, "known": 0.0, "rates": 0.0, "smoothing": SMOOTHING * stages.finalist_seeds / 2}
         clock.budget = replace(clock.budget, stages={**clock.budget.stages, **left})
+    _tell_shortage(study, clock)
     return stages.model_copy(update={"tune": False}) if store.setting("untuned") else stages
+
+
+def _tell_shortage(study: Study, clock: Clock) -> None:
+    """Say so if a time limit is too short for what is trained all the same."""
+    if clock.limit is None or study.finished:
+        return
+    left = max(1, study.search.generations - study.generation)
+    least = clock.elapsed + clock.budget.of("sweep", "known", *AFTER) + clock.budget.of("search") / left
+    if least > clock.limit:
+        LOG.warning(
+            "the time limit is too short: a generation of the search and what comes before and after take about %s",
+            time_text(least),
+        )

@@ -33,8 +33,8 @@ from lossmith.study.budget import parsed_time
 from lossmith.study.config import EvolveSettings, portable
 from lossmith.study.efforts import CompareSettings, TuningSettings
 from lossmith.study.estimates import chosen_baselines, epochs_of, fitting, tell_budget
-from lossmith.study.evolve import made_directory
 from lossmith.study.legacy import identifying, original
+from lossmith.study.places import made_directory
 from lossmith.study.problem import Problem
 from lossmith.study.rival import RIVAL, alone, rival_name, searched_rival
 from lossmith.study.store import Store
@@ -106,13 +106,14 @@ def compare_losses(
     made_directory(directory, "the raw runs")
     with opened as started, Store(directory) as store:
         tell_other_objective((store.setting("objective") or {}).get("function"), deciding)
+        plan = comparison_plan(problem, started, settings, options, store, deciding, lr)
+        key = comparison_digest(problem.digest, settings, plan)
+        first = [*rivals, *(fixed(name, loss) for name, loss in given.items())]
+        tell_budget(first, options, plan, problem, settings, started, store)
         if options.rival and options.effort != "quick":
             place = directory / rival_name(deciding)
             rivals.append(searched_rival(settings, problem, objective, place, started, report))
         families = [*rivals, *(fixed(name, loss) for name, loss in given.items())]
-        plan = comparison_plan(problem, started, settings, options, store, deciding, lr)
-        key = comparison_digest(problem.digest, settings, plan)
-        tell_budget(families, options, plan, problem, settings, started, store, key)
         with kept_parts(store, key, "comparison") as (recall, keep):
             result = compare(
                 problem.task,

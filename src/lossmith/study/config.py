@@ -18,6 +18,7 @@ from lossmith.nets import ModelSettings, check_name
 from lossmith.search import SearchSettings
 from lossmith.settings import Settings
 from lossmith.study.legacy import modernized
+from lossmith.study.places import found_again
 from lossmith.training import Backend, Recipe
 
 LOG = logging.getLogger("lossmith")
@@ -173,26 +174,6 @@ def check_effect(settings: EvolveSettings) -> None:
             raise InputError(f"{name} has no effect here; leave it out, or add {wanted}")
 
 
-def study_place(file: Path | None, out: Path | None) -> tuple[Path, Path | None]:
-    """The directory of a study, and the file that its settings come from; a study that has begun has its own.
-
-    Args:
-        file: The study file that is given.
-        out: The directory that is given.
-
-    Raises:
-        InputError: if neither is, or the file is a directory.
-    """
-    if file is not None and file.is_dir():
-        raise InputError(f"{file} is a directory; go on with a study by lossmith evolve --out {quote(str(file))}")
-    if out is None:
-        if file is None:
-            raise InputError("no directory is given; add --out DIR (it is made if it is not there)")
-        out = file.parent if (file.parent / "study.db").exists() else file.with_suffix("")
-    stored = out / "study.toml"
-    return out, stored if file is None and stored.exists() else file
-
-
 def settings_document(path: Path, model: str | None = None, metric: str | None = None) -> dict[str, Any]:
     """What a study file asks for, as a document with every setting; arguments and errors as :func:`read_settings`."""
     return read_settings(path, model, metric).model_dump(mode="json")
@@ -254,7 +235,8 @@ def file_settings(path: Path) -> EvolveSettings:
     document.pop("digest", None)
     if "classes" in document:
         raise InputError(f"{path} belongs to a study that is trained from Python; go on with it there")
-    return validated(EvolveSettings, document, str(path))
+    settings = validated(EvolveSettings, document, str(path))
+    return with_data(settings, found_again(settings.data.source, path.parent))
 
 
 def validated(model: type[Model], document: dict[str, Any], source: str | None) -> Model:

@@ -24,7 +24,7 @@ from lossmith.study.comparison import (
 )
 from lossmith.study.config import EvolveSettings
 from lossmith.study.efforts import Effort, TuningSettings
-from lossmith.study.evolve import made_directory
+from lossmith.study.places import made_directory
 from lossmith.study.provenance import spread
 from lossmith.study.store import Store
 from lossmith.training import Executor, running

@@ -89,17 +89,12 @@ def tell_budget(
     settings: EvolveSettings,
     executor: Executor,
     store: Store,
-    key: str,
 ) -> None:
-    """Say what a comparison of which nothing is stored will train, and how long that takes."""
-    if store.rows("SELECT 1 FROM run WHERE comparison = ? LIMIT 1", key):
-        return
+    """Say what a comparison will train at most, and how long that takes; what is stored of it, it trains no more."""
     losses, seeds = _sample(settings, options)
     step = step_seconds(plan.backend, executor.trainer(problem.task), losses, seeds, plan.recipe, store)
     budget = _budget(families, options, problem, settings, step / executor.workers)
-    # The search of the rival is over.
-    left = Budget({name: size for name, size in budget.stages.items() if name != "rival"}, budget.seconds)
-    LOG.info("the comparison trains %s", left.sentence())
+    LOG.info("the comparison takes %s; what is stored of it is not trained again", budget.sentence())
 
 
 def comparison_time(problem: Problem, settings: EvolveSettings, seconds: float) -> str:

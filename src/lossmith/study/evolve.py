@@ -28,14 +28,14 @@ from lossmith.study.judged import traits_of
 from lossmith.study.legacy import BEFORE, modernized
 from lossmith.study.log import LOG_FILE, TrainingLog
 from lossmith.study.pareto import FILE, mean_figure, pareto_document
+from lossmith.study.places import KEPT_DATA
 from lossmith.study.problem import Problem
-from lossmith.study.provenance import data_line, data_of, provenance_document, versions_of
+from lossmith.study.provenance import data_line, data_of, provenance_document, tell_other_code, versions_of
 from lossmith.study.runner import Runner
 from lossmith.study.study import Study
 from lossmith.study.trainings import PopulationTraining
 from lossmith.training import Executor, Judge, Local, check_memory, running
 
-DATA_FILE = "data.lossmith"
 LOG = logging.getLogger("lossmith")
 
 
@@ -57,6 +57,7 @@ class Progress:
         candidates: Candidates stored.
         trainings: Networks trained for the search, in this process and before.
         failed: Candidates whose training raised an exception.
+        pruned: Candidates whose training was stopped as hopeless.
         share: Share of the whole that is done, by what was estimated of it.
         by: The metric that fitness is.
     """
@@ -72,6 +73,7 @@ class Progress:
     diverged: int
     trainings: int
     failed: int = 0
+    pruned: int = 0
     share: float = 0.0
     by: Deciding = UNNAMED
 
@@ -128,7 +130,7 @@ def evolve(
     Raises:
         InputError: if an input cannot be used, with the directory left as it was.
     """
-    limit = None if time_limit is None else parsed_time(time_limit)
+    began, limit = time.perf_counter(), None if time_limit is None else parsed_time(time_limit)
     if isinstance(source, str | os.PathLike):
         raise InputError(f"the source is {str(source)!r}; name data in the settings (data.source), or give a Source")
     if objective is not None and not callable(objective):
@@ -140,36 +142,22 @@ def evolve(
     settings = _as_begun(Path(directory), settings)
     opened = running(executor)
     problem = Problem.open(settings, source, objective, model)
-    if keep and source is not None:
-        settings = with_data(settings, str(kept_data(source, Path(directory))))
-    with opened as started:
-        return evolve_problem(directory, settings, problem, objective, started, report, time_limit=limit)
+    kept = source if keep else None
+    if kept is not None:
+        settings = with_data(settings, str((Path(directory) / KEPT_DATA).absolute()))
+    with opened as runs:
+        return evolve_problem(directory, settings, problem, objective, runs, report, None, limit, began, kept, model)
 
 
-def kept_data(source: Source, directory: Path) -> Path:
-    """The file that keeps the data of a study, written when the study begins; how large it is, is told.
+def _keep(source: Source, path: Path) -> None:
+    """Write the data of a study to a file in its directory; how large it is, is told.
 
     Raises:
         InputError: if it cannot be written.
     """
-    path = (directory / DATA_FILE).absolute()
-    if not (directory / "study.toml").exists():
-        made_directory(directory, "the study")
+    if not path.exists():
         size = keep_source(source, path)
         LOG.info("the data is kept in %s (%s), so that lossmith evolve and compare find it", path, amount(size))
-    return path
-
-
-def made_directory(directory: Path, what: str) -> None:
-    """Make a directory for something, if it is not there.
-
-    Raises:
-        InputError: if it cannot be made.
-    """
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{directory} cannot be made: {error.strerror}; give another directory for {what}") from None
 
 
 def _as_begun(directory: Path, settings: EvolveSettings) -> EvolveSettings:
@@ -199,6 +187,9 @@ def evolve_problem(
     report: Callable[[Progress], None] | None = None,
     known: Sequence[Family] | None = None,
     time_limit: float | None = None,
+    started: float | None = None,
+    kept: Source | None = None,
+    model: Callable[..., nn.Module] | None = None,
 ) -> Outcome:
     """:func:`evolve` for a problem that was opened, with these settings but for search and run.
 
@@ -212,14 +203,17 @@ def evolve_problem(
         known: Losses that a search which tunes must beat; None stands for every baseline. A study keeps those that it
             began with.
         time_limit: How many seconds it may take.
+        started: From which moment these count, of ``time.perf_counter``.
+        kept: Data that the settings say is in the directory, where it is written if it is not there.
+        model: A class or function that gives the network, if its name does not say it.
 
     Raises:
         InputError: if the directory cannot be used.
     """
+    started = time.perf_counter() if started is None else started
     settings = _as_begun(Path(directory), settings)
     deciding = Deciding.of(settings.objective, objective)
     document = {**settings.model_dump(mode="json"), "digest": problem.digest}
-    started = time.perf_counter()
     defaults = EvolveSettings().model_dump(mode="json")
     run, families = settings.run, baselines() if known is None else known
     finals = (run.finalists + 1 + len(families)) * run.finalist_seeds
@@ -237,12 +231,18 @@ def evolve_problem(
                 report(Progress(phase, done, generation, study.search.generations, share=share, by=deciding, **counts))
 
         _agree_on(study, settings, objective, deciding)
+        if kept is not None:
+            _keep(kept, study.directory / KEPT_DATA)
         versions_of(study.store)
+        tell_other_code(
+            study.store,
+            {"the network": model or settings.model.name, "the metric": objective or settings.objective.metric},
+        )
         _describe(data_of(study.store, problem), settings.recipe.batch_size)
         executor = executor or Local()
         judge = _judge_of(study, settings, problem, deciding)
         training = PopulationTraining(problem, settings, executor, study.store, judge)
-        clock = begun_clock(study, run, families, training, training.training_seconds, run.partial, time_limit)
+        clock = begun_clock(study, run, families, training, training.training_seconds, run.partial, time_limit, started)
         if known is None and clock.budget.trainings >= 1:
             LOG.info(
                 "comparing it afterwards takes about %s", comparison_time(problem, settings, training.training_seconds)

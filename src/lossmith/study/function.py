@@ -137,7 +137,8 @@ def _measured(trials: Sequence[Trial], seconds: float, prune: bool) -> Measured:
     if prune:
         figures[PRUNED] = [float(trial.pruned) for trial in trials]
     error = next((trial.error for trial in trials if trial.error is not None), None)
-    return Measured(figures, None in figures[FITNESS], seconds, error)
+    pruned = any(trial.pruned for trial in trials)
+    return Measured(figures, None in figures[FITNESS], seconds, error, pruned)
 
 
 def finite_or_none(value: float | None) -> float | None:

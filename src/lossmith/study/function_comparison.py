@@ -85,7 +85,7 @@ def compare_by_function(
     tested = any(run["test"] is not None for rows in found for run in rows)
     deciding = _deciding(function)
     rows = [
-        _row(family, entry, _figures(kept, deciding, tested, function.sign))
+        _row(family, entry, function.sign, _figures(kept, deciding, tested, function.sign))
         for family, entry, kept in zip(families, chosen, found, strict=True)
     ]
     named = concluded(rows, deciding)
@@ -180,9 +180,9 @@ def _figures(runs: Sequence[Mapping[str, Any]], deciding: Deciding, tested: bool
     ]
 
 
-def _row(family: Family, entry: Entry, runs: list[dict[str, Any]]) -> Row:
+def _row(family: Family, entry: Entry, sign: float, runs: list[dict[str, Any]]) -> Row:
     strengths = entry.name.removeprefix(family.name).removeprefix(", ")
-    fitness = entry.fitness if entry.fitness is not None and math.isfinite(entry.fitness) else None
+    fitness = sign * entry.fitness if entry.fitness is not None and math.isfinite(entry.fitness) else None
     return Row(family.name, family.baseline, strengths, entry.lr, None, None, 0, fitness, entry.loss.to_json(), runs)
 
 

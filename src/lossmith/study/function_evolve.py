@@ -21,7 +21,7 @@ from lossmith.study.function import FunctionTraining, TrainingError
 from lossmith.study.function_settings import FunctionSettings
 from lossmith.study.judged import judged_by
 from lossmith.study.log import LOG_FILE, TrainingLog
-from lossmith.study.provenance import finalists_of, spread, tuning_of, versions_of
+from lossmith.study.provenance import finalists_of, spread, tell_other_code, tuning_of, versions_of
 from lossmith.study.runner import Runner
 from lossmith.study.study import Study
 from lossmith.study.trials import TrainFunction
@@ -76,11 +76,12 @@ def evolve_function(
                 report(Progress(phase, done, generation, generations, share=share, by=by, **counts))
 
         versions_of(study.store)
+        tell_other_code(study.store, {"the training function": function.function})
         training = FunctionTraining(function, study.store, settings.run.prune)
         known = find_baselines(settings.run.baselines)
         # Without a limit, the first training that counts says how long one takes.
         measured = 0.0 if limit is None or study.finished else _measured(training, settings, runs)
-        clock = begun_clock(study, settings.run, known, training, measured, limit=limit)
+        clock = begun_clock(study, settings.run, known, training, measured, limit=limit, started=started)
         runner = Runner(study, training, tuned_stages(study, settings.run, clock), runs, tell, known, clock)
         runner.search()
         loss, provenance = _conclude(study, settings, training.lr, runner.finals())
@@ -95,6 +96,9 @@ def _measured(training: FunctionTraining, settings: FunctionSettings, executor: 
     Raises:
         InputError: if it fails.
     """
+    stored: float | None = training.store.setting("training seconds")
+    if stored is not None:
+        return stored / executor.workers
     seeds = [derive(settings.search.seed, "measuring", 0)]
     outcome = next(executor.run([training.work([cross_entropy()], seeds, None, searching=False)]))
     ((trial,),) = outcome.result
@@ -103,6 +107,7 @@ def _measured(training: FunctionTraining, settings: FunctionSettings, executor: 
             f"the training function {training.function.name} fails with cross-entropy ({trial.error}); mend it and "
             "run the same again"
         ) from TrainingError(trial.trace)
+    training.store.set("training seconds", float(outcome.seconds))
     return float(outcome.seconds) / executor.workers
 
 
@@ -125,7 +130,9 @@ def _conclude(
         "lr": row["origin"].get("lr", lr),
         "validation": spread(row["scores"]),
         "finalists": finalists_of(finalists, lr),
-        "candidates": {name: counts[name] for name in ("candidates", "untrainable", "diverged", "failed", "trainings")},
+        "candidates": {
+            name: counts[name] for name in ("candidates", "untrainable", "diverged", "failed", "pruned", "trainings")
+        },
         "tuning": tuning_of(study.store),
         "invariant": study.verdicts(),
         "function": settings.train.function,

@@ -20,6 +20,7 @@ from lossmith.schema import Document, conforming
 from lossmith.search import SEARCH_ENGINES, SPACES
 from lossmith.study.config import EvolveSettings, check_named, differences, is_moved, validated, with_data
 from lossmith.study.legacy import modernized
+from lossmith.study.places import found_again
 
 LOG = logging.getLogger("lossmith")
 REASONS = {
@@ -135,7 +136,7 @@ def _origin(path: Path, compares: bool) -> Origin | None:
     if isinstance(data, dict) and isinstance(data.get("source"), str):
         noise = str(data.get("noise", ""))
         moved = is_moved("data.noise", noise, settings.data.noise)
-        settings = with_data(settings, data["source"], noise if moved else None)
+        settings = with_data(settings, found_again(data["source"], path.parent), noise if moved else None)
     function = said.get("objective")
     lr = (said.get("tuning") or {}).get("lr")
     return Origin(path, settings, said["digest"], function if isinstance(function, str) else None, lr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from lossmith.code import digest_of_code
 from lossmith.errors import printable
 from lossmith.metrics import mean_of
 from lossmith.study.config import EvolveSettings, portable
@@ -18,6 +20,7 @@ from lossmith.study.store import Store
 from lossmith.study.tuning import tuning_trainings
 
 NAMED = 8
+LOG = logging.getLogger("lossmith")
 
 
 def provenance_document(
@@ -105,6 +108,29 @@ def versions_of(store: Store) -> dict[str, str]:
         stored = {"lossmith": version("lossmith"), "torch": torch.__version__}
         store.set("versions", stored)
     return stored
+
+
+def tell_other_code(store: Store, code: Mapping[str, Any]) -> None:
+    """Keep digests of the user's code with which a study begins, and say where it goes on with other code.
+
+    Args:
+        store: The study's.
+        code: Classes, functions or names of code, by what messages call them.
+    """
+    found = {what: digest for what, one in code.items() if (digest := digest_of_code(one)) is not None}
+    stored: dict[str, str] | None = store.setting("code")
+    if stored is None:
+        if found:
+            store.set("code", found)
+        return
+    for what, digest in found.items():
+        if stored.get(what, digest) != digest:
+            LOG.warning(
+                "the code of %s has changed since the study in %s began: what is stored was trained with what it was; "
+                "if that matters, begin another study",
+                what,
+                store.path.parent,
+            )
 
 
 def data_line(data: Mapping[str, Any]) -> str:

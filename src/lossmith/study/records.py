@@ -12,7 +12,7 @@ from lossmith.losses import Criterion, Loss
 from lossmith.search import Genome
 from lossmith.study.rows import LONGEST_ERROR
 
-Status = Literal["ok", "untrainable", "diverged", "failed"]
+Status = Literal["ok", "untrainable", "diverged", "failed", "pruned"]
 FITNESS = "fitness"
 
 
@@ -57,7 +57,7 @@ class Result:
     Args:
         candidate: The candidate.
         fitness: Its fitness (higher is better), or None if it has none.
-        status: ``"ok"``, ``"untrainable"``, ``"diverged"`` or ``"failed"``.
+        status: ``"ok"``, ``"untrainable"``, ``"diverged"``, ``"failed"`` or ``"pruned"``.
         scores: The fitness of each of its trainings, None where it is not finite.
         seconds: How long its training took.
         figures: What else was measured, by name: a number for each of its trainings, or None.

@@ -34,7 +34,7 @@ class CandidateRow(Document):
     generation: Count
     member: Count
     genome: Any
-    status: Literal["ok", "untrainable", "diverged", "failed"]
+    status: Literal["ok", "untrainable", "diverged", "failed", "pruned"]
     fitness: float | None
     scores: Figures
     exact: Flag
@@ -155,6 +155,8 @@ SETTINGS: dict[str, Any] = {
     "rate": StoredRate,
     "known losses": list[StoredEntry],
     "untuned": bool,
+    "code": dict[str, str],
+    "training seconds": Annotated[float, Field(ge=0)],
     "first candidates": list[Any],
     "queued candidates": dict[Annotated[str, Field(pattern=r"^[0-9]{1,7}$")], list[Any]],
     "start": list[float] | None,

@@ -17,7 +17,7 @@ CREATE TABLE candidate (
     generation INTEGER NOT NULL,
     member     INTEGER NOT NULL,
     genome     TEXT NOT NULL,     -- JSON: where the loss is in the space of the search
-    status     TEXT NOT NULL CHECK (status IN ('ok', 'untrainable', 'diverged', 'failed')),
+    status     TEXT NOT NULL CHECK (status IN ('ok', 'untrainable', 'diverged', 'failed', 'pruned')),
     fitness    REAL,              -- NULL where there is none
     scores     TEXT NOT NULL,     -- JSON list: the fitness of each training
     exact      INTEGER NOT NULL,  -- 1 if the exact invariant holds

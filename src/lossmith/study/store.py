@@ -223,6 +223,7 @@ class Store:
             tally = self._tallied or self._row(
                 "SELECT max(fitness) AS best, count(*) AS candidates, total(status = 'untrainable') AS untrainable, "
                 "total(status = 'diverged') AS diverged, total(status = 'failed') AS failed, "
+                "total(status = 'pruned') AS pruned, "
                 "total(json_array_length(scores)) AS trainings FROM candidate"
             )
             if self._lock is not None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from lossmith.errors import InputError, brief, printable
 from lossmith.losses import Criterion, Loss
-from lossmith.metrics import METRICS
+from lossmith.metrics import higher_is_better
 from lossmith.study.pareto import PRUNED
 from lossmith.study.records import FITNESS, error_line
 
@@ -24,6 +24,10 @@ PARTS = frozenset({"validation", "test"})
 OWN = ("criterion", "seed", "lr", "report")
 Curve = tuple[tuple[float, float], ...]
 """What a training has reported: the share of it that was done, and its score then."""
+
+
+class ContractError(InputError):
+    """The function gives something else than it must: that is no matter of a single training."""
 
 
 class HopelessError(BaseException):
@@ -106,9 +110,8 @@ class TrainFunction:
 
     @property
     def sign(self) -> float:
-        """−1 where the score that decides is a metric of which less is better."""
-        known = self.metric in METRICS
-        return -1.0 if known and self.metric is not None and not METRICS[self.metric].higher_is_better else 1.0
+        """−1 where less of the score that decides is better, by what it is called."""
+        return 1.0 if self.metric is None or higher_is_better(self.metric) else -1.0
 
     def run(
         self, loss: Loss, seed: int, lr: float | None, rule: MedianRule | None, progress: Callable[[float], None]
@@ -122,10 +125,11 @@ class TrainFunction:
 
         def report(score: float, progress_: float) -> None:
             given, share = _number(score, f"{self.name} reported the score"), _share(progress_, self.name)
-            curve.append((share, self.sign * given))
             progress(share)
-            if rule is not None and rule.is_hopeless(curve):
-                raise HopelessError
+            if math.isfinite(given):
+                curve.append((share, self.sign * given))
+                if rule is not None and rule.is_hopeless(curve):
+                    raise HopelessError
 
         options = {**self.settings}
         if self.lr is not None:
@@ -135,8 +139,8 @@ class TrainFunction:
         try:
             answer = self.function(Criterion(loss), seed, **options)
         except HopelessError:
-            return Trial({FITNESS: curve[-1][1]}, {}, tuple(curve), pruned=True)
-        except InputError:
+            return Trial({}, {}, tuple(curve), pruned=True)
+        except ContractError:
             raise
         except Exception as error:
             trace = "".join(traceback.format_exception(error))[-LONGEST_TRACE:]
@@ -149,19 +153,23 @@ class TrainFunction:
         if not isinstance(given, Mapping):
             return {FITNESS: self.sign * _number(given, f"{self.name} returned")}
         if not all(isinstance(name, str) for name in given):
-            raise InputError(f"{self.name} returned scores by {brief(list(given))}; let their names be texts")
+            raise ContractError(f"{self.name} returned scores by {brief(list(given))}; let their names be texts")
         scores = {name: _number(value, f"{self.name} returned for {name}") for name, value in given.items()}
         if PRUNED in scores:
-            raise InputError(
+            raise ContractError(
                 f"{self.name} returned a score called {PRUNED!r}, which a study keeps for itself; rename it"
             )
         deciding = self.metric or (FITNESS if FITNESS in scores else next(iter(scores)) if len(scores) == 1 else None)
         if deciding is None:
-            raise InputError(
+            raise ContractError(
                 f"{self.name} returned the scores {', '.join(scores) or 'nothing'}; say which one decides: metric=…"
             )
+        if self.metric is None and not higher_is_better(deciding):
+            raise ContractError(
+                f"{self.name} returned {deciding}, of which less is better: say that it decides, metric={deciding!r}"
+            )
         if deciding not in scores:
-            raise InputError(
+            raise ContractError(
                 f"{self.name} returned the scores {', '.join(scores) or 'nothing'}, and the metric is {deciding!r}; "
                 "let it return that one, too"
             )
@@ -173,9 +181,9 @@ class Trial:
     """What one training gave.
 
     Args:
-        scores: Its scores by name on validation data, ``"fitness"`` among them; empty if it raised.
+        scores: Its scores by name on validation data, ``"fitness"`` among them; empty if it raised or was stopped.
         test: The same on test data, if the function gives them.
-        curve: What it reported.
+        curve: What it reported, but for what is no finite number.
         error: What it raised, in one line.
         trace: The traceback of that.
         pruned: Whether it was stopped as hopeless.
@@ -253,7 +261,7 @@ def _parts(answer: Any, name: str) -> tuple[Any, Any]:
         return answer["validation"], answer.get("test")
     if isinstance(answer, tuple | list):
         if len(answer) != 2:
-            raise InputError(
+            raise ContractError(
                 f"{name} returned {len(answer)} values; let it return one score, scores by name, or those of "
                 "validation and test data"
             )
@@ -265,11 +273,11 @@ def _number(value: Any, what: str) -> float:
     try:
         return float("" if isinstance(value, bool | str | bytes) else value)
     except (TypeError, ValueError, OverflowError, RuntimeError):
-        raise InputError(f"{what} {brief(value)}, which is no number; let it be one (higher is better)") from None
+        raise ContractError(f"{what} {brief(value)}, which is no number; let it be one (higher is better)") from None
 
 
 def _share(value: Any, name: str) -> float:
     share = _number(value, f"{name} reported the progress")
     if not 0 <= share <= 1 or math.isnan(share):
-        raise InputError(f"{name} reported the progress {share:g}; give the share that is done, from 0 to 1")
+        raise ContractError(f"{name} reported the progress {share:g}; give the share that is done, from 0 to 1")
     return share

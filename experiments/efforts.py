@@ -4,8 +4,8 @@
 
 Written down before the run. (1) On each kept search, the effort ``standard`` names the same best baseline on validation
 data as the kept thorough comparison, and says the same of the evolved loss against it on test data: ahead, behind, or
-not told apart (95 % interval of the mean gain, paired by network). (2) It takes at most a quarter of the time. ``quick``
-is told beside it, without a claim. Time: tuning and final networks with all baselines, without the search of the rival,
+not told apart (95 % interval of the mean gain, paired by network). (2) It takes at most a quarter of the time.
+``quick`` is told beside it, without a claim. Time: tuning and final networks with all baselines, without the search of the rival,
 which is the same for all efforts; all efforts one after the other in this process, on the first ``--timed`` searches.
 """
 
@@ -42,7 +42,8 @@ def run(folder: Path, number: int, effort: str, work: Path) -> dict[str, Any]:
         found = compare_losses({"evolved": loss}, settings, work / f"{number}-{effort}", options)
         return {"search": number, "effort": effort, "seconds": time.perf_counter() - started, **verdict(found)}
 
-    return kept(work / f"{number}-{effort}.json", key, made)
+    found: dict[str, Any] = kept(work / f"{number}-{effort}.json", key, made)
+    return found
 
 
 def verdict(found: Comparison) -> dict[str, Any]:
@@ -78,16 +79,16 @@ def page(document: dict[str, Any], command: str) -> list[str]:
     return [
         "# Comparisons of less effort",
         "",
-        f"`{command}`; the claims stand at the head of `experiments/efforts.py`. Gain: mean test accuracy of the evolved "
-        "loss less that of the baseline, 30 networks each, paired by network, with half of its 95 % interval. Kept: the "
-        "thorough comparison of [the five searches](../noisy-digits/summary.md), less the search of the rival.",
+        f"`{command}`; the claims stand at the head of `experiments/efforts.py`. Gain: mean test accuracy of the "
+        "evolved loss less that of the baseline, 30 networks each, paired by network, with half of its 95 % interval. "
+        "Kept: the thorough comparison of [the five searches](../noisy-digits/summary.md), less the search of the rival.",
         "",
         *markdown(head, lines),
         "",
-        f"- `standard` names the same best baseline and says the same in **{same} of {document['searches']}** searches; "
-        f"`quick` in {agreeing(rows, 'quick')}.",
+        f"- `standard` names the same best baseline and says the same in **{same} of {document['searches']}** "
+        f"searches; `quick` in {agreeing(rows, 'quick')}.",
         *(
-            f"- `{effort}` takes **{ratio:.2f}** of the time of `thorough` ({document['timed']} searches, sums of seconds)."
+            f"- `{effort}` takes **{ratio:.2f}** of the time of `thorough` (searches: {document['timed']})."
             for effort, ratio in ratios.items()
         ),
         "",

@@ -5,8 +5,9 @@
 Written down before the run. (1) On each kept search, the effort ``standard`` names the same best baseline on validation
 data as the kept thorough comparison, and says the same of the evolved loss against it on test data: ahead, behind, or
 not told apart (95 % interval of the mean gain, paired by network). (2) It takes at most a quarter of the time.
-``quick`` is told beside it, without a claim. Time: tuning and final networks with all baselines, without the search of the rival,
-which is the same for all efforts; all efforts one after the other in this process, on the first ``--timed`` searches.
+``quick`` is told beside it, without a claim. Time: tuning and final networks with all baselines, without the search of
+the rival, which is the same for all efforts; all efforts one after the other in this process, on the first ``--timed``
+searches.
 """
 
 import argparse
@@ -80,7 +81,8 @@ def page(document: dict[str, Any], command: str) -> list[str]:
         "# Comparisons of less effort",
         "",
         f"`{command}`; the claims stand at the head of `experiments/efforts.py`. Gain: mean test accuracy of the "
-        "evolved loss less that of the baseline, 30 networks each, paired by network, with half of its 95 % interval. "
+        "evolved loss less that of the baseline, 30 networks each, paired by network, with half of its 95 % "
+        "interval. "
         "Kept: the thorough comparison of [the five searches](../noisy-digits/summary.md), less the search of the rival.",
         "",
         *markdown(head, lines),

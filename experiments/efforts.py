@@ -82,8 +82,8 @@ def page(document: dict[str, Any], command: str) -> list[str]:
         "",
         f"`{command}`; the claims stand at the head of `experiments/efforts.py`. Gain: mean test accuracy of the "
         "evolved loss less that of the baseline, 30 networks each, paired by network, with half of its 95 % "
-        "interval. "
-        "Kept: the thorough comparison of [the five searches](../noisy-digits/summary.md), less the search of the rival.",
+        "interval. Kept: the thorough comparison of [the five searches](../noisy-digits/summary.md), less the search "
+        "of the rival.",
         "",
         *markdown(head, lines),
         "",

@@ -338,6 +338,8 @@ class TestTrainingFunction:
             ({"train": "own.py:train"}, "give a function, train"),
             ({"baselines": ["focall"]}, "there is no baseline 'focall'"),
             ({"time_limit": "soon"}, "the time limit is 'soon'"),
+            ({"epochs": 3}, "epochs is no matter of the search here, but of your training function"),
+            ({"settings": [1]}, r"settings is \[1\]; give a dict"),
             ({"classes": 1}, "classes"),
         ],
     )
@@ -383,6 +385,19 @@ class TestBadInput:
             ({"settings": {}}, "settings belongs to a training function"),
             ({"executor": "cluster"}, "executor"),
             ({"time_limit": 0}, "the time limit is 0"),
+            ({"time_limit": 10**400}, "the time limit is 1000"),
+            ({"executor": 3}, "the executor is 3"),
+            ({"out": ""}, "out is ''"),
+            ({"out": 5}, "out is 5"),
+            ({"out": "a\0b"}, "no directory can be called so"),
+            ({"out": "x" * 300}, "no directory can be called so"),
+            ({"data": (X, np.array(["a", None, "c"], object)[Y])}, "the label of sample .* of data is missing"),
+            ({"data": (X, np.array([0.0, np.nan, 1.0], object)[Y])}, "is missing"),
+            (
+                {"validation": TensorDataset(torch.from_numpy(X), torch.from_numpy(Y))},
+                "validation is .*; give .X, y., as",
+            ),
+            ({"data": Pairs(), "validation": (X, Y)}, "validation is a tuple of 2; give a Dataset"),
         ],
     )
     def test_one_sentence_and_nothing_written(self, tmp_path: Path, given: dict[str, Any], words: str) -> None:
@@ -391,6 +406,37 @@ class TestBadInput:
             lossmith.evolve(**{**usual, **given})
         assert "\n" not in str(caught.value)
         assert not (tmp_path / "new").exists()
+
+    def test_parts_without_data(self, tmp_path: Path) -> None:
+        lossmith.evolve("mlp", (X, Y), out=tmp_path, **SMALL)
+        with pytest.raises(InputError, match="validation has no effect without data"):
+            lossmith.evolve(out=tmp_path, validation=(X, Y))
+
+    def test_baselines_by_one_name_and_none(self, tmp_path: Path) -> None:
+        result = lossmith.evolve("mlp", (X, Y), out=tmp_path, **SMALL)
+        with pytest.raises(InputError, match="baselines is empty"):
+            result.compare([])
+        found = result.compare("focal", seeds=2, effort="quick")
+        assert {"cross-entropy", "focal"} < {row.name for row in found.rows}
+        assert "Quick: the best setting of one stage" in str(found)
+
+    def test_a_frame_with_groups_beside_it_and_columns_of_numbers(self, tmp_path: Path) -> None:
+        pandas = pytest.importorskip("pandas")
+        frame = pandas.DataFrame(np.c_[X, Y])
+        lossmith.evolve("mlp", frame, target=4, groups=np.arange(120) // 6, out=tmp_path, **SMALL)  # type: ignore[arg-type]
+        with Store(tmp_path, readonly=True) as store:
+            assert store.setting("data")["train"] % 6 == 0
+
+    def test_a_relative_directory_is_the_same_from_anywhere(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        result = lossmith.evolve("mlp", (X, Y), out="s", **SMALL)
+        (tmp_path / "other").mkdir()
+        monkeypatch.chdir(tmp_path / "other")
+        result.compare(["focal"], seeds=2, effort="quick")
+        assert (tmp_path / "s" / "comparison.json").exists()
+        assert list((tmp_path / "other").iterdir()) == []
 
     def test_other_data_is_another_study(self, tmp_path: Path) -> None:
         lossmith.evolve("mlp", (X, Y), out=tmp_path, **SMALL)

@@ -329,6 +329,7 @@ class TestScores:
             ({"val_loss": 2.0}, None, r"of which less is better"),
             ({1: 0.5}, None, r"let their names be texts"),
             ((1, 2, 3), None, r"returned 3 values"),
+            ({"test": 1.0}, None, r"returned scores of test data alone"),
             ({"dropped": 1.0, "fitness": 1.0}, None, r"which a study keeps for itself"),
             ({"validation": None}, None, r"returned None"),
         ],
@@ -509,6 +510,13 @@ class TestComparison:
         assert calls == []
         main(["show", str(tmp_path)])
 
+    def test_a_winner_that_is_a_known_loss_is_trained_once_more_for_nobody(self, tmp_path: Path) -> None:
+        outcome = evolved(tmp_path, first_coefficient)
+        given = TrainFunction.of(first_coefficient)
+        losses = {"the winner": cross_entropy(), "evolved": outcome.loss}
+        found = compare_by_function(losses, given, settings_of(given), tmp_path, seeds=2)
+        assert found.row("the winner").runs == found.row("cross-entropy").runs
+
     def test_validation_scores_where_there_are_no_others(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -547,7 +555,12 @@ class TestComparison:
 
     @pytest.mark.parametrize(
         ("options", "words"),
-        [({"baselines": ["focall"]}, "there is no baseline 'focall'.*did you mean"), ({"seeds": 1}, "2 or more")],
+        [
+            ({"baselines": ["focall"]}, "there is no baseline 'focall'.*did you mean"),
+            ({"baselines": "focall"}, "there is no baseline 'focall'"),
+            ({"seeds": 1}, "2 or more"),
+            ({"seeds": "2"}, "seeds is '2'"),
+        ],
     )
     def test_bad_input(self, tmp_path: Path, options: dict[str, Any], words: str) -> None:
         function = TrainFunction.of(first_coefficient)

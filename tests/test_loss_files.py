@@ -536,7 +536,7 @@ def test_the_class_weights_of_a_file(tmp_path: Path) -> None:
     "found", ["balanced", 2.0, [], [1.0], [1.0, 0.0], [1.0, -1.0], [1.0, math.nan], [1.0, True], [[1.0, 2.0]], [1, "2"]]
 )
 def test_class_weights_of_a_file_that_are_none(found: object) -> None:
-    with pytest.raises(InputError, match="a list of numbers above 0, one for each class"):
+    with pytest.raises(InputError, match="a list of numbers from 1e-9 to 1e9, one for each class"):
         class_weights({**DOCUMENT, "provenance": {"class_weight": found}})
 
 

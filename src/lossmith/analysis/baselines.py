@@ -68,7 +68,7 @@ def baselines() -> list[Family]:
     return [family for _, family in BASELINES.items()]
 
 
-def find_baselines(names: Sequence[str]) -> list[Family]:
+def find_baselines(names: Sequence[str] | str) -> list[Family]:
     """The baselines of some names, cross-entropy, with which the others are compared, first even if it is not named.
 
     Args:
@@ -77,6 +77,7 @@ def find_baselines(names: Sequence[str]) -> list[Family]:
     Raises:
         InputError: if there is none of a name.
     """
+    names = [names] if isinstance(names, str) else names
     known = {_plain(family.name): family for family in reversed(baselines())}
     known |= {_plain(family.named): family for family in baselines() if family.named}
     wanted = [_plain(str(name)) for name in names]

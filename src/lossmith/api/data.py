@@ -51,17 +51,28 @@ def source_of(data: Any, parts: Mapping[str, Any], words: dict[str, Any]) -> Sou
         raise InputError("target has no effect here, where the data has its labels; leave it out")
     own = {"kind": words.get("kind", "auto"), "padding_id": words.pop("padding_id", None)}
     if isinstance(data, Dataset):
+        for name in ("validation", "test"):
+            if name in given and not isinstance(given[name], Dataset):
+                raise InputError(f"{name} is {_a(given[name])}; give a Dataset, as data is")
         return Source.from_dataset(data, given.pop("test", None), **given, **own)
     return _of_arrays(data, given, own)
 
 
-def _of_frame(frame: Any, given: Mapping[str, Any], words: dict[str, Any]) -> Source:
+def _of_frame(frame: Any, given: dict[str, Any], words: dict[str, Any]) -> Source:
     target = words.pop("target", None)
     if target is None:
         some = str(list(frame.columns)[-1]) if len(frame.columns) else "column"
         raise InputError(f"data is a DataFrame, and the column of its labels is not named; add target={some!r}")
-    own = {name: words.pop(name) for name in ("drop", "categories", "missing") if name in words}
-    return Source.from_frame(frame, target, **given, **own)
+    own: dict[str, Any] = {name: words.pop(name) for name in ("drop", "categories", "missing") if name in words}
+    groups = given.pop("groups", None)
+    if isinstance(groups, str):
+        own["groups"] = groups
+    for name, part in given.items():
+        if not is_frame(part):
+            raise InputError(f"{name} is {_a(part)}; give a DataFrame with the columns of data")
+    parts = {name: part.rename(columns=str) for name, part in given.items()}
+    source = Source.from_frame(frame.rename(columns=str), str(target), **parts, **own)
+    return source if groups is None or isinstance(groups, str) else source.with_groups(groups, "groups")
 
 
 def is_frame(data: Any) -> bool:
@@ -103,7 +114,8 @@ def _inputs(given: Any, what: str) -> Any:
 
 def _pair(given: Any, name: str) -> Pair:
     if not isinstance(given, tuple | list) or len(given) != 2:
-        raise InputError(f"{name} is {_a(given)}; give (X, y), a Dataset, a DataFrame with target=…, a path or a name")
+        others = ", a Dataset, a DataFrame with target=…, a path or a name" if name == "data" else ", as data is"
+        raise InputError(f"{name} is {_a(given)}; give (X, y){others}")
     return given[0], given[1]
 
 
@@ -123,13 +135,18 @@ def _encoded(labels: Any, names: tuple[str, ...] | None, what: str) -> tuple[Ten
         what: Whose labels they are.
     """
     array = None if isinstance(labels, Tensor) else np.asarray(labels)
+    if array is not None and array.dtype.kind == "O" and array.size:
+        _check_known(array, what)
+        if all(isinstance(one, int | np.integer) and not isinstance(one, bool) for one in array.ravel().tolist()):
+            array = labels = array.astype(np.int64)
     if array is None or array.dtype.kind not in "OUS":
         if names is not None:
             raise InputError(f"the labels of data are texts and those of {what} numbers; give both alike")
         return _tensor(labels, f"the labels of {what}"), None
     if names is None and what != "data":
         raise InputError(f"the labels of data are numbers and those of {what} texts; give both alike")
-    texts = [str(one) for one in array.ravel().tolist()]
+    listed = array.ravel().tolist()
+    texts = [one.decode("utf-8", "replace") if isinstance(one, bytes) else str(one) for one in listed]
     known = tuple(sorted(set(texts))) if names is None else names
     if names is None:
         LOG.info("the classes are %s", ", ".join(f"{place} = {name}" for place, name in enumerate(known)))
@@ -138,6 +155,17 @@ def _encoded(labels: Any, names: tuple[str, ...] | None, what: str) -> tuple[Ten
     if strange is not None:
         raise InputError(f"{what} holds the label {brief(strange)}, which no sample of data has; remove these samples")
     return torch.tensor([places[text] for text in texts]), known
+
+
+def _check_known(labels: Any, what: str) -> None:
+    """See that no label is missing: None, NaN, or what pandas has for it.
+
+    Raises:
+        InputError: if one is.
+    """
+    for place, one in enumerate(labels.ravel().tolist()):
+        if one is None or type(one).__name__ in ("NAType", "NaTType") or (isinstance(one, float) and one != one):
+            raise InputError(f"the label of sample {place} of {what} is missing; leave such samples out")
 
 
 def _tensor(values: Any, what: str) -> Tensor:

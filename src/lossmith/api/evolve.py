@@ -39,6 +39,7 @@ from lossmith.training import Executor
 
 LOG = logging.getLogger("lossmith")
 FUNCTION_SEEDS = 5
+BUILT_IN = ("epochs", "class_weight", "target", "batch_size", "optimizer")
 
 
 def evolve(
@@ -148,6 +149,9 @@ def _by_problem(
     quiet: bool,
     limit: float | None,
 ) -> Result:
+    idle = next((name for name, part in parts.items() if part is not None and data is None), None)
+    if idle is not None:
+        raise InputError(f"{idle} has no effect without data; give both, or neither to go on with a study")
     own: Model | None = None
     if model is not None:
         words["model"], own = named_model(model)
@@ -180,7 +184,7 @@ def _by_problem(
 
 
 def _has_begun(out: str | Path) -> bool:
-    return (Path(out).expanduser() / "study.toml").exists()
+    return (_directory(out) / "study.toml").exists()
 
 
 def _compared(
@@ -200,7 +204,7 @@ def _compared(
     executor: Executor | str | None,
     report: Callable[[str, float], None],
 ) -> Comparison:
-    options = {"effort": effort, **({} if seeds is None else {"seeds": seeds})}
+    options: dict[str, Any] = {"effort": effort, **({} if seeds is None else {"seeds": seeds})}
     options |= {} if baselines is None else {"baselines": list(baselines)}
     return compare_losses(
         losses,
@@ -229,6 +233,8 @@ def _by_function(
     quiet: bool,
     limit: float | None,
 ) -> Result:
+    if own is not None and not isinstance(own, Mapping):
+        raise InputError(f"settings is {brief(own)}; give a dict of what the training function is called with")
     if metric is not None and not isinstance(metric, str):
         raise InputError(
             f"the metric of a training function is {brief(metric)}; name one of the scores that it returns, or return "
@@ -276,6 +282,11 @@ def _function_settings(
         if word == "lr":
             continue
         if word not in places:
+            if word in BUILT_IN:
+                raise InputError(
+                    f"{word} is no matter of the search here, but of your training function; give it by settings="
+                    f"{{{word!r}: …}}, if the function takes it"
+                )
             raise unknown_word(word, [*places, "lr", "settings"])
         part, name = places[word]
         document[part][name] = [one.name for one in find_baselines(value)] if word == "baselines" else plain(value)
@@ -314,9 +325,21 @@ def _compared_by_function(
 
 
 def _directory(out: str | Path | None) -> Path:
-    """The directory of a study; a new one, which is told, if none is given."""
-    if out is not None:
-        return Path(out).expanduser()
-    made = Path(tempfile.mkdtemp(prefix="lossmith-"))
-    LOG.warning("the study is kept in %s; give out= to choose its directory", made)
-    return made
+    """The directory of a study, wherever the process goes to; a new one, which is told, if none is given.
+
+    Raises:
+        InputError: if nothing can be called so.
+    """
+    if out is None:
+        made = Path(tempfile.mkdtemp(prefix="lossmith-"))
+        LOG.warning("the study is kept in %s; give out= to choose its directory", made)
+        return made
+    refusal = InputError(f"out is {brief(out)}, and no directory can be called so; give another one")
+    if not isinstance(out, str | Path) or out == "" or "\0" in str(out):
+        raise refusal
+    try:
+        place = Path(out).expanduser().absolute()
+        place.exists()
+    except (OSError, ValueError, RuntimeError):
+        raise refusal from None
+    return place

@@ -11,6 +11,7 @@ import torch
 
 from lossmith.analysis import Comparison
 from lossmith.cli import CompareProgress
+from lossmith.errors import InputError
 from lossmith.losses import Criterion, Loss
 from lossmith.metrics import higher_is_better
 from lossmith.study import EVOLVED
@@ -50,7 +51,7 @@ class Result:
 
     def compare(
         self,
-        baselines: Sequence[str] | None = None,
+        baselines: Sequence[str] | str | None = None,
         seeds: int | None = None,
         effort: Effort = "standard",
         *,
@@ -76,6 +77,9 @@ class Result:
         Raises:
             InputError: if an input cannot be used.
         """
+        named = [baselines] if isinstance(baselines, str) else baselines
+        if named is not None and not len(named):
+            raise InputError("baselines is empty; name one, such as label-smoothing, or leave it out")
         hushed = self._quiet if quiet is None else quiet
         # A known loss that has won stands among the baselines under its own name.
         evolved = self.provenance["origin"]["kind"] in EVOLVED
@@ -83,7 +87,7 @@ class Result:
         with CompareProgress(hushed) as bar:
             return self._compare(
                 losses={name: self.loss},
-                baselines=baselines,
+                baselines=named,
                 seeds=seeds,
                 effort=effort,
                 time_limit=time_limit,

@@ -134,7 +134,8 @@ def _about(path: Path) -> About:
 
 
 def _array(path: Path, name: str) -> Any:
-    return read_array(path, name)[0]
+    array = read_array(path, name)[0]
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _checked(path: Path, about: About, tensors: dict[str, Tensor]) -> Source:

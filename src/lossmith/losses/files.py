@@ -11,6 +11,10 @@ from lossmith.losses.documents import numbers
 LARGEST_FILE = 2**24
 
 
+# As the settings allow them.
+LEAST_WEIGHT, MOST_WEIGHT = 1e-9, 1e9
+
+
 def save(loss: Loss, path: str | os.PathLike[str], **extra: Any) -> None:
     """Write a loss as JSON; the file appears whole or not at all.
 
@@ -78,10 +82,10 @@ def class_weights(document: Any) -> list[float] | None:
         return None
     weights, classes = numbers(found), document.get("classes")
     fits = weights is not None and weights.ndim == 1 and len(weights) == (classes or max(2, len(weights)))
-    if weights is None or not fits or not bool((weights.isfinite() & (weights > 0)).all()):
+    if weights is None or not fits or not bool(((weights >= LEAST_WEIGHT) & (weights <= MOST_WEIGHT)).all()):
         raise InputError(
-            '"class_weight" of the loss file must be a list of numbers above 0, one for each class; take the best.json '
-            "that lossmith evolve wrote"
+            '"class_weight" of the loss file must be a list of numbers from 1e-9 to 1e9, one for each class; take the '
+            "best.json that lossmith evolve wrote"
         )
     listed: list[float] = weights.tolist()
     return listed

@@ -175,7 +175,7 @@ def parsed_time(text: str | float) -> float:
         InputError: if it is none, or not more than 0.
     """
     if isinstance(text, int | float) and not isinstance(text, bool):
-        seconds = float(text)
+        seconds = float(text) if abs(text) < 1e18 else math.inf
     else:
         words = str(text).lower().replace(" ", "")
         parts = FORM.findall(words)

@@ -135,7 +135,8 @@ def is_moved(key: str, ours: Any, theirs: Any) -> bool:
     A network of a notebook has no place, and may move to one.
     """
     if key in ("objective.metric", "model.name"):
-        names = [portable_code(str(one)) for one in (ours, theirs)]
+        # A script is known by its file, and by its name once it is imported.
+        names = [portable_code(str(one)).replace(".py:", ":") for one in (ours, theirs)]
         nowhere = any(one.startswith(f"{NOTEBOOK}:") for one in names)
         return names[0] == names[1] or (nowhere and names[0].rpartition(":")[2] == names[1].rpartition(":")[2])
     return key == "data.source" or (key == "data.noise" and all(map(is_noise_file, map(str, (ours, theirs)))))

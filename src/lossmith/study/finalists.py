@@ -156,7 +156,11 @@ class Gain:
             known += f" (lr = {origin['lr']:g})"
         if self.mean <= 0:
             known_wins = best_row([self.found, self.known]) is self.known
-            end = "the known loss is handed over" if known_wins else "keep to the known loss"
+            end = (
+                "the known loss is handed over"
+                if known_wins
+                else "what was found stays, and the known loss does as well"
+            )
             return (
                 f"the search found nothing better than a known loss: {known} has a {self.by.called} of "
                 f"{self._value(self.known):.6g}, the best that was found {self._value(self.found):.6g}; {end}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import math
@@ -71,8 +72,8 @@ def compare_by_function(
     Raises:
         InputError: if an input cannot be used, or the function fails whatever the loss is.
     """
-    if seeds < 2:
-        raise InputError(f"seeds is {seeds}; a test needs 2 or more")
+    if not isinstance(seeds, int) or seeds < 2:
+        raise InputError(f"seeds is {seeds!r}; give a whole number, 2 or more, which a test needs")
     rivals = find_baselines(settings.run.baselines if baselines is None else baselines)
     taken = next((family.name for family in rivals if family.name in losses), None)
     if taken is not None:
@@ -121,8 +122,8 @@ def _tuned(
         return _seeds(settings, f"tuning {purpose}", count)
 
     first, fresh = settings.run.replicates, max(2, (seeds + 1) // 2)
-    size = partial(FunctionTraining.size, training)
-    tuning = FitnessTuning(training.store, settings.classes, train, size, own, first, fresh, "comparison tuning")
+    size, records = partial(FunctionTraining.size, training), _records(training.function, "comparison tuning")
+    tuning = FitnessTuning(training.store, settings.classes, train, size, own, first, fresh, records)
     return tuning.known(families, training.lr)
 
 
@@ -137,14 +138,16 @@ def _judged(
     """What fresh trainings of each loss gave; the function is called for what is not kept."""
     seeds, store = _seeds(settings, "final", count), training.store
     keys = [json.dumps({"final": entry.loss.key(), "lr": entry.lr, "seeds": seeds}) for entry in entries]
-    known = {key: store.record(RECORDS, key) for key in keys}
-    missing = [number for number, key in enumerate(keys) if known[key] is None]
+    records = _records(training.function, RECORDS)
+    known = {key: store.record(records, key) for key in keys}
+    # Two that are one loss are trained once.
+    missing = [number for number, key in enumerate(keys) if known[key] is None and keys.index(key) == number]
     work = [training.work([entries[number].loss], seeds, entries[number].lr, searching=False) for number in missing]
     said = _shares(len(work), lambda done: report("fresh trainings", done))
     for number, outcome in zip(missing, executor.run(work, said), strict=True):
         (trials,) = outcome.result
         known[keys[number]] = [_kept(trial) for trial in trials]
-        store.add_record(RECORDS, keys[number], known[keys[number]], outcome.seconds)
+        store.add_record(records, keys[number], known[keys[number]], outcome.seconds)
     what = f"{store.path} (what it holds of the comparison)"
     for kept in known.values():
         if len(conforming(list[KeptRun], kept, what, REMEDY)) != count:
@@ -153,6 +156,12 @@ def _judged(
         [{"seed": seed, **run} for seed, run in zip(seeds, cast(list[dict[str, Any]], known[key]), strict=True)]
         for key in keys
     ]
+
+
+def _records(function: TrainFunction, what: str) -> str:
+    """What trainings of a function are kept under: those of other settings or another metric are others."""
+    document = json.dumps([function.name, function.metric, function.settings, function.lr], sort_keys=True)
+    return f"{what} {hashlib.sha256(document.encode()).hexdigest()[:16]}"
 
 
 def _kept(trial: Trial) -> dict[str, Any]:

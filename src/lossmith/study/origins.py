@@ -137,6 +137,8 @@ def _origin(path: Path, compares: bool) -> Origin | None:
         noise = str(data.get("noise", ""))
         moved = is_moved("data.noise", noise, settings.data.noise)
         settings = with_data(settings, found_again(data["source"], path.parent), noise if moved else None)
+    else:
+        settings = with_data(settings, found_again(settings.data.source, path.parent))
     function = said.get("objective")
     lr = (said.get("tuning") or {}).get("lr")
     return Origin(path, settings, said["digest"], function if isinstance(function, str) else None, lr)

@@ -180,6 +180,11 @@ class Study(AskTell):
                 with one message.
         """
         self._check_writable()
+        if "recipe" in (self.store.setting("settings") or {}):
+            raise InputError(
+                f"the study in {self.directory} trains networks of its own, and another fitness must not be mixed with "
+                "theirs; go on with it by lossmith evolve, or begin another study"
+            )
         optimized(self, function, Budget.of(n_trials, timeout), catch, executor, callbacks)
 
     def enqueue(self, *losses: Known, project: bool = False) -> int:

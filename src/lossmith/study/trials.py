@@ -259,6 +259,8 @@ def _parts(answer: Any, name: str) -> tuple[Any, Any]:
     """What stands for validation and for test data, None where there is none."""
     if isinstance(answer, Mapping) and "validation" in answer and answer.keys() <= PARTS:
         return answer["validation"], answer.get("test")
+    if isinstance(answer, Mapping) and answer.keys() == {"test"}:
+        raise ContractError(f"{name} returned scores of test data alone; let it return those of validation data, too")
     if isinstance(answer, tuple | list):
         if len(answer) != 2:
             raise ContractError(

@@ -52,4 +52,6 @@ def running(given: Executor | str | None) -> AbstractContextManager[Executor]:
     """
     if isinstance(given, str):
         return executor(given)
+    if given is not None and not hasattr(given, "run"):
+        raise InputError(f"the executor is {given!r}; give a name, {' or '.join(EXECUTORS)}, or an executor")
     return nullcontext(Local() if given is None else given)

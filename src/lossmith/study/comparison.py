@@ -126,7 +126,8 @@ def compare_losses(
                 keep=keep,
                 report=report,
             )
-    result = replace(result, wrong_labels=problem.wrong["validation"], guess=_guess(problem, test, deciding))
+    wrong, guess = problem.wrong["validation"], _guess(problem, test, deciding)
+    result = replace(result, wrong_labels=wrong, guess=guess, effort=options.effort)
     document = {**stands_behind(problem, settings), "options": options.model_dump(mode="json"), **result.to_json()}
     write_json(document, directory / "comparison.json")
     return result

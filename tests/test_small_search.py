@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from lossmith.errors import InputError
 from lossmith.io import read_toml
 from lossmith.search import SearchSettings
 from lossmith.study import (
@@ -141,6 +142,31 @@ class TestEvolve:
         evolve(tmp_path / "older", tiny(generations=3))
         assert genomes(tmp_path / "older") == genomes(tmp_path / "whole")
         assert "sigma" not in read_toml(tmp_path / "older" / "study.toml")["search"]
+
+    @pytest.mark.parametrize("settings", [{}, [1], {"search": 3}, {"search": {"population": 4, "generations": 2}}])
+    def test_damaged_settings_are_told(self, tmp_path: Path, settings: Any) -> None:
+        evolve(tmp_path, tiny())
+        with Store(tmp_path) as store:
+            store.set("settings", settings)
+        with pytest.raises(InputError, match=r"is damaged|was changed after|has "):
+            evolve(tmp_path, tiny())
+
+    def test_a_damaged_step_is_told(self, tmp_path: Path) -> None:
+        evolve(tmp_path, tiny())
+        with Store(tmp_path) as store:
+            settings = store.setting("settings")
+            store.set("settings", {**settings, "search": {**settings["search"], "sigma": "wide"}})
+        with pytest.raises(InputError, match=r"study.db: the setting 'sigma' is wrong"):
+            evolve(tmp_path, tiny())
+
+    def test_a_start_of_another_space_is_another_configuration(self, tmp_path: Path) -> None:
+        evolve(tmp_path, tiny())
+        with pytest.raises(InputError, match=r"has search.space = 'residual', not 'taylor'"):
+            evolve(tmp_path, tiny(space="taylor"))
+        with Store(tmp_path) as store:
+            store.set(START, [1.0])
+        with pytest.raises(InputError, match="starts at what its space does not hold"):
+            evolve(tmp_path, tiny())
 
     def test_a_study_of_a_training_function(self, tmp_path: Path) -> None:
         run = StageSettings(tune=False, finalists=1, finalist_seeds=2)

@@ -9,7 +9,7 @@ from typing import Any
 from lossmith.analysis import baselines
 from lossmith.losses import Loss
 from lossmith.search import Genome, SearchSettings, build_space
-from lossmith.study.config import RunSettings
+from lossmith.study.config import RunSettings, validated
 from lossmith.study.function_settings import StageSettings
 from lossmith.study.store import Store
 
@@ -36,7 +36,7 @@ def small_beginning(
     """
     begun = _begun(directory)
     if begun is not None:
-        return (search if search.sigma is not None else _with_step(search, begun["search"].get("sigma"))), None
+        return (search if search.sigma is not None else _with_step(search, begun.get("sigma"), directory)), None
     if not is_small(search, run):
         return search, None
     loss = known_loss(classes)
@@ -48,7 +48,7 @@ def small_beginning(
         loss.name,
         SIGMA,
     )
-    return _with_step(search, SIGMA), place[0]
+    return _with_step(search, SIGMA, directory), place[0]
 
 
 def is_small(search: SearchSettings, run: RunSettings | StageSettings) -> bool:
@@ -64,14 +64,15 @@ def known_loss(classes: int) -> Loss:
     return family.build(family.strengths(place), classes).named(name)
 
 
-def _with_step(search: SearchSettings, sigma: float | None) -> SearchSettings:
-    return search.model_copy(update={"sigma": sigma})
+def _with_step(search: SearchSettings, sigma: Any, directory: Path) -> SearchSettings:
+    document = {**search.model_dump(mode="json"), "sigma": sigma}
+    return validated(SearchSettings, document, str(directory / "study.db"))
 
 
 def _begun(directory: Path) -> dict[str, Any] | None:
-    """The stored settings of a study that has begun; one that was killed in its first moments may hold nothing yet."""
+    """What is stored of the search of a study that has begun; one killed in its first moments may hold nothing yet."""
     if not (directory / "study.db").exists():
         return None
     with Store(directory) as store:
-        found: dict[str, Any] | None = store.setting("settings")
-    return found
+        found = store.setting("settings")
+    return None if found is None else dict(found["search"])

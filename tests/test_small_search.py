@@ -125,13 +125,14 @@ class TestEvolve:
         assert len(genomes(tmp_path / "whole")) == 120
         assert genomes(tmp_path / "parts") == genomes(tmp_path / "whole")
 
-    def test_killed_before_its_settings_were_stored_it_begins_again(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("how", [{}, {"sigma": 1.0}])
+    def test_killed_before_its_settings_were_stored_it_begins_again(self, tmp_path: Path, how: dict[str, Any]) -> None:
         evolve(tmp_path / "whole", tiny())
         killed = tmp_path / "killed"
         killed.mkdir()
         with Store(killed) as store:
             store.set(START, small_beginning(tmp_path, tiny().search, PLAIN, 10)[1])
-        evolve(killed, tiny())
+        evolve(killed, tiny(**how))
         assert genomes(killed) == genomes(tmp_path / "whole")
 
     def test_an_older_study_goes_on_as_it_began(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from lossmith.analysis import baselines
 from lossmith.losses import Loss
 from lossmith.search import Genome, SearchSettings, build_space
+from lossmith.study.beginnings import START
 from lossmith.study.config import RunSettings, validated
 from lossmith.study.function_settings import StageSettings
 from lossmith.study.store import Store
@@ -34,9 +35,12 @@ def small_beginning(
         run: How candidates are trained.
         classes: n.
     """
-    begun = _begun(directory)
+    begun, start = _begun(directory)
     if begun is not None:
         return (search if search.sigma is not None else _with_step(search, begun.get("sigma"), directory)), None
+    if start is not None and search.sigma == SIGMA:
+        # Killed before its settings were stored, it goes on by its study.toml, which has the step, but not the start.
+        return search, start
     if not is_small(search, run):
         return search, None
     loss = known_loss(classes)
@@ -69,10 +73,10 @@ def _with_step(search: SearchSettings, sigma: Any, directory: Path) -> SearchSet
     return validated(SearchSettings, document, str(directory / "study.db"))
 
 
-def _begun(directory: Path) -> dict[str, Any] | None:
-    """What is stored of the search of a study that has begun; one killed in its first moments may hold nothing yet."""
+def _begun(directory: Path) -> tuple[dict[str, Any] | None, Genome | None]:
+    """What is stored of the search of a study, None before it has begun, and of its start."""
     if not (directory / "study.db").exists():
-        return None
+        return None, None
     with Store(directory) as store:
-        found = store.setting("settings")
-    return None if found is None else dict(found["search"])
+        settings, start = store.setting("settings"), store.setting(START)
+    return None if settings is None else dict(settings["search"]), start

@@ -56,7 +56,7 @@ def tiny(place: str | Path, /, **parts: Mapping[str, Any]) -> EvolveSettings:
         "data": {"source": str(place), "train_size": 60},
         "model": {"hidden": [4]},
         "recipe": {"epochs": 1, "batch_size": 30},
-        "search": {"population": 4, "generations": 1},
+        "search": {"population": 4, "generations": 1, "sigma": 0.5},
         "run": {"training": "population", "finalists": 1, "finalist_seeds": 2, "tune": False},
     }
     for name, values in parts.items():

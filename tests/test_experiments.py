@@ -1088,13 +1088,24 @@ class TestFew:
 
     def test_what_is_run_of_a_search(self, experiment: Callable[[str], ModuleType]) -> None:
         few, methods = experiment("few"), experiment("few_methods")
-        whole, ruled = (few.runs_of("table", whole) for whole in (True, False))
+        whole, ruled, reference = (few.runs_of("table", part) for part in ("whole", "ruled", "reference"))
         assert {name for name, _ in whole} == set(methods.METHODS)
         assert ("CMA-ES 16", 320) in whole
         assert [most for name, most in whole if name == "successive halving"] == [24, 48, 96]
         assert {name for name, _ in ruled} == {name for name in methods.METHODS if not name.startswith("GP")}
         assert {most for _, most in ruled} == {48}
-        assert not any(name.startswith("GP") for name, _ in few.runs_of("mnist", True))
+        assert reference == [("CMA-ES 16", 320)]
+        assert not any(name.startswith("GP") for name, _ in few.runs_of("mnist", "whole"))
+
+    def test_parts_of_a_search_are_one_row(self, experiment: Callable[[str], ModuleType]) -> None:
+        few = experiment("few")
+        first = {"search": 1, "found": ["a", "b"], "searches": [{"method": "a", "n": 48}, {"method": "b", "n": 48}]}
+        second = {"search": 1, "found": ["c"], "searches": [{"method": "a", "n": 320}]}
+        row = few.joined([first, second])
+        assert row["found"] == ["a", "b", "c"]
+        assert row["searches"] == [{"method": "a", "n": 320}, {"method": "b", "n": 48}]
+        halving = {"search": 1, "found": [], "searches": [{"method": "h", "n": 24}, {"method": "h", "n": 48}]}
+        assert few.joined([halving]) == halving
 
     def test_words_of_claims(self, experiment: Callable[[str], ModuleType]) -> None:
         pages = experiment("few_page")

@@ -72,7 +72,7 @@ def settings_of(function: TrainFunction, **run: Any) -> FunctionSettings:
         {
             "classes": 3,
             "train": {"function": function.name, "lr": function.lr, "metric": function.metric},
-            "search": {"population": 3, "generations": 2, **search},
+            "search": {"population": 3, "generations": 2, "sigma": 0.5, **search},
             "run": small,
         }
     )

@@ -136,8 +136,22 @@ def test_the_page_of_few_trainings_is_that_of_their_runs(experiment: Callable[[s
     folder = ROOT / "results" / "few"
     jobs = experiment("few").JOBS
     documents = {job: json.loads((folder / f"{job}.json").read_text(encoding="utf-8")) for job in jobs}
-    lines = experiment("few_page").page(documents)
+    pages = experiment("few_page")
+    lines = pages.page(documents)
     assert (folder / "summary.md").read_text(encoding="utf-8") == "\n".join(lines) + "\n"
+    # What is the default is what the rule chose, and what the page for users says of it was found.
+    scores = pages.Scores(documents)
+    chosen = pages.chosen(scores)
+    assert chosen == "CMA-ES 8 from the known loss"
+    own, told = (chosen, 48), (ROOT / "docs" / "few.md").read_text(encoding="utf-8")
+    for gap in (
+        pages.known_gap(scores, own, ("CMA-ES 16", 48)),
+        pages.known_gap(scores, ("CMA-ES 8", 48), ("CMA-ES 16", 48)),
+        pages.known_gap(scores, ("no search", 48), own),
+        *pages.gains(scores, chosen),
+        *(pages.known_gap(scores, own, ("CMA-ES 16", 320), [job]) for job in scores.jobs),
+    ):
+        assert str(gap) in told
 
 
 def test_the_page_of_other_data_is_that_of_its_runs(experiment: Callable[[str], ModuleType]) -> None:

@@ -41,7 +41,8 @@ class SearchSettings(Settings):
     """Generations of the search; an ended study can be given more."""
 
     sigma: float | None = Field(default=None, ge=1e-6, le=1e6, allow_inf_nan=False)
-    """First step size of CMA-ES (default: 0.5 residual, 0.6 canonical, 1.2 taylor, 1 smoothed-mae)."""
+    """First step size of CMA-ES (default: 0.5 residual, 0.6 canonical, 1.2 taylor, 1 smoothed-mae; 1 and from a known
+    loss with --no-tune and at most 100 trainings)."""
 
     lr_adapt: bool = False
     """Let CMA-ES adapt its learning rate to the noise of the fitness."""

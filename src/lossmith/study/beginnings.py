@@ -9,7 +9,8 @@ from typing import Any
 
 from lossmith.errors import InputError, brief
 from lossmith.losses import Criterion, Loss, find
-from lossmith.search import Genome, SearchSettings, Space, VectorSpace
+from lossmith.search import Genome, SearchSettings, Space, VectorSpace, build_space
+from lossmith.study.config import validated
 from lossmith.study.generation import checked, losses_of
 from lossmith.study.nearest import nearest
 from lossmith.study.rows import damaged
@@ -128,6 +129,10 @@ def agreed_start(store: Store, space: Space, wanted: Genome | None) -> Genome | 
             store.set(START, wanted)
         return wanted
     if kept is not None and not space.holds(kept):
+        own = validated(SearchSettings, store.setting("settings")["search"], str(store.path))
+        if build_space(own).holds(kept):
+            # Of another space: that is told where settings are compared.
+            return None
         raise damaged(store.path, "the search starts at what its space does not hold")
     if wanted is not None and wanted != kept:
         there = "where its space says" if kept is None else f"at {brief(kept)}"

@@ -32,6 +32,7 @@ from lossmith.study.places import KEPT_DATA
 from lossmith.study.problem import Problem
 from lossmith.study.provenance import data_line, data_of, provenance_document, tell_other_code, versions_of
 from lossmith.study.runner import Runner
+from lossmith.study.small import small_beginning
 from lossmith.study.study import Study
 from lossmith.study.trainings import PopulationTraining
 from lossmith.training import Executor, Judge, Local, check_memory, running
@@ -212,6 +213,8 @@ def evolve_problem(
     """
     started = time.perf_counter() if started is None else started
     settings = _as_begun(Path(directory), settings)
+    search, start = small_beginning(Path(directory), settings.search, settings.run, problem.classes)
+    settings = settings.model_copy(update={"search": search})
     deciding = Deciding.of(settings.objective, objective)
     document = {**settings.model_dump(mode="json"), "digest": problem.digest}
     defaults = EvolveSettings().model_dump(mode="json")
@@ -220,7 +223,7 @@ def evolve_problem(
     networks = min(run.chunk, max(settings.search.population * run.replicates, finals if run.tune else 0))
     check_memory(problem.task, settings.recipe, networks, settings.run.training)
     TrainingLog(Path(directory) / LOG_FILE).check()
-    with Study(directory, problem.classes, settings.search, document=document, defaults=defaults) as study:
+    with Study(directory, problem.classes, search, start=start, document=document, defaults=defaults) as study:
 
         def tell(phase: str, done: float) -> None:
             if report is not None:

@@ -23,6 +23,7 @@ from lossmith.study.judged import judged_by
 from lossmith.study.log import LOG_FILE, TrainingLog
 from lossmith.study.provenance import finalists_of, spread, tell_other_code, tuning_of, versions_of
 from lossmith.study.runner import Runner
+from lossmith.study.small import small_beginning
 from lossmith.study.study import Study
 from lossmith.study.trials import TrainFunction
 from lossmith.training import Executor, running
@@ -58,12 +59,14 @@ def evolve_function(
         InputError: if an input cannot be used, the function gives no score, or it fails whatever the loss is.
     """
     limit = None if time_limit is None else parsed_time(time_limit)
+    search, start = small_beginning(Path(directory), settings.search, settings.run, settings.classes)
+    settings = settings.model_copy(update={"search": search})
     document = settings.model_dump(mode="json")
     usual = FunctionSettings(classes=settings.classes, train=settings.train).model_dump(mode="json")
     started = time.perf_counter()
     TrainingLog(Path(directory) / LOG_FILE).check()
     with (
-        Study(directory, settings.classes, settings.search, document=document, defaults=usual) as study,
+        Study(directory, settings.classes, search, start=start, document=document, defaults=usual) as study,
         running(executor) as runs,
     ):
 

@@ -1,0 +1,82 @@
+"""How a search begins that has few trainings: at a loss that is known to be good, with a wide first step."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from lossmith.analysis import baselines
+from lossmith.losses import Loss
+from lossmith.search import Genome, SearchSettings, build_space
+from lossmith.study.beginnings import START
+from lossmith.study.config import RunSettings, validated
+from lossmith.study.function_settings import StageSettings
+from lossmith.study.store import Store
+
+LOG = logging.getLogger("lossmith")
+# Chosen by results/few: up to so many trainings; the first step; the known loss and the place of its strengths.
+MOST = 100
+SIGMA = 1.0
+KNOWN = ("label smoothing + Σh²", (1, 1))
+
+
+def small_beginning(
+    directory: Path, search: SearchSettings, run: RunSettings | StageSettings, classes: int
+) -> tuple[SearchSettings, Genome | None]:
+    """The settings of a search with the first step that it takes, and where it starts; None: where its space says.
+
+    A new search of at most 100 trainings without tuning starts at label smoothing + Σh² with the step 1, if it is
+    CMA-ES in the space "residual" and nobody chose a first step. What has begun goes on as it began.
+
+    Args:
+        directory: Of the study.
+        search: The settings of the search.
+        run: How candidates are trained.
+        classes: n.
+    """
+    begun, start = _begun(directory)
+    if begun is not None:
+        return (search if search.sigma is not None else _with_step(search, begun.get("sigma"), directory)), None
+    if start is not None and search.sigma == SIGMA:
+        # Killed before its settings were stored, it goes on by its study.toml, which has the step, but not the start.
+        return search, start
+    if not is_small(search, run):
+        return search, None
+    loss = known_loss(classes)
+    place = build_space(search).place(loss, classes)
+    assert place is not None
+    LOG.info(
+        "so short a search starts at %s, with the first step %g; with a step of your own (--sigma) it starts at "
+        "cross-entropy",
+        loss.name,
+        SIGMA,
+    )
+    return _with_step(search, SIGMA, directory), place[0]
+
+
+def is_small(search: SearchSettings, run: RunSettings | StageSettings) -> bool:
+    """Whether a search has few trainings, and nobody chose how it begins."""
+    usual = (search.engine, search.space, search.scale, search.sigma) == ("cma", "residual", False, None)
+    return usual and not run.tune and search.population * search.generations * run.replicates <= MOST
+
+
+def known_loss(classes: int) -> Loss:
+    """Label smoothing with α = 0.73 and a reward of 2 Σh²."""
+    name, place = KNOWN
+    (family,) = [family for family in baselines() if family.name == name]
+    return family.build(family.strengths(place), classes).named(name)
+
+
+def _with_step(search: SearchSettings, sigma: Any, directory: Path) -> SearchSettings:
+    document = {**search.model_dump(mode="json"), "sigma": sigma}
+    return validated(SearchSettings, document, str(directory / "study.db"))
+
+
+def _begun(directory: Path) -> tuple[dict[str, Any] | None, Genome | None]:
+    """What is stored of the search of a study, None before it has begun, and of its start."""
+    if not (directory / "study.db").exists():
+        return None, None
+    with Store(directory) as store:
+        settings, start = store.setting("settings"), store.setting(START)
+    return None if settings is None else dict(settings["search"]), start

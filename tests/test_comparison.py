@@ -35,7 +35,7 @@ CLASSES = 3
 OPTIONS = CompareSettings(
     seeds=2, tuning_seeds=1, tuning_finalists=1, tuning_finalist_seeds=1, tuning_epochs=1, rival=False
 )
-RIVALRY = OPTIONS.model_copy(update={"rival": True})
+RIVALRY = OPTIONS.model_copy(update={"rival": True, "effort": "thorough"})
 BASELINES = [Family("cross-entropy", (), lambda *_: cross_entropy()), fixed("MSE", mse(), baseline=True)]
 
 
@@ -500,7 +500,7 @@ class TestCompareLosses:
         common: Any = {"seeds": 10, "epochs": 2, "chunk": 5}
         assert plans[1:] == [
             Plan(recipe, Backend("mlp"), tuning_seeds=2, finalists=0, finalist_seeds=1, stride=2, **common),
-            Plan(recipe, Backend("mlp"), tuning_seeds=1, finalists=3, finalist_seeds=4, stride=2, **common),
+            Plan(recipe, Backend("mlp"), tuning_seeds=1, finalists=3, finalist_seeds=3, stride=2, **common),
             Plan(recipe, Backend("mlp"), **common),
         ]
 

@@ -110,7 +110,7 @@ def compare_losses(
         key = comparison_digest(problem.digest, settings, plan)
         first = [*rivals, *(fixed(name, loss) for name, loss in given.items())]
         tell_budget(first, options, plan, problem, settings, started, store)
-        if options.rival and options.effort != "quick":
+        if options.rival and options.work.rival:
             place = directory / rival_name(deciding)
             rivals.append(searched_rival(settings, problem, objective, place, started, report))
         families = [*rivals, *(fixed(name, loss) for name, loss in given.items())]

@@ -23,6 +23,7 @@ class Work:
         finalist_seeds: Fresh seeds of each of those.
         stride: Steps between the places of the first grid on each axis; neighbors of the best are tried all the same.
         baselines: The baselines, where none are named; None for all.
+        rival: Whether label smoothing + MAE gets a search of its own.
     """
 
     seeds: int
@@ -30,13 +31,14 @@ class Work:
     finalist_seeds: int
     stride: int
     baselines: tuple[str, ...] | None = None
+    rival: bool = False
 
 
 FEW = ("cross-entropy", "label smoothing", "focal", "generalised cross-entropy", "label smoothing + Σh²")
 EFFORTS: Mapping[Effort, Work] = {
     "quick": Work(seeds=2, finalists=0, finalist_seeds=1, stride=2, baselines=FEW),
-    "standard": Work(seeds=1, finalists=3, finalist_seeds=4, stride=2),
-    "thorough": Work(seeds=2, finalists=5, finalist_seeds=10, stride=1),
+    "standard": Work(seeds=1, finalists=3, finalist_seeds=3, stride=2),
+    "thorough": Work(seeds=2, finalists=5, finalist_seeds=10, stride=1, rival=True),
 }
 
 
@@ -55,7 +57,7 @@ class TuningSettings(Settings):
     5)."""
 
     tuning_finalist_seeds: int | None = Field(default=None, ge=1, le=10**5)
-    """Fresh seeds that each of those is trained with (default: 4, thorough 10)."""
+    """Fresh seeds that each of those is trained with (default: 3, thorough 10)."""
 
     tuning_epochs: int | None = Field(default=None, ge=1, le=10**6)
     """Epochs of a tuning run, from which the best number is read (default: twice the recipe's)."""
@@ -76,6 +78,7 @@ class TuningSettings(Settings):
             self.tuning_finalist_seeds or usual.finalist_seeds,
             usual.stride,
             usual.baselines,
+            usual.rival,
         )
 
     def resolved(self) -> Self:
@@ -89,8 +92,8 @@ class CompareSettings(TuningSettings):
     """How losses are compared."""
 
     rival: bool = True
-    """Whether label smoothing + MAE gets a search of its own with as many trainings as the evolved loss had;
-    --no-rival leaves that search out, and so does the effort "quick"."""
+    """Whether label smoothing + MAE gets a search of its own with as many trainings as the evolved loss had, in a
+    thorough comparison; --no-rival leaves that search out."""
 
     baselines: tuple[str, ...] = Field(default=(), strict=False)
     """The baselines, as tables call them, with hyphens for spaces; cross-entropy is one always (default: all, or

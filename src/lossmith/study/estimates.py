@@ -118,7 +118,7 @@ def _budget(
     length = (options.tuning_epochs or 2 * epochs) / epochs
     search, run = settings.search, settings.run
     rival = search.population * search.generations * run.replicates * run.partial
-    searched = rival if options.rival and options.effort != "quick" else 0.0
+    searched = rival if options.rival and options.work.rival else 0.0
     return comparison_budget(families, options.work, options.seeds, length, searched, step * steps)
 
 

@@ -147,7 +147,7 @@ class TestKept:
         monkeypatch.setattr(analyses, "version", lambda name: "9.9.9")
         look("basin")
         assert trained == [*before, *before]
-        monkeypatch.setattr(analyses, "own_source", lambda name: "edited")
+        monkeypatch.setattr(analyses, "source_of", lambda name: "edited")
         look("basin")
         assert trained == [*before, *before, *before]
 

@@ -164,7 +164,7 @@ class TestCompareLosses:
         assert again.to_json() == other.to_json()
 
     def test_the_rival_searches_for_it_in_a_directory_of_its_own(self, tmp_path: Path, npz: Path) -> None:
-        options = OPTIONS.model_copy(update={"rival": True})
+        options = OPTIONS.model_copy(update={"rival": True, "effort": "thorough"})
         compare_losses({"mine": mae()}, tiny(npz, record=["nll"]), tmp_path, options)
         result = compare_losses({"mine": mae()}, tiny(npz, metric="nll"), tmp_path, options)
         assert result.row(comparison.RIVAL).baseline

@@ -609,7 +609,8 @@ class TestTheExample:
         assert origin.keys() == {"kind", "generation", "member", "genome"}
 
     def test_it_is_compared_with_a_rival_that_is_searched_by_cma(self, tmp_path: Path) -> None:
-        options = CompareSettings(seeds=2, tuning_seeds=1, tuning_finalists=1, tuning_finalist_seeds=1, tuning_epochs=1)
+        few = {"tuning_seeds": 1, "tuning_finalists": 1, "tuning_finalist_seeds": 1, "tuning_epochs": 1}
+        options = CompareSettings.model_validate({"seeds": 2, "effort": "thorough", **few})
         compare_losses({"mine": gce(0.3)}, small(), tmp_path, options)
         with Store(tmp_path / "rival", readonly=True) as store:
             search = store.setting("settings")["search"]

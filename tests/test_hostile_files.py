@@ -160,7 +160,7 @@ class TestNetworks:
         Path(f"{module}.py").write_text("raise AssertionError('the file of the directory was imported')")
         if module != "json":
             monkeypatch.delitem(sys.modules, module, raising=False)
-        with pytest.raises(InputError, match=f"{module} has no function net: correct .*, or give .*{module}.py a name"):
+        with pytest.raises(InputError, match=f"{module} has no net: correct .*, or give .*{module}.py a name"):
             build(f"{module}:net", (9,), 3)
         assert str(Path.cwd()) not in sys.path
 

@@ -24,6 +24,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from lossmith.analysis import ACCURACY, Deciding
 from lossmith.data import Source
 from lossmith.errors import InputError
 from lossmith.metrics import mean_of
@@ -170,14 +171,17 @@ class TestGenerations:
     def test_a_winner_by_chance_is_no_winner_without_a_word(
         self, caplog: pytest.LogCaptureFixture, right: float | None, warned: bool
     ) -> None:
-        problem: Any = SimpleNamespace(validation=(torch.zeros(4, 1), torch.tensor([0, 1, 0, 2])))
+        source = SimpleNamespace(class_names=None)
+        problem: Any = SimpleNamespace(
+            validation=(torch.zeros(4, 1), torch.tensor([0, 1, 0, 2])), classes=3, source=source
+        )
         row = {"name": "MSE", "scores": [right], "figures": {"accuracy": [right]}}
         warn = importlib.import_module("lossmith.study.evolve")._warn_of_chance
-        warn(row, problem, "accuracy")
-        warn({**row, "scores": [9.0]}, problem, None)
+        warn(row, problem, ACCURACY)
+        warn({**row, "scores": [9.0]}, problem, Deciding("mine()", key={"function": "mine"}))
         said = [record.message for record in caplog.records]
         assert len(said) == (2 if warned else 0)
-        assert all("the winner, MSE, is right on" in line and "50.0 %" in line for line in said)
+        assert all("the winner, MSE, has a validation accuracy of" in line and "gets 0.5" in line for line in said)
 
 
 class TestBreakdown:
@@ -212,7 +216,7 @@ class TestBreakdown:
 
     def test_a_study_ends_with_finalists(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(cmaes._cma, "_MEAN_MAX", 0.7)
-        settings, source = clouds_settings(search={"population": 4, "generations": 9}), clouds()
+        settings, source = clouds_settings(search={"population": 4, "generations": 9, "sigma": 0.5}), clouds()
         outcome = evolve(tmp_path, settings, source)
         assert outcome.provenance["candidates"]["candidates"] < 36
         assert {"mean of the search", "cross-entropy"} < {row["name"] for row in outcome.provenance["finalists"]}

@@ -82,9 +82,9 @@ class TestCommands:
     @pytest.mark.parametrize("name", NO_NAMES)
     def test_a_model_that_has_no_such_name(self, name: str) -> None:
         settings = EvolveSettings.model_validate({"model": {"name": name}})
-        with pytest.raises(InputError, match=r"unknown model .*: give your own network as package\.module:function"):
+        with pytest.raises(InputError, match=r"there is no model .*; give your own model as package\.module:function"):
             check_named(settings, None, Path("study.toml"))
-        with pytest.raises(InputError, match=re.escape("give your own network as package.module:function")):
+        with pytest.raises(InputError, match=re.escape("give your own model as package.module:function")):
             build(name, (4,), 3)
 
     def test_a_model_of_a_package(self) -> None:

@@ -447,7 +447,7 @@ class TestComparison:
             return whole(self, losses, seeds, recipe, *rest, **named)
 
         monkeypatch.setattr(Trainer, "train", spy)
-        options = OPTIONS.model_copy(update={"rival": True})
+        options = OPTIONS.model_copy(update={"rival": True, "effort": "thorough"})
         search = {"population": 2, "generations": 1}
         compare_losses({"evolved": EVOLVED}, settings_of(npz, recipe=BALANCE, search=search), tmp_path / "out", options)
         assert {weight for weight, _ in trained} == {"balanced"}

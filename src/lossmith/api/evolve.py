@@ -105,7 +105,7 @@ def evolve(
         InputError: if an input cannot be used; nothing is written then.
 
     Example:
-        >>> import numpy as np, tempfile
+        >>> import numpy as np, tempfile, torch
         >>> X = np.random.default_rng(0).normal(size=(90, 4)).astype("float32")
         >>> result = evolve("mlp", (X, X[:, :3].argmax(1)), out=tempfile.mkdtemp(), population=4, generations=1,
         ...                 epochs=1, hidden=[4], tune=False, finalists=1, finalist_seeds=2, quiet=True)

@@ -32,7 +32,7 @@ from lossmith.study.places import KEPT_DATA
 from lossmith.study.problem import Problem
 from lossmith.study.provenance import data_line, data_of, provenance_document, tell_other_code, versions_of
 from lossmith.study.runner import Runner
-from lossmith.study.small import small_beginning
+from lossmith.study.small import small_beginning, tell_start
 from lossmith.study.study import Study
 from lossmith.study.trainings import PopulationTraining
 from lossmith.training import Executor, Judge, Local, check_memory, running
@@ -242,6 +242,7 @@ def evolve_problem(
             {"the network": model or settings.model.name, "the metric": objective or settings.objective.metric},
         )
         _describe(data_of(study.store, problem), settings.recipe.batch_size)
+        tell_start(start)
         executor = executor or Local()
         judge = _judge_of(study, settings, problem, deciding)
         training = PopulationTraining(problem, settings, executor, study.store, judge)

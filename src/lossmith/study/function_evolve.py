@@ -23,7 +23,7 @@ from lossmith.study.judged import judged_by
 from lossmith.study.log import LOG_FILE, TrainingLog
 from lossmith.study.provenance import finalists_of, spread, tell_other_code, tuning_of, versions_of
 from lossmith.study.runner import Runner
-from lossmith.study.small import small_beginning
+from lossmith.study.small import small_beginning, tell_start
 from lossmith.study.study import Study
 from lossmith.study.trials import TrainFunction
 from lossmith.training import Executor, running
@@ -79,6 +79,7 @@ def evolve_function(
                 report(Progress(phase, done, generation, generations, share=share, by=by, **counts))
 
         versions_of(study.store)
+        tell_start(start)
         tell_other_code(study.store, {"the training function": function.function})
         training = FunctionTraining(function, study.store, settings.run.prune)
         known = find_baselines(settings.run.baselines)

@@ -46,13 +46,18 @@ def small_beginning(
     loss = known_loss(classes)
     place = build_space(search).place(loss, classes)
     assert place is not None
-    LOG.info(
-        "so short a search starts at %s, with the first step %g; with a step of your own (--sigma) it starts at "
-        "cross-entropy",
-        loss.name,
-        SIGMA,
-    )
     return _with_step(search, SIGMA, directory), place[0]
+
+
+def tell_start(start: Genome | None) -> None:
+    """Say where a search starts, if it is small."""
+    if start is not None:
+        LOG.info(
+            "so short a search starts at %s, with the first step %g; with a step of your own (--sigma) it starts at "
+            "cross-entropy",
+            KNOWN[0],
+            SIGMA,
+        )
 
 
 def is_small(search: SearchSettings, run: RunSettings | StageSettings) -> bool:

@@ -500,7 +500,7 @@ class TestCompareLosses:
         common: Any = {"seeds": 10, "epochs": 2, "chunk": 5}
         assert plans[1:] == [
             Plan(recipe, Backend("mlp"), tuning_seeds=2, finalists=0, finalist_seeds=1, stride=2, **common),
-            Plan(recipe, Backend("mlp"), tuning_seeds=1, finalists=3, finalist_seeds=3, stride=2, **common),
+            Plan(recipe, Backend("mlp"), tuning_seeds=2, finalists=3, finalist_seeds=4, stride=2, **common),
             Plan(recipe, Backend("mlp"), **common),
         ]
 

@@ -97,6 +97,14 @@ def page(document: dict[str, Any], command: str) -> list[str]:
     ]
 
 
+def command_of(document: dict[str, Any]) -> str:
+    """What makes the runs again."""
+    return (
+        f"python experiments/efforts.py results/noisy-digits results/efforts --searches {document['searches']} "
+        f"--timed {document['timed']}"
+    )
+
+
 def agreeing(rows: list[dict[str, Any]], effort: str) -> int:
     """In how many searches an effort gives the verdict of the kept comparison."""
     by = {(row["search"], row["effort"]): row for row in rows}
@@ -140,11 +148,7 @@ def main() -> None:
         document = {"runs": rows, "searches": given.searches, "timed": given.timed, **made}
         given.target.mkdir(parents=True, exist_ok=True)
         write_json(document, file)
-    command = (
-        f"python experiments/efforts.py results/noisy-digits results/efforts --searches {document['searches']} "
-        f"--timed {document['timed']}"
-    )
-    (given.target / "summary.md").write_text("\n".join(page(document, command)), encoding="utf-8")
+    (given.target / "summary.md").write_text("\n".join(page(document, command_of(document))), encoding="utf-8")
 
 
 if __name__ == "__main__":

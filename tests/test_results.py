@@ -14,7 +14,7 @@ import pytest
 
 import lossmith
 import lossmith.theory
-from lossmith.analysis import Grid
+from lossmith.analysis import Comparison, Grid
 from lossmith.theory import symbolic
 
 ROOT = Path(__file__).parents[1]
@@ -165,6 +165,18 @@ def test_the_page_of_other_data_is_that_of_its_runs(experiment: Callable[[str], 
     assert "the evolved loss is first on one only, by 2 points" in README
     (first,) = [row for row in document["runs"] if row["rank"] == 1]
     assert round(100 * (first["evolved"] - first["strongest_on_test_test"])) == 2
+
+
+def test_the_page_of_the_efforts_is_that_of_their_runs(experiment: Callable[[str], ModuleType]) -> None:
+    folder, program = ROOT / "results" / "efforts", experiment("efforts")
+    document = json.loads((folder / "runs.json").read_text(encoding="utf-8"))
+    assert "\n".join(program.page(document, program.command_of(document))) == (folder / "summary.md").read_text("utf-8")
+    numbers = {row["search"] for row in document["runs"]}
+    for number in numbers:
+        kept = json.loads((ROOT / f"results/noisy-digits/{number}/comparison.json").read_text(encoding="utf-8"))
+        (row,) = [one for one in document["runs"] if (one["search"], one["effort"]) == (number, "kept")]
+        again = program.verdict(Comparison.from_json(kept))
+        assert {name: row[name] for name in ("best", "says")} == {name: again[name] for name in ("best", "says")}
 
 
 def test_the_page_of_the_rates_is_that_of_their_runs(experiment: Callable[[str], ModuleType]) -> None:

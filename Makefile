@@ -14,7 +14,7 @@ TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 DEMO_DIR ?= demo
 DEMO_EVOLVE ?= --data digits --model mlp --hidden 128 --train-size 800 --label-noise 0.4 --space residual \
   --population 16 --generations 20 --replicates 3 --epochs 30 --batch-size 50 --lr 0.05 --seed 0
-DEMO_COMPARE ?= --seeds 30 --effort thorough
+DEMO_COMPARE ?= --seeds 30
 
 PYTEST_WORKERS ?= 2
 PYTEST_ARGS ?=

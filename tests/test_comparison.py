@@ -496,7 +496,7 @@ class TestCompareLosses:
             with pytest.raises(KeyboardInterrupt):
                 compare_losses({"mine": mae()}, tiny(npz, run={"chunk": 5}), tmp_path / "out", wanted)
         recipe = tiny(npz).recipe
-        assert plans[0] == Plan(recipe, Backend("mlp"), 3, 4, 6, 7, epochs=8, seed=9, chunk=5, stride=2)
+        assert plans[0] == Plan(recipe, Backend("mlp"), 3, 4, 6, 7, epochs=8, seed=9, chunk=5)
         common: Any = {"seeds": 10, "epochs": 2, "chunk": 5}
         assert plans[1:] == [
             Plan(recipe, Backend("mlp"), tuning_seeds=2, finalists=0, finalist_seeds=1, stride=2, **common),

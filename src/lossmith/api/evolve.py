@@ -199,12 +199,13 @@ def _compared(
     losses: Mapping[str, Loss],
     baselines: Sequence[str] | None,
     seeds: int | None,
-    effort: str,
+    effort: str | None,
     time_limit: float | str | None,
     executor: Executor | str | None,
     report: Callable[[str, float], None],
 ) -> Comparison:
-    options: dict[str, Any] = {"effort": effort, **({} if seeds is None else {"seeds": seeds})}
+    given = {"effort": effort, "seeds": seeds}
+    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     options |= {} if baselines is None else {"baselines": list(baselines)}
     return compare_losses(
         losses,
@@ -301,13 +302,13 @@ def _compared_by_function(
     losses: Mapping[str, Loss],
     baselines: Sequence[str] | None,
     seeds: int | None,
-    effort: str,
+    effort: str | None,
     time_limit: float | str | None,
     executor: Executor | str | None,
     report: Callable[[str, float], None],
 ) -> Comparison:
-    if effort != "standard" or time_limit is not None:
-        word = "time_limit" if effort == "standard" else "effort"
+    if effort is not None or time_limit is not None:
+        word = "time_limit" if effort is None else "effort"
         raise InputError(
             f"{word} has no effect on a comparison by a training function; leave it out, and give fewer seeds or "
             "baselines"

@@ -53,7 +53,7 @@ class Result:
         self,
         baselines: Sequence[str] | str | None = None,
         seeds: int | None = None,
-        effort: Effort = "standard",
+        effort: Effort | None = None,
         *,
         time_limit: float | str | None = None,
         executor: Executor | str | None = None,
@@ -68,7 +68,7 @@ class Result:
             baselines: The known losses by name, ``["cross-entropy", "label-smoothing"]``; without it all, those of the
                 effort ``"quick"``, or those that a study of a training function had to beat.
             seeds: Fresh networks of each loss: 10, or 5 by a training function.
-            effort: How much is trained for tuning; a training function has one effort.
+            effort: How much is trained for tuning, ``"thorough"`` without it; a training function has one effort.
             time_limit: How long it may take, in seconds or as ``"30m"``: the largest effort up to that is made which is
                 estimated to fit. Not for training functions.
             executor: Runs the trainings; this process without it.

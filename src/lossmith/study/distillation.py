@@ -23,7 +23,7 @@ from lossmith.study.comparison import (
     tell_other_objective,
 )
 from lossmith.study.config import EvolveSettings
-from lossmith.study.efforts import Effort, TuningSettings
+from lossmith.study.efforts import TuningSettings
 from lossmith.study.places import made_directory
 from lossmith.study.provenance import spread
 from lossmith.study.store import Store
@@ -35,10 +35,6 @@ FILE, LOSS_FILE = "distillation.json", "distilled.json"
 
 class DistillSettings(TuningSettings):
     """How a loss is distilled."""
-
-    effort: Effort = "thorough"
-    """How much is trained for tuning: "quick", a coarse grid and its neighbors; "standard", the best settings again
-    with fresh seeds, too; "thorough", whole grids and more seeds, four times that."""
 
     seeds: int = Field(default=30, ge=2, le=10**5)
     """Fresh networks of each loss that is tried; their spread decides how small a margin can be shown."""

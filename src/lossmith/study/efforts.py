@@ -46,7 +46,7 @@ EFFORTS: Mapping[Effort, Work] = {
 class TuningSettings(Settings):
     """How losses are tuned alike."""
 
-    effort: Effort = "standard"
+    effort: Effort = "thorough"
     """How much is trained for tuning: "quick", five baselines, a coarse grid and its neighbors; "standard", all
     baselines, and the best settings again with fresh seeds; "thorough", whole grids and more seeds, four times that."""
 

@@ -94,8 +94,8 @@ def page(document: dict[str, Any], command: str) -> list[str]:
             for effort, ratio in ratios.items()
         ),
         "- The machine had other work meanwhile, and not the same all the time, so the times are rough.",
-        "- A first try of `standard`, with one seed for each setting and three fresh seeds, gave the verdict of none of "
-        "the five: unstable losses were tuned to rates at which they diverge ([its runs](one-seed.json)).",
+        "- A first try of `standard`, with one seed for each setting and three fresh seeds, gave the verdict of none "
+        "of the five: unstable losses were tuned to rates at which they diverge ([its runs](one-seed.json)).",
         "",
     ]
 

@@ -48,7 +48,8 @@ class TuningSettings(Settings):
 
     effort: Effort = "thorough"
     """How much is trained for tuning: "quick", five baselines, a coarse grid and its neighbors; "standard", all
-    baselines, and the best settings again with fresh seeds; "thorough", whole grids and more seeds, about three times that."""
+    baselines, and the best settings again with fresh seeds; "thorough", whole grids and more seeds, three times that.
+    """
 
     tuning_seeds: int | None = Field(default=None, ge=1, le=10**5)
     """Networks trained for each setting that tuning tries (default: 2)."""

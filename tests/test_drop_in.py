@@ -83,7 +83,10 @@ def test_class_weights_come_with_the_file(
         (lambda: Criterion("no.json"), "no.json cannot be read"),
         (lambda: Criterion("best.json", classes=7), "made for 4 classes, not 7"),
         (lambda: Criterion(find("label-smoothing", 4), classes=7), "made for 4 classes and was called with 7"),
-        (lambda: Criterion("bad.json"), 'bad.json: "class_weight" of the loss file must be a list of numbers above 0'),
+        (
+            lambda: Criterion("bad.json"),
+            'bad.json: "class_weight" of the loss file must be a list of numbers from 1e-9',
+        ),
         (lambda: Criterion("many.json"), "holds a population"),
         (lambda: Criterion(3), "takes a lossmith.Loss, a name such as 'focal:2' or a loss file, not int"),  # type: ignore[arg-type]
         (lambda: Criterion("focal", classes=1), "at least 2 classes"),

@@ -123,5 +123,5 @@ def test_a_loss_of_a_search_whose_parts_are_not_registered_is_compared(
     found = origin_of([str(path)])
     assert found is not None
     assert found.settings == EvolveSettings()
-    for words in ("search space 'trees'", "search engine 'genetic'", "objective 'mine'"):
+    for words in ("search space 'trees'", "search engine 'genetic'", "metric 'mine'"):
         assert f"its search had the {words}, which is not registered here" in caplog.text

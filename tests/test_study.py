@@ -249,7 +249,7 @@ class TestAskTell:
     def test_figures(self, tmp_path: Path) -> None:
         with Study(tmp_path, classes=10, population=4, generations=3) as study:
             assert study.counts() == {
-                "best": None, "mean": None, "candidates": 0, "untrainable": 0, "diverged": 0, "failed": 0,
+                "best": None, "mean": None, "candidates": 0, "untrainable": 0, "diverged": 0, "failed": 0, "pruned": 0,
                 "trainings": 0,
             }  # fmt: skip
             assert study.top(3) == []

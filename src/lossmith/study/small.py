@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from lossmith.analysis import baselines
+from lossmith.analysis import BASELINES, baselines
 from lossmith.losses import Loss
 from lossmith.search import Genome, SearchSettings, build_space
 from lossmith.study.beginnings import START
@@ -63,6 +63,7 @@ def tell_start(start: Genome | None) -> None:
 def is_small(search: SearchSettings, run: RunSettings | StageSettings) -> bool:
     """Whether a search has few trainings, and nobody chose how it begins."""
     usual = (search.engine, search.space, search.scale, search.sigma) == ("cma", "residual", False, None)
+    usual = usual and KNOWN[0] in BASELINES
     return usual and not run.tune and search.population * search.generations * run.replicates <= MOST
 
 

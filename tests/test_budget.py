@@ -183,3 +183,11 @@ class TestLimit:
         shares = [one.share for one in reports]
         assert all(early <= late + 1e-9 for early, late in itertools.pairwise(shares))
         assert shares[-1] == 1.0
+
+    def test_known_losses_come_first_under_a_limit_too(self, tmp_path: Path) -> None:
+        run = {"finalists": 1, "finalist_seeds": 2, "training": "mlp"}
+        search = {"population": 4, "generations": 1, "known_first": True}
+        evolve(tmp_path, tiny(run=run, search=search), time_limit=10000)
+        with Store(tmp_path, readonly=True) as store:
+            assert store.setting("first candidates")
+            assert store.setting("untuned") is None

@@ -138,9 +138,10 @@ def tuned_stages(study: Study, stages: Stages, clock: Clock) -> Stages:
 
 def _tell_shortage(study: Study, clock: Clock) -> None:
     """Say so if a time limit is too short for what is trained all the same."""
-    if clock.limit is None or study.finished:
+    # Of the store: to ask the search how far it is would draw its first candidates, which may still be chosen.
+    left = study.search.generations - study.store.generations()
+    if clock.limit is None or left < 1:
         return
-    left = max(1, study.search.generations - study.generation)
     least = clock.elapsed + clock.budget.of("sweep", "known", *AFTER) + clock.budget.of("search") / left
     if least > clock.limit:
         LOG.warning(

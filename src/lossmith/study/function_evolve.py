@@ -84,7 +84,8 @@ def evolve_function(
         training = FunctionTraining(function, study.store, settings.run.prune)
         known = find_baselines(settings.run.baselines)
         # Without a limit, the first training that counts says how long one takes.
-        measured = 0.0 if limit is None or study.finished else _measured(training, settings, runs)
+        begun = study.store.generations() >= settings.search.generations
+        measured = 0.0 if limit is None or begun else _measured(training, settings, runs)
         clock = begun_clock(study, settings.run, known, training, measured, limit=limit, started=started)
         runner = Runner(study, training, tuned_stages(study, settings.run, clock), runs, tell, known, clock)
         runner.search()

@@ -1,6 +1,6 @@
 """Print pip's constraints for the oldest versions that pyproject.toml allows; torch and the test tools stay as pinned.
 
-Each requirement of the package becomes its lower bound. What those versions bring with them is left to pip, since an
+Each requirement of the package becomes its lower bound, and so does one of the tests that an extra has too. What those versions bring with them is left to pip, since an
 old version may ask for exactly one of these (as pydantic does of pydantic-core).
 """
 
@@ -40,11 +40,15 @@ def constraints(pyproject: str, pinned: str) -> list[str]:
     """
     project = tomllib.loads(pyproject)["project"]
     bounds = lower_bounds(project["dependencies"])
+    extras = dict(project["optional-dependencies"])
+    tests = lower_bounds(extras.pop("test"))
+    of_users = {requirement for extra in extras.values() for requirement in extra}
     pins = dict(line.split("==") for line in pinned.splitlines() if "==" in line and not line.startswith("#"))
-    for name in (KEPT, *lower_bounds(project["optional-dependencies"]["test"])):
+    for name in (KEPT, *tests):
         if name not in pins:
             raise SystemExit(f"constraints.txt does not pin {name}")
-        bounds[name] = pins[name]
+        shared = f"{name}>={tests.get(name)}" in of_users
+        bounds[name] = tests[name] if shared else pins[name]
     return [f"{name}=={version}" for name, version in sorted(bounds.items())]
 
 

@@ -131,7 +131,7 @@ def _parquet(stream: BinaryIO, path: str) -> DataFrame:
         frame: DataFrame = file.read().to_pandas(ignore_metadata=True)
     except InputError:
         raise
-    except UNREADABLE as error:
+    except (pyarrow.ArrowException, *UNREADABLE) as error:
         raise _unreadable(path, error) from None
     return frame[[column for column in frame.columns if not str(column).startswith(INDEX)]]
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy import optimize, special, stats
 from torch import Tensor, nn
 
-from lossmith.analysis import BASELINES, Axis, Comparison, Family, Plan, compare, fixed, learning_rates
+from lossmith.analysis import BASELINES, Axis, Comparison, Family, Plan, RunOff, compare, fixed, learning_rates
 from lossmith.analysis.curves import LONGEST
 from lossmith.errors import InputError
 from lossmith.losses import Loss, PowerLoss, Term, bootstrapping, cross_entropy, mae, mse
@@ -620,6 +620,34 @@ class TestTuning:
         assert all(first.isdisjoint(second) for first, second in itertools.combinations(stages, 2))
         assert {run["seed"] for row in result.rows for run in row.runs} == stages[2]
         assert all(row.column("seed") == result.rows[0].column("seed") for row in result.rows)
+
+    def test_a_run_off_is_of_the_best_losses_of_cross_entropy_and_of_the_given(self) -> None:
+        training = FakeTraining(hills(second=peak(0, 0, 5, 0.5), third=peak(0, 0, 5, 0.9), given=peak(0, 0, 5, 0.2)))
+        families = [FIRST, family_of("second"), family_of("third"), family_of("given", baseline=False)]
+        run_off = RunOff(losses=1, finalists=2, seeds=5)
+        result = compared(training, families, replace(PLAN, run_off=run_off))
+        fresh = {derive(PLAN.seed, "comparison", "tuning again", number) for number in range(8, 13)}
+        phases = {frozenset(seeds) for seeds in training.seeds}
+        assert fresh in phases
+        assert sum(map(len, phases)) == PLAN.tuning_seeds + PLAN.finalist_seeds + 5 + PLAN.seeds
+        more = training.again[PLAN.finalists * len(families) :]
+        assert sorted(kind for kind, *_ in more) == ["first", "first", "given", "given", "third", "third"]
+        assert set(more) <= set(training.again[: PLAN.finalists * len(families)])
+        assert result.row("third").lr == LR
+
+    def test_a_run_off_changes_what_three_seeds_found(self) -> None:
+        fresh = [derive(PLAN.seed, "comparison", "tuning again", number) for number in range(10)]
+
+        def lucky(at: At) -> float:
+            """The rate next to the best one looks best, until a network diverges."""
+            unstable = at.rate == 1
+            return 0.7 + 0.05 * unstable - 0.5 * (unstable and at.seed in fresh[3:5]) - 0.1 * (at.rate not in (0, 1))
+
+        families, plan = [FIRST, family_of("second")], replace(PLAN, finalists=2, finalist_seeds=3)
+        assert compared(FakeTraining(lucky), families, plan).row("second").lr == 2 * LR
+        found = compared(FakeTraining(lucky), families, replace(plan, run_off=RunOff(losses=2, finalists=2, seeds=7)))
+        assert found.row("second").lr == LR
+        assert found.row("second").tuning == pytest.approx(0.7)
 
     @pytest.mark.parametrize("finalist_seeds", [3, 7, 10])
     def test_the_first_of_equal_settings_is_taken(self, monkeypatch: pytest.MonkeyPatch, finalist_seeds: int) -> None:

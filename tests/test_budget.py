@@ -80,15 +80,16 @@ class TestBudget:
         assert untuned.stages["smoothing"] == 10 * 5
         assert untuned.stages["final"] == (6 + 2) * 10
 
-    @pytest.mark.parametrize(("effort", "most"), [("quick", 0.2), ("standard", 0.4), ("thorough", 1.0)])
+    @pytest.mark.parametrize(("effort", "most"), [("quick", 0.1), ("standard", 0.25), ("thorough", 1.0)])
     def test_of_a_comparison(self, effort: Any, most: float) -> None:
         work = EFFORTS[effort]
         families = [
             *(baselines() if work.baselines is None else find_baselines(work.baselines)),
             fixed("x", cross_entropy()),
         ]
-        whole = comparison_budget([*baselines(), fixed("x", cross_entropy())], EFFORTS["thorough"], 10, 2.0, 0.0, 1.0)
-        budget = comparison_budget(families, work, 10, 2.0, 0.0, 1.0)
+        thorough = EFFORTS["thorough"]
+        whole = comparison_budget([*baselines(), fixed("x", cross_entropy())], thorough, 10, thorough.length, 0.0, 1.0)
+        budget = comparison_budget(families, work, 10, work.length, 0.0, 1.0)
         assert budget.of("tuning", "again") <= most * whole.of("tuning", "again")
         # Cross-entropy has tried 6 to 7 settings in the kept comparisons, label smoothing 35.
         one = comparison_budget(find_baselines(["cross-entropy"]), EFFORTS["thorough"], 10, 1.0, 0.0, 1.0)

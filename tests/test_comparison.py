@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lossmith.analysis import Comparison, Family, MetricObjective, Plan, figures, fixed
+from lossmith.analysis import Comparison, Family, MetricObjective, Plan, RunOff, figures, fixed
 from lossmith.data import Source, open_source, search_parts
 from lossmith.data import test_part as part_for_tests
 from lossmith.errors import InputError
@@ -497,11 +497,12 @@ class TestCompareLosses:
                 compare_losses({"mine": mae()}, tiny(npz, run={"chunk": 5}), tmp_path / "out", wanted)
         recipe = tiny(npz).recipe
         assert plans[0] == Plan(recipe, Backend("mlp"), 3, 4, 6, 7, epochs=8, seed=9, chunk=5)
-        common: Any = {"seeds": 10, "epochs": 2, "chunk": 5}
+        common: Any = {"seeds": 10, "chunk": 5}
+        short: Any = {"tuning_seeds": 1, "finalist_seeds": 3, "epochs": 1, "stride": 2, **common}
         assert plans[1:] == [
-            Plan(recipe, Backend("mlp"), tuning_seeds=2, finalists=0, finalist_seeds=1, stride=2, **common),
-            Plan(recipe, Backend("mlp"), tuning_seeds=2, finalists=3, finalist_seeds=4, stride=2, **common),
-            Plan(recipe, Backend("mlp"), **common),
+            Plan(recipe, Backend("mlp"), finalists=3, **short),
+            Plan(recipe, Backend("mlp"), finalists=5, run_off=RunOff(losses=4, finalists=3, seeds=7), **short),
+            Plan(recipe, Backend("mlp"), epochs=2, **common),
         ]
 
     def test_baselines_by_name(self, tmp_path: Path, npz: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """The tuner of settings: grids, growth, shared grids and finalists, with measures that cost nothing."""
 
+import math
 import random
 from collections.abc import Callable, Sequence
 
@@ -41,8 +42,8 @@ def test_a_grid_in_order() -> None:
     [(-3, 1, 2, [-3, -1, 1]), (0, 3, 2, [0, 2]), (1, 3, 3, [2]), (0, 0, 2, [0]), (-5, 7, 4, [-5, -1, 3, 7])],
 )
 def test_a_coarse_grid(first: int, last: int, stride: int, places: list[int]) -> None:
-    axis = Axis("s", float, first, last, -9, 9)
-    assert Grid("a", (axis,), stride).start() == [(place,) for place in places]
+    axis = Axis("s", float, first, last, -9, 9, stride)
+    assert Grid("a", (axis,)).start() == [(place,) for place in places]
 
 
 @pytest.mark.parametrize(("top", "count"), [(0, 5), (3, 8), (5, 10), (9, 10), (-9, 10)])
@@ -99,6 +100,21 @@ def test_finalists_are_measured_together_with_fresh_seeds_and_these_decide() -> 
     other = tuner.choose(tried, 3, measured(hill(1), again), lambda setting, scores: max(scores) + setting.place[0])
     assert other["first"].setting.place == (1,)
     assert other["first"].score == pytest.approx(1.01)
+
+
+def test_a_run_off_decides_by_all_fresh_seeds_among_the_best_finalists() -> None:
+    asked: list[list[Setting]] = []
+    tuner: Tuner[list[float]] = Tuner([Grid("first", (RATE,)), Grid("second", (RATE,))])
+    tried = tuner.search(measured(hill(0), []))
+    chosen = tuner.choose(tried, 3, measured(lambda _, place: [0.4, 0.8, 0.6][place[0] + 1], []))
+    more = measured(lambda _, place: [0.0, 0.5, 0.9][place[0] + 1], asked)
+    found = tuner.run_off(chosen, ["second"], 2, (3, 7), more, mean_score)
+    assert asked == [[Setting("second", (0,)), Setting("second", (1,))]]
+    assert found["first"] == chosen["first"]
+    assert (chosen["second"].setting.place, found["second"].setting.place) == ((0,), (1,))
+    assert found["second"].score == pytest.approx(0.3 * 0.6 + 0.7 * 0.9)
+    lost = tuner.run_off(chosen, ["second"], 2, (3, 7), measured(lambda *_: -math.inf, []), mean_score)
+    assert lost["second"].score == -math.inf
 
 
 def test_the_first_of_equal_settings_leads() -> None:

@@ -52,7 +52,7 @@ from lossmith.analysis.robustness import Robustness, attack_contrasts, attack_do
 from lossmith.analysis.silencing import SILENCED, hidden_layers
 from lossmith.analysis.trace import FORMS, Trace, trace
 from lossmith.analysis.trained import TrainedLoss, train_loss
-from lossmith.analysis.tuning import Axis, Chosen, Grid, Setting, Tuner, mean_score
+from lossmith.analysis.tuning import Axis, Chosen, Grid, RunOff, Setting, Tuner, mean_score
 
 __all__ = [
     "ACCURACY",
@@ -97,6 +97,7 @@ __all__ = [
     "RobustAccuracy",
     "Robustness",
     "Row",
+    "RunOff",
     "Setting",
     "Trace",
     "TrainedLoss",

@@ -54,9 +54,9 @@ def fixed(name: str, loss: Loss, baseline: bool = False, text: str = "") -> Fami
     return Family(name, (), lambda *_: loss, baseline, text)
 
 
-def learning_rates(lr: float) -> Axis:
+def learning_rates(lr: float, stride: int = 1) -> Axis:
     """Learning rates a factor 2 apart: from 2⁻³ to twice the recipe's, and from 2⁻⁸ to 2⁶ times it when extended."""
-    return Axis("lr", lambda place: lr * 2.0**place, -3, 1, -8, 6)
+    return Axis("lr", lambda place: lr * 2.0**place, -3, 1, -8, 6, stride)
 
 
 BASELINES = Registry[Family]("baseline")

@@ -13,7 +13,7 @@ from lossmith.analysis.baselines import Family, learning_rates
 from lossmith.analysis.jobs import Part, each_loss, is_number, results_of
 from lossmith.analysis.records import Chunks, Plan, Report, Samples, Tuned
 from lossmith.analysis.trained import batched
-from lossmith.analysis.tuning import Axis, Grid, Place, Setting, Tuner
+from lossmith.analysis.tuning import Axis, Chosen, Grid, Measure, Place, Setting, Tuner
 from lossmith.losses import Loss
 from lossmith.metrics import to_lists
 from lossmith.seeds import derive
@@ -58,8 +58,8 @@ class CurveTuning:
         self.executor = executor
         self.task, self.validation, self.plan, self.chunks, self.report = task, validation, plan, chunks, report
         self.families = {family.name: family for family in families}
-        self.rates = learning_rates(plan.recipe.lr)
-        grids = [Grid(family.name, (*family.axes, self.rates, LENGTHS), plan.stride) for family in families]
+        self.rates = learning_rates(plan.recipe.lr, plan.stride)
+        grids = [Grid(family.name, (*family.axes, self.rates, LENGTHS)) for family in families]
         self.tuner = Tuner(grids, _height, self._around, more=self._missing)
 
     def tune(self) -> list[Tuned]:
@@ -69,21 +69,28 @@ class CurveTuning:
         def measure(wanted: Sequence[Setting]) -> dict[Setting, Curve]:
             number = next(rounds)
             phase = "tuning" if number == 0 else f"tuning beyond the grids, round {number}"
-            return self._measured(wanted, "tuning", self.plan.tuning_seeds, phase)
+            return self._measured(wanted, "tuning", range(self.plan.tuning_seeds), phase)
 
         tried = self.tuner.search(measure)
         stops = {setting: stop_of(curve) for setting, curve in tried.items()}
 
-        def measure_again(wanted: Sequence[Setting]) -> dict[Setting, Curve]:
-            phase = "the best settings, fresh seeds"
-            return self._measured(wanted, "tuning again", self.plan.finalist_seeds, phase, stops.__getitem__)
+        def height(setting: Setting, curve: Curve) -> float:
+            return curve[stops[setting] - 1]
 
-        if self.plan.finalists:
-            chosen = self.tuner.choose(
-                tried, self.plan.finalists, measure_again, lambda setting, curve: curve[stops[setting] - 1]
-            )
+        def measure_again(phase: str, first: int, count: int) -> Measure[Curve]:
+            fresh = range(first, first + count)
+            return lambda wanted: self._measured(wanted, "tuning again", fresh, phase, stops.__getitem__)
+
+        plan, tuner = self.plan, self.tuner
+        if plan.finalists:
+            again = measure_again("the best settings, fresh seeds", 0, plan.finalist_seeds)
+            chosen = tuner.choose(tried, plan.finalists, again, height)
         else:
-            chosen = self.tuner.choose(tried, 1, lambda wanted: {setting: tried[setting] for setting in wanted})
+            chosen = tuner.choose(tried, 1, lambda wanted: {setting: tried[setting] for setting in wanted})
+        if plan.finalists and plan.run_off is not None:
+            more = measure_again("the best losses, more seeds", plan.finalist_seeds, plan.run_off.seeds)
+            leading, weights = self._leading(chosen, plan.run_off.losses), (plan.finalist_seeds, plan.run_off.seeds)
+            chosen = tuner.run_off(chosen, leading, plan.run_off.finalists, weights, more, height)
         found = []
         for name, one in chosen.items():
             *strengths, rate, doubled = one.setting.place
@@ -92,6 +99,12 @@ class CurveTuning:
             known = figure if math.isfinite(figure) else None
             found.append(Tuned(self.families[name], tuple(strengths), lr, epochs, stop, known, one.tried))
         return found
+
+    def _leading(self, chosen: Mapping[str, Chosen[Curve]], count: int) -> list[str]:
+        """The losses with the best scores, the given ones, and the first, with which the others are compared."""
+        best = sorted(chosen, key=lambda name: -chosen[name].score)[:count]
+        first = next(iter(self.families))
+        return [name for name in chosen if name in (first, *best) or not self.families[name].baseline]
 
     def _around(self, grid: Grid, best: Setting, curve: Curve) -> list[Place]:
         """Neighbours of the best setting; longer trainings only where its curve is the highest near its end."""
@@ -119,16 +132,16 @@ class CurveTuning:
         self,
         settings: Sequence[Setting],
         purpose: str,
-        count: int,
+        numbers: range,
         phase: str,
         until: Callable[[Setting], int] | None = None,
     ) -> dict[Setting, Curve]:
-        """The curve of each setting, over ``count`` seeds of a purpose; settings of one recipe are trained together.
+        """The curve of each setting, over some seeds of a purpose; settings of one recipe are trained together.
 
         ``until`` names the last epoch that is needed of a setting; without it, all are.
         """
         plan = self.plan
-        seeds = [derive(plan.seed, "comparison", purpose, number) for number in range(count)]
+        seeds = [derive(plan.seed, "comparison", purpose, number) for number in numbers]
         groups: dict[tuple[int, int], list[Setting]] = {}
         for setting in settings:
             rate, doubled = setting.place[-2:]

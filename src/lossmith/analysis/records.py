@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lossmith.analysis.baselines import Family
 from lossmith.analysis.deciding import ACCURACY, Deciding
+from lossmith.analysis.tuning import RunOff
 from lossmith.losses import Loss
 from lossmith.metrics import Difference
 from lossmith.training import Backend, Recipe
@@ -53,7 +54,8 @@ class Plan:
         seed: What all seeds derive from.
         chunk: Most networks trained in one program.
         deciding: The figure that losses are tuned for, ranked by and tested on.
-        stride: Steps between the places of the first grid on each axis.
+        stride: Steps between the learning rates of the first grid.
+        run_off: What the best of these are trained with besides; None for nothing.
     """
 
     recipe: Recipe
@@ -67,6 +69,7 @@ class Plan:
     chunk: int = 256
     deciding: Deciding = ACCURACY
     stride: int = 1
+    run_off: RunOff | None = None
 
 
 @dataclass(frozen=True)

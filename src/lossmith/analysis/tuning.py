@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -30,6 +30,7 @@ class Axis:
         last: Last place of the grid as it starts.
         lowest: Lowest place that it can be extended to.
         highest: Highest place that it can be extended to.
+        stride: Steps between places of the grid as it starts; as many places are left out at either end.
     """
 
     name: str
@@ -38,6 +39,12 @@ class Axis:
     last: int
     lowest: int
     highest: int
+    stride: int = 1
+
+    def start(self) -> range:
+        """Places of the grid as it starts; the middle, where it is shorter than the stride."""
+        left_over = (self.last - self.first) % self.stride
+        return range(self.first + left_over // 2, self.last + 1, self.stride)
 
 
 @dataclass(frozen=True)
@@ -55,21 +62,14 @@ class Grid:
     Args:
         name: The loss; any text that tells grids apart.
         axes: What is tuned: strengths, the learning rate.
-        stride: Steps between places of the grid as it starts; of an axis that is shorter, the middle is taken.
     """
 
     name: str
     axes: tuple[Axis, ...]
-    stride: int = 1
 
     def start(self) -> list[Place]:
         """All places of the grid as it starts, the last axis the fastest."""
-        return list(itertools.product(*(self._places(axis) for axis in self.axes)))
-
-    def _places(self, axis: Axis) -> range:
-        """Places as far apart as the stride says, as many on either side of the middle as there are."""
-        left_over = (axis.last - axis.first) % self.stride
-        return range(axis.first + left_over // 2, axis.last + 1, self.stride)
+        return list(itertools.product(*(axis.start() for axis in self.axes)))
 
     def around(self, place: Place) -> list[Place]:
         """Places one step away along one axis, as far as that can be extended."""
@@ -101,6 +101,21 @@ class Chosen(Generic[Result]):
     score: float
     again: dict[Setting, Result]
     tried: int
+
+
+@dataclass(frozen=True)
+class RunOff:
+    """A second measurement, of the losses that may be the best.
+
+    Args:
+        losses: How many of them, those with the best scores.
+        finalists: The best settings of each.
+        seeds: Fresh seeds of each of those, besides those that they have been measured with.
+    """
+
+    losses: int
+    finalists: int
+    seeds: int
 
 
 Measure = Callable[[Sequence[Setting]], Mapping[Setting, Result]]
@@ -179,6 +194,37 @@ class Tuner(Generic[Result]):
             best = max(scores, key=scores.__getitem__)
             count = sum(setting.name == name for setting in tried)
             found[name] = Chosen(best, scores[best], {setting: fresh[setting] for setting in settings}, count)
+        return found
+
+    def run_off(
+        self,
+        chosen: Mapping[str, Chosen[Result]],
+        names: Sequence[str],
+        finalists: int,
+        weights: tuple[int, int],
+        measure: Measure[Result],
+        score: Score[Result],
+    ) -> dict[str, Chosen[Result]]:
+        """Measure the best finalists of some losses with more seeds, and take the best of these by all fresh seeds.
+
+        Args:
+            chosen: What :meth:`choose` gave, of all losses.
+            names: The losses.
+            finalists: How many settings of each.
+            weights: Seeds before, and now.
+            measure: Measures with the seeds of now.
+            score: How good a setting is by that.
+        """
+        before = {setting: score(setting, result) for name in names for setting, result in chosen[name].again.items()}
+        leading = {name: sorted(chosen[name].again, key=before.__getitem__, reverse=True)[:finalists] for name in names}
+        fresh = measure([setting for settings in leading.values() for setting in settings])
+        found = dict(chosen)
+        for name, settings in leading.items():
+            scores = {
+                one: float(np.average([before[one], score(one, fresh[one])], weights=weights)) for one in settings
+            }
+            best = max(scores, key=scores.__getitem__)
+            found[name] = replace(chosen[name], setting=best, score=scores[best])
         return found
 
     def _untried(self, tried: Mapping[Setting, Result]) -> list[Setting]:

@@ -120,10 +120,12 @@ def comparison_budget(
         seconds: Of one training of the recipe's length.
     """
     tried = sum(_tried(family, work.stride) for family in families)
+    run_off = work.run_off
+    more = 0 if run_off is None else min(len(families), run_off.losses + 2) * run_off.finalists * run_off.seeds
     stages = {
         "rival": rival,
         "tuning": tried * work.seeds * tuned_length,
-        "again": float(len(families) * work.finalists * work.finalist_seeds),
+        "again": float(len(families) * work.finalists * work.finalist_seeds + more),
         "final": float(len(families) * seeds),
     }
     return Budget(stages, seconds)
@@ -135,9 +137,8 @@ def _climbed(family: Family) -> float:
 
 def _tried(family: Family, stride: int) -> float:
     """Places of the first grid, and those around the best, of which a coarse grid knows fewer."""
-    axes = [*family.axes, learning_rates(1.0)]
-    grid = math.prod(len(range(axis.first, axis.last + 1, stride)) for axis in axes)
-    return grid + (1.5 if stride == 1 else 2.0 + 2 * len(axes))
+    axes = [*family.axes, learning_rates(1.0, stride)]
+    return math.prod(len(axis.start()) for axis in axes) + (1.5 if stride == 1 else 2.0 + 2 * len(axes))
 
 
 def amount_text(trainings: float) -> str:

@@ -238,7 +238,7 @@ def comparison_plan(
     if lr is not None and not lowest * settings.recipe.lr <= lr <= highest * settings.recipe.lr:
         LOG.info("rates are tried around lr = %g, which the search found, not the recipe's %g", lr, settings.recipe.lr)
         settings = settings.model_copy(update={"recipe": settings.recipe.model_copy(update={"lr": lr})})
-    work, epochs = options.work, options.tuning_epochs or 2 * epochs_of(settings, problem)
+    work, epochs = options.work, options.tuning_epochs or options.work.length * epochs_of(settings, problem)
     count = min(settings.run.chunk, 40)
     check_memory(problem.task, settings.recipe, count, settings.run.training)
     population = repeated(Loss.stack([cross_entropy()]), count)
@@ -254,6 +254,7 @@ def comparison_plan(
         finalists=work.finalists,
         finalist_seeds=work.finalist_seeds,
         stride=work.stride,
+        run_off=work.run_off,
         epochs=epochs,
         seed=options.comparison_seed,
         chunk=settings.run.chunk,

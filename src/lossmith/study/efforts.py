@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 from pydantic import Field
 
+from lossmith.analysis import RunOff
 from lossmith.settings import Settings
 
 Effort = Literal["quick", "standard", "thorough"]
@@ -21,7 +22,10 @@ class Work:
         seeds: Networks trained for each setting that tuning tries.
         finalists: The best settings of each loss that are trained again with fresh seeds; 0 takes the best at its word.
         finalist_seeds: Fresh seeds of each of those.
-        stride: Steps between the places of the first grid on each axis; neighbors of the best are tried all the same.
+        run_off: What is trained besides of the losses that may be the best; None for nothing.
+        length: Epochs of a tuning run through the recipe's, from which the best number is read; longer where the best
+            is near its end.
+        stride: Steps between the learning rates of the first grid; neighbors of the best are tried all the same.
         baselines: The baselines, where none are named; None for all.
         rival: Whether label smoothing + MAE gets a search of its own.
     """
@@ -32,13 +36,17 @@ class Work:
     stride: int
     baselines: tuple[str, ...] | None = None
     rival: bool = False
+    run_off: RunOff | None = None
+    length: int = 2
 
 
 FEW = ("cross-entropy", "label smoothing", "focal", "generalised cross-entropy", "label smoothing + Σh²")
 EFFORTS: Mapping[Effort, Work] = {
-    "quick": Work(seeds=2, finalists=0, finalist_seeds=1, stride=2, baselines=FEW),
-    # With one seed each, losses that can diverge are tuned to rates at which they do.
-    "standard": Work(seeds=2, finalists=3, finalist_seeds=4, stride=2),
+    "quick": Work(seeds=1, finalists=3, finalist_seeds=3, stride=2, baselines=FEW, length=1),
+    # A loss that can diverge looks best at rates at which some networks do: ten seeds tell, three do not.
+    "standard": Work(
+        seeds=1, finalists=5, finalist_seeds=3, stride=2, run_off=RunOff(losses=4, finalists=3, seeds=7), length=1
+    ),
     "thorough": Work(seeds=2, finalists=5, finalist_seeds=10, stride=1, rival=True),
 }
 
@@ -47,22 +55,23 @@ class TuningSettings(Settings):
     """How losses are tuned alike."""
 
     effort: Effort = "thorough"
-    """How much is trained for tuning: "quick", five baselines, a coarse grid and its neighbors; "standard", all
-    baselines, and the best settings again with fresh seeds; "thorough", whole grids and more seeds, three times that.
-    """
+    """How much is trained for tuning: "quick", five baselines; "standard", all baselines, and the best of them with
+    more seeds; "thorough", every rate and length with two seeds, four times that, and a search for label smoothing +
+    MAE."""
 
     tuning_seeds: int | None = Field(default=None, ge=1, le=10**5)
-    """Networks trained for each setting that tuning tries (default: 2)."""
+    """Networks trained for each setting that tuning tries (default: 1, thorough 2)."""
 
     tuning_finalists: int | None = Field(default=None, ge=1, le=10**4)
-    """The best settings of each loss, which are trained again with fresh seeds before one is chosen (default: 0, 3 or
-    5)."""
+    """The best settings of each loss, which are trained again with fresh seeds before one is chosen (default: 5, quick
+    3)."""
 
     tuning_finalist_seeds: int | None = Field(default=None, ge=1, le=10**5)
-    """Fresh seeds that each of those is trained with (default: 4, thorough 10)."""
+    """Fresh seeds that each of those is trained with (default: 3, thorough 10)."""
 
     tuning_epochs: int | None = Field(default=None, ge=1, le=10**6)
-    """Epochs of a tuning run, from which the best number is read (default: twice the recipe's)."""
+    """Epochs of a tuning run, from which the best number is read; doubled where that is near the end (default: the
+    recipe's, thorough twice that)."""
 
     comparison_seed: int = Field(default=0, gt=-(2**128), lt=2**128)
     """Seed of the comparison's initial weights and batches."""
@@ -74,13 +83,13 @@ class TuningSettings(Settings):
     def work(self) -> Work:
         """What the effort stands for, with what is set besides."""
         usual = EFFORTS[self.effort]
-        return Work(
-            self.tuning_seeds or usual.seeds,
-            usual.finalists if self.tuning_finalists is None else self.tuning_finalists,
-            self.tuning_finalist_seeds or usual.finalist_seeds,
-            usual.stride,
-            usual.baselines,
-            usual.rival,
+        chosen = replace(
+            usual,
+            finalists=usual.finalists if self.tuning_finalists is None else self.tuning_finalists,
+            finalist_seeds=self.tuning_finalist_seeds or usual.finalist_seeds,
+        )
+        return replace(
+            chosen, seeds=self.tuning_seeds or usual.seeds, run_off=usual.run_off if chosen == usual else None
         )
 
     def resolved(self) -> Self:

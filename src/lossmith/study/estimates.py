@@ -115,7 +115,7 @@ def _budget(
     families: Sequence[Family], options: CompareSettings, problem: Problem, settings: EvolveSettings, step: float
 ) -> Budget:
     epochs, steps = epochs_of(settings, problem), settings.recipe.total_steps(len(problem.task.inputs))
-    length = (options.tuning_epochs or 2 * epochs) / epochs
+    length = (options.tuning_epochs or options.work.length * epochs) / epochs
     search, run = settings.search, settings.run
     rival = search.population * search.generations * run.replicates * run.partial
     searched = rival if options.rival and options.work.rival else 0.0

@@ -80,7 +80,7 @@ class TestBudget:
         assert untuned.stages["smoothing"] == 10 * 5
         assert untuned.stages["final"] == (6 + 2) * 10
 
-    @pytest.mark.parametrize(("effort", "most"), [("quick", 0.1), ("standard", 0.25), ("thorough", 1.0)])
+    @pytest.mark.parametrize(("effort", "most"), [("quick", 0.1), ("standard", 0.3), ("thorough", 1.0)])
     def test_of_a_comparison(self, effort: Any, most: float) -> None:
         work = EFFORTS[effort]
         families = [

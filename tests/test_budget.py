@@ -12,9 +12,16 @@ import pytest
 
 from lossmith import InputError
 from lossmith.analysis import baselines, find_baselines, fixed
+from lossmith.cli import main
 from lossmith.losses import cross_entropy
-from lossmith.study import EvolveSettings, Progress, Store, evolve
-from lossmith.study.budget import Budget, comparison_budget, parsed_time, search_budget
+from lossmith.study import DistillSettings, EvolveSettings, Progress, Store, distill_loss, evolve
+from lossmith.study.budget import (
+    Budget,
+    comparison_budget,
+    distillation_budget,
+    parsed_time,
+    search_budget,
+)
 from lossmith.study.clock import Clock
 from lossmith.study.efforts import EFFORTS
 
@@ -192,3 +199,76 @@ class TestLimit:
         with Store(tmp_path, readonly=True) as store:
             assert store.setting("first candidates")
             assert store.setting("untuned") is None
+
+
+class TestOthers:
+    """What the other commands say that train, and their time limits."""
+
+    def test_of_a_distillation(self) -> None:
+        thorough = EFFORTS["thorough"]
+        one = distillation_budget(1, thorough, 30, 2.0, 1.0)
+        # One loss of one term: five rates, those beyond, with two seeds of twice the length; the test trains it again.
+        assert one.stages == {"tuning": 6.5 * 2 * 2, "again": 50, "final": 90}
+        # Of three terms: the whole, three that lack one, two that lack two.
+        three = distillation_budget(3, thorough, 30, 2.0, 1.0)
+        assert three.stages["again"] == (1 + 3 + 2) * 50
+        assert three.stages["final"] == (1 + 3 + 2 + 2) * 30
+        ran_off = EFFORTS["standard"].run_off
+        assert ran_off is not None
+        short = distillation_budget(3, EFFORTS["standard"], 30, 1.0, 1.0)
+        assert short.stages["again"] == 6 * (5 * 3 + ran_off.finalists * ran_off.seeds)
+
+    @pytest.mark.parametrize(("limit", "effort"), [(None, "thorough"), ("3d", "thorough"), (8, "quick")])
+    def test_a_distillation_keeps_to_its_time(
+        self,
+        tmp_path: Path,
+        caplog: pytest.LogCaptureFixture,
+        monkeypatch: pytest.MonkeyPatch,
+        limit: Any,
+        effort: Any,
+    ) -> None:
+        seen: list[Any] = []
+
+        def stopped(*given: Any, **_: Any) -> None:
+            seen.append(given[4])
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(importlib.import_module("lossmith.study.distillation"), "distill", stopped)
+        # At a tenth of a second for each network, quick takes 6 seconds, standard 14.
+        monkeypatch.setattr(importlib.import_module("lossmith.study.estimates"), "step_seconds", lambda *_: 0.1)
+        caplog.set_level(logging.INFO)
+        with pytest.raises(KeyboardInterrupt):
+            distill_loss("mse", tiny(), tmp_path, DistillSettings(seeds=2), time_limit=limit)
+        assert seen[0].finalists == EFFORTS[effort].finalists
+        assert f"the time limit allows the effort {effort}" in caplog.text or effort == "thorough"
+        assert "the distillation takes about" in caplog.text
+
+    def test_a_distillation_that_cannot_fit(self, tmp_path: Path) -> None:
+        out = tmp_path / "out"
+        with pytest.raises(InputError, match=r"the time limit is 0\.001 s, and the smallest distillation takes about"):
+            distill_loss("mse", tiny(), out, DistillSettings(seeds=2), time_limit=0.001)
+        assert not out.exists()
+
+    @pytest.mark.parametrize("command", ["trace", "attack", "basin", "corruption"])
+    def test_what_a_look_trains_is_told_and_limited(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        small = ["--epochs", "1", "--hidden", "4", "--train-size", "60", "--training", "sequential"]
+        count = [] if command == "trace" else ["--seeds", "3"]
+        words = [command, "mse", "focal", *small, *count]
+
+        def told(limit: str, code: int) -> str:
+            try:
+                main([*words, "--time-limit", limit])
+                ended: Any = 0
+            except SystemExit as end:
+                ended = end.code
+            assert ended == code
+            return capsys.readouterr().err
+
+        assert "the time limit is '1ms'; give a time, such as 30m" in told("1ms", 2)
+        assert "the time limit is 0.0001 s, and training the networks takes about 1 s; give" in told("0.0001s", 2)
+        assert not list(tmp_path.iterdir())
+        networks = 2 if command == "trace" else 6
+        assert f"{command} trains {networks} networks, about " in told("2h", 0)

@@ -221,7 +221,7 @@ def settings_of(*models: type[BaseModel]) -> set[str]:
 
 MACHINE = ("--threads", "--executor", "--workers")
 LOOKING = {
-    *("--seeds", "--seed", *MACHINE, "--figure", "--quiet", "--json", "--training", "--device"),
+    *("--seeds", "--seed", *MACHINE, "--time-limit", "--figure", "--quiet", "--json", "--training", "--device"),
     *settings_of(DataSettings, ModelSettings, Recipe),
 }
 FLAGS = {
@@ -230,11 +230,22 @@ FLAGS = {
     "compare": {"--out", *MACHINE, "--time-limit", "--svg", "--quiet", "--json"}
     | {"--training", "--chunk", "--device", "--no-rival"}
     | (settings_of(DataSettings, ModelSettings, Recipe, ObjectiveSettings, CompareSettings) - {"--rival", "--record"}),
-    "distill": {"--out", *MACHINE, "--svg", "--quiet", "--json", "--training", "--chunk", "--device"}
+    "distill": {"--out", *MACHINE, "--time-limit", "--svg", "--quiet", "--json", "--training", "--chunk", "--device"}
     | (settings_of(DataSettings, ModelSettings, Recipe, ObjectiveSettings, DistillSettings) - {"--record"}),
     "explain": {"--classes", "--epsilon", "--figure", "--figure3", "--latex", "--json"},
     "export": {"--to", "--classes", "--out"},
-    "trace": {"--out", "--samples", "--seed", *MACHINE, "--svg", "--quiet", "--json", "--training", "--device"}
+    "trace": {
+        "--out",
+        "--samples",
+        "--seed",
+        *MACHINE,
+        "--time-limit",
+        "--svg",
+        "--quiet",
+        "--json",
+        "--training",
+        "--device",
+    }
     | settings_of(DataSettings, ModelSettings, Recipe),
     "attack": LOOKING
     | {"--epsilon", "--attacks", "--pgd-steps", "--samples", "--library-samples", "--iterations", "--queries"},

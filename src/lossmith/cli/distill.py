@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from lossmith.cli.arguments import OptionalDirectory, Switch, bracketed, values_last
+from lossmith.cli.arguments import OptionalDirectory, OptionalTime, Switch, bracketed, values_last
 from lossmith.cli.compare import SHOWN, checked_origin, going_on, origin_text
 from lossmith.cli.console import CompareProgress
 from lossmith.cli.flags import SettingsFlags, read
@@ -44,6 +44,8 @@ class Distill:
     options: Options = field(default_factory=DistillSettings)
     settings: SettingsFlags = field(default_factory=EvolveSettings)
     machine: MachineFlags = field(default_factory=Machine)
+    time_limit: OptionalTime = None
+    """How long it may take, such as 30m or 8h: the largest effort up to --effort is made that is estimated to fit."""
     svg: Switch = False
     """Draw the picture as SVG, too."""
     quiet: Switch = False
@@ -75,6 +77,7 @@ def run(arguments: Sequence[str]) -> None:
             lr=None if origin is None else origin.lr,
             executor=executor,
             report=progress.report,
+            time_limit=given.time_limit,
         )
     pictures = draw_distillation(made.distillation, directory, ("png", "svg") if given.svg else ("png",))
     if given.json:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Protocol, TypeVar
 import tyro
 
 from lossmith.analysis import Look
-from lossmith.cli.arguments import OptionalFile, Switch, bracketed, check_given, values_last
+from lossmith.cli.arguments import OptionalFile, OptionalTime, Switch, bracketed, check_given, values_last
 from lossmith.cli.console import Bar
 from lossmith.cli.flags import Begun, SettingsFlags, Shown, read
 from lossmith.cli.machine import Machine, MachineFlags
@@ -44,6 +44,8 @@ class Trained:
     """What networks are trained with."""
     seed: int = 0
     """Seed of initial weights, batches, and whatever is drawn at random."""
+    time_limit: OptionalTime = None
+    """How long the trainings may be estimated to take, such as 30m or 8h; what is beyond that is not begun."""
     quiet: Switch = False
     """Print nothing but errors."""
     json: Switch = False
@@ -131,7 +133,7 @@ def opened(given: Trained) -> Iterator[Analysis]:
     given.machine.prepare()
     with ExitStack() as stack:
         with bar(given):
-            found = stack.enter_context(Analysis.open(given.losses, given.settings))
+            found = stack.enter_context(Analysis.open(given.losses, given.settings, given.time_limit))
         yield found
 
 

@@ -23,11 +23,13 @@ from lossmith.analysis import Chunks, Look, Part, Trace, TrainedLoss, each_loss,
 from lossmith.code import source_of
 from lossmith.losses import Loss, cross_entropy, find_all, loss_file
 from lossmith.seeds import derive
+from lossmith.study.budget import Budget, amount_text, parsed_time, time_text
 from lossmith.study.config import EvolveSettings, portable
+from lossmith.study.estimates import beyond
 from lossmith.study.kept import Remembered, Shelf, read_record
 from lossmith.study.legacy import identifying
 from lossmith.study.problem import Problem
-from lossmith.training import Backend, Executor, Trained, choose_backend, repeated
+from lossmith.training import Backend, Executor, Trained, choose_backend, repeated, step_seconds
 
 LOG = logging.getLogger("lossmith")
 LARGEST_TRACE = 2_000_000  # Numbers of a trace that a database keeps; about 20 bytes each.
@@ -43,26 +45,36 @@ class Analysis:
         losses: What it is trained with.
         settings: Of the study, or of flags.
         shelf: Where records are kept.
+        limit: Seconds that the trainings may be estimated to take; None for any.
     """
 
     problem: Problem
     losses: list[Loss]
     settings: EvolveSettings
     shelf: Shelf
+    limit: float | None = None
 
     @staticmethod
     @contextmanager
-    def open(texts: Sequence[str], settings: EvolveSettings) -> Iterator[Analysis]:
+    def open(
+        texts: Sequence[str], settings: EvolveSettings, time_limit: float | str | None = None
+    ) -> Iterator[Analysis]:
         """Load the data, build the network and find the losses; records go to the study of the first loss file.
+
+        Args:
+            texts: What names the losses.
+            settings: Of the study, or of flags.
+            time_limit: How long the trainings may be estimated to take, in seconds or as ``"30m"``; None for any.
 
         Raises:
             InputError: if one of them cannot be used.
         """
+        limit = None if time_limit is None else parsed_time(time_limit)
         problem = Problem.open(settings)
         losses = find_all(texts, problem.classes)
         shelf = Shelf(_study_of(texts))
         try:
-            yield Analysis(problem, losses, settings, shelf)
+            yield Analysis(problem, losses, settings, shelf, limit)
         finally:
             shelf.close()
 
@@ -88,7 +100,7 @@ class Analysis:
         # What is fastest for cross-entropy is taken for all losses, so that they are trained alike.
         population = repeated(Loss.stack([cross_entropy()]), count)
         batches = recipe.total_steps(len(task.inputs)) * len(self.losses)
-        backend = self._backend(executor, population, seeds, batches, measuring)
+        backend, step = self._backend(executor, population, seeds, batches, measuring)
         key = self._key(kind, look.plan(), backend, seed, count)
         parts = [
             Part(
@@ -105,6 +117,9 @@ class Analysis:
             for part, loss in zip(parts, self.losses, strict=True)
             if part.key in known
         }
+        missing = count * (len(parts) - len(known))
+        if missing:
+            self._tell(kind, missing, step() / executor.workers)
         found = results_of(parts, executor, Chunks(known.get, partial(self.shelf.keep, key)), report)
         return [
             records[loss.name] if loss.name in records else _named(look, loss, document)
@@ -125,13 +140,14 @@ class Analysis:
         """
         recipe, task = self.settings.recipe, self.problem.task
         population, seeds = Loss.stack(self.losses), [seed] * len(self.losses)
-        backend = self._backend(executor, population, seeds, recipe.total_steps(len(task.inputs)), measuring)
+        backend, step = self._backend(executor, population, seeds, recipe.total_steps(len(task.inputs)), measuring)
         key = self._key("trace", {"samples": samples}, backend, seed, 1)
         part, names = _nameless(self.losses), ", ".join(loss.name for loss in self.losses)
         known = self._recalled("trace", key, {part: names})
         if known:
             what = f"the trace of {names}"
             return read_record(Trace.from_json, known[part], 1, what, self.shelf.path), backend
+        self._tell("trace", len(seeds), step())
         found = trace(task, population, seed, recipe, backend, samples, report, executor)
         if self.shelf.path is not None and found.size > LARGEST_TRACE:
             LOG.warning(
@@ -156,14 +172,28 @@ class Analysis:
 
     def _backend(
         self, executor: Executor, losses: Loss, seeds: Sequence[int], batches: int, measuring: Report
-    ) -> Backend:
+    ) -> tuple[Backend, Callable[[], float]]:
+        """How networks are run, and what tells the seconds that one batch of one of them takes."""
         # Without a memory the next measurement could end otherwise, and what is kept would not be found again.
         run = {"device": self.settings.run.device, "networks": len(seeds)}
-        memory = Remembered(self.shelf, self._digest({"run": run}))
+        memory, recipe = Remembered(self.shelf, self._digest({"run": run})), self.settings.recipe
         if self.settings.run.training == "auto" and memory.setting("backend") is None:
             measuring(0.0)
         trainer = executor.trainer(self.problem.task)
-        return choose_backend(self.settings.run.training, trainer, losses, seeds, self.settings.recipe, batches, memory)
+        backend = choose_backend(self.settings.run.training, trainer, losses, seeds, recipe, batches, memory)
+        return backend, lambda: step_seconds(backend, trainer, losses, seeds, recipe, memory)
+
+    def _tell(self, kind: str, networks: int, step: float) -> None:
+        """Say what will be trained, and how long that takes.
+
+        Raises:
+            InputError: if that is longer than the time limit.
+        """
+        steps = self.settings.recipe.total_steps(len(self.problem.task.inputs))
+        budget = Budget({"training": float(networks)}, step * steps)
+        if self.limit is not None and budget.total > self.limit:
+            raise beyond(self.limit, "training the networks", budget)
+        LOG.info("%s trains %s networks, about %s", kind, amount_text(networks), time_text(budget.total))
 
     def _key(self, kind: str, plan: dict[str, Any], backend: Backend, seed: int, count: int) -> str:
         run = {"training": str(backend), "device": self.settings.run.device, "seed": seed, "networks": count}

@@ -1,4 +1,4 @@
-"""What a search or a comparison will train, and how long that takes: estimated before it begins."""
+"""What a search, a comparison or a distillation will train, and how long that takes: estimated before it begins."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lossmith.analysis import Family, learning_rates
+from lossmith.analysis import Axis, Family, learning_rates
 from lossmith.errors import InputError, brief
 from lossmith.study.efforts import Work
 
@@ -119,26 +119,48 @@ def comparison_budget(
         rival: Trainings of the search of a rival.
         seconds: Of one training of the recipe's length.
     """
-    tried = sum(_tried(family, work.stride) for family in families)
-    run_off = work.run_off
-    more = 0 if run_off is None else min(len(families), run_off.losses + 2) * run_off.finalists * run_off.seeds
-    stages = {
-        "rival": rival,
-        "tuning": tried * work.seeds * tuned_length,
-        "again": float(len(families) * work.finalists * work.finalist_seeds + more),
-        "final": float(len(families) * seeds),
-    }
+    sizes = [_tried([*family.axes, learning_rates(1.0, work.stride)], work) for family in families]
+    leading = 0 if work.run_off is None else min(len(families), work.run_off.losses + 2)
+    stages = {"rival": rival, **_tuned(sizes, work, tuned_length, leading), "final": float(len(families) * seeds)}
     return Budget(stages, seconds)
+
+
+def distillation_budget(terms: int, work: Work, seeds: int, tuned_length: float, seconds: float) -> Budget:
+    """The trainings of a distillation whose every round leaves out a term, which is the most there can be.
+
+    Args:
+        terms: Of the loss.
+        work: How what is tried is tuned.
+        seeds: Fresh networks of each loss that is tried.
+        tuned_length: Epochs of a tuning run through the recipe's.
+        seconds: Of one training of the recipe's length.
+    """
+    rates = learning_rates(1.0, work.stride)
+    # The whole loss, and in each round all that lack one more term; coefficients but one are tuned again.
+    left = [terms, *(size for size in range(terms - 1, 0, -1) for _ in range(size + 1))]
+    factors = Axis("factor", float, 0, 0, -1, 1)
+    sizes = [_tried([*[factors] * (size - 1), rates], work) for size in left]
+    return Budget({**_tuned(sizes, work, tuned_length, len(left)), "final": float((len(left) + 2) * seeds)}, seconds)
+
+
+def _tuned(tried: Sequence[float], work: Work, length: float, leading: int) -> dict[str, float]:
+    """The trainings of tuning losses of which so many places are tried each, and so many are in the run-off."""
+    run_off = work.run_off
+    more = 0 if run_off is None else leading * run_off.finalists * run_off.seeds
+    return {
+        "tuning": sum(tried) * work.seeds * length,
+        "again": float(len(tried) * work.finalists * work.finalist_seeds + more),
+    }
 
 
 def _climbed(family: Family) -> float:
     return CLIMBED + CLIMBED_BY_STRENGTH * len(family.axes)
 
 
-def _tried(family: Family, stride: int) -> float:
+def _tried(axes: Sequence[Axis], work: Work) -> float:
     """Places of the first grid, and those around the best, of which a coarse grid knows fewer."""
-    axes = [*family.axes, learning_rates(1.0, stride)]
-    return math.prod(len(axis.start()) for axis in axes) + (1.5 if stride == 1 else 2.0 + 2 * len(axes))
+    beyond = 1.5 if work.stride == 1 else 2.0 + 2 * len(axes)
+    return math.prod(len(axis.start()) for axis in axes) + beyond
 
 
 def amount_text(trainings: float) -> str:

@@ -29,10 +29,10 @@ from lossmith.errors import InputError
 from lossmith.io import write_json
 from lossmith.losses import Loss, cross_entropy, find_named
 from lossmith.seeds import derive
-from lossmith.study.budget import parsed_time
+from lossmith.study.budget import Budget, parsed_time
 from lossmith.study.config import EvolveSettings, portable
 from lossmith.study.efforts import CompareSettings, TuningSettings
-from lossmith.study.estimates import chosen_baselines, epochs_of, fitting, tell_budget
+from lossmith.study.estimates import chosen_baselines, epochs_of, fitting, of_comparison, tell_budget
 from lossmith.study.legacy import identifying, original
 from lossmith.study.places import made_directory
 from lossmith.study.problem import Problem
@@ -97,7 +97,12 @@ def compare_losses(
     options = options or CompareSettings()
     opened, deciding = running(executor), Deciding.of(settings.objective, objective)
     problem = known_problem(settings, digest, source, objective, model)
-    options = fitting(options, problem, settings, executor, len(losses), limit).resolved()
+    unnamed = [fixed(str(number), cross_entropy()) for number in range(len(losses))]
+
+    def budget(smaller: CompareSettings, step: float) -> Budget:
+        return of_comparison([*chosen_baselines(smaller), *unnamed], smaller, problem, settings, step)
+
+    options = fitting(options, problem, settings, executor, limit, budget, "comparison").resolved()
     test = cache(problem.test)
     rivals = chosen_baselines(options)
     taken = {RIVAL, *(family.name for family in rivals)}
@@ -108,8 +113,7 @@ def compare_losses(
         tell_other_objective((store.setting("objective") or {}).get("function"), deciding)
         plan = comparison_plan(problem, started, settings, options, store, deciding, lr)
         key = comparison_digest(problem.digest, settings, plan)
-        first = [*rivals, *(fixed(name, loss) for name, loss in given.items())]
-        tell_budget(first, options, plan, problem, settings, started, store)
+        tell_budget("comparison", partial(budget, options), options, plan, problem, settings, started, store)
         if options.rival and options.work.rival:
             place = directory / rival_name(deciding)
             rivals.append(searched_rival(settings, problem, objective, place, started, report))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from lossmith.data import Source
 from lossmith.errors import InputError
 from lossmith.io import write_json
 from lossmith.losses import Loss, find, loss_file, save
+from lossmith.study.budget import Budget, parsed_time
 from lossmith.study.comparison import (
     comparison_digest,
     comparison_plan,
@@ -24,6 +26,7 @@ from lossmith.study.comparison import (
 )
 from lossmith.study.config import EvolveSettings
 from lossmith.study.efforts import TuningSettings
+from lossmith.study.estimates import fitting, of_distillation, tell_budget
 from lossmith.study.places import made_directory
 from lossmith.study.provenance import spread
 from lossmith.study.store import Store
@@ -73,6 +76,7 @@ def distill_loss(
     objective: Objective | None = None,
     executor: Executor | str | None = None,
     report: Report = lambda *_: None,
+    time_limit: float | str | None = None,
 ) -> Distilled:
     """Find the smallest loss that is not worse, and write it to ``distilled.json``, what was tried beside it.
 
@@ -89,24 +93,32 @@ def distill_loss(
         objective: What decides, if it is not what ``settings.objective`` says.
         executor: Runs the trainings; this process without it.
         report: Called with the phase and the share of it that is done.
+        time_limit: How long it may take, in seconds or as ``"30m"``: of the efforts up to that of the options, the
+            largest is taken whose estimate is within it.
 
     Raises:
         InputError: if the loss is no sum of terms, the data is not that of the digest, what is kept is damaged, or an
             input cannot be used.
     """
-    options = (options or DistillSettings()).resolved()
+    limit, options = None if time_limit is None else parsed_time(time_limit), options or DistillSettings()
     file = loss_file(loss) if isinstance(loss, str) else None
     if file is not None and file.resolve() == (directory / LOSS_FILE).resolve():
         raise InputError(f"{file} would be overwritten by what is left of it; give another --out")
     opened, deciding = running(executor), Deciding.of(settings.objective, objective)
     problem = known_problem(settings, digest, source, objective)
     loss = find(loss, problem.classes) if isinstance(loss, str) else loss
-    acting_terms(loss)
+    terms = len(acting_terms(loss)[0].terms)
     loss.check_classes(problem.classes)
+
+    def budget(smaller: DistillSettings, step: float) -> Budget:
+        return of_distillation(terms, smaller, smaller.seeds, problem, settings, step)
+
+    options = fitting(options, problem, settings, executor, limit, budget, "distillation").resolved()
     made_directory(directory, "what was tried")
     with opened as started, Store(directory) as store:
         tell_other_objective((store.setting("objective") or {}).get("function"), deciding)
         plan = comparison_plan(problem, started, settings, options, store, deciding, lr)
+        tell_budget("distillation", partial(budget, options), options, plan, problem, settings, started, store)
         with kept_parts(store, comparison_digest(problem.digest, settings, plan), "distillation") as (recall, keep):
             found = distill(
                 problem.task,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -72,17 +72,19 @@ class Shelf:
 
 @dataclass(frozen=True)
 class Remembered:
-    """The memory of the choice of a backend, under a name of its own."""
+    """The memory of the choice of a backend, under a name of its own; as long as it is used, of all that is stored."""
 
     shelf: Shelf
     name: str
+    new: dict[str, Any] = field(default_factory=dict)
 
     def setting(self, name: str) -> Any:
         """What is stored, or None."""
-        return self.shelf.remembered(f"{name} of {self.name}")
+        return self.new[name] if name in self.new else self.shelf.remembered(f"{name} of {self.name}")
 
     def set(self, name: str, value: Any) -> None:
         """Store a value."""
+        self.new[name] = value
         self.shelf.remember(f"{name} of {self.name}", value)
 
 

@@ -307,9 +307,12 @@ class TestTrainingFunction:
         found = result.compare(baselines=["cross-entropy", "label-smoothing"], seeds=2, quiet=True)
         assert len(found.rows) == 3
         assert "No test data" in str(found)
-        for given in ({"effort": "quick"}, {"effort": "bogus"}, {"time_limit": "1h"}):
+        for effort in ("quick", "bogus"):
             with pytest.raises(InputError, match="has no effect on a comparison by a training function"):
-                result.compare(quiet=True, **given)  # type: ignore[arg-type]
+                result.compare(quiet=True, effort=effort)  # type: ignore[arg-type]
+        assert len(result.compare(["mae"], seeds=2, quiet=True, time_limit="1h").rows) == 3
+        with pytest.raises(InputError, match=r"the time limit is 1e-09 s, and the comparison takes about"):
+            result.compare(["mse"], seeds=2, quiet=True, time_limit=1e-9)
 
     def test_its_settings_are_those_of_the_study(self, tmp_path: Path) -> None:
         given: list[int] = []

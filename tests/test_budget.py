@@ -19,6 +19,7 @@ from lossmith.study.budget import (
     Budget,
     comparison_budget,
     distillation_budget,
+    function_comparison_budget,
     parsed_time,
     search_budget,
 )
@@ -199,6 +200,13 @@ class TestLimit:
         with Store(tmp_path, readonly=True) as store:
             assert store.setting("first candidates")
             assert store.setting("untuned") is None
+
+
+def test_of_a_comparison_by_a_function() -> None:
+    plain, smoothed = find_baselines(["cross-entropy", "label-smoothing"])
+    assert function_comparison_budget([plain], 1, 3, 5, False, 1.0).stages == {"tuning": 1 + 3, "final": 5}
+    assert function_comparison_budget([plain], 2, 3, 5, True, 1.0).stages == {"tuning": 2 * 5 + 2 * 3, "final": 5}
+    assert function_comparison_budget([smoothed], 1, 3, 5, False, 1.0).stages == {"tuning": 3.5 + 2 * 3, "final": 5}
 
 
 class TestOthers:

@@ -307,10 +307,9 @@ def _compared_by_function(
     executor: Executor | str | None,
     report: Callable[[str, float], None],
 ) -> Comparison:
-    if effort is not None or time_limit is not None:
-        word = "time_limit" if effort is None else "effort"
+    if effort is not None:
         raise InputError(
-            f"{word} has no effect on a comparison by a training function; leave it out, and give fewer seeds or "
+            "effort has no effect on a comparison by a training function; leave it out, and give fewer seeds or "
             "baselines"
         )
     return compare_by_function(
@@ -322,6 +321,7 @@ def _compared_by_function(
         seeds=FUNCTION_SEEDS if seeds is None else seeds,
         executor=executor,
         report=report,
+        time_limit=time_limit,
     )
 
 

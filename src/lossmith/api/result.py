@@ -70,7 +70,7 @@ class Result:
             seeds: Fresh networks of each loss: 10, or 5 by a training function.
             effort: How much is trained for tuning, ``"thorough"`` without it; a training function has one effort.
             time_limit: How long it may take, in seconds or as ``"30m"``: the largest effort up to that is made which is
-                estimated to fit. Not for training functions.
+                estimated to fit; by a training function, what does not fit is not begun.
             executor: Runs the trainings; this process without it.
             quiet: Whether nothing is told meanwhile; without it, as the search was.
 

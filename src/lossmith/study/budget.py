@@ -125,6 +125,24 @@ def comparison_budget(
     return Budget(stages, seconds)
 
 
+def function_comparison_budget(
+    families: Sequence[Family], first: int, fresh: int, seeds: int, rated: bool, seconds: float
+) -> Budget:
+    """The trainings of a comparison by a training function, whose losses climb from neighbor to neighbor.
+
+    Args:
+        families: The losses.
+        first: Trainings of each place that is tried.
+        fresh: Trainings of each of the best two places, with fresh seeds.
+        seeds: Trainings of each tuned loss.
+        rated: Whether the function takes a learning rate; a loss without strengths has one place otherwise.
+        seconds: Of one training.
+    """
+    climbed = sum(_climbed(family) if rated else 1 + CLIMBED_BY_STRENGTH * len(family.axes) for family in families)
+    tuned = climbed * first + sum(2 if rated or family.axes else 1 for family in families) * fresh
+    return Budget({"tuning": tuned, "final": float(len(families) * seeds)}, seconds)
+
+
 def distillation_budget(terms: int, work: Work, seeds: int, tuned_length: float, seconds: float) -> Budget:
     """The trainings of a distillation whose every round leaves out a term, which is the most there can be.
 

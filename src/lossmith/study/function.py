@@ -9,15 +9,17 @@ from typing import Annotated
 from pydantic import Field
 
 from lossmith.errors import InputError, brief
-from lossmith.losses import Loss
+from lossmith.losses import Loss, cross_entropy
 from lossmith.schema import Document, conforming
+from lossmith.seeds import derive
 from lossmith.study.chunks import Chunk, Measured
+from lossmith.study.function_settings import FunctionSettings
 from lossmith.study.pareto import PRUNED
 from lossmith.study.records import FITNESS
 from lossmith.study.rows import REMEDY
 from lossmith.study.store import Store
 from lossmith.study.trials import MedianRule, TrainFunction, Trial, Trials
-from lossmith.training import Call
+from lossmith.training import Call, Executor
 
 RECORDS = "trials"
 # So many losses that fail with one message, and none that does not, are no accident of a loss.
@@ -144,3 +146,24 @@ def _measured(trials: Sequence[Trial], seconds: float, prune: bool) -> Measured:
 def finite_or_none(value: float | None) -> float | None:
     """A number; None for one that is not finite."""
     return value if value is not None and abs(value) < float("inf") else None
+
+
+def measured_seconds(training: FunctionTraining, settings: FunctionSettings, executor: Executor) -> float:
+    """Seconds that a training takes, where all workers are at work: as stored, or measured now with cross-entropy.
+
+    Raises:
+        InputError: if that fails.
+    """
+    stored: float | None = training.store.setting("training seconds")
+    if stored is None:
+        seeds = [derive(settings.search.seed, "measuring", 0)]
+        outcome = next(executor.run([training.work([cross_entropy()], seeds, None, searching=False)]))
+        ((trial,),) = outcome.result
+        if trial.error is not None:
+            raise InputError(
+                f"the training function {training.function.name} fails with cross-entropy ({trial.error}); mend it and "
+                "run the same again"
+            ) from TrainingError(trial.trace)
+        stored = float(outcome.seconds)
+        training.store.set("training seconds", stored)
+    return stored / executor.workers

@@ -18,9 +18,11 @@ from lossmith.losses import Loss
 from lossmith.metrics import METRICS
 from lossmith.schema import Document, conforming
 from lossmith.seeds import derive
+from lossmith.study.budget import function_comparison_budget, parsed_time
 from lossmith.study.chunks import Chunk, Measured
+from lossmith.study.estimates import beyond
 from lossmith.study.finalists import Entry
-from lossmith.study.function import FunctionTraining, finite_or_none
+from lossmith.study.function import FunctionTraining, finite_or_none, measured_seconds
 from lossmith.study.function_settings import FunctionSettings
 from lossmith.study.records import FITNESS
 from lossmith.study.rows import REMEDY, damaged
@@ -52,6 +54,7 @@ def compare_by_function(
     seeds: int = 5,
     executor: Executor | str | None = None,
     report: Report = lambda *_: None,
+    time_limit: float | str | None = None,
 ) -> Comparison:
     """Compare losses with known ones by one's own training function, and keep the raw runs in the study's directory.
 
@@ -68,12 +71,15 @@ def compare_by_function(
         seeds: Fresh trainings of each loss.
         executor: Runs the trainings; this process without it.
         report: Called with the phase and the share of it that is done.
+        time_limit: How long it may be estimated to take, in seconds or as ``"30m"``; what takes longer is not begun.
 
     Raises:
-        InputError: if an input cannot be used, or the function fails whatever the loss is.
+        InputError: if an input cannot be used, it takes longer than the time limit, or the function fails whatever the
+            loss is.
     """
     if not isinstance(seeds, int) or seeds < 2:
         raise InputError(f"seeds is {seeds!r}; give a whole number, 2 or more, which a test needs")
+    limit = None if time_limit is None else parsed_time(time_limit)
     rivals = find_baselines(settings.run.baselines if baselines is None else baselines)
     taken = next((family.name for family in rivals if family.name in losses), None)
     if taken is not None:
@@ -81,6 +87,7 @@ def compare_by_function(
     families = [*rivals, *(fixed(name, loss) for name, loss in losses.items())]
     with Store(directory) as store, running(executor) as runs:
         training = FunctionTraining(function, store)
+        _tell_budget(training, settings, families, seeds, runs, limit)
         chosen = _tuned(training, settings, families, seeds, runs, report)
         found = _judged(training, settings, chosen, seeds, runs, report)
     tested = any(run["test"] is not None for rows in found for run in rows)
@@ -97,6 +104,32 @@ def compare_by_function(
     document = {"settings": settings.model_dump(mode="json"), "options": {"seeds": seeds}, **result.to_json()}
     write_json(document, directory / "comparison.json")
     return result
+
+
+def _counts(settings: FunctionSettings, seeds: int) -> tuple[int, int]:
+    """Trainings of each place that tuning tries, and of the best two with fresh seeds."""
+    return settings.run.replicates, max(2, (seeds + 1) // 2)
+
+
+def _tell_budget(
+    training: FunctionTraining,
+    settings: FunctionSettings,
+    families: Sequence[Family],
+    seeds: int,
+    executor: Executor,
+    limit: float | None,
+) -> None:
+    """Say what will be trained, and how long that takes.
+
+    Raises:
+        InputError: if that is longer than the time limit.
+    """
+    seconds = measured_seconds(training, settings, executor)
+    rated = training.lr is not None
+    budget = function_comparison_budget(families, *_counts(settings, seeds), seeds, rated, seconds)
+    if limit is not None and budget.total > limit:
+        raise beyond(limit, "the comparison", budget)
+    LOG.info("the comparison takes %s; what is stored of it is not trained again", budget.sentence())
 
 
 def _tuned(
@@ -121,7 +154,7 @@ def _tuned(
     def own(purpose: str, count: int) -> list[int]:
         return _seeds(settings, f"tuning {purpose}", count)
 
-    first, fresh = settings.run.replicates, max(2, (seeds + 1) // 2)
+    first, fresh = _counts(settings, seeds)
     size, records = partial(FunctionTraining.size, training), _records(training.function, "comparison tuning")
     tuning = FitnessTuning(training.store, settings.classes, train, size, own, first, fresh, records)
     return tuning.known(families, training.lr)

@@ -11,13 +11,12 @@ from typing import Any
 
 from lossmith.analysis import find_baselines
 from lossmith.errors import InputError
-from lossmith.losses import Loss, cross_entropy, save
-from lossmith.seeds import derive
+from lossmith.losses import Loss, save
 from lossmith.study.budget import parsed_time
 from lossmith.study.clock import begun_clock, tuned_stages
 from lossmith.study.evolve import Outcome, Progress
 from lossmith.study.finalists import Gain, winner
-from lossmith.study.function import FunctionTraining, TrainingError
+from lossmith.study.function import FunctionTraining, measured_seconds
 from lossmith.study.function_settings import FunctionSettings
 from lossmith.study.judged import judged_by
 from lossmith.study.log import LOG_FILE, TrainingLog
@@ -85,7 +84,7 @@ def evolve_function(
         known = find_baselines(settings.run.baselines)
         # Without a limit, the first training that counts says how long one takes.
         begun = study.store.generations() >= settings.search.generations
-        measured = 0.0 if limit is None or begun else _measured(training, settings, runs)
+        measured = 0.0 if limit is None or begun else measured_seconds(training, settings, runs)
         clock = begun_clock(study, settings.run, known, training, measured, limit=limit, started=started)
         runner = Runner(study, training, tuned_stages(study, settings.run, clock), runs, tell, known, clock)
         runner.search()
@@ -93,27 +92,6 @@ def evolve_function(
         runner.tell("done", 1.0)
         seconds = {"training": runner.seconds, "all": time.perf_counter() - started}
         return Outcome(loss, settings.classes, provenance, seconds)
-
-
-def _measured(training: FunctionTraining, settings: FunctionSettings, executor: Executor) -> float:
-    """How long a training with cross-entropy takes, where all workers are at work.
-
-    Raises:
-        InputError: if it fails.
-    """
-    stored: float | None = training.store.setting("training seconds")
-    if stored is not None:
-        return stored / executor.workers
-    seeds = [derive(settings.search.seed, "measuring", 0)]
-    outcome = next(executor.run([training.work([cross_entropy()], seeds, None, searching=False)]))
-    ((trial,),) = outcome.result
-    if trial.error is not None:
-        raise InputError(
-            f"the training function {training.function.name} fails with cross-entropy ({trial.error}); mend it and "
-            "run the same again"
-        ) from TrainingError(trial.trace)
-    training.store.set("training seconds", float(outcome.seconds))
-    return float(outcome.seconds) / executor.workers
 
 
 def _conclude(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,12 @@ from typing import Any
 from lossmith.analysis import Comparison, Objective, chosen_metric, find_baselines
 from lossmith.api.data import source_of
 from lossmith.api.model import Model, named_model
-from lossmith.api.result import Result
+from lossmith.api.result import Result, Wanted
 from lossmith.api.words import plain, settings_of, unknown_word
 from lossmith.cli import SearchProgress
 from lossmith.data import Source
 from lossmith.errors import InputError, brief
 from lossmith.io import read_toml
-from lossmith.losses import Loss
 from lossmith.search import SearchSettings
 from lossmith.study import (
     CompareSettings,
@@ -195,20 +194,13 @@ def _compared(
     source: Source | None,
     objective: Objective | None,
     model: Model | None,
-    *,
-    losses: Mapping[str, Loss],
-    baselines: Sequence[str] | None,
-    seeds: int | None,
-    effort: str | None,
-    time_limit: float | str | None,
-    executor: Executor | str | None,
-    report: Callable[[str, float], None],
+    wanted: Wanted,
 ) -> Comparison:
-    given = {"effort": effort, "seeds": seeds}
+    given = {"effort": wanted.effort, "seeds": wanted.seeds}
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    options |= {} if baselines is None else {"baselines": list(baselines)}
+    options |= {} if wanted.baselines is None else {"baselines": list(wanted.baselines)}
     return compare_losses(
-        losses,
+        wanted.losses,
         settings,
         directory,
         validated(CompareSettings, options, None),
@@ -216,9 +208,9 @@ def _compared(
         lr=lr,
         source=source,
         objective=objective,
-        executor=executor,
-        report=report,
-        time_limit=time_limit,
+        executor=wanted.executor,
+        report=wanted.report,
+        time_limit=wanted.time_limit,
         model=model,
     )
 
@@ -298,30 +290,23 @@ def _compared_by_function(
     function: TrainFunction,
     settings: FunctionSettings,
     directory: Path,
-    *,
-    losses: Mapping[str, Loss],
-    baselines: Sequence[str] | None,
-    seeds: int | None,
-    effort: str | None,
-    time_limit: float | str | None,
-    executor: Executor | str | None,
-    report: Callable[[str, float], None],
+    wanted: Wanted,
 ) -> Comparison:
-    if effort is not None:
+    if wanted.effort is not None:
         raise InputError(
             "effort has no effect on a comparison by a training function; leave it out, and give fewer seeds or "
             "baselines"
         )
     return compare_by_function(
-        losses,
+        wanted.losses,
         function,
         settings,
         directory,
-        baselines=baselines,
-        seeds=FUNCTION_SEEDS if seeds is None else seeds,
-        executor=executor,
-        report=report,
-        time_limit=time_limit,
+        baselines=wanted.baselines,
+        seeds=FUNCTION_SEEDS if wanted.seeds is None else wanted.seeds,
+        executor=wanted.executor,
+        report=wanted.report,
+        time_limit=wanted.time_limit,
     )
 
 

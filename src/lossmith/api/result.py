@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,29 @@ from lossmith.study import EVOLVED
 from lossmith.training import Executor
 
 Effort = Literal["quick", "standard", "thorough"]
-Compare = Callable[..., Comparison]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a comparison is asked for; None stands for what is usual.
+
+    Args:
+        losses: What is compared with the baselines, by the names that tables give them.
+        baselines: Names of known losses.
+        seeds: Fresh networks of each loss.
+        effort: How much is trained for tuning.
+        time_limit: How long it may take.
+        executor: Runs the trainings.
+        report: Called with the phase and the share of it that is done.
+    """
+
+    losses: Mapping[str, Loss]
+    baselines: Sequence[str] | None
+    seeds: int | None
+    effort: Effort | None
+    time_limit: float | str | None
+    executor: Executor | str | None
+    report: Callable[[str, float], None]
 
 
 @dataclass(frozen=True, repr=False)
@@ -36,7 +58,7 @@ class Result:
     loss: Loss
     provenance: dict[str, Any]
     metric: str
-    _compare: Compare = field(compare=False)
+    _compare: Callable[[Wanted], Comparison] = field(compare=False)
     _quiet: bool = field(default=False, compare=False)
 
     def criterion(self, **options: Any) -> Criterion:
@@ -85,15 +107,7 @@ class Result:
         evolved = self.provenance["origin"]["kind"] in EVOLVED
         name = self.loss.name if evolved else f"the winner, {self.loss.name}"
         with CompareProgress(hushed) as bar:
-            return self._compare(
-                losses={name: self.loss},
-                baselines=named,
-                seeds=seeds,
-                effort=effort,
-                time_limit=time_limit,
-                executor=executor,
-                report=bar.report,
-            )
+            return self._compare(Wanted({name: self.loss}, named, seeds, effort, time_limit, executor, bar.report))
 
     def __repr__(self) -> str:
         """Directory, formula, and what it is worth on validation data."""

@@ -7,7 +7,16 @@ from string import Template
 from typing import NamedTuple
 
 from lossmith.losses.base import Loss
-from lossmith.losses.exports.expressions import CONSTANTS, Parts, labeled_source, literal, parts_of, shared_source, told
+from lossmith.losses.exports.expressions import (
+    CONSTANTS,
+    PHI,
+    Parts,
+    labeled_source,
+    literal,
+    parts_of,
+    shared_source,
+    told,
+)
 
 
 class Library(NamedTuple):
@@ -102,7 +111,8 @@ def _each(parts: Parts) -> str:
     return "\n".join([*lines, "    each = own * each", ""])
 
 
-HEAD = Template('''"""A loss function of $title arrays, which needs $title alone.
+HEAD = Template(
+    '''"""A loss function of $title arrays, which needs $title alone.
 
 Its value tells no progress, and may rise while a network learns: for early stopping look at cross-entropy or a metric.
 With h = softmax(logits), x = log h and a label y of each class, the loss of a sample is minus the sum over the classes
@@ -111,26 +121,9 @@ of phi = shared(x, h) + labeled(x, h, y), times the class weight of its label.$t
 
 $imports
 
-NAME = $name
-# The number of classes that the loss is made for; None: any.
-CLASSES = $classes
-# The class weights that belong to the loss; None: none.
-WEIGHT = $weight
-$helpers
-
-def shared(x, h):
-    """What phi holds whatever the label."""
-    return (
-        $shared
-    )
-
-
-def labeled(x, h, y):
-    """What phi holds by the label."""
-    return (
-        $labeled
-    )
-
+'''
+    + PHI
+    + '''
 
 def at_least(x, low):
     """Not ``maximum``, which halves a gradient where both are equal."""
@@ -165,7 +158,8 @@ $logits    # A logit of minus infinity counts as a log output of $lowest, where 
         own = (y * w).sum(-1)
 $each    if hard:
 $outside    return each.sum() / own.sum() if hard and WEIGHT is not None else each.mean()
-''')
+'''
+)
 HELPERS = {
     "expm1": Template('''
 

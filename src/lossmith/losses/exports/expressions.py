@@ -18,6 +18,27 @@ from lossmith.losses.terms import INERT, AnyTerm, Near
 from lossmith.losses.transforms import SMALLEST_NORM, Clipped, Normalized
 
 CONSTANTS = {"lowest": repr(LOWEST_LOG), "steepest": repr(LARGEST_EXPONENT), "smallest": repr(SMALLEST_NORM)}
+# What every module has, whichever library it needs.
+PHI = '''NAME = $name
+# The number of classes that the loss is made for; None: any.
+CLASSES = $classes
+# The class weights that belong to the loss; None: none.
+WEIGHT = $weight
+$helpers
+
+def shared(x, h):
+    """What phi holds whatever the label."""
+    return (
+        $shared
+    )
+
+
+def labeled(x, h, y):
+    """What phi holds by the label."""
+    return (
+        $labeled
+    )
+'''
 
 
 class Parts(NamedTuple):

@@ -6,7 +6,16 @@ from collections.abc import Sequence
 from string import Template
 
 from lossmith.losses.base import Loss
-from lossmith.losses.exports.expressions import CONSTANTS, Parts, labeled_source, literal, parts_of, shared_source, told
+from lossmith.losses.exports.expressions import (
+    CONSTANTS,
+    PHI,
+    Parts,
+    labeled_source,
+    literal,
+    parts_of,
+    shared_source,
+    told,
+)
 
 
 def torch_source(loss: Loss, weight: Sequence[float] | None) -> str:
@@ -50,7 +59,8 @@ def _each(parts: Parts) -> str:
     return "\n".join([*lines, "        each = own * each", ""])
 
 
-HEAD = Template('''"""A loss function as a PyTorch module, which needs PyTorch alone.
+HEAD = Template(
+    '''"""A loss function as a PyTorch module, which needs PyTorch alone.
 
 ``Loss()`` is called like ``torch.nn.CrossEntropyLoss()``: ``criterion(logits, targets)``, with class indices or class
 probabilities. Its value tells no progress, and may rise while a network learns: for early stopping look at
@@ -61,26 +71,9 @@ minus the sum over the classes of phi = shared(x, h) + labeled(x, h, y), times t
 import torch
 from torch import nn
 
-NAME = $name
-# The number of classes that the loss is made for; None: any.
-CLASSES = $classes
-# The class weights that belong to the loss; None: none.
-WEIGHT = $weight
-$helpers
-
-def shared(x, h):
-    """What phi holds whatever the label."""
-    return (
-        $shared
-    )
-
-
-def labeled(x, h, y):
-    """What phi holds by the label."""
-    return (
-        $labeled
-    )
-
+'''
+    + PHI
+    + '''
 
 class Loss(nn.Module):
     """A drop-in for ``torch.nn.CrossEntropyLoss``, with its arguments.
@@ -170,7 +163,8 @@ $each        if kept is not None:
 
     def extra_repr(self):
         return f"{NAME!r}, reduction={self.reduction!r}"
-''')
+'''
+)
 NORMALIZED = "        each = each / -(labeled(x, h, 1.0) + x.shape[dim] * shared(x, h)).sum(dim)"
 HELPERS = {
     "expm1": Template('''

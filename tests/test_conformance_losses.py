@@ -30,6 +30,7 @@ from lossmith.losses import (
     Mixed,
     Normalized,
     PowerLoss,
+    expression,
     find,
     label_weights,
     latex,
@@ -120,6 +121,9 @@ SINGLE: dict[str, Loss] = {
     "normalized smoothed": Normalized(cross_entropy().smoothed(0.3, CLASSES)),
     "clipped baikal": Clipped(baikal(), torch.tensor(1.5)),
     "clipped normalized": Clipped(normalized_cross_entropy(), torch.tensor(0.7)),
+    "expression": expression("tanh(h) - y/h"),
+    "expression of logarithms": expression("(0.9*y + 0.025)*log(h) + exp(h)*log(0.3 + h*y)"),
+    "clipped expression": Clipped(expression("sqrt(h)*y*log(h)*log(h)"), torch.tensor(1.2)),
     "twice clipped": Clipped(logit_clip(2), torch.tensor(1.0)),
 }
 POPULATIONS: dict[str, Loss] = {
@@ -129,6 +133,7 @@ POPULATIONS: dict[str, Loss] = {
     "clipped": Loss.stack([logit_clip(1), logit_clip(2.5), Clipped(mae(), torch.tensor(0.5))]),
     "clipped mixed": Loss.stack([logit_clip(1), Clipped(Sine(), torch.tensor(2.0))]),
     "sine": Loss.stack([Sine(), Sine()]),
+    "expressions": Loss.stack([expression("tanh(h) - y/h"), expression("exp(h)*y"), expression("log(h + y)")]),
     "mixed": Loss.stack([normalized_cross_entropy(), mae(), logit_clip(1.5), Sine()]),
 }
 OTHERS = {name: loss for name, loss in SINGLE.items() if not isinstance(loss, PowerLoss)}

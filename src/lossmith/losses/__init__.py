@@ -23,6 +23,7 @@ from lossmith.losses.catalog import (
 )
 from lossmith.losses.criterion import Criterion
 from lossmith.losses.exports import EXPORTS, export
+from lossmith.losses.expressions import Expression, expression
 from lossmith.losses.files import class_weights, load, loss_document, read_loss_document, save
 from lossmith.losses.formatting import Latex, latex
 from lossmith.losses.kernel import GradientRule
@@ -41,6 +42,7 @@ __all__ = [
     "ClassWeighted",
     "Clipped",
     "Criterion",
+    "Expression",
     "GradientRule",
     "Latex",
     "Loss",
@@ -58,6 +60,7 @@ __all__ = [
     "common_classes",
     "cross_entropy",
     "export",
+    "expression",
     "find",
     "find_all",
     "find_named",

@@ -110,6 +110,10 @@ class Loss(ABC):
         """The loss at a share of the training, from 0 to 1: itself, unless it changes during the training."""
         return self
 
+    def simplest(self) -> Loss:
+        """The same loss of the kind of which most is known: itself, unless it is a special case of that."""
+        return self
+
     def to(self, device: torch.device | str) -> Self:  # noqa: ARG002
         """The same loss with its numbers on another device."""
         return self

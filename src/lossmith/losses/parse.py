@@ -8,15 +8,21 @@ from lossmith.errors import InputError, brief, printable
 from lossmith.losses.base import Loss
 from lossmith.losses.catalog import CATALOG
 from lossmith.losses.documents import LONGEST_NAME, MOST_CLASSES
+from lossmith.losses.expressions import expression
 from lossmith.losses.files import class_weights, load, read_loss_document
 from lossmith.losses.polynomials import taylor, taylor_order
 
+# What stands before a formula.
+EXPRESSION = "expr"
+
 
 def find(text: str, classes: int) -> Loss:
-    """The loss that a text stands for: a name, λ, or a loss file, in this order.
+    """The loss that a text stands for: a formula, a name, λ, or a loss file, in this order.
 
-    Names are those of the catalog, with a parameter after a colon where there is one (``focal:2``). λ is a list of
-    numbers (``"0, 0, 0, -1, 0, 2, 0, 0"``, with or without brackets), whose length says the order.
+    A formula of the output h and the label y comes after ``expr:`` (``"expr:log(h) - y/h"``, see
+    :func:`lossmith.expression`). Names are those of the catalog, with a parameter after a colon where there is one
+    (``focal:2``). λ is a list of numbers (``"0, 0, 0, -1, 0, 2, 0, 0"``, with or without brackets), whose length says
+    the order.
 
     Args:
         text: What the user typed.
@@ -34,6 +40,8 @@ def find(text: str, classes: int) -> Loss:
     if classes > MOST_CLASSES:
         raise InputError(f"a loss is built for up to {MOST_CLASSES} classes, not {brief(classes)}")
     name, colon, parameter = text.partition(":")
+    if name == EXPRESSION and colon:
+        return expression(parameter)
     if name in CATALOG:
         return _named(name, parameter if colon else None, classes)
     numbers = _numbers(text)
@@ -54,7 +62,7 @@ def find(text: str, classes: int) -> Loss:
         raise InputError(f"{text} is made for {loss.classes} classes, not {classes}; take a loss for {classes} classes")
     # Tables, pictures and lines show it, and somebody else may have written it.
     name = printable(loss.name if len(loss.name) <= LONGEST_NAME else f"{loss.name[:LONGEST_NAME]}…")
-    return loss if loss.name == name else loss.named(name)
+    return (loss if loss.name == name else loss.named(name)).simplest()
 
 
 def find_weighted(text: str, classes: int | None = None) -> tuple[Loss, list[float] | None]:
@@ -86,7 +94,7 @@ def loss_file(text: str) -> Path | None:
     Raises:
         InputError: if it is a directory.
     """
-    if text.partition(":")[0] in CATALOG or _numbers(text) is not None or not text:
+    if text.partition(":")[0] in (*CATALOG, EXPRESSION) or _numbers(text) is not None or not text:
         return None
     path = Path(text)
     try:

@@ -19,8 +19,8 @@ from lossmith.training import Backend, Recipe
 
 Samples = tuple[Tensor, Tensor]
 QUICK = (
-    "Quick: the best setting of one stage of tuning is taken at its word, which misleads losses with more settings the "
-    "most; before you claim a gain, compare with effort standard or thorough."
+    "Quick: losses are tuned with few networks, which misleads most where some of these diverge; before you claim a "
+    "gain, compare with effort standard or thorough."
 )
 Report = Callable[[str, float], None]
 

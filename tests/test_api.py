@@ -421,7 +421,7 @@ class TestBadInput:
             result.compare([])
         found = result.compare("focal", seeds=2, effort="quick")
         assert {"cross-entropy", "focal"} < {row.name for row in found.rows}
-        assert "Quick: the best setting of one stage" in str(found)
+        assert "Quick: losses are tuned with few networks" in str(found)
 
     def test_a_frame_with_groups_beside_it_and_columns_of_numbers(self, tmp_path: Path) -> None:
         pandas = pytest.importorskip("pandas")

@@ -1,7 +1,8 @@
 """Print pip's constraints for the oldest versions that pyproject.toml allows; torch and the test tools stay as pinned.
 
-Each requirement of the package becomes its lower bound, and so does one of the tests that an extra has too. What those versions bring with them is left to pip, since an
-old version may ask for exactly one of these (as pydantic does of pydantic-core).
+Each requirement of the package becomes its lower bound, and so does one of the tests that an extra has too. What those
+versions bring with them is left to pip, since an old version may ask for exactly one of these (as pydantic does of
+pydantic-core).
 """
 
 import re

@@ -116,12 +116,12 @@ def test_a_loss_of_a_search_whose_parts_are_not_registered_is_compared(
 ) -> None:
     """What it needs of its search is data, model and recipe."""
     settings = EvolveSettings().model_dump(mode="json")
-    settings["search"] |= {"space": "trees", "engine": "genetic"}
+    settings["search"] |= {"space": "trees", "engine": "swarm"}
     settings["objective"]["metric"] = "mine"
     path = tmp_path / "best.json"
     save(mse(), path, provenance={"digest": "abc", "settings": settings})
     found = origin_of([str(path)])
     assert found is not None
     assert found.settings == EvolveSettings()
-    for words in ("search space 'trees'", "search engine 'genetic'", "metric 'mine'"):
+    for words in ("search space 'trees'", "search engine 'swarm'", "metric 'mine'"):
         assert f"its search had the {words}, which is not registered here" in caplog.text

@@ -869,6 +869,8 @@ class TestEvolve:
         ("search.engine", "other"),
         ("search.order", 4),
         ("search.gain", "fixed"),
+        ("search.depth", 4),
+        ("search.coefficients", 0.5),
         ("search.scale", True),
         ("search.known_first", True),
         ("search.population", 5),
@@ -1334,9 +1336,9 @@ ALL_CHANGED: dict[str, dict[str, Any]] = {
         "class_weight": [0.1, 1 / 3, 7.0], "sampling": "balanced",
     },
     "search": {
-        "space": "taylor", "engine": "other", "order": 5, "gain": "fixed", "scale": True, "known_first": True,
-        "population": 7, "generations": 8, "sigma": 0.1 + 0.2, "lr_adapt": True, "invariant": "published",
-        "untrainable": "redraw", "seed": -4,
+        "space": "taylor", "engine": "other", "depth": 6, "coefficients": 0.4, "order": 5,
+        "gain": "fixed", "scale": True, "known_first": True, "population": 7, "generations": 8, "sigma": 0.1 + 0.2,
+        "lr_adapt": True, "invariant": "published", "untrainable": "redraw", "seed": -4,
     },
     "objective": {
         "metric": "weighted", "epsilon": 0.05, "gradient": "margin", "weight": 0.7, "record": ["balanced-accuracy"],

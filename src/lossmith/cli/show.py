@@ -58,6 +58,9 @@ def run(arguments: Sequence[str]) -> None:
         console.print(f"tuning: {summary['tuning']['trainings']} networks{rate}")
     counts = summary["candidates"]
     console.print("candidates: " + (", ".join(f"{number} {status}" for status, number in counts.items()) or "none"))
+    if summary["rejected"]:
+        reasons = ", ".join(f"{number} {printable(why)}" for why, number in summary["rejected"].items())
+        console.print(f"formulas that filters rejected before any training: {reasons}")
     if summary["dropped"]:
         console.print(f"networks given up as hopeless: {summary['dropped']}")
     if summary["best"] is not None:

@@ -12,7 +12,7 @@ from lossmith.errors import InputError, printable
 from lossmith.io import read_json
 from lossmith.losses import Loss, load
 from lossmith.schema import Document, conforming
-from lossmith.study import Store, finalists_of, judged_by, modernized, pruned_trainings, tuning_of
+from lossmith.study import Store, finalists_of, judged_by, modernized, pruned_trainings, rejected_of, tuning_of
 
 # Fifty thousand networks fill it.
 LARGEST_COMPARISON = 2**24
@@ -68,7 +68,7 @@ def summarize(directory: Path) -> dict[str, Any]:
         rate = store.setting("rate")
         untuned = "the learning rate of the search" if rate is None else "known losses"
         untuned = "" if store.setting("known losses") is not None else untuned
-        tuning = tuning_of(store)
+        tuning, rejected = tuning_of(store), rejected_of(store)
         settings, rows, finalists = store.setting("settings"), store.candidates(), store.finalists("final")
         settings = None if settings is None else modernized(settings, begun=True)[0]
         data, function, broken = store.setting("data"), store.function, store.setting("breakdown")
@@ -98,6 +98,7 @@ def summarize(directory: Path) -> dict[str, Any]:
         "tuning": tuning,
         "metric": by.to_json(),
         "candidates": counts,
+        "rejected": rejected,
         "dropped": pruned_trainings(rows),
         "best": max((row["fitness"] for row in rows if row["fitness"] is not None), default=None),
         "finalists": finalists_of(finalists, None if known is None else known.recipe.lr),

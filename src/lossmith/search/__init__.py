@@ -1,6 +1,6 @@
 """Spaces of losses, and the engines that search them; nothing is trained here."""
 
-from lossmith.search.engines import CMA, SEARCH_ENGINES, Breakdown, SearchEngine, build_engine
+from lossmith.search.engines import CMA, SEARCH_ENGINES, Breakdown, SearchEngine, build_engine, usual_space
 from lossmith.search.settings import Invariant, SearchSettings
 from lossmith.search.spaces import (
     SPACES,
@@ -29,4 +29,5 @@ __all__ = [
     "canonical",
     "residual",
     "smoothed_mae",
+    "usual_space",
 ]

@@ -1,10 +1,10 @@
 """What the user chooses about the search."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from lossmith.search.engines import SEARCH_ENGINES
+from lossmith.search.engines import SEARCH_ENGINES, usual_space
 from lossmith.search.spaces import SPACES
 from lossmith.settings import Settings
 
@@ -16,11 +16,19 @@ class SearchSettings(Settings):
 
     space: Annotated[str, SPACES] = "residual"
     """Coordinates of the search: "residual" (smoothed cross-entropy plus a polynomial), "canonical" (gain and shape of
-    a third-order Taylor loss), "taylor" (the λ of TaylorGLO), or "smoothed-mae" (the baseline label smoothing + MAE,
-    with its two strengths)."""
+    a third-order Taylor loss), "taylor" (the λ of TaylorGLO), "smoothed-mae", or formulas ("expression", the default of
+    --engine genetic; "expression-residual": added to smoothed cross-entropy)."""
 
     engine: Annotated[str, SEARCH_ENGINES] = "cma"
-    """How the search goes on: "cma" (CMA-ES, in spaces of vectors)."""
+    """How the search goes on: "cma" (CMA-ES, in spaces of vectors), or "genetic" (GLO: genetic programming over
+    formulas, then CMA-ES on the numbers of the best one)."""
+
+    depth: int = Field(default=5, ge=1, le=20)
+    """Largest depth of the formulas of --engine genetic."""
+
+    coefficients: float = Field(default=0.25, ge=0, le=1, allow_inf_nan=False)
+    """Share of the generations of --engine genetic, the last ones, in which CMA-ES tunes the numbers of the best
+    formula."""
 
     order: int = Field(default=3, ge=2, le=8)
     """Order of the "taylor" space."""
@@ -52,6 +60,14 @@ class SearchSettings(Settings):
 
     untrainable: Literal["worst", "redraw"] = "worst"
     """What a candidate that the invariant rejects becomes: the worst of its generation, or drawn again."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual(cls, values: Any) -> Any:
+        """Each engine has a space that it searches if none is named."""
+        if isinstance(values, dict) and "engine" in values and "space" not in values:
+            return {**values, "space": usual_space(values["engine"])}
+        return values
 
     seed: int = Field(default=0, gt=-(2**128), lt=2**128)
     """Seed of the search: of its candidates, and of the initial weights and batches they are trained with."""

@@ -12,6 +12,7 @@ from lossmith.errors import InputError
 from lossmith.losses import Loss
 from lossmith.search import Breakdown, Genome, SearchSettings, Space, build_engine
 from lossmith.study.beginnings import FIRST, QUEUED, queue_of
+from lossmith.study.filters import keep_rejected
 from lossmith.study.generation import Generation, checked, losses_of, restored
 from lossmith.study.records import Candidate, Result
 from lossmith.study.rows import damaged
@@ -41,6 +42,7 @@ class Course:
         self.space, self.search, self.classes = space, search, classes
         self.work = Generation([], {})
         self._engine = build_engine(space, search)
+        self._engine.classes = classes
         self._queue: dict[int, list[Genome]] = {}
         self._ended: Mapping[str, Any] | None = None
         self._said: set[str] = set()
@@ -162,6 +164,7 @@ class Course:
             asked, redrawn = self._asked()
         except Breakdown as error:
             return self._end(error)
+        keep_rejected(self._store, self.generation, self._engine.rejected)
         genomes = self._restored(rows, asked)
         try:
             losses = self._losses(genomes)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lossmith.errors import InputError
 from lossmith.losses import Loss
 from lossmith.search import SearchSettings, Space
+from lossmith.study.filters import rejected_of
 from lossmith.study.frame import frame
 from lossmith.study.generation import losses_of
 from lossmith.study.judged import judged_by
@@ -84,6 +85,10 @@ class StoredStudy:
         if not store.is_complete(last, self.search.population):
             last -= 1
         return {"best": store.best_fitness(), "mean": store.mean_fitness(last), **store.counts()}
+
+    def rejected(self) -> dict[str, int]:
+        """How many draws the filters of the search engine rejected, by the reason; nothing was trained with these."""
+        return rejected_of(self.store)
 
     def verdicts(self) -> dict[str, int]:
         """How many stored candidates each form of the invariant passes: both, exact only, published only, neither."""

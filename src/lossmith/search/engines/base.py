@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from lossmith.registry import Registry
 from lossmith.search.spaces.base import Genome, Space
@@ -37,10 +37,17 @@ class SearchEngine(ABC):
         InputError: if it cannot search that space.
     """
 
+    usual_space: ClassVar[str] = "residual"
+    """The space that is searched if none is named."""
+
     def __init__(self, space: Space, settings: SearchSettings) -> None:
         self.space, self.settings = space, settings
         self.generation = 0
         self.first: Sequence[Genome] = ()
+        # Number of classes, which a study says before it asks.
+        self.classes = 10
+        # Of the generation that was asked for last: how many draws were rejected, by the reason.
+        self.rejected: dict[str, int] = {}
 
     def ask(self, accept: Callable[[Genome], bool]) -> tuple[list[Genome], list[int]]:
         """The P genomes of the next generation, and how often each was drawn again until it was accepted.
@@ -95,6 +102,12 @@ class SearchEngine(ABC):
     @abstractmethod
     def learn(self, genomes: Sequence[Genome], fitness: Sequence[float]) -> None:
         """Take the fitness (higher is better) of the genomes, in member order; −∞ where there is none."""
+
+
+def usual_space(engine: object) -> str:
+    """The space that an engine searches if none is named, by the engine's name; that of the base class otherwise."""
+    known = isinstance(engine, str) and engine in SEARCH_ENGINES
+    return str(getattr(SEARCH_ENGINES[str(engine)] if known else SearchEngine, "usual_space", SearchEngine.usual_space))
 
 
 SEARCH_ENGINES: Registry[Callable[[Space, SearchSettings], SearchEngine]] = Registry("search engine")

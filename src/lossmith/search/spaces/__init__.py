@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from lossmith.search.spaces.base import SPACES, Genome, Space, VectorSpace
 from lossmith.search.spaces.canonical import canonical, canonical_space
+from lossmith.search.spaces.expression import expression_residual_space, expression_space
 from lossmith.search.spaces.residual import residual, residual_space
 from lossmith.search.spaces.scaled import scaled
 from lossmith.search.spaces.smoothed_mae import smoothed_mae, smoothed_mae_space
@@ -20,6 +21,8 @@ SPACES.register("residual", residual_space)
 SPACES.register("canonical", canonical_space)
 SPACES.register("taylor", taylor_space)
 SPACES.register("smoothed-mae", smoothed_mae_space)
+SPACES.register("expression", expression_space)
+SPACES.register("expression-residual", expression_residual_space)
 
 
 def build_space(settings: SearchSettings) -> Space:

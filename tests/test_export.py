@@ -24,7 +24,13 @@ from lossmith.losses import CATALOG, EXPORTS, Clipped, Normalized, Term, export
 CLASSES = 5
 SHAPES = [(CLASSES,), (7, CLASSES), (3, CLASSES, 4, 2)]
 WEIGHTS = [0.5, 1.0, 2.0, 4.0, 0.25]
-NAMES = [*CATALOG, "focal:7", "gce:0.05", "poly:-0.5", "logit-clip:0.3"]
+FORMULAS = [
+    "expr:tanh(h) - y/h",
+    "expr:log(0.3 + h*y)*exp(h) + sqrt(h)*y",
+    "expr:(y - h)^2*tanh(y/(0.2 + h)) - 0.1*h*log(h)*log(h)",
+    "expr:sqrt(1 - h)*y*log(h)",
+]
+NAMES = [*CATALOG, "focal:7", "gce:0.05", "poly:-0.5", "logit-clip:0.3", *FORMULAS]
 every_name = pytest.mark.parametrize("name", NAMES)
 PAIR = PowerLoss((Term(-2, 1, 1), Term(0.5, 2, 1), Term(1, 0, 0), Term(0, 0, 0)), torch.tensor([0.5, -3.0, 200.0, 7.0]))
 OTHERS = {
@@ -35,6 +41,8 @@ OTHERS = {
     "normalized": Normalized(cross_entropy() + 0.5 * mae()),
     "clipped twice": Clipped(Clipped(mse() + PAIR, torch.tensor(3.0)), torch.tensor(1.5)),
     "clipped and normalized": Clipped(Normalized(cross_entropy()), torch.tensor(1.5)),
+    "normalized formula": Normalized(find("expr:(y - 2)*exp(h) - 3", CLASSES)),
+    "clipped formula": Clipped(find("expr:tanh(h) - y/h", CLASSES), torch.tensor(2.0)),
     "for five classes": find("label-smoothing:0.2", CLASSES) + find("bootstrapping", CLASSES),  # type: ignore[operator]
 }
 

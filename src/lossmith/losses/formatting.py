@@ -10,6 +10,7 @@ from lossmith.losses.terms import Term
 
 if TYPE_CHECKING:
     from lossmith.losses.base import Loss
+    from lossmith.losses.expressions import Expression
 
 ROUNDING = 1e-14
 
@@ -60,8 +61,12 @@ def latex(loss: Loss, digits: int | None = 4, weighted: bool = False) -> Latex:
     """
     if loss.shape:
         raise InputError("a population has no single formula; index one member")
+    from lossmith.losses.expressions import Expression
     from lossmith.losses.power import PowerLoss
 
+    loss = loss.simplest()
+    if isinstance(loss, Expression):
+        return _of_formula(loss, digits, weighted)
     if not isinstance(loss, PowerLoss):
         raise InputError(
             f"the loss {loss.name!r} ({loss.kind}) is no sum of powers, so there is no LaTeX of it; print its formula"
@@ -76,6 +81,22 @@ def latex(loss: Loss, digits: int | None = 4, weighted: bool = False) -> Latex:
         rf"\phi(h, y) = {_sum(terms, '', digits)}",
         "L = 0" if body == "0" else rf"L = -{weight}\sum_k {value}",
         rf"\gamma(h, y) = {_sum(rule, '', digits)}",
+    )
+
+
+def _of_formula(loss: Expression, digits: int | None, weighted: bool) -> Latex:
+    """LaTeX of a loss that is a formula; its learning rule is said, and not written out."""
+    from lossmith.losses.expressions import latex_of
+
+    def number(value: float) -> str:
+        return _number(value, digits)
+
+    phi, value = (latex_of(loss.trees[0], number, index) for index in ("", "_k"))
+    weight = "w(y) " if weighted else ""
+    return Latex(
+        rf"\phi(h, y) = {phi}",
+        rf"L = -{weight}\sum_k \left({value}\right)",
+        r"\gamma(h, y) = \frac{\partial \phi(h, y)}{\partial h}",
     )
 
 

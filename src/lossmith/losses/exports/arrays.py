@@ -17,6 +17,7 @@ from lossmith.losses.exports.expressions import (
     shared_source,
     told,
 )
+from lossmith.losses.exports.trees import tree_source
 
 
 class Library(NamedTuple):
@@ -81,13 +82,14 @@ def array_source(library: Library, loss: Loss, weight: Sequence[float] | None) -
     ours = {**CONSTANTS, **library._asdict()}
     called = shared_source(parts, "") + labeled_source(parts, "")
     helpers = [text for name, text in HELPERS.items() if f"{name}(" in called]
+    tree = "" if parts.tree is None else tree_source(parts.tree, library.prefix, loss.name, library.name)
     return HEAD.substitute(
         ours,
         name=literal(loss.name),
         told=told(parts),
         classes=loss.classes,
         weight=None if weight is None else tuple(weight),
-        helpers="".join(text.substitute(ours) for text in [*helpers, *[CLIPPED][: len(parts.thresholds)]]),
+        helpers=tree + "".join(text.substitute(ours) for text in [*helpers, *[CLIPPED][: len(parts.thresholds)]]),
         shared=shared_source(parts, library.prefix),
         labeled=labeled_source(parts, library.prefix),
         logits="".join(f"    f = clipped(f, {threshold!r})\n" for threshold in parts.thresholds),

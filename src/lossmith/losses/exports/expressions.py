@@ -11,6 +11,7 @@ from typing import NamedTuple
 from lossmith.errors import InputError
 from lossmith.losses.base import Loss
 from lossmith.losses.documents import LONGEST_NAME
+from lossmith.losses.expressions import Expression, Tree
 from lossmith.losses.power import PowerLoss
 from lossmith.losses.powers import LARGEST_EXPONENT, LOWEST_LOG
 from lossmith.losses.sums import LARGEST
@@ -48,6 +49,7 @@ class Parts(NamedTuple):
         thresholds: To which norms logits are clipped, one after another.
         normalized: Whether the loss is divided by its sum over all labels.
         shared: What φ holds whatever the label: terms with coefficients.
+        tree: φ as a formula, where it is no sum of powers; all else is empty then.
         labeled: What it holds times ``y^j``, by j.
         linear: The coefficient of h alone, which is no part of them: the outputs sum to 1.
     """
@@ -57,11 +59,12 @@ class Parts(NamedTuple):
     shared: dict[AnyTerm, float]
     labeled: dict[int, dict[AnyTerm, float]]
     linear: float
+    tree: Tree | None = None
 
     @property
     def is_plain(self) -> bool:
         """Whether the loss is a sum over classes of the network's own outputs, so that each class has its weight."""
-        return not (self.thresholds or self.normalized)
+        return not (self.thresholds or self.normalized or self.tree is not None)
 
 
 def parts_of(loss: Loss, to: str) -> Parts:
@@ -77,10 +80,13 @@ def parts_of(loss: Loss, to: str) -> Parts:
         inner = inner.base
     if isinstance(inner, Normalized):
         inner, normalized = inner.base, True
+    inner = inner.simplest()
+    if isinstance(inner, Expression):
+        return Parts(tuple(thresholds), normalized, {}, {}, 0.0, inner.trees[0])
     if not isinstance(inner, PowerLoss):
         raise InputError(
-            f"the loss {loss.name!r} cannot be exported to {to}: {inner.kind!r} is no sum of powers, nor one that is "
-            "normalized or of clipped logits; use it by lossmith.Criterion"
+            f"the loss {loss.name!r} cannot be exported to {to}: {inner.kind!r} is no sum of powers, no formula, nor "
+            "one of these that is normalized or of clipped logits; use it by lossmith.Criterion"
         )
     terms, coefficients = inner.evaluated
     found = {term: c for term, c in zip(terms, coefficients.tolist(), strict=True) if c}
@@ -101,12 +107,16 @@ def literal(name: str) -> str:
 
 
 def shared_source(parts: Parts, library: str) -> str:
-    """The expression of what φ holds whatever the label."""
+    """The expression of what φ holds whatever the label; of a formula, all of it stands at the label."""
+    if parts.tree is not None and parts.normalized:
+        return "phi(x, 0.0)"
     return _sum(_products(parts.shared, library))
 
 
 def labeled_source(parts: Parts, library: str) -> str:
     """The expression of what φ holds by the label."""
+    if parts.tree is not None:
+        return "phi(x, y) - phi(x, 0.0)" if parts.normalized else "phi(x, y)"
     lines = []
     for j, terms in parts.labeled.items():
         y = "y" if j == 1 else f"y**{j}"

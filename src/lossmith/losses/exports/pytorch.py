@@ -16,6 +16,7 @@ from lossmith.losses.exports.expressions import (
     shared_source,
     told,
 )
+from lossmith.losses.exports.trees import tree_source
 
 
 def torch_source(loss: Loss, weight: Sequence[float] | None) -> str:
@@ -27,7 +28,7 @@ def torch_source(loss: Loss, weight: Sequence[float] | None) -> str:
         told=told(parts),
         classes=loss.classes,
         weight=None if weight is None else tuple(weight),
-        helpers=_helpers(parts),
+        helpers=_helpers(parts, loss.name),
         shared=shared_source(parts, "torch"),
         labeled=labeled_source(parts, "torch"),
         logits="".join(f"        f = clipped(f, {threshold!r}, dim)\n" for threshold in parts.thresholds),
@@ -35,11 +36,12 @@ def torch_source(loss: Loss, weight: Sequence[float] | None) -> str:
     )
 
 
-def _helpers(parts: Parts) -> str:
+def _helpers(parts: Parts, name: str) -> str:
     """The functions that the loss calls."""
     called = shared_source(parts, "") + labeled_source(parts, "")
     needed = [text for name, text in HELPERS.items() if f"{name}(" in called]
-    return "".join(text.substitute(CONSTANTS) for text in [*needed, *[CLIPPED][: len(parts.thresholds)]])
+    tree = "" if parts.tree is None else tree_source(parts.tree, "torch", name, "torch")
+    return tree + "".join(text.substitute(CONSTANTS) for text in [*needed, *[CLIPPED][: len(parts.thresholds)]])
 
 
 def _each(parts: Parts) -> str:

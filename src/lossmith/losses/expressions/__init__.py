@@ -5,6 +5,7 @@ from lossmith.losses.expressions.loss import Expression, expression, name_of
 from lossmith.losses.expressions.operators import OPERATORS, Operator
 from lossmith.losses.expressions.simplify import simplified
 from lossmith.losses.expressions.trees import Tree, depth, json_of, nodes, size, tree_of, uses
+from lossmith.losses.expressions.typeset import latex_of
 
 __all__ = [
     "OPERATORS",
@@ -14,6 +15,7 @@ __all__ = [
     "depth",
     "expression",
     "json_of",
+    "latex_of",
     "name_of",
     "nodes",
     "parse",

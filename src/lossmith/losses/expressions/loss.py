@@ -158,7 +158,7 @@ def expression(text: str, classes: int | None = None, name: str | None = None) -
 
     Example:
         >>> expression("log(h) - y/h").formula()
-        'log h − y/h'
+        'log h − h⁻¹ y'
     """
     tree = simplified(parse(text))
     try:

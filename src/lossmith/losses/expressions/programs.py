@@ -68,7 +68,7 @@ class Program:
 
     def __init__(self, trees: Sequence[Tree]) -> None:
         self.count = len(trees)
-        self.edged = [any(_divides(one) for one in nodes(tree)) for tree in trees]
+        self.edged = [is_edged(tree) for tree in trees]
         self.steps: list[Step] = []
         self._places: dict[tuple[int, Tree], int] = {}
         heights = [_heights(tree) for tree in trees]
@@ -228,6 +228,11 @@ def _kind(operand: Tree) -> str:
     if isinstance(operand, float):
         return "number"
     return "y" if operand == "y" else "moving" if _moves(operand) else "still"
+
+
+def is_edged(tree: Tree) -> bool:
+    """Whether φ goes on along its tangent where h vanishes."""
+    return any(_divides(one) for one in nodes(tree))
 
 
 def _divides(node: Tree) -> bool:

@@ -25,11 +25,13 @@ from lossmith.data import Normalize
 from lossmith.losses import (
     CATALOG,
     KINDS,
+    Blend,
     ClassWeighted,
     Clipped,
     Mixed,
     Normalized,
     PowerLoss,
+    Schedule,
     expression,
     find,
     label_weights,
@@ -37,6 +39,7 @@ from lossmith.losses import (
     logit_clip,
     normalized_cross_entropy,
     powers,
+    schedule,
 )
 from lossmith.search import SPACES, VectorSpace
 from lossmith.study import EvolveSettings, Study, evolve
@@ -124,6 +127,9 @@ SINGLE: dict[str, Loss] = {
     "expression": expression("tanh(h) - y/h"),
     "expression of logarithms": expression("(0.9*y + 0.025)*log(h) + exp(h)*log(0.3 + h*y)"),
     "clipped expression": Clipped(expression("sqrt(h)*y*log(h)*log(h)"), torch.tensor(1.2)),
+    "blend": Blend(mse(), expression("tanh(h) - y/h"), 0.3),
+    "steps": schedule([(0.0, normalized_cross_entropy()), (0.5, cross_entropy())], steps=True),
+    "schedule": schedule([(0.0, mae()), (0.5, cross_entropy()), (1.0, cross_entropy())]),
     "twice clipped": Clipped(logit_clip(2), torch.tensor(1.0)),
 }
 POPULATIONS: dict[str, Loss] = {
@@ -134,6 +140,7 @@ POPULATIONS: dict[str, Loss] = {
     "clipped mixed": Loss.stack([logit_clip(1), Clipped(Sine(), torch.tensor(2.0))]),
     "sine": Loss.stack([Sine(), Sine()]),
     "expressions": Loss.stack([expression("tanh(h) - y/h"), expression("exp(h)*y"), expression("log(h + y)")]),
+    "schedules": Loss.stack([schedule([(0.1, mae()), (0.9, gce(0.3))]), schedule([(0.1, mse()), (0.9, gce(0.5))])]),
     "mixed": Loss.stack([normalized_cross_entropy(), mae(), logit_clip(1.5), Sine()]),
 }
 OTHERS = {name: loss for name, loss in SINGLE.items() if not isinstance(loss, PowerLoss)}
@@ -392,8 +399,9 @@ class TestPopulations:
 
     @single
     def test_it_is_itself_but_for_schedules(self, loss: Loss) -> None:
-        constant = not isinstance(loss, Switched)
-        assert all((loss.at(share) is loss) == (constant or share < 0.5) for share in (0.0, 0.3, 1.0))
+        constant = not isinstance(loss, Switched | Schedule)
+        begins = not isinstance(loss, Schedule)
+        assert all((loss.at(share) is loss) == (constant or (begins and share < 0.5)) for share in (0.0, 0.3, 1.0))
         mixed = Loss.stack([loss, Sine()])
         assert (mixed.at(1.0) is mixed) == constant
         assert (mixed.at(1.0)[0] == cross_entropy()) == (not constant or loss == cross_entropy())

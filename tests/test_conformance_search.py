@@ -165,7 +165,16 @@ FITNESS: dict[str, Callable[[list[float]], Sequence[float | None]]] = {
 
 def test_every_engine_and_every_space_is_searched() -> None:
     assert {engine for engine, _ in PAIRS} == set(ENGINES) > {"cma"}
-    assert {space for _, space in PAIRS} == set(NAMES) > {"residual", "canonical", "taylor", "smoothed-mae"}
+    known = {
+        "residual",
+        "canonical",
+        "taylor",
+        "smoothed-mae",
+        "residual-schedule",
+        "expression",
+        "expression-residual",
+    }
+    assert {space for _, space in PAIRS} == set(NAMES) > known
 
 
 @every_pair

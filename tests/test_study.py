@@ -870,6 +870,7 @@ class TestEvolve:
         ("search.order", 4),
         ("search.gain", "fixed"),
         ("search.depth", 4),
+        ("search.knots", 3),
         ("search.coefficients", 0.5),
         ("search.scale", True),
         ("search.known_first", True),
@@ -1336,7 +1337,7 @@ ALL_CHANGED: dict[str, dict[str, Any]] = {
         "class_weight": [0.1, 1 / 3, 7.0], "sampling": "balanced",
     },
     "search": {
-        "space": "taylor", "engine": "other", "depth": 6, "coefficients": 0.4, "order": 5,
+        "space": "taylor", "engine": "other", "depth": 6, "coefficients": 0.4, "order": 5, "knots": 3,
         "gain": "fixed", "scale": True, "known_first": True, "population": 7, "generations": 8, "sigma": 0.1 + 0.2,
         "lr_adapt": True, "invariant": "published", "untrainable": "redraw", "seed": -4,
     },

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         mse,
         poly,
         save,
+        schedule,
         taylor,
     )
     from lossmith.study import Study
@@ -50,6 +51,7 @@ __all__ = [
     "mse",
     "poly",
     "save",
+    "schedule",
     "taylor",
 ]
 _loaded = lazily(

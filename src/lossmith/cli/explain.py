@@ -56,7 +56,7 @@ def run(arguments: Sequence[str]) -> None:
     # The numbers are few: a second thread would only wait for the first.
     torch.set_num_threads(1)
     numbers = given.classes or (common_classes(given.losses) or CLASSES,)
-    pairs = [(loss, n) for n in numbers for loss in find_all(given.losses, n)]
+    pairs = [(one, n) for n in numbers for loss in find_all(given.losses, n) for one in loss.moments()]
     pages = [explain(loss, n, given.epsilon) for loss, n in pairs]
     pictures = _pictures(given, pairs)
     if given.json:

@@ -31,6 +31,7 @@ from lossmith.losses.mixed import Mixed
 from lossmith.losses.parse import common_classes, find, find_all, find_named, find_weighted, loss_file
 from lossmith.losses.polynomials import polynomial, taylor, taylor_length, taylor_order
 from lossmith.losses.power import PowerLoss
+from lossmith.losses.schedules import Blend, Schedule, schedule
 from lossmith.losses.terms import Term
 from lossmith.losses.transforms import Clipped, Normalized
 from lossmith.losses.weighting import ClassWeighted, label_weights
@@ -39,6 +40,7 @@ __all__ = [
     "CATALOG",
     "EXPORTS",
     "KINDS",
+    "Blend",
     "ClassWeighted",
     "Clipped",
     "Criterion",
@@ -52,6 +54,7 @@ __all__ = [
     "Parameter",
     "PowerLoss",
     "Rule",
+    "Schedule",
     "Term",
     "allcnnc",
     "baikal",
@@ -83,6 +86,7 @@ __all__ = [
     "powers",
     "read_loss_document",
     "save",
+    "schedule",
     "taylor",
     "taylor_cross_entropy",
     "taylor_length",

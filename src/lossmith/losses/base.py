@@ -110,6 +110,10 @@ class Loss(ABC):
         """The loss at a share of the training, from 0 to 1: itself, unless it changes during the training."""
         return self
 
+    def moments(self) -> list[Loss]:
+        """The losses that it is one after another: itself, unless it changes during the training."""
+        return [self]
+
     def simplest(self) -> Loss:
         """The same loss of the kind of which most is known: itself, unless it is a special case of that."""
         return self

@@ -42,6 +42,8 @@ class ClassWeighted:
     """
 
     def __init__(self, loss: Loss) -> None:
+        # What changes during the training is what it is in the beginning; a training says which loss it is now.
+        loss = loss.at(0.0)
         self.loss = loss
         self.mixed = loss if isinstance(loss, Mixed) else None
         self.members = [ClassWeighted(member) for member in loss.members] if isinstance(loss, Mixed) else []

@@ -16,8 +16,8 @@ class SearchSettings(Settings):
 
     space: Annotated[str, SPACES] = "residual"
     """Coordinates of the search: "residual" (smoothed cross-entropy plus a polynomial), "canonical" (gain and shape of
-    a third-order Taylor loss), "taylor" (the λ of TaylorGLO), "smoothed-mae", or formulas ("expression", the default of
-    --engine genetic; "expression-residual": added to smoothed cross-entropy)."""
+    a third-order Taylor loss), "taylor" (the λ of TaylorGLO), "smoothed-mae", "residual-schedule" (changing in the
+    training), or formulas ("expression", that of --engine genetic; "expression-residual": plus cross-entropy)."""
 
     engine: Annotated[str, SEARCH_ENGINES] = "cma"
     """How the search goes on: "cma" (CMA-ES, in spaces of vectors), or "genetic" (GLO: genetic programming over
@@ -32,6 +32,9 @@ class SearchSettings(Settings):
 
     order: int = Field(default=3, ge=2, le=8)
     """Order of the "taylor" space."""
+
+    knots: int = Field(default=2, ge=2, le=10)
+    """Knots of the "residual-schedule" space, evenly over the training."""
 
     gain: Literal["free", "fixed"] = "free"
     """Whether the "canonical" space searches the gain or keeps it at 1, without the effect of a learning rate."""

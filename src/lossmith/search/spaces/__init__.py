@@ -9,6 +9,7 @@ from lossmith.search.spaces.canonical import canonical, canonical_space
 from lossmith.search.spaces.expression import expression_residual_space, expression_space
 from lossmith.search.spaces.residual import residual, residual_space
 from lossmith.search.spaces.scaled import scaled
+from lossmith.search.spaces.scheduled import residual_schedule_space
 from lossmith.search.spaces.smoothed_mae import smoothed_mae, smoothed_mae_space
 from lossmith.search.spaces.taylor import taylor_space
 
@@ -21,6 +22,7 @@ SPACES.register("residual", residual_space)
 SPACES.register("canonical", canonical_space)
 SPACES.register("taylor", taylor_space)
 SPACES.register("smoothed-mae", smoothed_mae_space)
+SPACES.register("residual-schedule", residual_schedule_space)
 SPACES.register("expression", expression_space)
 SPACES.register("expression-residual", expression_residual_space)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from torch import Tensor
 
 from lossmith.errors import InputError
-from lossmith.losses import Loss, PowerLoss
+from lossmith.losses import Loss, PowerLoss, Schedule
 from lossmith.search.spaces.base import Space, VectorSpace
 from lossmith.search.spaces.terms import LARGEST_LOG_GAIN
 
@@ -29,11 +30,16 @@ def scaled(space: Space, name: str) -> VectorSpace:
         raise InputError(f"the search space {name!r} is none of vectors, so it has no scale; leave scale out")
     plain = space
 
-    def losses(theta: Tensor, classes: int) -> PowerLoss:
-        loss = plain.losses(theta[..., 1:], classes)
+    def times(loss: Loss, factor: Tensor) -> Loss:
+        if isinstance(loss, Schedule):
+            return replace(loss, losses=tuple(times(one, factor) for one in loss.losses))
         if not isinstance(loss, PowerLoss):
             raise InputError(f"the loss {loss.name!r} is no sum of terms, so it has no scale; leave scale out")
-        return loss * theta[..., 0].double().clamp(-LARGEST_LOG_GAIN, LARGEST_LOG_GAIN).exp()
+        return loss * factor
+
+    def losses(theta: Tensor, classes: int) -> Loss:
+        factor = theta[..., 0].double().clamp(-LARGEST_LOG_GAIN, LARGEST_LOG_GAIN).exp()
+        return times(plain.losses(theta[..., 1:], classes), factor)
 
     def place(loss: Loss, classes: int) -> tuple[list[float], float] | None:
         found = plain.inverse(loss, classes)

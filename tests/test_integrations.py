@@ -14,7 +14,16 @@ from torch import Tensor, nn
 
 import lossmith
 from lossmith import Criterion, InputError
-from lossmith.integrations import FastaiCriterion, keras_loss, keras_monitor, trainer_loss, trainer_metrics
+from lossmith.integrations import (
+    FastaiCriterion,
+    keras_loss,
+    keras_monitor,
+    lightning_progress,
+    trainer_loss,
+    trainer_metrics,
+    trainer_progress,
+)
+from lossmith.losses import schedule
 
 os.environ["KERAS_BACKEND"] = "torch"
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -120,6 +129,19 @@ class TestTransformers:
         for accumulation in (1, 2, 8):
             moved = self.moved(tmp_path, tokens, trainer_loss(criterion), accumulation)
             torch.testing.assert_close(moved, expected, rtol=1e-4, atol=2e-6)
+
+    def test_a_loss_that_changes_follows_the_training(self, tmp_path: Path) -> None:
+        criterion, seen = Criterion(schedule([(0.0, "cross-entropy"), (1.0, "mae")])), list[float]()
+
+        def loss(outputs: Any, labels: Tensor, num_items_in_batch: Any = None) -> Tensor:
+            seen.append(criterion.progress)
+            return trainer_loss(criterion)(outputs, labels, num_items_in_batch)
+
+        trainer = self.trainer(tmp_path, False, loss, 2, callbacks=[trainer_progress(criterion)])
+        trainer.args.max_steps = 4
+        trainer.train()
+        # Each step has two batches.
+        assert seen == [0.0, 0.0, 0.25, 0.25, 0.5, 0.5, 0.75, 0.75]
 
     def test_without_the_number_of_items_they_do(self, tmp_path: Path) -> None:
         """What the test above would see."""
@@ -239,6 +261,25 @@ class TestLightning:
             Criterion(EVOLVED, weight=WEIGHT)(network(inputs), targets).backward()
             optimizer.step()
         torch.testing.assert_close(module.network.state_dict(), network.state_dict())
+
+    def test_a_loss_that_changes_follows_the_training(self, tmp_path: Path) -> None:
+        lightning = pytest.importorskip("lightning")
+        module, seen = self.module(lightning), list[float]()
+        module.criterion = Criterion(schedule([(0.0, "cross-entropy"), (1.0, "mae")]))
+        module.criterion.register_forward_pre_hook(lambda one, _: seen.append(one.progress))
+        lightning.Trainer(
+            default_root_dir=tmp_path,
+            max_epochs=2,
+            accelerator="cpu",
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            callbacks=[lightning_progress(module.criterion)],
+        ).fit(module, torch.utils.data.DataLoader(torch.utils.data.TensorDataset(*samples()), batch_size=6))
+        steps = len(seen)
+        assert steps > 4
+        assert seen == [step / steps for step in range(steps)]
 
 
 class TestSkorch:
@@ -612,3 +653,14 @@ class TestParallel:
             Criterion(EVOLVED, weight=weight)(logits, labels).backward()
             expected = [*gradients(network), nn.functional.cross_entropy(logits.detach(), labels, weight)]
             torch.testing.assert_close(found[name], expected)
+
+
+@pytest.mark.parametrize(
+    ("make", "name"), [(trainer_progress, "transformers"), (lightning_progress, "lightning.pytorch")]
+)
+def test_progress_without_a_trainer(make: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    with pytest.raises(InputError, match=f"{name}, which is not imported; import it first"):
+        make(Criterion("mse"))
+    with pytest.raises(InputError, match=r"criterion is a str; give a lossmith\.Criterion"):
+        make("mse")

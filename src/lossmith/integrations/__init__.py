@@ -7,6 +7,7 @@ is, as `docs/integrations.md` shows. Others take what a study logs of its trials
 from lossmith.integrations.fastai import FastaiCriterion
 from lossmith.integrations.keras import keras_loss, keras_monitor
 from lossmith.integrations.mlflow import MLflowCallback
+from lossmith.integrations.progress import lightning_progress, trainer_progress
 from lossmith.integrations.tensorboard import TensorBoardCallback
 from lossmith.integrations.transformers import trainer_loss, trainer_metrics
 from lossmith.integrations.wandb import WandbCallback
@@ -18,6 +19,8 @@ __all__ = [
     "WandbCallback",
     "keras_loss",
     "keras_monitor",
+    "lightning_progress",
     "trainer_loss",
     "trainer_metrics",
+    "trainer_progress",
 ]

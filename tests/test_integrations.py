@@ -131,6 +131,7 @@ class TestTransformers:
             torch.testing.assert_close(moved, expected, rtol=1e-4, atol=2e-6)
 
     def test_a_loss_that_changes_follows_the_training(self, tmp_path: Path) -> None:
+        pytest.importorskip("transformers")
         criterion, seen = Criterion(schedule([(0.0, "cross-entropy"), (1.0, "mae")])), list[float]()
 
         def loss(outputs: Any, labels: Tensor, num_items_in_batch: Any = None) -> Tensor:

@@ -21,16 +21,11 @@ def trainer_progress(criterion: Criterion) -> Any:
         ``Trainer(…, compute_loss_func=trainer_loss(criterion), callbacks=[trainer_progress(criterion)])``
     """
     check_criterion(criterion)
-    base: Any = _imported("transformers").TrainerCallback
 
-    class Progress(base):
-        """Says how far the training is."""
+    def on_step_begin(_self: Any, _args: Any, state: Any, _control: Any, **_: Any) -> None:
+        criterion.progress = min(1.0, state.global_step / max(1, state.max_steps))
 
-        def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
-            """The share of the steps that are done."""
-            criterion.progress = min(1.0, state.global_step / max(1, state.max_steps))
-
-    return Progress()
+    return _callback(_imported("transformers").TrainerCallback, on_step_begin)
 
 
 def lightning_progress(criterion: Criterion) -> Any:
@@ -46,17 +41,17 @@ def lightning_progress(criterion: Criterion) -> Any:
         ``Trainer(…, callbacks=[lightning_progress(module.criterion)])``
     """
     check_criterion(criterion)
-    base: Any = _imported("lightning.pytorch").Callback
 
-    class Progress(base):
-        """Says how far the training is."""
+    def on_train_batch_start(_self: Any, trainer: Any, *_: Any) -> None:
+        # A training without end is at its beginning for ever.
+        criterion.progress = min(1.0, trainer.global_step / max(1, trainer.estimated_stepping_batches))
 
-        def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, number: int) -> None:  # noqa: ARG002
-            """The share of the steps that are done; 0 for a training without end."""
-            whole = trainer.estimated_stepping_batches
-            criterion.progress = min(1.0, trainer.global_step / max(1, whole))
+    return _callback(_imported("lightning.pytorch").Callback, on_train_batch_start)
 
-    return Progress()
+
+def _callback(base: Any, hook: Any) -> Any:
+    """A callback that has one hook, of a class that is known only when it is made."""
+    return type("Progress", (base,), {hook.__name__: hook})()
 
 
 def _imported(name: str) -> Any:

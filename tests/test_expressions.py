@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -41,13 +41,14 @@ TREES: st.SearchStrategy[Any] = st.recursive(
     st.sampled_from(["h", "h", "y"]) | NUMBERS,
     lambda inner: st.tuples(st.sampled_from(UNARY), inner) | st.tuples(st.sampled_from(BINARY), inner, inner),
     max_leaves=10,
-).filter(lambda tree: uses(tree, "h"))
+).filter(lambda tree: uses(simplified(tree), "h"))
 
 
 def random_tree(source: random.Random, most: int) -> Tree:
     """A tree of any form, at most so deep."""
     if most == 0 or source.random() < 0.2:
-        leaves: list[Tree] = ["h", "y", round(source.uniform(-3, 3), 3)]
+        number = source.uniform(-3, 3) * source.choice([1.0, 1.0, 1.0, 1e6, 1e20, 3e29])
+        leaves: list[Tree] = ["h", "y", float(f"{number:.4g}")]
         return source.choice(leaves)
     name = source.choice([*UNARY, *BINARY])
     return (name, *(random_tree(source, most - 1) for _ in range(OPERATORS[name].operands)))
@@ -57,7 +58,7 @@ def random_trees(count: int, most: int = 5) -> Iterator[Tree]:
     source = random.Random(f"trees {count}")
     while count:
         tree = random_tree(source, most)
-        if uses(tree, "h"):
+        if uses(simplified(tree), "h"):
             count -= 1
             yield tree
 
@@ -125,7 +126,8 @@ class TestGrammar:
             ("h[0]", "at character 2: '[' has no place"),
             ("__import__(h)", "at character 1: '__import__' is unknown"),
             ("y*2", "holds no h, the output, so nothing would learn from it; give one with h"),
-            ("h + 1e999", "the leaf inf; leaves are h, y and finite numbers"),
+            ("h + 1e999", "at character 5: the number '1e999' is above 1e+30"),
+            ("h + 2e30*y", "at character 5: the number '2e30' is above 1e+30"),
             ("0*h", "simplified: the tree of the loss holds no h"),
             ("(" * 90 + "h" + ")" * 90, "at character 65: it is more than 64 deep; give a smaller one"),
             ("h" + "+h" * 400, "it has more than 256 operators; give a smaller one"),
@@ -213,6 +215,8 @@ class TestSlope:
         y = torch.nn.functional.one_hot(torch.arange(6) % CLASSES, CLASSES) * 0.8 + 0.05
         value = loss.values(x, y)
         wanted = -torch.autograd.grad(value.sum(), x)[0]
+        # Where numbers end at their bound, autograd has none.
+        assume(wanted.abs().max() < 1e20)
         assert torch.allclose(loss.slope(x.detach(), y), wanted, rtol=1e-9, atol=1e-9 * (1 + wanted.abs().max().item()))
 
     @given(TREES)
@@ -222,6 +226,7 @@ class TestSlope:
         logits, targets = batch(2.0)
         logits.requires_grad_()
         wanted = torch.autograd.grad(loss.value(logits, targets).sum(), logits)[0]
+        assume(wanted.abs().max() < 1e20)
         found = loss.logit_gradient(logits.detach(), targets)
         # The gradient is a difference of slopes.
         one_hot = torch.nn.functional.one_hot(targets, CLASSES).double()
@@ -234,9 +239,16 @@ class TestSlope:
         loss = Expression((parse("y*log(h)"),))
         assert torch.equal(loss.logit_gradient(logits, targets), cross_entropy().logit_gradient(logits, targets))
         assert torch.equal(loss.value(logits, targets), cross_entropy().value(logits, targets))
-        for text in ("log(h*h*y + h*h)/2", "log(h^2/2)", "log(exp(log(h)))", "log(sqrt(1/h))"):
-            slope = expression(text, name="a").slope(torch.tensor([-2e4, -1.0]), torch.zeros(2))
-            assert bool((slope.abs() > 0.4).all()) or text.startswith("log(h*h*y")
+        for text in (
+            "log(h*h*y + h*h)",
+            "log(h^2/2)",
+            "log(exp(log(h)))",
+            "log(sqrt(1/h))",
+            "log(tanh(h))",
+            "log(h + h*h)",
+        ):
+            slope = expression(text, name="a").slope(torch.tensor([-2e4, -60.0, -1.0]), torch.zeros(3))
+            assert bool((slope.abs() > 0.4).all()), text
 
     def test_digits_near_one(self) -> None:
         """1 − h is not a difference: close to the label, float32 has all digits of the slope."""
@@ -274,14 +286,33 @@ class TestGuards:
             # Half precision has no place for a large gradient.
             assert dtype == torch.float16 or bool(loss.logit_gradient(low, soft.to(dtype)).isfinite().all())
 
-    @pytest.mark.parametrize("text", ["log(h) - y/h", "1/h - log(h)", "tanh(h) - y/h", "y*exp(0 - log(h))"])
+    @pytest.mark.parametrize(
+        "text",
+        [
+            *("log(h) - y/h", "1/h - log(h)", "tanh(h) - y/h", "y*exp(0 - log(h))", "tanh(h) - y/(h*h)"),
+            *("tanh(h) - (y/h)^2", "tanh(h) - y/h^3", "tanh(h)/h^8", "1e5*y/(h*tanh(h))"),
+        ],
+    )
     def test_what_pushes_goes_on_pushing(self, text: str) -> None:
-        """At a target whose output underflows, the slope is as large as at e^−40, and the value goes along it."""
+        """At a target whose output underflows, the slope is as large as before, and the value goes along it."""
         loss = Expression((parse(text),))
-        x = torch.tensor([-40.0, -60.0, -2e4], dtype=torch.float64)
-        slope = loss.slope(x, torch.ones(3, dtype=torch.float64))
+        x = torch.tensor([-34.0, -40.0, -60.0, -2e4], dtype=torch.float64)
+        slope = loss.slope(x, torch.ones(4, dtype=torch.float64))
         assert bool((slope.abs() > 1e10).all())
-        assert torch.allclose(slope, slope[:1].expand(3), rtol=1e-9)
+        assert bool((slope.abs() < 1e20).all())
+        assert torch.allclose(slope[1:], slope[1:2].expand(3), rtol=1e-9)
+        values = loss.phi(torch.tensor([1e-30, 1e-25, 1e-18], dtype=torch.float64), torch.ones(3, dtype=torch.float64))
+        assert bool(values.isfinite().all())
+
+    def test_powers_go_on_alike(self) -> None:
+        """A formula in a search, and the sum of powers that it becomes, push alike where outputs underflow."""
+        for text in ("log(h) - y/h", "-y/(h*h)", "log(h)*y/h"):
+            loss = Expression((parse(text),))
+            powers = loss.simplest()
+            assert isinstance(powers, PowerLoss)
+            x = torch.tensor([-100.0, -2e4, -1.0], dtype=torch.float64)
+            found, wanted = (one.slope(x, torch.ones(3, dtype=torch.float64)) for one in (loss, powers))
+            assert torch.allclose(found, wanted, rtol=0.06)
 
     def test_a_population_equals_its_members(self) -> None:
         trees = tuple(random_trees(60, 4))
@@ -307,6 +338,14 @@ class TestGuards:
         assert torch.equal(mixed.value(logits, targets)[:3], Loss.stack(some).value(logits, targets))
 
 
+def test_it_is_compiled_cold() -> None:
+    torch._dynamo.reset()
+    logits, targets = batch(1.0)
+    criterion = lossmith.Criterion("expr:tanh(h) - y/h")
+    compiled = torch.compile(criterion, backend="aot_eager", fullgraph=True)
+    assert torch.allclose(compiled(logits, targets), lossmith.Criterion("expr:tanh(h) - y/h")(logits, targets))
+
+
 class TestSimplified:
     @given(TREES)
     @settings(max_examples=500, deadline=None)
@@ -321,8 +360,8 @@ class TestSimplified:
         before = _value(tree, h, y)
         # Where a guard acts, or digits cancel, there is nothing to compare.
         sizes = [_value(one, h, y).abs() for one in nodes(tree)]
-        mild = torch.stack([(one < 1e6) & ((one > 1e-6) | (one == 0)) for one in sizes]).all()
-        if mild and not any(isinstance(one, tuple) and one[0] in ("log", "/", "sqrt") for one in nodes(tree)):
+        mild = torch.stack([(one < 1e6) & (one > 1e-4) for one in sizes]).all()
+        if mild:
             assert torch.allclose(_value(small, h, y), before, rtol=1e-9, atol=1e-9)
 
     @pytest.mark.parametrize(
@@ -393,10 +432,10 @@ class TestPowers:
     @given(TREES)
     @settings(max_examples=300, deadline=None)
     def test_converted_it_has_the_same_slope(self, tree: Tree) -> None:
-        terms = powers_of(tree)
-        small = all(abs(c) < 1e4 and abs(term.h) < 20 for term, c in (terms or {}).items())
-        if not terms or not small:
-            return
+        terms = powers_of(simplified(tree))
+        assume(terms)
+        assert terms is not None
+        assume(all(abs(c) < 1e4 and abs(term.h) < 20 for term, c in terms.items()))
         loss = Expression((tree,)).simplest()
         assert isinstance(loss, PowerLoss)
         x = torch.log_softmax(batch(1.0)[0], -1)
@@ -437,6 +476,43 @@ class TestUse:
         found = find(str(tmp_path / "a.json"), CLASSES)
         assert found == baikal()
         assert found.name == "found"
+
+    def test_arithmetic(self) -> None:
+        loss, (logits, targets) = Expression((parse("tanh(h) - y/h"),)), batch(1.0)
+        sums: list[tuple[Any, Tensor]] = [
+            (2 * loss, 2 * loss.value(logits, targets)),
+            (loss + cross_entropy(), loss.value(logits, targets) + cross_entropy().value(logits, targets)),
+            (mse() + loss, loss.value(logits, targets) + mse().value(logits, targets)),
+            (loss + loss * -0.5, 0.5 * loss.value(logits, targets)),
+        ]
+        for found, wanted in sums:
+            assert torch.allclose(found.value(logits, targets), wanted)
+        both = Loss.stack([loss, loss])
+        assert isinstance(both, Expression)
+        assert torch.allclose(
+            (both + Loss.stack([mae(), mse()]))[1].value(logits, targets), (mse() + loss).value(logits, targets)
+        )
+        with pytest.raises(InputError, match=r"populations \[\] and \[2\] cannot be added"):
+            loss + both
+        with pytest.raises(TypeError):
+            loss + find("nce", CLASSES)
+
+    def test_names_are_one_short_line(self) -> None:
+        assert expression("y*tanh(h)\n +  h*y*tanh(h)").name == "y*tanh(h) + h*y*tanh(h)"
+        assert len(expression("tanh(h)" + " + 0.3333333333333333*tanh(y)" * 38).name) == 1000
+
+    @pytest.mark.parametrize(
+        ("given", "words"),
+        [
+            ({"text": 3}, "a formula is a text"),
+            ({"text": None}, "a formula is a text"),
+            ({"text": "h", "classes": 1}, "the number of classes is 1"),
+            ({"text": "h", "classes": "a"}, "the number of classes is 'a'"),
+        ],
+    )
+    def test_of_another_type(self, given: dict[str, Any], words: str) -> None:
+        with pytest.raises(InputError, match=words):
+            expression(**given)
 
     def test_several_trees_of_one_loss(self) -> None:
         for trees, population in (((), True), (("h", "h"), False)):

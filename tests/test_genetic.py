@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import lossmith
 from lossmith import InputError, Loss, baikal, cross_entropy, focal, gce, mae, mse
 from lossmith.losses import CATALOG, Expression, expression, find
-from lossmith.losses.expressions import depth, json_of, parse, simplified, size, text_of, uses
+from lossmith.losses.expressions import depth, json_of, parse, simplified, size, text_of, trees_of, uses
 from lossmith.report import summarize
 from lossmith.search import SearchSettings, build_engine, build_space
 from lossmith.search.engines.genetic import Genetic
@@ -29,7 +32,7 @@ from lossmith.search.engines.variation import (
     with_numbers,
 )
 from lossmith.search.filters import Archive, rehearsed, signature
-from lossmith.search.spaces.expression import smoothed_cross_entropy, tree_of_loss
+from lossmith.search.spaces.expression import smoothed_cross_entropy
 from lossmith.study import EvolveSettings, Store, Study, evolve
 
 CLASSES = 10
@@ -37,7 +40,7 @@ SMALL: dict[str, Any] = {
     "data": {"train_size": 60, "validation_size": 60},
     "model": {"hidden": [4]},
     "recipe": {"epochs": 1},
-    "search": {"engine": "genetic", "population": 4, "generations": 4, "coefficients": 0.5},
+    "search": {"engine": "genetic", "population": 4, "generations": 4},
     "run": {"finalists": 1, "finalist_seeds": 2, "tune": False, "training": "mlp"},
 }
 seeds = st.integers(0, 10**6)
@@ -179,13 +182,32 @@ class TestEngine:
     def test_the_last_generations_change_numbers_alone(self) -> None:
         search = self.started(coefficients=0.5)
         shapes: list[set[str]] = []
-        for generation in range(6):
+        for generation in range(11):
             asked, _ = search.ask(lambda _: True)
             shapes.append({text_of(_shape(genome)) for genome in asked})
             search.tell(asked, [float(generation * 8 + number) for number in range(8)])
-        assert all(len(shape) > 1 for shape in shapes[:3])
-        assert all(len(shape) == 1 for shape in shapes[3:])
-        assert shapes[3] == shapes[4] == shapes[5]
+        assert all(len(shape) > 1 for shape in shapes[:5])
+        assert all(len(shape) == 1 for shape in shapes[5:10])
+        assert all(shape == shapes[5] for shape in shapes[5:10])
+        assert len(shapes[10]) > 1
+
+    @pytest.mark.parametrize("population", [2, 3])
+    def test_small_populations_are_tuned_without_a_word(self, population: int) -> None:
+        wanted = SearchSettings(engine="genetic", population=population, generations=10, coefficients=0.8)
+        search = build_engine(build_space(wanted), wanted)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            for generation in range(10):
+                asked, _ = search.ask(lambda _: True)
+                search.tell(asked, [float(generation + number) for number in range(population)])
+
+    @pytest.mark.parametrize("invariant", ["none", "published"])
+    def test_the_invariant_is_that_of_the_settings(self, invariant: Any) -> None:
+        search = self.started(invariant=invariant)
+        search.ask(lambda _: True)
+        strict = self.started()
+        strict.ask(lambda _: True)
+        assert search.rejected != strict.rejected
 
     def test_selection_makes_it_better(self) -> None:
         """A fitness that the formula alone decides: how near its gradient is to that of a loss of three terms."""
@@ -212,9 +234,9 @@ class TestSpace:
     @pytest.mark.parametrize("name", [name for name in CATALOG if find(name, CLASSES).kind == "power"])
     def test_known_losses_have_a_tree(self, name: str) -> None:
         loss = find(name, CLASSES)
-        tree = tree_of_loss(loss)
-        if tree is None:
-            return
+        trees = trees_of(loss)
+        assert trees is not None
+        (tree,) = trees
         x = torch.log_softmax(2 * torch.randn(5, CLASSES, generator=torch.Generator().manual_seed(0)).double(), -1)
         y = torch.nn.functional.one_hot(torch.arange(5), CLASSES).double() * 0.9 + 0.01
         wanted = loss.slope(x, y).expand_as(x)
@@ -253,17 +275,46 @@ class TestStudy:
         assert "0" in kept
 
     def test_killed_it_ends_alike(self, tmp_path: Path) -> None:
-        search = SearchSettings(engine="genetic", population=6, generations=6, coefficients=0.34)
+        search = SearchSettings(engine="genetic", population=6, generations=7, coefficients=0.5)
 
-        def go(directory: Path, stop: int | None = None) -> tuple[list[dict[str, Any]], dict[str, int]]:
-            with Study(directory, CLASSES, search) as study:
+        def worth(genome: Any) -> float:
+            return random.Random(json.dumps(genome)).random()
+
+        def go(directory: Path, stop: int | None = None, first: int = 7) -> tuple[list[dict[str, Any]], dict[str, int]]:
+            begun = search.model_copy(update={"generations": first})
+            with Study(directory, CLASSES, begun) as study:
                 while (candidate := study.ask()) is not None:
                     if stop is not None and candidate.generation * 6 + candidate.member >= stop:
                         break
-                    study.tell(candidate, random.Random(text_of(parse("h"))).random() + len(str(candidate.genome)) % 7)
+                    study.tell(candidate, worth(candidate.genome))
                 return study.candidates(), study.rejected()
 
         whole = go(tmp_path / "whole")
-        for stop in (0, 3, 6, 17, 25, 33):
+        for stop in (0, 3, 17, 33, 40):
             go(tmp_path / str(stop), stop)
             assert go(tmp_path / str(stop)) == whole
+        # One that is given more generations is what it would have been with all of them.
+        go(tmp_path / "longer", first=6)
+        assert go(tmp_path / "longer") == whole
+
+    def test_a_loss_that_is_queued_while_numbers_are_tuned(self, tmp_path: Path) -> None:
+        search = SearchSettings(engine="genetic", population=6, generations=8, coefficients=0.5)
+
+        def go(study: Study, until: int) -> None:
+            while study.generation < until and (candidate := study.ask()) is not None:
+                study.tell(candidate, random.Random(json.dumps(candidate.genome)).random())
+
+        with Study(tmp_path, CLASSES, search) as study:
+            go(study, 5)
+            study.enqueue("cross-entropy")
+            go(study, 8)
+        with Study(tmp_path, CLASSES, search) as study:
+            assert study.finished
+            assert len(study.candidates()) == 48
+
+    def test_in_one_call(self, tmp_path: Path) -> None:
+        generator = torch.Generator().manual_seed(0)
+        data = (torch.randn(60, 4, generator=generator), torch.arange(60) % 3)
+        small: dict[str, Any] = {"population": 3, "generations": 1, "finalists": 1, "finalist_seeds": 2, "epochs": 1}
+        result = lossmith.evolve("mlp", data, engine="genetic", tune=False, out=tmp_path / "a", quiet=True, **small)
+        assert result.provenance["candidates"]["candidates"] == 3

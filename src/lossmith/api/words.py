@@ -53,6 +53,9 @@ def settings_of(words: Mapping[str, Any], out: Path) -> EvolveSettings:
         named = {word: words.get(word) for word in ("model", "metric")}
         check_named(begun, named["model"], stored, named["metric"])
     document = begun.model_dump(mode="json")
+    if "engine" in words and not stored.exists():
+        # Each engine has a space that it searches if none is named.
+        del document["search"]["space"]
     for word, value in words.items():
         if word not in known:
             raise unknown_word(word, known)

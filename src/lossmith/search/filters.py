@@ -51,14 +51,20 @@ class Archive:
 
     def __init__(self) -> None:
         self._known: list[Signature] = []
+        self._stacked: Signature | None = None
 
     def holds(self, found: Signature) -> bool:
         """Whether one that agrees with it is known."""
-        return bool(self._known) and bool((np.abs(np.stack(self._known) - found).max(1) < TOLERANCE).any())
+        if not self._known:
+            return False
+        if self._stacked is None:
+            self._stacked = np.stack(self._known)
+        return bool((np.abs(self._stacked - found).max(1) < TOLERANCE).any())
 
     def add(self, found: Signature) -> None:
         """Know it from here on."""
         self._known.append(found)
+        self._stacked = None
 
     def __len__(self) -> int:
         """How many are known."""

@@ -26,8 +26,8 @@ class SearchSettings(Settings):
     depth: int = Field(default=5, ge=1, le=20)
     """Largest depth of the formulas of --engine genetic."""
 
-    coefficients: float = Field(default=0.25, ge=0, le=1, allow_inf_nan=False)
-    """Share of the generations of --engine genetic, the last ones, in which CMA-ES tunes the numbers of the best
+    coefficients: float = Field(default=0.3, ge=0, le=1, allow_inf_nan=False)
+    """Share of every ten generations of --engine genetic, the last ones, in which CMA-ES tunes the numbers of the best
     formula."""
 
     order: int = Field(default=3, ge=2, le=8)

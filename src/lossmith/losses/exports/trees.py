@@ -8,13 +8,12 @@ from string import Template
 from lossmith.errors import InputError
 from lossmith.losses.expressions import Tree, nodes
 from lossmith.losses.expressions.operators import BOUND, LARGEST_EXPONENT, SMALLEST
-from lossmith.losses.expressions.programs import EDGE, FARTHEST, GAP, LOG, NO_SLOPE, is_edged
+from lossmith.losses.expressions.programs import FARTHEST, GAP, LOG, NO_SLOPE, edge_of
 
 CONSTANTS = {
     "bound": repr(BOUND),
     "smallest": repr(SMALLEST),
     "exponent": repr(LARGEST_EXPONENT),
-    "edge": repr(EDGE),
     "farthest": repr(FARTHEST),
     "nothing": repr(NO_SLOPE),
 }
@@ -90,7 +89,7 @@ def phi(x, y):
     """phi at x = log h."""
     $phi
 ''')
-# What is divided by a function of h goes on along its tangent where h vanishes.
+# What grows as h vanishes goes on along its tangent there.
 CONTINUED = """low = $prefix.clip(x, $edge, None)
     value, slope = formula(low, y)
     slope = $prefix.where((x < low) & ($prefix.abs(slope) < $nothing), 0.0, slope)
@@ -123,9 +122,10 @@ def tree_source(tree: Tree, prefix: str, name: str, to: str) -> str:
         for sign, (called, operands, body) in OPERATIONS.items()
         if sign in used
     )
-    phi = CONTINUED if is_edged(tree) else PLAIN
+    edge = edge_of(tree)
+    phi = PLAIN if edge is None else CONTINUED
     whole = written + FORMULA.safe_substitute(formula=_wrapped(_called(tree, prefix)), phi=phi)
-    return Template(whole).substitute(CONSTANTS, prefix=prefix)
+    return Template(whole).substitute(CONSTANTS, prefix=prefix, edge=repr(edge))
 
 
 def _called(tree: Tree, prefix: str) -> str:

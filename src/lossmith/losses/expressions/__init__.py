@@ -1,7 +1,7 @@
 """Losses that are formulas of any form."""
 
 from lossmith.losses.expressions.grammar import parse, text_of
-from lossmith.losses.expressions.loss import Expression, expression, name_of
+from lossmith.losses.expressions.loss import Expression, expression, name_of, trees_of
 from lossmith.losses.expressions.operators import OPERATORS, Operator
 from lossmith.losses.expressions.simplify import simplified
 from lossmith.losses.expressions.trees import Tree, depth, json_of, nodes, size, tree_of, uses
@@ -23,5 +23,6 @@ __all__ = [
     "size",
     "text_of",
     "tree_of",
+    "trees_of",
     "uses",
 ]

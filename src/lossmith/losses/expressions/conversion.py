@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable
 
 from lossmith.losses.documents import LARGEST_POWER
-from lossmith.losses.expressions.trees import Tree
+from lossmith.losses.expressions.simplify import simplified
+from lossmith.losses.expressions.trees import LARGEST_NUMBER, Tree
 from lossmith.losses.terms import Term
 
 MOST_TERMS, MOST_LABELS = 64, 20
@@ -31,7 +32,7 @@ def _kept(found: Sum | None) -> Sum | None:
         return None
     kept = {term: c for term, c in found.items() if c != 0}
     fits = len(kept) <= MOST_TERMS and all(
-        abs(term.h) <= LARGEST_POWER and term.y <= MOST_LABELS and math.isfinite(c) for term, c in kept.items()
+        abs(term.h) <= LARGEST_POWER and term.y <= MOST_LABELS and abs(c) <= LARGEST_NUMBER for term, c in kept.items()
     )
     return kept if fits else None
 
@@ -100,3 +101,35 @@ RULES: dict[str, Callable[..., Sum | None]] = {
     "sqrt": _root,
     "exp": _exponential,
 }
+SQUARE: Tree = ("square", "h")
+WHOLE_POWERS: tuple[Tree, ...] = (1.0, "h", SQUARE, ("*", "h", SQUARE), ("square", SQUARE))
+
+
+def tree_of_terms(terms: Sum) -> Tree | None:
+    """The tree of a sum of powers; None where it is empty."""
+    parts: list[Tree] = [_product(term, c) for term, c in terms.items() if c != 0]
+    if not parts:
+        return None
+    # Added in pairs, so that the tree stays shallow.
+    while len(parts) > 1:
+        pairs: list[Tree] = [("+", *parts[at : at + 2]) for at in range(0, len(parts) - 1, 2)]
+        parts = [*pairs, *parts[2 * len(pairs) :]]
+    return simplified(parts[0])
+
+
+def _product(term: Term, c: float) -> Tree:
+    """``c h^i y^j (log h)^l``."""
+    factors: list[Tree] = [c]
+    if term.h == int(term.h) and abs(term.h) < len(WHOLE_POWERS):
+        whole = WHOLE_POWERS[abs(int(term.h))]
+        if term.h > 0:
+            factors.append(whole)
+        elif term.h < 0:
+            factors.append(("/", 1.0, whole))
+    else:
+        factors.append(("exp", ("*", term.h, ("log", "h"))))
+    factors += ["y"] * term.y + [("log", "h")] * term.log
+    tree = factors[0]
+    for factor in factors[1:]:
+        tree = ("*", tree, factor)
+    return tree

@@ -15,7 +15,7 @@ from typing import NoReturn
 
 from lossmith.errors import InputError, brief
 from lossmith.losses.expressions.operators import OPERATORS
-from lossmith.losses.expressions.trees import LEAVES, MOST_DEPTH, MOST_NODES, Tree, tree_of
+from lossmith.losses.expressions.trees import LARGEST_NUMBER, LEAVES, MOST_DEPTH, MOST_NODES, Tree, tree_of
 
 LONGEST, HIGHEST_POWER = 4000, 8
 TOKEN = re.compile(r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<name>[^\W\d]\w*)|(?P<sign>[-+*/^()]))")
@@ -202,6 +202,8 @@ class _Parser:
         kind, text, at = self.next
         if kind == "number":
             self.place += 1
+            if float(text) > LARGEST_NUMBER:
+                self.wrong(f"the number {brief(text)} is above {LARGEST_NUMBER:g}", at)
             return float(text)
         if kind == "name":
             self.place += 1

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from lossmith.errors import InputError, brief
 from lossmith.losses.base import KINDS, Index, Loss, common_classes
-from lossmith.losses.documents import LONGEST_NAME, MOST_LOSSES, part_of
-from lossmith.losses.expressions.conversion import powers_of
+from lossmith.losses.documents import LONGEST_NAME, MOST_CLASSES, MOST_LOSSES, part_of
+from lossmith.losses.expressions.conversion import powers_of, tree_of_terms
 from lossmith.losses.expressions.grammar import parse, text_of
 from lossmith.losses.expressions.programs import Program
 from lossmith.losses.expressions.simplify import simplified
@@ -27,8 +27,10 @@ class Expression(Loss):
     """The loss ``L = −Σ_k φ(h_k, y_k)`` whose φ is a tree of operators (``lossmith.expression("log(h) - y/h")``).
 
     Its slope is ``θφ = h ∂φ/∂h``, by rules for θ itself, with log h from the logits, so that nothing is lost where h
-    underflows. What is undefined is guarded (:mod:`lossmith.losses.expressions.operators`); where something is divided
-    by a function of h, φ goes on along its tangent in log h below h = e⁻⁴⁰. Value and slope are finite at every logit.
+    underflows. The tree is simplified. What is undefined is guarded
+    (:mod:`lossmith.losses.expressions.operators`); where something is divided by a function of h, or its logarithm or
+    exponential is taken, φ goes on along its tangent in log h below h = e⁻⁴⁰, or earlier where it is steep. Value and
+    slope are finite at every logit.
 
     Args:
         trees: φ of each member, or of the one loss.
@@ -49,12 +51,11 @@ class Expression(Loss):
     def __post_init__(self) -> None:
         if not self.trees or (len(self.trees) > 1 and not self.population):
             raise InputError(f"the loss {self.name!r} has {len(self.trees)} trees; one loss has one, a population some")
-        object.__setattr__(self, "trees", tuple(map(tree_of, self.trees)))
-
-    @functools.cached_property
-    def program(self) -> Program:
-        """What evaluates it."""
-        return Program(self.trees)
+        # A formula is what its simplified form is, wherever it comes from.
+        trees = tuple(tree_of(simplified(tree_of(tree))) for tree in self.trees)
+        object.__setattr__(self, "trees", trees)
+        # Now, since a compiled program could not.
+        object.__setattr__(self, "_program", Program(trees))
 
     @property
     def sums_over_classes(self) -> bool:
@@ -93,6 +94,28 @@ class Expression(Loss):
             return self
         return PowerLoss(tuple(terms), torch.tensor(list(terms.values()), dtype=torch.float64), self.classes, self.name)
 
+    def __add__(self, other: Loss) -> Expression:
+        """The sum with another formula or sum of powers, of which neither or both are populations of one size."""
+        tree = trees_of(other)
+        if tree is None:
+            return NotImplemented
+        if self.shape != other.shape:
+            raise InputError(f"populations {list(self.shape)} and {list(other.shape)} cannot be added; take equal ones")
+        trees = tuple(("+", one, two) for one, two in zip(self.trees, tree, strict=True))
+        classes = common_classes((self, other))
+        return Expression(trees, self.population, classes, f"{self.name} + {other.name}")
+
+    __radd__ = __add__
+
+    def __mul__(self, factor: float) -> Expression:
+        """The loss times a number."""
+        if isinstance(factor, bool) or not isinstance(factor, int | float):
+            return NotImplemented
+        trees = tuple(("*", float(factor), tree) for tree in self.trees)
+        return Expression(trees, self.population, self.classes, f"{factor:g} ({self.name})")
+
+    __rmul__ = __mul__
+
     def __getitem__(self, index: Index) -> Loss:
         """Members of a population, by any index over its dimension."""
         if not self.population:
@@ -127,14 +150,27 @@ class Expression(Loss):
         return cls(tuple(trees), True, classes, name)
 
     def _run(self, log_h: Tensor, y: Tensor, slope: bool) -> Tensor:
-        shape = torch.broadcast_shapes(log_h.shape, y.shape)
+        shape = np.broadcast_shapes(log_h.shape, y.shape)
         if not self.population:
             x, labels = log_h.expand(shape)[None], y.to(log_h).expand(shape)[None]
         else:
             x, labels = (one.expand(len(self.trees), *shape[1:]) for one in (log_h, y.to(log_h)))
-        value, g = self.program.run(x, labels, slope)
+        program: Program = self._program  # type: ignore[attr-defined]
+        value, g = program.run(x, labels, slope)
         found = value if g is None else g
         return found if self.population else found[0]
+
+
+def trees_of(loss: Loss) -> tuple[Tree, ...] | None:
+    """φ of a formula or a sum of powers as a tree, one for each member; None where that is none of the operators."""
+    if isinstance(loss, Expression):
+        return loss.trees
+    if not isinstance(loss, PowerLoss) or len(loss.shape) > 1:
+        return None
+    rows = loss.coefficients.reshape(-1, len(loss.terms)).tolist()
+    found = [tree_of_terms(dict(zip(loss.terms, row, strict=True))) for row in rows]
+    known = [tree for tree in found if tree is not None]
+    return tuple(known) if len(known) == len(found) else None
 
 
 def name_of(tree: Tree) -> str:
@@ -160,12 +196,22 @@ def expression(text: str, classes: int | None = None, name: str | None = None) -
         >>> expression("log(h) - y/h").formula()
         'log h − h⁻¹ y'
     """
-    tree = simplified(parse(text))
+    if not isinstance(text, str):
+        raise InputError(f'a formula is a text, such as "y*log(h)", not {brief(text)}')
+    if classes is not None and (type(classes) is not int or not 2 <= classes <= MOST_CLASSES):
+        raise InputError(f"the number of classes is {brief(classes)}; give a whole number from 2")
+    tree = parse(text)
     try:
-        loss = Expression((tree,), False, classes, name or text.strip())
+        loss = Expression((tree,), False, classes, name or _name(text))
     except InputError as error:
         raise InputError(f"the expression {brief(text)}, simplified: {error}") from None
     return loss.simplest()
+
+
+def _name(text: str) -> str:
+    """A text that somebody typed, in one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST_NAME else f"{line[: LONGEST_NAME - 1]}…"
 
 
 KINDS.register(Expression.kind, Expression)

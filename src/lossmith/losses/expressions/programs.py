@@ -18,9 +18,12 @@ from lossmith.losses import powers
 from lossmith.losses.expressions.operators import BOUND, OPERATORS, Slope
 from lossmith.losses.expressions.trees import Tree, nodes, uses
 
-# Where something is divided by a function of h, φ goes on along its tangent in log h below this one, and stays at the
-# last value below the second: a masked class has a log output of −1e18.
-EDGE, FARTHEST = -40.0, -1e5
+# Where something is divided by a function of h, or the logarithm of one is taken, φ goes on along its tangent in log h
+# below the first of these at which its slope is no larger than that, and stays at the last value below the farthest: a
+# masked class has a log output of −1e18.
+EDGES, STEEPEST, FARTHEST = tuple(-40.0 / power for power in range(1, 9)), 1e19, -1e5
+# What a divisor, or the operand of a logarithm or root, must be beyond there.
+LEAST = 1e-28
 # A slope there that is rounding: h itself has 4e-18.
 NO_SLOPE = 1e-14
 GAP: Tree = ("-", 1.0, "h")
@@ -64,11 +67,14 @@ class Program:
 
     Args:
         trees: One for each member.
+        continued: Whether what grows where h vanishes goes on along its tangent there.
     """
 
-    def __init__(self, trees: Sequence[Tree]) -> None:
+    def __init__(self, trees: Sequence[Tree], continued: bool = True) -> None:
         self.count = len(trees)
-        self.edged = [is_edged(tree) for tree in trees]
+        edges = [edge_of(tree) for tree in trees] if continued else [None] * len(trees)
+        self.edges = [powers.LOWEST_LOG if one is None else one for one in edges]
+        self.edged = any(one is not None for one in edges)
         self.steps: list[Step] = []
         self._places: dict[tuple[int, Tree], int] = {}
         heights = [_heights(tree) for tree in trees]
@@ -109,11 +115,10 @@ class Program:
         Returns:
             φ and, if it is wanted, θφ, ``[P, …]``.
         """
-        edged = any(self.edged)
-        x = log_h
+        edged, x = self.edged, log_h
         if edged:
-            edges = torch.tensor([EDGE if one else powers.LOWEST_LOG for one in self.edged])
-            x = torch.maximum(log_h, edges.to(log_h).reshape(-1, *(1,) * (log_h.ndim - 1)))
+            edges = torch.tensor(self.edges, dtype=log_h.dtype, device=log_h.device)
+            x = torch.maximum(log_h, edges.reshape(-1, *(1,) * (log_h.ndim - 1)))
         values: list[Tensor] = []
         slopes: list[Slope] = []
         wanted = slope or edged
@@ -230,11 +235,27 @@ def _kind(operand: Tree) -> str:
     return "y" if operand == "y" else "moving" if _moves(operand) else "still"
 
 
-def is_edged(tree: Tree) -> bool:
-    """Whether φ goes on along its tangent where h vanishes."""
-    return any(_divides(one) for one in nodes(tree))
+@functools.lru_cache(maxsize=4096)
+def edge_of(tree: Tree) -> float | None:
+    """The log output below which φ goes on along its tangent; None where it is φ everywhere."""
+    if not any(_divides(one) for one in nodes(tree)):
+        return None
+    y = torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64)
+    x = torch.tensor(EDGES, dtype=torch.float64)[:, None].expand(-1, len(y))
+    value, slope = Program([tree], continued=False).run(x[None], y.expand_as(x)[None], slope=True)
+    assert slope is not None
+    mild = (slope[0].abs() <= STEEPEST) & (value[0].abs() < BOUND)
+    for node in nodes(tree):
+        if isinstance(node, tuple) and node[0] in ("/", "log", "sqrt") and node != LOG and _moves(node[-1]):
+            inner = Program([node[-1]], continued=False).run(x[None], y.expand_as(x)[None], slope=False)[0][0].abs()
+            # Where the guard acts on it, it no longer moves; a 0 is no vanishing output.
+            mild &= (inner > LEAST) | (inner == 0)
+    found = mild.all(-1).nonzero()
+    return EDGES[int(found[0])] if len(found) else EDGES[-1]
 
 
 def _divides(node: Tree) -> bool:
-    """Whether something is divided by a function of h, or exp of one is taken: what grows as h vanishes."""
-    return isinstance(node, tuple) and ((node[0] == "/" and _moves(node[2])) or node[0] == "exp")
+    """Whether something is divided by a function of h, or exp or the logarithm of one is taken."""
+    if not isinstance(node, tuple) or node == LOG:
+        return False
+    return (node[0] == "/" and _moves(node[2])) or (node[0] in ("exp", "log") and _moves(node[1]))

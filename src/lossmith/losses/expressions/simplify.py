@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 
 from lossmith.losses.expressions.operators import OPERATORS
-from lossmith.losses.expressions.trees import Tree
+from lossmith.losses.expressions.trees import LARGEST_NUMBER, Tree
 
 Rule = Callable[[tuple[Tree, ...]], "Tree | None"]
 MOST_ROUNDS = 1000
@@ -44,7 +44,8 @@ def _once(tree: tuple[Tree, ...]) -> Tree | None:
 def _computed(name: str, numbers: list[float]) -> Tree | None:
     """What an operator makes of numbers."""
     values = [torch.tensor(number, dtype=torch.float64) for number in numbers]
-    return float(OPERATORS[name].value(*values)) + 0.0
+    found = float(OPERATORS[name].value(*values)) + 0.0
+    return max(-LARGEST_NUMBER, min(LARGEST_NUMBER, found))
 
 
 def _is(tree: Tree, name: str) -> bool:

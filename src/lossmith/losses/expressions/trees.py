@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
@@ -13,7 +12,7 @@ Tree: TypeAlias = "float | str | tuple[Any, ...]"
 """A leaf, or an operator's name with one tree for each operand."""
 LEAVES = ("h", "y")
 # What a file or a text may hold; a search has limits of its own.
-MOST_NODES, MOST_DEPTH = 256, 64
+MOST_NODES, MOST_DEPTH, LARGEST_NUMBER = 256, 64, 1e30
 
 
 def nodes(tree: Tree) -> Iterator[Tree]:
@@ -62,8 +61,11 @@ def tree_of(document: Any) -> Tree:
         elif isinstance(one, str):
             if one not in LEAVES:
                 raise InputError(f"the tree of the loss has the leaf {brief(one)}; leaves are h, y and numbers")
-        elif isinstance(one, bool) or not isinstance(one, int | float) or not _is_finite(one):
-            raise InputError(f"the tree of the loss has the leaf {brief(one)}; leaves are h, y and finite numbers")
+        elif isinstance(one, bool) or not isinstance(one, int | float) or not abs(one) <= LARGEST_NUMBER:
+            raise InputError(
+                f"the tree of the loss has the leaf {brief(one)}; leaves are h, y and numbers of {LARGEST_NUMBER:g} at "
+                "most"
+            )
     tree = _built(document)
     if not uses(tree, "h"):
         raise InputError("the tree of the loss holds no h, the output, so nothing would learn from it; give one with h")
@@ -85,13 +87,6 @@ def _operands(node: list[Any] | tuple[Any, ...]) -> list[Any]:
             f"{OPERATORS[name].operands}"
         )
     return list(node[1:])
-
-
-def _is_finite(number: float) -> bool:
-    try:
-        return math.isfinite(float(number))
-    except OverflowError:
-        return False
 
 
 def _built(document: Any) -> Tree:

@@ -62,7 +62,7 @@ class CMA(SearchEngine):
     @property
     def stalled(self) -> str | None:
         """What cmaes says of a distribution without width or bounds, and of a fitness without differences."""
-        with _breaking_down():
+        with breaking_down():
             stops = self._cma.should_stop()
         return "the distribution of CMA-ES is too narrow, too wide or too flat to go on from" if stops else None
 
@@ -72,7 +72,7 @@ class CMA(SearchEngine):
 
     def draw(self) -> Genome:
         """A point of the normal distribution, a list of D numbers."""
-        with _breaking_down():
+        with breaking_down():
             point = self._cma.ask()
         if not np.isfinite(point).all():
             raise Breakdown("CMA-ES draws points that are no finite numbers")
@@ -81,7 +81,7 @@ class CMA(SearchEngine):
     def learn(self, genomes: Sequence[Genome], fitness: Sequence[float]) -> None:
         """Move, widen and turn the distribution."""
         points = [np.array(genome, dtype=np.float64) for genome in genomes]
-        with _breaking_down():
+        with breaking_down():
             self._cma.tell([(point, -value) for point, value in zip(points, fitness, strict=True)])
         if not np.isfinite(self._cma.mean).all():
             raise Breakdown("the mean of CMA-ES is no finite number any more")
@@ -89,7 +89,7 @@ class CMA(SearchEngine):
 
 
 @contextlib.contextmanager
-def _breaking_down() -> Iterator[None]:
+def breaking_down() -> Iterator[None]:
     """Turn what numbers beyond bounds do in cmaes and in linear algebra into a breakdown.
 
     Raises:

@@ -12,6 +12,7 @@ import numpy as np
 from lossmith.errors import InputError
 from lossmith.losses.expressions import Tree, json_of, size, tree_of
 from lossmith.search.engines.base import SearchEngine
+from lossmith.search.engines.cma import breaking_down
 from lossmith.search.engines.variation import crossed, grown, mutated, numbers, weighted, with_numbers
 from lossmith.search.filters import Archive, rehearsed, signature
 from lossmith.search.spaces.base import Genome, Space
@@ -26,13 +27,15 @@ UNTRAINABLE, EQUIVALENT, REHEARSAL = "untrainable", "equivalent", "rehearsal"
 # many of the best have children.
 CROSSOVER, MUTATION, TOURNAMENT, PARENTS = 0.6, 0.4, 3, 24
 FIRST_DEPTH, TRIES = 3, 200
+# Generations of which the last ones are of CMA-ES, again and again.
+BLOCK = 10
 # First step of CMA-ES, in units of each number, or of this where that is smaller.
-SIGMA, UNIT = 0.2, 0.5
+SIGMA, UNIT, LARGEST = 0.2, 0.5, 1e6
 Scored = tuple[float, int, Tree]
 
 
 class Genetic(SearchEngine):
-    """Genetic programming, and CMA-ES on the numbers of the best formula that has two in the last generations.
+    """Genetic programming, and CMA-ES on the numbers of the best formula in the last ones of every ten generations.
 
     A child is the crossover of two parents, each the best of three of the best 24 formulas so far (of equal fitness the
     smaller), mutated or not, or a mutated parent. What would not train (by the trainability invariant, or a rehearsal
@@ -63,15 +66,15 @@ class Genetic(SearchEngine):
 
     @property
     def tuning(self) -> bool:
-        """Whether the generation in work is one of CMA-ES."""
-        return self.generation >= self.settings.generations - round(
-            self.settings.coefficients * self.settings.generations
-        )
+        """Whether the generation in work is one of CMA-ES: however many generations there will be."""
+        return self.generation % BLOCK >= BLOCK - round(self.settings.coefficients * BLOCK)
 
     def begin(self, seed: int) -> None:
         """Draw from a seed from here on."""
         self._source, self._drawn, self.rejected = random.Random(seed), Archive(), {}
-        if self.tuning and self._tuned is None and self._best:
+        if not self.tuning:
+            self._tuned = None
+        elif self._tuned is None and self._best:
             tuned = (_Coefficients.of(tree, self.settings, self._formulas) for _, _, tree in self._best)
             self._tuned = next((one for one in tuned if one is not None), None)
         if self._tuned is not None:
@@ -124,9 +127,9 @@ class Genetic(SearchEngine):
         """Why a genome is not worth a training; one that is worth it is known as drawn."""
         if not self._formulas.holds(genome):
             return UNTRAINABLE
-        losses = self._formulas.build([genome], self.classes)
+        losses, form = self._formulas.build([genome], self.classes), self.settings.invariant
         found = signature(losses[0], self.classes)
-        if found is None or not bool(is_trainable(losses, self.classes, "exact")[0]):
+        if found is None or (form != "none" and not bool(is_trainable(losses, self.classes, form)[0])):
             return UNTRAINABLE
         if self._archive.holds(found) or self._drawn.holds(found):
             return EQUIVALENT
@@ -147,13 +150,16 @@ class _Coefficients:
     def __init__(self, tree: Tree, settings: SearchSettings) -> None:
         self.tree = tree
         self.middle = np.array(numbers(tree))
+        self._form = with_numbers(tree, [1.0] * len(self.middle))
         self.units = np.maximum(np.abs(self.middle), UNIT)
-        self._cma = cmaes.CMA(
-            mean=np.zeros(len(self.middle)),
-            sigma=SIGMA,
-            population_size=settings.population,
-            lr_adapt=settings.lr_adapt,
-        )
+        # With one parent cmaes divides by its rank-μ rate of 0, and takes a minimum with it.
+        with np.errstate(divide="ignore"):
+            self._cma = cmaes.CMA(
+                mean=np.zeros(len(self.middle)),
+                sigma=SIGMA,
+                population_size=settings.population,
+                lr_adapt=settings.lr_adapt,
+            )
 
     @staticmethod
     def of(tree: Tree, settings: SearchSettings, space: ExpressionSpace) -> _Coefficients | None:
@@ -169,10 +175,14 @@ class _Coefficients:
 
     def draw(self) -> Tree:
         """The formula with other numbers."""
-        values = self.middle + self.units * self._cma.ask()
+        with breaking_down():
+            values = np.clip(self.middle + self.units * self._cma.ask(), -LARGEST, LARGEST)
         return with_numbers(self.tree, [float(f"{value:.12g}") + 0.0 for value in values])
 
     def learn(self, trees: Sequence[Tree], fitness: Sequence[float]) -> None:
-        """Move, widen and turn the distribution."""
+        """Move, widen and turn the distribution; nothing is learned where a formula of another form is among them."""
+        if any(with_numbers(tree, [1.0] * len(numbers(tree))) != self._form for tree in trees):
+            return
         points = [(np.array(numbers(tree)) - self.middle) / self.units for tree in trees]
-        self._cma.tell([(point, -value) for point, value in zip(points, fitness, strict=True)])
+        with breaking_down():
+            self._cma.tell([(point, -value) for point, value in zip(points, fitness, strict=True)])

@@ -101,7 +101,10 @@ def acting_terms(loss: Loss) -> tuple[PowerLoss, tuple[str, ...]]:
         InputError: if it is a population, or no sum of terms, or nothing of it acts.
     """
     if not isinstance(loss, PowerLoss) or loss.shape:
-        raise InputError(f"{loss.name!r} is no sum of terms of one loss; distill one that lossmith evolve wrote")
+        raise InputError(
+            f"{loss.name!r} is no sum of terms of one loss but of the kind {loss.kind}; distill a sum of powers, as a "
+            "search in the space residual, canonical or taylor writes it"
+        )
     acting = loss.acting()
     zeros = [term for term, value in zip(acting.terms, acting.coefficients.tolist(), strict=True) if value == 0]
     acting = _without(acting, *zeros)

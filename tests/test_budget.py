@@ -14,9 +14,19 @@ from lossmith import InputError
 from lossmith.analysis import baselines, find_baselines, fixed
 from lossmith.cli import main
 from lossmith.losses import cross_entropy
-from lossmith.study import DistillSettings, EvolveSettings, Progress, Store, distill_loss, evolve
+from lossmith.study import (
+    CompareSettings,
+    DistillSettings,
+    EvolveSettings,
+    Progress,
+    Store,
+    compare_losses,
+    distill_loss,
+    evolve,
+)
 from lossmith.study.budget import (
     Budget,
+    OneClock,
     comparison_budget,
     distillation_budget,
     function_comparison_budget,
@@ -24,6 +34,7 @@ from lossmith.study.budget import (
     search_budget,
 )
 from lossmith.study.clock import Clock
+from lossmith.study.comparison import PHASES
 from lossmith.study.efforts import EFFORTS
 
 clock_module: Any = importlib.import_module("lossmith.study.clock")
@@ -207,6 +218,33 @@ def test_of_a_comparison_by_a_function() -> None:
     assert function_comparison_budget([plain], 1, 3, 5, False, 1.0).stages == {"tuning": 1 + 3, "final": 5}
     assert function_comparison_budget([plain], 2, 3, 5, True, 1.0).stages == {"tuning": 2 * 5 + 2 * 3, "final": 5}
     assert function_comparison_budget([smoothed], 1, 3, 5, False, 1.0).stages == {"tuning": 3.5 + 2 * 3, "final": 5}
+
+
+class TestOneClock:
+    def test_phases_are_parts_of_the_whole(self) -> None:
+        seen: list[tuple[str, float]] = []
+        budget = Budget({"rival": 20.0, "tuning": 40.0, "again": 20.0, "final": 20.0}, 1.0)
+        clock = OneClock(budget, lambda phase, share: seen.append((phase, round(share, 6))), PHASES)
+        for phase, done in (
+            *(("searching label smoothing + MAE", 0.5), ("tuning", 0.0), ("tuning", 1.0)),
+            *(("tuning beyond the grids, round 1", 0.0), ("tuning beyond the grids, round 1", 1.0)),
+            *(("tuning beyond the grids, round 3", 1.0), ("the best settings, fresh seeds", 1.0)),
+            *(("the best losses, more seeds", 1.0), ("final networks", 0.5), ("final networks", 1.0), ("other", 0.2)),
+        ):
+            clock(phase, done)
+        shares = [share for _, share in seen]
+        assert shares == [0.1, 0.2, 0.52, 0.52, 0.56, 0.58, 0.76, 0.8, 0.9, 1.0, 1.0]
+        assert [phase for phase, _ in seen][-1] == "other"
+
+    def test_a_comparison_has_one(self, tmp_path: Path) -> None:
+        seen: list[tuple[str, float]] = []
+        options = CompareSettings(effort="quick", seeds=2, tuning_finalists=1, tuning_finalist_seeds=1)
+        compare_losses(["mae"], tiny(), tmp_path, options, report=lambda *told: seen.append(told))
+        shares = [share for _, share in seen]
+        assert shares == sorted(shares)
+        assert shares[0] < 0.5
+        assert shares[-1] == 1.0
+        assert {"tuning", "the best settings, fresh seeds", "final networks"} <= {phase for phase, _ in seen}
 
 
 class TestOthers:

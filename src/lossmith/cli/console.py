@@ -151,7 +151,15 @@ class SearchProgress(Bar):
 
 
 class CompareProgress(Bar):
-    """Progress of a comparison."""
+    """Progress of a comparison: one clock for the whole."""
+
+    def report(self, phase: str, done: float) -> None:
+        """Show the share of the whole, and the phase."""
+        self.show("comparison", done, text=phase, line=f"{phase} …")
+
+
+class DistillProgress(Bar):
+    """Progress of a distillation, whose rounds nobody knows before: a clock for each phase."""
 
     def report(self, phase: str, done: float) -> None:
         """Show a phase."""

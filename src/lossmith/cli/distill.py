@@ -10,7 +10,7 @@ import tyro
 
 from lossmith.cli.arguments import OptionalDirectory, OptionalTime, Switch, bracketed, values_last
 from lossmith.cli.compare import SHOWN, checked_origin, going_on, origin_text
-from lossmith.cli.console import CompareProgress
+from lossmith.cli.console import DistillProgress
 from lossmith.cli.flags import SettingsFlags, read
 from lossmith.cli.machine import Machine, MachineFlags
 from lossmith.cli.tables import print_distillation
@@ -66,7 +66,7 @@ def run(arguments: Sequence[str]) -> None:
     except KeyboardInterrupt:
         raise KeyboardInterrupt("Nothing was begun.") from None
     given.machine.prepare()
-    progress = CompareProgress(quiet=given.quiet or given.json)
+    progress = DistillProgress(quiet=given.quiet or given.json)
     with going_on(directory), progress, given.machine.open() as executor:
         made = distill_loss(
             given.losses[0],

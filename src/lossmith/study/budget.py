@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lossmith.analysis import Axis, Family, learning_rates
@@ -60,6 +60,37 @@ class Budget:
         """What will be trained, in words."""
         parts = ", ".join(f"{stage} {amount_text(size)}" for stage, size in self.stages.items() if size >= 1)
         return f"about {amount_text(self.trainings)} trainings, about {time_text(self.total)} ({parts})"
+
+
+class OneClock:
+    """The share of the whole of a comparison, from that of its phases; it never goes back.
+
+    Args:
+        budget: What it trains, stage by stage.
+        report: Called with the phase and the share of the whole.
+        phases: How each phase begins, with its stage and the shares of that at its beginning and end. Rounds of a
+            phase, whose number ends its name, get ever smaller parts of it.
+    """
+
+    def __init__(
+        self,
+        budget: Budget,
+        report: Callable[[str, float], None],
+        phases: Mapping[str, tuple[str, float, float]],
+    ) -> None:
+        self.budget, self.report, self.phases = budget, report, phases
+        self._shown = 0.0
+
+    def __call__(self, phase: str, done: float) -> None:
+        """Tell that so much of a phase is done."""
+        stage, begin, end = next(
+            (where for beginning, where in self.phases.items() if phase.startswith(beginning)), ("", 0.0, 0.0)
+        )
+        last = phase.rsplit(" ", 1)[-1]
+        inside = 1 - 1 / (int(last) + done) if last.isdigit() else done
+        if stage:
+            self._shown = max(self._shown, self.budget.share(stage, begin + (end - begin) * inside))
+        self.report(phase, self._shown)
 
 
 def search_budget(

@@ -29,7 +29,7 @@ from lossmith.errors import InputError
 from lossmith.io import write_json
 from lossmith.losses import Loss, cross_entropy, find_named
 from lossmith.seeds import derive
-from lossmith.study.budget import Budget, parsed_time
+from lossmith.study.budget import Budget, OneClock, parsed_time
 from lossmith.study.config import EvolveSettings, portable
 from lossmith.study.efforts import CompareSettings, TuningSettings
 from lossmith.study.estimates import chosen_baselines, epochs_of, fitting, of_comparison, tell_budget
@@ -43,6 +43,15 @@ from lossmith.training import Executor, Recipe, check_memory, choose_backend, re
 Report = Callable[[str, float], None]
 # Settings that the first comparisons did not have; see `_digest`.
 LATER_RECIPE = ("crop", "flip", "cutout", "mixup", "cutmix", "flooding", "patience", "precision")
+# How the phases of a comparison begin, with their stage of the budget and their part of that.
+PHASES = {
+    "searching": ("rival", 0.0, 1.0),
+    "tuning beyond": ("tuning", 0.8, 1.0),
+    "tuning": ("tuning", 0.0, 0.8),
+    "the best settings": ("again", 0.0, 0.8),
+    "the best losses": ("again", 0.8, 1.0),
+    "final": ("final", 0.0, 1.0),
+}
 LOG = logging.getLogger("lossmith")
 # Within these factors of the recipe's rate a better one is found from there, from setting to setting.
 NEAR = (1 / 16, 4)
@@ -83,7 +92,7 @@ def compare_losses(
         executor: Runs the trainings; this process without it. A name (``"processes"``) is started for this comparison.
             What is stored does not depend on it, but for rounding where this process trains with more threads than the
             one of a worker.
-        report: Called with the phase and the share of it that is done.
+        report: Called with the phase and the share of the whole that is done.
         time_limit: How long it may take, in seconds or as ``"30m"``: of the efforts up to that of the options, the
             largest is taken whose estimate is within it.
         model: A class or function that gives the network, if its name does not say it.
@@ -113,7 +122,8 @@ def compare_losses(
         tell_other_objective((store.setting("objective") or {}).get("function"), deciding)
         plan = comparison_plan(problem, started, settings, options, store, deciding, lr)
         key = comparison_digest(problem.digest, settings, plan)
-        tell_budget("comparison", partial(budget, options), options, plan, problem, settings, started, store)
+        whole = tell_budget("comparison", partial(budget, options), options, plan, problem, settings, started, store)
+        report = OneClock(whole, report, PHASES)
         if options.rival and options.work.rival:
             place = directory / rival_name(deciding)
             rivals.append(searched_rival(settings, problem, objective, place, started, report))

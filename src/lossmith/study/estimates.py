@@ -99,7 +99,7 @@ def tell_budget(
     settings: EvolveSettings,
     executor: Executor,
     store: Store,
-) -> None:
+) -> Budget:
     """Say what will be trained at most, and how long that takes; what is stored of it, is trained no more.
 
     Args:
@@ -114,8 +114,9 @@ def tell_budget(
     """
     losses, seeds = _sample(settings, options)
     step = step_seconds(plan.backend, executor.trainer(problem.task), losses, seeds, plan.recipe, store)
-    sentence = budget(step / executor.workers).sentence()
-    LOG.info("the %s takes %s; what is stored of it is not trained again", what, sentence)
+    found = budget(step / executor.workers)
+    LOG.info("the %s takes %s; what is stored of it is not trained again", what, found.sentence())
+    return found
 
 
 def comparison_time(problem: Problem, settings: EvolveSettings, seconds: float) -> str:

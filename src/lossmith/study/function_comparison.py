@@ -18,7 +18,7 @@ from lossmith.losses import Loss
 from lossmith.metrics import METRICS
 from lossmith.schema import Document, conforming
 from lossmith.seeds import derive
-from lossmith.study.budget import function_comparison_budget, parsed_time
+from lossmith.study.budget import Budget, OneClock, function_comparison_budget, parsed_time
 from lossmith.study.chunks import Chunk, Measured
 from lossmith.study.estimates import beyond
 from lossmith.study.finalists import Entry
@@ -32,6 +32,8 @@ from lossmith.study.tuning import FitnessTuning
 from lossmith.training import Executor, running
 
 RECORDS = "function comparison"
+# How its phases begin, with their stage of the budget and their part of that.
+PHASES = {"tuning": ("tuning", 0.0, 1.0), "fresh": ("final", 0.0, 1.0)}
 LOG = logging.getLogger("lossmith")
 Report = Callable[[str, float], None]
 
@@ -70,7 +72,7 @@ def compare_by_function(
         baselines: The known losses, by name; without it those that the study had to beat.
         seeds: Fresh trainings of each loss.
         executor: Runs the trainings; this process without it.
-        report: Called with the phase and the share of it that is done.
+        report: Called with the phase and the share of the whole that is done.
         time_limit: How long it may be estimated to take, in seconds or as ``"30m"``; what takes longer is not begun.
 
     Raises:
@@ -87,7 +89,8 @@ def compare_by_function(
     families = [*rivals, *(fixed(name, loss) for name, loss in losses.items())]
     with Store(directory) as store, running(executor) as runs:
         training = FunctionTraining(function, store)
-        _tell_budget(training, settings, families, seeds, runs, limit)
+        whole = _tell_budget(training, settings, families, seeds, runs, limit)
+        report = OneClock(whole, report, PHASES)
         chosen = _tuned(training, settings, families, seeds, runs, report)
         found = _judged(training, settings, chosen, seeds, runs, report)
     tested = any(run["test"] is not None for rows in found for run in rows)
@@ -118,7 +121,7 @@ def _tell_budget(
     seeds: int,
     executor: Executor,
     limit: float | None,
-) -> None:
+) -> Budget:
     """Say what will be trained, and how long that takes.
 
     Raises:
@@ -130,6 +133,7 @@ def _tell_budget(
     if limit is not None and budget.total > limit:
         raise beyond(limit, "the comparison", budget)
     LOG.info("the comparison takes %s; what is stored of it is not trained again", budget.sentence())
+    return budget
 
 
 def _tuned(

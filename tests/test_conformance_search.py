@@ -20,6 +20,7 @@ from lossmith import Loss, PowerLoss, gce, load, poly
 from lossmith.analysis import Family, baselines
 from lossmith.cli import main
 from lossmith.errors import InputError
+from lossmith.losses import Schedule
 from lossmith.search import (
     SEARCH_ENGINES,
     SPACES,
@@ -147,7 +148,9 @@ def losses_of(space: str, genomes: Sequence[Genome]) -> Loss:
 
 
 def gradient(losses: Loss) -> torch.Tensor:
-    """Of soft targets, on which all coefficients act."""
+    """Of soft targets, on which all coefficients act; of a schedule, at each of its knots."""
+    if isinstance(losses, Schedule):
+        return torch.cat([gradient(one) for one in losses.losses], -1)
     generator = torch.Generator().manual_seed(0)
     logits, labels = 2 * torch.randn(2, 30, CLASSES, dtype=torch.float64, generator=generator)
     return losses.logit_gradient(logits, labels.softmax(1))

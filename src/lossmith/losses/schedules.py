@@ -291,7 +291,7 @@ def schedule(
     Example:
         >>> loss = schedule([(0.0, "cross-entropy"), (1.0, "mae")])
         >>> loss.at(0.5).formula()
-        '0.5 y log h − 0.5 h + 0.5 h y'
+        '0.5 y log h − 0.5 y + 0.5 h y'
     """
     from lossmith.losses.parse import find_weighted
 

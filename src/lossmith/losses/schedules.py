@@ -68,25 +68,24 @@ class Schedule(Loss):
             )
         object.__setattr__(self, "knots", knots)
         object.__setattr__(self, "classes", common_classes(self.losses, self.classes))
-        # What it is at each step, by the share: asked again and again by a training.
-        object.__setattr__(self, "_known", dict[float, Loss]())
+        # What it is at each step between two knots: asked again and again by a training.
+        object.__setattr__(self, "_known", dict[tuple[int, int], Loss]())
 
     def at(self, progress: float) -> Loss:
         """The loss at a share of the training."""
-        place = max(0.0, min(1.0, progress))
-        if not self.steps:
-            place = math.floor(place * STEPS + 1e-9) / STEPS
-        known: dict[float, Loss] = self._known  # type: ignore[attr-defined]
-        if place not in known:
-            known[place] = self._at(place)
-        return known[place]
-
-    def _at(self, place: float) -> Loss:
-        after = next((number for number, knot in enumerate(self.knots) if knot > place), len(self.knots))
-        if after == 0 or after == len(self.knots) or self.steps:
+        after = next((number for number, knot in enumerate(self.knots) if knot > progress), len(self.knots))
+        if after in (0, len(self.knots)) or self.steps:
             return self.losses[max(0, after - 1)]
         before, behind = self.knots[after - 1], self.knots[after]
-        share = (place - before) / (behind - before)
+        count = max(1, round(STEPS * (behind - before)))
+        step = math.floor(count * (progress - before) / (behind - before) + 1e-9)
+        known: dict[tuple[int, int], Loss] = self._known  # type: ignore[attr-defined]
+        if (after, step) not in known:
+            known[after, step] = self._between(after, step / count)
+        return known[after, step]
+
+    def _between(self, after: int, share: float) -> Loss:
+        """The loss at a share of the way to a knot."""
         first, second = self.losses[after - 1 : after + 1]
         if share == 0:
             return first
@@ -132,18 +131,6 @@ class Schedule(Loss):
     def pulled_back(self, gradient: Tensor, logits: Tensor) -> Tensor:
         """The gradient with respect to the logits in the beginning."""
         return self._begin.pulled_back(gradient, logits)
-
-    def value(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """The loss of each sample at the beginning, ``[*P, N]``."""
-        return self._begin.value(logits, targets)
-
-    def logit_gradient(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """The closed-form gradient at the beginning, ``[*P, N, K]``."""
-        return self._begin.logit_gradient(logits, targets)
-
-    def gradient_rule(self, like: Tensor) -> Rule:
-        """The gradient at the beginning, prepared."""
-        return self._begin.gradient_rule(like)
 
     @property
     def _begin(self) -> Loss:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import json
+import logging
 import math
 import os
 import signal
@@ -479,6 +480,26 @@ class TestComparison:
         given = TrainFunction.of(function, metric=metric)
         loss = load(directory / "best.json")
         return compare_by_function({"evolved": loss}, given, settings_of(given), directory, seeds=3, **options)
+
+    def test_nothing_is_trained_to_tell_how_long_it_takes(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """The search has said it."""
+        calls: list[int] = []
+
+        def train(criterion: Criterion, seed: int) -> float:
+            calls.append(seed)
+            return first_coefficient(criterion, seed)
+
+        evolved(tmp_path, train)
+        caplog.set_level(logging.INFO)
+        self.compared(tmp_path, train, baselines=["mae"])
+        assert "the comparison takes about" in caplog.text
+        with Store(tmp_path, readonly=True) as store:
+            assert store.setting("training seconds") is None
+        count = len(calls)
+        self.compared(tmp_path, train, baselines=["mae"])
+        assert len(calls) == count
 
     def test_test_scores_decide_and_runs_are_kept(self, own: Any, tmp_path: Path) -> None:
         evolved(tmp_path, own.train)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from typing import Annotated
 
+import numpy as np
 from pydantic import Field
 
 from lossmith.errors import InputError, brief
@@ -151,10 +152,15 @@ def finite_or_none(value: float | None) -> float | None:
 def measured_seconds(training: FunctionTraining, settings: FunctionSettings, executor: Executor) -> float:
     """Seconds that a training takes, where all workers are at work: as stored, or measured now with cross-entropy.
 
+    What a search has trained says it, too, so that nothing is trained for it alone.
+
     Raises:
         InputError: if that fails.
     """
     stored: float | None = training.store.setting("training seconds")
+    trained = [row["seconds"] for row in training.store.candidates() if row["status"] == "ok"]
+    if stored is None and trained:
+        stored = float(np.median(trained)) / settings.run.replicates
     if stored is None:
         seeds = [derive(settings.search.seed, "measuring", 0)]
         outcome = next(executor.run([training.work([cross_entropy()], seeds, None, searching=False)]))

@@ -82,7 +82,7 @@ def array_source(library: Library, loss: Loss, weight: Sequence[float] | None) -
     ours = {**CONSTANTS, **library._asdict()}
     called = shared_source(parts, "") + labeled_source(parts, "")
     helpers = [text for name, text in HELPERS.items() if f"{name}(" in called]
-    tree = "" if parts.tree is None else tree_source(parts.tree, library.prefix, loss.name, library.name)
+    tree = tree_source(parts.tree, library.prefix, loss.name, library.name)
     return HEAD.substitute(
         ours,
         name=literal(loss.name),

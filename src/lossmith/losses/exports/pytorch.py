@@ -40,7 +40,7 @@ def _helpers(parts: Parts, name: str) -> str:
     """The functions that the loss calls."""
     called = shared_source(parts, "") + labeled_source(parts, "")
     needed = [text for name, text in HELPERS.items() if f"{name}(" in called]
-    tree = "" if parts.tree is None else tree_source(parts.tree, "torch", name, "torch")
+    tree = tree_source(parts.tree, "torch", name, "torch")
     return tree + "".join(text.substitute(CONSTANTS) for text in [*needed, *[CLIPPED][: len(parts.thresholds)]])
 
 

@@ -98,11 +98,11 @@ CONTINUED = """low = $prefix.clip(x, $edge, None)
 PLAIN = "return $prefix.clip(formula(x, y)[0], -$bound, $bound)"
 
 
-def tree_source(tree: Tree, prefix: str, name: str, to: str) -> str:
+def tree_source(tree: Tree | None, prefix: str, name: str, to: str) -> str:
     """The functions that evaluate a formula, of which ``phi(x, y)`` is the last.
 
     Args:
-        tree: The formula.
+        tree: The formula; None, of which there is nothing to be written.
         prefix: Of the functions of the library.
         name: Of the loss, for messages.
         to: What is exported to, for messages.
@@ -110,6 +110,8 @@ def tree_source(tree: Tree, prefix: str, name: str, to: str) -> str:
     Raises:
         InputError: if it has an operator that is not exported.
     """
+    if tree is None:
+        return ""
     used = {node[0] for node in nodes(tree) if isinstance(node, tuple)}
     unknown = sorted(used - OPERATIONS.keys())
     if unknown:

@@ -71,7 +71,6 @@ class Program:
     """
 
     def __init__(self, trees: Sequence[Tree], continued: bool = True) -> None:
-        self.count = len(trees)
         edges = [edge_of(tree) for tree in trees] if continued else [None] * len(trees)
         self.edges = [powers.LOWEST_LOG if one is None else one for one in edges]
         self.edged = any(one is not None for one in edges)
@@ -92,7 +91,7 @@ class Program:
             operands = [node[1:] if isinstance(node, tuple) and name not in LEAVES else () for _, node in found]
             members = tuple(m for m, _ in found)
             slots = tuple(self._slot(members, column) for column in zip(*operands, strict=True))
-            self.steps.append(Step(name, slots, members, any(uses(node, "h") for _, node in found)))
+            self.steps.append(Step(name, slots, members, any(_moves(node) for _, node in found)))
             for key in found:
                 self._places[key] = len(self._places)
 
@@ -129,8 +128,8 @@ class Program:
         phi = torch.stack([values[place] for place in self.roots])
         if not wanted:
             return phi.clamp(-BOUND, BOUND), None
-        moved_ = [slopes[place] for place in self.roots]
-        g = torch.stack([torch.zeros_like(phi[0]) if one is None else one for one in moved_])
+        ends = [slopes[place] for place in self.roots]
+        g = torch.stack([torch.zeros_like(phi[0]) if one is None else one for one in ends])
         if edged:
             beyond = log_h < x
             g = torch.where(beyond & (g.abs() < NO_SLOPE), 0.0, g)

@@ -106,8 +106,9 @@ class SearchEngine(ABC):
 
 def usual_space(engine: object) -> str:
     """The space that an engine searches if none is named, by the engine's name; that of the base class otherwise."""
-    known = isinstance(engine, str) and engine in SEARCH_ENGINES
-    return str(getattr(SEARCH_ENGINES[str(engine)] if known else SearchEngine, "usual_space", SearchEngine.usual_space))
+    made = SEARCH_ENGINES.entries.get(engine) if isinstance(engine, str) else None
+    space: str = getattr(made, "usual_space", SearchEngine.usual_space)
+    return space
 
 
 SEARCH_ENGINES: Registry[Callable[[Space, SearchSettings], SearchEngine]] = Registry("search engine")

@@ -36,8 +36,8 @@ class ExpressionSpace(Space):
         return Expression(tuple(self.formula(tree_of(one), classes) for one in genomes), population=True)
 
     def formula(self, tree: Tree, classes: int) -> Tree:
-        """φ of a tree, simplified."""
-        return simplified(("+", smoothed_cross_entropy(classes), tree) if self.residual else tree)
+        """φ of a tree."""
+        return ("+", smoothed_cross_entropy(classes), tree) if self.residual else tree
 
     def holds(self, value: object) -> bool:
         """Whether it is a tree with h, also when it is simplified, that is not too deep."""
@@ -47,7 +47,7 @@ class ExpressionSpace(Space):
             tree = tree_of(value)
             # What is left of it must be a formula, too; the number of classes does not matter for that.
             tree_of(simplified(tree))
-            tree_of(self.formula(tree, 10))
+            tree_of(simplified(tree_of(self.formula(tree, 10))))
         except InputError:
             return False
         return json_of(tree) == value and depth(tree) <= self.most_depth

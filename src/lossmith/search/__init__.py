@@ -1,6 +1,7 @@
 """Spaces of losses, and the engines that search them; nothing is trained here."""
 
 from lossmith.search.engines import CMA, SEARCH_ENGINES, Breakdown, SearchEngine, build_engine, usual_space
+from lossmith.search.filters import signature
 from lossmith.search.settings import Invariant, SearchSettings
 from lossmith.search.spaces import (
     SPACES,
@@ -28,6 +29,7 @@ __all__ = [
     "build_space",
     "canonical",
     "residual",
+    "signature",
     "smoothed_mae",
     "usual_space",
 ]

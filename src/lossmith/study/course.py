@@ -164,7 +164,7 @@ class Course:
             asked, redrawn = self._asked()
         except Breakdown as error:
             return self._end(error)
-        keep_rejected(self._store, self.generation, self._engine.rejected)
+        keep_rejected(self._store, self.generation, {why: len(them) for why, them in self._engine.rejected.items()})
         genomes = self._restored(rows, asked)
         try:
             losses = self._losses(genomes)

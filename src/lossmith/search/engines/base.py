@@ -46,8 +46,8 @@ class SearchEngine(ABC):
         self.first: Sequence[Genome] = ()
         # Number of classes, which a study says before it asks.
         self.classes = 10
-        # Of the generation that was asked for last: how many draws were rejected, by the reason.
-        self.rejected: dict[str, int] = {}
+        # Of the generation that was asked for last: the draws that were rejected, by the reason.
+        self.rejected: dict[str, list[Genome]] = {}
 
     def ask(self, accept: Callable[[Genome], bool]) -> tuple[list[Genome], list[int]]:
         """The P genomes of the next generation, and how often each was drawn again until it was accepted.

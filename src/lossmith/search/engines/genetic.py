@@ -87,7 +87,7 @@ class Genetic(SearchEngine):
             why = self._why_not(genome)
             if why is None:
                 return genome
-            self.rejected[why] = self.rejected.get(why, 0) + 1
+            self.rejected.setdefault(why, []).append(genome)
         while not self._formulas.holds(genome):
             genome = self._next()
         return genome

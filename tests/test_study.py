@@ -874,6 +874,7 @@ class TestEvolve:
         ("search.coefficients", 0.5),
         ("search.scale", True),
         ("search.known_first", True),
+        ("search.start", ["cross-entropy"]),
         ("search.population", 5),
         ("search.sigma", 0.1),
         ("search.lr_adapt", True),
@@ -1338,8 +1339,9 @@ ALL_CHANGED: dict[str, dict[str, Any]] = {
     },
     "search": {
         "space": "taylor", "engine": "other", "depth": 6, "coefficients": 0.4, "order": 5, "knots": 3,
-        "gain": "fixed", "scale": True, "known_first": True, "population": 7, "generations": 8, "sigma": 0.1 + 0.2,
-        "lr_adapt": True, "invariant": "published", "untrainable": "redraw", "seed": -4,
+        "gain": "fixed", "scale": True, "known_first": True, "start": ["mse", "a.json"],
+        "population": 7, "generations": 8, "sigma": 0.1 + 0.2, "lr_adapt": True, "invariant": "published",
+        "untrainable": "redraw", "seed": -4,
     },
     "objective": {
         "metric": "weighted", "epsilon": 0.05, "gradient": "margin", "weight": 0.7, "record": ["balanced-accuracy"],

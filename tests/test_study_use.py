@@ -42,11 +42,11 @@ def sphere(candidate: Candidate) -> float:
     return -float(sum(x * x for x in candidate.genome))
 
 
-def complete(study: Study, count: int | None = None) -> list[Candidate]:
+def complete(study: Study, count: int | None = None, by: Callable[[Candidate], float] = sphere) -> list[Candidate]:
     """Tell so many candidates, or all that are left."""
     asked: list[Candidate] = []
     while len(asked) != count and (candidate := study.ask()) is not None:
-        study.tell(candidate, sphere(candidate))
+        study.tell(candidate, by(candidate))
         asked.append(candidate)
     return asked
 
@@ -196,6 +196,88 @@ class TestLoad:
             assert (study.classes, study.best_value) == (4, 0.5)
             assert study.ask() is not None
         assert (tmp_path / "study.toml").read_bytes() == before
+
+
+class TestFirst:
+    """Losses of the settings that a search tries first."""
+
+    @pytest.mark.parametrize(
+        ("engine", "space"),
+        [
+            ("cma", "residual"),
+            ("cma", "taylor"),
+            ("cma", "residual-schedule"),
+            ("genetic", "expression"),
+            ("genetic", "expression-residual"),
+        ],
+    )
+    def test_any_engine_tries_them_first(self, tmp_path: Path, engine: str, space: str) -> None:
+        place = tmp_path / "own.json"
+        lossmith.save(lossmith.expression("y*log(h) + 2*h^2"), place)
+        names = ("mse",) if space == "taylor" else (str(place), "label-smoothing:0.3")
+        search = SearchSettings(engine=engine, space=space, start=names, population=4, generations=2, invariant="none")
+        with Study(tmp_path / "study", 10, search) as study:
+            asked = complete(study, len(names), lambda _: 0.5)
+        logits, targets = torch.randn(5, 10, dtype=torch.float64), torch.arange(5)
+        for candidate, name in zip(asked, names, strict=True):
+            found = candidate.loss.at(0.3).logit_gradient(logits, targets)
+            wanted = find(name, 10).logit_gradient(logits, targets)
+            scale = (found * wanted).sum() / (found * found).sum()
+            torch.testing.assert_close(scale * found, wanted, rtol=1e-6, atol=1e-7)
+
+    def test_once_and_whatever_becomes_of_the_file(self, tmp_path: Path) -> None:
+        place, stored = tmp_path / "own.json", list[Any]()
+        for pause in (False, True):
+            lossmith.save(label_smoothing(0.5, 10), place)
+            search = SearchSettings(start=(str(place),), population=4, generations=3, seed=7)
+            study = Study(tmp_path / str(pause), 10, search)
+            for _ in range(12):
+                if pause:
+                    study.close()
+                    place.unlink(missing_ok=True)
+                    study = Study(tmp_path / str(pause), 10, search)
+                complete(study, 1)
+            study.close()
+            stored.append(rows(tmp_path / str(pause)))
+        assert stored[0] == stored[1]
+        assert [row["genome"] for row in stored[0]].count(pytest.approx([1.0, 0.0, 0.0, 0.0, 0.0])) == 1
+
+    def test_killed_before_they_were_queued(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        search = SearchSettings(start=("mse",), population=4, generations=3, invariant="none")
+        monkeypatch.setattr(Study, "enqueue", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            Study(tmp_path, 10, search)
+        monkeypatch.undo()
+        with Study(tmp_path, 10, search) as study:
+            found = complete(study)
+        with Study(tmp_path / "whole", 10, search) as study:
+            assert [one.genome for one in complete(study)] == [one.genome for one in found]
+
+    def test_beside_known_losses_that_tuning_chooses(self, tmp_path: Path) -> None:
+        search = SearchSettings(start=("mse", "label-smoothing:0.3"), population=4, generations=3, known_first=True)
+        with Study(tmp_path, 10, search) as study:
+            study.begin_with([[0.1] * 5, [0.2] * 5])
+            asked = complete(study, 4)
+        assert [one.genome for one in asked[:2]] == [[0.1] * 5, [0.2] * 5]
+        assert len({str(one.genome) for one in asked}) == 4
+        refused(
+            lambda: Study(tmp_path / "full", 10, search.model_copy(update={"start": ("mse",) * 11})), "no place left"
+        )
+
+    @pytest.mark.parametrize(
+        ("start", "more", "words"),
+        [
+            ("focl", {}, ["no loss 'focl' (did you mean focal"]),
+            ("gone.json", {}, ["gone.json"]),
+            ("baikal", {}, ["holds nothing that is near Baikal"]),
+            ("focal", {"engine": "genetic", "depth": 3}, ["give more depth, search another space"]),
+        ],
+    )
+    def test_bad_ones_leave_nothing(self, tmp_path: Path, start: str, more: Any, words: list[str]) -> None:
+        search = SearchSettings(**more, start=(start,), population=4, generations=3)
+        said = refused(lambda: Study(tmp_path / "study", 10, search), *words)
+        assert "project=True" not in said
+        assert not (tmp_path / "study").exists()
 
 
 class TestEnqueue:

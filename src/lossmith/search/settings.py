@@ -45,6 +45,9 @@ class SearchSettings(Settings):
     known_first: bool = False
     """Begin with the known losses that the space holds, with their tuned strengths (and their rates with --scale)."""
 
+    start: tuple[str, ...] = Field(default=(), strict=False)
+    """Losses that the search tries first, by name or file; where its space does not hold one, what is nearest."""
+
     population: int = Field(default=20, ge=2, le=10**5)
     """Candidates in a generation."""
 

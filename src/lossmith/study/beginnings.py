@@ -55,7 +55,7 @@ def genome_of(given: Known, space: Space, classes: int, search: SearchSettings, 
         raise InputError(f"{loss.name} is a population of {loss.shape[0]} losses; give them one by one")
     if loss.classes not in (None, classes):
         raise InputError(f"{loss.name} is made for {loss.classes} classes, and the study has {classes}; give another")
-    found = space.place(loss, classes)
+    found = space.place(loss, classes) or space.place(loss.simplest(), classes)
     if found is None and project and isinstance(space, VectorSpace):
         genome, factor, distance = nearest(loss, space, classes)
         if distance > FARTHEST:
@@ -73,9 +73,11 @@ def genome_of(given: Known, space: Space, classes: int, search: SearchSettings, 
         )
         return genome
     if found is None:
+        nearest_one = ", or let what is nearest stand for it: enqueue(…, project=True)"
         raise InputError(
             f"the space {search.space!r} holds no multiple of {loss.name}, or cannot say where it is; leave it out, "
-            "search another space, or let what is nearest stand for it: enqueue(…, project=True)"
+            + (f"give more {space.wider}, " if space.wider else "")
+            + f"search another space{nearest_one if isinstance(space, VectorSpace) and not project else ''}"
         )
     genome, factor = found
     if abs(factor - 1) > 1e-9:
@@ -172,15 +174,33 @@ def enqueued(store: Store, genomes: Sequence[Genome], space: Space, search: Sear
         InputError: if the space does not hold one, or the search has too few generations left.
     """
     genomes = checked(genomes, space, search.engine, search.space)
-    queue, begins = queue_of(store.setting(QUEUED)), store.setting(FIRST) or []
-    known = [*begins, *(genome for those in queue.values() for genome in those)]
+    queue, begins = queue_of(store.setting(QUEUED)), store.setting(FIRST)
+    # What a search that tunes begins with is chosen later.
+    taken = most_known(search) if begins is None and search.known_first else len(begins or [])
+    known = [*(begins or []), *(genome for those in queue.values() for genome in those)]
     new = [genome for place, genome in enumerate(genomes) if genome not in [*known, *genomes[:place]]]
     if len(new) < len(genomes):
         LOG.info("%d of %d losses are queued already, or were", len(genomes) - len(new), len(genomes))
     if new:
-        longer = queued_after(queue, new, first, len(begins), search)
+        longer = queued_after(queue, new, first, taken, search)
         store.set(QUEUED, {str(generation): those for generation, those in longer.items()})
     return new
+
+
+def most_known(search: SearchSettings) -> int:
+    """How many known losses a search that tunes begins with at most: half a generation."""
+    return search.population // 2
+
+
+def genomes_to_try(space: Space, classes: int, search: SearchSettings) -> list[Genome]:
+    """What a search tries first by its settings.
+
+    Raises:
+        InputError: if there is no such loss, the space holds nothing near it, or the search has no place for all.
+    """
+    genomes = [genome_of(name, space, classes, search, project=True) for name in search.start]
+    queued_after({}, genomes, 0, most_known(search) if search.known_first else 0, search)
+    return genomes
 
 
 def queue_of(stored: Any) -> dict[int, list[Genome]]:

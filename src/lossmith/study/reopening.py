@@ -36,7 +36,9 @@ class Begun:
         Raises:
             InputError: if that is no number of them.
         """
-        search = validated(SearchSettings, {**self.search.model_dump(), "generations": generations}, "Study.load")
+        search = validated(
+            SearchSettings, {**self.search.model_dump(mode="json"), "generations": generations}, "Study.load"
+        )
         return replace(self, search=search, document={**self.document, "search": search.model_dump(mode="json")})
 
 
@@ -60,7 +62,9 @@ def begun_in(directory: Path) -> Begun:
         return Begun(own.classes, own.search, own.model_dump(mode="json"))
     if "classes" in document:
         search = validated(SearchSettings, document["search"], place)
-        return Begun(checked_classes(document["classes"]), search, {**document, "search": search.model_dump()})
+        return Begun(
+            checked_classes(document["classes"]), search, {**document, "search": search.model_dump(mode="json")}
+        )
     if data is None:
         raise InputError(f"the study in {directory} was stopped before it knew its data; run the same command again")
     settings = validated(EvolveSettings, document, place)

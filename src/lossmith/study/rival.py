@@ -37,7 +37,7 @@ def searched_rival(
         executor: Runs the trainings.
         report: Called with the phase and the share of it that is done.
     """
-    search = settings.search.model_copy(update={"space": "smoothed-mae", "engine": "cma", "sigma": None})
+    search = settings.search.model_copy(update={"space": "smoothed-mae", "engine": "cma", "sigma": None, "start": ()})
 
     def tell(progress: Progress) -> None:
         shares = {"sweep": 0.0, "search": progress.done}

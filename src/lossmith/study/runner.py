@@ -14,6 +14,7 @@ from lossmith.analysis import Family, baselines
 from lossmith.losses import PowerLoss
 from lossmith.search import Genome
 from lossmith.seeds import derive
+from lossmith.study.beginnings import most_known
 from lossmith.study.chunks import (
     Chunk,
     Measured,
@@ -189,7 +190,7 @@ class Runner:
             place = self.study.space.place(loss, self.study.classes)
             if place is not None and entry.fitness is not None:
                 found[entry.name] = place[0]
-        chosen = list(found)[: settings.population // 2]
+        chosen = list(found)[: most_known(settings)]
         LOG.info("the search begins with %s", "; ".join(chosen) or f"nothing known, since {settings.space} holds none")
         self.study.begin_with([found[name] for name in chosen])
 

@@ -13,12 +13,14 @@ from lossmith.study.agreement import agree, make_directory
 from lossmith.study.asking import AskTell, Callback
 from lossmith.study.beginnings import (
     FIRST,
+    QUEUED,
     START,
     Known,
     agreed_start,
     check_first,
     enqueued,
     genome_of,
+    genomes_to_try,
     started_at,
     tell_untrainable,
 )
@@ -89,16 +91,20 @@ class Study(AskTell):
             self.store = Store(self.directory, readonly=True)
             self.space = started_at(self.space, self.store.setting(START), search)
             return
+        first: list[Genome] | None = None
         if not (self.directory / "study.db").exists():
             self._new_course().check_beginning()
+            first = genomes_to_try(self.space, self.classes, search)
         make_directory(self.directory)
         self.store = Store(self.directory)
         try:
             self.space = started_at(self.space, agreed_start(self.store, self.space, point), search)
             if self.store.setting("settings") is None:
                 self._new_course().check_beginning()
-            document = document or {"classes": self.classes, "search": self.search.model_dump()}
-            agree(self.store, document, {"search": SearchSettings().model_dump(), **(defaults or {})})
+            document = document or {"classes": self.classes, "search": self.search.model_dump(mode="json")}
+            agree(self.store, document, {"search": SearchSettings().model_dump(mode="json"), **(defaults or {})})
+            if search.start and self.store.setting(QUEUED) is None and not self.store.generations():
+                self.enqueue(*(genomes_to_try(self.space, self.classes, search) if first is None else first))
         except BaseException:
             self.close()
             raise

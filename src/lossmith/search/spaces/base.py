@@ -6,7 +6,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 import torch
@@ -28,6 +28,9 @@ AGREEMENT = 1e-9
 
 class Space(ABC):
     """Losses by their genomes, which are values of JSON. How an engine draws or varies them is between the two."""
+
+    wider: ClassVar[str] = ""
+    """The setting that makes it hold more losses, if it has one."""
 
     @abstractmethod
     def build(self, genomes: Sequence[Genome], classes: int) -> Loss:

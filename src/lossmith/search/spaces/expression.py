@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from lossmith.errors import InputError
 from lossmith.losses import Expression, Loss
@@ -27,6 +27,8 @@ class ExpressionSpace(Space):
         most_depth: The largest depth of a tree.
         residual: Whether the loss of a tree is that of smoothed cross-entropy plus the tree.
     """
+
+    wider: ClassVar[str] = "depth"
 
     most_depth: int
     residual: bool = False
@@ -52,13 +54,14 @@ class ExpressionSpace(Space):
             return False
         return json_of(tree) == value and depth(tree) <= self.most_depth
 
-    def place(self, loss: Loss, classes: int) -> tuple[Genome, float] | None:  # noqa: ARG002
-        """The tree of a loss, if the space holds it."""
-        if self.residual:
+    def place(self, loss: Loss, classes: int) -> tuple[Genome, float] | None:
+        """The tree of a loss, less smoothed cross-entropy where trees are added to that; if the space holds it."""
+        trees = None if loss.shape else trees_of(loss)
+        if trees is None:
             return None
-        trees = trees_of(loss)
-        genome = None if trees is None or loss.shape else json_of(trees[0])
-        return (genome, 1.0) if genome is not None and self.holds(genome) else None
+        tree = tree_of(("-", trees[0], smoothed_cross_entropy(classes))) if self.residual else trees[0]
+        genome = json_of(simplified(tree) if self.residual else tree)
+        return (genome, 1.0) if self.holds(genome) else None
 
 
 @functools.lru_cache(maxsize=64)

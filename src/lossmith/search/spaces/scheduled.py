@@ -24,4 +24,8 @@ def residual_schedule_space(settings: SearchSettings) -> VectorSpace:
         parts = theta.split(dimensions, -1)
         return Schedule(shares, tuple(residual(part, classes) for part in parts), False, classes, "residual schedule")
 
-    return VectorSpace(plain.start * count, plain.sigma, losses)
+    def constant(loss: Loss, classes: int) -> tuple[list[float], float] | None:
+        found = plain.inverse(loss, classes)
+        return None if found is None else (found[0] * count, found[1])
+
+    return VectorSpace(plain.start * count, plain.sigma, losses, constant)

@@ -17,7 +17,9 @@ import lossmith
 from lossmith import InputError, Loss, baikal, cross_entropy, focal, gce, mae, mse
 from lossmith.losses import CATALOG, Expression, expression, find
 from lossmith.losses.expressions import depth, json_of, parse, simplified, size, text_of, trees_of, uses
-from lossmith.report import summarize
+from lossmith.report import draw_search, summarize
+from lossmith.report.figures import plot_formulas
+from lossmith.report.formulas import formulas_of
 from lossmith.search import SearchSettings, build_engine, build_space
 from lossmith.search.engines.genetic import Genetic
 from lossmith.search.engines.variation import (
@@ -273,6 +275,50 @@ class TestStudy:
         assert sum(summary["rejected"].values()) > 0
         assert set(kept) <= {"0", "1", "2", "3"}
         assert "0" in kept
+        paths = {path.name for path in draw_search(tmp_path)}
+        assert paths == {"history.png", "loss.png", "formulas.png"}
+        told, drawn = summary["formulas"], 16 + sum(summary["rejected"].values())
+        assert told["drawn"] == drawn
+        assert told["archive_hit_rate"] == summary["rejected"].get("equivalent", 0) / drawn
+
+    def test_what_it_went_through(self) -> None:
+        def row(generation: int, member: int, text: str, fitness: float | None) -> dict[str, Any]:
+            return {"generation": generation, "member": member, "genome": json_of(parse(text)), "fitness": fitness}
+
+        rows = [
+            row(1, 0, "y*log(h) + 0.123456*h", 0.4),
+            row(0, 0, "h", 0.2),
+            row(0, 1, "h*h", None),
+            row(0, 2, "y*h", 0.3),
+            row(1, 1, "2*y*h", 0.1),
+        ]
+        settings = {"search": {"space": "expression"}}
+        rejected = {0: {"equivalent": 1, "untrainable": 2}, 1: {"equivalent": 2}}
+        found = formulas_of(settings, rows, rejected)
+        assert found is not None
+        assert found.sizes.tolist() == [7 / 3, (8 + 5) / 2]
+        assert found.best_sizes.tolist() == [3, 8]
+        assert found.records == [(1, 0.3, "h*y"), (2, 0.4, "y*log(h) + 0.1235*h")]
+        assert found.hit_rate.tolist() == [1 / 6, 2 / 4]
+        assert {why: counts.tolist() for why, counts in found.drawn.items()} == {
+            "trained": [3, 2],
+            "equivalent": [1, 2],
+            "untrainable": [2, 0],
+        }
+        assert found.to_json() == {
+            "best": "y*log(h) + 0.1235*h",
+            "best_size": 8,
+            "mean_size": 6.5,
+            "drawn": 10,
+            "archive_hit_rate": 0.3,
+        }
+        assert formulas_of({"search": {"space": "residual"}}, rows, {}) is None
+        assert formulas_of(settings, [], {}) is None
+        nothing = formulas_of(settings, [row(0, 0, "h", None)], {})
+        assert nothing is not None
+        assert nothing.to_json()["best"] is None
+        plot_formulas(nothing)
+        plot_formulas(found)
 
     def test_killed_it_ends_alike(self, tmp_path: Path) -> None:
         search = SearchSettings(engine="genetic", population=6, generations=7, coefficients=0.5)

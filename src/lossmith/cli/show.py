@@ -61,6 +61,8 @@ def run(arguments: Sequence[str]) -> None:
     if summary["rejected"]:
         reasons = ", ".join(f"{number} {printable(why)}" for why, number in summary["rejected"].items())
         console.print(f"formulas that filters rejected before any training: {reasons}")
+    if summary["formulas"]:
+        console.print(_formulas_text(summary["formulas"]))
     if summary["dropped"]:
         console.print(f"networks given up as hopeless: {summary['dropped']}")
     if summary["best"] is not None:
@@ -74,6 +76,17 @@ def run(arguments: Sequence[str]) -> None:
     for name in ("winner", "comparison"):
         if summary[name]:
             console.print(f"{name}: {summary[name]}")
+
+
+def _formulas_text(formulas: dict[str, Any]) -> str:
+    if formulas["best"] is None:
+        return f"formulas: {formulas['drawn']} drawn, {formulas['mean_size']:.1f} nodes on the mean"
+    return (
+        f"best formula of a candidate: {printable(formulas['best'])} ({formulas['best_size']} nodes; the last "
+        f"generation has {formulas['mean_size']:.1f} on the mean)\n"
+        f"formulas that were drawn: {formulas['drawn']}, of which {100 * formulas['archive_hit_rate']:.0f} % had a "
+        "gradient that was known"
+    )
 
 
 def _pareto_table(document: dict[str, Any], paths: Sequence[str]) -> Table:

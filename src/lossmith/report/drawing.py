@@ -16,7 +16,16 @@ from lossmith.losses import Loss, cross_entropy, find, load
 from lossmith.report.attacks import plot_pareto
 from lossmith.report.curves import attraction_curve, loss_shape, rule_curve, search_history
 from lossmith.report.distillation import plot_distillation
-from lossmith.report.figures import checked_kind, plot_comparison, plot_history, plot_losses, save_figure, save_figures
+from lossmith.report.figures import (
+    checked_kind,
+    plot_comparison,
+    plot_formulas,
+    plot_history,
+    plot_losses,
+    save_figure,
+    save_figures,
+)
+from lossmith.report.formulas import formulas_of
 from lossmith.report.theory import plot_explanation, plot_figure3, plot_trace
 
 LOG = logging.getLogger("lossmith")
@@ -36,11 +45,12 @@ def draw_search(directory: Path, kinds: Sequence[str] = ("png",)) -> list[Path]:
         InputError: if there is no study that has ended, or a picture cannot be written.
     """
     # Explaining losses draws, too, and must not wait for what reads studies.
-    from lossmith.study import Store, has_pareto, judged_by, read_pareto
+    from lossmith.study import Store, has_pareto, judged_by, read_pareto, rejected_by_generation
 
     with Store(directory, readonly=True) as store:
         history = search_history(store.candidates(), store.finalists("final"))
         data, by = store.setting("data"), judged_by(store)
+        formulas = formulas_of(store.setting("settings"), store.candidates(), rejected_by_generation(store))
     if data is None or not (directory / "best.json").exists():
         raise InputError(
             f"{directory} holds no study that has ended; run lossmith evolve --out {quote(str(directory))} first"
@@ -50,6 +60,8 @@ def draw_search(directory: Path, kinds: Sequence[str] = ("png",)) -> list[Path]:
     if _fit_in_a_picture("history", history.best, history.mean, history.low, [value for _, value in history.lines]):
         drawn["history"] = plot_history(history, by)
     drawn["loss"] = plot_losses(shapes)
+    if formulas is not None:
+        drawn["formulas"] = plot_formulas(formulas, by)
     if has_pareto(directory):
         found = read_pareto(directory)
         best = [tuple(row["figures"][name] for name in found["figures"]) for row in found["front"]]

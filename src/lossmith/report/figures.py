@@ -10,18 +10,27 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from lossmith.analysis import UNNAMED, Comparison, Deciding
 from lossmith.errors import InputError, printable
 from lossmith.io import write_all
 from lossmith.metrics import known
 from lossmith.report.curves import History, Shape
+from lossmith.report.formulas import TRAINED, Formulas
 
 LONGEST_LABEL = 60  # of a row, where there is more room than in a legend
 EVOLVED, PLAIN, OTHER = "#c8401e", "#3b4a5a", "#2a7f9e"
 LINES = (PLAIN, OTHER, EVOLVED)
 LABEL_HEIGHT = 0.05
+# Of formulas that were drawn: what became of them.
+DRAWN_COLORS = {TRAINED: EVOLVED, "equivalent": OTHER, "untrainable": PLAIN, "rehearsal": "#c9a227"}
+DRAWN_LABELS = {
+    "equivalent": "gradient was known",
+    "untrainable": "refused by the invariant",
+    "rehearsal": "failed the rehearsal",
+}
+MOST_FORMULAS, LONGEST_FORMULA = 8, 88
 KINDS = ("png", "svg", "pdf")
 STYLE: Any = {
     "font.size": 10,
@@ -203,6 +212,52 @@ def plot_comparison(comparison: Comparison) -> Figure:
         )
         axes.grid(axis="x", color="0.9")
         axes.set_axisbelow(True)
+        return figure
+
+
+def plot_formulas(formulas: Formulas, by: Deciding = UNNAMED) -> Figure:
+    """Sizes, what came of the draws of each generation, and every formula that was better than all before.
+
+    Args:
+        formulas: The search.
+        by: The metric that fitness is, in whose direction and unit it is shown.
+    """
+    lines = formulas.records[-MOST_FORMULAS:]
+    with styled():
+        figure = Figure(figsize=(9.6, 4.3 + 0.24 * len(lines)), layout="constrained")
+        parts: Any = figure.subfigures(2, 1, height_ratios=(4.0, 0.3 + 0.24 * len(lines)))
+        top, bottom = parts
+        left, right = top.subplots(1, 2)
+        left.plot(formulas.generations, formulas.sizes, color=PLAIN, lw=1.6, label="mean of the generation")
+        left.plot(formulas.generations, formulas.best_sizes, color=EVOLVED, lw=1.8, label="best formula so far")
+        left.set(title="Size", xlabel="generation", ylabel="nodes of a formula")
+        left.set_ylim(bottom=0)
+        below = np.zeros(len(formulas.generations))
+        total = sum(formulas.drawn.values())
+        for why, counts in formulas.drawn.items():
+            share = counts / total
+            label = DRAWN_LABELS.get(why, shown(why))
+            right.bar(
+                formulas.generations, share, bottom=below, width=0.9, label=label, color=DRAWN_COLORS.get(why, "0.6")
+            )
+            below = below + share
+        right.set(title="What came of what was drawn", xlabel="generation", ylabel="share of the draws", ylim=(0, 1))
+        right.yaxis.set_major_formatter(PercentFormatter(1.0))
+        for axes in (left, right):
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, fontsize=9)
+        texts = bottom.subplots()
+        texts.set_axis_off()
+        head = "Better than all before" + (f": {formulas.added_to.rstrip()}" if formulas.added_to else "")
+        texts.set_title(head)
+        for place, (generation, fitness, text) in enumerate(reversed(lines)):
+            value = f"{by.shown(fitness):.1f} %" if by.share else f"{by.shown(fitness):.3f}"
+            line = f"{generation:>4}   {value:>8}   {shown(text, LONGEST_FORMULA)}"
+            where = (0.0, 1 - (place + 0.5) / len(lines))
+            color = EVOLVED if place == 0 else PLAIN
+            texts.text(
+                *where, line, family="monospace", fontsize=9, color=color, va="center", transform=texts.transAxes
+            )
         return figure
 
 

@@ -11,8 +11,18 @@ from lossmith.analysis import Deciding
 from lossmith.errors import InputError, printable
 from lossmith.io import read_json
 from lossmith.losses import Loss, load
+from lossmith.report.formulas import formulas_of
 from lossmith.schema import Document, conforming
-from lossmith.study import Store, finalists_of, judged_by, modernized, pruned_trainings, rejected_of, tuning_of
+from lossmith.study import (
+    Store,
+    finalists_of,
+    judged_by,
+    modernized,
+    pruned_trainings,
+    rejected_by_generation,
+    rejected_of,
+    tuning_of,
+)
 
 # Fifty thousand networks fill it.
 LARGEST_COMPARISON = 2**24
@@ -68,13 +78,14 @@ def summarize(directory: Path) -> dict[str, Any]:
         rate = store.setting("rate")
         untuned = "the learning rate of the search" if rate is None else "known losses"
         untuned = "" if store.setting("known losses") is not None else untuned
-        tuning, rejected = tuning_of(store), rejected_of(store)
+        tuning, rejected, by_generation = tuning_of(store), rejected_of(store), rejected_by_generation(store)
         settings, rows, finalists = store.setting("settings"), store.candidates(), store.finalists("final")
         settings = None if settings is None else modernized(settings, begun=True)[0]
         data, function, broken = store.setting("data"), store.function, store.setting("breakdown")
         by = judged_by(store)
         remedy = "restore a copy of it, or choose another directory"
         known = None if settings is None else conforming(Stored, settings, f"{store.path} (settings)", remedy)
+    formulas = formulas_of(settings, rows, by_generation)
     if settings is not None and function is not None:
         settings = {**settings, "objective": {"function": function}}
     counts: dict[str, int] = {}
@@ -99,6 +110,7 @@ def summarize(directory: Path) -> dict[str, Any]:
         "metric": by.to_json(),
         "candidates": counts,
         "rejected": rejected,
+        "formulas": None if formulas is None else formulas.to_json(),
         "dropped": pruned_trainings(rows),
         "best": max((row["fitness"] for row in rows if row["fitness"] is not None), default=None),
         "finalists": finalists_of(finalists, None if known is None else known.recipe.lr),

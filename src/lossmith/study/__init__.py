@@ -24,7 +24,7 @@ from lossmith.study.config import (
 from lossmith.study.distillation import Distilled, DistillSettings, distill_loss
 from lossmith.study.efforts import CompareSettings, TuningSettings
 from lossmith.study.evolve import Outcome, Progress, evolve
-from lossmith.study.filters import rejected_of
+from lossmith.study.filters import rejected_by_generation, rejected_of
 from lossmith.study.finalists import EVOLVED, SMOOTHINGS
 from lossmith.study.function_comparison import compare_by_function
 from lossmith.study.function_evolve import evolve_function
@@ -107,6 +107,7 @@ __all__ = [
     "read_settings",
     "read_toml",
     "rechecked",
+    "rejected_by_generation",
     "rejected_of",
     "settings_document",
     "settings_for",

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import Field
 
 from lossmith.schema import conforming
 from lossmith.study.rows import REMEDY
@@ -19,6 +22,19 @@ def keep_rejected(store: Store, generation: int, rejected: Mapping[str, int]) ->
         store.add_record(RECORDS, str(generation), dict(rejected), 0.0)
 
 
+def rejected_by_generation(store: Store) -> dict[int, dict[str, int]]:
+    """How many draws the filters of the search engine rejected in each generation, by the reason.
+
+    Raises:
+        InputError: if what is kept is damaged.
+    """
+    what = f"{store.path} (what it holds of the filters)"
+    kept = store.rows("SELECT chunk, result FROM run WHERE comparison = ?", RECORDS)
+    texts = {row["chunk"]: json.loads(row["result"]) for row in kept}
+    found = conforming(dict[Annotated[int, Field(strict=False, ge=0)], dict[str, int]], texts, what, REMEDY)
+    return dict(sorted(found.items()))
+
+
 def rejected_of(store: Store) -> dict[str, int]:
     """How many draws the filters of the search engine rejected in all generations, by the reason.
 
@@ -26,7 +42,6 @@ def rejected_of(store: Store) -> dict[str, int]:
         InputError: if what is kept is damaged.
     """
     found = Counter[str]()
-    for row in store.rows("SELECT result FROM run WHERE comparison = ? ORDER BY chunk", RECORDS):
-        what = f"{store.path} (what it holds of the filters)"
-        found.update(conforming(dict[str, int], json.loads(row["result"]), what, REMEDY))
+    for counts in rejected_by_generation(store).values():
+        found.update(counts)
     return dict(found)

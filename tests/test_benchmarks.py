@@ -240,6 +240,19 @@ class TestMachine:
         assert torch.get_num_threads() == before
 
 
+class TestSchedules:
+    """Losses that change in the training against constant ones."""
+
+    def test_both_ways_are_measured(self, benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
+        out = tmp_path / "schedules.json"
+        benchmark("schedules").main(["--population", "2", "--epochs", "1", "2", "--pairs", "2", "--out", str(out)])
+        found = written(out)["steps"]
+        assert found.keys() == {"16", "32"}
+        for pairs in found.values():
+            assert pairs.keys() == {"population", "criterion"}
+            assert all(len(pair["first"]) == 2 and pair["ratio"] > 0 for pair in pairs.values())
+
+
 class TestCandidateCost:
     """The ordinary loops against lossmith's ways."""
 

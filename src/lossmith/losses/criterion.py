@@ -96,8 +96,8 @@ class Criterion(nn.CrossEntropyLoss):
         elif classes is not None:
             loss.check_classes(classes)
         super().__init__(weight, ignore_index=ignore_index, reduction=reduction, label_smoothing=label_smoothing)
+        self._progress = 0.0
         self._set_loss(loss)
-        self.progress = 0.0
         # At the first class probabilities on a GPU; on the host at all.
         self._look = True
 
@@ -197,16 +197,30 @@ class Criterion(nn.CrossEntropyLoss):
             y = (1 - self.label_smoothing) * y + self.label_smoothing / f.shape[-1]
         shape = f.shape[:-1]
         f, y, given = (one.reshape(-1, f.shape[-1]) for one in (f, y, given))
-        loss = self.loss.at(self.progress)
         if self.weight is None:
-            return loss.value(f, y).reshape(shape)
-        weighted = self._weighted if loss is self.loss else ClassWeighted(loss)
-        return weighted.value(f, y, self.weight, given).reshape(shape)
+            return self._now.value(f, y).reshape(shape)
+        return self._weighted.value(f, y, self.weight, given).reshape(shape)
+
+    @property
+    def progress(self) -> float:
+        """The share of the training that is done, from 0 to 1, of which a loss that changes makes use."""
+        return self._progress
+
+    @progress.setter
+    def progress(self, share: float) -> None:
+        self._progress = share
+        now = self.loss.at(share)
+        if now is not self._now:
+            self._set_now(now)
 
     def _set_loss(self, loss: Loss) -> None:
         if loss.shape:
             raise InputError("Criterion takes one loss, not a population; index the member that you want")
-        self.loss, self._weighted, self._terms = loss, ClassWeighted(loss), None
+        self.loss = loss
+        self._set_now(loss.at(self._progress))
+
+    def _set_now(self, loss: Loss) -> None:
+        self._now, self._weighted, self._terms = loss, ClassWeighted(loss), None
         if isinstance(loss, PowerLoss):
             terms, coefficients = loss.evaluated
             self._terms = tuple(zip(terms, coefficients.tolist(), strict=True))

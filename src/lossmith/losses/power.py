@@ -203,7 +203,8 @@ class PowerLoss(Loss):
 
     def to(self, device: torch.device | str) -> Self:
         """The same loss with its coefficients on another device."""
-        return replace(self, coefficients=self.coefficients.to(device))
+        moved = self.coefficients.to(device)
+        return self if moved is self.coefficients else replace(self, coefficients=moved)
 
     @classmethod
     def joined(cls, losses: Sequence[PowerLoss], name: str) -> PowerLoss:

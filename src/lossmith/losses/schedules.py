@@ -70,6 +70,8 @@ class Schedule(Loss):
         object.__setattr__(self, "classes", common_classes(self.losses, self.classes))
         # What it is at each step between two knots: asked again and again by a training.
         object.__setattr__(self, "_known", dict[tuple[int, int], Loss]())
+        # Two sums of powers with the same terms, by the knot that they lead to.
+        object.__setattr__(self, "_pairs", dict[int, PowerLoss]())
 
     def at(self, progress: float) -> Loss:
         """The loss at a share of the training."""
@@ -90,7 +92,12 @@ class Schedule(Loss):
         if share == 0:
             return first
         if isinstance(first, PowerLoss) and isinstance(second, PowerLoss):
-            return (first * (1 - share) + second * share).named(self.name)
+            pairs: dict[int, PowerLoss] = self._pairs  # type: ignore[attr-defined]
+            if after not in pairs:
+                pairs[after] = PowerLoss.joined((first, second), self.name)
+            pair = pairs[after]
+            before, behind = pair.coefficients
+            return PowerLoss(pair.terms, before * (1 - share) + behind * share, pair.classes, self.name)
         return Blend(first, second, share, self.classes, self.name)
 
     def moments(self) -> list[Loss]:
@@ -138,7 +145,9 @@ class Schedule(Loss):
 
     def to(self, device: torch.device | str) -> Schedule:
         """The same schedule on another device."""
-        return replace(self, losses=tuple(loss.to(device) for loss in self.losses))
+        moved = tuple(loss.to(device) for loss in self.losses)
+        same = all(new is old for new, old in zip(moved, self.losses, strict=True))
+        return self if same else replace(self, losses=moved)
 
     def __getitem__(self, index: Index) -> Schedule:
         """Members of a population."""

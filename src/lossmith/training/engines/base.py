@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from lossmith.losses import ClassWeighted, Loss, Rule
+from lossmith.losses import ClassWeighted, Loss, PowerLoss, Rule
 from lossmith.registry import Registry
 from lossmith.training.networks import Networks, State, Task
 from lossmith.training.randomness import compiled_like_eager
@@ -61,8 +61,9 @@ class Schedule:
     def rule(self, done: int, like: Tensor) -> Rule:
         """The rule of their gradient, for the dtype and device of a tensor."""
         losses = self.losses(done)
-        # Members of a mixed population can be new values of the same losses.
-        if self._rule is None or (losses is not self._now and losses != self._now):
+        # Members of a mixed population can be new values of the same losses. To compare sums of powers takes longer.
+        new = losses is not self._now and (isinstance(losses, PowerLoss) or losses != self._now)
+        if self._rule is None or new:
             self._now, self._rule = losses, self._made(losses, like)
         return self._rule
 

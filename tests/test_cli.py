@@ -1317,7 +1317,7 @@ class TestExplain:
             (["mse", "--epsilon", "nan"], "ε = nan is outside (0, 1)"),
             (["label-smoothing:1"], "α in [0, 1), not 1"),
             (["label-smoothing:-0.5"], "α in [0, 1), not -0.5"),
-            (["focal:nan"], "whole focusing parameter"),
+            (["focal:nan"], "takes a focusing parameter from 0 to 1000"),
             (["gce:2"], "q in (0, 1], not 2"),
             (["mse", "mse"], "mse is given twice"),
             (["mse", "--figure", "page.bmp"], "must end in .png, .svg, .pdf"),

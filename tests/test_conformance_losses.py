@@ -28,15 +28,26 @@ from lossmith.losses import (
     Blend,
     ClassWeighted,
     Clipped,
+    Forward,
     Mixed,
     Normalized,
+    NormalizedNegative,
     PowerLoss,
     Schedule,
+    Sharpened,
+    Sum,
+    active_negative,
+    agce,
+    aul,
     expression,
     find,
+    forward_correction,
+    jensen_shannon,
     label_weights,
     latex,
     logit_clip,
+    nce_agce,
+    nce_rce,
     normalized_cross_entropy,
     powers,
     schedule,
@@ -130,6 +141,16 @@ SINGLE: dict[str, Loss] = {
     "blend": Blend(mse(), expression("tanh(h) - y/h"), 0.3),
     "steps": schedule([(0.0, normalized_cross_entropy()), (0.5, cross_entropy())], steps=True),
     "schedule": schedule([(0.0, mae()), (0.5, cross_entropy()), (1.0, cross_entropy())]),
+    "sum": Sum((normalized_cross_entropy(), Sine(), gce(0.5)), torch.tensor([1.0, -0.3, 2.0])),
+    "sum over classes": Sum((Sine(), agce(0.3)), torch.tensor([1.0, 2.0])),
+    "fractional focal": find("focal:0.5", CLASSES),
+    "sharpened baikal": Sharpened(baikal(), torch.tensor(3.0)),
+    "barely sharpened": Sharpened(Normalized(mae()), torch.tensor(0.0)),
+    "forward matrix": Forward(
+        mae(), torch.tensor([[0.7, 0.3, 0, 0], [0, 1, 0, 0], [0.1, 0.1, 0.8, 0], [0, 0, 0.5, 0.5]])
+    ),
+    "clipped sharpened": Clipped(Sharpened(nce_agce(), torch.ones(())), torch.ones(())),
+    "negative": NormalizedNegative(),
     "twice clipped": Clipped(logit_clip(2), torch.tensor(1.0)),
 }
 POPULATIONS: dict[str, Loss] = {
@@ -141,6 +162,17 @@ POPULATIONS: dict[str, Loss] = {
     "sine": Loss.stack([Sine(), Sine()]),
     "expressions": Loss.stack([expression("tanh(h) - y/h"), expression("exp(h)*y"), expression("log(h + y)")]),
     "schedules": Loss.stack([schedule([(0.1, mae()), (0.9, gce(0.3))]), schedule([(0.1, mse()), (0.9, gce(0.5))])]),
+    "sums": Loss.stack([nce_rce(1), nce_rce(0.2)]),
+    "sums of populations": Loss.stack([nce_agce(1, q=0.5), nce_agce(2, a=0.3)]),
+    "sums of others": Loss.stack([nce_rce(1), active_negative(2)]),
+    "sharpened": Loss.stack([Sharpened(mse(), torch.tensor(m)) for m in (0.0, 1.0, 1e5)]),
+    "sharpened mixed": Loss.stack([Sharpened(mse(), torch.tensor(2.0)), Sharpened(Sine(), torch.tensor(0.5))]),
+    "shifted powers": Loss.stack([agce(0.3), agce(2.0, a=0.0), agce(0.7, a=5.0)]),
+    "flipped powers": Loss.stack([aul(0.5), aul(2.0, a=1.5)]),
+    "focal": Loss.stack([find("focal:0.5", CLASSES), find("focal:1.7", CLASSES)]),
+    "jensen-shannon": Loss.stack([jensen_shannon(w) for w in (0.1, 0.5, 0.9)]),
+    "forward": Loss.stack([Forward(base, forward_correction(0.3, CLASSES).matrix) for base in (mae(), gce(0.3))]),
+    "forward mixed": Loss.stack([forward_correction(rate, CLASSES) for rate in (0.1, 0.3)]),
     "mixed": Loss.stack([normalized_cross_entropy(), mae(), logit_clip(1.5), Sine()]),
 }
 OTHERS = {name: loss for name, loss in SINGLE.items() if not isinstance(loss, PowerLoss)}
@@ -702,7 +734,7 @@ class TestTheory:
     @pytest.mark.parametrize("classes", [2, 10])
     def test_a_page(self, loss: Loss, classes: int) -> None:
         loss = loss if loss.classes is None else replace(loss, classes=None)  # type: ignore[type-var]
-        if isinstance(loss, Normalized) and loss.classes is not None:
+        if loss.classes is not None:
             return
         page = explain(loss, classes)
         json.dumps(page.to_json(), allow_nan=False)

@@ -21,6 +21,7 @@ from lossmith.losses.catalog import (
     poly,
     taylor_cross_entropy,
 )
+from lossmith.losses.combined import Sum
 from lossmith.losses.criterion import Criterion
 from lossmith.losses.exports import EXPORTS, export
 from lossmith.losses.expressions import Expression, expression
@@ -28,9 +29,22 @@ from lossmith.losses.files import class_weights, load, loss_document, read_loss_
 from lossmith.losses.formatting import Latex, latex
 from lossmith.losses.kernel import GradientRule
 from lossmith.losses.mixed import Mixed
+from lossmith.losses.outputs import Forward, NormalizedNegative, Sharpened
+from lossmith.losses.parametric import FlippedPower, FractionalFocal, JensenShannon, ShiftedPower
 from lossmith.losses.parse import common_classes, find, find_all, find_named, find_weighted, loss_file
 from lossmith.losses.polynomials import polynomial, taylor, taylor_length, taylor_order
 from lossmith.losses.power import PowerLoss
+from lossmith.losses.rivals import (
+    active_negative,
+    agce,
+    aul,
+    epsilon_softmax,
+    forward_correction,
+    jensen_shannon,
+    nce_agce,
+    nce_rce,
+    negative_smoothing,
+)
 from lossmith.losses.schedules import Blend, Schedule, schedule
 from lossmith.losses.terms import Term
 from lossmith.losses.transforms import Clipped, Normalized
@@ -45,23 +59,35 @@ __all__ = [
     "Clipped",
     "Criterion",
     "Expression",
+    "FlippedPower",
+    "Forward",
+    "FractionalFocal",
     "GradientRule",
+    "JensenShannon",
     "Latex",
     "Loss",
     "Mixed",
     "Named",
     "Normalized",
+    "NormalizedNegative",
     "Parameter",
     "PowerLoss",
     "Rule",
     "Schedule",
+    "Sharpened",
+    "ShiftedPower",
+    "Sum",
     "Term",
+    "active_negative",
+    "agce",
     "allcnnc",
+    "aul",
     "baikal",
     "bootstrapping",
     "class_weights",
     "common_classes",
     "cross_entropy",
+    "epsilon_softmax",
     "export",
     "expression",
     "find",
@@ -69,7 +95,9 @@ __all__ = [
     "find_named",
     "find_weighted",
     "focal",
+    "forward_correction",
     "gce",
+    "jensen_shannon",
     "label_smoothing",
     "label_weights",
     "latex",
@@ -80,6 +108,9 @@ __all__ = [
     "mae",
     "mnist",
     "mse",
+    "nce_agce",
+    "nce_rce",
+    "negative_smoothing",
     "normalized_cross_entropy",
     "poly",
     "polynomial",

@@ -3,10 +3,11 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import TypeVar, overload
 
 from lossmith.errors import InputError
 from lossmith.losses.base import Loss
+from lossmith.losses.parametric import FractionalFocal
 from lossmith.losses.polynomials import polynomial, taylor
 from lossmith.losses.power import PowerLoss
 from lossmith.losses.terms import Term, float64
@@ -66,10 +67,18 @@ CATALOG = Registry[Named]("loss")
 Function = TypeVar("Function", bound=Callable[..., Loss])
 
 
-def _named(
+def catalogued(
     name: str, formula: str, source: str, parameter: Parameter | None = None, by_classes: bool = False
 ) -> Callable[[Function], Function]:
-    """Put a function that builds a loss into the catalog."""
+    """Put a function that builds a loss into the catalog.
+
+    Args:
+        name: As a user types it.
+        formula: In the words of the function's docstring.
+        source: Who published it.
+        parameter: The number that it takes, if any.
+        by_classes: Whether the function takes the number of classes, too.
+    """
 
     def register(function: Function) -> Function:
         CATALOG.register(name, Named(name, function, formula, source, parameter, by_classes))
@@ -78,31 +87,31 @@ def _named(
     return register
 
 
-@_named("cross-entropy", "φ = y log h", "equation 7")
+@catalogued("cross-entropy", "φ = y log h", "equation 7")
 def cross_entropy() -> PowerLoss:
     """Cross-entropy, ``φ = y log h`` (equation 7); its value is ``torch.nn.CrossEntropyLoss``'s."""
-    return _loss("cross-entropy", {(0, 1, 1): 1.0})
+    return power_loss("cross-entropy", {(0, 1, 1): 1.0})
 
 
-@_named("mse", "φ = −(y − h)²", "equations 4–6")
+@catalogued("mse", "φ = −(y − h)²", "equations 4–6")
 def mse() -> PowerLoss:
     """Mean squared error of the softmax output (the Brier score), ``φ = −(y − h)²`` (equations 4–6)."""
-    return _loss("MSE", {(0, 2, 0): -1.0, (1, 1, 0): 2.0, (2, 0, 0): -1.0})
+    return power_loss("MSE", {(0, 2, 0): -1.0, (1, 1, 0): 2.0, (2, 0, 0): -1.0})
 
 
-@_named("baikal", "φ = log h − y/h", "Gonzalez & Miikkulainen, 2020")
+@catalogued("baikal", "φ = log h − y/h", "Gonzalez & Miikkulainen, 2020")
 def baikal() -> PowerLoss:
     """Baikal loss, ``φ = log h − y/h`` (equations 8–9; Gonzalez & Miikkulainen, 2020)."""
-    return _loss("Baikal", {(0, 0, 1): 1.0, (-1, 1, 0): -1.0})
+    return power_loss("Baikal", {(0, 0, 1): 1.0, (-1, 1, 0): -1.0})
 
 
-@_named("mae", "φ = y (h − 1)", "Ghosh et al., 2017")
+@catalogued("mae", "φ = y (h − 1)", "Ghosh et al., 2017")
 def mae() -> PowerLoss:
     """Mean absolute error up to a factor 2, ``φ = y (h − 1)`` (Ghosh et al., 2017)."""
-    return _loss("MAE", {(1, 1, 0): 1.0, (0, 1, 0): -1.0})
+    return power_loss("MAE", {(1, 1, 0): 1.0, (0, 1, 0): -1.0})
 
 
-@_named("poly", "φ = y log h + ε y (h − 1)", "Leng et al., 2022", Parameter("ε", 1.0))
+@catalogued("poly", "φ = y log h + ε y (h − 1)", "Leng et al., 2022", Parameter("ε", 1.0))
 def poly(epsilon: float = 1.0) -> PowerLoss:
     """PolyLoss-1, ``φ = y log h + ε y (h − 1)`` (Leng et al., 2022).
 
@@ -111,23 +120,34 @@ def poly(epsilon: float = 1.0) -> PowerLoss:
     """
     if not math.isfinite(epsilon):
         raise InputError(f"PolyLoss takes a finite ε, not {epsilon}")
-    return _loss(f"PolyLoss {epsilon:g}", {(0, 1, 1): 1.0, (1, 1, 0): float(epsilon), (0, 1, 0): -float(epsilon)})
+    return power_loss(f"PolyLoss {epsilon:g}", {(0, 1, 1): 1.0, (1, 1, 0): float(epsilon), (0, 1, 0): -float(epsilon)})
 
 
-@_named("focal", "φ = y (1 − h)^focusing log h", "Lin et al., 2017", Parameter("focusing", 2.0))
-def focal(focusing: int = 2) -> PowerLoss:
-    """Focal loss with an integer focusing parameter, ``φ = y (1 − h)^focusing log h`` (Lin et al., 2017).
+@overload
+def focal(focusing: int = 2) -> PowerLoss: ...
+
+
+@overload
+def focal(focusing: float) -> Loss: ...
+
+
+@catalogued("focal", "φ = y (1 − h)^focusing log h", "Lin et al., 2017", Parameter("focusing", 2.0))
+def focal(focusing: float = 2) -> Loss:
+    """Focal loss, ``φ = y (1 − h)^focusing log h`` (Lin et al., 2017); a sum of powers for whole parameters up to 56.
 
     Raises:
-        InputError: if the focusing parameter is not a whole number from 0 to 56, where its coefficients are exact.
+        InputError: if the focusing parameter is not a number from 0 to 1000.
     """
-    if isinstance(focusing, bool) or focusing not in range(57):
-        raise InputError(f"focal loss takes a whole focusing parameter from 0 to 56, not {focusing}")
+    if isinstance(focusing, bool) or not 0 <= focusing <= 1000:
+        raise InputError(f"focal loss takes a focusing parameter from 0 to 1000, not {focusing}")
+    # Up to here the coefficients of the powers are exact.
+    if focusing not in range(57):
+        return FractionalFocal(float64(focusing), name=f"focal {focusing:g}")
     power = int(focusing)
-    return _loss(f"focal {power}", {(m, 1, 1): float((-1) ** m * math.comb(power, m)) for m in range(power + 1)})
+    return power_loss(f"focal {power}", {(m, 1, 1): float((-1) ** m * math.comb(power, m)) for m in range(power + 1)})
 
 
-@_named("gce", "φ = y (h^q − 1)/q", "Zhang & Sabuncu, 2018", Parameter("q", 0.7))
+@catalogued("gce", "φ = y (h^q − 1)/q", "Zhang & Sabuncu, 2018", Parameter("q", 0.7))
 def gce(q: float = 0.7) -> PowerLoss:
     """Generalised cross-entropy, ``φ = y (h^q − 1)/q`` (Zhang & Sabuncu, 2018); q → 0 is cross-entropy, q = 1 MAE.
 
@@ -136,10 +156,10 @@ def gce(q: float = 0.7) -> PowerLoss:
     """
     if not 0 < q <= 1:
         raise InputError(f"generalised cross-entropy takes q in (0, 1], not {q}; for q = 0 take cross_entropy()")
-    return _loss(f"GCE {q:g}", {(q, 1, 0): 1 / q, (0, 1, 0): -1 / q})
+    return power_loss(f"GCE {q:g}", {(q, 1, 0): 1 / q, (0, 1, 0): -1 / q})
 
 
-@_named(
+@catalogued(
     "label-smoothing",
     "φ = ((1 − α) y + α/n) log h",
     "Szegedy et al., 2016",
@@ -157,7 +177,7 @@ def label_smoothing(alpha: float, classes: int) -> PowerLoss:
     return cross_entropy().smoothed(alpha, classes)
 
 
-@_named("bootstrapping", "φ = (β y + (1 − β) h) log h", "Reed et al., 2015", Parameter("β", 0.95))
+@catalogued("bootstrapping", "φ = (β y + (1 − β) h) log h", "Reed et al., 2015", Parameter("β", 0.95))
 def bootstrapping(beta: float = 0.95) -> PowerLoss:
     """Soft bootstrapping, ``φ = (β y + (1 − β) h) log h`` (Reed et al., 2015).
 
@@ -169,11 +189,11 @@ def bootstrapping(beta: float = 0.95) -> PowerLoss:
     """
     if not 0 <= beta <= 1:
         raise InputError(f"soft bootstrapping takes β in [0, 1], not {beta:g}")
-    entropy = _loss("entropy", {(1, 0, 1): 1.0})
+    entropy = power_loss("entropy", {(1, 0, 1): 1.0})
     return replace(beta * cross_entropy() + (1 - beta) * entropy, name=f"bootstrapping {beta:g}")
 
 
-@_named("taylor-ce", "φ = u − u² + (4/3) u³ + 2 u v − 2 u² v", "Gonzalez & Miikkulainen, 2021")
+@catalogued("taylor-ce", "φ = u − u² + (4/3) u³ + 2 u v − 2 u² v", "Gonzalez & Miikkulainen, 2021")
 def taylor_cross_entropy() -> PowerLoss:
     """The third-order Taylor series of cross-entropy about h = y = ½, a member of the Taylor family.
 
@@ -183,13 +203,13 @@ def taylor_cross_entropy() -> PowerLoss:
     return replace(taylor(CROSS_ENTROPY_SERIES), name="Taylor series of cross-entropy")
 
 
-@_named("nce", "L = Σ_k y_k log h_k / Σ_k log h_k", "Ma et al., 2020")
+@catalogued("nce", "L = Σ_k y_k log h_k / Σ_k log h_k", "Ma et al., 2020")
 def normalized_cross_entropy() -> Normalized:
     """Normalized cross-entropy, ``L = Σ_k y_k log h_k / Σ_k log h_k`` (Ma et al., 2020); it couples the classes."""
     return Normalized(cross_entropy(), name="normalized cross-entropy")
 
 
-@_named("logit-clip", "L = −Σ_k y_k log softmax(f min(1, τ/‖f‖))_k", "Wei et al., 2023", Parameter("τ", 2.0))
+@catalogued("logit-clip", "L = −Σ_k y_k log softmax(f min(1, τ/‖f‖))_k", "Wei et al., 2023", Parameter("τ", 2.0))
 def logit_clip(threshold: float = 2.0) -> Clipped:
     """Cross-entropy of clipped logits, ``L = −Σ_k y_k log softmax(f min(1, τ/‖f‖))_k`` (Wei et al., 2023; LogitClip).
 
@@ -199,7 +219,9 @@ def logit_clip(threshold: float = 2.0) -> Clipped:
     return Clipped(cross_entropy(), float64(threshold), name=f"LogitClip {threshold:g}")
 
 
-@_named("paper/allcnnc", "γ = −373.917 − 129.254 h − 11.2188 h² − 2.216 h y − 0.674 y + 2.1203 y²", "equations 28–30")
+@catalogued(
+    "paper/allcnnc", "γ = −373.917 − 129.254 h − 11.2188 h² − 2.216 h y − 0.674 y + 2.1203 y²", "equations 28–30"
+)
 def allcnnc() -> PowerLoss:
     """The loss evolved for AllCNN-C on CIFAR-10, by its coefficients; λ0 and λ1 were not published (equations 28–30).
 
@@ -210,12 +232,13 @@ def allcnnc() -> PowerLoss:
     return polynomial(-373.917, -129.254, -11.2188, -2.216, -0.674, 2.1203, name="TaylorGLO (AllCNN-C)")
 
 
-@_named("paper/mnist", "φ = Σ λ_m (h − λ1)^i (y − λ0)^j", "Gonzalez & Miikkulainen, 2021")
+@catalogued("paper/mnist", "φ = Σ λ_m (h − λ1)^i (y − λ0)^j", "Gonzalez & Miikkulainen, 2021")
 def mnist() -> PowerLoss:
     """The loss that TaylorGLO found for MNIST, ``φ = Σ λ_m (h − λ1)^i (y − λ0)^j`` (Gonzalez & Miikkulainen, 2021)."""
     return replace(taylor(MNIST), name="TaylorGLO (MNIST)")
 
 
-def _loss(name: str, phi: dict[tuple[float, int, int], float]) -> PowerLoss:
+def power_loss(name: str, phi: dict[tuple[float, int, int], float]) -> PowerLoss:
+    """The sum of some terms ``h^i y^j (log h)^l`` with coefficients."""
     coefficients = float64(list(phi.values()))
     return PowerLoss(tuple(Term(*term) for term in phi), coefficients, None, name)

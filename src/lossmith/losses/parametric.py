@@ -1,0 +1,309 @@
+"""Losses that are sums over classes of one function with a few numbers: shifted powers, and others that are no powers.
+
+Each has a closed-form slope that keeps its digits where an output is nearly 0 or 1. A population has the numbers of all
+its members, and is evaluated in one go.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+from lossmith.errors import InputError, brief
+from lossmith.losses import powers
+from lossmith.losses.base import KINDS, Index, Loss, common_classes
+from lossmith.losses.documents import numbers, part_of
+from lossmith.losses.terms import float64
+
+TINY = 1e-30
+
+
+class Range(NamedTuple):
+    """Where a number of a loss may lie, between two bounds.
+
+    Args:
+        symbol: What the number is called.
+        low: The lower bound.
+        high: The upper bound, which belongs to the range.
+        closed: Whether the lower bound does.
+    """
+
+    symbol: str
+    low: float
+    high: float
+    closed: bool = False
+
+    def holds(self, values: Tensor) -> bool:
+        """Whether all of some values lie there."""
+        above = values >= self.low if self.closed else values > self.low
+        return bool((values.isfinite() & above & (values <= self.high)).all())
+
+    def __str__(self) -> str:
+        """The range as a sentence tells it."""
+        return f"{self.symbol} {'from' if self.closed else 'above'} {self.low:g} to {self.high:g}"
+
+
+class Parametric(Loss):
+    """What losses with a few numbers have in common: a kind names them in ``ranges``, and has a field for each.
+
+    Each number is one for the loss, or ``[*P]`` for a population, kept in float64.
+    """
+
+    ranges: ClassVar[dict[str, Range]]
+
+    def __post_init__(self) -> None:
+        given = {name: float64(getattr(self, name)).detach().clone() for name in self.ranges}
+        for name, place in self.ranges.items():
+            if not place.holds(given[name]):
+                raise InputError(f"the loss {self.name!r} takes {place}, not {brief(given[name].tolist())}")
+        try:
+            alike = torch.broadcast_tensors(*given.values())
+        except RuntimeError:
+            shapes = ", ".join(f"{name} {list(value.shape)}" for name, value in given.items())
+            raise InputError(f"the numbers of the loss {self.name!r} differ in their population: {shapes}") from None
+        for name, value in zip(given, alike, strict=True):
+            object.__setattr__(self, name, value.clone())
+
+    @property
+    def sums_over_classes(self) -> bool:
+        """It is such a sum."""
+        return True
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The population dimensions of its numbers."""
+        return tuple(getattr(self, next(iter(self.ranges))).shape)
+
+    def phi(self, h: Tensor, y: Tensor) -> Tensor:
+        """``φ(h, y)``, elementwise."""
+        x = h.log().clamp(min=powers.LOWEST_LOG)
+        return self._phi(x, h, y, max(h.ndim, y.ndim))
+
+    def values(self, log_h: Tensor, y: Tensor) -> Tensor:
+        """``−Σ_k φ(h_k, y_k)`` of each sample, ``[*P, N]``."""
+        return -self._phi(log_h, log_h.exp(), y, log_h.ndim).sum(-1)
+
+    def slope(self, log_h: Tensor, y: Tensor) -> Tensor:
+        """``h ∂φ/∂h``, elementwise."""
+        return self._slope(log_h, log_h.exp(), y, max(log_h.ndim, y.ndim))
+
+    def _phi(self, x: Tensor, h: Tensor, y: Tensor, dimensions: int) -> Tensor:
+        raise NotImplementedError
+
+    def _slope(self, x: Tensor, h: Tensor, y: Tensor, dimensions: int) -> Tensor:
+        raise NotImplementedError
+
+    def _number(self, name: str, like: Tensor, dimensions: int) -> Tensor:
+        """A number in the dtype and on the device of a tensor, for so many dimensions."""
+        value: Tensor = getattr(self, name).to(like)
+        return value.reshape((*self.shape, *(1,) * (dimensions - len(self.shape))))
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same loss with its numbers on another device."""
+        moved = {name: getattr(self, name).to(device) for name in self.ranges}
+        return replace(self, **moved)  # type: ignore[type-var]
+
+    def __getitem__(self, index: Index) -> Self:
+        """Members of a population."""
+        if not self.shape:
+            super().__getitem__(index)
+        return replace(self, **{name: getattr(self, name)[index] for name in self.ranges})  # type: ignore[type-var]
+
+    @classmethod
+    def joined(cls, losses: Sequence[Self], name: str) -> Loss | None:
+        """A population with the numbers of all."""
+        values = {key: torch.stack([getattr(loss, key) for loss in losses]) for key in cls.ranges}
+        made: Loss = cls(**values, classes=common_classes(losses), name=name)  # type: ignore[call-arg]
+        return made
+
+    def body(self) -> dict[str, Any]:
+        """The numbers."""
+        return {name: getattr(self, name).tolist() for name in self.ranges}
+
+    @classmethod
+    def of_body(cls, document: dict[str, Any], classes: int | None, name: str) -> Self:
+        """The loss of its numbers."""
+        values = dict[str, Tensor]()
+        for key in cls.ranges:
+            value = numbers(part_of(document, key))
+            if value is None:
+                raise InputError(f'"{key}" of the loss file must be a number, or a list of one for each member')
+            values[key] = value
+        return cls(**values, classes=classes, name=name)  # type: ignore[call-arg]
+
+    def _said(self, name: str, digits: int) -> str:
+        if self.shape:
+            raise InputError("a population has no single formula; index one member")
+        return f"{getattr(self, name).item():.{digits}g}"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ShiftedPower(Parametric):
+    """A power of the shifted output of the label, ``φ = y ((a + h)^q − (a + 1)^q) / q``: asymmetric GCE (AGCE).
+
+    With a = 0 it is generalised cross-entropy; ``h ∂φ/∂h = y h (a + h)^(q−1)``.
+
+    Args:
+        shift: a, from 0.
+        power: q, above 0.
+        classes: The number of classes that it is made for, or None if it fits any.
+        name: What tables and figures call it.
+
+    Raises:
+        InputError: if a number is out of range, or there is not one for each member.
+
+    Source: Zhou et al. (2021), Asymmetric Loss Functions for Learning with Noisy Labels.
+    """
+
+    kind: ClassVar[str] = "shifted-power"
+    ranges: ClassVar[dict[str, Range]] = {"shift": Range("a", 0, 1e6, True), "power": Range("q", 0, 100)}
+    shift: Tensor
+    power: Tensor
+    classes: int | None = None
+    name: str = "shifted power"
+
+    def _phi(self, x: Tensor, h: Tensor, y: Tensor, dimensions: int) -> Tensor:  # noqa: ARG002
+        a, q = (self._number(name, h, dimensions) for name in self.ranges)
+        return y * ((a + h).clamp(min=TINY) ** q - (a + 1) ** q) / q
+
+    def _slope(self, x: Tensor, h: Tensor, y: Tensor, dimensions: int) -> Tensor:  # noqa: ARG002
+        a, q = (self._number(name, h, dimensions) for name in self.ranges)
+        return y * h * (a + h).clamp(min=TINY) ** (q - 1)
+
+    def formula(self, digits: int = 4) -> str:
+        """φ as a line of text."""
+        a, q = (self._said(name, digits) for name in self.ranges)
+        return f"y (({a} + h)^{q} − ({a} + 1)^{q}) / {q}"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class FlippedPower(Parametric):
+    """A power of what the label's output lacks to a shift, ``φ = −y ((a − h)^p − (a − 1)^p) / p``: AUL.
+
+    ``h ∂φ/∂h = y h (a − h)^(p−1)``.
+
+    Args:
+        shift: a, above 1.
+        power: p, above 0.
+        classes: The number of classes that it is made for, or None if it fits any.
+        name: What tables and figures call it.
+
+    Raises:
+        InputError: if a number is out of range, or there is not one for each member.
+
+    Source: Zhou et al. (2021), Asymmetric Loss Functions for Learning with Noisy Labels (asymmetric unhinged loss).
+    """
+
+    kind: ClassVar[str] = "flipped-power"
+    ranges: ClassVar[dict[str, Range]] = {"shift": Range("a", 1, 1e6), "power": Range("p", 0, 100)}
+    shift: Tensor
+    power: Tensor
+    classes: int | None = None
+    name: str = "flipped power"
+
+    def _phi(self, x: Tensor, h: Tensor, y: Tensor, dimensions: int) -> Tensor:  # noqa: ARG002
+        a, p = (self._number(name, h, dimensions) for name in self.ranges)
+        return -y * ((a - h) ** p - (a - 1) ** p) / p
+
+    def _slope(self, x: Tensor, h: Tensor, y: Tensor, dimensions: int) -> Tensor:  # noqa: ARG002
+        a, p = (self._number(name, h, dimensions) for name in self.ranges)
+        return y * h * (a - h) ** (p - 1)
+
+    def formula(self, digits: int = 4) -> str:
+        """φ as a line of text."""
+        a, p = (self._said(name, digits) for name in self.ranges)
+        return f"−y (({a} − h)^{p} − ({a} − 1)^{p}) / {p}"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class FractionalFocal(Parametric):
+    """The focal loss with any focusing parameter, ``φ = y (1 − h)^γ log h``.
+
+    ``h ∂φ/∂h = y (1 − h)^γ (1 − γ h log h / (1 − h))``, with 1 − h from log h, so that no digit is lost near h = 1.
+
+    Args:
+        focusing: γ, from 0.
+        classes: The number of classes that it is made for, or None if it fits any.
+        name: What tables and figures call it.
+
+    Raises:
+        InputError: if γ is out of range.
+
+    Source: Lin et al. (2017), Focal Loss for Dense Object Detection.
+    """
+
+    kind: ClassVar[str] = "fractional-focal"
+    ranges: ClassVar[dict[str, Range]] = {"focusing": Range("γ", 0, 1000, True)}
+    focusing: Tensor
+    classes: int | None = None
+    name: str = "focal"
+
+    def _phi(self, x: Tensor, h: Tensor, y: Tensor, dimensions: int) -> Tensor:
+        rest = -torch.expm1(x)
+        return y * rest.clamp(min=TINY) ** self._number("focusing", h, dimensions) * x
+
+    def _slope(self, x: Tensor, h: Tensor, y: Tensor, dimensions: int) -> Tensor:
+        gamma, rest = self._number("focusing", h, dimensions), -torch.expm1(x)
+        # log h / (1 − h), which is −1 at h = 1.
+        ratio = torch.where(rest > 0, x / rest.clamp(min=TINY), -1.0)
+        return y * rest.clamp(min=TINY) ** gamma * (1 - gamma * h * ratio)
+
+    def formula(self, digits: int = 4) -> str:
+        """φ as a line of text."""
+        return f"y (1 − h)^{self._said('focusing', digits)} log h"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class JensenShannon(Parametric):
+    """The Jensen–Shannon divergence of label and output with weights π and 1 − π, scaled as published.
+
+    ``L = [π KL(y‖m) + (1 − π) KL(h‖m)] / Z`` with ``m = π y + (1 − π) h`` and ``Z = −(1 − π) log(1 − π)``;
+    ``h ∂φ/∂h = −(1 − π) h log(h/m) / Z``. As π → 0 it is cross-entropy, as π → 1 MAE.
+
+    Args:
+        weight: π, between 0 and 1.
+        classes: The number of classes that it is made for, or None if it fits any.
+        name: What tables and figures call it.
+
+    Raises:
+        InputError: if π is out of range.
+
+    Source: Englesson & Azizpour (2021), Generalized Jensen-Shannon Divergence Loss for Learning with Noisy Labels.
+    """
+
+    kind: ClassVar[str] = "jensen-shannon"
+    ranges: ClassVar[dict[str, Range]] = {"weight": Range("π", 0, 1 - 1e-9)}
+    weight: Tensor
+    classes: int | None = None
+    name: str = "Jensen–Shannon"
+
+    def _phi(self, x: Tensor, h: Tensor, y: Tensor, dimensions: int) -> Tensor:
+        pi, log_m, scale = self._parts(x, y, dimensions)
+        own = torch.special.xlogy(y, y) - y * log_m
+        found: Tensor = -(pi * own + (1 - pi) * h * (x - log_m)) / scale
+        return found
+
+    def _slope(self, x: Tensor, h: Tensor, y: Tensor, dimensions: int) -> Tensor:
+        pi, log_m, scale = self._parts(x, y, dimensions)
+        return -(1 - pi) * h * (x - log_m) / scale
+
+    def _parts(self, x: Tensor, y: Tensor, dimensions: int) -> tuple[Tensor, Tensor, Tensor]:
+        """π, log m and Z."""
+        pi = self._number("weight", x, dimensions)
+        rest = torch.log1p(-pi)
+        return pi, torch.logaddexp((pi * y).log(), rest + x), -(1 - pi) * rest
+
+    def formula(self, digits: int = 4) -> str:
+        """L as a line of text."""
+        pi, rest = self._said("weight", digits), f"{1 - self.weight.item():.{digits}g}"
+        z = -(1 - self.weight.item()) * math.log1p(-self.weight.item())
+        return f"L = ({pi} KL(y‖m) + {rest} KL(h‖m)) / {z:.{digits}g} with m = {pi} y + {rest} h"
+
+
+for _kind in (ShiftedPower, FlippedPower, FractionalFocal, JensenShannon):
+    KINDS.register(_kind.kind, _kind)

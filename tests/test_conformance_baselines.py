@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from lossmith.analysis import BASELINES, Axis, Family, baselines, fixed, learning_rates, named_family
+from lossmith.analysis import BASELINES, Axis, Family, baselines, find_baselines, fixed, learning_rates, named_family
 from lossmith.cli.tables import worth_tables
 from lossmith.data import Normalize, Source
 from lossmith.errors import InputError
@@ -21,6 +21,10 @@ from lossmith.report import plot_comparison
 from lossmith.study import CompareSettings, EvolveSettings, compare_losses
 from lossmith.training import Recipe, Task, train
 
+NOISY = (
+    *("NCE + RCE", "NCE + AGCE", "AGCE", "AUL", "ANL, without its L1 norm", "ε-softmax CE + MAE", "LogitClip"),
+    *("negative smoothing", "forward correction", "Jensen–Shannon"),
+)
 every = pytest.mark.parametrize("name", BASELINES.names)
 QUICK = CompareSettings(
     seeds=2, tuning_seeds=1, tuning_finalists=1, tuning_finalist_seeds=1, tuning_epochs=1, rival=False
@@ -111,7 +115,7 @@ def test_it_is_the_loss_of_the_catalog(name: str) -> None:
     entry = family.entry
     assert entry is not None
     assert entry is CATALOG[family.named]
-    assert entry.formula.startswith("φ = ")
+    assert entry.formula.startswith(("φ = ", "L = "))
     assert len(family.axes) == (entry.parameter is not None)
     for place in reached(family):
         strengths = family.strengths(place)
@@ -139,8 +143,18 @@ def test_all_of_them_in_order() -> None:
         "soft bootstrapping",
         "label smoothing + Σh²",
         "label smoothing + soft bootstrapping",
+        *NOISY,
     )
-    assert [family.name for family in baselines()] == list(BASELINES)
+    assert [family.name for family in baselines()] == [name for name in BASELINES if name not in NOISY]
+    assert [name for name, family in BASELINES.items() if family.noisy] == list(NOISY)
+    assert [family.name for family in find_baselines("all")] == list(BASELINES)
+    some = find_baselines(["anl", "epsilon-softmax", "NCE + RCE"])
+    assert [family.name for family in some] == [
+        "cross-entropy",
+        "NCE + RCE",
+        "ANL, without its L1 norm",
+        "ε-softmax CE + MAE",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -154,6 +168,9 @@ def test_all_of_them_in_order() -> None:
         ("soft bootstrapping", [("β", 4)]),
         ("label smoothing + Σh²", [("α", 4), ("weight", 4)]),
         ("label smoothing + soft bootstrapping", [("α", 4), ("β", 4)]),
+        ("NCE + RCE", [("w", 7)]),
+        ("negative smoothing", [("r", 5)]),
+        ("forward correction", [("η", 5)]),
         *[(name, []) for name in ("cross-entropy", "MSE", "Baikal", "MAE")],
     ],
 )

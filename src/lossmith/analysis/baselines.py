@@ -25,6 +25,7 @@ class Family:
         baseline: Whether it is a baseline, and not a loss that the user gave.
         text: Strengths of a loss without axes, as tables show them.
         named: What the catalog of losses, which has its formula and source, calls it; empty if it has it not.
+        noisy: Whether it was published for noisy labels, and is compared where it is asked for.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Family:
     baseline: bool = True
     text: str = ""
     named: str = ""
+    noisy: bool = False
 
     @property
     def entry(self) -> Named | None:
@@ -60,32 +62,37 @@ def learning_rates(lr: float, stride: int = 1) -> Axis:
 
 
 BASELINES = Registry[Family]("baseline")
-"""Every baseline by what tables call it, cross-entropy first: what is registered is in every comparison."""
+"""Every baseline by what tables call it, cross-entropy first; those for noisy labels are compared where asked for."""
+ALL = "all"
 
 
 def baselines() -> list[Family]:
-    """Every baseline: cross-entropy, with which the others are compared, first."""
-    return [family for _, family in BASELINES.items()]
+    """Every baseline but those for noisy labels: cross-entropy, with which the others are compared, first."""
+    return [family for _, family in BASELINES.items() if not family.noisy]
 
 
 def find_baselines(names: Sequence[str] | str) -> list[Family]:
     """The baselines of some names, cross-entropy, with which the others are compared, first even if it is not named.
 
     Args:
-        names: What tables call them, spaces or hyphens (``"label-smoothing"``), or what the catalog does (``"gce"``).
+        names: What tables call them, spaces or hyphens (``"label-smoothing"``), or what the catalog does (``"gce"``);
+            ``"all"`` is every one, those for noisy labels among them.
 
     Raises:
         InputError: if there is none of a name.
     """
     names = [names] if isinstance(names, str) else names
-    known = {_plain(family.name): family for family in reversed(baselines())}
-    known |= {_plain(family.named): family for family in baselines() if family.named}
+    every = [family for _, family in BASELINES.items()]
+    known = {_plain(family.name): family for family in reversed(every)}
+    known |= {_plain(family.named): family for family in every if family.named}
     wanted = [_plain(str(name)) for name in names]
+    if ALL in wanted:
+        return every
     for name, plain in zip(names, wanted, strict=True):
         if plain not in known:
-            raise InputError(unknown(str(name), BASELINES.kind, [family.name for family in baselines()]))
-    chosen = {known[plain].name for plain in wanted} | {baselines()[0].name}
-    return [family for family in baselines() if family.name in chosen]
+            raise InputError(unknown(str(name), BASELINES.kind, [family.name for family in every]))
+    chosen = {known[plain].name for plain in wanted} | {every[0].name}
+    return [family for family in every if family.name in chosen]
 
 
 def _plain(name: str) -> str:
@@ -101,13 +108,14 @@ def add_baseline(family: Family) -> Family:
     return BASELINES.register(family.name, family)
 
 
-def named_family(named: str, name: str, *axes: Axis) -> Family:
+def named_family(named: str, name: str, *axes: Axis, noisy: bool = False) -> Family:
     """The family of a loss of the catalog, whose parameter is the strength that is tuned, if it has one.
 
     Args:
         named: What the catalog calls it.
         name: What tables call it.
         axes: Its parameter.
+        noisy: Whether it was published for noisy labels.
 
     Raises:
         InputError: if there is no such loss, or it has not as many parameters.
@@ -119,7 +127,7 @@ def named_family(named: str, name: str, *axes: Axis) -> Family:
     def build(strengths: tuple[float, ...], classes: int) -> Loss:
         return entry.build(strengths[0] if strengths else None, classes)
 
-    return Family(name, axes, build, named=named)
+    return Family(name, axes, build, named=named, noisy=noisy)
 
 
 def _bootstrapping(strengths: tuple[float, ...], classes: int) -> Loss:
@@ -143,6 +151,10 @@ def _smoothed_bootstrapping(strengths: tuple[float, ...], classes: int) -> Loss:
 
 def _sigmoid(place: int) -> float:
     return 1 / (1 + math.exp(-place))
+
+
+def _negative(place: int) -> float:
+    return -(2.0**-place)
 
 
 def _power_of_two(place: int) -> float:
@@ -181,3 +193,15 @@ add_baseline(
         _smoothed_bootstrapping,
     )
 )
+# What was published for noisy labels: with all strengths of one number, the others as published for CIFAR-10.
+_WEIGHT = Axis("w", _power_of_two, -2, 4, -6, 10)
+add_baseline(named_family("nce-rce", "NCE + RCE", _WEIGHT, noisy=True))
+add_baseline(named_family("nce-agce", "NCE + AGCE", _WEIGHT, noisy=True))
+add_baseline(named_family("agce", "AGCE", Axis("q", _sigmoid, -2, 2, -5, 5), noisy=True))
+add_baseline(named_family("aul", "AUL", Axis("p", _power_of_two, -3, 1, -6, 3), noisy=True))
+add_baseline(named_family("anl", "ANL, without its L1 norm", _WEIGHT, noisy=True))
+add_baseline(named_family("epsilon-softmax", "ε-softmax CE + MAE", Axis("w", _power_of_two, 2, 10, -3, 14), noisy=True))
+add_baseline(named_family("logit-clip", "LogitClip", Axis("τ", _power_of_two, -2, 3, -5, 7), noisy=True))
+add_baseline(named_family("negative-smoothing", "negative smoothing", Axis("r", _negative, -2, 2, -5, 6), noisy=True))
+add_baseline(named_family("forward", "forward correction", Axis("η", _sigmoid, -3, 1, -6, 4), noisy=True))
+add_baseline(named_family("jensen-shannon", "Jensen–Shannon", Axis("π", _sigmoid, -2, 2, -6, 6), noisy=True))

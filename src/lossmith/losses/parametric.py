@@ -7,6 +7,7 @@ its members, and is evaluated in one go.
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple, Self
@@ -92,11 +93,16 @@ class Parametric(Loss):
         """``h ∂φ/∂h``, elementwise."""
         return self._slope(log_h, log_h.exp(), y, max(log_h.ndim, y.ndim))
 
-    def _phi(self, x: Tensor, h: Tensor, y: Tensor, dimensions: int) -> Tensor:
-        raise NotImplementedError
+    @property
+    @abstractmethod
+    def tree(self) -> tuple[Any, ...]:
+        """φ of one loss as a formula, for exports and for searches over formulas."""
 
-    def _slope(self, x: Tensor, h: Tensor, y: Tensor, dimensions: int) -> Tensor:
-        raise NotImplementedError
+    @abstractmethod
+    def _phi(self, x: Tensor, h: Tensor, y: Tensor, dimensions: int) -> Tensor: ...
+
+    @abstractmethod
+    def _slope(self, x: Tensor, h: Tensor, y: Tensor, dimensions: int) -> Tensor: ...
 
     def _number(self, name: str, like: Tensor, dimensions: int) -> Tensor:
         """A number in the dtype and on the device of a tensor, for so many dimensions."""
@@ -136,10 +142,13 @@ class Parametric(Loss):
             values[key] = value
         return cls(**values, classes=classes, name=name)  # type: ignore[call-arg]
 
-    def _said(self, name: str, digits: int) -> str:
+    def _alone(self, name: str) -> float:
         if self.shape:
             raise InputError("a population has no single formula; index one member")
-        return f"{getattr(self, name).item():.{digits}g}"
+        return float(getattr(self, name))
+
+    def _said(self, name: str, digits: int) -> str:
+        return f"{self._alone(name):.{digits}g}"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -174,6 +183,12 @@ class ShiftedPower(Parametric):
     def _slope(self, x: Tensor, h: Tensor, y: Tensor, dimensions: int) -> Tensor:  # noqa: ARG002
         a, q = (self._number(name, h, dimensions) for name in self.ranges)
         return y * h * (a + h).clamp(min=TINY) ** (q - 1)
+
+    @property
+    def tree(self) -> tuple[Any, ...]:
+        """φ as a formula."""
+        a, q = map(self._alone, self.ranges)
+        return "/", ("*", "y", ("-", _raised(("+", a, "h"), q), (a + 1) ** q)), q
 
     def formula(self, digits: int = 4) -> str:
         """φ as a line of text."""
@@ -214,6 +229,12 @@ class FlippedPower(Parametric):
         a, p = (self._number(name, h, dimensions) for name in self.ranges)
         return y * h * (a - h) ** (p - 1)
 
+    @property
+    def tree(self) -> tuple[Any, ...]:
+        """φ as a formula."""
+        a, p = map(self._alone, self.ranges)
+        return "/", ("*", "y", ("-", (a - 1) ** p, _raised(("-", a, "h"), p))), p
+
     def formula(self, digits: int = 4) -> str:
         """φ as a line of text."""
         a, p = (self._said(name, digits) for name in self.ranges)
@@ -252,6 +273,11 @@ class FractionalFocal(Parametric):
         # log h / (1 − h), which is −1 at h = 1.
         ratio = torch.where(rest > 0, x / rest.clamp(min=TINY), -1.0)
         return y * rest.clamp(min=TINY) ** gamma * (1 - gamma * h * ratio)
+
+    @property
+    def tree(self) -> tuple[Any, ...]:
+        """φ as a formula."""
+        return "*", ("*", "y", ("log", "h")), _raised(("-", 1.0, "h"), self._alone("focusing"))
 
     def formula(self, digits: int = 4) -> str:
         """φ as a line of text."""
@@ -298,11 +324,25 @@ class JensenShannon(Parametric):
         rest = torch.log1p(-pi)
         return pi, torch.logaddexp((pi * y).log(), rest + x), -(1 - pi) * rest
 
+    @property
+    def tree(self) -> tuple[Any, ...]:
+        """φ as a formula."""
+        pi = self._alone("weight")
+        m = "+", ("*", pi, "y"), ("*", 1 - pi, "h")
+        own = "*", pi, ("*", "y", ("-", ("log", m), ("log", "y")))
+        other = "*", 1 - pi, ("*", "h", ("-", ("log", m), ("log", "h")))
+        return "/", ("+", own, other), -(1 - pi) * math.log1p(-pi)
+
     def formula(self, digits: int = 4) -> str:
         """L as a line of text."""
         pi, rest = self._said("weight", digits), f"{1 - self.weight.item():.{digits}g}"
         z = -(1 - self.weight.item()) * math.log1p(-self.weight.item())
         return f"L = ({pi} KL(y‖m) + {rest} KL(h‖m)) / {z:.{digits}g} with m = {pi} y + {rest} h"
+
+
+def _raised(base: tuple[Any, ...], power: float) -> tuple[Any, ...]:
+    """A power of what is above 0."""
+    return "exp", ("*", power, ("log", base))
 
 
 for _kind in (ShiftedPower, FlippedPower, FractionalFocal, JensenShannon):

@@ -114,6 +114,8 @@ def compare_losses(
     options = fitting(options, problem, settings, executor, limit, budget, "comparison").resolved()
     test = cache(problem.test)
     rivals = chosen_baselines(options)
+    if settings.data.label_noise and not any(family.noisy for family in rivals):
+        LOG.info("labels are noisy: losses that were published for that are baselines with --baselines all")
     taken = {RIVAL, *(family.name for family in rivals)}
     given = losses if isinstance(losses, Mapping) else find_named(losses, problem.classes, taken)
     _check(given, taken, problem.classes)

@@ -107,5 +107,5 @@ class CompareSettings(TuningSettings):
     thorough comparison; --no-rival leaves that search out."""
 
     baselines: tuple[str, ...] = Field(default=(), strict=False)
-    """The baselines, as tables call them, with hyphens for spaces; cross-entropy is one always (default: all, or
-    those of the effort "quick")."""
+    """The baselines, as tables call them, with hyphens for spaces; cross-entropy is one always (default: all but
+    those published for noisy labels, which "all" has, too; or those of the effort "quick")."""

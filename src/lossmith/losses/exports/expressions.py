@@ -12,6 +12,7 @@ from lossmith.errors import InputError
 from lossmith.losses.base import Loss
 from lossmith.losses.documents import LONGEST_NAME
 from lossmith.losses.expressions import Expression, Tree
+from lossmith.losses.parametric import Parametric
 from lossmith.losses.power import PowerLoss
 from lossmith.losses.powers import LARGEST_EXPONENT, LOWEST_LOG
 from lossmith.losses.sums import LARGEST
@@ -81,6 +82,8 @@ def parts_of(loss: Loss, to: str) -> Parts:
     if isinstance(inner, Normalized):
         inner, normalized = inner.base, True
     inner = inner.simplest()
+    if isinstance(inner, Parametric):
+        return Parts(tuple(thresholds), normalized, {}, {}, 0.0, inner.tree)
     if isinstance(inner, Expression):
         return Parts(tuple(thresholds), normalized, {}, {}, 0.0, inner.trees[0])
     if not isinstance(inner, PowerLoss):

@@ -18,6 +18,7 @@ from lossmith.losses.expressions.grammar import parse, text_of
 from lossmith.losses.expressions.programs import Program
 from lossmith.losses.expressions.simplify import simplified
 from lossmith.losses.expressions.trees import Tree, json_of, tree_of
+from lossmith.losses.parametric import Parametric
 from lossmith.losses.power import PowerLoss
 from lossmith.losses.powers import LOWEST_LOG
 
@@ -165,6 +166,8 @@ def trees_of(loss: Loss) -> tuple[Tree, ...] | None:
     """φ of a formula or a sum of powers as a tree, one for each member; None where that is none of the operators."""
     if isinstance(loss, Expression):
         return loss.trees
+    if isinstance(loss, Parametric) and len(loss.shape) < 2:
+        return tuple(loss[k].tree for k in range(len(loss))) if loss.shape else (loss.tree,)
     if not isinstance(loss, PowerLoss) or len(loss.shape) > 1:
         return None
     rows = loss.coefficients.reshape(-1, len(loss.terms)).tolist()

@@ -31,6 +31,7 @@ from lossmith.losses import (
     negative_smoothing,
     normalized_cross_entropy,
 )
+from lossmith.search import SearchSettings, VectorSpace, build_space
 
 K = 5
 NAMES = (
@@ -258,3 +259,64 @@ class TestUse:
     def test_functional_classes_are_untouched(self) -> None:
         logits, targets = batch()
         near(Criterion(cross_entropy())(logits, targets), functional.cross_entropy(logits, targets))
+
+
+class TestSpace:
+    """The space noise-robust: the rivals that are points of it, and their coordinates, up to a factor."""
+
+    N = K * math.log(K)
+    NEGATIVE = K * (-math.log(1e-7) - math.log(K))
+
+    def point(self, residual: tuple[float, ...] = (0.0,) * 5, **others: float) -> list[float]:
+        names = ("weight", "nce", "nnce", "power", "shift", "exponent", "sharpening", "clipping")
+        return [*residual, *(others.get(name, 0.0) for name in names)]
+
+    def test_each_of_them(self) -> None:
+        points: list[tuple[Loss, list[float]]] = [
+            (cross_entropy(), self.point()),
+            (label_smoothing(0.5, K), self.point((1.0, 0, 0, 0, 0))),
+            (normalized_cross_entropy(), self.point(weight=-1, nce=1)),
+            (mae(), self.point(weight=-1, power=1)),
+            (gce(0.7), self.point(weight=-1, power=1, shift=-13, exponent=math.log(0.7))),
+            (nce_rce(2.0), self.point(weight=-1, nce=1 / self.N, power=8 / K)),
+            (active_negative(3.0), self.point(weight=-1, nce=1 / self.N, nnce=3 / self.NEGATIVE)),
+            (
+                nce_agce(4.0),
+                self.point(
+                    weight=-1,
+                    nce=1 / self.N,
+                    power=4 / K * (6 + 1 / K) ** 0.5,
+                    shift=math.log(6),
+                    exponent=math.log(1.5),
+                ),
+            ),
+            (agce(0.6), self.point(weight=-1, power=1, shift=math.log(0.6), exponent=math.log(0.6))),
+            (find("logit-clip:2", K), self.point(clipping=0.5)),
+            (Sharpened(cross_entropy(), torch.tensor(math.e**5 - 1)), self.point(sharpening=1.0)),
+        ]
+        space = build_space(SearchSettings(space="noise-robust"))
+        built = space.build([point for _, point in points], K)
+        logits, targets = batch()
+        for number, (loss, _) in enumerate(points):
+            found, wanted = (one.logit_gradient(logits, targets) for one in (built[number], loss))
+            scale = (found * wanted).sum() / (found * found).sum()
+            assert scale > 0
+            near(scale * found, wanted, 1e-4 if loss.name.startswith("GCE") else 1e-10)
+
+    def test_it_begins_at_cross_entropy_and_finds_its_points(self) -> None:
+        space = build_space(SearchSettings(space="noise-robust"))
+        assert isinstance(space, VectorSpace)
+        found = space.place(label_smoothing(0.3, K), K)
+        assert found is not None
+        logits, targets = batch()
+        built = space.build([found[0]], K)[0]
+        near(found[1] * built.logit_gradient(logits, targets), label_smoothing(0.3, K).logit_gradient(logits, targets))
+
+    def test_however_far_the_search_goes(self) -> None:
+        space = build_space(SearchSettings(space="noise-robust"))
+        generator = torch.Generator().manual_seed(0)
+        points = (100 * torch.randn(200, 13, generator=generator)).tolist()
+        losses = space.build(points, K)
+        assert all(losses[number].formula() for number in range(3))
+        gradient = losses.logit_gradient(*(one.float() if one.is_floating_point() else one for one in batch()))
+        assert gradient.isfinite().all()

@@ -123,8 +123,8 @@ class Sum(Loss):
         """The loss as a line of text."""
         if self.shape:
             raise InputError("a population has no single formula; index one member")
-        each = zip(self.weights.tolist(), self.parts, strict=True)
-        return " + ".join(f"{weight:.{digits}g} [{part.formula(digits)}]" for weight, part in each)
+        each = [pair for pair in zip(self.weights.tolist(), self.parts, strict=True) if pair[0]]
+        return " + ".join(f"{weight:.{digits}g} [{part.formula(digits)}]" for weight, part in each) or "0"
 
     def body(self) -> dict[str, Any]:
         """Weights and losses."""

@@ -15,9 +15,9 @@ class SearchSettings(Settings):
     """Where and how the search looks, how long, and which candidates it never trains."""
 
     space: Annotated[str, SPACES] = "residual"
-    """Coordinates of the search: "residual" (smoothed cross-entropy plus a polynomial), "canonical" (gain and shape of
-    a third-order Taylor loss), "taylor" (the λ of TaylorGLO), "smoothed-mae", "residual-schedule" (changing in the
-    training), or formulas ("expression", that of --engine genetic; "expression-residual": plus cross-entropy)."""
+    """What is searched: "residual" (smoothed cross-entropy plus a polynomial), "canonical" (third-order Taylor by gain
+    and shape), "taylor" (TaylorGLO's λ), "smoothed-mae", "residual-schedule", "noise-robust" (with the losses for
+    noisy labels), or formulas ("expression", that of --engine genetic; "expression-residual": plus cross-entropy)."""
 
     engine: Annotated[str, SEARCH_ENGINES] = "cma"
     """How the search goes on: "cma" (CMA-ES, in spaces of vectors), or "genetic" (GLO: genetic programming over

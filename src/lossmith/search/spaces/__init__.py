@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from lossmith.search.spaces.base import SPACES, Genome, Space, VectorSpace
 from lossmith.search.spaces.canonical import canonical, canonical_space
 from lossmith.search.spaces.expression import expression_residual_space, expression_space
+from lossmith.search.spaces.noise_robust import noise_robust_space
 from lossmith.search.spaces.residual import residual, residual_space
 from lossmith.search.spaces.scaled import scaled
 from lossmith.search.spaces.scheduled import residual_schedule_space
@@ -23,6 +24,7 @@ SPACES.register("canonical", canonical_space)
 SPACES.register("taylor", taylor_space)
 SPACES.register("smoothed-mae", smoothed_mae_space)
 SPACES.register("residual-schedule", residual_schedule_space)
+SPACES.register("noise-robust", noise_robust_space)
 SPACES.register("expression", expression_space)
 SPACES.register("expression-residual", expression_residual_space)
 

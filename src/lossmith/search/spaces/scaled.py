@@ -8,7 +8,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from lossmith.errors import InputError
-from lossmith.losses import Loss, PowerLoss, Schedule
+from lossmith.losses import Clipped, Loss, PowerLoss, Schedule, Sharpened, Sum
 from lossmith.search.spaces.base import Space, VectorSpace
 from lossmith.search.spaces.terms import LARGEST_LOG_GAIN
 
@@ -33,6 +33,10 @@ def scaled(space: Space, name: str) -> VectorSpace:
     def times(loss: Loss, factor: Tensor) -> Loss:
         if isinstance(loss, Schedule):
             return replace(loss, losses=tuple(times(one, factor) for one in loss.losses))
+        if isinstance(loss, Clipped | Sharpened):
+            return loss.of(times(loss.base, factor))
+        if isinstance(loss, Sum):
+            return replace(loss, weights=loss.weights * factor[..., None])
         if not isinstance(loss, PowerLoss):
             raise InputError(f"the loss {loss.name!r} is no sum of terms, so it has no scale; leave scale out")
         return loss * factor

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 from torch import Tensor
 
 from lossmith.losses import Loss, Schedule
@@ -24,8 +25,14 @@ def residual_schedule_space(settings: SearchSettings) -> VectorSpace:
         parts = theta.split(dimensions, -1)
         return Schedule(shares, tuple(residual(part, classes) for part in parts), False, classes, "residual schedule")
 
-    def constant(loss: Loss, classes: int) -> tuple[list[float], float] | None:
-        found = plain.inverse(loss, classes)
-        return None if found is None else (found[0] * count, found[1])
+    def place(loss: Loss, classes: int) -> tuple[list[float], float] | None:
+        """A constant loss at every knot, or a schedule with these knots and one factor."""
+        if isinstance(loss, Schedule) and (loss.knots != shares or loss.steps):
+            return None
+        parts = loss.losses if isinstance(loss, Schedule) else (loss,) * count
+        known = [found for found in (plain.inverse(part, classes) for part in parts) if found is not None]
+        if len(known) < count or not np.allclose([factor for _, factor in known], known[0][1], rtol=1e-9):
+            return None
+        return [x for point, _ in known for x in point], known[0][1]
 
-    return VectorSpace(plain.start * count, plain.sigma, losses, constant)
+    return VectorSpace(plain.start * count, plain.sigma, losses, place)

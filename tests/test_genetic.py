@@ -211,6 +211,18 @@ class TestEngine:
         strict.ask(lambda _: True)
         assert search.rejected != strict.rejected
 
+    def test_a_space_that_is_worn_out_is_told(self, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+        """Depth 1 has a few dozen formulas."""
+        search = SearchSettings(engine="genetic", depth=1, population=8, generations=8, coefficients=0.0)
+        with caplog.at_level("WARNING", "lossmith"), Study(tmp_path, CLASSES, search) as study:
+            while (candidate := study.ask()) is not None:
+                study.tell(candidate, random.Random(json.dumps(candidate.genome)).random())
+        said = [record.message for record in caplog.records if "the search stagnates" in record.message]
+        assert len(said) == 1
+        assert "200 formulas in a row were known or would not train" in said[0]
+        assert "give more depth" in said[0]
+        assert self.started().stalled is None
+
     def test_selection_makes_it_better(self) -> None:
         """A fitness that the formula alone decides: how near its gradient is to that of a loss of three terms."""
         wanted = signature(expression("(0.3*y + 0.07)*log(h) + 2*h^2"), CLASSES)

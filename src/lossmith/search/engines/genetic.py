@@ -63,11 +63,23 @@ class Genetic(SearchEngine):
         self._archive = Archive()
         self._source, self._drawn = random.Random(0), Archive()
         self._tuned: _Coefficients | None = None
+        # How often nothing new was found.
+        self._worn = 0
 
     @property
     def tuning(self) -> bool:
         """Whether the generation in work is one of CMA-ES: however many generations there will be."""
         return self.generation % BLOCK >= BLOCK - round(self.settings.coefficients * BLOCK)
+
+    @property
+    def stalled(self) -> str | None:
+        """That the filters reject all that is drawn: there is next to nothing new in so small a space."""
+        if not self._worn:
+            return None
+        return (
+            f"{TRIES} formulas in a row were known or would not train, {self._worn} times until now, and the next one "
+            "was trained all the same; give more depth"
+        )
 
     def begin(self, seed: int) -> None:
         """Draw from a seed from here on."""
@@ -88,6 +100,7 @@ class Genetic(SearchEngine):
             if why is None:
                 return genome
             self.rejected.setdefault(why, []).append(genome)
+        self._worn += 1
         while not self._formulas.holds(genome):
             genome = self._next()
         return genome

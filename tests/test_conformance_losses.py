@@ -41,7 +41,6 @@ from lossmith.losses import (
     aul,
     expression,
     find,
-    forward_correction,
     jensen_shannon,
     label_weights,
     latex,
@@ -126,6 +125,7 @@ def registered() -> Iterator[None]:
         yield
 
 
+NOISE = torch.tensor([[0.7, 0.3, 0, 0], [0, 1, 0, 0], [0.1, 0.1, 0.8, 0], [0, 0, 0.5, 0.5]])
 SINGLE: dict[str, Loss] = {
     **{name: find(name, CLASSES) for name in CATALOG},
     "sine": Sine(),
@@ -146,9 +146,7 @@ SINGLE: dict[str, Loss] = {
     "fractional focal": find("focal:0.5", CLASSES),
     "sharpened baikal": Sharpened(baikal(), torch.tensor(3.0)),
     "barely sharpened": Sharpened(Normalized(mae()), torch.tensor(0.0)),
-    "forward matrix": Forward(
-        mae(), torch.tensor([[0.7, 0.3, 0, 0], [0, 1, 0, 0], [0.1, 0.1, 0.8, 0], [0, 0, 0.5, 0.5]])
-    ),
+    "forward matrix": Forward(mae(), NOISE),
     "clipped sharpened": Clipped(Sharpened(nce_agce(), torch.ones(())), torch.ones(())),
     "negative": NormalizedNegative(),
     "twice clipped": Clipped(logit_clip(2), torch.tensor(1.0)),
@@ -171,8 +169,8 @@ POPULATIONS: dict[str, Loss] = {
     "flipped powers": Loss.stack([aul(0.5), aul(2.0, a=1.5)]),
     "focal": Loss.stack([find("focal:0.5", CLASSES), find("focal:1.7", CLASSES)]),
     "jensen-shannon": Loss.stack([jensen_shannon(w) for w in (0.1, 0.5, 0.9)]),
-    "forward": Loss.stack([Forward(base, forward_correction(0.3, CLASSES).matrix) for base in (mae(), gce(0.3))]),
-    "forward mixed": Loss.stack([forward_correction(rate, CLASSES) for rate in (0.1, 0.3)]),
+    "forward": Loss.stack([Forward(base, NOISE) for base in (mae(), gce(0.3))]),
+    "forward mixed": Loss.stack([Forward(mae(), NOISE), Forward(mae(), torch.eye(CLASSES))]),
     "mixed": Loss.stack([normalized_cross_entropy(), mae(), logit_clip(1.5), Sine()]),
 }
 OTHERS = {name: loss for name, loss in SINGLE.items() if not isinstance(loss, PowerLoss)}

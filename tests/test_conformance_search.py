@@ -149,7 +149,7 @@ def losses_of(space: str, genomes: Sequence[Genome]) -> Loss:
 
 # How many baselines spaces hold; and those that do not know the place of all that they hold.
 PLACED = {
-    **{"residual": 5, "residual-schedule": 5, "noise-robust": 5, "smoothed-mae": 1},
+    **{"residual": 5, "residual-schedule": 5, "noise-robust": 6, "smoothed-mae": 1},
     **{"expression": 11, "expression-residual": 10},
 }
 PARTIAL = ("noise-robust", "expression-residual")

@@ -30,6 +30,7 @@ from lossmith.losses import (
     nce_rce,
     negative_smoothing,
     normalized_cross_entropy,
+    schedule,
 )
 from lossmith.search import SearchSettings, VectorSpace, build_space
 
@@ -103,7 +104,8 @@ DEFINITIONS = {
     "negative-smoothing": lambda h, t: (
         -3 * mpmath.log(h[t]) + mpmath.mpf(2) / K * mpmath.fsum(mpmath.log(one) for one in h)
     ),
-    "forward": lambda h, t: behind(h, t, mpmath.mpf("0.3")),
+    # Less its value for a sure network, which no gradient sees.
+    "forward": lambda h, t: behind(h, t, mpmath.mpf("0.3")) + mpmath.log(mpmath.mpf("0.7")),
     "jensen-shannon": lambda h, t: divergence(h, t, mpmath.mpf("0.3")),
     "focal": lambda h, t: -((1 - h[t]) ** mpmath.mpf("0.5")) * mpmath.log(h[t]),
 }
@@ -170,10 +172,17 @@ class TestLimits:
         self.equal(aul(1.0), mae())
 
     def test_jensen_shannon_lies_between_cross_entropy_and_mae(self) -> None:
-        self.equal(jensen_shannon(1e-9), cross_entropy(), 1e-6)
-        self.equal(jensen_shannon(1 - 1e-9), mae(), 0.5)
+        self.equal(jensen_shannon(1e-6), cross_entropy(), 1e-3)
         logits, targets = batch()
-        values = [jensen_shannon(w).value(logits, targets).mean() for w in (1e-9, 0.3, 0.7, 1 - 1e-9)]
+        for dtype in (torch.float32, torch.float64):
+            found = jensen_shannon(1e-6).logit_gradient(logits.to(dtype), targets)
+            torch.testing.assert_close(
+                found.double(), cross_entropy().logit_gradient(logits, targets), rtol=2e-3, atol=1e-5
+            )
+        # The way to MAE is as slow as a logarithm: 1 / log(1 − π) of it is missing.
+        far, target = jensen_shannon(1 - 1e-9).logit_gradient(logits, targets), mae().logit_gradient(logits, targets)
+        assert (far - target).abs().max() < 0.2 * target.abs().max()
+        values = [jensen_shannon(w).value(logits, targets).mean() for w in (1e-6, 0.3, 0.7, 1 - 1e-9)]
         assert values == sorted(values, reverse=True)
 
     def test_no_sharpening_and_no_noise_change_nothing(self) -> None:
@@ -229,13 +238,14 @@ class TestUse:
     @pytest.mark.parametrize(
         ("text", "words"),
         [
-            ("agce:0", "takes q above 0 to 100, not 0"),
+            ("agce:-1", "takes q from 0 to 100, not -1"),
+            ("aul:60", r"reach e\^102, more than float32 holds"),
             ("aul:-1", "takes p above 0 to 100"),
             ("nce-rce:-1", "take a finite weight from 0, not -1"),
             ("anl:nan", "take a finite weight from 0"),
             ("negative-smoothing:0.1", "takes a finite r below 0, not 0.1"),
-            ("forward:1", r"takes a share of wrong labels η in \[0, 1\), not 1"),
-            ("jensen-shannon:1", "takes π above 0 to 1"),
+            ("forward:0.8", "η from 0 to below 1 − 1/n = 0.8, not 0.8"),
+            ("jensen-shannon:1", "takes π from 1e-06 to 1"),
         ],
     )
     def test_bad_numbers(self, text: str, words: str) -> None:
@@ -248,7 +258,8 @@ class TestUse:
             (lambda: Sharpened(find("logit-clip", K), torch.tensor(1.0)), "transform the outputs first"),
             (lambda: Sum((find("logit-clip", K),), torch.ones(1)), "transform the logits of the whole sum"),
             (lambda: Sum((mae(), gce()), torch.ones(3)), "takes as many weights"),
-            (lambda: Sum((mae(),), torch.tensor([math.inf])), "no|not a finite number"),
+            (lambda: Sum((schedule([(0, "mae"), (1, "mse")]),), torch.ones(1)), "changes during the training"),
+            (lambda: Sum((mae(),), torch.tensor([math.inf])), "has a weight that is not a finite number"),
             (lambda: Forward(mae(), torch.eye(3).flip(0)[:2]), "noise matrix"),
             (lambda: Forward(mae(), torch.tensor([[0.5, 0.6], [0.5, 0.5]])), "rows that sum to 1"),
             (lambda: Forward(mae(), torch.tensor([[1.0, 0.0], [1.0, 0.0]])), "column of zeros"),
@@ -302,6 +313,11 @@ class TestSpace:
             scale = (found * wanted).sum() / (found * found).sum()
             assert scale > 0
             near(scale * found, wanted, 1e-4 if loss.name.startswith("GCE") else 1e-10)
+            # The space itself knows them, but for a = 0.
+            placed = space.place(loss, K)
+            assert (placed is None) == loss.name.startswith("GCE")
+            if placed is not None:
+                near(placed[1] * space.build([placed[0]], K)[0].logit_gradient(logits, targets), wanted, 1e-10)
 
     def test_it_begins_at_cross_entropy_and_finds_its_points(self) -> None:
         space = build_space(SearchSettings(space="noise-robust"))

@@ -10,7 +10,17 @@ import torch
 
 from lossmith.analysis.tuning import Axis
 from lossmith.errors import InputError
-from lossmith.losses import CATALOG, Loss, Named, PowerLoss, Term, bootstrapping, label_smoothing, mae
+from lossmith.losses import (
+    CATALOG,
+    Loss,
+    Named,
+    PowerLoss,
+    Term,
+    bootstrapping,
+    forward_correction,
+    label_smoothing,
+    mae,
+)
 from lossmith.registry import Registry, unknown
 
 
@@ -86,11 +96,11 @@ def find_baselines(names: Sequence[str] | str) -> list[Family]:
     known = {_plain(family.name): family for family in reversed(every)}
     known |= {_plain(family.named): family for family in every if family.named}
     wanted = [_plain(str(name)) for name in names]
+    for name, plain in zip(names, wanted, strict=True):
+        if plain != ALL and plain not in known:
+            raise InputError(unknown(str(name), BASELINES.kind, [family.name for family in every]))
     if ALL in wanted:
         return every
-    for name, plain in zip(names, wanted, strict=True):
-        if plain not in known:
-            raise InputError(unknown(str(name), BASELINES.kind, [family.name for family in every]))
     chosen = {known[plain].name for plain in wanted} | {every[0].name}
     return [family for family in every if family.name in chosen]
 
@@ -203,5 +213,13 @@ add_baseline(named_family("anl", "ANL, without its L1 norm", _WEIGHT, noisy=True
 add_baseline(named_family("epsilon-softmax", "ε-softmax CE + MAE", Axis("w", _power_of_two, 2, 10, -3, 14), noisy=True))
 add_baseline(named_family("logit-clip", "LogitClip", Axis("τ", _power_of_two, -2, 3, -5, 7), noisy=True))
 add_baseline(named_family("negative-smoothing", "negative smoothing", Axis("r", _negative, -2, 2, -5, 6), noisy=True))
-add_baseline(named_family("forward", "forward correction", Axis("η", _sigmoid, -3, 1, -6, 4), noisy=True))
+# By the share of labels that are replaced by any class, of which 1/n stays what it was.
+add_baseline(
+    Family(
+        "forward",
+        (Axis("replaced", _sigmoid, -3, 1, -6, 4),),
+        lambda s, classes: forward_correction(s[0] * (1 - 1 / classes), classes),
+        noisy=True,
+    )
+)
 add_baseline(named_family("jensen-shannon", "Jensen–Shannon", Axis("π", _sigmoid, -2, 2, -6, 6), noisy=True))

@@ -28,7 +28,7 @@ class Sum(Loss):
 
     Raises:
         InputError: if weights and parts do not fit together, a weight is not finite, or a part looks at transformed
-            logits.
+            logits or changes during the training.
     """
 
     kind: ClassVar[str] = "sum"
@@ -58,6 +58,12 @@ class Sum(Loss):
             raise InputError(
                 f"the loss {clipped.name!r} ({clipped.kind}) of the sum {self.name!r} looks at transformed logits; "
                 "transform the logits of the whole sum"
+            )
+        changing = next((part for part in self.parts if part.at(0.0) is not part or part.at(1.0) is not part), None)
+        if changing is not None:
+            raise InputError(
+                f"the loss {changing.name!r} ({changing.kind}) of the sum {self.name!r} changes during the training; "
+                "make a schedule of sums"
             )
         object.__setattr__(self, "weights", weights)
         object.__setattr__(self, "classes", common_classes(self.parts, self.classes))

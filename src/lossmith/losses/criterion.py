@@ -208,7 +208,9 @@ class Criterion(nn.CrossEntropyLoss):
 
     @progress.setter
     def progress(self, share: float) -> None:
-        self._progress = share
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
+            raise InputError(f"progress is {share!r}; give the share of the training that is done, from 0 to 1")
+        self._progress = float(share)
         now = self.loss.at(share)
         if now is not self._now:
             self._set_now(now)

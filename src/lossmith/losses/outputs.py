@@ -24,6 +24,8 @@ from lossmith.losses.transforms import Transform
 LARGEST_SHARPENING = 1e12
 # What published code takes for the smallest output; −log of it is the constant of the negative loss.
 SMALLEST_OUTPUT = 1e-7
+# Numbers that are made at once behind a noise matrix.
+ROOM = 2**24
 
 
 class OutputTransform(Transform):
@@ -60,7 +62,8 @@ class Sharpened(OutputTransform):
     """A loss of outputs that are moved towards the largest one, ``h' = (h + m e_max) / (m + 1)``: ε-softmax.
 
     ``e_max`` is the one-hot vector of the largest output, a constant in the gradient; equal ones share it, so that the
-    order of the classes does not matter. With m = 0 nothing is changed.
+    order of the classes does not matter. So the null epoch of the theory, where all are equal, sees no sharpening; a
+    network does, whose outputs are only nearly equal at first. With m = 0 nothing is changed.
 
     Args:
         base: L, one or a population ``[*P]``.
@@ -198,15 +201,24 @@ class Forward(OutputTransform):
 
     def outputs(self, log_h: Tensor) -> Tensor:
         """``log h'``, in logarithms, so that no output is lost."""
-        return torch.logsumexp(self._joint(log_h), -2).clamp(min=powers.LOWEST_LOG)
+        found = [torch.logsumexp(self._joint(part), -2) for part in self._parts(log_h)]
+        return torch.cat(found).reshape(log_h.shape).clamp(min=powers.LOWEST_LOG)
 
     def chained(self, slope: Tensor, log_h: Tensor) -> Tensor:
         """``Σ_j W_ij g'_j``."""
-        joint = self._joint(log_h)
-        return (torch.softmax(joint, -2) @ slope[..., None])[..., 0]
+        each = zip(self._parts(log_h), self._parts(slope), strict=True)
+        found = [(torch.softmax(self._joint(part), -2) @ g[..., None])[..., 0] for part, g in each]
+        return torch.cat(found).reshape(log_h.shape)
+
+    @staticmethod
+    def _parts(x: Tensor) -> Sequence[Tensor]:
+        """All rows, in parts whose K × K numbers each have room."""
+        rows = x.reshape(-1, x.shape[-1])
+        parts: tuple[Tensor, ...] = rows.split(max(1, ROOM // x.shape[-1] ** 2))
+        return parts
 
     def _joint(self, log_h: Tensor) -> Tensor:
-        """``log T_ij + log h_i``, ``[*P, N, K, K]``."""
+        """``log T_ij + log h_i``, ``[N, K, K]``."""
         return self.matrix.to(log_h).log().clamp(min=2 * powers.LOWEST_LOG) + log_h[..., :, None]
 
     def of(self, base: Loss) -> Forward:

@@ -22,6 +22,10 @@ from lossmith.losses.documents import numbers, part_of
 from lossmith.losses.terms import float64
 
 TINY = 1e-30
+# Of powers: so much is in float32 with its slope and a batch of it.
+LARGEST_LOG_POWER = 60.0
+# Of outputs whose inverse is still far from overflowing.
+SMALL_LOG = -30.0
 
 
 class Range(NamedTuple):
@@ -155,11 +159,12 @@ class Parametric(Loss):
 class ShiftedPower(Parametric):
     """A power of the shifted output of the label, ``φ = y ((a + h)^q − (a + 1)^q) / q``: asymmetric GCE (AGCE).
 
-    With a = 0 it is generalised cross-entropy; ``h ∂φ/∂h = y h (a + h)^(q−1)``.
+    With a = 0 it is generalised cross-entropy, with q = 0 ``y log((a + h)/(a + 1))``, which is cross-entropy behind
+    symmetric label noise; ``h ∂φ/∂h = y h (a + h)^(q−1)``.
 
     Args:
         shift: a, from 0.
-        power: q, above 0.
+        power: q, from 0.
         classes: The number of classes that it is made for, or None if it fits any.
         name: What tables and figures call it.
 
@@ -170,30 +175,40 @@ class ShiftedPower(Parametric):
     """
 
     kind: ClassVar[str] = "shifted-power"
-    ranges: ClassVar[dict[str, Range]] = {"shift": Range("a", 0, 1e6, True), "power": Range("q", 0, 100)}
+    ranges: ClassVar[dict[str, Range]] = {"shift": Range("a", 0, 1e6, True), "power": Range("q", 0, 100, True)}
     shift: Tensor
     power: Tensor
     classes: int | None = None
     name: str = "shifted power"
 
-    def _phi(self, x: Tensor, h: Tensor, y: Tensor, dimensions: int) -> Tensor:  # noqa: ARG002
-        a, q = (self._number(name, h, dimensions) for name in self.ranges)
-        return y * ((a + h).clamp(min=TINY) ** q - (a + 1) ** q) / q
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_power(self.name, self.power * torch.log1p(self.shift))
 
-    def _slope(self, x: Tensor, h: Tensor, y: Tensor, dimensions: int) -> Tensor:  # noqa: ARG002
+    def _phi(self, x: Tensor, h: Tensor, y: Tensor, dimensions: int) -> Tensor:
         a, q = (self._number(name, h, dimensions) for name in self.ranges)
-        return y * h * (a + h).clamp(min=TINY) ** (q - 1)
+        # Where a is 0, log h, of which nothing is lost where h underflows.
+        log = torch.where(a > 0, (a + h).clamp(min=TINY).log(), x)
+        powers_of = (torch.exp(q * log) - (a + 1) ** q) / torch.where(q > 0, q, 1.0)
+        return y * torch.where(q > 0, powers_of, log - torch.log1p(a))
+
+    def _slope(self, x: Tensor, h: Tensor, y: Tensor, dimensions: int) -> Tensor:
+        a, q = (self._number(name, h, dimensions) for name in self.ranges)
+        # h (a + h)^(q − 1), with h^q where a is 0.
+        return y * torch.where(a > 0, h * (a + h).clamp(min=TINY) ** (q - 1), torch.exp(q * x))
 
     @property
     def tree(self) -> tuple[Any, ...]:
         """φ as a formula."""
         a, q = map(self._alone, self.ranges)
-        return "/", ("*", "y", ("-", _raised(("+", a, "h"), q), (a + 1) ** q)), q
+        if not q:
+            return "*", "y", ("-", ("log", ("+", a, "h") if a else "h"), math.log1p(a))
+        return "/", ("*", "y", ("-", _raised(("+", a, "h") if a else "h", q), (a + 1) ** q)), q
 
     def formula(self, digits: int = 4) -> str:
         """φ as a line of text."""
         a, q = (self._said(name, digits) for name in self.ranges)
-        return f"y (({a} + h)^{q} − ({a} + 1)^{q}) / {q}"
+        return f"y (({a} + h)^{q} − ({a} + 1)^{q}) / {q}" if self._alone("power") else f"y log(({a} + h)/({a} + 1))"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -203,7 +218,7 @@ class FlippedPower(Parametric):
     ``h ∂φ/∂h = y h (a − h)^(p−1)``.
 
     Args:
-        shift: a, above 1.
+        shift: a, from 1.001.
         power: p, above 0.
         classes: The number of classes that it is made for, or None if it fits any.
         name: What tables and figures call it.
@@ -215,11 +230,15 @@ class FlippedPower(Parametric):
     """
 
     kind: ClassVar[str] = "flipped-power"
-    ranges: ClassVar[dict[str, Range]] = {"shift": Range("a", 1, 1e6), "power": Range("p", 0, 100)}
+    ranges: ClassVar[dict[str, Range]] = {"shift": Range("a", 1.001, 1e6, True), "power": Range("p", 0, 100)}
     shift: Tensor
     power: Tensor
     classes: int | None = None
     name: str = "flipped power"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_power(self.name, self.power * self.shift.log())
 
     def _phi(self, x: Tensor, h: Tensor, y: Tensor, dimensions: int) -> Tensor:  # noqa: ARG002
         a, p = (self._number(name, h, dimensions) for name in self.ranges)
@@ -289,10 +308,10 @@ class JensenShannon(Parametric):
     """The Jensen–Shannon divergence of label and output with weights π and 1 − π, scaled as published.
 
     ``L = [π KL(y‖m) + (1 − π) KL(h‖m)] / Z`` with ``m = π y + (1 − π) h`` and ``Z = −(1 − π) log(1 − π)``;
-    ``h ∂φ/∂h = −(1 − π) h log(h/m) / Z``. As π → 0 it is cross-entropy, as π → 1 MAE.
+    ``h ∂φ/∂h = −(1 − π) h log(h/m) / Z``. Towards π = 0 it is cross-entropy, towards π = 1 MAE.
 
     Args:
-        weight: π, between 0 and 1.
+        weight: π, from 1e-6 to below 1.
         classes: The number of classes that it is made for, or None if it fits any.
         name: What tables and figures call it.
 
@@ -303,26 +322,29 @@ class JensenShannon(Parametric):
     """
 
     kind: ClassVar[str] = "jensen-shannon"
-    ranges: ClassVar[dict[str, Range]] = {"weight": Range("π", 0, 1 - 1e-9)}
+    ranges: ClassVar[dict[str, Range]] = {"weight": Range("π", 1e-6, 1 - 1e-9, True)}
     weight: Tensor
     classes: int | None = None
     name: str = "Jensen–Shannon"
 
     def _phi(self, x: Tensor, h: Tensor, y: Tensor, dimensions: int) -> Tensor:
-        pi, log_m, scale = self._parts(x, y, dimensions)
+        pi, log_m, log_ratio, scale = self._parts(x, y, dimensions)
         own = torch.special.xlogy(y, y) - y * log_m
-        found: Tensor = -(pi * own + (1 - pi) * h * (x - log_m)) / scale
+        found: Tensor = -(pi * own + (1 - pi) * h * log_ratio) / scale
         return found
 
     def _slope(self, x: Tensor, h: Tensor, y: Tensor, dimensions: int) -> Tensor:
-        pi, log_m, scale = self._parts(x, y, dimensions)
-        return -(1 - pi) * h * (x - log_m) / scale
+        pi, _, log_ratio, scale = self._parts(x, y, dimensions)
+        return -(1 - pi) * h * log_ratio / scale
 
-    def _parts(self, x: Tensor, y: Tensor, dimensions: int) -> tuple[Tensor, Tensor, Tensor]:
-        """π, log m and Z."""
+    def _parts(self, x: Tensor, y: Tensor, dimensions: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """π, log m, log(h/m) and Z."""
         pi = self._number("weight", x, dimensions)
         rest = torch.log1p(-pi)
-        return pi, torch.logaddexp((pi * y).log(), rest + x), -(1 - pi) * rest
+        log_m = torch.logaddexp((pi * y).log(), rest + x)
+        # For a small π the two logarithms are equal but for their last digits, unless h is nearly 0.
+        near = -torch.log1p(pi * (y * (-x.clamp(min=SMALL_LOG)).exp() - 1))
+        return pi, log_m, torch.where(x > SMALL_LOG, near, x - log_m), -(1 - pi) * rest
 
     @property
     def tree(self) -> tuple[Any, ...]:
@@ -340,7 +362,20 @@ class JensenShannon(Parametric):
         return f"L = ({pi} KL(y‖m) + {rest} KL(h‖m)) / {z:.{digits}g} with m = {pi} y + {rest} h"
 
 
-def _raised(base: tuple[Any, ...], power: float) -> tuple[Any, ...]:
+def check_power(name: str, log_power: Tensor) -> None:
+    """See that powers fit into float32.
+
+    Raises:
+        InputError: if the logarithm of the largest is beyond 60.
+    """
+    if not bool((log_power <= LARGEST_LOG_POWER).all()):
+        raise InputError(
+            f"the powers of the loss {name!r} reach e^{log_power.max().item():.3g}, more than float32 holds in a "
+            f"training; keep them below e^{LARGEST_LOG_POWER:g}: give a smaller power or shift"
+        )
+
+
+def _raised(base: tuple[Any, ...] | str, power: float) -> tuple[Any, ...]:
     """A power of what is above 0."""
     return "exp", ("*", power, ("log", base))
 

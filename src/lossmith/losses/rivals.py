@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import math
 
-import torch
-
 from lossmith.errors import InputError
 from lossmith.losses.base import Loss
 from lossmith.losses.catalog import Parameter, catalogued, cross_entropy, mae, normalized_cross_entropy, power_loss
 from lossmith.losses.combined import Sum
-from lossmith.losses.outputs import Forward, NormalizedNegative, Sharpened
+from lossmith.losses.outputs import NormalizedNegative, Sharpened
 from lossmith.losses.parametric import FlippedPower, JensenShannon, ShiftedPower
 from lossmith.losses.power import PowerLoss
 from lossmith.losses.terms import float64
@@ -126,26 +124,29 @@ def negative_smoothing(rate: float, classes: int) -> PowerLoss:
 
 @catalogued(
     "forward",
-    "φ = y log (Tᵀh), T of symmetric noise η",
+    "φ = y log((a + h)/(a + 1)), a = η/((n − 1)(1 − η) − η)",
     "Patrini et al., 2017",
     Parameter("η", 0.4),
     by_classes=True,
 )
-def forward_correction(rate: float, classes: int) -> Forward:
-    """Forward correction, ``φ = y log (Tᵀh), T of symmetric noise η`` (Patrini et al., 2017), for n classes.
+def forward_correction(rate: float, classes: int) -> ShiftedPower:
+    """Forward correction for symmetric noise (Patrini et al., 2017), for n classes and a share η of wrong labels.
 
-    A matrix of one's own: ``Forward(cross_entropy(), T)`` with ``T[i, j]`` the probability that class i is labeled j.
+    Cross-entropy of ``(1 − η) h + η/(n − 1) (1 − h)`` is ``φ = y log((a + h)/(a + 1)), a = η/((n − 1)(1 − η) − η)``
+    but for a constant: AGCE with q = 0. With a matrix of one's own: ``Forward(cross_entropy(), T)``.
 
     Raises:
-        InputError: if η is not between 0 and 1, or n < 2.
+        InputError: if η is not from 0 to below 1 − 1/n, where labels say nothing any more, or n < 2.
     """
-    if not 0 <= rate < 1:
-        raise InputError(f"forward correction takes a share of wrong labels η in [0, 1), not {rate:g}")
     if classes < 2:
         raise InputError(f"forward correction needs at least 2 classes, not {classes}")
-    off = rate / (classes - 1)
-    matrix = torch.full((classes, classes), off, dtype=torch.float64).fill_diagonal_(1 - rate)
-    return Forward(cross_entropy(), matrix, name=f"forward {rate:g}")
+    if not 0 <= rate < 1 - 1 / classes:
+        raise InputError(
+            f"forward correction takes a share of wrong labels η from 0 to below 1 − 1/n = {1 - 1 / classes:g}, not "
+            f"{rate:g}"
+        )
+    shift = rate / ((classes - 1) * (1 - rate) - rate)
+    return ShiftedPower(float64(shift), float64(0.0), classes, f"forward {rate:g}")
 
 
 @catalogued(

@@ -41,6 +41,10 @@ class Transform(Loss):
         base = self.base.at(progress)
         return self if base is self.base else self.of(base)
 
+    def moments(self) -> list[Loss]:
+        """The loss with L at each of its moments."""
+        return [self if base is self.base else self.of(base) for base in self.base.moments()]
+
     def to(self, device: torch.device | str) -> Self:
         """The same loss on another device."""
         return self.of(self.base.to(device))

@@ -82,13 +82,13 @@ def formulas_of(
     records, best = list[tuple[int, float, str]](), -np.inf
     ordered = sorted(candidates, key=lambda row: (row["generation"], row["member"]))
     for row in ordered:
-        tree: Tree = tree_of(row["genome"])
+        tree: Tree = simplified(tree_of(row["genome"]))
         sizes[row["generation"]].append(size(tree))
         if row["fitness"] is not None and row["fitness"] > best:
             best = row["fitness"]
             # One of a generation: the last that was better.
             records = [one for one in records if one[0] != row["generation"] + 1]
-            records.append((row["generation"] + 1, best, text_of(_rounded(simplified(tree)))))
+            records.append((row["generation"] + 1, best, text_of(_rounded(tree))))
             best_sizes[row["generation"] :] = size(tree)
     drawn = {TRAINED: np.array([float(len(some)) for some in sizes])}
     reasons = dict.fromkeys((*KNOWN_REASONS, *(why for counts in rejected.values() for why in counts)))

@@ -56,6 +56,11 @@ def genome_of(given: Known, space: Space, classes: int, search: SearchSettings, 
     if loss.classes not in (None, classes):
         raise InputError(f"{loss.name} is made for {loss.classes} classes, and the study has {classes}; give another")
     found = space.place(loss, classes) or space.place(loss.simplest(), classes)
+    if found is None and len(loss.moments()) > 1:
+        raise InputError(
+            f"the space {search.space!r} does not hold {loss.name}, which changes during the training; leave it "
+            "out, or search the space residual-schedule with its knots"
+        )
     if found is None and project and isinstance(space, VectorSpace):
         genome, factor, distance = nearest(loss, space, classes)
         if distance > FARTHEST:

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from lossmith.losses import Clipped, Loss, NormalizedNegative, Sharpened, ShiftedPower, Sum, normalized_cross_entropy
+from lossmith.losses import (
+    Clipped,
+    Loss,
+    NormalizedNegative,
+    Sharpened,
+    ShiftedPower,
+    Sum,
+    mae,
+    normalized_cross_entropy,
+)
 from lossmith.search.spaces.base import VectorSpace
 from lossmith.search.spaces.residual import residual, residual_space
 
@@ -20,6 +29,8 @@ if TYPE_CHECKING:
 WEIGHT, NCE, NNCE, POWER, SHIFT, EXPONENT, SHARPENING, CLIPPING = range(8)
 # Bounds of what CMA-ES may reach, of its coordinates or what they stand for.
 LOG_SHIFT, LOG_EXPONENT, LARGEST_SHARPENING, LARGEST_NORM, SMALLEST_NORM = (-14.0, 6.0), (-5.0, 2.0), 27.0, 1e12, 1e-3
+# Of the negative loss.
+SMALLEST_OUTPUT = 1e-7
 # Sharpening of a coordinate 1: m = e⁵ − 1.
 STEEPNESS = 5.0
 
@@ -31,9 +42,64 @@ def noise_robust_space(settings: SearchSettings) -> VectorSpace:
 
     def place(loss: Loss, classes: int) -> tuple[list[float], float] | None:
         found = plain.inverse(loss, classes)
-        return None if found is None else ([*found[0], *rest], found[1])
+        if found is not None:
+            return [*found[0], *rest], found[1]
+        point = place_of(loss, plain, classes)
+        return None if point is None else (point, 1.0)
 
     return VectorSpace((*plain.start, *rest), plain.sigma, noise_robust, place)
+
+
+def place_of(loss: Loss, plain: VectorSpace, classes: int) -> list[float] | None:
+    """The coordinates of a loss of the field: a weighted sum with one part of a kind at most, sharpened, clipped.
+
+    Args:
+        loss: One loss.
+        plain: The space "residual".
+        classes: n.
+
+    Returns:
+        None where it is none.
+    """
+    n, own, u = classes, [0.0] * len(plain.start), [0.0] * (CLIPPING + 1)
+    u[WEIGHT] = -1.0
+    if isinstance(loss, Clipped):
+        u[CLIPPING], loss = 1 / loss.threshold.item(), loss.base
+    if isinstance(loss, Sharpened):
+        u[SHARPENING], loss = math.log1p(loss.sharpening.item()) / STEEPNESS, loss.base
+    parts = zip(loss.weights.tolist(), loss.parts, strict=True) if isinstance(loss, Sum) else [(1.0, loss)]
+    seen = set[int]()
+    for weight, given in parts:
+        part = given.simplest()
+        found = plain.inverse(part, n)
+        if found is not None and weight > 0:
+            own, place, value = found[0], WEIGHT, weight * found[1] - 1
+        elif part == normalized_cross_entropy():
+            place, value = NCE, weight / (n * math.log(n))
+        elif part == NormalizedNegative():
+            place, value = NNCE, weight / (n * (-math.log(SMALLEST_OUTPUT) - math.log(n)))
+        else:
+            powers = _power_of(part)
+            if powers is None:
+                return None
+            u[SHIFT], u[EXPONENT] = powers
+            place, value = POWER, weight / (n * (math.exp(u[SHIFT]) + 1 / n) ** (1 - math.exp(u[EXPONENT])))
+        if place in seen:
+            return None
+        seen.add(place)
+        u[place] = value
+    return [*own, *u]
+
+
+def _power_of(loss: Loss) -> tuple[float, float] | None:
+    """Log a and log q of a shifted power, within their bounds; of MAE, too, where a has no part."""
+    if loss == mae():
+        return 0.0, 0.0
+    if not isinstance(loss, ShiftedPower) or min(loss.shift.item(), loss.power.item()) <= 0:
+        return None
+    a, q = loss.shift.log().item(), loss.power.log().item()
+    within = LOG_SHIFT[0] <= a <= LOG_SHIFT[1] and LOG_EXPONENT[0] <= q <= LOG_EXPONENT[1]
+    return (a, q) if within else None
 
 
 def noise_robust(theta: Tensor, classes: int) -> Loss:
@@ -50,7 +116,7 @@ def noise_robust(theta: Tensor, classes: int) -> Loss:
     """
     n, x = classes, theta.double()
     own, u = x[..., :5], x[..., 5:].unbind(-1)
-    bound = -math.log(1e-7)
+    bound = -math.log(SMALLEST_OUTPUT)
     a = u[SHIFT].clamp(*LOG_SHIFT).exp()
     q = u[EXPONENT].clamp(*LOG_EXPONENT).exp()
     power = ((1 - q) * (a + 1 / n).log()).clamp(-50.0, 50.0).exp()

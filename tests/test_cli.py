@@ -38,6 +38,7 @@ from lossmith.cli.explain import Explain
 from lossmith.cli.export import Export
 from lossmith.cli.flags import settings_rules
 from lossmith.cli.show import Show
+from lossmith.cli.suspects import Suspects
 from lossmith.cli.trace import TraceLosses
 from lossmith.cli.trained import SHOWN, Trained
 from lossmith.cli.usual import USUAL
@@ -182,7 +183,7 @@ class TestOverview:
     def test_unknown_command(self, run: Run) -> None:
         sentence = run.refused("evovle")
         assert "'evovle'" in sentence
-        assert "evolve, compare, distill, explain, export, trace, attack, corruption, basin, show" in sentence
+        assert "evolve, compare, distill, explain, export, trace, attack, corruption, basin, suspects, show" in sentence
 
     @pytest.mark.parametrize("arguments", [["--help"], ["show", "study", "--json"], ["show", "study"]])
     def test_what_reads_the_output_has_ended(
@@ -251,6 +252,14 @@ FLAGS = {
     | {"--epsilon", "--attacks", "--pgd-steps", "--samples", "--library-samples", "--iterations", "--queries"},
     "basin": LOOKING | {"--directions", "--points", "--hessian-samples"},
     "corruption": LOOKING | {"--input-noise", "--weight-noise", "--silenced", "--draws"},
+    "suspects": {
+        *("--out", "--figure", "--loss", "--folds", "--networks", "--seed", *MACHINE, "--time-limit"),
+        *("--quiet", "--json", "--training", "--device"),
+    }
+    | (
+        settings_of(DataSettings, ModelSettings, Recipe)
+        - {"--data", "--train-size", "--validation-size", "--test-size", "--patience"}
+    ),
     "show": {"--pareto", "--json"},
 }
 
@@ -265,6 +274,7 @@ KINDS = [
     ("attack", Attack),
     ("basin", Basin),
     ("corruption", Corruption),
+    ("suspects", Suspects),
     ("show", Show),
 ]
 
@@ -385,6 +395,7 @@ class TestHelp:
             (["explain", "mse", "--classes", "ten"], "--classes"),
             (["explain", "mse", "--epsilon", "half"], "--epsilon"),
             (["trace", "mse", "--samples", "some"], "--samples"),
+            (["suspects"], "DATA"),
             (["show"], "DIR"),
             (["show", "a", "b"], "b"),
         ],

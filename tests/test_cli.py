@@ -38,6 +38,7 @@ from lossmith.cli.explain import Explain
 from lossmith.cli.export import Export
 from lossmith.cli.flags import settings_rules
 from lossmith.cli.show import Show
+from lossmith.cli.suspects import SHOWN as JUDGED
 from lossmith.cli.suspects import Suspects
 from lossmith.cli.trace import TraceLosses
 from lossmith.cli.trained import SHOWN, Trained
@@ -380,7 +381,7 @@ class TestHelp:
         examples = [shlex.split(line.removeprefix("example:")) for line in lines if f" lossmith {command} " in line]
         examples = [words for words in examples if words[:2] == ["lossmith", command] and "--help" not in words]
         assert examples
-        rules = settings_rules(SHOWN if issubclass(kind, Trained) else {})
+        rules = settings_rules(JUDGED if kind is Suspects else SHOWN if issubclass(kind, Trained) else {})
         for words in examples:
             assert isinstance(parse(kind, words[2:], command, rules=rules), kind)
 

@@ -351,6 +351,19 @@ class TestCall:
         assert sorted(row[0] for row in first) == [5, 17, 60]
         assert all((given, other) == (names[labels[k]], names[k % 3]) for k, given, other, _ in first)
 
+    @pytest.mark.parametrize(
+        ("words", "sentence"),
+        [
+            ({"population": 3}, "takes no population"),
+            ({"train_size": 30}, "train_size has no effect here, where every row is judged"),
+            ({"loss": 3}, "loss is 3; give a loss"),
+            ({"patience": 2}, "early stopping"),
+        ],
+    )
+    def test_what_has_no_effect(self, words: dict[str, Any], sentence: str) -> None:
+        with pytest.raises(InputError, match=sentence):
+            lossmith.suspects(clouds(), quiet=True, **words)
+
     def test_words_and_places(self) -> None:
         with pytest.raises(InputError, match=r"lossmith\.suspects takes no epoch .did you mean"):
             lossmith.suspects(clouds(), epoch=3)

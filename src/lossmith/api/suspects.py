@@ -8,7 +8,7 @@ from typing import Any
 
 from lossmith.api.data import source_of
 from lossmith.api.model import Model, named_model
-from lossmith.api.words import settings_of
+from lossmith.api.words import places, settings_of, unknown_word
 from lossmith.cli import Bar
 from lossmith.io import write_whole
 from lossmith.losses import Loss
@@ -23,6 +23,9 @@ from lossmith.study import (
     with_data,
 )
 from lossmith.training import Executor, running
+
+# What settings there are of: nothing is searched for here.
+PARTS, RUN = ("data", "model", "recipe"), (("run", "training"), ("run", "device"))
 
 
 def suspects(
@@ -81,6 +84,10 @@ def suspects(
     if out is not None:
         check_table(Path(out))
     given = {name: value for name, value in {"target": target, **words}.items() if value is not None}
+    known = [word for word, place in places().items() if place[0] in PARTS or place in RUN]
+    strange = next((word for word in given if word not in known), None)
+    if strange is not None:
+        raise unknown_word(strange, known, "suspects")
     own: Model | None = None
     if model is not None:
         given["model"], own = named_model(model)

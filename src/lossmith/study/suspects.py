@@ -27,6 +27,7 @@ from lossmith.study.problem import Problem
 from lossmith.training import Backend, Executor, Local, Trainer, choose_backend, repeated, step_seconds
 
 LOG = logging.getLogger("lossmith")
+SIZES = ("train_size", "validation_size", "test_size")
 COLUMNS = ("index", "given", "suggested", "score")
 SUSPECT_FOLDS, SUSPECT_NETWORKS = 5, 4
 MOST_FOLDS, MOST_NETWORKS = 100, 1000
@@ -100,6 +101,14 @@ def usual_loss(classes: int) -> Loss:
     return BASELINES["label smoothing + Σh²"].build((0.5, 2.0), classes)
 
 
+def _chosen(loss: str | Loss | None, classes: int) -> Loss:
+    if loss is None:
+        return usual_loss(classes)
+    if not isinstance(loss, str | Loss):
+        raise InputError(f"loss is {brief(loss)}; give a loss, or the name or file of one")
+    return find_all([loss], classes)[0] if isinstance(loss, str) else loss
+
+
 def find_suspects(
     settings: EvolveSettings,
     source: Source | None = None,
@@ -139,7 +148,7 @@ def find_suspects(
     parts = folded(open_source(source or settings.data.source, settings.data), settings.data, folds)
     tasks = [_fold(parts, number, settings, model) for number in range(folds)]
     classes, runs = tasks[0].task.classes, executor or Local()
-    chosen = loss if isinstance(loss, Loss) else usual_loss(classes) if loss is None else find_all([loss], classes)[0]
+    chosen = _chosen(loss, classes)
     trainer = runs.trainer(tasks[0].task)
     backend, clock.budget = _planned(chosen, trainer, settings, seed, folds, networks, runs.workers)
     networks = _fitting(clock, networks)
@@ -168,6 +177,9 @@ def check_suspects(settings: EvolveSettings, folds: int, networks: int) -> None:
     ):
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
             raise InputError(f"{name} is {brief(value)}; give a whole number from {least} to {most}")
+    for name in SIZES:
+        if getattr(settings.data, name) is not None:
+            raise InputError(f"{name} has no effect here, where every row is judged; leave it out")
     check_effect(settings)
     if settings.recipe.patience is not None:
         raise InputError(
@@ -193,8 +205,7 @@ def check_table(path: Path) -> None:
 def _fold(parts: Folds, number: int, settings: EvolveSettings, model: Model | None) -> Fold:
     """What the networks of a fold learn from and judge, on the device that trains."""
     nothing = {"label_noise": 0.0, "noise": "symmetric", "split": "random", "groups": None}
-    sizes = dict.fromkeys(("train_size", "validation_size", "test_size"))
-    data = settings.data.model_copy(update={**nothing, **sizes})
+    data = settings.data.model_copy(update=nothing)
     quiet = _once if number else None
     if quiet is not None:
         LOG.addFilter(quiet)

@@ -17,8 +17,9 @@ from lossmith.analysis import Suspects, margin, ranked, rivalry, self_confidence
 from lossmith.data import DataSettings, Folds, Source, folded, open_source
 from lossmith.errors import InputError
 from lossmith.losses import cross_entropy
+from lossmith.report import plot_suspects, save_figure
 from lossmith.study import EvolveSettings, Suspicion, find_suspects
-from lossmith.training import Job, Local
+from lossmith.training import Job, Local, executor
 
 Command = Callable[..., tuple[str, str]]
 COLUMNS = ["index", "given", "suggested", "score"]
@@ -208,6 +209,12 @@ class TestJudging:
         assert first == again
         assert first != find_suspects(settings(), source(), folds=3, networks=2, seed=5).to_csv()
 
+    def test_worker_processes_find_the_same(self) -> None:
+        here = find_suspects(settings(), source(), folds=2, networks=2)
+        with executor("processes", 2) as workers:
+            there = find_suspects(settings(), source(), folds=2, networks=2, executor=workers)
+        assert there.to_csv() == here.to_csv()
+
     def test_beliefs_are_averages_over_epochs_and_networks(self) -> None:
         """One network and one epoch: both averages are its outputs; of more epochs they differ."""
         short = EvolveSettings.model_validate({"recipe": {"epochs": 1, "batch_size": 20}})
@@ -330,6 +337,20 @@ class TestTable:
         assert sentence in err
         assert len(err.splitlines()) == 1
         assert set(Path().iterdir()) == before
+
+
+class TestSheet:
+    @pytest.mark.parametrize("channels", [1, 3, 4])
+    def test_every_image_has_its_row_and_classes(self, channels: int) -> None:
+        images = np.random.default_rng(0).integers(0, 256, (9, channels, 5, 4)).astype(np.uint8)
+        rows = [(10 + k, "a $long_name$ of a class", "b", 0.9) for k in range(9)]
+        figure = plot_suspects(images, rows)
+        drawn = [axes for axes in figure.axes if axes.images]
+        assert [axes.get_title() for axes in drawn] == [f"{10 + k}\na $long_name$… → b" for k in range(9)]
+        shown = np.asarray(drawn[3].images[0].get_array())
+        assert shown.shape == ((5, 4) if channels == 1 else (5, 4, 3))
+        assert (shown.min(), shown.max()) == (0, 1)
+        save_figure(figure, Path("sheet.png"))
 
 
 class TestCall:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from lossmith.errors import InputError
 from lossmith.losses import Loss
-from lossmith.metrics import average_precision, to_lists
+from lossmith.metrics import average_precision
 from lossmith.training import Backend, Executor, Job, Networks, Recipe, Task, Trained, repeated
 
 Floats = NDArray[np.float64]
@@ -66,12 +65,6 @@ class Suspects:
     def average_precision(self) -> float | None:
         """The area under precision and recall of the order; None where nobody knows, or all labels are right."""
         return None if self.wrong is None else ranked(self.score, self.wrong)
-
-    def to_json(self) -> dict[str, Any]:
-        """Every column, as lists."""
-        columns = {"index": self.index, "given": self.given, "suggested": self.suggested, "score": self.score}
-        lists = {name: to_lists(values) for name, values in columns.items()}
-        return lists if self.wrong is None else {**lists, "wrong": self.wrong.tolist()}
 
 
 def self_confidence(beliefs: Floats, given: NDArray[np.int64]) -> Floats:

@@ -37,6 +37,7 @@ PAGES = [
     pytest.param("docs/theory.md", {"python", "shell"}, id="docs/theory.md"),
     pytest.param("docs/data.md", {"python", "shell"}, id="docs/data.md"),
     pytest.param("docs/using.md", {"python", "shell"}, id="docs/using.md"),
+    pytest.param("docs/label-noise.md", {"python", "shell"}, id="docs/label-noise.md"),
     pytest.param("docs/own-work.md", {"python"}, id="docs/own-work.md"),
     pytest.param("docs/studies.md", {"python"}, id="docs/studies.md"),
     pytest.param("docs/robustness.md", {"python", "shell"}, id="docs/robustness.md", marks=pytest.mark.integration),

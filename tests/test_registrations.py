@@ -49,7 +49,7 @@ class TestOneRegistration:
         main(["explain", "mixed:2", "cross-entropy", "--json"])
         assert [page["name"] for page in json.loads(capsys.readouterr().out)["losses"]] == ["mixed 2", "cross-entropy"]
 
-    @pytest.mark.parametrize("command", WITH_LOSSES)
+    @pytest.mark.parametrize("command", [*WITH_LOSSES, "suspects"])
     def test_in_the_help_of_each_command(self, command: str, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit, match="0"):
             main([command, "--help"])

@@ -167,6 +167,30 @@ def test_the_page_of_other_data_is_that_of_its_runs(experiment: Callable[[str], 
     assert round(100 * (first["evolved"] - first["strongest_on_test_test"])) == 2
 
 
+def test_the_page_of_the_suspects_is_that_of_their_runs(experiment: Callable[[str], ModuleType]) -> None:
+    folder, program = ROOT / "results" / "suspects", experiment("suspects_page")
+    document = json.loads((folder / "runs.json").read_text(encoding="utf-8"))
+    assert "\n".join(program.page(document)) + "\n" == (folder / "summary.md").read_text(encoding="utf-8")
+    docs = (ROOT / "docs" / "label-noise.md").read_text(encoding="utf-8")
+    assert "\n".join(program.table(document["runs"], program.SHORT)) in docs
+    for run in document["runs"]:
+        if run["cleanlab"]:
+            assert run["cleanlab"]["self_confidence"] == pytest.approx(run["mean"]["self-confidence"], abs=1e-4)
+            assert run["cleanlab"]["normalized_margin"] == pytest.approx(run["mean"]["margin"], abs=1e-4)
+    verdicts = [line for line in program.page(document) if line.startswith("**(")]
+    assert len(verdicts) == 5
+    assert all("Held" in line for line in verdicts)
+    sentences = (
+        "0.920 against 0.911 and 0.912",
+        "0.914 after the last epoch",
+        "0.851 with cross-entropy",
+        "0.600 against 0.597",
+    )
+    assert all(sentence in docs for sentence in sentences)
+    for sentence, line in zip(sentences, (*verdicts[:3], verdicts[2]), strict=True):
+        assert all(number in line for number in re.findall(r"\d\.\d{3}", sentence))
+
+
 def test_the_page_of_the_efforts_is_that_of_their_runs(experiment: Callable[[str], ModuleType]) -> None:
     folder, program = ROOT / "results" / "efforts", experiment("efforts")
     document = json.loads((folder / "runs.json").read_text(encoding="utf-8"))

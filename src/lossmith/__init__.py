@@ -9,7 +9,7 @@ from lossmith.lazy import lazily
 if TYPE_CHECKING:
     from lossmith import losses as losses
     from lossmith import nets as nets
-    from lossmith.api import Result, evolve
+    from lossmith.api import Result, evolve, suspects
     from lossmith.losses import (
         Criterion,
         Loss,
@@ -52,14 +52,15 @@ __all__ = [
     "poly",
     "save",
     "schedule",
+    "suspects",
     "taylor",
 ]
 _loaded = lazily(
     "lossmith",
     {
         "study": ["Study"],
-        "api": ["Result", "evolve"],
-        "losses": [name for name in __all__ if name not in ("InputError", "Study", "Result", "evolve")],
+        "api": ["Result", "evolve", "suspects"],
+        "losses": [name for name in __all__ if name not in ("InputError", "Study", "Result", "evolve", "suspects")],
     },
 )
 

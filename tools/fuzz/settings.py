@@ -20,7 +20,7 @@ LONG = {
     *("epochs", "steps", "population", "generations", "finalists", "finalist_seeds", "replicates", "hidden", "seeds"),
     *("adversary_steps", "tuning_seeds", "tuning_finalists", "tuning_finalist_seeds", "tuning_epochs", "samples"),
     *("order", "threads", "image_size", "crop", "patience", "iterations", "restarts", "batch_size", "resolution"),
-    *("points", "directions", "trials", "workers"),
+    *("points", "directions", "trials", "workers", "folds", "networks"),
 }
 TOML = (
     *('"x"', '""', '"nan"', "true", "false", "-1", "0", "1", "2", "0.5", "-0.5", "1.0", "2.0", "1e400", "nan", "inf"),
@@ -69,6 +69,7 @@ COMMANDS: dict[str, list[str]] = {
     "attack": ["attack", "mse", "--samples", "3", "--data", "i.npz", *LOOK[2:]],
     "corruption": ["corruption", "mse", *LOOK],
     "basin": ["basin", "mse", *LOOK],
+    "suspects": ["suspects", "d.npz", "--folds", "2", "--networks", "1", *PART, "--quiet"],
     "show": ["show", "study"],
 }
 SWITCHES = ("--quiet", "--no-rival")

@@ -50,6 +50,17 @@ from lossmith.analysis.probing import check_metric
 from lossmith.analysis.records import QUICK, Chunks, Comparison, Guess, Pair, Plan, Row
 from lossmith.analysis.robustness import Robustness, attack_contrasts, attack_document, robustness
 from lossmith.analysis.silencing import SILENCED, hidden_layers
+from lossmith.analysis.suspects import (
+    Beliefs,
+    Fold,
+    Suspects,
+    believed,
+    margin,
+    ranked,
+    rivalry,
+    self_confidence,
+    suspects,
+)
 from lossmith.analysis.trace import FORMS, Trace, trace
 from lossmith.analysis.trained import TrainedLoss, train_loss
 from lossmith.analysis.tuning import Axis, Chosen, Grid, RunOff, Setting, Tuner, mean_score
@@ -74,6 +85,7 @@ __all__ = [
     "Attacking",
     "Axis",
     "Basin",
+    "Beliefs",
     "Choice",
     "Chosen",
     "Chunks",
@@ -83,6 +95,7 @@ __all__ = [
     "Deciding",
     "Distillation",
     "Family",
+    "Fold",
     "Grid",
     "Guess",
     "Look",
@@ -99,6 +112,7 @@ __all__ = [
     "Row",
     "RunOff",
     "Setting",
+    "Suspects",
     "Trace",
     "TrainedLoss",
     "Trial",
@@ -112,6 +126,7 @@ __all__ = [
     "attack_document",
     "baselines",
     "basin",
+    "believed",
     "check_corruption",
     "check_metric",
     "check_slices",
@@ -130,13 +145,18 @@ __all__ = [
     "hidden_layers",
     "input_noise",
     "learning_rates",
+    "margin",
     "mean_score",
     "metric_of",
     "named_family",
     "objective_name",
+    "ranked",
     "results_of",
+    "rivalry",
     "robustness",
+    "self_confidence",
     "silenced_units",
+    "suspects",
     "trace",
     "train_loss",
     "weight_noise",

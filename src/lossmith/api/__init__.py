@@ -2,5 +2,6 @@
 
 from lossmith.api.evolve import evolve
 from lossmith.api.result import Result
+from lossmith.api.suspects import suspects
 
-__all__ = ["Result", "evolve"]
+__all__ = ["Result", "evolve", "suspects"]

@@ -35,42 +35,43 @@ def places() -> dict[str, Place]:
     return found
 
 
-def settings_of(words: Mapping[str, Any], out: Path) -> EvolveSettings:
+def settings_of(words: Mapping[str, Any], out: Path | None, call: str = "evolve") -> EvolveSettings:
     """Settings of some words; those that are not given come from the study in a directory, if it has begun.
 
     Args:
         words: Values by their words.
-        out: The directory.
+        out: The directory; None where there is no study.
+        call: What was called.
 
     Raises:
         InputError: if there is no such word, or a value cannot be used.
     """
-    known, stored = places(), out / "study.toml"
-    begun = EvolveSettings()
-    if stored.exists():
+    known, stored = places(), None if out is None else out / "study.toml"
+    begun, goes_on = EvolveSettings(), stored is not None and stored.exists()
+    if stored is not None and goes_on:
         begun = file_settings(stored)
         # A file is data: code that it names must be named, or given, by the user.
         named = {word: words.get(word) for word in ("model", "metric")}
         check_named(begun, named["model"], stored, named["metric"])
     document = begun.model_dump(mode="json")
-    if "engine" in words and not stored.exists():
+    if "engine" in words and not goes_on:
         # Each engine has a space that it searches if none is named.
         del document["search"]["space"]
     for word, value in words.items():
         if word not in known:
-            raise unknown_word(word, known)
+            raise unknown_word(word, known, call)
         part, name = known[word]
         document[part][name] = plain(value)
     settings = at_absolute_place(validated(EvolveSettings, document, None))
-    if not stored.exists():
+    if not goes_on:
         check_effect(settings)
     return settings
 
 
-def unknown_word(word: str, known: Iterable[str]) -> InputError:
+def unknown_word(word: str, known: Iterable[str], call: str = "evolve") -> InputError:
     """What to say of a word that names no setting."""
     return InputError(
-        f"lossmith.evolve takes no {word}{nearest(word, known)}; the words are those of lossmith evolve --help-all, "
+        f"lossmith.{call} takes no {word}{nearest(word, known)}; the words are those of lossmith {call} --help-all, "
         "with underscores"
     )
 

@@ -15,12 +15,12 @@ from lossmith.errors import InputError, brief, printable
 from lossmith.lazy import lazily
 
 if TYPE_CHECKING:
-    from lossmith.cli.console import CompareProgress, SearchProgress
+    from lossmith.cli.console import Bar, CompareProgress, SearchProgress
 
-__all__ = ["CompareProgress", "SearchProgress", "main"]
+__all__ = ["Bar", "CompareProgress", "SearchProgress", "main"]
 
 # What shows progress loads Rich, which a version number does without.
-__getattr__ = lazily(__name__, {"console": ["CompareProgress", "SearchProgress"]})
+__getattr__ = lazily(__name__, {"console": ["Bar", "CompareProgress", "SearchProgress"]})
 
 COMMANDS = {
     "evolve": "search a loss for a network on data, and write the winner to DIR/best.json",
@@ -32,6 +32,7 @@ COMMANDS = {
     "attack": "train with some losses and attack the networks: how many test images survive, and is it real?",
     "corruption": "train with some losses, then add noise to inputs and weights, and silence units",
     "basin": "train with some losses and look at the width of the minima they end in",
+    "suspects": "rank the labels of training data by how probably they are wrong, and write them as a table",
     "show": "say where a study stands",
 }
 LOG = logging.getLogger("lossmith")

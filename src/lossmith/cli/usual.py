@@ -23,6 +23,10 @@ USUAL: dict[str, tuple[str, ...]] = {
     "trace": ("--out", "--data", "--label-noise", "--model", "--epochs", "--lr", "--samples", "--workers", "--json"),
     "attack": (*TRAINED, "--epsilon", "--attacks", "--samples"),
     "corruption": (*TRAINED, "--input-noise", "--weight-noise", "--silenced"),
+    "suspects": (
+        *("--out", "--target", "--label-noise", "--model", "--epochs", "--lr", "--networks", "--figure"),
+        *("--time-limit", "--workers", "--json"),
+    ),
     "basin": (*TRAINED, "--directions", "--points"),
 }
 ALL, SHORT = "--help-all", ("-h", "--help")

@@ -1,5 +1,6 @@
 """Data: where the samples come from, of which kind they are, how they are split, and which labels are noisy."""
 
+from lossmith.data.folds import Folds, folded
 from lossmith.data.kept import keep_source
 from lossmith.data.kinds import KINDS, InputLayer, Kind, Normalize, Plain, has_ids
 from lossmith.data.noise import NOISES, Noise, absolute_noise, is_idle, is_noise_file, mistaken, portable_noise
@@ -18,6 +19,7 @@ __all__ = [
     "READERS",
     "SPLITS",
     "DataSettings",
+    "Folds",
     "InputLayer",
     "Kind",
     "Noise",
@@ -31,6 +33,7 @@ __all__ = [
     "absolute_noise",
     "data_path",
     "find_max_pixel",
+    "folded",
     "has_ids",
     "is_idle",
     "is_noise_file",

@@ -88,7 +88,7 @@ def split(source: Source, settings: DataSettings) -> Rows:
         InputError: If the source has too few samples or groups for the sizes asked for, too few of one class, or no
             groups where it is split by these.
     """
-    way = SPLITS[_way(source, settings)]
+    way = SPLITS[way_of(source, settings)]
     if way.balanced:
         _check_class_sizes(source)
     seed, whole = (settings.split_seed, "split"), Pool(source.targets.cpu(), source.groups)
@@ -115,8 +115,12 @@ def split(source: Source, settings: DataSettings) -> Rows:
     return rows
 
 
-def _way(source: Source, settings: DataSettings) -> str:
-    """The name of the split."""
+def way_of(source: Source, settings: DataSettings) -> str:
+    """The name of the split of some settings.
+
+    Raises:
+        InputError: If it is by groups, and there are none.
+    """
     if settings.split == AUTO:
         return "stratified" if source.groups is None else "groups"
     if settings.split == "groups" and source.groups is None:
@@ -146,7 +150,7 @@ def _own(targets: Tensor, size: int | None, part: str, source: Source, settings:
     if size > count:
         raise InputError(f"{part}_size is {size}, but {source.name} has {count} {part} samples: give {count} at most")
     # Their groups are not known, and are in no other part.
-    name = _way(source, settings)
+    name = way_of(source, settings)
     way = SPLITS["stratified" if name == "groups" else name]
     return way.order(Pool(targets.cpu(), None), settings.split_seed, "split", part).flip(0)[:size]
 

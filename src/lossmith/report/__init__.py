@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from lossmith.report.minima import plot_basin, plot_corruption
     from lossmith.report.page import latex_page, page_tables, strength_table
     from lossmith.report.summary import summarize
+    from lossmith.report.suspects import plot_suspects
     from lossmith.report.theory import plot_explanation, plot_figure3, plot_trace
 
 __all__ = [
@@ -65,6 +66,7 @@ __all__ = [
     "plot_history",
     "plot_losses",
     "plot_pareto",
+    "plot_suspects",
     "plot_trace",
     "rule_curve",
     "save_figure",
@@ -92,6 +94,7 @@ HOMES = {
     "minima": ("plot_basin", "plot_corruption"),
     "page": ("latex_page", "page_tables", "strength_table"),
     "summary": ("summarize",),
+    "suspects": ("plot_suspects",),
     "theory": ("plot_explanation", "plot_figure3", "plot_trace"),
 }
 

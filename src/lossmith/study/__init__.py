@@ -48,6 +48,14 @@ from lossmith.study.records import Candidate, Result
 from lossmith.study.rival import RIVAL
 from lossmith.study.store import Store
 from lossmith.study.study import Study
+from lossmith.study.suspects import (
+    SUSPECT_FOLDS,
+    SUSPECT_NETWORKS,
+    Suspicion,
+    check_suspects,
+    check_table,
+    find_suspects,
+)
 from lossmith.study.trials import TrainFunction
 
 __all__ = [
@@ -59,6 +67,8 @@ __all__ = [
     "PRUNED",
     "RIVAL",
     "SMOOTHINGS",
+    "SUSPECT_FOLDS",
+    "SUSPECT_NETWORKS",
     "Analysis",
     "Candidate",
     "CompareSettings",
@@ -76,11 +86,14 @@ __all__ = [
     "StageSettings",
     "Store",
     "Study",
+    "Suspicion",
     "TrainFunction",
     "TuningSettings",
     "at_absolute_place",
     "check_effect",
     "check_named",
+    "check_suspects",
+    "check_table",
     "check_unchanged",
     "checked_settings",
     "compare_by_function",
@@ -95,6 +108,7 @@ __all__ = [
     "export_pareto",
     "file_settings",
     "finalists_of",
+    "find_suspects",
     "flag",
     "has_pareto",
     "judged_by",

@@ -81,12 +81,19 @@ def fitting(
     raise beyond(limit, f"the smallest {what}", found)
 
 
-def beyond(limit: float, what: str, budget: Budget) -> InputError:
-    """The error of what takes longer than a time limit."""
+def beyond(limit: float, what: str, budget: Budget, less: str = "--seeds") -> InputError:
+    """The error of what takes longer than a time limit.
+
+    Args:
+        limit: Seconds.
+        what: What is done.
+        budget: What it takes.
+        less: The flag that makes it less.
+    """
     given = f"{limit:.2g} s" if limit < 1 else time_text(limit)
     return InputError(
         f"the time limit is {given}, and {what} takes about {time_text(budget.total)}; give more time, or "
-        "less to train (--seeds, for example)"
+        f"less to train ({less}, for example)"
     )
 
 

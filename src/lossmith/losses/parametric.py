@@ -91,11 +91,13 @@ class Parametric(Loss):
 
     def values(self, log_h: Tensor, y: Tensor) -> Tensor:
         """``−Σ_k φ(h_k, y_k)`` of each sample, ``[*P, N]``."""
-        return -self._phi(log_h, log_h.exp(), y, log_h.ndim).sum(-1)
+        x = log_h.clamp(min=powers.LOWEST_LOG)
+        return -self._phi(x, x.exp(), y, x.ndim).sum(-1)
 
     def slope(self, log_h: Tensor, y: Tensor) -> Tensor:
         """``h ∂φ/∂h``, elementwise."""
-        return self._slope(log_h, log_h.exp(), y, max(log_h.ndim, y.ndim))
+        x = log_h.clamp(min=powers.LOWEST_LOG)
+        return self._slope(x, x.exp(), y, max(x.ndim, y.ndim))
 
     @property
     @abstractmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,19 +67,8 @@ def judged_filters(study: Study, settings: EvolveSettings) -> dict[str, Any]:
         settings: Its settings.
     """
     rejected, stored = replayed(study)
-    problem, count = Problem.open(settings), settings.run.replicates
-    trainer, (inputs, targets) = Trainer(problem.task), problem.validation
-    fitness = sorted((row["fitness"] for row in study.candidates() if row["fitness"] is not None), reverse=True)
+    fitness, trained = fitness_of(study), trainer_of(study, settings)
     worth = fitness[:PARENTS][-1]
-
-    def trained(genomes: list[Genome]) -> list[float]:
-        seeds = [derive(settings.search.seed, "search", 0, replicate) for replicate in range(count)]
-        losses = study.space.build(genomes, study.classes)
-        found = trainer.train(repeated(losses, count), seeds * len(genomes), settings.recipe)
-        right = torch.where(found.diverged, 0.0, accuracy(found.networks.logits(inputs), targets))
-        means: list[float] = right.view(len(genomes), count).mean(1).tolist()
-        return means
-
     source, told = random.Random(settings.search.seed), dict[str, Any]()
     for why, genomes in sorted(rejected.items()):
         able = [genome for genome in genomes if study.space.holds(genome)]
@@ -96,6 +86,42 @@ def judged_filters(study: Study, settings: EvolveSettings) -> dict[str, Any]:
             twins = trained([twin(study, genome, stored) for genome in sample])
             told[why]["twins"] = [round(score, 6) for score in twins]
     return {"worth": worth, "best": fitness[0], "by": told}
+
+
+def fitness_of(study: Study) -> list[float]:
+    """That of the candidates, the best first."""
+    return sorted((row["fitness"] for row in study.candidates() if row["fitness"] is not None), reverse=True)
+
+
+def trainer_of(study: Study, settings: EvolveSettings) -> Callable[[Sequence[Genome]], list[float]]:
+    """What trains genomes with the seeds of the first generation, and gives the validation accuracy of each."""
+    problem, count = Problem.open(settings), settings.run.replicates
+    trainer, (inputs, targets) = Trainer(problem.task), problem.validation
+    seeds = [derive(settings.search.seed, "search", 0, replicate) for replicate in range(count)]
+
+    def trained(genomes: Sequence[Genome]) -> list[float]:
+        losses = study.space.build(list(genomes), study.classes)
+        found = trainer.train(repeated(losses, count), seeds * len(genomes), settings.recipe)
+        right = torch.where(found.diverged, 0.0, accuracy(found.networks.logits(inputs), targets))
+        means: list[float] = right.view(len(genomes), count).mean(1).tolist()
+        return means
+
+    return trained
+
+
+def control(study: Study, settings: EvolveSettings) -> dict[str, Any]:
+    """As many candidates that the filters let pass, trained as those that they rejected: how many would have children.
+
+    Asked for after a review, when the run was under way: without it, a share of the rejected has nothing beside it.
+
+    Args:
+        study: An ended search by the engine genetic.
+        settings: Its settings.
+    """
+    rows = study.candidates()
+    sample = random.Random(settings.search.seed).sample([row["genome"] for row in rows], min(SAMPLE, len(rows)))
+    scores, worth = trainer_of(study, settings)(sample), fitness_of(study)[:PARENTS][-1]
+    return {"fitness": [round(score, 6) for score in scores], "children": sum(score >= worth for score in scores)}
 
 
 def replayed(study: Study) -> tuple[dict[str, list[Genome]], list[tuple[Genome, NDArray[np.float64]]]]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from evidence import markdown, percent, spread
 from glo_scores import CROSS_ENTROPY, GLO, METHODS, NOISY, SHOWN, TARGETS, UNCLAIMED, Scores, Verdict, verdicts
-from glo_tables import behavior_table, filter_table, formula_table, transfer_table
+from glo_tables import behavior_table, filter_table, formula_table, systems_table, transfer_table
 
 
 def page(document: Mapping[str, Any]) -> list[str]:
@@ -30,6 +30,7 @@ def page(document: Mapping[str, Any]) -> list[str]:
         "",
         *(line for job in scores.jobs for line in job_table(scores, job)),
         *cost_table(scores),
+        *systems_table(scores),
         *behavior_table(scores),
         *filter_table(scores),
         *transfer_table(scores),

@@ -74,7 +74,7 @@ class TestMoments:
 
     def test_names_of_moments(self) -> None:
         loss = schedule([(0.0, mae()), (0.5, mse())], name="mine")
-        assert [one.name for one in loss.moments()] == ["mine at 0", "mine at 0.5"]
+        assert [one.name for one in loss.moments()] == ["at 0: mine", "at 0.5: mine"]
         assert schedule([(0.0, mae()), (0.5, mse())]).name == "MAE → MSE"
         assert mae().moments() == [mae()]
 
@@ -143,7 +143,7 @@ class TestUse:
             torch.testing.assert_close(criterion(logits, targets), loss.at(progress).value(logits, targets).mean())
         main(["explain", str(tmp_path / "a.json"), "--json"])
         shown = json.loads(capsys.readouterr().out)
-        assert [one["name"].rsplit(" ", 1)[1] for one in shown["losses"]] == ["0", "1"]
+        assert [one["name"].split(":")[0] for one in shown["losses"]] == ["at 0", "at 1"]
         with pytest.raises(InputError, match="changes during the training, which an export does not follow"):
             export(loss)
 

@@ -270,7 +270,11 @@ class TestFirst:
             ("focl", {}, ["no loss 'focl' (did you mean focal"]),
             ("gone.json", {}, ["gone.json"]),
             ("baikal", {}, ["holds nothing that is near Baikal"]),
-            ("focal", {"engine": "genetic", "depth": 3}, ["give more depth, search another space"]),
+            (
+                "focal",
+                {"engine": "genetic", "depth": 3},
+                ["give more depth if it is a formula, or search"],
+            ),
         ],
     )
     def test_bad_ones_leave_nothing(self, tmp_path: Path, start: str, more: Any, words: list[str]) -> None:

@@ -14,7 +14,8 @@ from rich.table import Table
 from lossmith.analysis import OBJECTIVES, QUICK, UNNAMED, Comparison, Deciding, Distillation, Pair, Row
 from lossmith.cli.console import NO_PROGRESS, WIDTH, output
 from lossmith.code import is_code
-from lossmith.errors import printable
+from lossmith.errors import InputError, printable
+from lossmith.losses import Loss, export
 from lossmith.metrics import Difference
 from lossmith.study import Distilled, Outcome
 
@@ -35,8 +36,18 @@ def conclude_search(directory: Path, outcome: Outcome, pictures: Sequence[Path])
     console.print(f"Compare:    lossmith compare {best}{own}", soft_wrap=True)
     console.print(f"Explain:    lossmith explain {best} cross-entropy", soft_wrap=True)
     console.print(f"Use it:     criterion = lossmith.Criterion({_text(directory / 'best.json')})", soft_wrap=True)
-    console.print(f"Export it:  lossmith export {best} --to torch > my_loss.py", soft_wrap=True)
+    if is_exported(outcome.loss):
+        console.print(f"Export it:  lossmith export {best} --to torch > my_loss.py", soft_wrap=True)
     console.print(NO_PROGRESS, soft_wrap=True)
+
+
+def is_exported(loss: Loss) -> bool:
+    """Whether there is a module of a loss that needs PyTorch alone."""
+    try:
+        export(loss)
+    except InputError:
+        return False
+    return True
 
 
 def _text(path: Path) -> str:
@@ -127,7 +138,8 @@ def print_comparison(comparison: Comparison) -> None:
     console.print(*worth_tables(comparison, wide), sep="\n")
     name = comparison.deciding.name
     console.print(
-        "Learning rate, strength and number of epochs of every loss are tuned on validation data; the rows are in the "
+        "Learning rate and number of epochs of every loss are tuned on validation data, and the strength of a "
+        "baseline; that of a loss that you give stays. The rows are in the "
         f"order of validation {name}. {decided_text(comparison)}Settings tried: {_tried(comparison)}. Mean ± standard "
         f"deviation of {len(comparison.rows[0].runs)} networks. NLL and ECE: negative log likelihood and "
         "calibration error on test data, before → after scaling by the temperature that is best on validation data.\n"

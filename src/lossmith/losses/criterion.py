@@ -1,6 +1,7 @@
 """A loss as a drop-in for ``torch.nn.CrossEntropyLoss``."""
 
 import logging
+import math
 import os
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -8,7 +9,7 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, nn
 
-from lossmith.errors import InputError, printable
+from lossmith.errors import InputError, brief, printable
 from lossmith.losses import fused, powers
 from lossmith.losses.base import Loss
 from lossmith.losses.catalog import cross_entropy
@@ -208,10 +209,14 @@ class Criterion(nn.CrossEntropyLoss):
 
     @progress.setter
     def progress(self, share: float) -> None:
-        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
-            raise InputError(f"progress is {share!r}; give the share of the training that is done, from 0 to 1")
-        self._progress = float(share)
-        now = self.loss.at(share)
+        try:
+            done = float(share)
+        except (TypeError, ValueError, RuntimeError):
+            done = math.nan
+        if isinstance(share, bool | str) or not 0 <= done <= 1:
+            raise InputError(f"progress is {brief(share)}; give the share of the training that is done, from 0 to 1")
+        self._progress = done
+        now = self.loss.at(done)
         if now is not self._now:
             self._set_now(now)
 

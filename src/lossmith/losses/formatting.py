@@ -62,9 +62,12 @@ def latex(loss: Loss, digits: int | None = 4, weighted: bool = False) -> Latex:
     if loss.shape:
         raise InputError("a population has no single formula; index one member")
     from lossmith.losses.expressions import Expression
+    from lossmith.losses.parametric import Parametric
     from lossmith.losses.power import PowerLoss
 
     loss = loss.simplest()
+    if isinstance(loss, Parametric):
+        loss = Expression((loss.tree,), classes=loss.classes, name=loss.name)
     if isinstance(loss, Expression):
         return _of_formula(loss, digits, weighted)
     if not isinstance(loss, PowerLoss):

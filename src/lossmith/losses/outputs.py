@@ -142,6 +142,8 @@ class Sharpened(OutputTransform):
     def formula(self, digits: int = 4) -> str:
         """The loss as a line of text."""
         base, m = self.base.formula(digits), f"{self.sharpening.item():.{digits}g}"
+        if not self.sharpening.item():
+            return base
         return f"{base} with h for (h + {m} e_max)/({m} + 1)"
 
     def body(self) -> dict[str, Any]:

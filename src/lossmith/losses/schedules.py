@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -102,7 +103,7 @@ class Schedule(Loss):
 
     def moments(self) -> list[Loss]:
         """The loss at each knot, under a name that says when."""
-        return [loss.named(f"{self.name} at {knot:g}") for knot, loss in zip(self.knots, self.losses, strict=True)]
+        return [loss.named(f"at {knot:g}: {self.name}") for knot, loss in zip(self.knots, self.losses, strict=True)]
 
     @property
     def sums_over_classes(self) -> bool:
@@ -301,6 +302,10 @@ def schedule(
 def _pair(given: Any) -> tuple[float, Any]:
     if not isinstance(given, tuple | list) or len(given) != 2:
         raise InputError(f"a schedule is a list of (share of the training, loss), and {brief(given)} is none")
+    if not isinstance(given[1], Loss | str | os.PathLike):
+        raise InputError(
+            f"a schedule is a list of (share of the training, loss), and {brief(given)} has no loss second"
+        )
     return given[0], given[1]
 
 

@@ -17,6 +17,8 @@ from lossmith.losses.kernel import wide
 from lossmith.losses.terms import float64
 
 SMALLEST_NORM = 1e-6
+# A norm that no logits of a network reach, of which a formula says nothing.
+NO_NORM = 1e11
 
 
 class Transform(Loss):
@@ -244,6 +246,8 @@ class Clipped(Transform):
 
     def formula(self, digits: int = 4) -> str:
         """The loss as a line of text."""
+        if not self.shape and self.threshold.item() >= NO_NORM:
+            return self.base.formula(digits)
         return f"L(f min(1, {self.threshold.item():.{digits}g}/‖f‖)), {_of(self.base, digits)}"
 
     def body(self) -> dict[str, Any]:

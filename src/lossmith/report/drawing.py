@@ -55,7 +55,9 @@ def draw_search(directory: Path, kinds: Sequence[str] = ("png",)) -> list[Path]:
         raise InputError(
             f"{directory} holds no study that has ended; run lossmith evolve --out {quote(str(directory))} first"
         )
-    shapes = [loss_shape(loss, data["classes"]) for loss in (cross_entropy(), load(directory / "best.json"))]
+    # Of one that changes during the training, its beginning and its end.
+    winner = load(directory / "best.json").moments()
+    shapes = [loss_shape(loss, data["classes"]) for loss in (cross_entropy(), *winner[:1], *winner[1:][-1:])]
     drawn: dict[str, Figure] = {}
     if _fit_in_a_picture("history", history.best, history.mean, history.low, [value for _, value in history.lines]):
         drawn["history"] = plot_history(history, by)

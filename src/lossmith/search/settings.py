@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from lossmith.search.engines import SEARCH_ENGINES, usual_space
+from lossmith.search.engines import SEARCH_ENGINES, usual_engine, usual_space
 from lossmith.search.spaces import SPACES
 from lossmith.settings import Settings
 
@@ -46,7 +46,8 @@ class SearchSettings(Settings):
     """Begin with the known losses that the space holds, with their tuned strengths (and their rates with --scale)."""
 
     start: tuple[str, ...] = Field(default=(), strict=False)
-    """Losses that the search tries first, by name or file; where its space does not hold one, what is nearest."""
+    """Losses that the search tries first, by name or file; in spaces of vectors the nearest one stands for a loss that
+    they do not hold. One that is far from all, or no formula of the depth in a space of formulas, is refused."""
 
     population: int = Field(default=20, ge=2, le=10**5)
     """Candidates in a generation."""
@@ -70,9 +71,12 @@ class SearchSettings(Settings):
     @model_validator(mode="before")
     @classmethod
     def _usual(cls, values: Any) -> Any:
-        """Each engine has a space that it searches if none is named."""
+        """Each engine has a space that it searches if none is named, and some have spaces of their own."""
         if isinstance(values, dict) and "engine" in values and "space" not in values:
             return {**values, "space": usual_space(values["engine"])}
+        if isinstance(values, dict) and "space" in values and "engine" not in values:
+            engine = usual_engine(values["space"])
+            return values if engine is None else {**values, "engine": engine}
         return values
 
     seed: int = Field(default=0, gt=-(2**128), lt=2**128)

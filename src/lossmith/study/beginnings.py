@@ -59,7 +59,7 @@ def genome_of(given: Known, space: Space, classes: int, search: SearchSettings, 
     if found is None and len(loss.moments()) > 1:
         raise InputError(
             f"the space {search.space!r} does not hold {loss.name}, which changes during the training; leave it "
-            "out, or search the space residual-schedule with its knots"
+            "out, or search residual-schedule with its knots, if these lie evenly and the losses are of that space"
         )
     if found is None and project and isinstance(space, VectorSpace):
         genome, factor, distance = nearest(loss, space, classes)
@@ -81,8 +81,8 @@ def genome_of(given: Known, space: Space, classes: int, search: SearchSettings, 
         nearest_one = ", or let what is nearest stand for it: enqueue(…, project=True)"
         raise InputError(
             f"the space {search.space!r} holds no multiple of {loss.name}, or cannot say where it is; leave it out, "
-            + (f"give more {space.wider}, " if space.wider else "")
-            + f"search another space{nearest_one if isinstance(space, VectorSpace) and not project else ''}"
+            + (f"give more {space.wider} if it is a formula, " if space.wider else "")
+            + f"or search another space{nearest_one if isinstance(space, VectorSpace) and not project else ''}"
         )
     genome, factor = found
     if abs(factor - 1) > 1e-9:

@@ -88,8 +88,8 @@ def parts_of(loss: Loss, to: str) -> Parts:
         return Parts(tuple(thresholds), normalized, {}, {}, 0.0, inner.trees[0])
     if not isinstance(inner, PowerLoss):
         raise InputError(
-            f"the loss {loss.name!r} cannot be exported to {to}: {inner.kind!r} is no sum of powers, no formula, nor "
-            "one of these that is normalized or of clipped logits; use it by lossmith.Criterion"
+            f"the loss {loss.name!r} cannot be exported to {to}: sums of powers are, formulas, and these normalized or "
+            f"of clipped logits, but not the kind {inner.kind}; use it by lossmith.Criterion"
         )
     terms, coefficients = inner.evaluated
     found = {term: c for term, c in zip(terms, coefficients.tolist(), strict=True) if c}

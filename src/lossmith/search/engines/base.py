@@ -39,6 +39,8 @@ class SearchEngine(ABC):
 
     usual_space: ClassVar[str] = "residual"
     """The space that is searched if none is named."""
+    own_spaces: ClassVar[tuple[str, ...]] = ()
+    """Spaces that no other engine searches: naming one of them is naming the engine."""
 
     def __init__(self, space: Space, settings: SearchSettings) -> None:
         self.space, self.settings = space, settings
@@ -102,6 +104,11 @@ class SearchEngine(ABC):
     @abstractmethod
     def learn(self, genomes: Sequence[Genome], fitness: Sequence[float]) -> None:
         """Take the fitness (higher is better) of the genomes, in member order; −∞ where there is none."""
+
+
+def usual_engine(space: object) -> str | None:
+    """The engine that alone searches a space; None where there is no such one."""
+    return next((name for name, made in SEARCH_ENGINES.items() if space in getattr(made, "own_spaces", ())), None)
 
 
 def usual_space(engine: object) -> str:

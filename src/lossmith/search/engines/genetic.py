@@ -35,7 +35,9 @@ Scored = tuple[float, int, Tree]
 
 
 class Genetic(SearchEngine):
-    """Genetic programming, and CMA-ES on the numbers of the best formula in the last ones of every ten generations.
+    """Genetic programming, and CMA-ES on numbers in the last ones of every ten generations.
+
+    These are the numbers of the best formula that has two or more, with a factor before each of its terms.
 
     A child is the crossover of two parents, each the best of three of the best 24 formulas so far (of equal fitness the
     smaller), mutated or not, or a mutated parent. What would not train (by the trainability invariant, or a rehearsal
@@ -50,6 +52,7 @@ class Genetic(SearchEngine):
     """
 
     usual_space: ClassVar[str] = "expression"
+    own_spaces: ClassVar[tuple[str, ...]] = ("expression", "expression-residual")
 
     def __init__(self, space: Space, settings: SearchSettings) -> None:
         super().__init__(space, settings)

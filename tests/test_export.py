@@ -327,5 +327,7 @@ def test_a_bad_command_writes_nothing(
 @pytest.mark.parametrize("to", EXPORTS.names)
 @pytest.mark.parametrize("name", REFUSED)
 def test_sums_of_kinds_say_that_they_are_not_exported(name: str, to: str) -> None:
-    with pytest.raises(InputError, match="there is no LaTeX" if to == "latex" else f"cannot be exported to {to}: sums of"):
+    with pytest.raises(
+        InputError, match="there is no LaTeX" if to == "latex" else f"cannot be exported to {to}: sums of"
+    ):
         export(find(name, CLASSES), to)

@@ -1366,6 +1366,8 @@ class TestExplain:
     def test_a_loss_that_the_invariant_rejects_and_that_may_train(self, run: Run) -> None:
         text = " ".join(run("explain", "0,0,0,-10,0,-6.2,30,0").replace("│", " ").split())
         assert "m ≤ 0: the label is not pulled up at h = 1/n, but from h_T = 0.1053 on" in text
+        assert "turn the sign" not in text
+        assert "the loss is −Σφ, so turn the sign of φ" in " ".join(run("explain", "expr:-y*log(h)").split())
         assert "theorem 3 lets it pass" in text
 
     def test_many_classes_cost_no_more(self, run: Run) -> None:

@@ -154,6 +154,28 @@ def test_the_page_of_few_trainings_is_that_of_their_runs(experiment: Callable[[s
         assert str(gap) in told
 
 
+def test_the_page_of_formulas_is_that_of_their_runs(experiment: Callable[[str], ModuleType]) -> None:
+    folder, program = ROOT / "results" / "glo", experiment("glo")
+    document = json.loads((folder / "runs.json").read_text(encoding="utf-8"))
+    lines = program.page(document)
+    assert (folder / "summary.md").read_text(encoding="utf-8") == "\n".join(lines) + "\n"
+    assert {run["job"] for run in document["runs"]} == set(program.JOBS)
+    numbers = {run["search"] for run in document["runs"]}
+    assert len(numbers) >= 5
+    assert len(document["runs"]) == len(numbers) * len(program.JOBS)
+    for run in document["runs"]:
+        assert [row["method"] for row in run["searches"]] == list(program.METHODS)
+        # Equally many trainings, whichever way a search goes.
+        assert len({row["trainings"] for row in run["searches"]}) == 1
+        assert all(len(row["test"]) == program.NETWORKS for row in run["comparison"]["rows"].values())
+    # The pages for users hold the tables, word for word.
+    paper = (ROOT / "docs" / "paper.md").read_text(encoding="utf-8")
+    systems = experiment("glo_tables").systems_table(experiment("glo_scores").Scores(document["runs"]))
+    assert "\n".join(line for line in systems if line.startswith("|")) in paper
+    claims = experiment("glo_page").claims_table(experiment("glo_scores").Scores(document["runs"]))
+    assert "\n".join(line for line in claims if line.startswith("|")) in RESULTS
+
+
 def test_the_page_of_other_data_is_that_of_its_runs(experiment: Callable[[str], ModuleType]) -> None:
     folder = ROOT / "results" / "everywhere"
     document = json.loads((folder / "runs.json").read_text(encoding="utf-8"))

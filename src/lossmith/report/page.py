@@ -101,7 +101,9 @@ def _exact(page: Explanation, _: int) -> str:
         return "m > 0: the label is pulled up from the start"
     start = 1 - 1 / page.classes
     nearest = max((zone.high for zone in page.zones["exact"] if zone.sign == 1 and zone.high <= start), default=None)
-    rest = "" if nearest is None else f", but from h_T = {1 - nearest:.4g} on: it may train all the same"
+    repels = all(zone.sign < 0 for zone in page.zones["exact"])
+    turned = "; the loss is −Σφ, so turn the sign of φ" if repels else ""
+    rest = turned if nearest is None else f", but from h_T = {1 - nearest:.4g} on: it may train all the same"
     return f"m ≤ 0: the label is not pulled up at h = 1/n{rest}"
 
 

@@ -23,6 +23,7 @@ from lossmith.losses.catalog import (
 )
 from lossmith.losses.combined import Sum
 from lossmith.losses.criterion import Criterion
+from lossmith.losses.elementwise import FlippedPower, FractionalFocal, JensenShannon, ShiftedPower
 from lossmith.losses.exports import EXPORTS, export
 from lossmith.losses.expressions import Expression, expression
 from lossmith.losses.files import class_weights, load, loss_document, read_loss_document, save
@@ -30,7 +31,6 @@ from lossmith.losses.formatting import Latex, latex
 from lossmith.losses.kernel import GradientRule
 from lossmith.losses.mixed import Mixed
 from lossmith.losses.outputs import Forward, NormalizedNegative, Sharpened
-from lossmith.losses.parametric import FlippedPower, FractionalFocal, JensenShannon, ShiftedPower
 from lossmith.losses.parse import common_classes, find, find_all, find_named, find_weighted, loss_file
 from lossmith.losses.polynomials import polynomial, taylor, taylor_length, taylor_order
 from lossmith.losses.power import PowerLoss

@@ -7,7 +7,7 @@ from typing import TypeVar, overload
 
 from lossmith.errors import InputError
 from lossmith.losses.base import Loss
-from lossmith.losses.parametric import FractionalFocal
+from lossmith.losses.elementwise import FractionalFocal
 from lossmith.losses.polynomials import polynomial, taylor
 from lossmith.losses.power import PowerLoss
 from lossmith.losses.terms import Term, float64

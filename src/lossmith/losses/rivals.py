@@ -12,8 +12,8 @@ from lossmith.errors import InputError
 from lossmith.losses.base import Loss
 from lossmith.losses.catalog import Parameter, catalogued, cross_entropy, mae, normalized_cross_entropy, power_loss
 from lossmith.losses.combined import Sum
+from lossmith.losses.elementwise import FlippedPower, JensenShannon, ShiftedPower
 from lossmith.losses.outputs import NormalizedNegative, Sharpened
-from lossmith.losses.parametric import FlippedPower, JensenShannon, ShiftedPower
 from lossmith.losses.power import PowerLoss
 from lossmith.losses.terms import float64
 

@@ -72,6 +72,7 @@ class TestShare:
         assert found.low == pytest.approx(1 / 5)
         assert found.high == pytest.approx((1 / 3 * 3 + 0 * 2) / 5)
         assert found.share == pytest.approx(1 / 5)
+        assert (found.agreement, found.trusted) == (0.8, True)
 
     def test_rows_that_are_sure_of_nothing_are_between_right_and_like_the_others(self) -> None:
         beliefs = np.array([[1.0, 0.0], [0.0, 1.0], [0.4, 0.6], [0.1, 0.9], [0.1, 0.9]])
@@ -88,6 +89,9 @@ class TestShare:
         found = wrong_labels(beliefs, given)
         assert found.low <= (given != right).mean() + 1e-12
         assert found.share == pytest.approx((given != right).mean(), abs=0.05)
+
+    def test_networks_that_do_not_know_the_classes_are_told(self) -> None:
+        assert not wrong_labels(np.array([[0.6, 0.4], [0.6, 0.4], [0.4, 0.6]]), np.array([0, 1, 0])).trusted
 
     def test_a_class_that_nothing_is_given(self) -> None:
         found = wrong_labels(np.array([[0.1, 0.1, 0.8], [0.2, 0.7, 0.1]]), np.array([0, 1]))
@@ -142,6 +146,14 @@ class TestGains:
         assert best_gain(gains) is gains[-1]
         assert best_gain(gains, -1.0) is gains[0]
         assert best_gain([*gains[:-1], replace(gains[-1], gain=float("nan"))]) is gains[-2]
+
+    def test_what_gains_nothing_is_not_recommended(self, monkeypatch: pytest.MonkeyPatch, found: Probe) -> None:
+        worse = replace(found.gains[1], gain=-0.01)
+        monkeypatch.setattr("lossmith.study.probe.best_gain", lambda *_: worse)
+        again = probe_data(settings(), source(0.3), size=SMALL)
+        assert again.best == again.gains[0]
+        assert again.floor.value == worse.least
+        assert not again.worth_searching
 
     def test_what_is_typed_is_the_loss(self, found: Probe) -> None:
         random = torch.Generator().manual_seed(0)
@@ -200,10 +212,10 @@ class TestProbe:
 
     def test_the_rule(self, found: Probe) -> None:
         best = replace(found.gains[1], gain=0.05)
-        noisy = replace(found, best=best, wrong=WrongLabels(0.3, 0.4), floor=NoiseFloor(0.04, 0.01, 0.02))
+        noisy = replace(found, best=best, wrong=WrongLabels(0.3, 0.4, 0.6), floor=NoiseFloor(0.04, 0.01, 0.02))
         assert noisy.worth_searching
         assert "came first in 4 of 9 searches" in noisy.why
-        clean = replace(noisy, wrong=WrongLabels(0.0, 0.19))
+        clean = replace(noisy, wrong=WrongLabels(0.0, 0.19, 0.9))
         assert not clean.worth_searching
         assert "drew with known ones: take label smoothing" in clean.why
         level = replace(noisy, floor=NoiseFloor(0.05, 0.01, 0.02))
@@ -273,7 +285,7 @@ class TestCommand:
         worth = replace(
             found,
             best=replace(found.gains[1], gain=0.05),
-            wrong=WrongLabels(0.3, 0.4),
+            wrong=WrongLabels(0.3, 0.4, 0.6),
             floor=NoiseFloor(0.01, 0.01, 0.02),
         )
         words = shlex.split(next_line(worth, "my data.csv", own))

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+HALF = 0.5
 
 
 @dataclass(frozen=True)
@@ -19,15 +20,22 @@ class WrongLabels:
     Args:
         low: The share, if no label is wrong that networks are not sure of.
         high: The share, if those are wrong as often as the others of their class.
+        agreement: Share of the labels that networks believe most in.
     """
 
     low: float
     high: float
+    agreement: float
 
     @property
     def share(self) -> float:
         """The estimate: halfway, which measured best."""
         return (self.low + self.high) / 2
+
+    @property
+    def trusted(self) -> bool:
+        """Whether networks agree with half of the labels; if not, they may not know the classes, and few be wrong."""
+        return self.agreement >= HALF
 
 
 def thresholds(beliefs: Floats, given: NDArray[np.int64]) -> Floats:
@@ -63,4 +71,5 @@ def wrong_labels(beliefs: Floats, given: NDArray[np.int64]) -> WrongLabels:
     other = np.bincount(given[sure & (found != given)], minlength=classes)
     counted, labels = np.bincount(given[sure], minlength=classes), np.bincount(given, minlength=classes)
     shares = np.divide(other, counted, out=np.zeros(classes), where=counted > 0)
-    return WrongLabels(float(other.sum() / len(given)), float((shares * labels).sum() / len(given)))
+    low, high = float(other.sum() / len(given)), float((shares * labels).sum() / len(given))
+    return WrongLabels(low, high, float((beliefs.argmax(1) == given).mean()))

@@ -185,13 +185,18 @@ def _sentences(found: Probe) -> str:
     """What came out, in words."""
     wrong, floor, best, points = found.wrong, found.floor, found.best, found.deciding.share
     known = "" if found.known_wrong is None else f"; {found.known_wrong:.1%} are known to be wrong"
+    if not wrong.trusted:
+        known += (
+            f". Networks agree with {wrong.agreement:.0%} of the labels only: they may hardly know the classes, and "
+            "far fewer labels be wrong"
+        )
 
     def amount(value: float) -> str:
         return f"{100 * value:.1f} points" if points else f"{value:.3g}"
 
     samples = "" if floor.samples is None else f", {amount(floor.samples)} from the number of validation samples"
     gain = (
-        "no other loss was better in the tuning"
+        "no other loss gains anything on it"
         if best == found.gains[0]
         else f"{interval(best, points)}{' points' if points else ''} on cross-entropy, 95 % interval paired by seed"
     )

@@ -99,7 +99,9 @@ def probe_data(
     deciding = Deciding.of(settings.objective, objective)
     plan = _plan(problem, settings, size, seed, backend, deciding)
     gains = known_gains(problem.task, problem.validation, families, plan, runs, told)
-    best = best_gain(gains, deciding.sign)
+    leading = best_gain(gains, deciding.sign)
+    # With fresh networks the best of the tuning may be no better.
+    best = leading if leading.gain > 0 else gains[0]
     if not all(map(math.isfinite, gains[0].values)):
         raise InputError(
             f"a network of cross-entropy has no finite {deciding.name}, so nothing can be compared with it; give a "

@@ -64,7 +64,7 @@ class Probe:
         wrong: The share of wrong labels.
         known_wrong: What it is; None where nobody knows.
         gains: The tuned losses, cross-entropy first.
-        best: The one that is best by the tuning.
+        best: The one that is best by the tuning; cross-entropy, if fresh networks of that gain nothing on it.
         floor: What is noise.
         deciding: The figure.
         problem: Data, network and parts.
@@ -131,6 +131,8 @@ class Probe:
             "metric": self.deciding.to_json(),
             "wrong_labels": self.wrong.share,
             "wrong_labels_between": [self.wrong.low, self.wrong.high],
+            "wrong_labels_trusted": self.wrong.trusted,
+            "agreement": self.wrong.agreement,
             "wrong_labels_known": self.known_wrong,
             "noise_floor": {
                 "value": _known(self.floor.value),

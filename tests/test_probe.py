@@ -280,6 +280,7 @@ class TestCommand:
                 "model": {"hidden": (64, 32), "name": "nets.py:Net with space"},
                 "recipe": {"epochs": 30, "class_weight": "balanced"},
                 "objective": {"metric": "macro-f1"},
+                "run": {"training": "sequential"},
             }
         )
         worth = replace(
@@ -292,6 +293,7 @@ class TestCommand:
         assert words[:6] == ["lossmith", "evolve", "--out", "study", "--data", "my data.csv"]
         again = read(Evolve, words[2:], "evolve", lambda _: (EvolveSettings(), None)).settings
         assert flags_of(again) == flags_of(own.model_copy(update={"model": again.model}))
+        assert again.run.training == "sequential"
         assert (again.model.hidden, again.data.noise, again.objective.metric) == ((64, 32), "pairs", "macro-f1")
 
     @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ SHOWN: Shown = {
     RunSettings: ("training", "device"),
     **{model: tuple(name for name in model.model_fields if name not in LEFT_OUT) for model in (DataSettings, Recipe)},
 }
-PARTS = ("data", "model", "recipe", "objective")
+PARTS = ("data", "model", "recipe", "objective", "run")
 STUDY = Path("study")
 
 
@@ -135,7 +135,7 @@ def next_line(found: Probe, data: str, settings: EvolveSettings) -> str:
 
 
 def flags_of(settings: EvolveSettings) -> list[str]:
-    """The flags that make these settings of data, network, recipe and objective from the usual ones."""
+    """The flags that make these settings, without those of a search, from the usual ones."""
     words = list[str]()
     for part in PARTS:
         own, usual = getattr(settings, part), getattr(EvolveSettings(), part)
@@ -158,7 +158,7 @@ def _flag(called: str, value: Any) -> list[str]:
 def _table(found: Probe) -> Table:
     points = found.deciding.share
     table = Table(title="Known losses, each tuned on validation data", title_justify="left")
-    for title in ("loss", "setting", found.deciding.called, "gain on cross-entropy"):
+    for title in ("loss", "setting", printable(found.deciding.called), "gain on cross-entropy"):
         table.add_column(title, justify="left" if title in ("loss", "setting") else "right", overflow="fold")
     for one in sorted(found.gains, key=lambda one: -found.deciding.sign * one.mean):
         mark = " *" if one == found.best else ""
@@ -203,8 +203,8 @@ def _sentences(found: Probe) -> str:
     return (
         f"Wrong labels:     about {wrong.share:.0%} (between {wrong.low:.1%} and {wrong.high:.1%} by how labels are "
         f"counted that networks are not sure of){known}\n"
-        f"Noise floor:      a gain below {amount(floor.value)} is noise ({found.deciding.called}: standard deviation "
-        f"{amount(floor.seeds)} between seeds{samples})\n"
+        f"Noise floor:      a gain below {amount(floor.value)} is noise ({printable(found.deciding.called)}: standard "
+        f"deviation {amount(floor.seeds)} between seeds{samples})\n"
         f"Best known loss:  {best.tuned.family.name}, {_setting(best)}: {gain}\n"
         f"Worth a search:   {'yes' if found.worth_searching else 'no'}, by a rule of thumb: {found.why}\n"
     )

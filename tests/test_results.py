@@ -191,6 +191,17 @@ def test_the_page_of_the_suspects_is_that_of_their_runs(experiment: Callable[[st
         assert all(number in line for number in re.findall(r"\d\.\d{3}", sentence))
 
 
+def test_the_page_of_the_probe_is_that_of_its_runs(experiment: Callable[[str], ModuleType]) -> None:
+    folder, program = ROOT / "results" / "probe", experiment("probe")
+    document = json.loads((folder / "runs.json").read_text(encoding="utf-8"))
+    assert "\n".join(program.page(document)) + "\n" == (folder / "summary.md").read_text(encoding="utf-8")
+    docs = (ROOT / "docs" / "label-noise.md").read_text(encoding="utf-8")
+    assert "\n".join(program.settings_table(document["runs"])) in docs
+    assert len([line for line in program.verdicts(document["runs"]) if line.startswith("**(")]) == 4
+    for run in document["runs"]:
+        assert run["estimate"] == pytest.approx((run["low"] + run["high"]) / 2)
+
+
 def test_the_page_of_the_efforts_is_that_of_their_runs(experiment: Callable[[str], ModuleType]) -> None:
     folder, program = ROOT / "results" / "efforts", experiment("efforts")
     document = json.loads((folder / "runs.json").read_text(encoding="utf-8"))

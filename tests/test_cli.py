@@ -37,6 +37,8 @@ from lossmith.cli.evolve import Evolve
 from lossmith.cli.explain import Explain
 from lossmith.cli.export import Export
 from lossmith.cli.flags import settings_rules
+from lossmith.cli.probe import SHOWN as PROBED
+from lossmith.cli.probe import ProbeData
 from lossmith.cli.show import Show
 from lossmith.cli.suspects import SHOWN as JUDGED
 from lossmith.cli.suspects import Suspects
@@ -184,7 +186,10 @@ class TestOverview:
     def test_unknown_command(self, run: Run) -> None:
         sentence = run.refused("evovle")
         assert "'evovle'" in sentence
-        assert "evolve, compare, distill, explain, export, trace, attack, corruption, basin, suspects, show" in sentence
+        assert (
+            "evolve, compare, distill, explain, export, trace, attack, corruption, basin, probe, suspects, show"
+            in sentence
+        )
 
     @pytest.mark.parametrize("arguments", [["--help"], ["show", "study", "--json"], ["show", "study"]])
     def test_what_reads_the_output_has_ended(
@@ -253,6 +258,11 @@ FLAGS = {
     | {"--epsilon", "--attacks", "--pgd-steps", "--samples", "--library-samples", "--iterations", "--queries"},
     "basin": LOOKING | {"--directions", "--points", "--hessian-samples"},
     "corruption": LOOKING | {"--input-noise", "--weight-noise", "--silenced", "--draws"},
+    "probe": {
+        *("--folds", "--networks", "--seeds", "--seed", *MACHINE, "--time-limit"),
+        *("--quiet", "--json", "--training", "--device"),
+    }
+    | (settings_of(DataSettings, ModelSettings, Recipe, ObjectiveSettings) - {"--data", "--patience"}),
     "suspects": {
         *("--out", "--figure", "--loss", "--folds", "--networks", "--seed", *MACHINE, "--time-limit"),
         *("--quiet", "--json", "--training", "--device"),
@@ -275,6 +285,7 @@ KINDS = [
     ("attack", Attack),
     ("basin", Basin),
     ("corruption", Corruption),
+    ("probe", ProbeData),
     ("suspects", Suspects),
     ("show", Show),
 ]
@@ -381,7 +392,9 @@ class TestHelp:
         examples = [shlex.split(line.removeprefix("example:")) for line in lines if f" lossmith {command} " in line]
         examples = [words for words in examples if words[:2] == ["lossmith", command] and "--help" not in words]
         assert examples
-        rules = settings_rules(JUDGED if kind is Suspects else SHOWN if issubclass(kind, Trained) else {})
+        rules = settings_rules(
+            {Suspects: JUDGED, ProbeData: PROBED}.get(kind, SHOWN if issubclass(kind, Trained) else {})
+        )
         for words in examples:
             assert isinstance(parse(kind, words[2:], command, rules=rules), kind)
 
@@ -396,6 +409,7 @@ class TestHelp:
             (["explain", "mse", "--classes", "ten"], "--classes"),
             (["explain", "mse", "--epsilon", "half"], "--epsilon"),
             (["trace", "mse", "--samples", "some"], "--samples"),
+            (["probe"], "DATA"),
             (["suspects"], "DATA"),
             (["show"], "DIR"),
             (["show", "a", "b"], "b"),

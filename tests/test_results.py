@@ -213,6 +213,29 @@ def test_the_page_of_the_suspects_is_that_of_their_runs(experiment: Callable[[st
         assert all(number in line for number in re.findall(r"\d\.\d{3}", sentence))
 
 
+def test_the_page_of_the_probe_is_that_of_its_runs(experiment: Callable[[str], ModuleType]) -> None:
+    folder, program = ROOT / "results" / "probe", experiment("probe")
+    document = json.loads((folder / "runs.json").read_text(encoding="utf-8"))
+    assert "\n".join(program.page(document)) + "\n" == (folder / "summary.md").read_text(encoding="utf-8")
+    docs = (ROOT / "docs" / "label-noise.md").read_text(encoding="utf-8")
+    assert "\n".join(program.settings_table(document["runs"])) in docs
+    assert len([line for line in program.verdicts(document["runs"]) if line.startswith("**(")]) == 4
+    for run in document["runs"]:
+        assert run["estimate"] == pytest.approx((run["low"] + run["high"]) / 2)
+
+
+def test_what_the_rule_of_the_probe_rests_on() -> None:
+    """Searches on noisy labels in which the evolved loss came first, as the probe's sentence counts them."""
+    noisy = (ROOT / "results" / "noisy-digits" / "summary.md").read_text(encoding="utf-8")
+    ranks = re.findall(r"^\| \[\d\]\([^|]*\|[^|]*\| (\d+) of 14 \|", noisy, re.MULTILINE)
+    other = json.loads((ROOT / "results" / "everywhere" / "runs.json").read_text(encoding="utf-8"))["runs"]
+    first, searches = ranks.count("1") + [row["rank"] for row in other].count(1), len(ranks) + len(other)
+    source = (ROOT / "src" / "lossmith" / "study" / "probed.py").read_text(encoding="utf-8")
+    assert f"came first in {first} of {searches} searches" in source
+    docs = (ROOT / "docs" / "label-noise.md").read_text(encoding="utf-8")
+    assert f"[{ranks.count('1')} of {len(ranks)}](../results/noisy-digits/summary.md)" in docs
+
+
 def test_the_page_of_the_efforts_is_that_of_their_runs(experiment: Callable[[str], ModuleType]) -> None:
     folder, program = ROOT / "results" / "efforts", experiment("efforts")
     document = json.loads((folder / "runs.json").read_text(encoding="utf-8"))

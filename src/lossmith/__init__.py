@@ -9,7 +9,7 @@ from lossmith.lazy import lazily
 if TYPE_CHECKING:
     from lossmith import losses as losses
     from lossmith import nets as nets
-    from lossmith.api import Result, evolve, suspects
+    from lossmith.api import Result, evolve, probe, suspects
     from lossmith.losses import (
         Criterion,
         Loss,
@@ -50,6 +50,7 @@ __all__ = [
     "mae",
     "mse",
     "poly",
+    "probe",
     "save",
     "schedule",
     "suspects",
@@ -59,8 +60,10 @@ _loaded = lazily(
     "lossmith",
     {
         "study": ["Study"],
-        "api": ["Result", "evolve", "suspects"],
-        "losses": [name for name in __all__ if name not in ("InputError", "Study", "Result", "evolve", "suspects")],
+        "api": ["Result", "evolve", "probe", "suspects"],
+        "losses": [
+            name for name in __all__ if name not in ("InputError", "Study", "Result", "evolve", "probe", "suspects")
+        ],
     },
 )
 

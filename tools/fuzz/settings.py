@@ -69,6 +69,7 @@ COMMANDS: dict[str, list[str]] = {
     "attack": ["attack", "mse", "--samples", "3", "--data", "i.npz", *LOOK[2:]],
     "corruption": ["corruption", "mse", *LOOK],
     "basin": ["basin", "mse", *LOOK],
+    "probe": ["probe", "d.npz", "--folds", "2", "--networks", "1", "--seeds", "3", *PART, "--quiet"],
     "suspects": ["suspects", "d.npz", "--folds", "2", "--networks", "1", *PART, "--quiet"],
     "show": ["show", "study"],
 }

@@ -33,6 +33,7 @@ from lossmith.analysis.deciding import ACCURACY, UNNAMED, Deciding
 from lossmith.analysis.distilling import Distillation, Trial, acting_terms, distill
 from lossmith.analysis.jobs import Part, UnreadableError, each_loss, results_of
 from lossmith.analysis.judging import concluded
+from lossmith.analysis.known import Gain, best_gain, known_gains, probed_families
 from lossmith.analysis.looks import Attacking, Corrupting, Look, Walking
 from lossmith.analysis.masking import Masking
 from lossmith.analysis.measuring import (
@@ -49,6 +50,7 @@ from lossmith.analysis.plans import ATTACKS, OWN_ATTACKS, AttackPlan
 from lossmith.analysis.probing import check_metric
 from lossmith.analysis.records import QUICK, Chunks, Comparison, Guess, Pair, Plan, Row
 from lossmith.analysis.robustness import Robustness, attack_contrasts, attack_document, robustness
+from lossmith.analysis.shares import WrongLabels, wrong_labels
 from lossmith.analysis.silencing import SILENCED, hidden_layers
 from lossmith.analysis.suspects import (
     Beliefs,
@@ -96,6 +98,7 @@ __all__ = [
     "Distillation",
     "Family",
     "Fold",
+    "Gain",
     "Grid",
     "Guess",
     "Look",
@@ -120,6 +123,7 @@ __all__ = [
     "UnreadableError",
     "Walking",
     "Weighted",
+    "WrongLabels",
     "acting_terms",
     "add_baseline",
     "attack_contrasts",
@@ -127,6 +131,7 @@ __all__ = [
     "baselines",
     "basin",
     "believed",
+    "best_gain",
     "check_corruption",
     "check_metric",
     "check_slices",
@@ -144,12 +149,14 @@ __all__ = [
     "fixed",
     "hidden_layers",
     "input_noise",
+    "known_gains",
     "learning_rates",
     "margin",
     "mean_score",
     "metric_of",
     "named_family",
     "objective_name",
+    "probed_families",
     "ranked",
     "results_of",
     "rivalry",
@@ -160,4 +167,5 @@ __all__ = [
     "trace",
     "train_loss",
     "weight_noise",
+    "wrong_labels",
 ]

@@ -1,7 +1,8 @@
 """One call for a whole study, with the user's own objects, under the words of the command line."""
 
 from lossmith.api.evolve import evolve
+from lossmith.api.probe import probe
 from lossmith.api.result import Result
 from lossmith.api.suspects import suspects
 
-__all__ = ["Result", "evolve", "suspects"]
+__all__ = ["Result", "evolve", "probe", "suspects"]

@@ -32,6 +32,7 @@ COMMANDS = {
     "attack": "train with some losses and attack the networks: how many test images survive, and is it real?",
     "corruption": "train with some losses, then add noise to inputs and weights, and silence units",
     "basin": "train with some losses and look at the width of the minima they end in",
+    "probe": "say how noisy labels are, which known loss is best, and whether a search is worth its cost",
     "suspects": "rank the labels of training data by how probably they are wrong, and write them as a table",
     "show": "say where a study stands",
 }

@@ -23,6 +23,10 @@ USUAL: dict[str, tuple[str, ...]] = {
     "trace": ("--out", "--data", "--label-noise", "--model", "--epochs", "--lr", "--samples", "--workers", "--json"),
     "attack": (*TRAINED, "--epsilon", "--attacks", "--samples"),
     "corruption": (*TRAINED, "--input-noise", "--weight-noise", "--silenced"),
+    "probe": (
+        *("--target", "--label-noise", "--model", "--epochs", "--lr", "--class-weight", "--metric", "--seeds"),
+        *("--time-limit", "--workers", "--json"),
+    ),
     "suspects": (
         *("--out", "--target", "--label-noise", "--model", "--epochs", "--lr", "--networks", "--figure"),
         *("--time-limit", "--workers", "--json"),

@@ -1,6 +1,6 @@
 """Data: where the samples come from, of which kind they are, how they are split, and which labels are noisy."""
 
-from lossmith.data.folds import Folds, folded
+from lossmith.data.folds import Folds, folded, seen_samples
 from lossmith.data.kept import keep_source
 from lossmith.data.kinds import KINDS, InputLayer, Kind, Normalize, Plain, has_ids
 from lossmith.data.noise import NOISES, Noise, absolute_noise, is_idle, is_noise_file, mistaken, portable_noise
@@ -44,5 +44,6 @@ __all__ = [
     "portable_noise",
     "read_array",
     "search_parts",
+    "seen_samples",
     "test_part",
 ]

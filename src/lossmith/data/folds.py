@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from lossmith.data.noise import noisy_labels, with_noise
+from lossmith.data.parts import search_parts
 from lossmith.data.settings import DataSettings
 from lossmith.data.source import Source
-from lossmith.data.splits import SPLITS, Pool, way_of
+from lossmith.data.splits import SPLITS, Pool, split, way_of
 from lossmith.errors import InputError
 
 
@@ -72,6 +73,40 @@ def folded(source: Source, settings: DataSettings, count: int) -> Folds:
         _check_fold(source, labels, fold, number, count)
     noisy = bool(settings.label_noise) or source.noise is not None
     return Folds(source, labels, held, labels != clean if noisy else None)
+
+
+def seen_samples(source: Source, settings: DataSettings) -> Source:
+    """What a search sees as one source: training and validation part, with their labels as noise left them.
+
+    No sample of the test part is in it.
+
+    Args:
+        source: All samples.
+        settings: Sizes, split, and label noise.
+
+    Raises:
+        InputError: as :func:`lossmith.data.search_parts`.
+    """
+    parts, rows = search_parts(source, settings), split(source, settings)
+    train, validation, groups = parts.train, parts.validation, source.groups
+    if groups is not None:
+        # Validation samples that the data brings have no groups: each is one of its own.
+        alone = int(groups.max()) + 1 + torch.arange(len(validation))
+        groups = torch.cat(
+            [groups[rows.train], alone if source.validation_inputs is not None else groups[rows.validation]]
+        )
+    return replace(
+        source,
+        inputs=torch.cat([train.inputs, validation.inputs]),
+        targets=torch.cat([train.targets, validation.targets]),
+        test_inputs=None,
+        test_targets=None,
+        validation_inputs=None,
+        validation_targets=None,
+        groups=groups,
+        noise=None,
+        imputed=None,
+    )
 
 
 def _cut(source: Source, labels: Tensor, settings: DataSettings, count: int) -> tuple[Tensor, ...]:

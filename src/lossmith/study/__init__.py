@@ -42,6 +42,8 @@ from lossmith.study.origins import (
 )
 from lossmith.study.pareto import PRUNED, export_pareto, has_pareto, read_pareto
 from lossmith.study.places import study_place
+from lossmith.study.probe import check_probe, probe_data
+from lossmith.study.probed import PROBE_FOLDS, PROBE_NETWORKS, PROBE_SEEDS, NoiseFloor, Probe, Size
 from lossmith.study.problem import Problem
 from lossmith.study.provenance import data_line, finalists_of, pruned_trainings, tuning_of
 from lossmith.study.records import Candidate, Result
@@ -64,6 +66,9 @@ __all__ = [
     "OLD_FLAGS",
     "OLD_SETTINGS",
     "OLD_VALUES",
+    "PROBE_FOLDS",
+    "PROBE_NETWORKS",
+    "PROBE_SEEDS",
     "PRUNED",
     "RIVAL",
     "SMOOTHINGS",
@@ -76,13 +81,16 @@ __all__ = [
     "Distilled",
     "EvolveSettings",
     "FunctionSettings",
+    "NoiseFloor",
     "Objective",
     "Origin",
     "Outcome",
+    "Probe",
     "Problem",
     "Progress",
     "Result",
     "RunSettings",
+    "Size",
     "StageSettings",
     "Store",
     "Study",
@@ -92,6 +100,7 @@ __all__ = [
     "at_absolute_place",
     "check_effect",
     "check_named",
+    "check_probe",
     "check_suspects",
     "check_table",
     "check_unchanged",
@@ -116,6 +125,7 @@ __all__ = [
     "origin_of",
     "original",
     "parsed_time",
+    "probe_data",
     "pruned_trainings",
     "read_pareto",
     "read_settings",

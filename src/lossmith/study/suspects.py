@@ -24,7 +24,7 @@ from lossmith.study.clock import Clock
 from lossmith.study.config import EvolveSettings, check_effect
 from lossmith.study.estimates import beyond
 from lossmith.study.problem import Problem
-from lossmith.training import Backend, Executor, Local, Trainer, choose_backend, repeated, step_seconds
+from lossmith.training import Backend, Executor, Local, Recipe, Trainer, choose_backend, repeated, step_seconds
 
 LOG = logging.getLogger("lossmith")
 SIZES = ("train_size", "validation_size", "test_size")
@@ -146,7 +146,7 @@ def find_suspects(
     clock = Clock(Budget({}, 0.0), time_limit, time.perf_counter() if started is None else started)
     check_suspects(settings, folds, networks)
     parts = folded(open_source(source or settings.data.source, settings.data), settings.data, folds)
-    tasks = [_fold(parts, number, settings, model) for number in range(folds)]
+    tasks = [judged_fold(parts, number, settings, model) for number in range(folds)]
     classes, runs = tasks[0].task.classes, executor or Local()
     chosen = _chosen(loss, classes)
     trainer = runs.trainer(tasks[0].task)
@@ -171,15 +171,24 @@ def check_suspects(settings: EvolveSettings, folds: int, networks: int) -> None:
     Raises:
         InputError: if a number cannot be used, or the recipe asks for what looks at the labels that are judged.
     """
+    for name in SIZES:
+        if getattr(settings.data, name) is not None:
+            raise InputError(f"{name} has no effect here, where every row is judged; leave it out")
+    check_folds(settings, folds, networks)
+
+
+def check_folds(settings: EvolveSettings, folds: int, networks: int) -> None:
+    """See that networks can judge what they did not learn from.
+
+    Raises:
+        InputError: if a number cannot be used, or the recipe asks for what looks at the labels that are judged.
+    """
     for name, value, least, most in (
         ("folds", folds, 2, MOST_FOLDS),
         ("networks", networks, 1, MOST_NETWORKS),
     ):
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
             raise InputError(f"{name} is {brief(value)}; give a whole number from {least} to {most}")
-    for name in SIZES:
-        if getattr(settings.data, name) is not None:
-            raise InputError(f"{name} has no effect here, where every row is judged; leave it out")
     check_effect(settings)
     if settings.recipe.patience is not None:
         raise InputError(
@@ -202,7 +211,7 @@ def check_table(path: Path) -> None:
         raise InputError(f"{path.parent} is read-only, so the table has no place; give another --out")
 
 
-def _fold(parts: Folds, number: int, settings: EvolveSettings, model: Model | None) -> Fold:
+def judged_fold(parts: Folds, number: int, settings: EvolveSettings, model: Model | None) -> Fold:
     """What the networks of a fold learn from and judge, on the device that trains."""
     nothing = {"label_noise": 0.0, "noise": "symmetric", "split": "random", "groups": None}
     data = settings.data.model_copy(update=nothing)
@@ -235,13 +244,18 @@ def _planned(
     recipe, training = settings.recipe, settings.run.training
     seeds: Sequence[int] = [derive(seed, "networks", number) for number in range(networks)]
     population = repeated(Loss.stack([loss]), networks)
-    if training == "auto":
-        # What is fastest would be another one from time to time, and agrees to rounding only.
-        training = "mlp" if trainer.refusal("mlp", recipe) is None else "sequential"
+    training = settled(training, trainer, recipe)
     steps = recipe.total_steps(len(trainer.task.inputs))
     backend = choose_backend(training, trainer, population, seeds, recipe, folds * steps)
     step = step_seconds(backend, trainer, population, seeds, recipe)
     return backend, Budget({"training": float(folds * networks)}, step * steps / workers)
+
+
+def settled(training: str, trainer: Trainer, recipe: Recipe) -> str:
+    """How networks are run without a measurement: what is fastest changes from time to time, and rounding with it."""
+    if training != "auto":
+        return training
+    return "mlp" if trainer.refusal("mlp", recipe) is None else "sequential"
 
 
 def _fitting(clock: Clock, networks: int) -> int:

@@ -1,0 +1,116 @@
+"""``lossmith.probe``: is a search worth its cost on one's own data, and which known loss is best, in one call."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from lossmith.analysis import Objective, chosen_metric
+from lossmith.api.data import source_of
+from lossmith.api.model import Model, named_model
+from lossmith.api.words import places, settings_of, unknown_word
+from lossmith.cli import Bar
+from lossmith.study import (
+    PROBE_FOLDS,
+    PROBE_NETWORKS,
+    PROBE_SEEDS,
+    Probe,
+    Size,
+    check_probe,
+    parsed_time,
+    probe_data,
+    with_data,
+)
+from lossmith.training import Executor, running
+
+# What settings there are of: nothing is searched for here.
+PARTS, RUN = ("data", "model", "recipe", "objective"), (("run", "training"), ("run", "device"))
+
+
+def probe(
+    data: Any,
+    model: Any = None,
+    *,
+    target: str | None = None,
+    validation: Any = None,
+    test: Any = None,
+    groups: Any = None,
+    metric: Any = None,
+    folds: int = PROBE_FOLDS,
+    networks: int = PROBE_NETWORKS,
+    seeds: int = PROBE_SEEDS,
+    seed: int = 0,
+    time_limit: float | str | None = None,
+    executor: Executor | str | None = None,
+    quiet: bool = False,
+    **words: Any,
+) -> Probe:
+    """Estimate how many labels are wrong, tune known losses, and say whether a search is worth its cost.
+
+    Works on what a search would see, training and validation part; test data is not touched.
+
+    Args:
+        data: As :func:`lossmith.evolve` takes it.
+        model: The network, as :func:`lossmith.evolve` takes it; ``"mlp"`` without it.
+        target: The column of a table that holds the labels.
+        validation: Validation samples of one's own.
+        test: Test samples of one's own, so that none are split off.
+        groups: The group of each sample (or the column of a table that holds it), of which none is in two parts.
+        metric: What losses are tuned for: a name (``"macro-f1"``), or a function; accuracy without it.
+        folds: In how many parts the samples are cut whose labels are judged.
+        networks: How many networks judge each label; fewer, if the time limit asks for it.
+        seeds: Fresh networks of each tuned loss; fewer, if the time limit asks for it.
+        seed: Of initial weights and batches.
+        time_limit: How long it may be estimated to take, in seconds or as ``"5m"``.
+        executor: ``"processes"`` trains in worker processes; this process without it.
+        quiet: Whether nothing is told meanwhile.
+        words: Any other setting by its flag: ``label_noise=0.2`` is ``--label-noise 0.2``.
+
+    Returns:
+        Its ``wrong_labels``, ``floor``, ``best``, ``loss``, ``worth_searching`` and ``why``; ``to_json()`` has all.
+
+    Raises:
+        InputError: if an input cannot be used.
+
+    Example:
+        >>> import numpy as np
+        >>> X = np.random.default_rng(0).normal(size=(200, 3)).astype("float32")
+        >>> found = probe((X, X.argmax(1)), epochs=4, networks=1, seeds=3, quiet=True)
+        >>> found.wrong_labels < 0.1, found.worth_searching
+        (True, False)
+    """
+    started = time.perf_counter()
+    limit = None if time_limit is None else parsed_time(time_limit)
+    size = Size(folds, networks, seeds)
+    given = {name: value for name, value in {"target": target, **words}.items() if value is not None}
+    known = [word for word, place in places().items() if place[0] in PARTS or place in RUN]
+    strange = next((word for word in given if word not in known), None)
+    if strange is not None:
+        raise unknown_word(strange, known, "probe")
+    own: Model | None = None
+    if model is not None:
+        given["model"], own = named_model(model)
+    objective: Objective | None = None
+    if metric is not None:
+        given["metric"], objective = chosen_metric(metric)
+    its_data = source_of(data, {"validation": validation, "test": test, "groups": groups}, given)
+    source = None if isinstance(its_data, str) else its_data
+    if isinstance(its_data, str):
+        given["data"] = its_data
+    settings = settings_of(given, None, "probe")
+    check_probe(settings, size)
+    if source is not None:
+        settings = with_data(settings, source.name)
+    with Bar(quiet) as shown, running(executor) as runs:
+        return probe_data(
+            settings,
+            source,
+            size=size,
+            seed=seed,
+            executor=runs,
+            time_limit=limit,
+            model=own,
+            objective=objective,
+            report=lambda phase, share: shown.show(phase, share, line=f"{phase}, {int(4 * share) * 25} %"),
+            started=started,
+        )

@@ -1,0 +1,210 @@
+"""``lossmith probe``: how noisy labels are, which known loss is best, and whether a search is worth its cost."""
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from shlex import quote
+from typing import Annotated, Any
+
+import tyro
+from rich.table import Table
+
+from lossmith.analysis import Gain, costs_text
+from lossmith.cli.arguments import OptionalTime, Switch, values_last
+from lossmith.cli.console import Bar, output
+from lossmith.cli.flags import SettingsFlags, Shown, read
+from lossmith.cli.machine import Machine, MachineFlags
+from lossmith.cli.trained import LARGEST_SEED, NUMBERS, check_number
+from lossmith.data import DataSettings, open_source
+from lossmith.errors import printable
+from lossmith.study import (
+    PROBE_FOLDS,
+    PROBE_NETWORKS,
+    PROBE_SEEDS,
+    EvolveSettings,
+    Probe,
+    RunSettings,
+    Size,
+    at_absolute_place,
+    check_probe,
+    flag,
+    parsed_time,
+    probe_data,
+    rechecked,
+)
+from lossmith.training import Recipe
+
+# Early stopping would look at the labels that are judged.
+LEFT_OUT = ("source", "patience")
+SHOWN: Shown = {
+    EvolveSettings: ("data", "model", "recipe", "objective", "run"),
+    RunSettings: ("training", "device"),
+    **{model: tuple(name for name in model.model_fields if name not in LEFT_OUT) for model in (DataSettings, Recipe)},
+}
+PARTS = ("data", "model", "recipe", "objective", "run")
+STUDY = Path("study")
+
+
+@dataclass(frozen=True)
+class ProbeData:
+    """Say before a search how noisy labels are, which known loss is best, and whether a search is worth its cost.
+
+    Works on what a search would see, the training and validation part; test data is not touched. Networks judge the
+    labels that they did not learn from; five known losses are tuned, and measured on validation data beside
+    cross-entropy. The last line says what to do next: a search with your flags, or the best known loss.
+
+    example:  lossmith probe digits --label-noise 0.4 --epochs 30
+    """
+
+    data: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
+    """Data to be probed: a name, or the path of a table, an .npz file or a directory of images."""
+    folds: int = PROBE_FOLDS
+    """In how many parts the samples are cut; each network that judges labels learns from all but one."""
+    networks: int = PROBE_NETWORKS
+    """How many networks judge each label; fewer, if the time limit asks for it."""
+    seeds: int = PROBE_SEEDS
+    """Fresh networks of each tuned loss, paired with those of cross-entropy; fewer, if the time limit asks for it."""
+    seed: int = 0
+    """Seed of initial weights and batches."""
+    time_limit: OptionalTime = None
+    """How long all of it may be estimated to take, such as 5m; with less than that, fewer networks are trained."""
+    quiet: Switch = False
+    """Print nothing but errors."""
+    json: Switch = False
+    """Print the figures as JSON, and no progress."""
+    settings: SettingsFlags = field(default_factory=EvolveSettings)
+    machine: MachineFlags = field(default_factory=Machine)
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Run the command."""
+    started = time.perf_counter()
+    given = parsed(arguments)
+    limit = None if given.time_limit is None else parsed_time(given.time_limit)
+    size = Size(given.folds, given.networks, given.seeds)
+    check_probe(given.settings, size)
+    given.machine.prepare()
+    try:
+        with Bar(quiet=given.quiet or given.json) as shown, given.machine.open() as executor:
+            found = probe_data(
+                given.settings,
+                open_source(given.settings.data.source, given.settings.data),
+                size=size,
+                seed=given.seed,
+                executor=executor,
+                time_limit=limit,
+                report=lambda phase, share: shown.show(phase, share, line=f"{phase}, {int(4 * share) * 25} %"),
+                started=started,
+            )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("The figures are printed at the end, so nothing was written.") from None
+    what_next = next_line(found, given.data, given.settings)
+    if given.json:
+        sys.stdout.write(json.dumps({**found.to_json(), "seed": given.seed, "next": what_next}, indent=2) + "\n")
+    elif not given.quiet:
+        console = output()
+        console.print(_table(found))
+        console.print(_sentences(found))
+        console.print(what_next, soft_wrap=True)
+
+
+def parsed(arguments: Sequence[str]) -> ProbeData:
+    """The command of some arguments, its numbers checked.
+
+    Raises:
+        InputError: if one cannot be used.
+    """
+    given = read(ProbeData, values_last(arguments, NUMBERS), "probe", lambda _: (EvolveSettings(), None), SHOWN)
+    check_number("--seed", given.seed, -LARGEST_SEED, LARGEST_SEED)
+    data = given.settings.data.model_copy(update={"source": given.data})
+    settings = rechecked(given.settings.model_copy(update={"data": data}))
+    return replace(given, settings=at_absolute_place(settings))
+
+
+def next_line(found: Probe, data: str, settings: EvolveSettings) -> str:
+    """What to do next, as a line: a search with the same settings, or the best known loss in Python."""
+    if found.worth_searching:
+        words = ["lossmith", "evolve", "--out", str(STUDY), "--data", data, *flags_of(settings)]
+        return " ".join(map(quote, words))
+    text, classes = found.best.typed(found.problem.classes)
+    more = f", classes={found.problem.classes}" if classes else ""
+    return f"criterion = lossmith.Criterion({json.dumps(text)}{more})"
+
+
+def flags_of(settings: EvolveSettings) -> list[str]:
+    """The flags that make these settings, without those of a search, from the usual ones."""
+    words = list[str]()
+    for part in PARTS:
+        own, usual = getattr(settings, part), getattr(EvolveSettings(), part)
+        for name in type(own).model_fields:
+            value = getattr(own, name)
+            if value != getattr(usual, name) and name != "source":
+                words += _flag(flag(part, name), value)
+    return words
+
+
+def _flag(called: str, value: Any) -> list[str]:
+    """A flag and its value, as they are typed."""
+    if isinstance(value, bool):
+        return [called if value else f"--no-{called.removeprefix('--')}"]
+    if called == "--costs":
+        return [called, costs_text(value)]
+    return [called, *map(str, value if isinstance(value, tuple | list) else [value])]
+
+
+def _table(found: Probe) -> Table:
+    points = found.deciding.share
+    table = Table(title="Known losses, each tuned on validation data", title_justify="left")
+    for title in ("loss", "setting", printable(found.deciding.called), "gain on cross-entropy"):
+        table.add_column(title, justify="left" if title in ("loss", "setting") else "right", overflow="fold")
+    for one in sorted(found.gains, key=lambda one: -found.deciding.sign * one.mean):
+        mark = " *" if one == found.best else ""
+        mean = f"{one.mean:.1%}" if points else f"{one.mean:.4g}"
+        gain = "" if one == found.gains[0] else interval(one, points)
+        table.add_row(printable(one.tuned.family.name) + mark, _setting(one), mean, gain)
+    return table
+
+
+def _setting(one: Gain) -> str:
+    tuned = one.tuned
+    strengths = tuned.family.describe(tuned.place)
+    return ", ".join(filter(None, [strengths, f"lr = {tuned.lr:.3g}", f"{tuned.stop} epochs"]))
+
+
+def interval(one: Gain, points: bool) -> str:
+    """A gain with its interval, of shares in points."""
+    low, gain, high = ((100 if points else 1) * value for value in (one.low, one.gain, one.high))
+    form = "+.1f" if points else "+.3g"
+    return f"{gain:{form}} [{low:{form}}, {high:{form}}]"
+
+
+def _sentences(found: Probe) -> str:
+    """What came out, in words."""
+    wrong, floor, best, points = found.wrong, found.floor, found.best, found.deciding.share
+    known = "" if found.known_wrong is None else f"; {found.known_wrong:.1%} are known to be wrong"
+    if not wrong.trusted:
+        known += (
+            f". Networks agree with {wrong.agreement:.0%} of the labels only: they may hardly know the classes, and "
+            "far fewer labels be wrong"
+        )
+
+    def amount(value: float) -> str:
+        return f"{100 * value:.1f} points" if points else f"{value:.3g}"
+
+    samples = "" if floor.samples is None else f", {amount(floor.samples)} from the number of validation samples"
+    gain = (
+        "no other loss gains anything on it"
+        if best == found.gains[0]
+        else f"{interval(best, points)}{' points' if points else ''} on cross-entropy, 95 % interval paired by seed"
+    )
+    return (
+        f"Wrong labels:     about {wrong.share:.0%} (between {wrong.low:.1%} and {wrong.high:.1%} by how labels are "
+        f"counted that networks are not sure of){known}\n"
+        f"Noise floor:      a gain below {amount(floor.value)} is noise ({printable(found.deciding.called)}: standard "
+        f"deviation {amount(floor.seeds)} between seeds{samples})\n"
+        f"Best known loss:  {best.tuned.family.name}, {_setting(best)}: {gain}\n"
+        f"Worth a search:   {'yes' if found.worth_searching else 'no'}, by a rule of thumb: {found.why}\n"
+    )

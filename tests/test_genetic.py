@@ -308,7 +308,8 @@ class TestStudy:
         rejected = {0: {"equivalent": 1, "untrainable": 2}, 1: {"equivalent": 2}}
         found = formulas_of(settings, rows, rejected)
         assert found is not None
-        assert found.sizes.tolist() == [7 / 3, (8 + 5) / 2]
+        # Of h, of h² and of y h.
+        assert found.sizes.tolist() == [2, (8 + 5) / 2]
         assert found.best_sizes.tolist() == [3, 8]
         assert found.records == [(1, 0.3, "h*y"), (2, 0.4, "y*log(h) + 0.1235*h")]
         assert found.hit_rate.tolist() == [1 / 6, 2 / 4]

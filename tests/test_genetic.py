@@ -15,6 +15,10 @@ from hypothesis import strategies as st
 
 import lossmith
 from lossmith import InputError, Loss, baikal, cross_entropy, focal, gce, mae, mse
+from lossmith.api.words import settings_of
+from lossmith.cli import main
+from lossmith.cli.evolve import Evolve
+from lossmith.cli.flags import read
 from lossmith.losses import CATALOG, Expression, expression, find
 from lossmith.losses.expressions import depth, json_of, parse, simplified, size, text_of, trees_of, uses
 from lossmith.report import draw_search, summarize
@@ -35,7 +39,7 @@ from lossmith.search.engines.variation import (
 )
 from lossmith.search.filters import Archive, rehearsed, signature
 from lossmith.search.spaces.expression import smoothed_cross_entropy
-from lossmith.study import EvolveSettings, Store, Study, evolve
+from lossmith.study import EvolveSettings, Store, Study, evolve, file_settings
 
 CLASSES = 10
 SMALL: dict[str, Any] = {
@@ -161,6 +165,9 @@ class TestEngine:
         assert SearchSettings(engine="genetic").space == "expression"
         assert SearchSettings(engine="genetic", space="expression-residual").space == "expression-residual"
         assert SearchSettings(engine="cma").space == SearchSettings().space == "residual"
+        for space in ("expression", "expression-residual"):
+            assert SearchSettings(space=space).engine == "genetic"
+        assert SearchSettings(space="taylor").engine == "cma"
         with pytest.raises(InputError, match="genetic searches formulas, which 'taylor' is not; give the space expres"):
             self.started(space="taylor")
 
@@ -275,6 +282,34 @@ class TestSpace:
         assert not space.holds(json_of(parse("y*log(h + 1)")))
         assert not space.holds(json_of(parse("0*h")))
         assert not space.holds("y")
+
+
+class TestNames:
+    """The engine or the space alone, in every place where they are named."""
+
+    @pytest.mark.parametrize(
+        ("named", "engine", "space"),
+        [
+            ({"engine": "genetic"}, "genetic", "expression"),
+            ({"space": "expression-residual"}, "genetic", "expression-residual"),
+            ({"space": "taylor"}, "cma", "taylor"),
+            ({}, "cma", "residual"),
+        ],
+    )
+    def test_the_other_one_follows(self, tmp_path: Path, named: dict[str, str], engine: str, space: str) -> None:
+        flags = [word for name, value in named.items() for word in (f"--{name}", value)]
+        given = read(Evolve, ["--data", "digits", *flags], "evolve", lambda _: (EvolveSettings(), None))
+        lines = [f'{name} = "{value}"' for name, value in named.items()]
+        (tmp_path / "s.toml").write_text("\n".join(["[search]", *lines]))
+        for found in (given.settings, settings_of(named, None), file_settings(tmp_path / "s.toml")):
+            assert (found.search.engine, found.search.space) == (engine, space)
+
+    def test_a_pair_that_does_not_fit_is_refused(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+        words = ["evolve", "--data", "digits", "--engine", "cma", "--space", "expression", "--out", str(tmp_path / "x")]
+        with pytest.raises(SystemExit):
+            main(words)
+        assert "the search engine cma searches spaces of vectors" in capsys.readouterr().err
+        assert not (tmp_path / "x").exists()
 
 
 class TestStudy:

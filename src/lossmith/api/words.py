@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from lossmith.errors import InputError
 from lossmith.registry import nearest
+from lossmith.search import counterpart
 from lossmith.study import (
     EvolveSettings,
     at_absolute_place,
@@ -54,9 +55,8 @@ def settings_of(words: Mapping[str, Any], out: Path | None, call: str = "evolve"
         named = {word: words.get(word) for word in ("model", "metric")}
         check_named(begun, named["model"], stored, named["metric"])
     document = begun.model_dump(mode="json")
-    if "engine" in words and not goes_on:
-        # Each engine has a space that it searches if none is named.
-        del document["search"]["space"]
+    if not goes_on:
+        document["search"] |= counterpart(words)
     for word, value in words.items():
         if word not in known:
             raise unknown_word(word, known, call)

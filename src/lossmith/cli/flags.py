@@ -16,7 +16,7 @@ from tyro.constructors import ConstructorRegistry, StructConstructorSpec, Struct
 from lossmith.analysis import costs_text
 from lossmith.cli.arguments import parse
 from lossmith.registry import Listed, Registry
-from lossmith.search import usual_space
+from lossmith.search import counterpart
 from lossmith.study import (
     OLD_FLAGS,
     OLD_SETTINGS,
@@ -86,8 +86,9 @@ def read(
     if shown and "objective" not in shown.get(EvolveSettings, ("objective",)):
         begun = without_own_metric(begun)
     if file is None:
-        search = begun.search.model_copy(update={"space": usual_space(typed.search.engine)})
-        begun = begun.model_copy(update={"search": search})
+        flags = {word.partition("=")[0] for word in words}
+        named = {part: getattr(typed.search, part) for part in ("engine", "space") if f"--{part}" in flags}
+        begun = begun.model_copy(update={"search": begun.search.model_copy(update=counterpart(named))})
     if begun != EvolveSettings():
         given = parse(command, words, name, replace(command(), settings=begun), rules)
     settings = rechecked(given.settings)

@@ -1,6 +1,6 @@
 """Spaces of losses, and the engines that search them; nothing is trained here."""
 
-from lossmith.search.engines import CMA, SEARCH_ENGINES, Breakdown, SearchEngine, build_engine, usual_space
+from lossmith.search.engines import CMA, SEARCH_ENGINES, Breakdown, SearchEngine, build_engine, counterpart
 from lossmith.search.filters import signature
 from lossmith.search.settings import Invariant, SearchSettings
 from lossmith.search.spaces import (
@@ -28,8 +28,8 @@ __all__ = [
     "build_engine",
     "build_space",
     "canonical",
+    "counterpart",
     "residual",
     "signature",
     "smoothed_mae",
-    "usual_space",
 ]

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from lossmith.search.engines import SEARCH_ENGINES, usual_engine, usual_space
+from lossmith.search.engines import SEARCH_ENGINES, counterpart
 from lossmith.search.spaces import SPACES
 from lossmith.settings import Settings
 
@@ -72,12 +72,7 @@ class SearchSettings(Settings):
     @classmethod
     def _usual(cls, values: Any) -> Any:
         """Each engine has a space that it searches if none is named, and some have spaces of their own."""
-        if isinstance(values, dict) and "engine" in values and "space" not in values:
-            return {**values, "space": usual_space(values["engine"])}
-        if isinstance(values, dict) and "space" in values and "engine" not in values:
-            engine = usual_engine(values["space"])
-            return values if engine is None else {**values, "engine": engine}
-        return values
+        return {**values, **counterpart(values)} if isinstance(values, dict) else values
 
     seed: int = Field(default=0, gt=-(2**128), lt=2**128)
     """Seed of the search: of its candidates, and of the initial weights and batches they are trained with."""

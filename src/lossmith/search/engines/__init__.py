@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lossmith.search.engines.base import SEARCH_ENGINES, Breakdown, SearchEngine, usual_engine, usual_space
+from lossmith.search.engines.base import SEARCH_ENGINES, Breakdown, SearchEngine, counterpart
 from lossmith.search.engines.cma import CMA
 from lossmith.search.engines.genetic import Genetic
 
@@ -12,16 +12,7 @@ if TYPE_CHECKING:
     from lossmith.search.settings import SearchSettings
     from lossmith.search.spaces import Space
 
-__all__ = [
-    "CMA",
-    "SEARCH_ENGINES",
-    "Breakdown",
-    "Genetic",
-    "SearchEngine",
-    "build_engine",
-    "usual_engine",
-    "usual_space",
-]
+__all__ = ["CMA", "SEARCH_ENGINES", "Breakdown", "Genetic", "SearchEngine", "build_engine", "counterpart"]
 
 SEARCH_ENGINES.register("cma", CMA)
 SEARCH_ENGINES.register("genetic", Genetic)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lossmith.registry import Registry
 from lossmith.search.spaces.base import Genome, Space
@@ -106,16 +106,23 @@ class SearchEngine(ABC):
         """Take the fitness (higher is better) of the genomes, in member order; −∞ where there is none."""
 
 
-def usual_engine(space: object) -> str | None:
-    """The engine that alone searches a space; None where there is no such one."""
-    return next((name for name, made in SEARCH_ENGINES.items() if space in getattr(made, "own_spaces", ())), None)
+def counterpart(named: Mapping[str, Any]) -> dict[str, str]:
+    """What goes with an engine or a space that alone is named: the engine's usual space, or the space's own engine.
 
+    Args:
+        named: What of ``"engine"`` and ``"space"`` is named, and anything else.
 
-def usual_space(engine: object) -> str:
-    """The space that an engine searches if none is named, by the engine's name; that of the base class otherwise."""
-    made = SEARCH_ENGINES.entries.get(engine) if isinstance(engine, str) else None
-    space: str = getattr(made, "usual_space", SearchEngine.usual_space)
-    return space
+    Returns:
+        The other one; nothing where both are named, or neither, or the space belongs to no engine.
+    """
+    if "engine" in named and "space" not in named:
+        made = SEARCH_ENGINES.entries.get(named["engine"]) if isinstance(named["engine"], str) else None
+        return {"space": getattr(made, "usual_space", SearchEngine.usual_space)}
+    if "space" in named and "engine" not in named:
+        for name, made in SEARCH_ENGINES.items():
+            if named["space"] in getattr(made, "own_spaces", ()):
+                return {"engine": name}
+    return {}
 
 
 SEARCH_ENGINES: Registry[Callable[[Space, SearchSettings], SearchEngine]] = Registry("search engine")

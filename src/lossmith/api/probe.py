@@ -5,10 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from lossmith.analysis import Objective, chosen_metric
-from lossmith.api.data import source_of
-from lossmith.api.model import Model, named_model
-from lossmith.api.words import places, settings_of, unknown_word
+from lossmith.api.looks import looked_at
 from lossmith.cli import Bar
 from lossmith.study import (
     PROBE_FOLDS,
@@ -19,12 +16,11 @@ from lossmith.study import (
     check_probe,
     parsed_time,
     probe_data,
-    with_data,
 )
 from lossmith.training import Executor, running
 
 # What settings there are of: nothing is searched for here.
-PARTS, RUN = ("data", "model", "recipe", "objective"), (("run", "training"), ("run", "device"))
+PARTS = ("data", "model", "recipe", "objective")
 
 
 def probe(
@@ -82,35 +78,19 @@ def probe(
     started = time.perf_counter()
     limit = None if time_limit is None else parsed_time(time_limit)
     size = Size(folds, networks, seeds)
-    given = {name: value for name, value in {"target": target, **words}.items() if value is not None}
-    known = [word for word, place in places().items() if place[0] in PARTS or place in RUN]
-    strange = next((word for word in given if word not in known), None)
-    if strange is not None:
-        raise unknown_word(strange, known, "probe")
-    own: Model | None = None
-    if model is not None:
-        given["model"], own = named_model(model)
-    objective: Objective | None = None
-    if metric is not None:
-        given["metric"], objective = chosen_metric(metric)
-    its_data = source_of(data, {"validation": validation, "test": test, "groups": groups}, given)
-    source = None if isinstance(its_data, str) else its_data
-    if isinstance(its_data, str):
-        given["data"] = its_data
-    settings = settings_of(given, None, "probe")
-    check_probe(settings, size)
-    if source is not None:
-        settings = with_data(settings, source.name)
+    beside = {"validation": validation, "test": test, "groups": groups}
+    look = looked_at("probe", data, beside, {"model": model, "metric": metric, "target": target, **words}, PARTS)
+    check_probe(look.settings, size)
     with Bar(quiet) as shown, running(executor) as runs:
         return probe_data(
-            settings,
-            source,
+            look.settings,
+            look.source,
             size=size,
             seed=seed,
             executor=runs,
             time_limit=limit,
-            model=own,
-            objective=objective,
-            report=lambda phase, share: shown.show(phase, share, line=f"{phase}, {int(4 * share) * 25} %"),
+            model=look.model,
+            objective=look.objective,
+            report=shown.quarter,
             started=started,
         )

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lossmith.api.data import source_of
-from lossmith.api.model import Model, named_model
-from lossmith.api.words import places, settings_of, unknown_word
+from lossmith.api.looks import looked_at
 from lossmith.cli import Bar
 from lossmith.io import write_whole
 from lossmith.losses import Loss
@@ -20,12 +19,11 @@ from lossmith.study import (
     check_table,
     find_suspects,
     parsed_time,
-    with_data,
 )
 from lossmith.training import Executor, running
 
 # What settings there are of: nothing is searched for here.
-PARTS, RUN = ("data", "model", "recipe"), (("run", "training"), ("run", "device"))
+PARTS = ("data", "model", "recipe")
 
 
 def suspects(
@@ -83,34 +81,21 @@ def suspects(
     limit = None if time_limit is None else parsed_time(time_limit)
     if out is not None:
         check_table(Path(out))
-    given = {name: value for name, value in {"target": target, **words}.items() if value is not None}
-    known = [word for word, place in places().items() if place[0] in PARTS or place in RUN]
-    strange = next((word for word in given if word not in known), None)
-    if strange is not None:
-        raise unknown_word(strange, known, "suspects")
-    own: Model | None = None
-    if model is not None:
-        given["model"], own = named_model(model)
-    its_data = source_of(data, {"validation": None, "test": None, "groups": groups}, given)
-    source = None if isinstance(its_data, str) else its_data
-    if isinstance(its_data, str):
-        given["data"] = its_data
-    settings = settings_of(given, None, "suspects")
-    check_suspects(settings, folds, networks)
-    if source is not None:
-        settings = with_data(settings, source.name)
+    beside = {"validation": None, "test": None, "groups": groups}
+    look = looked_at("suspects", data, beside, {"model": model, "target": target, **words}, PARTS)
+    check_suspects(look.settings, folds, networks)
     with Bar(quiet) as shown, running(executor) as runs:
         found = find_suspects(
-            settings,
-            source,
+            look.settings,
+            look.source,
             loss=loss,
             folds=folds,
             networks=networks,
             seed=seed,
             executor=runs,
             time_limit=limit,
-            model=own,
-            report=lambda share: shown.show("training", share, line=f"training, {int(4 * share) * 25} %"),
+            model=look.model,
+            report=partial(shown.quarter, "training"),
             started=started,
         )
     if out is not None:

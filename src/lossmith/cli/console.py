@@ -120,6 +120,10 @@ class Bar:
         LOG.setLevel(self._level)
         LOG.handlers = self._before
 
+    def quarter(self, phase: str, share: float, line: str | None = None) -> None:
+        """Show a phase; where there is no terminal, with a line for each quarter, which may call it otherwise."""
+        self.show(phase, share, line=f"{line or phase}, {int(4 * share) * 25} %")
+
     def show(self, phase: str, done: float, text: str = "", line: str = "") -> None:
         """Show a phase and its share that is done; ``line`` is printed where there is no terminal, if it is new."""
         if phase not in self._tasks:

@@ -34,6 +34,7 @@ from lossmith.study import (
     parsed_time,
     probe_data,
     rechecked,
+    with_data,
 )
 from lossmith.training import Recipe
 
@@ -96,7 +97,7 @@ def run(arguments: Sequence[str]) -> None:
                 seed=given.seed,
                 executor=executor,
                 time_limit=limit,
-                report=lambda phase, share: shown.show(phase, share, line=f"{phase}, {int(4 * share) * 25} %"),
+                report=shown.quarter,
                 started=started,
             )
     except KeyboardInterrupt:
@@ -119,9 +120,7 @@ def parsed(arguments: Sequence[str]) -> ProbeData:
     """
     given = read(ProbeData, values_last(arguments, NUMBERS), "probe", lambda _: (EvolveSettings(), None), SHOWN)
     check_number("--seed", given.seed, -LARGEST_SEED, LARGEST_SEED)
-    data = given.settings.data.model_copy(update={"source": given.data})
-    settings = rechecked(given.settings.model_copy(update={"data": data}))
-    return replace(given, settings=at_absolute_place(settings))
+    return replace(given, settings=at_absolute_place(rechecked(with_data(given.settings, given.data))))
 
 
 def next_line(found: Probe, data: str, settings: EvolveSettings) -> str:

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,7 @@ from lossmith.cli.arguments import OptionalFile, OptionalTime, Switch, values_la
 from lossmith.cli.console import Bar, output
 from lossmith.cli.flags import SettingsFlags, Shown, read
 from lossmith.cli.machine import Machine, MachineFlags
-from lossmith.cli.trained import LARGEST_SEED, NUMBERS, check_number, quarters
+from lossmith.cli.trained import LARGEST_SEED, NUMBERS, check_number
 from lossmith.data import DataSettings, Source, open_source
 from lossmith.errors import InputError, printable
 from lossmith.io import write_whole
@@ -32,6 +33,7 @@ from lossmith.study import (
     find_suspects,
     parsed_time,
     rechecked,
+    with_data,
 )
 from lossmith.training import Recipe
 
@@ -106,7 +108,7 @@ def run(arguments: Sequence[str]) -> None:
                 seed=given.seed,
                 executor=executor,
                 time_limit=limit,
-                report=quarters(shown, "training"),
+                report=partial(shown.quarter, "training"),
                 started=started,
             )
     except KeyboardInterrupt:
@@ -136,9 +138,7 @@ def parsed(arguments: Sequence[str]) -> Suspects:
     check_number("--seed", given.seed, -LARGEST_SEED, LARGEST_SEED)
     if given.figure is not None:
         check_picture(given.figure)
-    data = given.settings.data.model_copy(update={"source": given.data})
-    settings = rechecked(given.settings.model_copy(update={"data": data}))
-    return replace(given, settings=at_absolute_place(settings))
+    return replace(given, settings=at_absolute_place(rechecked(with_data(given.settings, given.data))))
 
 
 def _check_images(source: Source, figure: Path) -> None:

@@ -18,7 +18,7 @@ from rich.table import Table
 from lossmith.analysis import FORMS, Trace
 from lossmith.cli.arguments import OptionalDirectory, Switch
 from lossmith.cli.console import output
-from lossmith.cli.trained import Trained, bar, check_number, measuring, opened, parsed, quarters
+from lossmith.cli.trained import Trained, bar, check_number, measuring, opened, parsed
 from lossmith.errors import InputError
 from lossmith.io import json_bytes, write_all
 from lossmith.report import draw_trace
@@ -59,7 +59,7 @@ def run(arguments: Sequence[str]) -> None:
     samples = None if given.samples == "all" else given.samples
     try:
         with opened(given) as found, bar(given) as shown, given.machine.open() as executor:
-            report = quarters(shown, "training")
+            report = partial(shown.quarter, "training")
             threads = executor.trainer(found.problem.task).threads or torch.get_num_threads()
             traced, backend = found.trace(given.seed, samples, executor, partial(measuring, shown), report)
     except KeyboardInterrupt:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -146,7 +146,7 @@ def looked_at(found: Analysis, given: Looking, kind: str, look: Look, line: str)
     """The records of a look at the networks of each loss, and how these were run."""
     try:
         with bar(given) as shown, given.machine.open() as executor:
-            report = quarters(shown, kind, line)
+            report = partial(shown.quarter, kind, line=line)
             return found.look(kind, look, given.seeds, given.seed, executor, partial(measuring, shown), report)
     except KeyboardInterrupt:
         kept = "" if found.shelf.path is None else ", but what is kept of it in the study"
@@ -156,18 +156,3 @@ def looked_at(found: Analysis, given: Looking, kind: str, look: Look, line: str)
 def measuring(shown: Bar, share: float) -> None:
     """Show that backends are measured."""
     shown.show("measuring", share, line="measuring which way of training is faster")
-
-
-def quarters(shown: Bar, phase: str, line: str | None = None) -> Callable[[float], None]:
-    """Shows the progress of a phase; where there is no terminal, a line for each quarter.
-
-    Args:
-        shown: Where.
-        phase: What the bar calls it.
-        line: What the line calls it, if otherwise.
-    """
-
-    def progress(share: float) -> None:
-        shown.show(phase, share, line=f"{line or phase}, {int(4 * share) * 25} %")
-
-    return progress

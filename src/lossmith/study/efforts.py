@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field
 
@@ -38,6 +38,12 @@ class Work:
     rival: bool = False
     run_off: RunOff | None = None
     length: int = 2
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """What of it a plan of a comparison takes, by the plan's names."""
+        names = ("finalists", "finalist_seeds", "stride", "run_off")
+        return {"tuning_seeds": self.seeds, **{name: getattr(self, name) for name in names}}
 
 
 FEW = ("cross-entropy", "label smoothing", "focal", "generalised cross-entropy", "label smoothing + Σh²")

@@ -193,7 +193,7 @@ def _sentences(found: Probe) -> str:
     def amount(value: float) -> str:
         return f"{100 * value:.1f} points" if points else f"{value:.3g}"
 
-    samples = "" if floor.samples is None else f", {amount(floor.samples)} from the number of validation samples"
+    samples = "" if floor.samples is None else f" and {amount(floor.samples)} by its validation samples"
     gain = (
         "no other loss gains anything on it"
         if best == found.gains[0]
@@ -202,8 +202,8 @@ def _sentences(found: Probe) -> str:
     return (
         f"Wrong labels:     about {wrong.share:.0%} (between {wrong.low:.1%} and {wrong.high:.1%} by how labels are "
         f"counted that networks are not sure of){known}\n"
-        f"Noise floor:      a gain below {amount(floor.value)} is noise ({printable(found.deciding.called)}: standard "
-        f"deviation {amount(floor.seeds)} between seeds{samples})\n"
+        f"Noise floor:      a gain, which is paired, below {amount(floor.value)} is noise (the standard deviation of "
+        f"one {printable(found.deciding.called)} is {amount(floor.seeds)} between seeds{samples})\n"
         f"Best known loss:  {best.tuned.family.name}, {_setting(best)}: {gain}\n"
         f"Worth a search:   {'yes' if found.worth_searching else 'no'}, by a rule of thumb: {found.why}\n"
     )

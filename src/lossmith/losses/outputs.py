@@ -6,6 +6,7 @@ A loss L of transformed outputs h' looks at ``log h'``; its slope follows by the
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -275,6 +276,7 @@ class NormalizedNegative(Loss):
     """
 
     kind: ClassVar[str] = "normalized-negative"
+    bound: ClassVar[float] = -math.log(SMALLEST_OUTPUT)
     classes: int | None = None
     name: str = "normalized negative cross-entropy"
 
@@ -293,12 +295,11 @@ class NormalizedNegative(Loss):
     @staticmethod
     def _flipped(log_h: Tensor) -> Tensor:
         """``B + log h``, from 0."""
-        bound = -float64(SMALLEST_OUTPUT).log().item()
-        return (log_h + bound).clamp(min=0.0)
+        return (log_h + NormalizedNegative.bound).clamp(min=0.0)
 
     def formula(self, digits: int = 4) -> str:
         """The loss as a line of text."""
-        bound = f"{-float64(SMALLEST_OUTPUT).log().item():.{digits}g}"
+        bound = f"{self.bound:.{digits}g}"
         return f"L = 1 − Σ_k y_k ({bound} + log h_k) / Σ_k ({bound} + log h_k)"
 
     def body(self) -> dict[str, Any]:

@@ -48,9 +48,10 @@ def draw_search(directory: Path, kinds: Sequence[str] = ("png",)) -> list[Path]:
     from lossmith.study import Store, has_pareto, judged_by, read_pareto, rejected_by_generation
 
     with Store(directory, readonly=True) as store:
-        history = search_history(store.candidates(), store.finalists("final"))
+        candidates = store.candidates()
+        history = search_history(candidates, store.finalists("final"))
         data, by = store.setting("data"), judged_by(store)
-        formulas = formulas_of(store.setting("settings"), store.candidates(), rejected_by_generation(store))
+        formulas = formulas_of(store.setting("settings"), candidates, rejected_by_generation(store))
     if data is None or not (directory / "best.json").exists():
         raise InputError(
             f"{directory} holds no study that has ended; run lossmith evolve --out {quote(str(directory))} first"

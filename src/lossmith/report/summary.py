@@ -20,7 +20,7 @@ from lossmith.study import (
     modernized,
     pruned_trainings,
     rejected_by_generation,
-    rejected_of,
+    summed,
     tuning_of,
 )
 
@@ -78,14 +78,14 @@ def summarize(directory: Path) -> dict[str, Any]:
         rate = store.setting("rate")
         untuned = "the learning rate of the search" if rate is None else "known losses"
         untuned = "" if store.setting("known losses") is not None else untuned
-        tuning, rejected, by_generation = tuning_of(store), rejected_of(store), rejected_by_generation(store)
+        tuning, rejected = tuning_of(store), rejected_by_generation(store)
         settings, rows, finalists = store.setting("settings"), store.candidates(), store.finalists("final")
         settings = None if settings is None else modernized(settings, begun=True)[0]
         data, function, broken = store.setting("data"), store.function, store.setting("breakdown")
         by = judged_by(store)
         remedy = "restore a copy of it, or choose another directory"
         known = None if settings is None else conforming(Stored, settings, f"{store.path} (settings)", remedy)
-    formulas = formulas_of(settings, rows, by_generation)
+    formulas = formulas_of(settings, rows, rejected)
     if settings is not None and function is not None:
         settings = {**settings, "objective": {"function": function}}
     counts: dict[str, int] = {}
@@ -109,7 +109,7 @@ def summarize(directory: Path) -> dict[str, Any]:
         "tuning": tuning,
         "metric": by.to_json(),
         "candidates": counts,
-        "rejected": rejected,
+        "rejected": summed(rejected),
         "formulas": None if formulas is None else formulas.to_json(),
         "dropped": pruned_trainings(rows),
         "best": max((row["fitness"] for row in rows if row["fitness"] is not None), default=None),

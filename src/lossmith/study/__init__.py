@@ -24,7 +24,7 @@ from lossmith.study.config import (
 from lossmith.study.distillation import Distilled, DistillSettings, distill_loss
 from lossmith.study.efforts import CompareSettings, TuningSettings
 from lossmith.study.evolve import Outcome, Progress, evolve
-from lossmith.study.filters import rejected_by_generation, rejected_of
+from lossmith.study.filters import rejected_by_generation, summed
 from lossmith.study.finalists import EVOLVED, SMOOTHINGS
 from lossmith.study.function_comparison import compare_by_function
 from lossmith.study.function_evolve import evolve_function
@@ -132,10 +132,10 @@ __all__ = [
     "read_toml",
     "rechecked",
     "rejected_by_generation",
-    "rejected_of",
     "settings_document",
     "settings_for",
     "study_place",
+    "summed",
     "tell_other_objective",
     "tuning_of",
     "unknown_origins",

@@ -35,13 +35,9 @@ def rejected_by_generation(store: Store) -> dict[int, dict[str, int]]:
     return dict(sorted(found.items()))
 
 
-def rejected_of(store: Store) -> dict[str, int]:
-    """How many draws the filters of the search engine rejected in all generations, by the reason.
-
-    Raises:
-        InputError: if what is kept is damaged.
-    """
+def summed(rejected: Mapping[int, Mapping[str, int]]) -> dict[str, int]:
+    """The same in all generations together, by the reason."""
     found = Counter[str]()
-    for counts in rejected_by_generation(store).values():
+    for counts in rejected.values():
         found.update(counts)
     return dict(found)

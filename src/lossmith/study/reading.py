@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lossmith.errors import InputError
 from lossmith.losses import Loss
 from lossmith.search import SearchSettings, Space
-from lossmith.study.filters import rejected_of
+from lossmith.study.filters import rejected_by_generation, summed
 from lossmith.study.frame import frame
 from lossmith.study.generation import losses_of
 from lossmith.study.judged import judged_by
@@ -88,7 +88,7 @@ class StoredStudy:
 
     def rejected(self) -> dict[str, int]:
         """How many draws the filters of the search engine rejected, by the reason; nothing was trained with these."""
-        return rejected_of(self.store)
+        return summed(rejected_by_generation(self.store))
 
     def verdicts(self) -> dict[str, int]:
         """How many stored candidates each form of the invariant passes: both, exact only, published only, neither."""

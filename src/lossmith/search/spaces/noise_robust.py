@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 WEIGHT, NCE, NNCE, POWER, SHIFT, EXPONENT, SHARPENING, CLIPPING = range(8)
 # Bounds of what CMA-ES may reach, of its coordinates or what they stand for.
 LOG_SHIFT, LOG_EXPONENT, LARGEST_SHARPENING, LARGEST_NORM, SMALLEST_NORM = (-14.0, 6.0), (-5.0, 2.0), 27.0, 1e12, 1e-3
-# Of the negative loss.
-SMALLEST_OUTPUT = 1e-7
 # Sharpening of a coordinate 1: m = e⁵ − 1.
 STEEPNESS = 5.0
 
@@ -77,7 +75,7 @@ def place_of(loss: Loss, plain: VectorSpace, classes: int) -> list[float] | None
         elif part == normalized_cross_entropy():
             place, value = NCE, weight / (n * math.log(n))
         elif part == NormalizedNegative():
-            place, value = NNCE, weight / (n * (-math.log(SMALLEST_OUTPUT) - math.log(n)))
+            place, value = NNCE, weight / (n * (NormalizedNegative.bound - math.log(n)))
         else:
             powers = _power_of(part)
             if powers is None:
@@ -116,14 +114,13 @@ def noise_robust(theta: Tensor, classes: int) -> Loss:
     """
     n, x = classes, theta.double()
     own, u = x[..., :5], x[..., 5:].unbind(-1)
-    bound = -math.log(SMALLEST_OUTPUT)
     a = u[SHIFT].clamp(*LOG_SHIFT).exp()
     q = u[EXPONENT].clamp(*LOG_EXPONENT).exp()
     power = ((1 - q) * (a + 1 / n).log()).clamp(-50.0, 50.0).exp()
     weights = (
         (1 + u[WEIGHT]).clamp(min=0.0),
         n * math.log(n) * u[NCE],
-        n * (bound - math.log(n)) * u[NNCE],
+        n * (NormalizedNegative.bound - math.log(n)) * u[NNCE],
         n * power * u[POWER],
     )
     parts = (residual(own, n), normalized_cross_entropy(), NormalizedNegative(), ShiftedPower(a, q))

@@ -5,6 +5,8 @@ import re
 import signal
 import subprocess
 import sys
+import time
+import weakref
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
@@ -146,6 +148,29 @@ def test_ctrl_c_while_something_else_catches_it(
             signal.raise_signal(signal.SIGINT)
         except KeyboardInterrupt:
             raise ImportError("an extension could not be loaded") from None
+
+    command(interrupted)
+    with pytest.raises(SystemExit) as end:
+        main(["explain", "mse"])
+    assert end.value.code == 130
+    assert capfd.readouterr().err == "\nlossmith: stopped. Nothing stored is lost.\n"
+
+
+def test_ctrl_c_while_an_object_is_destroyed(
+    command: Callable[..., None], capfd: pytest.CaptureFixture[str], terminal: None
+) -> None:
+    """Python drops what a callback of a weak reference raises; the Ctrl-C was lost, with a traceback."""
+
+    class Thing:
+        pass
+
+    def interrupted() -> None:
+        thing = Thing()
+        reference = weakref.ref(thing, lambda _: signal.raise_signal(signal.SIGINT))
+        del thing
+        assert reference() is None
+        for _ in range(500):
+            time.sleep(0.01)
 
     command(interrupted)
     with pytest.raises(SystemExit) as end:

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import threading
+from _thread import interrupt_main
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -39,6 +40,7 @@ COMMANDS = {
 LOG = logging.getLogger("lossmith")
 BAD_INPUT, INTERRUPTED, BROKEN = 2, 130, 70
 LONGEST_ERROR = 200
+AGAIN = 0.01  # seconds until a Ctrl-C that was dropped comes again
 # No path is longer, and no name; a loss's coefficients may be.
 LONGEST_WORD, NUMERIC = 4096, frozenset("0123456789+-.eE_,; []()")
 
@@ -97,10 +99,20 @@ def _impatience() -> Iterator[threading.Event]:
         os.write(2, b"\x1b[?25h\n" if os.isatty(2) else b"\n")
         os._exit(INTERRUPTED)
 
-    before = signal.signal(signal.SIGINT, first)
+    def lost(unraisable: "sys.UnraisableHookArgs") -> None:
+        # Python drops what is raised while an object is destroyed; the same Ctrl-C comes again when that is over.
+        if issubclass(unraisable.exc_type, KeyboardInterrupt):
+            signal.signal(signal.SIGINT, first)
+            threading.Timer(AGAIN, interrupt_main).start()
+        else:
+            told(unraisable)
+
+    before, told = signal.signal(signal.SIGINT, first), sys.unraisablehook
+    sys.unraisablehook = lost
     try:
         yield interrupted
     finally:
+        sys.unraisablehook = told
         # What ends because of the first is not asked again at its very end.
         if not interrupted.is_set():
             signal.signal(signal.SIGINT, before)

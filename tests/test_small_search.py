@@ -67,6 +67,7 @@ class TestBeginning:
             ({"population": 8, "generations": 6, "sigma": 0.5}, {}, False),
             ({"population": 8, "generations": 6, "scale": True}, {}, False),
             ({"population": 8, "generations": 6, "space": "taylor"}, {}, False),
+            ({"population": 8, "generations": 6, "space": "noise-robust"}, {}, True),
             ({}, {}, False),
         ],
     )
@@ -82,9 +83,16 @@ class TestBeginning:
         assert start == pytest.approx([alpha / (1 - alpha), 8 / (classes * (1 - alpha)), 0, 0, 0], abs=1e-12)
         assert known_loss(classes).classes in (None, classes)
 
+    def test_in_the_space_for_noisy_labels_it_starts_at_the_same_loss(self, tmp_path: Path) -> None:
+        given = SearchSettings(population=8, generations=6, space="noise-robust")
+        search, start = small_beginning(tmp_path, given, PLAIN, 10)
+        (_, plain) = small_beginning(tmp_path, SearchSettings(population=8, generations=6), PLAIN, 10)
+        assert search.sigma == 0.5
+        assert start == [*plain, *[0.0] * 8]
+
     def test_it_is_what_the_experiment_chose(self, experiment: Callable[[str], ModuleType]) -> None:
         methods = experiment("few_methods")
-        assert (small.KNOWN, small.SIGMA) == (methods.START, 1.0)
+        assert (small.KNOWN, small.STEPS["residual"]) == (methods.START, 1.0)
         assert max(methods.BUDGETS) <= small.MOST
 
 

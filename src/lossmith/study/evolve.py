@@ -242,7 +242,7 @@ def evolve_problem(
             {"the network": model or settings.model.name, "the metric": objective or settings.objective.metric},
         )
         _describe(data_of(study.store, problem), settings.recipe.batch_size)
-        tell_start(start)
+        tell_start(search, start)
         executor = executor or Local()
         judge = _judge_of(study, settings, problem, deciding)
         training = PopulationTraining(problem, settings, executor, study.store, judge)

@@ -78,7 +78,7 @@ def evolve_function(
                 report(Progress(phase, done, generation, generations, share=share, by=by, **counts))
 
         versions_of(study.store)
-        tell_start(start)
+        tell_start(search, start)
         tell_other_code(study.store, {"the training function": function.function})
         training = FunctionTraining(function, study.store, settings.run.prune)
         known = find_baselines(settings.run.baselines)

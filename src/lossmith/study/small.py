@@ -15,9 +15,10 @@ from lossmith.study.function_settings import StageSettings
 from lossmith.study.store import Store
 
 LOG = logging.getLogger("lossmith")
-# Chosen by results/few: up to so many trainings; the first step; the known loss and the place of its strengths.
+# Chosen by results/few for "residual": up to so many trainings, the first step, and the known loss and the place of its
+# strengths. In the thirteen coordinates of "noise-robust" a step of half the size is about as long.
 MOST = 100
-SIGMA = 1.0
+STEPS = {"residual": 1.0, "noise-robust": 0.5}
 KNOWN = ("label smoothing + Σh²", (1, 1))
 
 
@@ -38,7 +39,7 @@ def small_beginning(
     begun, start = _begun(directory)
     if begun is not None:
         return (search if search.sigma is not None else _with_step(search, begun.get("sigma"), directory)), None
-    if start is not None and search.sigma == SIGMA:
+    if start is not None and search.sigma == STEPS.get(search.space):
         # Killed before its settings were stored, it goes on by its study.toml, which has the step, but not the start.
         return search, start
     if not is_small(search, run):
@@ -46,24 +47,24 @@ def small_beginning(
     loss = known_loss(classes)
     place = build_space(search).place(loss, classes)
     assert place is not None
-    return _with_step(search, SIGMA, directory), place[0]
+    return _with_step(search, STEPS[search.space], directory), place[0]
 
 
-def tell_start(start: Genome | None) -> None:
+def tell_start(search: SearchSettings, start: Genome | None) -> None:
     """Say where a search starts, if it is small."""
     if start is not None:
         LOG.info(
             "so short a search starts at %s, with the first step %g; with a step of your own (--sigma) it starts at "
             "cross-entropy",
             KNOWN[0],
-            SIGMA,
+            search.sigma,
         )
 
 
 def is_small(search: SearchSettings, run: RunSettings | StageSettings) -> bool:
     """Whether a search has few trainings, and nobody chose how it begins."""
-    usual = (search.engine, search.space, search.scale, search.sigma) == ("cma", "residual", False, None)
-    usual = usual and KNOWN[0] in BASELINES
+    usual = (search.engine, search.scale, search.sigma) == ("cma", False, None)
+    usual = usual and search.space in STEPS and KNOWN[0] in BASELINES
     return usual and not run.tune and search.population * search.generations * run.replicates <= MOST
 
 

@@ -556,7 +556,17 @@ class TestChoice:
 class TestPickling:
     @pytest.mark.parametrize(
         "name",
-        ["mlp", "conv", "mnist-cnn", "alexnet", "allcnn-c", "preresnet-20", "wrn-16-8", "own_of_executors:network"],
+        [
+            "mlp",
+            "conv",
+            "mnist-cnn",
+            "alexnet",
+            "allcnn-c",
+            "cnn-8",
+            "preresnet-20",
+            "wrn-16-8",
+            "own_of_executors:network",
+        ],
     )
     def test_factories(self, own: ModuleType, name: str) -> None:
         side = 32 if name == "alexnet" else 12 if ":" not in name else SIDE

@@ -38,6 +38,7 @@ from lossmith.training import Recipe, Task, repeated, train
 ROOT = Path(__file__).parents[1]
 PAPER = sorted((ROOT / "experiments" / "paper").glob("*.toml"))
 SMALL = sorted((ROOT / "experiments" / "small").glob("*.toml"))
+FULL = sorted((ROOT / "experiments" / "noisy-labels").glob("*.toml"))
 SHAPES = {"cifar10": (3, 32, 32), "mnist": (1, 28, 28), "digits": (1, 8, 8)}
 
 
@@ -143,7 +144,24 @@ class TestPaper:
         assert parameters == pytest.approx(authors.parameters, rel=0.01)
 
 
-@pytest.mark.parametrize("path", [*PAPER, *SMALL], ids=named)
+def test_the_protocol_of_noisy_labels_is_the_published_one() -> None:
+    """Ma et al. (2020) and Wang et al. (2024), for CIFAR-10."""
+    noises = {}
+    for path in FULL:
+        settings = settings_of(path)
+        recipe, data = settings.recipe, settings.data
+        assert (recipe.optimizer, recipe.lr, recipe.momentum, recipe.weight_decay) == ("sgd", 0.01, 0.9, 1e-4)
+        assert (recipe.epochs, recipe.batch_size, recipe.schedule, recipe.clip) == (120, 128, "cosine", 5.0)
+        assert (recipe.crop, recipe.flip, settings.model.name) == (4, True, "cnn-8")
+        assert (data.source, data.validation_size, data.train_size, data.test_size) == ("cifar10", 5000, None, None)
+        assert round(settings.run.partial * recipe.epochs) == 12
+        noises[path.stem] = (data.noise, data.label_noise)
+    shares = {f"symmetric-{round(100 * share)}": ("symmetric", share) for share in (0.2, 0.4, 0.6, 0.8)}
+    more = {"asymmetric-40": ("asymmetric:cifar10", 0.4), "worst": ("cifar10n.npz:worst", 0.0)}
+    assert noises == {**shares, **more}
+
+
+@pytest.mark.parametrize("path", [*PAPER, *SMALL, *FULL], ids=named)
 class TestFiles:
     def test_no_setting_is_idle(self, path: Path) -> None:
         check_effect(settings_of(path))

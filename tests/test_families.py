@@ -15,7 +15,7 @@ from lossmith import InputError, Loss, cross_entropy, gce, mse
 from lossmith.data import Normalize
 from lossmith.nets import build
 from lossmith.nets.bodies import conv, mlp
-from lossmith.nets.convolutional import alexnet, allcnn_c, mnist_cnn
+from lossmith.nets.convolutional import alexnet, allcnn_c, cnn_8, mnist_cnn
 from lossmith.nets.parts import Dropout
 from lossmith.nets.registry import body_factory, offered
 from lossmith.nets.residual import Block, residual
@@ -30,6 +30,7 @@ REDUCED: dict[str, tuple[Body, int]] = {
     "mnist-cnn": (partial(mnist_cnn, dropout=0.0, width=2), 8),
     "alexnet": (partial(alexnet, width=3), 17),
     "allcnn-c": (partial(allcnn_c, dropout=0.0, width=4), 12),
+    "cnn-8": (partial(cnn_8, width=4), 8),
     "preresnet-8": (partial(residual, blocks=1, stem=4), 8),
     "preresnet-14": (partial(residual, blocks=2, stem=3), 8),
     "wrn-10-2": (partial(residual, blocks=1, width=2, stem=3), 8),
@@ -40,6 +41,7 @@ PRUNED: dict[str, tuple[Body, int]] = {
     "mnist-cnn": (partial(mnist_cnn, width=2), 8),
     "alexnet": (partial(alexnet, dropout=0.5, width=3), 17),
     "allcnn-c": (partial(allcnn_c, width=4), 12),
+    "cnn-8": (partial(cnn_8, dropout=0.5, width=4), 8),
     "preresnet-8": (partial(residual, blocks=1, dropout=0.3, stem=4), 8),
     "wrn-10-2": (partial(residual, blocks=1, width=2, dropout=0.3, stem=3), 8),
 }
@@ -48,7 +50,7 @@ BOTH = [pytest.param(*value, id=name) for name, value in REDUCED.items()] + [
 ]
 LOSSES = Loss.stack([cross_entropy(), mse(), gce(0.7)])
 IMAGES = [name for name in offered("image") if name != "mlp"]
-LEAST = {"conv": 1, "mnist-cnn": 4, "alexnet": 17, "allcnn-c": 9, "preresnet-20": 3, "wrn-16-8": 3}
+LEAST = {"conv": 1, "mnist-cnn": 4, "alexnet": 17, "allcnn-c": 9, "cnn-8": 8, "preresnet-20": 3, "wrn-16-8": 3}
 
 
 def images(samples: int, side: int, channels: int = 3) -> Tensor:
@@ -105,6 +107,7 @@ class TestSize:
             ("allcnn-c", (3, 32, 32), 10, 1_369_738),
             ("allcnn-c", (3, 32, 32), 100, 1_369_738 + 90 * 193),
             ("allcnn-c", (1, 40, 28), 10, 1_369_738 - 2 * 9 * 96),
+            ("cnn-8", (3, 32, 32), 10, 1_639_794),
             ("preresnet-20", (3, 32, 32), 10, 272_282),
             ("wrn-16-8", (3, 32, 32), 10, 10_961_370),
             ("wrn-28-10", (3, 32, 32), 10, 36_479_194),
@@ -195,7 +198,7 @@ class TestShapes:
         assert all(torch.equal(first[name], again[name]) for name in first)
         assert any(not torch.equal(first[name], other[name]) for name in first)
 
-    @pytest.mark.parametrize("name", ["mnist-cnn", "alexnet", "allcnn-c", "preresnet-8", "wrn-10-1"])
+    @pytest.mark.parametrize("name", ["mnist-cnn", "alexnet", "allcnn-c", "cnn-8", "preresnet-8", "wrn-10-1"])
     def test_looking_for_a_network_draws_nothing(self, name: str) -> None:
         before = torch.get_rng_state()
         body_factory(name, (3, 32, 32), 10)
@@ -269,7 +272,9 @@ class TestArchitecture:
         with torch.device("meta"):
             assert rates(build(name, (3, 32, 32), 10, hidden=(8, 8), dropout=dropout)) == wanted
 
-    @pytest.mark.parametrize("name", ["mlp", "conv", "mnist-cnn", "alexnet", "allcnn-c", "preresnet-8", "wrn-10-1"])
+    @pytest.mark.parametrize(
+        "name", ["mlp", "conv", "mnist-cnn", "alexnet", "allcnn-c", "cnn-8", "preresnet-8", "wrn-10-1"]
+    )
     def test_no_dropout_draws_nothing(self, name: str) -> None:
         network = build(name, (1, 20, 20), 3, dropout=0.0)
         assert rates(network) == []

@@ -7,7 +7,7 @@ from torch import nn
 
 from lossmith.errors import InputError
 from lossmith.nets.bodies import conv, embedding, mlp
-from lossmith.nets.convolutional import alexnet, allcnn_c, mnist_cnn
+from lossmith.nets.convolutional import alexnet, allcnn_c, cnn_8, mnist_cnn
 from lossmith.nets.parts import Shape
 from lossmith.nets.registry import NETWORKS, Blueprint, Network
 from lossmith.nets.residual import residual
@@ -57,6 +57,7 @@ for _name, _make, _dropout, _least_side in (
     ("mnist-cnn", mnist_cnn, 0.4, 4),
     ("alexnet", alexnet, 0.0, 17),
     ("allcnn-c", allcnn_c, 0.5, 9),
+    ("cnn-8", cnn_8, 0.0, 8),
 ):
     NETWORKS.register(_name, Network(partial(_published, _make), ("image",), _dropout, _least_side))
 NETWORKS.register(

@@ -1,7 +1,7 @@
-"""The convolutional networks of the paper that have no batch norm: the MNIST CNN, AlexNet and AllCNN-C.
+"""Convolutional networks without shortcuts: the paper's MNIST CNN, AlexNet and AllCNN-C, and that of noisy labels.
 
-Without batch norm, the scale of the initial weights decides whether a signal reaches the logits, so all three begin
-with He's (:func:`~lossmith.nets.parts.he_initialized`).
+The paper's three have no batch norm, so that the scale of the initial weights decides whether a signal reaches the
+logits: they begin with He's (:func:`~lossmith.nets.parts.he_initialized`).
 """
 
 from torch import nn
@@ -107,6 +107,39 @@ def allcnn_c(input_shape: Shape, classes: int, dropout: float = 0.5, width: int 
             nn.Flatten(),
         )
     )
+
+
+def cnn_8(input_shape: Shape, classes: int, dropout: float = 0.0, width: int = 64) -> nn.Sequential:
+    """The network of losses for noisy labels on CIFAR-10: ``[N,C,H,W]`` → ``[N,K]``.
+
+    Three stages of two 3×3 convolutions (64, 128 and 196 channels), each with batch norm and ReLU, and 2×2 max pooling;
+    a fully connected layer of 256 with batch norm and ReLU; logits. The weights begin with He's uniform ones in
+    convolutions and with Glorot's in linear layers. 1,639,794 parameters for images 3×32×32 of 10 classes.
+
+    Args:
+        input_shape: ``(C, H, W)``, sides of 8 or more.
+        classes: Number of classes K.
+        dropout: Rate of dropout before the logits; this network is usually trained without.
+        width: Channels of the first convolution; the others are in proportion.
+
+    Source: Ma et al. (2020), Normalized Loss Functions for Deep Learning with Noisy Labels, section 4.
+    """
+    channels, height, side = input_shape
+    layers: list[nn.Module] = []
+    for filters in (width, 2 * width, 49 * width // 16):
+        for _ in range(2):
+            layers += [nn.Conv2d(channels, filters, 3, padding=1), nn.BatchNorm2d(filters), nn.ReLU()]
+            channels = filters
+        layers.append(nn.MaxPool2d(2))
+    flat, wide = channels * (height // 8) * (side // 8), 4 * width
+    layers += [nn.Flatten(), nn.Linear(flat, wide), nn.BatchNorm1d(wide), nn.ReLU(), *pruned(dropout)]
+    network = nn.Sequential(*layers, nn.Linear(wide, classes))
+    for layer in network:
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
+        elif isinstance(layer, nn.Linear):
+            nn.init.xavier_uniform_(layer.weight)
+    return network
 
 
 def _convolution(channels: int, filters: int, kernel: int, stride: int = 1, padding: int = 0) -> list[nn.Module]:

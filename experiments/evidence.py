@@ -195,6 +195,25 @@ def paired(differences: Sequence[float]) -> float | None:
     return float(stats.ttest_1samp(differences, 0, alternative="greater").pvalue)
 
 
+def stratified(groups: Sequence[Sequence[float]]) -> Difference:
+    """The mean of the means of groups that are what they are, with what is left to chance within each.
+
+    The standard error is that of a mean of independent means, the degrees of freedom are Satterthwaite's.
+
+    Args:
+        groups: Differences, two or more in each.
+    """
+    middle = float(np.mean([np.mean(group) for group in groups]))
+    parts = [float(np.var(group, ddof=1)) / len(group) / len(groups) ** 2 for group in groups]
+    square = sum(parts)
+    if square == 0:
+        return Difference(middle, middle, middle, 0.5 - 0.5 * float(np.sign(middle)))
+    freedom = square**2 / sum(part**2 / (len(group) - 1) for part, group in zip(parts, groups, strict=True))
+    error = math.sqrt(square)
+    reach = float(stats.t.ppf(0.975, freedom)) * error
+    return Difference(middle, middle - reach, middle + reach, float(stats.t.sf(middle / error, freedom)))
+
+
 def markdown(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
     """A table."""
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]

@@ -126,7 +126,7 @@ class TestGains:
         assert paired([1.0, 2.0], [0.5, 1.5]) == (0.5, 0.5, 0.5)
 
     def test_cross_entropy_gains_nothing_on_itself(self, found: Probe) -> None:
-        assert [one.tuned.family.name for one in found.gains] == [family.name for family in probed_families()]
+        assert [one.tuned.family.name for one in found.gains] == [family.name for family in probed_families(0.4)]
         plain = found.gains[0]
         assert (plain.gain, plain.low, plain.high, plain.error, plain.least) == (0, 0, 0, 0, 0)
 
@@ -155,13 +155,24 @@ class TestGains:
         assert again.floor.value == worse.least
         assert not again.worth_searching
 
+    def test_the_shipped_loss_is_told_the_estimate(self, monkeypatch: pytest.MonkeyPatch, found: Probe) -> None:
+        def told(probe: Probe) -> float:
+            (shipped,) = (one.tuned for one in probe.gains if one.tuned.family.name == "noise-robust")
+            return shipped.family.strengths(shipped.place)[0]
+
+        assert told(found) == pytest.approx(found.wrong_labels, abs=0.005)
+        doubtful = replace(found.wrong, agreement=0.3)
+        assert not doubtful.trusted
+        monkeypatch.setattr("lossmith.study.probe.wrong_labels", lambda *_: doubtful)
+        assert told(probe_data(settings(), source(0.3), size=SMALL)) == 0.4
+
     def test_what_is_typed_is_the_loss(self, found: Probe) -> None:
         random = torch.Generator().manual_seed(0)
         logits = torch.randn(9, 3, generator=random, dtype=torch.float64)
         labels = torch.arange(9) % 3
         for one in found.gains:
             text, by_classes = one.typed(3)
-            assert by_classes == (one.tuned.family.named == "label-smoothing")
+            assert by_classes == (one.tuned.family.named in ("label-smoothing", "noise-robust"))
             criterion = lossmith.Criterion(text, classes=3)
             again, own = (lossmith.Criterion(loss)(logits, labels) for loss in (lossmith.find(text, 3), loss_of(one)))
             assert float(criterion(logits, labels)) == pytest.approx(float(again))

@@ -88,6 +88,7 @@ class TestBeginning:
         search, start = small_beginning(tmp_path, given, PLAIN, 10)
         (_, plain) = small_beginning(tmp_path, SearchSettings(population=8, generations=6), PLAIN, 10)
         assert search.sigma == 0.5
+        assert plain is not None
         assert start == [*plain, *[0.0] * 8]
 
     def test_it_is_what_the_experiment_chose(self, experiment: Callable[[str], ModuleType]) -> None:

@@ -12,16 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from lossmith.analysis.baselines import Family, find_baselines
+from lossmith.analysis.baselines import Family, find_baselines, named_family
 from lossmith.analysis.curves import CurveTuning, tuned_recipe
 from lossmith.analysis.jobs import Part, each_loss, results_of
 from lossmith.analysis.records import Chunks, Plan, Report, Samples, Tuned
+from lossmith.analysis.tuning import Axis
 from lossmith.metrics import finite
 from lossmith.seeds import derive
 from lossmith.training import Executor, Task, Trained
 
 WIDTH = 1.96
 # Cross-entropy, and what resists wrong labels.
+SHIPPED = "noise-robust"
 PROBED = ("cross-entropy", "label-smoothing", "label smoothing + Σh²", "gce", "nce-rce")
 
 
@@ -80,12 +82,18 @@ def _quantile(count: int) -> float:
     return float(stats.t.ppf(0.975, count - 1))
 
 
-def probed_families() -> list[Family]:
-    """The losses that are probed, cross-entropy first, each with every second of its strengths to begin with."""
-    return [
+def probed_families(wrong: float) -> list[Family]:
+    """The losses that are probed, cross-entropy first, each with every second of its strengths to begin with.
+
+    Args:
+        wrong: The share of wrong labels that the loss ``noise-robust`` is told, which is not tuned.
+    """
+    tuned = [
         replace(family, axes=tuple(replace(axis, stride=2) for axis in family.axes))
         for family in find_baselines(PROBED)
     ]
+    told = Axis("r", lambda _: wrong, 0, 0, 0, 0)
+    return [*tuned, named_family(SHIPPED, SHIPPED, told)]
 
 
 def paired(first: Sequence[float], second: Sequence[float]) -> tuple[float, float, float]:

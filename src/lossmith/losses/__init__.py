@@ -24,6 +24,7 @@ from lossmith.losses.catalog import (
 from lossmith.losses.combined import Sum
 from lossmith.losses.criterion import Criterion
 from lossmith.losses.elementwise import FlippedPower, FractionalFocal, JensenShannon, ShiftedPower
+from lossmith.losses.evolved import noise_robust
 from lossmith.losses.exports import EXPORTS, export
 from lossmith.losses.expressions import Expression, expression
 from lossmith.losses.files import class_weights, load, loss_document, read_loss_document, save
@@ -111,6 +112,7 @@ __all__ = [
     "nce_agce",
     "nce_rce",
     "negative_smoothing",
+    "noise_robust",
     "normalized_cross_entropy",
     "poly",
     "polynomial",

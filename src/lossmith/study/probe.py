@@ -39,6 +39,8 @@ from lossmith.training import Backend, Executor, Local, check_memory, choose_bac
 
 LOG = logging.getLogger("lossmith")
 MOST_SEEDS = 1000
+# What the loss "noise-robust" is told: the estimate, but no more than this, and its own default where there is none.
+MOST_SHARE, USUAL_SHARE = 0.9, 0.4
 SHRUNK = (1.0, 0.5, 0.25)
 PHASES = {
     "labels": ("labels", 0.0, 1.0),
@@ -88,7 +90,7 @@ def probe_data(
     judging = settings.model_copy(update={"data": settings.data.model_copy(update=cut)})
     parts = folded(seen_samples(problem.source, settings.data), judging.data, size.folds)
     folds = [judged_fold(parts, number, judging, model) for number in range(size.folds)]
-    families = probed_families()
+    families = probed_families(USUAL_SHARE)
     backend, step = _measured(problem, settings, families, seed, runs)
     size, budget = _fitting(problem, settings, families, size, step, len(parts.labels), time_limit, begun)
     LOG.info("the probe takes %s", budget.sentence())
@@ -96,6 +98,9 @@ def probe_data(
     judges = [derive(seed, "networks", number) for number in range(size.networks)]
     loss = usual_loss(problem.classes)
     beliefs = believed(folds, loss, judges, settings.recipe, backend, runs, lambda share: told("labels", share))
+    wrong = wrong_labels(beliefs.last, parts.labels.cpu().numpy())
+    # Where the estimate is not to be trusted, it may be far too high.
+    families = probed_families(round(min(wrong.share, MOST_SHARE), 2) if wrong.trusted else USUAL_SHARE)
     deciding = Deciding.of(settings.objective, objective)
     plan = _plan(problem, settings, size, seed, backend, deciding)
     gains = known_gains(problem.task, problem.validation, families, plan, runs, told)
@@ -107,7 +112,6 @@ def probe_data(
             f"a network of cross-entropy has no finite {deciding.name}, so nothing can be compared with it; give a "
             "lower learning rate (--lr), or clip gradients (--clip 1)"
         )
-    wrong = wrong_labels(beliefs.last, parts.labels.cpu().numpy())
     known = _known_share(problem, len(parts.labels))
     floor = _floor(gains, deciding, len(problem.validation[1]))
     seconds = time.perf_counter() - begun

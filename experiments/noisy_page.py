@@ -1,0 +1,193 @@
+"""The page of experiments/noisy.py, and tables of experiments/second.py: claims, accuracies, choices, cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from evidence import LEVEL, markdown, percent, spread, stratified
+from noisy_runs import BY_HAND, REFERENCE, RIVALS, SETTINGS, SHIPPED, SPACES
+
+from lossmith.metrics import Difference, holm
+
+BEST, PUBLISHED = "the best rival", "the best published loss"
+RESIDUAL, WIDER = (f"evolved, {space}" for space in SPACES)
+NEW = "the shipped loss"
+Pair = tuple[str, str]
+# What is claimed to be better than what.
+CLAIMS: tuple[Pair, ...] = (
+    (BEST, REFERENCE),
+    (BY_HAND, PUBLISHED),
+    (RESIDUAL, REFERENCE),
+    (WIDER, RESIDUAL),
+    (RESIDUAL, BEST),
+    (NEW, REFERENCE),
+    (NEW, BEST),
+)
+# Of these nothing was claimed.
+UNCLAIMED: tuple[Pair, ...] = (
+    (WIDER, BEST),
+    (BY_HAND, REFERENCE),
+    (BY_HAND, RESIDUAL),
+    (NEW, BY_HAND),
+    (NEW, RESIDUAL),
+)
+TITLES = {SPACES[0]: RESIDUAL, SPACES[1]: WIDER, SHIPPED: f"{NEW}, untuned"}
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The figures of the networks.
+
+    Args:
+        rows: What the experiment kept.
+        settings: The names of its settings.
+        rivals: The rows that were tuned.
+    """
+
+    rows: Sequence[Mapping[str, Any]]
+    settings: Sequence[str] = tuple(SETTINGS)
+    rivals: Sequence[str] = RIVALS
+
+    @property
+    def numbers(self) -> list[int]:
+        """The numbers of which every row is there."""
+        return sorted({row["number"] for row in self.rows})
+
+    def row(self, setting: str, number: int, name: str) -> Mapping[str, Any]:
+        """A row of the table in a setting and number; of "the best", the one that validation data chooses."""
+        mine = {one["row"]: one for one in self.rows if (one["setting"], one["number"]) == (setting, number)}
+        if name in (BEST, PUBLISHED):
+            among = [rival for rival in self.rivals if name == BEST or rival not in (BY_HAND, REFERENCE)]
+            return mine[max(among, key=lambda rival: float(np.mean(mine[rival]["validation"])))]
+        return mine[{RESIDUAL: SPACES[0], WIDER: SPACES[1], NEW: SHIPPED}.get(name, name)]
+
+    def mean(self, setting: str, number: int, name: str) -> float:
+        """The mean test accuracy of the networks of a row."""
+        return float(np.mean(self.row(setting, number, name)["test"]))
+
+    def gaps(self, better: str, worse: str) -> dict[str, list[float]]:
+        """The differences of two rows, by setting and number."""
+        return {
+            setting: [self.mean(setting, n, better) - self.mean(setting, n, worse) for n in self.numbers]
+            for setting in self.settings
+        }
+
+
+def page(document: Mapping[str, Any]) -> list[str]:
+    """The outcome as Markdown."""
+    scores = Scores(document["runs"])
+    hours = sum(row["seconds"] for row in scores.rows) / 3600
+    return [
+        f"# Noisy labels: all rivals tuned alike, in {len(SETTINGS)} settings with {len(scores.numbers)} numbers each",
+        "",
+        f"Made by `{document['command']}`, PyTorch {document['versions']['torch']}: {hours:.1f} hours of CPU time of",
+        "tuning and searches. What is done and the claims, written down before the run, stand at the head of",
+        "[`experiments/noisy.py`](../../experiments/noisy.py). Every run: [`runs.json`](runs.json).",
+        "",
+        *claims_table(scores),
+        "",
+        *accuracy_table(scores),
+        "",
+        *choice_table(scores),
+        "",
+        *cost_table(scores),
+    ]
+
+
+def claims_table(scores: Scores, claims: Sequence[Pair] = CLAIMS, unclaimed: Sequence[Pair] = UNCLAIMED) -> list[str]:
+    """The claims, and the gaps of which nothing was claimed."""
+    found = [(pair, stratified(list(scores.gaps(*pair).values()))) for pair in (*claims, *unclaimed)]
+    adjusted = holm([one.p for _, one in found[: len(claims)]])
+    rows = []
+    for place, ((better, worse), one) in enumerate(found):
+        above = [gap > 0 for gaps in scores.gaps(better, worse).values() for gap in gaps]
+        claimed = place < len(claims)
+        rows.append(
+            (
+                f"({place + 1}) {better} > {worse}" if claimed else f"{better} less {worse}",
+                f"{100 * one.difference:+.2f}",
+                spread((one.low, one.high)),
+                f"{sum(above)} of {len(above)}",
+                *((f"{one.p:.2g}", f"{adjusted[place]:.2g}", verdict(one, adjusted[place])) if claimed else ("",) * 3),
+            )
+        )
+    return [
+        *markdown(["claim", "points", "95 % interval", "above 0", "p", "Holm", "verdict"], rows),
+        "",
+        "Points of test accuracy in the mean over the settings; above 0 counts settings and numbers. One-tailed",
+        "t-tests of what differs between the numbers of a setting; Holm over all. Held: Holm below 0.05.",
+        "Failed: the interval is below 0. Of the rows without a number nothing was claimed. The best rival and the",
+        "best published loss are chosen by validation data, for each setting and number.",
+    ]
+
+
+def verdict(one: Difference, adjusted: float) -> str:
+    """What came of a claim."""
+    word = "held" if adjusted < LEVEL else "failed" if one.high < 0 else "not shown"
+    return f"**{word}**"
+
+
+def accuracy_table(scores: Scores) -> list[str]:
+    """Test accuracy of every row, the best mean first."""
+    names = list(dict.fromkeys(row["row"] for row in scores.rows))
+    means = {
+        name: {setting: [scores.mean(setting, n, name) for n in scores.numbers] for setting in scores.settings}
+        for name in names
+    }
+    rows = [
+        (
+            TITLES.get(name, name),
+            *(percent(means[name][setting]) for setting in scores.settings),
+            f"{100 * float(np.mean(list(means[name].values()))):.2f}",
+            trainings(scores, name),
+        )
+        for name in sorted(names, key=lambda name: -float(np.mean(list(means[name].values()))))
+    ]
+    networks = len(scores.rows[0]["test"])
+    return [
+        *markdown(["loss", *scores.settings, "mean", "trainings"], rows),
+        "",
+        f"Test accuracy after the last epoch, %: mean over {len(scores.numbers)} numbers (sample standard deviation of",
+        f"the numbers), {networks} networks of each. Trainings: of the tuning or search, in each setting.",
+    ]
+
+
+def trainings(scores: Scores, name: str) -> str:
+    """How many trainings the tuning or search of a row took."""
+    counts = {row["trainings"] for row in scores.rows if row["row"] == name}
+    return "–".join(str(count) for count in sorted({min(counts), max(counts)}))
+
+
+def choice_table(scores: Scores) -> list[str]:
+    """What validation data chose, and what would have been best."""
+    rows = []
+    for setting in scores.settings:
+        chosen = [scores.row(setting, n, BEST)["row"] for n in scores.numbers]
+        best = [max(scores.rivals, key=best_at(scores, setting, n)) for n in scores.numbers]
+        rows.append((setting, ", ".join(chosen), ", ".join(best)))
+    return markdown(["setting", "best rival on validation data, for each number", "on test data"], rows)
+
+
+def best_at(scores: Scores, setting: str, number: int) -> Callable[[str], float]:
+    """The accuracy of a rival in a setting and number."""
+    return lambda name: scores.mean(setting, number, name)
+
+
+def cost_table(scores: Scores) -> list[str]:
+    """Seconds of the searches, and what they found."""
+    rows = []
+    for setting in scores.settings:
+        seconds = {
+            name: [scores.row(setting, n, name)["seconds"] for n in scores.numbers] for name in (RESIDUAL, WIDER)
+        }
+        ratio = float(np.mean(seconds[WIDER]) / np.mean(seconds[RESIDUAL]))
+        cells = (f"{np.mean(values):.0f}" for values in seconds.values())
+        rows.append((setting, *cells, f"{ratio:.2f}"))
+    return [
+        *markdown(["CPU seconds of a search", *SPACES, "ratio"], rows),
+        "",
+        "Searches of one setting and number, of as many trainings; the mean over the numbers, with other work beside.",
+    ]

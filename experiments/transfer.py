@@ -1,0 +1,216 @@
+"""Do losses that were found for one job help in another? A matrix of sources and targets, and larger targets.
+
+    python experiments/transfer.py results/transfer --mnist mnist.npz --cifar10 cifar10.npz --cifar10n cifar10n.npz
+
+The sources are the searches of the space ``residual`` of ``experiments/noisy.py``, whose kept runs are read
+(``--runs``): six settings with three numbers each; and the shipped loss. The targets are the same six settings, and
+three larger ones: CIFAR-10 with symmetric noise of 40 % and four times as many images, three times as many epochs, or a
+network of 512 instead of 64 hidden units. A loss of a number is trained on the target of the same number, with three
+networks of the seeds "transfer", and with the rate of tuned cross-entropy there: that of ``noisy.py``, or of the larger
+targets the best of six, a factor 2 apart, on the noisy validation labels. Nothing else is tuned. The figure is the
+test accuracy less that of cross-entropy's three networks.
+
+Written down before the run; the unit is a number, of which there are three. (1) In its own setting a loss gains on
+cross-entropy in the mean over the settings; (2) in the other settings it gains less than in its own, in the mean over
+all pairs; (3) what was found on CIFAR-10 with symmetric noise of 40 % gains in all three larger targets; (4) so does
+the shipped loss. The tests are those of ``noisy.py``, with the targets as groups, Holm over the four; of (2) a group is
+a target, and its value the own gain less the mean of the others'.
+
+The estimate: 650 trainings of 0.1 to 4 s, 17 minutes of CPU time.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from evidence import LEVEL, interval_of, markdown, spread, stratified
+from few import compact
+from jobs import halved
+from networks import scores, seeds_of, trained
+from noisy_runs import DATA, REFERENCE, SETTINGS, settings_of
+from program import WORK, changed, digest_of, each, kept, located, made_by, processes, teller
+
+from lossmith.io import read_json, write_whole
+from lossmith.losses import Loss, cross_entropy, noise_robust
+from lossmith.metrics import Difference, holm
+from lossmith.study import EvolveSettings, Problem
+
+NETWORKS, RATES = 3, range(-4, 2)
+SPACE, SHIPPED, ORIGIN = "residual", "the shipped loss", "CIFAR-10 symmetric 40 %"
+LARGER: dict[str, dict[str, dict[str, Any]]] = {
+    "4 × as many images": {"data": {"train_size": 8000}},
+    "3 × as long": {"recipe": {"epochs": 36}},
+    "8 × as wide": {"model": {"hidden": [512]}},
+}
+Row = dict[str, Any]
+
+
+def target_of(name: str, number: int, places: Mapping[str, str], work: Path) -> EvolveSettings:
+    """The settings of a target."""
+    if name in LARGER:
+        return changed(settings_of(ORIGIN, number, dict(places), work), **LARGER[name])
+    return settings_of(name, number, dict(places), work)
+
+
+def rate_of(problem: Problem, settings: EvolveSettings) -> float:
+    """The rate at which cross-entropy is best on the noisy validation labels."""
+    found = dict[float, float]()
+    for place in RATES:
+        recipe = settings.recipe.model_copy(update={"lr": settings.recipe.lr * 2.0**place})
+        seeds = seeds_of(settings.search.seed, "rate", 1)
+        networks = trained(problem.task, [cross_entropy()], seeds, recipe, settings.run.training)
+        found[recipe.lr] = float(np.mean(scores(networks, problem.validation)))
+    return max(found, key=found.__getitem__)
+
+
+def moved(
+    target: str, number: int, losses: dict[str, Row], lr: float | None, places: dict[str, str], work: Path
+) -> list[Row]:
+    """The test accuracies of the networks of each loss, of cross-entropy first, on a target."""
+    settings = target_of(target, number, places, work)
+
+    def made() -> list[Row]:
+        problem = Problem.open(settings)
+        rate = rate_of(problem, settings) if lr is None else lr
+        recipe = settings.recipe.model_copy(update={"lr": rate})
+        wrong = SETTINGS[ORIGIN if target in LARGER else target][2]
+        given: dict[str, Loss] = {REFERENCE: cross_entropy(), SHIPPED: noise_robust(wrong, problem.classes)}
+        given |= {source: Loss.from_json(document) for source, document in losses.items()}
+        test, seeds = problem.test(), seeds_of(number, "transfer", NETWORKS)
+        return [
+            {
+                "target": target,
+                "number": number,
+                "source": source,
+                "lr": rate,
+                "test": scores(trained(problem.task, [loss], seeds, recipe, settings.run.training), test),
+            }
+            for source, loss in given.items()
+        ]
+
+    document = settings.model_dump(mode="json", exclude={"data": {"source", "noise"}})
+    key = digest_of(f"{document} {losses} {lr} {torch.__version__}")
+    found: list[Row] = kept(work / f"{target.replace(' ', '-')}-{number}.json", key, made)
+    return found
+
+
+class Gains:
+    """The gains of every source in every target, by number.
+
+    Args:
+        rows: What was kept.
+    """
+
+    def __init__(self, rows: list[Row]) -> None:
+        self.numbers = sorted({row["number"] for row in rows})
+        self.means = {(row["target"], row["source"], row["number"]): float(np.mean(row["test"])) for row in rows}
+
+    def __call__(self, target: str, source: str) -> list[float]:
+        """The gains on cross-entropy, one for each number."""
+        return [self.means[target, source, n] - self.means[target, REFERENCE, n] for n in self.numbers]
+
+    def plain(self, target: str) -> float:
+        """Cross-entropy's mean accuracy."""
+        return float(np.mean([self.means[target, REFERENCE, n] for n in self.numbers]))
+
+    def cell(self, target: str, source: str) -> str:
+        """A cell of the matrix: the mean gain in points with its t interval."""
+        if (target, source, self.numbers[0]) not in self.means:
+            return ""
+        values = self(target, source)
+        ends = interval_of([Difference(value, value, value, 1.0) for value in values])
+        return f"{100 * float(np.mean(values)):+.1f} {spread(ends, digits=1)}"
+
+
+def page(document: Mapping[str, Any]) -> list[str]:
+    """The outcome as Markdown."""
+    gains = Gains(document["runs"])
+    own = {target: gains(target, target) for target in SETTINGS}
+    others = {
+        target: np.mean([gains(target, source) for source in SETTINGS if source != target], axis=0).tolist()
+        for target in SETTINGS
+    }
+    claims = {
+        "(1) in its own setting a loss gains on cross-entropy": list(own.values()),
+        "(2) in its own setting it gains more than in others": [
+            np.subtract(own[target], others[target]).tolist() for target in SETTINGS
+        ],
+        f"(3) what was found on {ORIGIN} gains in larger targets": [gains(target, ORIGIN) for target in LARGER],
+        "(4) the shipped loss gains in larger targets": [gains(target, SHIPPED) for target in LARGER],
+    }
+    found = [stratified(groups) for groups in claims.values()]
+    rows = [
+        (
+            sentence,
+            f"{100 * one.difference:+.2f}",
+            spread((one.low, one.high)),
+            f"{one.p:.2g}",
+            f"{adjusted:.2g}",
+            "**held**" if adjusted < LEVEL else "**failed**" if one.high < 0 else "**not shown**",
+        )
+        for sentence, one, adjusted in zip(claims, found, holm([one.p for one in found]), strict=True)
+    ]
+    targets, sources = [*SETTINGS, *LARGER], [*SETTINGS, SHIPPED]
+    matrix = [(source, *(gains.cell(target, source) for target in targets)) for source in sources]
+    plain = [f"{100 * gains.plain(target):.1f}" for target in targets]
+    return [
+        "# Transfer: losses found in one setting, used in others and in larger ones",
+        "",
+        f"Made by `{document['command']}`, PyTorch {document['versions']['torch']}. What is done and the claims,",
+        "written down before the run, stand at the head of",
+        "[`experiments/transfer.py`](../../experiments/transfer.py). Every figure: [`runs.json`](runs.json).",
+        "",
+        *markdown(["claim", "points", "95 % interval", "p", "Holm", "verdict"], rows),
+        "",
+        f"Points of test accuracy over cross-entropy; n = {len(gains.numbers)} numbers in each setting.",
+        "",
+        *markdown(["found on", *targets], [*matrix, ("cross-entropy, %", *plain)]),
+        "",
+        "Gain on cross-entropy in points, the mean over the numbers with its 95 % t interval. The last columns are",
+        f"larger versions of {ORIGIN}.",
+    ]
+
+
+def main() -> None:
+    """Run what is missing and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("target", type=Path, help="directory of the results")
+    parser.add_argument("--runs", type=Path, default=Path("results/noisy/runs.json"), help="kept runs of noisy.py")
+    for data in DATA:
+        parser.add_argument(f"--{data}", default=f"{data}.npz", help=f"{data}, as an .npz file")
+    parser.add_argument("--workers", type=int, default=1, help="processes, a thread each")
+    parser.add_argument(
+        "--work", type=Path, default=WORK / "transfer", help="directory of what is kept of a stopped run"
+    )
+    parser.add_argument("--again", action="store_true", help="write the page anew from the kept runs")
+    given = parser.parse_args()
+    file = given.target / "runs.json"
+    if not given.again:
+        work, tell = given.work.absolute(), teller("transfer")
+        work.mkdir(parents=True, exist_ok=True)
+        places = {data: located(getattr(given, data)) for data in DATA}
+        halved(places["cifar10"], work)
+        kept_runs = read_json(given.runs)["runs"]
+        by = {(row["setting"], row["number"], row["row"]): row for row in kept_runs}
+        calls = list[tuple[Any, ...]]()
+        for number in sorted({row["number"] for row in kept_runs}):
+            losses = {source: by[source, number, SPACE]["loss"] for source in SETTINGS}
+            calls += [(name, number, losses, by[name, number, REFERENCE]["lr"], places, work) for name in SETTINGS]
+            calls += [(name, number, losses, None, places, work) for name in LARGER]
+        with processes(given.workers) as pool:
+            rows = [row for found in each(pool, moved, calls) for row in found]
+        tell(f"{len(rows)} rows")
+        given.target.mkdir(parents=True, exist_ok=True)
+        words = " ".join(f"--{data} {data}.npz" for data in DATA)
+        document = {"command": f"python experiments/transfer.py {given.target} {words}", **made_by(), "runs": rows}
+        write_whole(compact(document), file)
+    write_whole(("\n".join(page(read_json(file))) + "\n").encode(), given.target / "summary.md")
+
+
+if __name__ == "__main__":
+    main()

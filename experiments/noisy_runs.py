@@ -33,7 +33,7 @@ RIVALS = (
     *(name for name, family in BASELINES.items() if family.noisy),
 )
 SPACES = ("residual", "noise-robust")
-OVERFITTING = {"epochs": 24, "batch_size": 50, "lr": 0.1, "schedule": "cosine", "weight_decay": 5e-4, "crop": 2}
+OVERFITTING = {"batch_size": 50, "lr": 0.1, "schedule": "cosine", "weight_decay": 5e-4, "crop": 2}
 SHIPPED = "noise-robust, shipped"
 CIFAR, MNIST = "CIFAR-10", "MNIST"
 # The data and noise of each setting, and the share of labels that becomes wrong.
@@ -46,7 +46,7 @@ SETTINGS: dict[str, tuple[str, dict[str, Any], float]] = {
     "MNIST asymmetric 40 %": (MNIST, {"noise": "asymmetric:mnist", "label_noise": 0.4}, 0.2),
 }
 # Of experiments/second.py: right labels, networks that overfit, with weight decay and augmentation.
-CLEAN = {"CIFAR-10, 1,000 images": CIFAR, "MNIST, 300 images": MNIST}
+CLEAN = {"CIFAR-10, 500 images": CIFAR, "MNIST, 300 images": MNIST}
 Row = dict[str, Any]
 
 
@@ -59,9 +59,9 @@ def settings_of(name: str, number: int, places: dict[str, str], work: Path) -> E
         source = str(halved(places["cifar10"], work)) if cifar else located(places["mnist"])
         return changed(
             with_data(EvolveSettings(), source),
-            data={"train_size": 1000 if cifar else 300, "validation_size": 2000, "split_seed": number},
+            data={"train_size": 500 if cifar else 300, "validation_size": 2000, "split_seed": number},
             model={"name": "conv", "hidden": [64]},
-            recipe={**OVERFITTING, "flip": cifar},
+            recipe={**OVERFITTING, "flip": cifar, "epochs": 24 if cifar else 12},
             search=search,
             run={**run, "training": "sequential-channels-last"},
         )

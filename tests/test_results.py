@@ -189,6 +189,21 @@ def test_the_page_of_other_data_is_that_of_its_runs(experiment: Callable[[str], 
     assert round(100 * (first["evolved"] - first["strongest_on_test_test"])) == 2
 
 
+def test_the_page_of_the_fitness_is_that_of_its_runs(experiment: Callable[[str], ModuleType]) -> None:
+    folder, program = ROOT / "results" / "fitness", experiment("fitness")
+    document = json.loads((folder / "runs.json").read_text(encoding="utf-8"))
+    lines = program.page(document)
+    assert (folder / "summary.md").read_text(encoding="utf-8") == "\n".join(lines) + "\n"
+    # The page for users holds the table, word for word.
+    docs = (ROOT / "docs" / "label-noise.md").read_text(encoding="utf-8")
+    table = [line for line in lines if line.startswith("|")]
+    assert "\n".join(table[table.index(next(line for line in table if line.startswith("| figure"))) :]) in docs
+    draws = {row["draw"] for row in document["runs"]}
+    assert len(document["runs"]) == len(draws) * len(program.SETTINGS)
+    for row in document["runs"]:
+        assert {len(values) for values in (row["test"], *row["figures"].values())} == {program.CANDIDATES}
+
+
 def test_the_page_of_the_suspects_is_that_of_their_runs(experiment: Callable[[str], ModuleType]) -> None:
     folder, program = ROOT / "results" / "suspects", experiment("suspects_page")
     document = json.loads((folder / "runs.json").read_text(encoding="utf-8"))

@@ -47,9 +47,10 @@ from few import compact
 from networks import seeds_of
 from noisy_runs import steepness
 from program import WORK, changed, digest_of, each, kept, made_by, processes, teller
+from shipped_page import page
 from sklearn.datasets import make_classification
 
-from lossmith.io import write_whole
+from lossmith.io import read_json, write_whole
 from lossmith.losses import CATALOG, Loss, cross_entropy
 from lossmith.metrics import accuracy
 from lossmith.search import SearchSettings, VectorSpace, build_engine, residual
@@ -261,20 +262,32 @@ def fresh(numbers: dict[str, list[float]], rates: dict[str, float], draw: int, w
 
 
 def main() -> None:
-    """Run what is missing."""
+    """Run what is missing and write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("target", type=Path, help="directory of the results")
     parser.add_argument("--workers", type=int, default=1, help="processes, a thread each")
     parser.add_argument(
         "--work", type=Path, default=WORK / "shipped", help="directory of what is kept of a stopped run"
     )
+    parser.add_argument("--again", action="store_true", help="write the page anew from the kept runs")
     given = parser.parse_args()
-    work, tell = given.work.absolute(), teller("shipped")
+    file = given.target / "runs.json"
+    if not given.again:
+        given.target.mkdir(parents=True, exist_ok=True)
+        document = {"command": f"python experiments/shipped.py {given.target}", **made_by()}
+        write_whole(compact({**document, **found_by(given.work.absolute(), given.workers)}), file)
+    shares = {name: job.wrong for name, job in JOBS.items()}
+    write_whole(("\n".join(page(read_json(file), shares)) + "\n").encode(), given.target / "summary.md")
+
+
+def found_by(work: Path, workers: int) -> dict[str, Any]:
+    """Rates, searches and fresh draws."""
+    tell = teller("shipped")
     work.mkdir(parents=True, exist_ok=True)
     for job in JOBS.values():
         source_of(job, work)
     key = digest_of(f"{JOBS} {torch.__version__}")
-    with processes(given.workers) as pool:
+    with processes(workers) as pool:
         names = list(JOBS)
         found = kept(work / "rates.json", key, lambda: each(pool, rated, [(name, work) for name in names]))
         rates = dict(zip(names, found, strict=True))
@@ -290,10 +303,7 @@ def main() -> None:
             digest_of(f"{key} {numbers}"),
             lambda: each(pool, fresh, [(numbers, rates, draw, work) for draw in draws]),
         )
-    given.target.mkdir(parents=True, exist_ok=True)
-    document = {"command": f"python experiments/shipped.py {given.target} --workers {given.workers}", **made_by()}
-    document |= {"rates": rates, "searches": searches, "runs": runs}
-    write_whole(compact(document), given.target / "runs.json")
+    return {"rates": rates, "searches": searches, "by_hand": TWO_NUMBERS, "runs": runs}
 
 
 if __name__ == "__main__":

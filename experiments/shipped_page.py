@@ -1,0 +1,126 @@
+"""The page of experiments/shipped.py: the claims, every job, and what a wrong share costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from evidence import LEVEL, interval_of, markdown, paired, spread
+
+from lossmith.metrics import Difference, holm
+
+FULL, TWO, HAND, PLAIN = "full", "two numbers", "by hand", "cross-entropy"
+TITLES = {FULL: "five numbers", TWO: "two numbers", HAND: "label smoothing + Σh²"}
+TOLD = " told "
+Draws = Sequence[Mapping[str, Mapping[str, float]]]
+
+
+def gains(draws: Draws, row: str, jobs: Sequence[str]) -> list[float]:
+    """The share of cross-entropy's errors that a row does not make, from −1: of each draw, in the mean over jobs."""
+    return [float(np.mean([max(-1.0, 1 - draw[job][row] / draw[job][PLAIN]) for job in jobs])) for draw in draws]
+
+
+def page(document: Mapping[str, Any], shares: Mapping[str, float]) -> list[str]:
+    """The outcome as Markdown.
+
+    Args:
+        document: What was kept.
+        shares: The share of wrong labels of each job.
+    """
+    draws = document["runs"]
+    numbers = {row: search["numbers"] for row, search in document["searches"].items()}
+    return [
+        f"# The loss that ships: {len(shares)} jobs, {len(draws)} fresh draws of each",
+        "",
+        f"Made by `{document['command']}`, PyTorch {document['versions']['torch']}. What is done and the claims,",
+        "written down before the run, stand at the head of",
+        "[`experiments/shipped.py`](../../experiments/shipped.py). Every figure: [`runs.json`](runs.json).",
+        "",
+        f"The search found {told(numbers[FULL])}, of two numbers {told(numbers[HAND])}. Written down by hand after it:",
+        f"{told(document['by_hand'])}.",
+        "",
+        *claims_table(draws, list(shares)),
+        "",
+        *job_table(draws, list(shares)),
+        "",
+        *share_table(draws, shares),
+    ]
+
+
+def told(numbers: Sequence[float]) -> str:
+    """Numbers as text."""
+    return "(" + ", ".join(f"{number:g}" for number in numbers) + ")"
+
+
+def rivals_of(draws: Draws, jobs: Sequence[str]) -> list[str]:
+    """The losses with published numbers."""
+    return [row for row in draws[0][jobs[0]] if row not in (FULL, TWO, HAND, PLAIN) and TOLD not in row]
+
+
+def claims_table(draws: Draws, jobs: Sequence[str]) -> list[str]:
+    """The claims, and what else was compared."""
+    nothing = [0.0] * len(draws)
+    rivals = rivals_of(draws, jobs)
+    found = {
+        f"(1) {TITLES[FULL]} > cross-entropy": (gains(draws, FULL, jobs), nothing),
+        f"(2) {TITLES[FULL]} > {TITLES[HAND]}": (gains(draws, FULL, jobs), gains(draws, HAND, jobs)),
+    }
+    found |= {
+        f"(3) {TITLES[FULL]} > {rival}": (gains(draws, FULL, jobs), gains(draws, rival, jobs)) for rival in rivals
+    }
+    gaps = {sentence: np.subtract(*pair).tolist() for sentence, pair in found.items()}
+    p = [paired(gap) or 1.0 for gap in gaps.values()]
+    rows = [line(name, gap, own, adjusted) for (name, gap), own, adjusted in zip(gaps.items(), p, holm(p), strict=True)]
+    more = {
+        f"{TITLES[FULL]} less {TITLES[TWO]}": np.subtract(gains(draws, FULL, jobs), gains(draws, TWO, jobs)).tolist(),
+        f"{TITLES[TWO]} less cross-entropy": gains(draws, TWO, jobs),
+        f"{TITLES[TWO]} less {TITLES[HAND]}": np.subtract(gains(draws, TWO, jobs), gains(draws, HAND, jobs)).tolist(),
+    }
+    rows += [line(name, gap, paired(gap) or 1.0, None) for name, gap in more.items()]
+    return [
+        *markdown(["claim", "errors of cross-entropy, %", "95 % interval", "above 0", "p", "Holm", "verdict"], rows),
+        "",
+        f"How many more of cross-entropy's errors are not made, n = {len(draws)} draws, each the mean over the jobs.",
+        "One-tailed paired t-tests, Holm over all claims; of the rows without a number nothing was claimed.",
+    ]
+
+
+def line(name: str, gap: list[float], p: float, adjusted: float | None) -> tuple[str, ...]:
+    """A row of the table of claims."""
+    ends = interval_of([Difference(one, one, one, p) for one in gap])
+    word = "" if adjusted is None else "held" if adjusted < LEVEL else "failed" if ends[1] < 0 else "not shown"
+    above = f"{sum(one > 0 for one in gap)} of {len(gap)}"
+    mean = f"{100 * float(np.mean(gap)):+.1f}"
+    return name, mean, spread(ends, digits=1), above, f"{p:.2g}", "" if adjusted is None else f"{adjusted:.2g}", word
+
+
+def job_table(draws: Draws, jobs: Sequence[str]) -> list[str]:
+    """The errors of every row in each job."""
+    rivals = rivals_of(draws, jobs)
+    rows = []
+    for job in jobs:
+        means = {row: float(np.mean([draw[job][row] for draw in draws])) for row in (PLAIN, FULL, TWO, HAND, *rivals)}
+        best = min(rivals, key=means.__getitem__)
+        cells = (f"{100 * means[row]:.1f}" for row in (PLAIN, TWO, FULL, HAND))
+        rows.append((job, *cells, f"{100 * means[best]:.1f} ({best})"))
+    head = ["job", "cross-entropy", TITLES[TWO], TITLES[FULL], TITLES[HAND], "the best published one"]
+    return [*markdown(head, rows), "", "Errors on clean test labels, %, the mean over the draws."]
+
+
+def share_table(draws: Draws, shares: Mapping[str, float]) -> list[str]:
+    """What the loss with two numbers gains where it is told another share than the true one."""
+    rows = [row for row in draws[0][next(iter(shares))] if row.startswith(TWO + TOLD)]
+    truths = sorted(set(shares.values()))
+    lines = []
+    for truth in truths:
+        jobs = [job for job, share in shares.items() if share == truth]
+        cells = (f"{100 * float(np.mean(gains(draws, row, jobs))):+.0f}" for row in rows)
+        lines.append((f"{truth:.0%}".replace("%", " %"), len(jobs), *cells))
+    head = ["wrong labels", "jobs", *(f"told {float(row.rpartition(TOLD)[2]):.0%}".replace("%", " %") for row in rows)]
+    return [
+        *markdown(head, lines),
+        "",
+        f"How many of cross-entropy's errors the loss with {TITLES[TWO]} does not make, %, told the true share or another",
+        "one; the mean over jobs and draws.",
+    ]

@@ -121,6 +121,6 @@ def share_table(draws: Draws, shares: Mapping[str, float]) -> list[str]:
     return [
         *markdown(head, lines),
         "",
-        f"How many of cross-entropy's errors the loss with {TITLES[TWO]} does not make, %, told the true share or another",
-        "one; the mean over jobs and draws.",
+        f"How many of cross-entropy's errors the loss with {TITLES[TWO]} does not make, %, told the true share or",
+        "another one; the mean over jobs and draws.",
     ]

@@ -195,18 +195,22 @@ def paired(differences: Sequence[float]) -> float | None:
     return float(stats.ttest_1samp(differences, 0, alternative="greater").pvalue)
 
 
-def stratified(groups: Sequence[Sequence[float]]) -> Difference:
-    """The mean of the means of groups that are what they are, with what is left to chance within each.
+def stratified(groups: Sequence[Sequence[float]], weights: Sequence[float]) -> Difference:
+    """The weighted mean of the means of independent groups, with what is left to chance within each.
 
-    The standard error is that of a mean of independent means, the degrees of freedom are Satterthwaite's.
+    The standard error is that of a weighted mean of independent means, the degrees of freedom are Satterthwaite's. With
+    one group it is the one-tailed t-test of its values.
 
     Args:
         groups: Differences, two or more in each.
+        weights: How much the mean of each counts, in any unit.
     """
-    middle = float(np.mean([np.mean(group) for group in groups]))
-    parts = [float(np.var(group, ddof=1)) / len(group) / len(groups) ** 2 for group in groups]
+    shares = [weight / sum(weights) for weight in weights]
+    middle = float(np.dot(shares, [np.mean(group) for group in groups]))
+    parts = [share**2 * float(np.var(group, ddof=1)) / len(group) for share, group in zip(shares, groups, strict=True)]
     square = sum(parts)
-    if square == 0:
+    # The variance of equal numbers is not always exactly 0.
+    if not any(np.ptp(group) for group in groups):
         return Difference(middle, middle, middle, 0.5 - 0.5 * float(np.sign(middle)))
     freedom = square**2 / sum(part**2 / (len(group) - 1) for part, group in zip(parts, groups, strict=True))
     error = math.sqrt(square)

@@ -47,6 +47,7 @@ from few import compact
 from jobs import TABLES, job
 from networks import seeds_of
 from program import WORK, changed, digest_of, each, kept, located, made_by, processes, teller
+from scipy.stats import rankdata
 from torch import Tensor
 
 from lossmith.analysis import Grid, baselines
@@ -179,7 +180,7 @@ def picked(row: dict[str, Any], figure: str) -> float:
         return float(test.max())
     figures = {name: np.asarray(values) for name, values in row["figures"].items()}
     if figure == "accuracy + halves":
-        values = sum(figures[name].argsort().argsort() for name in ("accuracy", "halves"))
+        values = sum(rankdata(figures[name]) for name in ("accuracy", "halves"))
     else:
         # Digits have fewer clean samples than the largest numbers: all of them.
         values = figures.get(figure, figures[f"clean {CLEAN[-1]}"])
@@ -196,7 +197,7 @@ def page(document: dict[str, Any]) -> list[str]:
         return float(np.mean([picked(row, figure) for row in runs if row["draw"] == draw]))
 
     gaps = [[value(better, draw) - value(worse, draw) for draw in draws] for better, worse in CLAIMS]
-    p = [paired(gap) or 1.0 for gap in gaps]
+    p = [float(paired(gap) or 0.0) for gap in gaps]
     claims = [
         (
             f"({place}) {better} > {worse}",

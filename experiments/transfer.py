@@ -10,11 +10,11 @@ networks of the seeds "transfer", and with the rate of tuned cross-entropy there
 targets the best of six, a factor 2 apart, on the noisy validation labels. Nothing else is tuned. The figure is the
 test accuracy less that of cross-entropy's three networks.
 
-Written down before the run; the unit is a number, of which there are three. (1) In its own setting a loss gains on
-cross-entropy in the mean over the settings; (2) in the other settings it gains less than in its own, in the mean over
-all pairs; (3) what was found on CIFAR-10 with symmetric noise of 40 % gains in all three larger targets; (4) so does
-the shipped loss. The tests are those of ``noisy.py``, with the targets as groups, Holm over the four; of (2) a group is
-a target, and its value the own gain less the mean of the others'.
+Written down before the run. (1) In its own setting a loss gains on cross-entropy; (2) it gains more there than losses
+of the other settings do; (3) what was found on CIFAR-10 with symmetric noise of 40 % gains in the mean over the three
+larger targets; (4) so does the shipped loss, told the true share. One-tailed, Holm over the four. (1) and (2) are means
+over the six settings with the tests of ``noisy.py``: values are of a number and data set; the others of (2) are the
+mean over five sources. (3) and (4) are t-tests of three numbers, each the mean over the larger targets.
 
 The estimate: 650 trainings of 0.1 to 4 s, 17 minutes of CPU time.
 """
@@ -27,13 +27,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from evidence import LEVEL, interval_of, markdown, spread, stratified
 from few import compact
 from jobs import halved
 from networks import scores, seeds_of, trained
-from noisy_runs import DATA, REFERENCE, SETTINGS, settings_of
-from program import WORK, changed, digest_of, each, kept, located, made_by, processes, teller
+from noisy_runs import DATA, REFERENCE, SETTINGS, key_of, settings_of
+from program import WORK, changed, each, kept, located, made_by, processes, teller
 
 from lossmith.io import read_json, write_whole
 from lossmith.losses import Loss, cross_entropy, noise_robust
@@ -93,8 +92,7 @@ def moved(
             for source, loss in given.items()
         ]
 
-    document = settings.model_dump(mode="json", exclude={"data": {"source", "noise"}})
-    key = digest_of(f"{document} {losses} {lr} {torch.__version__}")
+    key = key_of(settings, target, losses, lr, noise_robust(0.5, 10).to_json())
     found: list[Row] = kept(work / f"{target.replace(' ', '-')}-{number}.json", key, made)
     return found
 
@@ -127,23 +125,36 @@ class Gains:
         return f"{100 * float(np.mean(values)):+.1f} {spread(ends, digits=1)}"
 
 
+def by_data(values: Mapping[str, Any]) -> Difference:
+    """The mean over the settings of values ``[numbers]`` of each, with the data sets as groups."""
+    groups = dict[str, list[Any]]()
+    for name, own in values.items():
+        groups.setdefault(SETTINGS[name][0], []).append(own)
+    means = [np.mean(rows, axis=0).tolist() for rows in groups.values()]
+    return stratified(means, [len(rows) for rows in groups.values()])
+
+
+def in_larger(gains: Gains, source: str) -> Difference:
+    """The mean gain over the larger targets."""
+    return stratified([np.mean([gains(target, source) for target in LARGER], axis=0).tolist()], [1])
+
+
 def page(document: Mapping[str, Any]) -> list[str]:
     """The outcome as Markdown."""
     gains = Gains(document["runs"])
-    own = {target: gains(target, target) for target in SETTINGS}
+    own = {target: np.array(gains(target, target)) for target in SETTINGS}
     others = {
-        target: np.mean([gains(target, source) for source in SETTINGS if source != target], axis=0).tolist()
+        target: np.mean([gains(target, source) for source in SETTINGS if source != target], axis=0)
         for target in SETTINGS
     }
-    claims = {
-        "(1) in its own setting a loss gains on cross-entropy": list(own.values()),
-        "(2) in its own setting it gains more than in others": [
-            np.subtract(own[target], others[target]).tolist() for target in SETTINGS
-        ],
-        f"(3) what was found on {ORIGIN} gains in larger targets": [gains(target, ORIGIN) for target in LARGER],
-        "(4) the shipped loss gains in larger targets": [gains(target, SHIPPED) for target in LARGER],
+    found = {
+        "(1) in its own setting a loss gains on cross-entropy": by_data(own),
+        "(2) it gains more there than losses of other settings": by_data(
+            {name: own[name] - others[name] for name in own}
+        ),
+        f"(3) what was found on {ORIGIN} gains in larger targets": in_larger(gains, ORIGIN),
+        "(4) the shipped loss gains in larger targets": in_larger(gains, SHIPPED),
     }
-    found = [stratified(groups) for groups in claims.values()]
     rows = [
         (
             sentence,
@@ -153,7 +164,7 @@ def page(document: Mapping[str, Any]) -> list[str]:
             f"{adjusted:.2g}",
             "**held**" if adjusted < LEVEL else "**failed**" if one.high < 0 else "**not shown**",
         )
-        for sentence, one, adjusted in zip(claims, found, holm([one.p for one in found]), strict=True)
+        for (sentence, one), adjusted in zip(found.items(), holm([one.p for one in found.values()]), strict=True)
     ]
     targets, sources = [*SETTINGS, *LARGER], [*SETTINGS, SHIPPED]
     matrix = [(source, *(gains.cell(target, source) for target in targets)) for source in sources]

@@ -10,7 +10,7 @@ import lossmith
 from lossmith.cli import main
 from lossmith.errors import InputError
 from lossmith.losses import CATALOG, cross_entropy, find, noise_robust
-from lossmith.losses.evolved import SHIPPED
+from lossmith.losses.evolved import NOISE_ROBUST
 from lossmith.theory import is_trainable
 
 
@@ -27,8 +27,8 @@ def test_it_is_its_formula(wrong: float, classes: int) -> None:
 
 def test_the_formula_of_the_catalog_has_the_numbers() -> None:
     numbers = [float(number) for number in re.findall(r"\d+(?=/n| \()", CATALOG["noise-robust"].formula)]
-    assert numbers == [SHIPPED[0, 0, 1], SHIPPED[1, 1, 0]]
-    assert SHIPPED[2, 0, 0] == -SHIPPED[2, 1, 0] == SHIPPED[1, 1, 0]
+    assert numbers == [NOISE_ROBUST[0, 0, 1], NOISE_ROBUST[1, 1, 0]]
+    assert NOISE_ROBUST[2, 0, 0] == -NOISE_ROBUST[2, 1, 0] == NOISE_ROBUST[1, 1, 0]
 
 
 def test_without_wrong_labels_it_is_cross_entropy() -> None:

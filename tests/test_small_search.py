@@ -134,6 +134,12 @@ class TestEvolve:
         assert len(genomes(tmp_path / "whole")) == 120
         assert genomes(tmp_path / "parts") == genomes(tmp_path / "whole")
 
+    @pytest.mark.parametrize("other", [{"space": "taylor"}, {"space": "noise-robust", "sigma": 0.5}])
+    def test_the_start_of_another_space_is_none(self, tmp_path: Path, other: dict[str, Any]) -> None:
+        with Store(tmp_path) as store:
+            store.set(START, small_beginning(tmp_path / "other", tiny().search, PLAIN, 10)[1])
+        assert small_beginning(tmp_path, SearchSettings(**other), PLAIN, 10)[1] is None
+
     @pytest.mark.parametrize("how", [{}, {"sigma": 1.0}])
     def test_killed_before_its_settings_were_stored_it_begins_again(self, tmp_path: Path, how: dict[str, Any]) -> None:
         evolve(tmp_path / "whole", tiny())

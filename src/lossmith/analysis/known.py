@@ -22,9 +22,9 @@ from lossmith.seeds import derive
 from lossmith.training import Executor, Task, Trained
 
 WIDTH = 1.96
-# Cross-entropy, and what resists wrong labels.
-SHIPPED = "noise-robust"
+# Cross-entropy, and what resists wrong labels: tuned, and the loss that ships, which is told their share.
 PROBED = ("cross-entropy", "label-smoothing", "label smoothing + Σh²", "gce", "nce-rce")
+NOISE_ROBUST = "noise-robust"
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def probed_families(wrong: float) -> list[Family]:
         for family in find_baselines(PROBED)
     ]
     told = Axis("r", lambda _: wrong, 0, 0, 0, 0)
-    return [*tuned, named_family(SHIPPED, SHIPPED, told)]
+    return [*tuned, named_family(NOISE_ROBUST, NOISE_ROBUST, told)]
 
 
 def paired(first: Sequence[float], second: Sequence[float]) -> tuple[float, float, float]:

@@ -103,19 +103,31 @@ def _impatience() -> Iterator[threading.Event]:
         # Python drops what is raised while an object is destroyed; the same Ctrl-C comes again when that is over.
         if issubclass(unraisable.exc_type, KeyboardInterrupt):
             signal.signal(signal.SIGINT, first)
-            threading.Timer(AGAIN, interrupt_main).start()
+            again.append(threading.Timer(AGAIN, _interrupt))
+            again[-1].start()
         else:
-            told(unraisable)
+            hook(unraisable)
 
-    before, told = signal.signal(signal.SIGINT, first), sys.unraisablehook
+    again = list[threading.Timer]()
+    before, hook = signal.signal(signal.SIGINT, first), sys.unraisablehook
     sys.unraisablehook = lost
     try:
         yield interrupted
     finally:
-        sys.unraisablehook = told
+        sys.unraisablehook = hook
+        for timer in again:
+            timer.cancel()
         # What ends because of the first is not asked again at its very end.
         if not interrupted.is_set():
             signal.signal(signal.SIGINT, before)
+
+
+def _interrupt() -> None:
+    """What Ctrl-C does; where there are signals, it ends what the main thread waits for."""
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    else:
+        interrupt_main()
 
 
 def _broken(given: Sequence[str]) -> int:

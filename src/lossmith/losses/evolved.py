@@ -7,7 +7,7 @@ from lossmith.losses.catalog import Parameter, catalogued, power_loss
 from lossmith.losses.power import PowerLoss
 
 # The terms h^i y^j log^l h of φ and what each has for r = 1: of results/shipped.
-SHIPPED: dict[tuple[float, int, int], float] = {
+NOISE_ROBUST: dict[tuple[float, int, int], float] = {
     (0, 0, 1): 13.0,
     (1, 1, 0): 35.0,
     (2, 0, 0): 35.0,
@@ -40,5 +40,5 @@ def noise_robust(wrong: float, classes: int) -> PowerLoss:
         raise InputError(f"noise-robust takes the share of wrong labels, from 0 to below 1, not {wrong}")
     if classes < 2:
         raise InputError(f"noise-robust needs at least 2 classes, not {classes}")
-    scaled = {term: wrong * value / (classes if term == (0, 0, 1) else 1) for term, value in SHIPPED.items()}
+    scaled = {term: wrong * value / (classes if term == (0, 0, 1) else 1) for term, value in NOISE_ROBUST.items()}
     return power_loss(f"noise-robust {wrong:g}", {(0, 1, 1): 1.0, **scaled})

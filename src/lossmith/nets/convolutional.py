@@ -124,14 +124,14 @@ def cnn_8(input_shape: Shape, classes: int, dropout: float = 0.0, width: int = 6
 
     Source: Ma et al. (2020), Normalized Loss Functions for Deep Learning with Noisy Labels, section 4.
     """
-    channels, height, side = input_shape
+    before, height, width_of_image = input_shape
     layers: list[nn.Module] = []
     for filters in (width, 2 * width, 49 * width // 16):
         for _ in range(2):
-            layers += [nn.Conv2d(channels, filters, 3, padding=1), nn.BatchNorm2d(filters), nn.ReLU()]
-            channels = filters
+            layers += [nn.Conv2d(before, filters, 3, padding=1), nn.BatchNorm2d(filters), nn.ReLU()]
+            before = filters
         layers.append(nn.MaxPool2d(2))
-    flat, wide = channels * (height // 8) * (side // 8), 4 * width
+    flat, wide = before * (height // 8) * (width_of_image // 8), 4 * width
     layers += [nn.Flatten(), nn.Linear(flat, wide), nn.BatchNorm1d(wide), nn.ReLU(), *pruned(dropout)]
     network = nn.Sequential(*layers, nn.Linear(wide, classes))
     for layer in network:

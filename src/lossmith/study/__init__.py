@@ -42,7 +42,7 @@ from lossmith.study.origins import (
 )
 from lossmith.study.pareto import PRUNED, export_pareto, has_pareto, read_pareto
 from lossmith.study.places import study_place
-from lossmith.study.probe import check_probe, probe_data
+from lossmith.study.probe import check_probe, probe_data, told_share
 from lossmith.study.probed import PROBE_FOLDS, PROBE_NETWORKS, PROBE_SEEDS, NoiseFloor, Probe, Size
 from lossmith.study.problem import Problem
 from lossmith.study.provenance import data_line, finalists_of, pruned_trainings, tuning_of
@@ -137,6 +137,7 @@ __all__ = [
     "study_place",
     "summed",
     "tell_other_objective",
+    "told_share",
     "tuning_of",
     "unknown_origins",
     "validated",

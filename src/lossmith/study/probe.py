@@ -18,6 +18,7 @@ from lossmith.analysis import (
     Grid,
     Objective,
     Plan,
+    WrongLabels,
     believed,
     best_gain,
     known_gains,
@@ -99,8 +100,7 @@ def probe_data(
     loss = usual_loss(problem.classes)
     beliefs = believed(folds, loss, judges, settings.recipe, backend, runs, lambda share: told("labels", share))
     wrong = wrong_labels(beliefs.last, parts.labels.cpu().numpy())
-    # Where the estimate is not to be trusted, it may be far too high.
-    families = probed_families(round(min(wrong.share, MOST_SHARE), 2) if wrong.trusted else USUAL_SHARE)
+    families = probed_families(told_share(wrong))
     deciding = Deciding.of(settings.objective, objective)
     plan = _plan(problem, settings, size, seed, backend, deciding)
     gains = known_gains(problem.task, problem.validation, families, plan, runs, told)
@@ -116,6 +116,17 @@ def probe_data(
     floor = _floor(gains, deciding, len(problem.validation[1]))
     seconds = time.perf_counter() - begun
     return Probe(wrong, known, tuple(gains), best, floor, deciding, problem, size, backend, seconds)
+
+
+def told_share(wrong: WrongLabels) -> float:
+    """The share of wrong labels that the loss ``noise-robust`` is told: the estimate, to two digits.
+
+    Where the estimate is not to be trusted, it may be far too high; the loss is told its own default then.
+
+    Args:
+        wrong: The estimate.
+    """
+    return round(min(wrong.share, MOST_SHARE), 2) if wrong.trusted else USUAL_SHARE
 
 
 def check_probe(settings: EvolveSettings, size: Size) -> None:

@@ -204,6 +204,24 @@ def test_the_page_of_the_fitness_is_that_of_its_runs(experiment: Callable[[str],
         assert {len(values) for values in (row["test"], *row["figures"].values())} == {program.CANDIDATES}
 
 
+def test_the_page_of_the_loss_that_ships_is_that_of_its_runs(experiment: Callable[[str], ModuleType]) -> None:
+    folder, program, pages = ROOT / "results" / "shipped", experiment("shipped"), experiment("shipped_page")
+    document = json.loads((folder / "runs.json").read_text(encoding="utf-8"))
+    lines = pages.page(document, {name: job.wrong for name, job in program.JOBS.items()})
+    assert (folder / "summary.md").read_text(encoding="utf-8") == "\n".join(lines) + "\n"
+    # What ships is what the rule says, and the page for users holds the tables, word for word.
+    assert "By the rule **two numbers** ships." in lines
+    assert document["two_numbers"] == program.TWO_NUMBERS
+    docs = (ROOT / "docs" / "label-noise.md").read_text(encoding="utf-8")
+    tables = "\n".join(lines).split("\n\n")
+    for head in ("| job |", "| wrong labels |"):
+        (table,) = (table for table in tables if table.startswith(head))
+        assert table in docs
+    assert len(document["runs"]) == program.DRAWS
+    for draw in document["runs"]:
+        assert list(draw) == list(program.JOBS)
+
+
 def test_the_page_of_the_suspects_is_that_of_their_runs(experiment: Callable[[str], ModuleType]) -> None:
     folder, program = ROOT / "results" / "suspects", experiment("suspects_page")
     document = json.loads((folder / "runs.json").read_text(encoding="utf-8"))

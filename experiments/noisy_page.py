@@ -216,8 +216,8 @@ def published_table(scores: Scores) -> list[str]:
         rows.append((name, *(f"{one:.1f} / {100 * own:.1f}" for one, own in zip(values, here[name], strict=True))))
     orders = []
     for place in range(len(AT)):
-        columns = ([table[name][place] for name in FULL_SIZE] for table in (FULL_SIZE, here))
-        orders.append(f"{float(spearmanr(*columns).statistic):+.2f}")
+        published, own = ([table[name][place] for name in FULL_SIZE] for table in (FULL_SIZE, here))
+        orders.append(f"{float(spearmanr(published, own).statistic):+.2f}")
     rows.append(("rank correlation of the two", *orders))
     return [
         *markdown(["loss", *AT], rows),

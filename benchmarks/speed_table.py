@@ -18,6 +18,7 @@ NAMES = {
     "mnist-cnn": "MNIST CNN, 28×28",
     "allcnn-c": "AllCNN-C, 32×32",
     "preresnet-20": "PreResNet-20, 32×32",
+    "wrn-16-8": "WRN-16-8, 32×32",
 }
 
 

@@ -8,7 +8,7 @@ and bfloat16); what a candidate of the MLP, the MNIST CNN, AllCNN-C, PreResNet-2
 ordinary loops (`benchmarks/ordinary.py`), the peak of its memory, and candidates an hour at a tenth of the schedule;
 the tests of `tests/test_gpu.py` (dropout masks, channels last, a population that the memory does not hold, and more);
 the compiled ways. The images are random numbers of CIFAR's shape (of MNIST's for its CNN; the costs of the MLP are
-those of scikit-learn's digits), since what a step costs does not depend on what is on them; an .npz file stands for all.
+those of scikit-learn's digits): what a step costs does not depend on what is on them. An .npz file stands for all.
 
 Each part is a process of its own, so that one that breaks the GPU takes no other along, and has its share of the time
 that is left. What a part measures is made smaller until it fits; a part that has not ended by then is ended, and what

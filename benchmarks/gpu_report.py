@@ -44,6 +44,8 @@ def heading(document: dict[str, Any]) -> list[str]:
     if gpu is not None:
         where += f", {gpu['memory_bytes'] / 2**30:.0f} GiB, CUDA {gpu['cuda']}"
     lines = [f"{where}: {document['seconds']:.0f} s of {document['allowed_seconds']:.0f}"]
+    if document["data"] is not None:
+        lines.append(f"The images of {document['data']} stand for those of every network.")
     if document["tiny"]:
         lines.append("Tiny: this shows that the program works; its figures say nothing.")
     return lines
@@ -51,8 +53,7 @@ def heading(document: dict[str, Any]) -> list[str]:
 
 def label(row: Row) -> str:
     """What a row was measured of."""
-    model = row.get("model", "")
-    named = [NAMES.get(model, model), row.get("backend"), row.get("precision")]
+    named = [row.get("model"), row.get("backend"), row.get("precision")]
     return ", ".join(word for word in named if word)
 
 
@@ -137,6 +138,7 @@ def left_out(parts: dict[str, Any], rows: list[Row]) -> Iterator[str]:
         if "error" in row:
             yield f"failed: {row['what']}, {label(row)}: {row['error']}"
     missing = [f"{name} ({part['status']}: {part['reason']})" for name, part in parts.items() if "reason" in part]
+    missing += [f"{name} (did not end)" for name, part in parts.items() if part["status"] == "running"]
     missing += [f"{row['what']}, {label(row)} ({row['skipped']})" for row in rows if "skipped" in row]
     if missing:
         yield f"not or not wholly measured: {'; '.join(missing)}"

@@ -1,11 +1,9 @@
 """The benchmarks run at a tiny size, and their figures fit together."""
 
-import importlib
 import json
 import math
 import statistics
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -24,17 +22,6 @@ from lossmith.training.randomness import batch_order
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 POINT = (0.4, -0.3, 0.2, 0.3, -0.2)
-
-
-@pytest.fixture(scope="module")
-def benchmark() -> Iterator[Callable[[str], ModuleType]]:
-    """Loads a program of `benchmarks/`, which finds its neighbours as it does when it is run."""
-    sys.path.insert(0, str(FOLDER))
-    names = {path.stem for path in FOLDER.glob("*.py")}
-    yield importlib.import_module
-    sys.path.remove(str(FOLDER))
-    for name in names & sys.modules.keys():
-        del sys.modules[name]
 
 
 class Clock:
@@ -212,6 +199,7 @@ class TestMachine:
             pytest.param("against_optuna", marks=pytest.mark.integration),
             "loss_cost",
             "segmentation",
+            "gpu",
             "growth",
             "partial_search",
         ],

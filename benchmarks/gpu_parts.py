@@ -52,7 +52,9 @@ TINY = {
     "wrn-28-10": "wrn-10-1",
 }
 TINY_SIZE = Size(4, 1, 2)
-LEAST_STEPS, LEAST_MEMBERS = 5, 2
+LEAST_STEPS, LEAST_MEMBERS = 5, 4
+# Batches of each member that `hour` takes: 3 and at least 5 times 10, and 4 times 5,000 samples forwards.
+HOUR_BATCHES = 110
 VOCABULARY, LENGTH = 100, 16
 # The MLP has no authors: a tenth of 30 epochs of 16 batches, those of the demo.
 TENTHS = {"mlp": Partial(48, 20, Recipe(batch_size=50, lr=0.05)), **SETTINGS}
@@ -244,7 +246,8 @@ def ratio(task: Task, recipe: Recipe, size: Size, backends: list[str], asked: As
             compiling[backend] = seconds(partial(lossmith_candidates, trainer, once, points, backend), task.device)
     recipe = recipe.model_copy(update={"steps": fitting.steps})
     found = measured(trainer, recipe, fitting.population, [torch.get_num_threads()], asked.pairs, backends)
-    return {"size": vars(fitting), "seconds_of_compiling": compiling, **found}
+    building = seconds(partial(task.build, 0), task.device)
+    return {"size": vars(fitting), "seconds_of_compiling": compiling, "seconds_of_building": building, **found}
 
 
 def batch_seconds(task: Task, recipe: Recipe, tiny: bool) -> float:
@@ -259,7 +262,8 @@ def batch_seconds(task: Task, recipe: Recipe, tiny: bool) -> float:
 def fitted(size: Size, batch: float, allowed: float, pairs: int, singles: int, population: bool) -> Size | None:
     """The most batches and candidates that fit into the time, if a population is no slower than one by one.
 
-    Every side runs once uncounted and once for its threads before the pairs.
+    Candidates are given up first, since with few batches the building of a network would be much of its cost. Every
+    side runs once uncounted and once for its threads before the pairs.
 
     Args:
         size: The most that is wanted.
@@ -269,9 +273,9 @@ def fitted(size: Size, batch: float, allowed: float, pairs: int, singles: int, p
         singles: Sides that train one network.
         population: Whether there is a side that trains a population.
     """
-    for halvings in range(12):
-        steps = max(min(LEAST_STEPS, size.steps), size.steps >> halvings)
-        members = max(min(LEAST_MEMBERS, size.population), size.population >> halvings // 2)
+    for halvings in range(16):
+        steps = max(min(LEAST_STEPS, size.steps), size.steps >> halvings // 2)
+        members = max(min(LEAST_MEMBERS, size.population), size.population >> halvings)
         if (pairs + 2) * batch * steps * (singles + members * population) <= allowed:
             return Size(size.batch, steps, members)
     return None
@@ -293,8 +297,7 @@ def hour(asked: Asked, model: str, task: Task, found: dict[str, Row]) -> Row:
     best = {precision: row["seconds"][row["fastest_way"]] / row["size"]["steps"] for precision, row in found.items()}
     precision = min(best, key=best.__getitem__)
     row, tenth = found[precision], TENTHS[model]
-    # Three batches, and at least five times ten.
-    fitting = row["size"]["population"] if asked.tiny else 0.7 * asked.left() / (53 * best[precision])
+    fitting = row["size"]["population"] if asked.tiny else 0.7 * asked.left() / (HOUR_BATCHES * best[precision])
     population = int(min(row["size"]["population"], fitting))
     if population < 1:
         return {"skipped": f"a batch takes {best[precision]:.3g} s, which is too long for the time that is left"}

@@ -253,10 +253,13 @@ def main(arguments: list[str] | None = None) -> None:
         write_json(document, given.out)
 
     document: dict[str, Any] = {**head, "seconds": 0.0, "parts": {}}
+    keep({})
     run(planned(given), given.seconds, keep)
     print("\n".join(report(document)), flush=True)
     say(f"written: {given.out}")
 
 
 if __name__ == "__main__":
+    # So that the process of a part is ended with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     main()

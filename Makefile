@@ -68,7 +68,7 @@ test-integrations: $(INTEGRATIONS) ## the tests of the extras: hub, robust, Optu
 # Without what measures (benchmarks), reads the source tree (house) or shows (the pages): that does not depend on
 # versions. What old versions say of still newer ones beside them is no error here.
 test-oldest: $(OLDEST_INSTALLED) ## the core's tests with the oldest versions that pyproject.toml allows, torch aside
-	$(OLDEST)/bin/python $(PYTEST) -W ignore::DeprecationWarning --ignore=tests/test_benchmarks.py \
+	$(OLDEST)/bin/python $(PYTEST) -W ignore::DeprecationWarning --ignore-glob='tests/test_benchmarks*' \
 	  --ignore=tests/test_house.py --ignore=tests/test_readme.py $(PYTEST_ARGS)
 
 # Not a part of the gate, which tries 300 inputs: 10,000 take about an hour on one core. Name a seed that nobody saw.

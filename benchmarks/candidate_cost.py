@@ -33,7 +33,8 @@ from lossmith.search import residual
 from lossmith.seeds import generator
 from lossmith.training import Backend, Recipe, Task, Trainer, has_compiler
 
-SHAPES = {"mnist-cnn": (1, 28, 28), "alexnet": (3, 32, 32), "allcnn-c": (3, 32, 32), "preresnet-20": (3, 32, 32)}
+CIFAR = (3, 32, 32)
+SHAPES = {"mnist-cnn": (1, 28, 28), "alexnet": CIFAR, "allcnn-c": CIFAR, "preresnet-20": CIFAR, "wrn-16-8": CIFAR}
 MODELS = ("mlp", "conv", "mnist-cnn", "allcnn-c", "preresnet-20")
 TARGETS = {("allcnn-c", "cuda"): 5.0}
 
@@ -59,11 +60,13 @@ SIZES = {
     "mnist-cnn": Size(128, 8, 8),
     "allcnn-c": Size(128, 3, 4),
     "preresnet-20": Size(128, 4, 4),
+    "wrn-16-8": Size(128, 2, 2),
 }
 GPU_SIZES = {
     "mnist-cnn": Size(128, 200, 28),
     "allcnn-c": Size(128, 100, 20),
     "preresnet-20": Size(128, 100, 20),
+    "wrn-16-8": Size(128, 50, 20),
 }
 
 
@@ -152,16 +155,27 @@ def warmed(work: Callable[[], float]) -> float:
     return work()
 
 
-def measured(task: Task, recipe: Recipe, population: int, threads: list[int], pairs: int, backends: list[str]) -> Any:
-    """Seconds a candidate on every side, and each ordinary loop's against each way of lossmith."""
-    points = 0.3 * torch.randn(population, 5, generator=generator("points"), dtype=torch.float64)
+def points_of(population: int) -> Tensor:
+    """Points of the residual space, the same for every benchmark."""
+    return 0.3 * torch.randn(population, 5, generator=generator("points"), dtype=torch.float64)
+
+
+def measured(
+    task: Task | Trainer, recipe: Recipe, population: int, threads: list[int], pairs: int, backends: list[str]
+) -> dict[str, Any]:
+    """Seconds a candidate on every side, and each ordinary loop's against each way of lossmith.
+
+    A trainer that is given has compiled before what it is to run.
+    """
+    trainer = Trainer.of(task)
+    task, points = trainer.task, points_of(population)
     first, sides = points[0].tolist(), dict[str, Callable[[], float]]()
     for name, opponent in opponents_of(task).items():
         sides[name] = partial(each, partial(opponent.candidate, recipe, first), 1, task.device)
         if name == "ordinary" and recipe.precision != "float32":
             whole = recipe.model_copy(update={"precision": "float32"})
             sides["ordinary, float32"] = partial(each, partial(opponent.candidate, whole, first), 1, task.device)
-    opponents, trainer = list(sides), Trainer(task)
+    opponents = list(sides)
     for backend in backends:
         members = points if Backend.parse(backend).population else points[:1]
         candidates = partial(lossmith_candidates, trainer, recipe, members, backend)

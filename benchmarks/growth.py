@@ -1,7 +1,7 @@
-"""How time and memory of a population grow with its size, the number of classes and the batch.
+"""How time and memory grow: of a population with its size, the classes and the batch; of a search with its length.
 
     python benchmarks/growth.py [--model mlp] [--populations 1 4 16 64 256] [--classes 2 10 100 1000] [--batches 10 …]
-        [--device cuda]
+        [--candidates 64 256 1024 4096] [--workers 1 2 4] [--epochs 10] [--device cuda]
 
 One quantity grows at a time from 16 candidates, 10 classes and a batch of 50. Each point is a process of its own, so
 that no memory is left of the point before: a step of the population way on random 8×8 images (median of some), and the
@@ -9,6 +9,10 @@ peak of resident memory (on a GPU: of the memory that PyTorch has allocated ther
 one network of two classes on batches of two. The exponent is the slope of log cost over log size: of all points, and
 from the last but one to the last, where what a step costs at any size weighs least. Points below 2 MiB, where the peak
 is chance, are left out of the exponents of memory.
+
+Of a search (digits, each candidate a job of its own) grow the number of candidates, in one process, and that of worker
+processes at 256 candidates: seconds until its end, memory of all processes above that of a search of 16 candidates in
+one, size of its database, and seconds of opening it again.
 """
 
 import argparse
@@ -21,7 +25,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from machine import add_device, median_seconds, say, write
+from growth_search import POPULATION, search_point
+from machine import add_device, median_seconds, peak_bytes, say, write
 
 from lossmith.data import Normalize
 from lossmith.nets import ModelSettings, network_factory
@@ -31,18 +36,10 @@ from lossmith.training import Backend, Recipe, Task, Trainer
 
 BASE = {"population": 16, "classes": 10, "batch": 50}
 SMALLEST = {"population": 1, "classes": 2, "batch": 2}
+# Quantities of a step, and the options that list their sizes.
+STEPS = {"population": "populations", "classes": "classes", "batch": "batches"}
+SEARCH, SMALLEST_SEARCH = {"candidates": 256, "workers": 0}, {"candidates": POPULATION, "workers": 0}
 REPORTED_BYTES = 2**21
-
-
-def peak_bytes(status: Path = Path("/proc/self/status")) -> int:
-    """The most memory that this process has held.
-
-    Not ``getrusage``, whose figure a process inherits from the one that started it.
-    """
-    for line in status.read_text(encoding="utf-8").splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    raise SystemExit(f"{status} does not tell the peak of memory: measure on Linux")
 
 
 def task_of(model: str, classes: int, batch: int, device: torch.device) -> Task:
@@ -86,8 +83,8 @@ def grown(quantity: str, sizes: Sequence[int], least: float, common: dict[str, A
     """The points of one quantity, with memory above the least, and the exponents of time and memory."""
     rows: list[dict[str, float]] = []
     for size in sizes:
-        full = in_a_process(**common, **{**BASE, quantity: size})
-        rows.append({"size": size, "seconds": full["seconds"], "bytes": max(full["peak"] - least, 0.0)})
+        full = in_a_process(**common, **{**(SEARCH if quantity in SEARCH else BASE), quantity: size})
+        rows.append({"size": size, "bytes": max(full.pop("peak") - least, 0.0), **full})
         say(f"{quantity} {size}: {full['seconds'] * 1e3:.2f} ms, {rows[-1]['bytes'] / 2**20:.1f} MiB")
     times = [row["seconds"] for row in rows]
     weighty = [row for row in rows if row["bytes"] >= REPORTED_BYTES]
@@ -108,6 +105,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--populations", type=int, nargs="*", default=[1, 4, 16, 64, 256])
     parser.add_argument("--classes", type=int, nargs="*", default=[2, 10, 100, 1000])
     parser.add_argument("--batches", type=int, nargs="*", default=[10, 50, 250, 1250])
+    parser.add_argument("--candidates", type=int, nargs="*", default=[64, 256, 1024, 4096])
+    parser.add_argument("--workers", type=int, nargs="*", default=[1, 2, 4])
+    parser.add_argument("--epochs", type=int, default=10, help="of each candidate of a search")
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--quick", action="store_true", help="ten steps of each point, the largest sizes left out")
     parser.add_argument("--threads", type=int, default=1)
@@ -116,22 +116,22 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path)
     given = parser.parse_args(arguments)
     if given.point is not None:
-        print(json.dumps(point(**given.point)))
+        measure = search_point if SEARCH.keys() <= given.point.keys() else point
+        print(json.dumps(measure(**given.point)))
         return
-    common = {
-        "model": given.model,
-        "rounds": 10 if given.quick else given.rounds,
-        "threads": given.threads,
-        "device": str(given.device),
-    }
-    least = in_a_process(**common, **SMALLEST)["peak"]
-    document: dict[str, Any] = {"base": BASE, "model": given.model, "threads": given.threads, "least_bytes": least}
-    quantities = {"population": given.populations, "classes": given.classes, "batch": given.batches}
-    for quantity, listed in quantities.items():
+    document: dict[str, Any] = {"base": {**BASE, **SEARCH}, "model": given.model, "threads": given.threads}
+    shared = {"model": given.model, "threads": given.threads, "device": str(given.device)}
+    step, search = {**shared, "rounds": 10 if given.quick else given.rounds}, {**shared, "epochs": given.epochs}
+    quantities = {name: (step, given.__dict__[wanted]) for name, wanted in STEPS.items()}
+    quantities |= {name: (search, given.__dict__[name]) for name in SEARCH}
+    for quantity, (common, listed) in quantities.items():
         sizes = sorted(listed)[:-1] if given.quick else sorted(listed)
         if not sizes:
             continue
-        found = document[quantity] = grown(quantity, sizes, least, common)
+        name, smallest = ("least_search_bytes", SMALLEST_SEARCH) if quantity in SEARCH else ("least_bytes", SMALLEST)
+        if name not in document:
+            document[name] = in_a_process(**common, **smallest)["peak"]
+        found = document[quantity] = grown(quantity, sizes, document[name], common)
         for cost in ("seconds", "bytes"):
             whole, end = found[f"{cost}_exponent"], found[f"{cost}_exponent_at_the_end"]
             growth = "too few points" if whole is None else f"{whole:.2f}, at the end {end:.2f}"

@@ -68,6 +68,17 @@ def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     return platform.processor() or platform.machine()
 
 
+def peak_bytes(status: Path = Path("/proc/self/status")) -> int:
+    """The most memory that a process, this one by default, has held.
+
+    Not ``getrusage``, whose figure a process inherits from the one that started it.
+    """
+    for line in status.read_text(encoding="utf-8").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise SystemExit(f"{status} does not tell the peak of memory: measure on Linux")
+
+
 def write(name: str, document: dict[str, Any], out: Path | None = None, device: torch.device = CPU) -> Path:
     """Write the figures of a benchmark with the machine beside them; by default to ``results/benchmarks/NAME.json``."""
     path = out or RESULTS / f"{name}.json"

@@ -3,11 +3,11 @@
     python benchmarks/partial_search.py [--device cuda] [--precision bfloat16] [--compiled] [--candidates 1000]
 
 The authors train each candidate for a part of the schedule: 2,000 batches on MNIST, a tenth of the epochs on 45,000
-images of CIFAR-10 (AllCNN-C 35, AlexNet 16, PreResNet-20 20), batches of 128, SGD with momentum 0.9, weight decay,
-crop and flip on CIFAR-10, in generations of 28 and 20. Measured are one batch of a whole generation (the median of
-some, in each of lossmith's ways) and the accuracy of its networks on 5,000 validation images. The time of the search
-is extrapolated from these two in the fastest way, and never run to its end; building networks, compiling, and the
-search's own bookkeeping are left out. The images are random numbers of the right shape.
+images of CIFAR-10 (AllCNN-C 35, AlexNet 16, PreResNet-20 and WRN-16-8 20), batches of 128, SGD with momentum 0.9,
+weight decay, crop and flip on CIFAR-10, in generations of 28 and 20. Measured are one batch of a whole generation (the
+median of some, in each of lossmith's ways) and the accuracy of its networks on 5,000 validation images. The time of the
+search is extrapolated from these two in the fastest way, and never run to its end; building networks, compiling, and
+the search's own bookkeeping are left out. The images are random numbers of the right shape.
 """
 
 import argparse
@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from candidate_cost import backends_of, task_of
+from candidate_cost import backends_of, points_of, task_of
 from machine import add_device, median_seconds, say, write
 
 from lossmith.losses import Loss
 from lossmith.search import residual
-from lossmith.seeds import generator
 from lossmith.training import Backend, Recipe, Task, Trainer, accuracy, has_compiler, measure, train
 
 VALIDATION, EPOCH, HOUR = 5000, 45_000 // 128, 3600.0
@@ -48,6 +47,7 @@ SETTINGS = {
     "alexnet": Partial(16 * EPOCH, 20, Recipe.model_validate({**CIFAR, "lr": 0.1, "weight_decay": 5e-4})),
     "allcnn-c": Partial(35 * EPOCH, 20, Recipe.model_validate({**CIFAR, "lr": 0.01, "weight_decay": 1e-3})),
     "preresnet-20": Partial(20 * EPOCH, 20, Recipe.model_validate({**CIFAR, "lr": 0.1, "weight_decay": 1e-4})),
+    "wrn-16-8": Partial(20 * EPOCH, 20, Recipe.model_validate({**CIFAR, "lr": 0.1, "weight_decay": 5e-4})),
 }
 
 
@@ -56,28 +56,33 @@ def extrapolated(batch: float, judging: float, batches: int, population: int, ca
     return candidates / population * (batches * batch + judging)
 
 
-def judging_seconds(task: Task, losses: Loss, recipe: Recipe) -> float:
-    """Seconds of the accuracy of a generation on the validation part; random images of the same shape stand for it."""
+def judging_seconds(task: Task, losses: Loss, recipe: Recipe, validation: int) -> float:
+    """Seconds of the accuracy of a generation on so many validation samples; training samples stand for them."""
     networks = train(task, losses, [0] * len(losses), recipe.model_copy(update={"steps": 1})).networks
-    repeats = -(-VALIDATION // len(task.inputs))
-    inputs = task.inputs.repeat(repeats, *(1,) * (task.inputs.ndim - 1))[:VALIDATION]
-    targets = task.targets.repeat(repeats)[:VALIDATION]
+    repeats = -(-validation // len(task.inputs))
+    inputs = task.inputs.repeat(repeats, *(1,) * (task.inputs.ndim - 1))[:validation]
+    targets = task.targets.repeat(repeats)[:validation]
     return median_seconds(lambda: accuracy(networks.logits(inputs), targets), 3, warm=1, device=task.device)
 
 
 def measured(
-    task: Task, partial: Partial, population: int, candidates: int, backends: list[str], recipe: Recipe
+    task: Task,
+    partial: Partial,
+    population: int,
+    candidates: int,
+    backends: list[str],
+    recipe: Recipe,
+    validation: int | None = None,
 ) -> dict[str, Any]:
     """What was measured of one network, and what follows."""
-    points = 0.3 * torch.randn(population, 5, generator=generator("points"), dtype=torch.float64)
-    losses = residual(points, task.classes)
+    losses = residual(points_of(population), task.classes)
     trainer = Trainer(task)
     by_backend = {
         backend: measure(trainer, losses, [0] * population, recipe, Backend.parse(backend), budget=1.0)
         for backend in backends
     }
     fastest = min(by_backend, key=by_backend.__getitem__)
-    judging = judging_seconds(task, losses, recipe)
+    judging = judging_seconds(task, losses, recipe, validation or VALIDATION)
     return {
         "population": population,
         "candidates": candidates,

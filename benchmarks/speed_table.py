@@ -1,4 +1,4 @@
-"""The tables of speed that the README tells, from the kept figures of the benchmarks.
+"""The tables of speed and growth that the README tells, from the kept figures of the benchmarks.
 
 python benchmarks/speed_table.py [results/benchmarks]
 """
@@ -18,6 +18,7 @@ NAMES = {
     "mnist-cnn": "MNIST CNN, 28×28",
     "allcnn-c": "AllCNN-C, 32×32",
     "preresnet-20": "PreResNet-20, 32×32",
+    "wrn-16-8": "WRN-16-8, 32×32",
 }
 
 
@@ -35,6 +36,14 @@ def candidates(document: dict[str, Any]) -> list[str]:
     return lines
 
 
+COSTS = ("seconds", "bytes")
+GROWING = {
+    "population": "population, a step",
+    "classes": "classes, a step",
+    "batch": "batch, a step",
+    "candidates": "candidates, a search",
+    "workers": "worker processes, a search",
+}
 LOSSES = {
     "residual": "`residual`, all terms",
     "taylor": "TaylorGLO, the paper's for MNIST",
@@ -61,6 +70,26 @@ def searches(document: dict[str, Any]) -> str:
     )
 
 
+def growth(document: dict[str, Any]) -> list[str]:
+    """How time and memory grow with each quantity: exponents, and time and memory of the largest."""
+    lines = ["| grows | from, to | time grows by | memory grows by | time, memory at most |", "|---|---|---|---|---|"]
+    for quantity in GROWING:
+        if (found := document.get(quantity)) is None:
+            continue
+        first, *_, last = found["points"] if len(found["points"]) > 1 else found["points"] * 2
+        powers = [powered(found[f"{cost}_exponent"], found[f"{cost}_exponent_at_the_end"]) for cost in COSTS]
+        most = f"{last['seconds'] * 1e3:,.2f} ms, {last['bytes'] / 2**20:,.0f} MiB"
+        lines.append(f"| {GROWING[quantity]} | {first['size']}, {last['size']} | {' | '.join(powers)} | {most} |")
+    return lines
+
+
+def powered(whole: float | None, end: float | None) -> str:
+    """An exponent over all points, and between the last two."""
+    if whole is None or end is None:
+        return "–"
+    return f"size^{whole:.2f}; at the end ^{end:.2f}"
+
+
 def main() -> None:
     """Print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -68,6 +97,7 @@ def main() -> None:
     folder = parser.parse_args().folder
     print("\n".join(candidates(json.loads((folder / "candidate-cost.json").read_text()))))
     print("\n".join(losses(json.loads((folder / "loss-cost.json").read_text()))))
+    print("\n".join(growth(json.loads((folder / "growth.json").read_text()))))
     for path in sorted(folder.glob("against-optuna*.json")):
         print(searches(json.loads(path.read_text())))
 

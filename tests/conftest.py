@@ -1,6 +1,7 @@
 """What every test gets: one thread, the same examples each time, and no trace in the user's home."""
 
 import gc
+import importlib
 import importlib.util
 import json
 import os
@@ -90,6 +91,18 @@ def experiment() -> Iterator[Callable[[str], ModuleType]]:
     sys.path.append(str(folder))
     yield loaded
     sys.path.remove(str(folder))
+
+
+@pytest.fixture(scope="module")
+def benchmark() -> Iterator[Callable[[str], ModuleType]]:
+    """Loads a program of `benchmarks/`, which finds its neighbours as it does when it is run."""
+    folder = Path(__file__).parents[1] / "benchmarks"
+    sys.path.insert(0, str(folder))
+    names = {path.stem for path in folder.glob("*.py")}
+    yield importlib.import_module
+    sys.path.remove(str(folder))
+    for name in names & sys.modules.keys():
+        del sys.modules[name]
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,9 @@
 """The benchmarks run at a tiny size, and their figures fit together."""
 
-import importlib
 import json
 import math
 import statistics
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -24,17 +22,6 @@ from lossmith.training.randomness import batch_order
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 POINT = (0.4, -0.3, 0.2, 0.3, -0.2)
-
-
-@pytest.fixture(scope="module")
-def benchmark() -> Iterator[Callable[[str], ModuleType]]:
-    """Loads a program of `benchmarks/`, which finds its neighbours as it does when it is run."""
-    sys.path.insert(0, str(FOLDER))
-    names = {path.stem for path in FOLDER.glob("*.py")}
-    yield importlib.import_module
-    sys.path.remove(str(FOLDER))
-    for name in names & sys.modules.keys():
-        del sys.modules[name]
 
 
 class Clock:
@@ -212,6 +199,7 @@ class TestMachine:
             pytest.param("against_optuna", marks=pytest.mark.integration),
             "loss_cost",
             "segmentation",
+            "gpu",
             "growth",
             "partial_search",
         ],
@@ -562,7 +550,7 @@ class TestGrowth:
         self, benchmark: Callable[[str], ModuleType], tmp_path: Path
     ) -> None:
         out = tmp_path / "growth.json"
-        options = "--populations 2 128 --classes --batches --rounds 2"
+        options = "--populations 2 128 --classes --batches --candidates --workers --rounds 2"
         benchmark("growth").main([*options.split(), "--out", str(out)])
         found = written(out)
         small, large = found["population"]["points"]
@@ -594,6 +582,57 @@ class TestGrowth:
         mean = sum(x for x, _ in logs) / 3
         slope = sum((x - mean) * y for x, y in logs) / sum((x - mean) ** 2 for x, _ in logs)
         assert three["seconds_exponent"] == pytest.approx(slope)
+
+    @pytest.mark.parametrize("workers", [0, 1])
+    def test_a_search_is_measured_here_and_in_worker_processes(
+        self, benchmark: Callable[[str], ModuleType], workers: int
+    ) -> None:
+        program = benchmark("growth_search")
+        found = program.search_point("mlp", 2 * program.POPULATION, workers, 1, torch.get_num_threads(), "cpu")
+        assert found["processes"] == 1 + workers
+        assert found["peak"] > 2**26 * (1 + workers)
+        assert found["database_bytes"] > 2**12
+        assert found["seconds"] > 0
+        assert found["reopening_seconds"] > 0
+
+    def test_candidates_and_workers_grow_from_a_search_in_one_process(
+        self, benchmark: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        program, asked = benchmark("growth"), list[dict[str, Any]]()
+
+        def in_a_process(**arguments: Any) -> dict[str, float]:
+            asked.append(arguments)
+            processes = 1 + arguments["workers"]
+            return {"seconds": arguments["candidates"] / processes, "peak": processes * 2**24, "processes": processes}
+
+        monkeypatch.setattr(program, "in_a_process", in_a_process)
+        options = "--populations --classes --batches --candidates 64 512 --workers 1 3 --epochs 7"
+        program.main([*options.split(), "--out", str(tmp_path / "growth.json")])
+        found = written(tmp_path / "growth.json")
+        sizes = [(one["candidates"], one["workers"]) for one in asked]
+        assert sizes == [(16, 0), (64, 0), (512, 0), (256, 1), (256, 3)]
+        assert {one["epochs"] for one in asked} == {7}
+        assert found["candidates"]["seconds_exponent"] == pytest.approx(1)
+        assert found["workers"]["seconds_exponent"] == pytest.approx(math.log(0.5) / math.log(3))
+        assert found["workers"]["points"][1] == {"size": 3, "bytes": 3 * 2**24, "seconds": 64, "processes": 4}
+        assert benchmark("speed_table").growth(found)[2:] == [
+            "| candidates, a search | 64, 512 | size^1.00; at the end ^1.00 | – | 512,000.00 ms, 0 MiB |",
+            "| worker processes, a search | 1, 3 | size^-0.63; at the end ^-0.63 | size^1.00; at the end ^1.00 | "
+            "64,000.00 ms, 48 MiB |",
+        ]
+
+    def test_a_point_of_a_search_is_known_by_what_grows(
+        self,
+        benchmark: Callable[[str], ModuleType],
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        program = benchmark("growth")
+        monkeypatch.setattr(program, "search_point", lambda **arguments: {"search": arguments["workers"]})
+        monkeypatch.setattr(program, "point", lambda **arguments: {"step": arguments["batch"]})
+        program.main(["--point", json.dumps({**program.SEARCH, "workers": 3})])
+        program.main(["--point", json.dumps(program.BASE)])
+        assert capsys.readouterr().out == '{"search": 3}\n{"step": 50}\n'
 
     def test_a_system_that_does_not_tell_its_peak_is_named(
         self, benchmark: Callable[[str], ModuleType], tmp_path: Path

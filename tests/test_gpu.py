@@ -1,17 +1,21 @@
-"""On a machine with a GPU: every network trains in every way, and no step waits for the device."""
+"""On a machine with a GPU: every network trains in every way, equally, and no step waits for the device.
+
+`benchmarks/gpu.py` runs them, too.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lossmith import Loss, cross_entropy, mae, mse
 from lossmith.data import Normalize
-from lossmith.nets import ModelSettings, network_factory
+from lossmith.nets import Dropout, ModelSettings, network_factory
 from lossmith.nets.registry import offered
 from lossmith.training import Backend, Recipe, Task, Trainer, train
+from lossmith.training.engines.sequential import SequentialRun
 
 CUDA = torch.device("cuda")
 CLASSES = 10
@@ -65,6 +69,90 @@ def test_backends_agree(model: str) -> None:
     )
     for name, value in sequential.networks.parameters.items():
         torch.testing.assert_close(population.networks.parameters[name], value, rtol=2e-2, atol=2e-3)
+
+
+@pytest.mark.parametrize("model", ["conv", "mnist-cnn", "preresnet-20"])
+def test_channels_last(model: str) -> None:
+    """The networks are those of the usual layout, and the convolutions do lie with their channels last."""
+    task, recipe = task_of(model), Recipe(batch_size=16, steps=4, lr=0.01, crop=4, flip=True)
+    usual, turned = (
+        train(task, LOSSES, [1, 2, 3], recipe, backend) for backend in ("sequential", "sequential-channels-last")
+    )
+    for name, value in usual.networks.parameters.items():
+        torch.testing.assert_close(turned.networks.parameters[name], value, rtol=2e-2, atol=2e-3)
+    trainer = Trainer(task)
+    run = trainer.start(LOSSES, [1, 2, 3], recipe, trainer.resolved(Backend(channels_last=True), recipe), [0])
+    assert isinstance(run, SequentialRun)
+    run.step()
+    weights = [weight for weight in run.network.parameters() if weight.ndim == 4]
+    assert weights
+    assert all(weight.is_contiguous(memory_format=torch.channels_last) for weight in weights)
+
+
+class Masks(nn.Module):
+    """Keeps every mask that dropout draws of activations ``[16, 4, 30, 30]``, as the digits of a number."""
+
+    seen: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dropout = Dropout(0.5)
+        self.register_buffer("seen", torch.zeros(16, 4, 30, 30, dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        mask: Tensor = self.dropout(torch.ones_like(x))
+        self.seen.mul_(2).add_((mask > 0).double())
+        return x * mask
+
+
+def test_dropout_draws_the_same_masks_in_every_way() -> None:
+    task, seeds = task_of("conv"), [3, 4, 3]
+    normalize = Normalize.fit(task.inputs.cpu())
+
+    def factory() -> nn.Module:
+        body = nn.Sequential(nn.Conv2d(3, 4, 3), Masks(), nn.Flatten(), nn.Linear(3600, CLASSES))
+        return nn.Sequential(Normalize(normalize.mean, normalize.std), body)
+
+    task = Task(factory, task.inputs, task.targets, CLASSES)
+    seen: dict[tuple[str, str], Tensor] = {}
+    for precision in ("float32", "bfloat16"):
+        recipe = Recipe.model_validate({"batch_size": 16, "steps": 4, "lr": 0.01, "precision": precision})
+        for backend in BACKENDS:
+            trained = train(task, LOSSES, seeds, recipe, backend)
+            seen[precision, backend] = trained.networks.buffers["1.1.seen"]
+    first = seen["float32", "sequential"]
+    assert first.device.type == CUDA.type
+    assert len(first[0].unique()) == 16
+    assert torch.equal(first[0], first[2])
+    assert not torch.equal(first[0], first[1])
+    for name, masks in seen.items():
+        assert torch.equal(masks, first), name
+
+
+def test_a_population_that_does_not_fit_is_split() -> None:
+    """With less memory than eight networks need, they are trained in parts, and are the same networks."""
+    recipe, losses = Recipe(batch_size=64, steps=3, lr=0.01), LOSSES[[0, 1, 2, 0, 1, 2, 0, 1]]
+    task, reserved, whole = task_of("allcnn-c"), dict[int, int](), None
+    for members in (1, 8):
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        whole = train(task, losses[:members], [1] * members, recipe, "population")
+        reserved[members] = torch.cuda.max_memory_reserved()
+    assert whole is not None
+    torch.cuda.empty_cache()
+    total = torch.cuda.get_device_properties(CUDA).total_memory
+    torch.cuda.set_per_process_memory_fraction(sum(reserved.values()) / 2 / total)
+    trainer = Trainer(task)
+    try:
+        with pytest.warns(UserWarning, match="does not hold 8 networks at once; they are trained in parts"):
+            split = trainer.train(losses, [1] * 8, recipe, "population")
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert trainer.fits in (1, 2, 4)
+    for name, value in whole.networks.parameters.items():
+        torch.testing.assert_close(split.networks.parameters[name], value, rtol=2e-2, atol=2e-3)
 
 
 @contextmanager

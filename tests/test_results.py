@@ -204,6 +204,23 @@ def test_the_page_of_the_fitness_is_that_of_its_runs(experiment: Callable[[str],
         assert {len(values) for values in (row["test"], *row["figures"].values())} == {program.CANDIDATES}
 
 
+def test_the_page_of_noisy_labels_is_that_of_its_runs(experiment: Callable[[str], ModuleType]) -> None:
+    folder, runs = ROOT / "results" / "noisy", experiment("noisy_runs")
+    document = json.loads((folder / "runs.json").read_text(encoding="utf-8"))
+    lines = experiment("noisy_page").page(document)
+    assert (folder / "summary.md").read_text(encoding="utf-8") == "\n".join(lines) + "\n"
+    # The page for users holds the tables, word for word.
+    docs = (ROOT / "docs" / "label-noise.md").read_text(encoding="utf-8")
+    claims, accuracies, _, published, _ = (table for table in "\n".join(lines).split("\n\n") if table.startswith("|"))
+    assert all(table in docs for table in (claims, accuracies, published))
+    rows, numbers = document["runs"], {row["number"] for row in document["runs"]}
+    assert len(numbers) >= 3
+    assert len(rows) == len(numbers) * len(runs.SETTINGS) * (len(runs.RIVALS) + 4)
+    for row in rows:
+        assert len(row["test"]) == len(row["validation"]) == runs.NETWORKS
+        assert row["trainings"] <= (48 if row["row"] in runs.SPACES else 20)
+
+
 def test_the_page_of_the_loss_that_ships_is_that_of_its_runs(experiment: Callable[[str], ModuleType]) -> None:
     folder, program, pages = ROOT / "results" / "shipped", experiment("shipped"), experiment("shipped_page")
     document = json.loads((folder / "runs.json").read_text(encoding="utf-8"))

@@ -221,6 +221,19 @@ def test_the_page_of_noisy_labels_is_that_of_its_runs(experiment: Callable[[str]
         assert row["trainings"] <= (48 if row["row"] in runs.SPACES else 20)
 
 
+def test_the_page_of_transfer_is_that_of_its_runs(experiment: Callable[[str], ModuleType]) -> None:
+    folder, program = ROOT / "results" / "transfer", experiment("transfer")
+    document = json.loads((folder / "runs.json").read_text(encoding="utf-8"))
+    lines = program.page(document)
+    assert (folder / "summary.md").read_text(encoding="utf-8") == "\n".join(lines) + "\n"
+    docs = (ROOT / "docs" / "label-noise.md").read_text(encoding="utf-8")
+    assert all(table in docs for table in "\n".join(lines).split("\n\n") if table.startswith("|"))
+    targets, numbers = len(program.SETTINGS) + len(program.LARGER), {row["number"] for row in document["runs"]}
+    # Every loss of its own number, cross-entropy and the shipped one.
+    assert len(document["runs"]) == targets * len(numbers) * (len(program.SETTINGS) + 2)
+    assert all(len(row["test"]) == program.NETWORKS for row in document["runs"])
+
+
 def test_the_page_of_the_loss_that_ships_is_that_of_its_runs(experiment: Callable[[str], ModuleType]) -> None:
     folder, program, pages = ROOT / "results" / "shipped", experiment("shipped"), experiment("shipped_page")
     document = json.loads((folder / "runs.json").read_text(encoding="utf-8"))

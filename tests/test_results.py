@@ -234,6 +234,22 @@ def test_the_page_of_transfer_is_that_of_its_runs(experiment: Callable[[str], Mo
     assert all(len(row["test"]) == program.NETWORKS for row in document["runs"])
 
 
+def test_the_page_of_the_second_chance_is_that_of_its_runs(experiment: Callable[[str], ModuleType]) -> None:
+    folder, program, runs = ROOT / "results" / "second", experiment("second"), experiment("noisy_runs")
+    document = json.loads((folder / "runs.json").read_text(encoding="utf-8"))
+    lines = program.page(document)
+    assert (folder / "summary.md").read_text(encoding="utf-8") == "\n".join(lines) + "\n"
+    claims, accuracies, *_ = (table for table in "\n".join(lines).split("\n\n") if table.startswith("|"))
+    assert claims in RESULTS
+    assert accuracies in RESULTS
+    numbers = {row["number"] for row in document["runs"]}
+    assert len(numbers) >= 5
+    assert len(document["runs"]) == len(numbers) * len(runs.CLEAN) * (len(program.RIVALS) + len(runs.SPACES))
+    for row in document["runs"]:
+        assert len(row["test"]) == runs.NETWORKS
+        assert row["trainings"] <= (48 if row["row"] in runs.SPACES else 20)
+
+
 def test_the_page_of_the_loss_that_ships_is_that_of_its_runs(experiment: Callable[[str], ModuleType]) -> None:
     folder, program, pages = ROOT / "results" / "shipped", experiment("shipped"), experiment("shipped_page")
     document = json.loads((folder / "runs.json").read_text(encoding="utf-8"))

@@ -195,6 +195,23 @@ def paired(differences: Sequence[float]) -> float | None:
     return float(stats.ttest_1samp(differences, 0, alternative="greater").pvalue)
 
 
+def ends_of(values: Sequence[float]) -> tuple[float, float]:
+    """The ends of the 95 % t interval of the mean of two or more values."""
+    return interval_of([Difference(value, value, value, 1.0) for value in values])
+
+
+def one_tailed(values: Sequence[float]) -> float:
+    """One-tailed p that the mean of two or more values is above 0 (t-test)."""
+    found = paired(values)
+    assert found is not None
+    return found
+
+
+def word_of(adjusted: float, high: float) -> str:
+    """What came of a claim, by its corrected p and the upper end of its interval: held, failed (below 0), not shown."""
+    return f"**{HELD if adjusted < LEVEL else FAILED if high < 0 else NOT_SHOWN}**"
+
+
 def stratified(groups: Sequence[Sequence[float]], weights: Sequence[float]) -> Difference:
     """The weighted mean of the means of independent groups, with what is left to chance within each.
 

@@ -33,7 +33,6 @@ the reference, which was run last. 24 and 96 trainings and the Gaussian process 
 """
 
 import argparse
-import json
 from collections.abc import Iterable, Sequence
 from functools import partial
 from operator import itemgetter
@@ -45,7 +44,7 @@ import torch
 from few_methods import BUDGETS, METHODS, REFERENCE, Wish
 from few_page import page
 from jobs import job
-from program import changed, digest_of, kept, made_by, study_file
+from program import changed, compact, digest_of, kept, made_by, study_file
 
 from lossmith.io import read_json, write_whole
 from lossmith.losses import Loss
@@ -204,13 +203,6 @@ def joined(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     searches = {search["method"]: search for part in parts for search in part["searches"]}
     told = parts[0]["searches"] if len(parts) == 1 else list(searches.values())
     return {**parts[0], "found": [found for part in parts for found in part["found"]], "searches": told}
-
-
-def compact(document: dict[str, Any]) -> bytes:
-    """A document with a line for each search: its tens of thousands of figures would be as many lines."""
-    runs = ",\n".join(json.dumps(row, ensure_ascii=False, separators=(",", ":")) for row in document["runs"])
-    head = json.dumps({**document, "runs": []}, ensure_ascii=False, indent=1)
-    return (head.removesuffix("[]\n}") + f"[\n{runs}\n]\n}}\n").encode()
 
 
 def main() -> None:

@@ -42,18 +42,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from evidence import LEVEL, interval_of, markdown, paired, spread
-from few import compact
+from evidence import ends_of, markdown, one_tailed, spread, word_of
 from jobs import TABLES, job
 from networks import seeds_of
-from program import WORK, changed, digest_of, each, kept, located, made_by, processes, teller
+from program import changed, digest_of, each, kept, kept_program, processes, teller
 from scipy.stats import rankdata
 from torch import Tensor
 
 from lossmith.analysis import Grid, baselines
-from lossmith.io import read_json, write_whole
 from lossmith.losses import Loss, cross_entropy
-from lossmith.metrics import Difference, accuracy, holm
+from lossmith.metrics import accuracy, holm
 from lossmith.search import residual
 from lossmith.seeds import derive, generator
 from lossmith.study import EvolveSettings, Problem
@@ -197,7 +195,7 @@ def page(document: dict[str, Any]) -> list[str]:
         return float(np.mean([picked(row, figure) for row in runs if row["draw"] == draw]))
 
     gaps = [[value(better, draw) - value(worse, draw) for draw in draws] for better, worse in CLAIMS]
-    p = [float(paired(gap) or 0.0) for gap in gaps]
+    p = [one_tailed(gap) for gap in gaps]
     claims = [
         (
             f"({place}) {better} > {worse}",
@@ -206,7 +204,7 @@ def page(document: dict[str, Any]) -> list[str]:
             f"{sum(one > 0 for one in gap)} of {len(gap)}",
             f"{own:.2g}",
             f"{adjusted:.2g}",
-            "**held**" if adjusted < LEVEL else "**failed**" if ends[1] < 0 else "**not shown**",
+            word_of(adjusted, ends[1]),
         )
         for place, ((better, worse), gap, own, adjusted, ends) in enumerate(
             zip(CLAIMS, gaps, p, holm(p), map(ends_of, gaps), strict=True), 1
@@ -241,39 +239,18 @@ def page(document: dict[str, Any]) -> list[str]:
     ]
 
 
-def ends_of(gaps: list[float]) -> tuple[float, float]:
-    """The t interval of the mean of some differences."""
-    return interval_of([Difference(gap, gap, gap, 1.0) for gap in gaps])
-
-
-def main() -> None:
-    """Run what is missing and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("target", type=Path, help="directory of the results")
-    parser.add_argument("--mnist", default="mnist.npz", help="MNIST, as an .npz file")
-    parser.add_argument("--draws", type=int, default=8)
-    parser.add_argument("--workers", type=int, default=1, help="processes, a thread each")
-    parser.add_argument(
-        "--work", type=Path, default=WORK / "fitness", help="directory of what is kept of a stopped run"
-    )
-    parser.add_argument("--again", action="store_true", help="write the page anew from the kept runs")
-    given = parser.parse_args()
-    file = given.target / "runs.json"
-    if not given.again:
-        work, tell = given.work.absolute(), teller("fitness")
-        work.mkdir(parents=True, exist_ok=True)
-        for data in TABLES:
-            job(data, work, {})
-        rows = list[dict[str, Any]]()
-        with processes(given.workers) as pool:
-            for draw in range(FIRST, FIRST + given.draws):
-                rows += each(pool, run, [(*one, draw, located(given.mnist), work) for one in SETTINGS])
-                tell(f"draw {draw}")
-        given.target.mkdir(parents=True, exist_ok=True)
-        command = f"python experiments/fitness.py {given.target} --mnist mnist.npz --draws {given.draws}"
-        write_whole(compact({"command": command, **made_by(), "runs": rows}), file)
-    write_whole(("\n".join(page(read_json(file))) + "\n").encode(), given.target / "summary.md")
+def found(given: argparse.Namespace) -> dict[str, Any]:
+    """Every setting of every draw."""
+    tell, rows = teller("fitness"), list[dict[str, Any]]()
+    for data in TABLES:
+        job(data, given.work, {})
+    with processes(given.workers) as pool:
+        for draw in range(FIRST, FIRST + given.draws):
+            rows += each(pool, run, [(*one, draw, given.places["mnist"], given.work) for one in SETTINGS])
+            tell(f"draw {draw}")
+    return {"runs": rows}
 
 
 if __name__ == "__main__":
-    main()
+    assert __doc__ is not None
+    kept_program(__doc__, "fitness", ("mnist",), ("draws", 8), found, page)

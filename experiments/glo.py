@@ -49,13 +49,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from few import compact
 from few_methods import known
 from glo_filters import behaviors, control, judged_filters
 from glo_page import page
 from jobs import job
 from networks import evolved
-from program import WORK, changed, digest_of, each, kept, made_by, processes, study_file, teller
+from program import WORK, changed, compact, digest_of, each, kept, made_by, processes, study_file, teller
 
 from lossmith.analysis import Comparison
 from lossmith.io import read_json, write_whole

@@ -60,47 +60,20 @@ The estimate: 470 trainings of each setting and number, of 1.1 s (CIFAR-10) or 0
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from few import compact
 from jobs import halved
 from noisy_page import page
-from noisy_runs import DATA, ESTIMATED, FIRST, REFERENCE, RIVALS, SETTINGS, SPACES, TOLD, Row, compared
-from program import WORK, each, located, made_by, processes, teller
-
-from lossmith.io import read_json, write_whole
+from noisy_runs import DATA, ESTIMATED, FIRST, RIVALS, SETTINGS, SPACES, TOLD, Row, all_rows
+from program import kept_program
 
 
-def main() -> None:
-    """Run what is missing and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("target", type=Path, help="directory of the results")
-    for data in DATA:
-        parser.add_argument(f"--{data}", default=f"{data}.npz", help=f"{data}, as an .npz file")
-    parser.add_argument("--searches", type=int, default=3)
-    parser.add_argument("--workers", type=int, default=1, help="processes, a thread each")
-    parser.add_argument("--work", type=Path, default=WORK / "noisy", help="directory of what is kept of a stopped run")
-    parser.add_argument("--again", action="store_true", help="write the page anew from the kept runs")
-    given = parser.parse_args()
-    file = given.target / "runs.json"
-    if not given.again:
-        work, tell, rows = given.work.absolute(), teller("noisy"), list[Row]()
-        work.mkdir(parents=True, exist_ok=True)
-        places = tuple((data, located(getattr(given, data))) for data in DATA)
-        halved(dict(places)["cifar10"], work)
-        with processes(given.workers) as pool:
-            for number in range(FIRST, FIRST + given.searches):
-                # Cross-entropy first: the others take its rate.
-                for part in ((REFERENCE,), (*RIVALS[1:], *SPACES, ESTIMATED, TOLD)):
-                    calls = [(name, number, row, places, work) for name in SETTINGS for row in part]
-                    rows += each(pool, compared, calls)
-                tell(f"number {number}")
-        given.target.mkdir(parents=True, exist_ok=True)
-        words = " ".join(f"--{data} {data}.npz" for data in DATA)
-        document = {"command": f"python experiments/noisy.py {given.target} {words}", **made_by(), "runs": rows}
-        write_whole(compact(document), file)
-    write_whole(("\n".join(page(read_json(file))) + "\n").encode(), given.target / "summary.md")
+def found(given: argparse.Namespace) -> Row:
+    """Every row of every setting and number."""
+    halved(given.places["cifar10"], given.work)
+    rest = (*RIVALS[1:], *SPACES, ESTIMATED, TOLD)
+    return {"runs": all_rows("noisy", given, FIRST, tuple(SETTINGS), rest)}
 
 
 if __name__ == "__main__":
-    main()
+    assert __doc__ is not None
+    kept_program(__doc__, "noisy", DATA, ("searches", 3), found, page)

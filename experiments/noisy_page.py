@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from evidence import LEVEL, markdown, percent, spread, stratified
+from evidence import markdown, percent, spread, stratified, word_of
 from noisy_runs import BY_HAND, ESTIMATED, REFERENCE, RIVALS, SETTINGS, SPACES, TOLD
 from scipy.stats import spearmanr
 
@@ -139,7 +139,11 @@ def claims_table(scores: Scores, claims: Sequence[Pair] = CLAIMS, unclaimed: Seq
                 f"{100 * one.difference:+.2f}",
                 spread((one.low, one.high)),
                 f"{sum(above)} of {len(above)}",
-                *((f"{one.p:.2g}", f"{adjusted[place]:.2g}", verdict(one, adjusted[place])) if claimed else ("",) * 3),
+                *(
+                    (f"{one.p:.2g}", f"{adjusted[place]:.2g}", word_of(adjusted[place], one.high))
+                    if claimed
+                    else ("",) * 3
+                ),
             )
         )
     return [
@@ -151,12 +155,6 @@ def claims_table(scores: Scores, claims: Sequence[Pair] = CLAIMS, unclaimed: Seq
         "nothing was claimed. The best rival and the best published loss are chosen by validation data, for each",
         "setting and number.",
     ]
-
-
-def verdict(one: Difference, adjusted: float) -> str:
-    """What came of a claim."""
-    word = "held" if adjusted < LEVEL else "failed" if one.high < 0 else "not shown"
-    return f"**{word}**"
 
 
 def accuracy_table(scores: Scores) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import random
 import time
 from functools import lru_cache
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from jobs import halved, job
 from networks import evolved, scores, seeds_of, trained
-from program import changed, digest_of, kept, located
+from program import changed, digest_of, each, kept, located, processes, teller
 
 from lossmith.analysis import BASELINES, Family, Grid, learning_rates, wrong_labels
 from lossmith.data import open_source, seen_samples
@@ -203,6 +204,21 @@ def estimated(settings: EvolveSettings) -> float:
     plain = changed(settings, data={"noise": "symmetric", "label_noise": 0.0, **sizes})
     found = find_suspects(plain, seen, folds=FOLDS, networks=1, seed=settings.search.seed)
     return told_share(wrong_labels(found.beliefs.last, found.folds.labels.numpy()))
+
+
+def all_rows(
+    name: str, given: argparse.Namespace, first: int, settings: tuple[str, ...], rows: tuple[str, ...]
+) -> list[Row]:
+    """Cross-entropy and some rows, in some settings, of as many numbers as are asked for."""
+    tell, places, found = teller(name), tuple(given.places.items()), list[Row]()
+    with processes(given.workers) as pool:
+        for number in range(first, first + given.searches):
+            # Cross-entropy first: the others take its rate.
+            for part in ((REFERENCE,), rows):
+                calls = [(setting, number, row, places, given.work) for setting in settings for row in part]
+                found += each(pool, compared, calls)
+            tell(f"number {number}")
+    return found
 
 
 def searched(settings: EvolveSettings, folder: Path) -> Row:

@@ -188,6 +188,56 @@ def versions_line(document: dict[str, Any]) -> str:
     return f"lossmith {document['versions']['lossmith']}, PyTorch {document['versions']['torch']}"
 
 
+def kept_program(
+    doc: str,
+    name: str,
+    data: Sequence[str],
+    count: tuple[str, int] | None,
+    found: Callable[[argparse.Namespace], dict[str, Any]],
+    page: Callable[[dict[str, Any]], Sequence[str]],
+) -> None:
+    """The command line of an experiment whose parts are kept: it runs what is missing, and writes the page of it all.
+
+    Args:
+        doc: The head of the experiment.
+        name: Its name.
+        data: Data sets that are given as .npz files.
+        count: What it can be told a number of, and how many by default; None for nothing.
+        found: Gives what is kept besides the command and the versions, with ``"runs"``. It is given the command line:
+            the absolute directory ``work``, ``workers``, the absolute places of the data as ``places``, the number.
+        page: The page of that.
+    """
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("target", type=Path, help="directory of the results")
+    for one in data:
+        parser.add_argument(f"--{one}", default=f"{one}.npz", help=f"{one}, as an .npz file")
+    if count is not None:
+        parser.add_argument(f"--{count[0]}", type=int, default=count[1])
+    parser.add_argument("--workers", type=int, default=1, help="processes, a thread each")
+    parser.add_argument("--work", type=Path, default=WORK / name, help="directory of what is kept of a stopped run")
+    parser.add_argument("--again", action="store_true", help="write the page anew from the kept runs")
+    given = parser.parse_args()
+    file = given.target / "runs.json"
+    if not given.again:
+        words = ["python", f"experiments/{name}.py", str(given.target), *(f"--{one} {one}.npz" for one in data)]
+        if count is not None:
+            words.append(f"--{count[0]} {getattr(given, count[0])}")
+        given.work = given.work.absolute()
+        given.work.mkdir(parents=True, exist_ok=True)
+        given.places = {one: located(getattr(given, one)) for one in data}
+        document = {"command": " ".join(words), **made_by(), **found(given)}
+        given.target.mkdir(parents=True, exist_ok=True)
+        write_whole(compact(document), file)
+    write_whole(("\n".join(page(read_json(file))) + "\n").encode(), given.target / "summary.md")
+
+
+def compact(document: dict[str, Any]) -> bytes:
+    """A document with a line for each run: its tens of thousands of figures would be as many lines."""
+    runs = ",\n".join(json.dumps(row, ensure_ascii=False, separators=(",", ":")) for row in document["runs"])
+    head = json.dumps({**document, "runs": []}, ensure_ascii=False, indent=1)
+    return (head.removesuffix("[]\n}") + f"[\n{runs}\n]\n}}\n").encode()
+
+
 def raw(given: argparse.Namespace, plan: Plan, **found: Any) -> dict[str, Any]:
     """The document of a run, with everything that was found and nothing that was judged."""
     portable = with_data(plan.settings, Path(plan.settings.data.source).name).model_dump(mode="json")

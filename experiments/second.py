@@ -23,16 +23,13 @@ The estimate: 360 trainings of each setting and number, of a second (CIFAR-10) o
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from few import compact
 from jobs import halved
 from noisy_page import BEST, RESIDUAL, WIDER, Scores, accuracy_table, choice_table, claims_table, cost_table
-from noisy_runs import CLEAN, REFERENCE, SPACES, Row, compared
-from program import WORK, each, located, made_by, processes, teller
+from noisy_runs import CLEAN, REFERENCE, SPACES, Row, all_rows
+from program import kept_program
 
 from lossmith.analysis import BASELINES
-from lossmith.io import read_json, write_whole
 
 FIRST, DATA = 650, ("mnist", "cifar10")
 RIVALS = tuple(name for name, family in BASELINES.items() if name != "MAE" and not family.noisy)
@@ -62,34 +59,12 @@ def page(document: Row) -> list[str]:
     ]
 
 
-def main() -> None:
-    """Run what is missing and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("target", type=Path, help="directory of the results")
-    for data in DATA:
-        parser.add_argument(f"--{data}", default=f"{data}.npz", help=f"{data}, as an .npz file")
-    parser.add_argument("--searches", type=int, default=5)
-    parser.add_argument("--workers", type=int, default=1, help="processes, a thread each")
-    parser.add_argument("--work", type=Path, default=WORK / "second", help="directory of what is kept of a stopped run")
-    parser.add_argument("--again", action="store_true", help="write the page anew from the kept runs")
-    given = parser.parse_args()
-    file = given.target / "runs.json"
-    if not given.again:
-        work, tell, rows = given.work.absolute(), teller("second"), list[Row]()
-        work.mkdir(parents=True, exist_ok=True)
-        places = tuple((data, located(getattr(given, data))) for data in DATA)
-        halved(dict(places)["cifar10"], work)
-        with processes(given.workers) as pool:
-            for number in range(FIRST, FIRST + given.searches):
-                for part in ((REFERENCE,), (*RIVALS[1:], *SPACES)):
-                    rows += each(pool, compared, [(name, number, row, places, work) for name in CLEAN for row in part])
-                tell(f"number {number}")
-        given.target.mkdir(parents=True, exist_ok=True)
-        words = " ".join(f"--{data} {data}.npz" for data in DATA)
-        command = f"python experiments/second.py {given.target} {words} --searches {given.searches}"
-        write_whole(compact({"command": command, **made_by(), "runs": rows}), file)
-    write_whole(("\n".join(page(read_json(file))) + "\n").encode(), given.target / "summary.md")
+def found(given: argparse.Namespace) -> Row:
+    """Every row of every setting and number."""
+    halved(given.places["cifar10"], given.work)
+    return {"runs": all_rows("second", given, FIRST, tuple(CLEAN), (*RIVALS[1:], *SPACES))}
 
 
 if __name__ == "__main__":
-    main()
+    assert __doc__ is not None
+    kept_program(__doc__, "second", DATA, ("searches", 5), found, page)

@@ -48,14 +48,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from few import compact
 from networks import seeds_of
 from noisy_runs import steepness
-from program import WORK, changed, digest_of, each, kept, made_by, processes, teller
+from program import changed, digest_of, each, kept, kept_program, processes, teller
 from shipped_page import page
 from sklearn.datasets import make_classification
 
-from lossmith.io import read_json, write_whole
 from lossmith.losses import CATALOG, Loss, cross_entropy
 from lossmith.metrics import accuracy
 from lossmith.search import SearchSettings, VectorSpace, build_engine, residual
@@ -270,39 +268,19 @@ def fresh(numbers: dict[str, list[float]], rates: dict[str, float], draw: int, w
     return found
 
 
-def main() -> None:
-    """Run what is missing and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("target", type=Path, help="directory of the results")
-    parser.add_argument("--workers", type=int, default=1, help="processes, a thread each")
-    parser.add_argument(
-        "--work", type=Path, default=WORK / "shipped", help="directory of what is kept of a stopped run"
-    )
-    parser.add_argument("--again", action="store_true", help="write the page anew from the kept runs")
-    given = parser.parse_args()
-    file = given.target / "runs.json"
-    if not given.again:
-        given.target.mkdir(parents=True, exist_ok=True)
-        document = {"command": f"python experiments/shipped.py {given.target}", **made_by()}
-        write_whole(compact({**document, **found_by(given.work.absolute(), given.workers)}), file)
-    shares = {name: job.wrong for name, job in JOBS.items()}
-    write_whole(("\n".join(page(read_json(file), shares)) + "\n").encode(), given.target / "summary.md")
-
-
-def found_by(work: Path, workers: int) -> dict[str, Any]:
+def found(given: argparse.Namespace) -> dict[str, Any]:
     """Rates, searches and fresh draws."""
-    tell, names, draws = teller("shipped"), list(JOBS), range(FRESH, FRESH + DRAWS)
-    work.mkdir(parents=True, exist_ok=True)
+    work, tell, names, draws = given.work, teller("shipped"), list(JOBS), range(FRESH, FRESH + DRAWS)
     for job in JOBS.values():
         for draw in (RATED, *draws):
             source_of(job, work, draw)
     key = digest_of(f"{JOBS} {START} {STEP} {POPULATION} {GENERATIONS} {torch.__version__}")
-    with processes(workers) as pool:
+    with processes(given.workers) as pool:
 
         def rates_of(places: range) -> dict[str, float]:
             part = partial(each, pool, rated, [(name, work, places) for name in names])
-            found = kept(work / f"rates-{len(places)}.json", digest_of(f"{key} {places}"), part)
-            return dict(zip(names, found, strict=True))
+            best = kept(work / f"rates-{len(places)}.json", digest_of(f"{key} {places}"), part)
+            return dict(zip(names, best, strict=True))
 
         rates = rates_of(RATES)
         searches = {
@@ -323,4 +301,7 @@ def kept_fresh(numbers: dict[str, list[float]], rates: dict[str, float], draw: i
 
 
 if __name__ == "__main__":
-    main()
+    assert __doc__ is not None
+    kept_program(
+        __doc__, "shipped", (), None, found, partial(page, shares={name: job.wrong for name, job in JOBS.items()})
+    )

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from evidence import LEVEL, interval_of, markdown, paired, spread
+from evidence import LEVEL, ends_of, markdown, one_tailed, spread, word_of
 
-from lossmith.metrics import Difference, holm
+from lossmith.metrics import holm
 
 FIVE, TWO, PAIR, PLAIN = "five numbers", "two numbers", "label smoothing + Σh²", "cross-entropy"
 # Of cross-entropy's errors: by no more may the two numbers be behind the five.
@@ -88,22 +88,10 @@ def claims_table(draws: Draws, jobs: Sequence[str]) -> list[str]:
     ]
 
 
-def one_tailed(gap: list[float]) -> float:
-    """The p of a paired test of some draws."""
-    found = paired(gap)
-    assert found is not None
-    return found
-
-
-def ends_of(gap: list[float]) -> tuple[float, float]:
-    """The t interval of the mean of some differences."""
-    return interval_of([Difference(one, one, one, 1.0) for one in gap])
-
-
 def line(name: str, gap: list[float], p: float, adjusted: float | None) -> tuple[str, ...]:
     """A row of the table of claims."""
     ends = ends_of(gap)
-    word = "" if adjusted is None else "held" if adjusted < LEVEL else "failed" if ends[1] < 0 else "not shown"
+    word = "" if adjusted is None else word_of(adjusted, ends[1])
     above = f"{sum(one > 0 for one in gap)} of {len(gap)}"
     mean = f"{100 * float(np.mean(gap)):+.1f}"
     return name, mean, spread(ends, digits=1), above, f"{p:.2g}", "" if adjusted is None else f"{adjusted:.2g}", word

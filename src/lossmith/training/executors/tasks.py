@@ -1,0 +1,236 @@
+"""What is done with Ray: a connection to it, and work as its tasks. Loaded when the executor is first used."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.exceptions import (
+    NodeDiedError,
+    ObjectLostError,
+    OutOfMemoryError,
+    RayError,
+    RayTaskError,
+    RuntimeEnvSetupError,
+    TaskUnschedulableError,
+    WorkerCrashedError,
+)
+
+from lossmith.code import described
+from lossmith.errors import InputError
+from lossmith.training.executors.base import Outcome, Work
+from lossmith.training.executors.parcels import Parcels, serve
+from lossmith.training.executors.worker import Failed, received
+
+LOG = logging.getLogger("lossmith")
+REACHED_SECONDS = 5.0
+COUNTED_SECONDS = 5.0
+PATIENCE_SECONDS = 20.0
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+# What is started here sends no statistics of its use to the makers of Ray.
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0"}
+
+
+@dataclass(frozen=True)
+class Lost:
+    """Some work that died with its worker.
+
+    Args:
+        how: What Ray says of it, in one line.
+        with_machine: Whether the whole machine has gone, for which the work is not to blame.
+    """
+
+    how: str
+    with_machine: bool
+
+
+class Session:
+    """A connection of this process to Ray, and what is in its store.
+
+    Args:
+        address: ``auto`` or ``HOST:PORT``; None for this machine alone.
+        cores: How many processors of this machine are used, if it is started here.
+        runtime_env: What Ray is to prepare on each machine.
+
+    Raises:
+        InputError: if nothing answers there.
+    """
+
+    def __init__(self, address: str | None, cores: int, runtime_env: Mapping[str, Any]) -> None:
+        self.is_ours = not ray.is_initialized()
+        if self.is_ours:
+            _begin(address, cores)
+        else:
+            _check_same(address)
+        self.parcels = Parcels()
+        self._serve = ray.remote(serve)
+        self._environment = {**runtime_env, "env_vars": {**ONE_THREAD, **runtime_env.get("env_vars", {})}}
+        self._identity = _identity()
+        self._counted = dict[str, float]()
+        self._when = -COUNTED_SECONDS
+        self._waiting = 0.0
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether this process is still connected to it."""
+        return ray.is_initialized() and _identity() == self._identity
+
+    def room(self, gpus: float) -> int:
+        """How many pieces of work the machines have room for now, counted anew every few seconds."""
+        if time.monotonic() - self._when > COUNTED_SECONDS:
+            with _connected():
+                self._counted, self._when = ray.cluster_resources(), time.monotonic()
+        cores = int(self._counted.get("CPU", 0))
+        if not gpus:
+            return cores
+        there = int(self._counted.get("GPU", 0))
+        # A part of a GPU, or several of them: a piece of work lies on whole ones then.
+        return min(cores, there * int(1 / gpus + 1e-9) if gpus < 1 else there // int(gpus))
+
+    def submit(self, work: Work, gpus: float) -> ray.ObjectRef[Any]:
+        """Send some work, on one processor."""
+        # A death is counted and told by whoever waits, which Ray's own retries are not; an exception is an outcome.
+        options = {"num_cpus": 1, "num_gpus": gpus, "max_retries": 0, "retry_exceptions": False}
+        parcel = self.parcels.pack(work)
+        with _connected():
+            reference: ray.ObjectRef[Any] = self._serve.options(**options, runtime_env=self._environment).remote(parcel)
+        return reference
+
+    def ended(self, references: Sequence[ray.ObjectRef[Any]], gpus: float) -> list[ray.ObjectRef[Any]]:
+        """Those of which something has come, waited for."""
+        while True:
+            with _connected():
+                found, rest = ray.wait(list(references), num_returns=1, timeout=PATIENCE_SECONDS)
+                if found:
+                    return [*found, *(ray.wait(rest, num_returns=len(rest), timeout=0)[0] if rest else [])]
+            if self.room(gpus) == 0 and not self._waiting:
+                self._waiting = time.monotonic()
+                LOG.warning("no machine of the cluster has a place for a piece of work: waiting until one is added")
+
+    def answer(self, reference: ray.ObjectRef[Any]) -> Outcome | Failed | Lost:
+        """What has come of some work.
+
+        Raises:
+            InputError: if the workers cannot begin, or the cluster has ended.
+        """
+        self._waiting = 0.0
+        try:
+            answer: Outcome | Failed = received(ray.get(reference))
+        except RayTaskError as error:
+            if isinstance(error.cause, ObjectLostError):
+                return Lost("the store has lost what it needs", with_machine=False)
+            raise InputError(
+                f"a worker of Ray cannot begin ({described(error.cause)}): install the same lossmith, with its extra "
+                "ray, on every machine"
+            ) from error
+        except RuntimeEnvSetupError as error:
+            raise InputError(f"Ray cannot prepare its workers ({described(error)}): correct runtime_env") from error
+        except OutOfMemoryError:
+            return Lost("its machine was short of memory", with_machine=False)
+        except WorkerCrashedError:
+            return Lost("its worker process died", with_machine=False)
+        except (NodeDiedError, ObjectLostError, TaskUnschedulableError):
+            return Lost("its machine has gone", with_machine=True)
+        except RayError as error:
+            raise InputError(_ended(error)) from error
+        return answer
+
+    def cancel(self, references: Sequence[ray.ObjectRef[Any]]) -> None:
+        """End what runs, at once: with its process."""
+        if not self.is_alive:
+            return
+        for reference in references:
+            ray.cancel(reference, force=True)
+
+    def close(self) -> None:
+        """End what was started here, or leave the cluster."""
+        if self.is_ours and self.is_alive:
+            ray.shutdown()
+
+
+def _begin(address: str | None, cores: int) -> None:
+    """Start Ray on this machine, or enter a cluster.
+
+    Raises:
+        InputError: if there is none, or this process cannot be a part of it.
+    """
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address is None:
+        with _environment(QUIET):
+            ray.init(address="local", num_cpus=cores, include_dashboard=False, **quiet)
+        return
+    if address != "auto":
+        _reach(address)
+    try:
+        ray.init(address=address, **quiet)
+    except (ConnectionError, RuntimeError, ValueError, RayError) as error:
+        raise InputError(
+            f"this process cannot enter the Ray cluster {address} ({described(error)}): {_remedy(address)}"
+        ) from error
+
+
+def _reach(address: str) -> None:
+    """See that something listens at an address.
+
+    Raises:
+        InputError: if nothing does.
+    """
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), REACHED_SECONDS).close()
+    except OSError as error:
+        raise InputError(f"no Ray answers at {address} ({described(error)}): {_remedy(address)}") from None
+
+
+def _remedy(address: str) -> str:
+    start = "ray start --head" if address == "auto" else f"ray start --address={address}"
+    return f"run {start} on this machine first, with the same versions of Python and Ray, or correct --ray-address"
+
+
+def _check_same(address: str | None) -> None:
+    there = ray.get_runtime_context().gcs_address
+    if address not in (None, "auto", there):
+        raise InputError(
+            f"this process is connected to the Ray at {there} already, not to {address}: call ray.shutdown() first, or "
+            "give no address"
+        )
+
+
+def _identity() -> tuple[str, str]:
+    context = ray.get_runtime_context()
+    return context.get_node_id(), context.get_job_id()
+
+
+def _ended(error: BaseException) -> str:
+    return (
+        f"the connection to Ray has ended ({described(error)}): see that its machines run, and give the same command "
+        "again; what is stored is kept"
+    )
+
+
+@contextmanager
+def _connected() -> Iterator[None]:
+    """Turn the end of a connection into a sentence."""
+    try:
+        yield
+    except (RayError, ConnectionError) as error:
+        raise InputError(_ended(error)) from error
+
+
+@contextmanager
+def _environment(added: Mapping[str, str]) -> Iterator[None]:
+    """Variables for the processes that are started meanwhile, where nobody has set them."""
+    new = {name: value for name, value in added.items() if name not in os.environ}
+    os.environ.update(new)
+    try:
+        yield
+    finally:
+        for name in new:
+            os.environ.pop(name, None)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("lossmith")
 ADDRESS = re.compile(r"auto|[\w.-]+:\d{1,5}|\[[\da-fA-F:]+\]:\d{1,5}")
 MOST_WORKERS = 100_000
+# Ray prints what it has to say of a dead worker on standard output, where others read JSON; we say it ourselves.
+QUIET = {"RAY_DEDUP_LOGS_SKIP_REGEX": "."}
 SPARE = 2  # pieces of work that wait where there is room, so that no worker waits for the driver
 
 
@@ -213,7 +217,8 @@ def _tasks() -> Any:
         InputError: if it is not installed.
     """
     try:
-        from lossmith.training.executors import tasks
+        with environment(QUIET):
+            from lossmith.training.executors import tasks
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "ray":
             raise
@@ -221,3 +226,15 @@ def _tasks() -> Any:
             f"the executor ray needs Ray, which is not installed: {installing('ray')}; or take executor = processes"
         ) from None
     return tasks
+
+
+@contextmanager
+def environment(added: Mapping[str, str]) -> Iterator[None]:
+    """Variables for what is imported or started meanwhile, where nobody has set them."""
+    new = {name: value for name, value in added.items() if name not in os.environ}
+    os.environ.update(new)
+    try:
+        yield
+    finally:
+        for name in new:
+            os.environ.pop(name, None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,6 +25,7 @@ from ray.exceptions import (
 from lossmith.code import described
 from lossmith.errors import InputError
 from lossmith.training.executors.base import Outcome, Work
+from lossmith.training.executors.cluster import environment
 from lossmith.training.executors.parcels import Parcels, serve
 from lossmith.training.executors.worker import Failed, received
 
@@ -35,7 +35,9 @@ COUNTED_SECONDS = 5.0
 PATIENCE_SECONDS = 20.0
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 # What is started here sends no statistics of its use to the makers of Ray.
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0"}
+# How a connection of gRPC begins, and the kind of frame that answers it: Ray waits for minutes where none comes.
+PREFACE, SETTINGS = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]), 4
+NO_STATISTICS = {"RAY_USAGE_STATS_ENABLED": "0"}
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,7 @@ def _begin(address: str | None, cores: int) -> None:
     """
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
-        with _environment(QUIET):
+        with environment(NO_STATISTICS):
             ray.init(address="local", num_cpus=cores, include_dashboard=False, **quiet)
         return
     if address != "auto":
@@ -177,16 +179,20 @@ def _begin(address: str | None, cores: int) -> None:
 
 
 def _reach(address: str) -> None:
-    """See that something listens at an address.
+    """See that what may be Ray answers at an address.
 
     Raises:
-        InputError: if nothing does.
+        InputError: if nothing does, or something else.
     """
     host, _, port = address.rpartition(":")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), REACHED_SECONDS).close()
-    except OSError as error:
+        with socket.create_connection((host.strip("[]"), int(port)), REACHED_SECONDS) as connection:
+            connection.sendall(PREFACE)
+            answered = connection.recv(9)
+    except (OSError, OverflowError) as error:
         raise InputError(f"no Ray answers at {address} ({described(error)}): {_remedy(address)}") from None
+    if answered[3:4] != bytes([SETTINGS]):
+        raise InputError(f"what answers at {address} is not Ray: {_remedy(address)}")
 
 
 def _remedy(address: str) -> str:
@@ -222,15 +228,3 @@ def _connected() -> Iterator[None]:
         yield
     except (RayError, ConnectionError) as error:
         raise InputError(_ended(error)) from error
-
-
-@contextmanager
-def _environment(added: Mapping[str, str]) -> Iterator[None]:
-    """Variables for the processes that are started meanwhile, where nobody has set them."""
-    new = {name: value for name, value in added.items() if name not in os.environ}
-    os.environ.update(new)
-    try:
-        yield
-    finally:
-        for name in new:
-            os.environ.pop(name, None)

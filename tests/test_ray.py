@@ -1,0 +1,358 @@
+"""Ray: the same outcomes and studies on a cluster, whatever dies on the way. Its machines are processes of this one."""
+
+import contextlib
+import json
+import logging
+import os
+import random
+import select
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import lossmith
+from lossmith import InputError, Loss, mse
+from lossmith.data import Normalize
+from lossmith.nets import ModelSettings, network_factory
+from lossmith.study import EvolveSettings, Progress, evolve, validated
+from lossmith.training import Backend, Call, Executor, Job, Local, Processes, Ray, Recipe, Task, Work
+from lossmith.training.executors.cluster import _tasks
+
+pytestmark = pytest.mark.integration
+
+STORE = 100 * 2**20
+STUDY: dict[str, Any] = {
+    "data": {"source": "digits", "train_size": 60, "validation_size": 60},
+    "model": {"name": "mlp", "hidden": [4]},
+    "recipe": {"epochs": 2, "batch_size": 20, "lr": 0.2},
+    "search": {"population": 6, "generations": 3, "space": "taylor", "seed": 2},
+    "run": {"training": "population", "chunk": 2, "finalists": 1, "finalist_seeds": 2, "tune": False},
+}
+NETWORK = """
+from beside import SIZE
+from torch import nn
+
+def network(shape, classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(SIZE, classes))
+"""
+DRIVER = """
+import sys, time
+from pathlib import Path
+import torch
+from lossmith.study import EvolveSettings, evolve
+from lossmith.training import executor
+
+def report(standing):
+    if standing.candidates > 8:
+        print("now", flush=True)
+        time.sleep(600)
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    settings, directory, address = EvolveSettings.model_validate_json(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+    with executor("ray", 2, ray_address=address or None) as one:
+        evolve(directory, settings, executor=one, report=report)
+"""
+
+
+def settings() -> EvolveSettings:
+    return validated(EvolveSettings, STUDY, "the test's settings")
+
+
+def rows(directory: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """All that a database holds, less the seconds."""
+    found = {}
+    with contextlib.closing(sqlite3.connect(f"{(directory / 'study.db').as_uri()}?mode=ro", uri=True)) as connection:
+        for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+            columns = [row[1] for row in connection.execute(f"PRAGMA table_info({name})") if row[1] != "seconds"]
+            query = f"SELECT {', '.join(columns)} FROM {name} ORDER BY 1, 2"  # noqa: S608
+            found[name] = connection.execute(query).fetchall()
+    return found
+
+
+def assert_equal(directory: Path, expected: Path) -> None:
+    assert rows(directory) == rows(expected)
+    for name in ("best.json", "study.toml"):
+        assert (directory / name).read_bytes() == (expected / name).read_bytes()
+
+
+def assert_trained_once(directory: Path) -> None:
+    """Nothing that was stored was begun again."""
+    stored = set()
+    for line in (directory / "training.log").read_text().splitlines():
+        event = json.loads(line)
+        label = json.dumps({name: value for name, value in event.items() if name not in ("time", "event")})
+        assert label not in stored, line
+        if event["event"] == "stored":
+            stored.add(label)
+    assert len(stored) > 3
+
+
+def processes_of(parent: int, title: str) -> list[int]:
+    """The children of a process whose command line begins so."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            status, words = (folder / "stat").read_text(), (folder / "cmdline").read_text()
+        except OSError:
+            continue
+        if int(status.rpartition(")")[2].split()[1]) == parent and words.startswith(title):
+            found.append(int(folder.name))
+    return found
+
+
+def state(trained: Any, progress: Callable[[float], None]) -> Any:
+    return {name: value.tolist() for name, value in trained.networks.parameters.items()}
+
+
+def total(trained: Any, progress: Callable[[float], None]) -> float:
+    return float(sum(value.double().sum() for value in trained.networks.parameters.values()))
+
+
+def die_once(marker: Path, trained: Any, progress: Callable[[float], None]) -> Any:
+    if not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return state(trained, progress)
+
+
+def die(progress: Callable[[float], None]) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def seen(name: str, progress: Callable[[float], None]) -> tuple[int, str | None]:
+    return torch.get_num_threads(), os.environ.get(name)
+
+
+def score(criterion: Any, seed: int) -> float:
+    """A training function of one's own."""
+    logits = torch.zeros(3, 4, requires_grad=True)
+    criterion(logits, torch.tensor([0, 1, 2])).backward()
+    assert logits.grad is not None
+    return float(logits.grad.abs().sum()) % 1.0 + seed % 7 / 1000
+
+
+def job_of(size: int = 8, seed: int = 1, **changes: Any) -> Job:
+    inputs, targets = torch.rand(40, size, generator=torch.Generator().manual_seed(0)), torch.arange(40) % 3
+    factory = network_factory(ModelSettings(hidden=(3,)), Normalize.fit(inputs), inputs.shape[1:], 3)
+    made = {"measure": state, "task": Task(factory, inputs, targets, 3), **changes}
+    return Job(
+        losses=Loss.stack([mse()]), seeds=(seed,), recipe=Recipe(steps=3, batch_size=20), backend=Backend(), **made
+    )
+
+
+def results(one: Executor, jobs: list[Work]) -> list[Any]:
+    return [outcome.result for outcome in one.run(jobs)]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A head without processors, and two machines of one processor, the second with a GPU in name."""
+    _tasks()  # first, as for everybody: Ray prints on standard output otherwise
+    from ray import cloudpickle
+    from ray.cluster_utils import Cluster
+
+    # Workers cannot import tests; the functions of a script go by value, too.
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+    started = Cluster(
+        initialize_head=True,
+        head_node_args={"num_cpus": 0, "object_store_memory": STORE, "include_dashboard": False},
+    )
+    started.add_node(num_cpus=1, object_store_memory=STORE)
+    started.add_node(num_cpus=1, num_gpus=1, object_store_memory=STORE)
+    yield started
+    started.shutdown()
+
+
+@pytest.fixture(scope="module")
+def entered(cluster: Any) -> Iterator[Ray]:
+    with Ray(address=cluster.address) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study that one process made without interruption."""
+    directory = tmp_path_factory.mktemp("studies") / "whole"
+    evolve(directory, settings())
+    return directory
+
+
+def workers_of(cluster: Any) -> list[int]:
+    """The processes that are at a job."""
+    raylets = [info.process.pid for node in cluster.list_all_nodes() for info in node.all_processes["raylet"]]
+    return [worker for raylet in raylets for worker in processes_of(raylet, "ray::serve")]
+
+
+class TestLost:
+    """What dies costs what it was at, and is told in a line."""
+
+    def told(self, caplog: pytest.LogCaptureFixture) -> list[str]:
+        return [record.getMessage() for record in caplog.records if record.name == "lossmith"]
+
+    def test_a_worker_that_dies_once(self, entered: Ray, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        jobs = [job_of(seed=seed) for seed in range(4)]
+        expected = results(Local(), [*jobs])
+        jobs[1] = job_of(seed=1, measure=partial(die_once, tmp_path / "died"))
+        assert results(entered, [*jobs]) == expected
+        assert self.told(caplog) == ["piece 2 of the work was lost, since its worker process died: it is run again"]
+
+    def test_a_job_that_kills_every_worker(self, entered: Ray) -> None:
+        outcomes = entered.run([job_of(), Call(die)])
+        next(outcomes)
+        with pytest.raises(
+            InputError, match=r"^workers of Ray died 3 times at piece 2 of the work .* executor = local"
+        ):
+            next(outcomes)
+        assert results(entered, [job_of()]) == results(Local(), [job_of()])
+
+    def test_workers_and_a_machine(
+        self, cluster: Any, entered: Ray, whole: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Workers are killed at random moments; then a machine goes, and another one comes."""
+        import ray
+
+        chance, killed, left = random.Random(0), list[int](), list[str]()
+
+        def disturb(standing: Progress) -> None:
+            if standing.candidates and len(killed) < 2 and chance.random() < 0.7:
+                for victim in workers_of(cluster)[:1]:
+                    killed.append(victim)
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(victim, signal.SIGKILL)
+            elif standing.candidates > 8 and not left:
+                left.append(standing.phase)
+                # Any but the one whose store this process uses: Ray ends the process with that.
+                mine = ray.get_runtime_context().get_node_id()
+                node = next(one for one in cluster.worker_nodes if one._node_id != mine)
+                gpus = node._ray_params.num_gpus
+                cluster.remove_node(node, allow_graceful=False)
+                cluster.add_node(num_cpus=1, num_gpus=gpus, object_store_memory=STORE)
+
+        with caplog.at_level(logging.INFO, "lossmith"):
+            evolve(tmp_path / "study", settings(), executor=entered, report=disturb)
+        assert killed
+        assert left == ["search"]
+        assert_equal(tmp_path / "study", whole)
+        assert_trained_once(tmp_path / "study")
+        assert sum("is run again" in line for line in self.told(caplog)) >= 1
+
+    @pytest.mark.parametrize("where", ["here", "cluster"])
+    def test_the_driver(self, cluster: Any, whole: Path, tmp_path: Path, where: str) -> None:
+        """Nothing of it goes on; what is stored stays, whoever goes on."""
+        script, directory = tmp_path / "driver.py", tmp_path / "study"
+        script.write_text(DRIVER)
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        address = cluster.address if where == "cluster" else ""
+        driver = subprocess.Popen(
+            [sys.executable, script, settings().model_dump_json(), directory, address],
+            stdout=subprocess.PIPE,
+            env=environment,
+            text=True,
+        )
+        try:
+            assert driver.stdout is not None
+            assert driver.stdout.readline() == "now\n"
+            raylets = [os.pidfd_open(number) for number in processes_of(driver.pid, "/")]
+            assert bool(raylets) == (where == "here")
+        finally:
+            driver.kill()
+            driver.communicate()
+        for raylet in raylets:
+            assert select.select([raylet], [], [], 60)[0] == [raylet]
+            os.close(raylet)
+        assert 0 < len(rows(directory)["candidate"]) < 18
+        with Ray(2, cluster.address) if where == "cluster" else Processes(2) as other:
+            evolve(directory, settings(), executor=other)
+        assert_equal(directory, whole)
+        assert_trained_once(directory)
+
+
+class TestEqual:
+    def test_a_study_in_process_by_processes_and_by_ray(self, entered: Ray, whole: Path, tmp_path: Path) -> None:
+        with Processes(2) as two:
+            evolve(tmp_path / "processes", settings(), executor=two)
+        assert_equal(tmp_path / "processes", whole)
+        evolve(tmp_path / "ray", settings(), executor=entered)
+        assert_equal(tmp_path / "ray", whole)
+
+    def test_a_training_function_of_ones_own(self, entered: Ray, tmp_path: Path) -> None:
+        found = []
+        for name, one in (("local", "local"), ("ray", entered)):
+            lossmith.evolve(
+                train=score, classes=4, out=tmp_path / name, population=4, generations=2, executor=one, quiet=True
+            )
+            found.append((rows(tmp_path / name), (tmp_path / name / "best.json").read_bytes()))
+        assert found[0] == found[1]
+
+    def test_more_than_the_store_holds(self, entered: Ray) -> None:
+        """Ray moves what has no room to the disk."""
+        jobs = [job_of(size, measure=total) for size in (300_000, 300_001, 300_002)]
+        assert sum(job.task.inputs.nbytes for job in jobs) > STORE
+        assert results(entered, [*jobs]) == results(Local(), [*jobs])
+
+
+class TestHandedOver:
+    def test_a_file_that_the_machine_does_not_have(self, entered: Ray, tmp_path: Path) -> None:
+        """With what it imports from beside it."""
+        folder = tmp_path / "mine"
+        folder.mkdir()
+        (folder / "beside.py").write_text("SIZE = 8")
+        (folder / "net.py").write_text(NETWORK)
+        job = job_of()
+        name = ModelSettings(name=f"{folder / 'net.py'}:network")
+        factory = network_factory(name, Normalize.fit(job.task.inputs), job.task.inputs.shape[1:], 3)
+        own = job_of(task=Task(factory, job.task.inputs, job.task.targets, 3))
+        expected = results(Local(), [own])
+        assert results(entered, [own]) == expected
+        # Packed before the folder goes: no worker has seen it.
+        entered._opened().parcels.pack(own)
+        folder.rename(tmp_path / "elsewhere")
+        assert results(entered, [own]) == expected
+
+    def test_threads_gpus_and_what_ray_prepares(self, cluster: Any) -> None:
+        with Ray(address=cluster.address, gpus_per_chunk=0.5, runtime_env={"env_vars": {"MINE": "1"}}) as halves:
+            assert halves.workers == 1  # as the machine has one processor
+            found = results(
+                halves, [Call(partial(seen, name)) for name in ("CUDA_VISIBLE_DEVICES", "MINE", "OMP_NUM_THREADS")]
+            )
+            assert found == [(1, "0"), (1, "1"), (1, "1")]
+
+    def test_no_room(self, cluster: Any) -> None:
+        with pytest.raises(
+            InputError, match=r"^Ray has no room for a piece of work, which takes a processor and 2 GPUs"
+        ):
+            _ = Ray(address=cluster.address, gpus_per_chunk=2).workers
+
+    def test_a_worker_without_lossmith(self, cluster: Any, tmp_path: Path) -> None:
+        (tmp_path / "lossmith.py").write_text("raise ImportError('another lossmith')")
+        prepared = {"env_vars": {"PYTHONPATH": str(tmp_path)}}
+        with (
+            Ray(1, cluster.address, runtime_env=prepared) as one,
+            pytest.raises(InputError, match=r"^a worker of Ray cannot begin .*install the same lossmith"),
+        ):
+            results(one, [job_of()])
+
+
+class TestAddress:
+    def refused(self, command: Callable[..., tuple[str, str]], tmp_path: Path, address: str) -> str:
+        where = ("--executor", "ray", "--ray-address", address)
+        _, errors = command("evolve", "--out", str(tmp_path / "study"), "--data", "digits", *where, code=2)
+        assert errors.count("\n") == 1
+        return errors
+
+    def test_nothing_answers(self, entered: Ray, command: Callable[..., tuple[str, str]], tmp_path: Path) -> None:
+        entered.close()
+        with socket.create_server(("127.0.0.1", 0)) as closed:
+            address = f"127.0.0.1:{closed.getsockname()[1]}"
+        assert self.refused(command, tmp_path, address).startswith(f"lossmith: no Ray answers at {address} (Connection")

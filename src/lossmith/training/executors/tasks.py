@@ -75,7 +75,7 @@ class Session:
         self._serve = ray.remote(serve)
         self._environment = {**runtime_env, "env_vars": {**ONE_THREAD, **runtime_env.get("env_vars", {})}}
         self._identity = _identity()
-        self._counted = dict[str, float]()
+        self._machines = list[Mapping[str, float]]()
         self._when = -COUNTED_SECONDS
         self._waiting = 0.0
 
@@ -88,13 +88,9 @@ class Session:
         """How many pieces of work the machines have room for now, counted anew every few seconds."""
         if time.monotonic() - self._when > COUNTED_SECONDS:
             with _connected():
-                self._counted, self._when = ray.cluster_resources(), time.monotonic()
-        cores = int(self._counted.get("CPU", 0))
-        if not gpus:
-            return cores
-        there = int(self._counted.get("GPU", 0))
-        # A part of a GPU, or several of them: a piece of work lies on whole ones then.
-        return min(cores, there * int(1 / gpus + 1e-9) if gpus < 1 else there // int(gpus))
+                self._machines = [one["Resources"] for one in ray.nodes() if one["Alive"]]
+            self._when = time.monotonic()
+        return sum(_room_of(machine, gpus) for machine in self._machines)
 
     def submit(self, work: Work, gpus: float) -> ray.ObjectRef[Any]:
         """Send some work, on one processor."""
@@ -155,6 +151,14 @@ class Session:
         """End what was started here, or leave the cluster."""
         if self.is_ours and self.is_alive:
             ray.shutdown()
+
+
+def _room_of(machine: Mapping[str, float], gpus: float) -> int:
+    cores, there = int(machine.get("CPU", 0)), int(machine.get("GPU", 0))
+    if not gpus:
+        return cores
+    # A part of a GPU, or several: a piece of work lies on whole ones then.
+    return min(cores, there * int(1 / gpus + 1e-9) if gpus < 1 else there // int(gpus))
 
 
 def _begin(address: str | None, cores: int) -> None:

@@ -18,7 +18,6 @@ from ray.exceptions import (
     RayError,
     RayTaskError,
     RuntimeEnvSetupError,
-    TaskUnschedulableError,
     WorkerCrashedError,
 )
 
@@ -134,7 +133,7 @@ class Session:
             return Lost("its machine was short of memory", with_machine=False)
         except WorkerCrashedError:
             return Lost("its worker process died", with_machine=False)
-        except (NodeDiedError, ObjectLostError, TaskUnschedulableError):
+        except (NodeDiedError, ObjectLostError):
             return Lost("its machine has gone", with_machine=True)
         except RayError as error:
             raise InputError(_ended(error)) from error
@@ -165,12 +164,19 @@ def _begin(address: str | None, cores: int) -> None:
     """Start Ray on this machine, or enter a cluster.
 
     Raises:
-        InputError: if there is none, or this process cannot be a part of it.
+        InputError: if there is none, this process cannot be a part of it, or Ray cannot be started.
     """
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
-        with environment(NO_STATISTICS):
-            ray.init(address="local", num_cpus=cores, include_dashboard=False, **quiet)
+        try:
+            with environment(NO_STATISTICS):
+                ray.init(address="local", num_cpus=cores, include_dashboard=False, **quiet)
+        except Exception as error:  # Ray raises just that where its processes are not there within half a minute.
+            ray.shutdown()
+            raise InputError(
+                f"Ray cannot be started on this machine ({described(error)}): try again when it is less busy, or take "
+                "executor = processes"
+            ) from error
         return
     if address != "auto":
         _reach(address)

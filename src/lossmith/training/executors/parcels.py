@@ -21,6 +21,7 @@ import ray
 import torch
 from numpy.typing import NDArray
 from ray.cloudpickle import CloudPickler
+from ray.exceptions import RayError
 from torch import Tensor
 
 from lossmith.code import ByName
@@ -47,7 +48,7 @@ class Flat:
     @staticmethod
     def of(tensor: Tensor) -> Flat:
         """A tensor of which only what it shows is kept, where its memory holds more."""
-        whole = tensor.untyped_storage().nbytes() == tensor.nbytes
+        whole = tensor.untyped_storage().nbytes() == tensor.nbytes and tensor.storage_offset() == 0
         here = (tensor.detach() if whole else tensor.detach().clone()).cpu()
         memory = torch.empty(0, dtype=torch.uint8).set_(here.untyped_storage()).numpy()
         return Flat(memory, here.dtype, tuple(here.shape), here.stride(), tensor.device.type)
@@ -100,7 +101,7 @@ class Parcels:
         Raises:
             InputError: if a part of it cannot be pickled.
         """
-        needs = dict[str, ray.ObjectRef[Any]]()
+        needs: dict[str, ray.ObjectRef[Any]] = {}
         try:
             content = _packed(work, self, needs)
         except UNPICKLABLE as error:
@@ -121,7 +122,7 @@ class Parcels:
         version = value._version if isinstance(value, Tensor) and not value.is_inference() else 0
         key: object = value if isinstance(value, Sources) else (id(value), version)
         if key not in self._known:
-            inner = dict[str, ray.ObjectRef[Any]]()
+            inner: dict[str, ray.ObjectRef[Any]] = {}
             if isinstance(value, Task):
                 content: object = _packed(value, self, inner)
             else:
@@ -184,6 +185,8 @@ class _Kept:
     def __init__(self) -> None:
         self.trainers = Trainers()
         self._values = OrderedDict[str, Any]()
+        # What is imported late is looked for in them as long as there is work.
+        self._places = dict[str, Place]()
 
     def unpack(self, content: bytes, references: Mapping[str, ray.ObjectRef[Any]]) -> Any:
         """A value that the driver has packed."""
@@ -191,15 +194,14 @@ class _Kept:
 
     def value(self, token: str, references: Mapping[str, ray.ObjectRef[Any]]) -> Any:
         """What a token stands for."""
+        if token in self._places:
+            return self._places[token]
         if token not in self._values:
             content = ray.get(references[token])
-            if isinstance(content, Flat):
-                content = content.tensor()
-            elif isinstance(content, Sources):
-                content = Place(content)
-            else:
-                content = self.unpack(content, references)
-            self._values[token] = content
+            if isinstance(content, Sources):
+                self._places[token] = Place(content)
+                return self._places[token]
+            self._values[token] = content.tensor() if isinstance(content, Flat) else self.unpack(content, references)
         self._values.move_to_end(token)
         while len(self._values) > KEPT:
             self._values.popitem(last=False)
@@ -219,10 +221,14 @@ def serve(parcel: Parcel) -> bytes:
     _find_modules(parcel.paths)
     kept = _kept(parcel.shipment)
     try:
-        return packed(_unpacked(parcel, kept).run(kept.trainers))
-    except ray.exceptions.ObjectLostError:
-        # This is no error of the work.
+        work = _unpacked(parcel, kept)
+    except RayError:
+        # The store's, which is no error of the work.
         raise
+    except BaseException as error:
+        return pickle.dumps(portable(error))
+    try:
+        return packed(work.run(kept.trainers))
     except BaseException as error:
         return pickle.dumps(portable(error))
 

@@ -14,6 +14,8 @@ import ray
 from ray.exceptions import (
     NodeDiedError,
     ObjectLostError,
+    ObjectStoreFullError,
+    OutOfDiskError,
     OutOfMemoryError,
     RayError,
     RayTaskError,
@@ -32,10 +34,11 @@ LOG = logging.getLogger("lossmith")
 REACHED_SECONDS = 5.0
 COUNTED_SECONDS = 5.0
 PATIENCE_SECONDS = 20.0
+FULL = (ObjectStoreFullError, OutOfDiskError)
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-# What is started here sends no statistics of its use to the makers of Ray.
 # How a connection of gRPC begins, and the kind of frame that answers it: Ray waits for minutes where none comes.
 PREFACE, SETTINGS = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]), 4
+# What is started here sends no statistics of its use to the makers of Ray.
 NO_STATISTICS = {"RAY_USAGE_STATS_ENABLED": "0"}
 
 
@@ -95,8 +98,8 @@ class Session:
         """Send some work, on one processor."""
         # A death is counted and told by whoever waits, which Ray's own retries are not; an exception is an outcome.
         options = {"num_cpus": 1, "num_gpus": gpus, "max_retries": 0, "retry_exceptions": False}
-        parcel = self.parcels.pack(work)
         with _connected():
+            parcel = self.parcels.pack(work)
             reference: ray.ObjectRef[Any] = self._serve.options(**options, runtime_env=self._environment).remote(parcel)
         return reference
 
@@ -123,6 +126,8 @@ class Session:
         except RayTaskError as error:
             if isinstance(error.cause, ObjectLostError):
                 return Lost("the store has lost what it needs", with_machine=False)
+            if isinstance(error.cause, FULL):
+                raise InputError(_full(error.cause)) from error
             raise InputError(
                 f"a worker of Ray cannot begin ({described(error.cause)}): install the same lossmith, with its extra "
                 "ray, on every machine"
@@ -135,6 +140,8 @@ class Session:
             return Lost("its worker process died", with_machine=False)
         except (NodeDiedError, ObjectLostError):
             return Lost("its machine has gone", with_machine=True)
+        except FULL as error:
+            raise InputError(_full(error)) from error
         except RayError as error:
             raise InputError(_ended(error)) from error
         return answer
@@ -231,10 +238,19 @@ def _ended(error: BaseException) -> str:
     )
 
 
+def _full(error: BaseException) -> str:
+    return (
+        f"Ray's store and the disk that it moves to are full ({described(error)}): make room on the disk of each "
+        "machine, or start Ray with a larger --object-store-memory; what is stored of the study is kept"
+    )
+
+
 @contextmanager
 def _connected() -> Iterator[None]:
     """Turn the end of a connection into a sentence."""
     try:
         yield
+    except FULL as error:
+        raise InputError(_full(error)) from error
     except (RayError, ConnectionError) as error:
         raise InputError(_ended(error)) from error

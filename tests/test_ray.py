@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,31 @@ from torch import nn
 def network(shape, classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(SIZE, classes))
 """
+# The first worker that builds it while there is a file `armed` ends as that file says; a driver does not.
+MORTAL = """
+import os, signal
+from torch import nn
+
+FOLDER = {folder!r}
+
+def network(shape, classes):
+    if os.getpid() != {driver}:
+        try:
+            os.rename(FOLDER + "/armed", FOLDER + "/caught")
+        except FileNotFoundError:
+            return built(classes)
+        with open(FOLDER + "/caught") as file:
+            how = file.read()
+        if how == "raises":
+            raise ArithmeticError("a mistake of mine")
+        with open(FOLDER + "/pipe", "w") as pipe:
+            pipe.write(str(os.getpid()))
+        signal.pause()
+    return built(classes)
+
+def built(classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, classes))
+"""
 DRIVER = """
 import sys, time
 from pathlib import Path
@@ -65,8 +91,16 @@ if __name__ == "__main__":
 """
 
 
-def settings() -> EvolveSettings:
-    return validated(EvolveSettings, STUDY, "the test's settings")
+def settings(**model: Any) -> EvolveSettings:
+    return validated(EvolveSettings, {**STUDY, "model": model or STUDY["model"]}, "the test's settings")
+
+
+def mortal(folder: Path) -> EvolveSettings:
+    """A study whose network can be told to end its worker, and a pipe in which the worker tells its number."""
+    folder.mkdir()
+    (folder / "net.py").write_text(MORTAL.format(folder=str(folder), driver=os.getpid()))
+    os.mkfifo(folder / "pipe")
+    return settings(name=f"{folder / 'net.py'}:network")
 
 
 def rows(directory: Path) -> dict[str, list[tuple[Any, ...]]]:
@@ -119,11 +153,28 @@ def total(trained: Any, progress: Callable[[float], None]) -> float:
     return float(sum(value.double().sum() for value in trained.networks.parameters.values()))
 
 
-def die_once(marker: Path, trained: Any, progress: Callable[[float], None]) -> Any:
+def die_once(marker: Path) -> None:
     if not marker.exists():
         marker.touch()
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def state_after_a_death(marker: Path, trained: Any, progress: Callable[[float], None]) -> Any:
+    die_once(marker)
     return state(trained, progress)
+
+
+class Death:
+    """Kills the worker after an epoch, once."""
+
+    def __init__(self, marker: Path, epoch: int) -> None:
+        self.marker, self.epoch = marker, epoch
+
+    def observe(self, members: list[int], epoch: int, networks: Any) -> None:
+        if epoch == self.epoch:
+            die_once(self.marker)
+
+    def result(self) -> None: ...
 
 
 def die(progress: Callable[[float], None]) -> None:
@@ -145,10 +196,9 @@ def score(criterion: Any, seed: int) -> float:
 def job_of(size: int = 8, seed: int = 1, **changes: Any) -> Job:
     inputs, targets = torch.rand(40, size, generator=torch.Generator().manual_seed(0)), torch.arange(40) % 3
     factory = network_factory(ModelSettings(hidden=(3,)), Normalize.fit(inputs), inputs.shape[1:], 3)
-    made = {"measure": state, "task": Task(factory, inputs, targets, 3), **changes}
-    return Job(
-        losses=Loss.stack([mse()]), seeds=(seed,), recipe=Recipe(steps=3, batch_size=20), backend=Backend(), **made
-    )
+    task = Task(factory, inputs, targets, 3)
+    job = Job(task, Loss.stack([mse()]), (seed,), Recipe(steps=3, batch_size=20), Backend(), state)
+    return replace(job, **changes)
 
 
 def results(one: Executor, jobs: list[Work]) -> list[Any]:
@@ -189,12 +239,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def workers_of(cluster: Any) -> list[int]:
-    """The processes that are at a job."""
-    raylets = [info.process.pid for node in cluster.list_all_nodes() for info in node.all_processes["raylet"]]
-    return [worker for raylet in raylets for worker in processes_of(raylet, "ray::serve")]
-
-
 def told(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
@@ -202,12 +246,19 @@ def told(caplog: pytest.LogCaptureFixture) -> list[str]:
 class TestLost:
     """What dies costs what it was at, and is told in a line."""
 
-    def test_a_worker_that_dies_once(self, entered: Ray, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-        jobs = [job_of(seed=seed) for seed in range(4)]
+    def test_workers_that_die_at_random_moments(
+        self, entered: Ray, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """In the midst of a training, and when it is over."""
+        chance, recipe = random.Random(0), Recipe(epochs=20, batch_size=20)
+        jobs = [job_of(seed=seed, recipe=recipe) for seed in range(6)]
         expected = results(Local(), [*jobs])
-        jobs[1] = job_of(seed=1, measure=partial(die_once, tmp_path / "died"))
+        midst, over = chance.sample(range(6), 2)
+        jobs[midst] = replace(jobs[midst], watch=partial(Death, tmp_path / "midst", chance.randint(1, 20)))
+        jobs[over] = replace(jobs[over], measure=partial(state_after_a_death, tmp_path / "over"))
         assert results(entered, [*jobs]) == expected
-        assert told(caplog) == ["piece 2 of the work was lost, since its worker process died: it is run again"]
+        lost = "piece {} of the work was lost, since its worker process died: it is run again"
+        assert sorted(told(caplog)) == sorted(lost.format(number + 1) for number in (midst, over))
 
     def test_a_job_that_kills_every_worker(self, entered: Ray) -> None:
         with pytest.raises(
@@ -272,26 +323,65 @@ class TestLost:
 
 class TestEqual:
     def test_a_study_in_process_by_processes_and_by_ray_with_a_killed_worker(
-        self, cluster: Any, entered: Ray, whole: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+        self, entered: Ray, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """One in the search and one in the finals, at random moments."""
+        """One is killed at a chunk of the search, and one at a chunk of the finals."""
+        folder = tmp_path / "mine"
+        chosen = mortal(folder)
+        evolve(tmp_path / "alone", chosen)
         with Processes(2) as two:
-            evolve(tmp_path / "processes", settings(), executor=two)
-        assert_equal(tmp_path / "processes", whole)
-        chance, killed = random.Random(0), set[str]()
+            evolve(tmp_path / "processes", chosen, executor=two)
+        assert_equal(tmp_path / "processes", tmp_path / "alone")
+        phases, killed = ["search", "final"], list[int]()
 
-        def kill(standing: Progress) -> None:
-            if standing.candidates and standing.phase not in ("smoothing", *killed) and chance.random() < 0.7:
-                for victim in workers_of(cluster)[:1]:
-                    killed.add(standing.phase)
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(victim, signal.SIGKILL)
+        def arm(standing: Progress) -> None:
+            if phases and standing.candidates and standing.phase == phases[0]:
+                del phases[0]
+                (folder / "armed").write_text("dies")
 
-        evolve(tmp_path / "ray", settings(), executor=entered, report=kill)
-        assert "search" in killed
-        assert_equal(tmp_path / "ray", whole)
+        def execute() -> None:
+            for _ in range(2):
+                killed.append(int((folder / "pipe").read_text()))
+                os.kill(killed[-1], signal.SIGKILL)
+
+        executioner = threading.Thread(target=execute, daemon=True)
+        executioner.start()
+        caplog.clear()
+        evolve(tmp_path / "ray", chosen, executor=entered, report=arm)
+        executioner.join(60)
+        assert len(set(killed) - {os.getpid()}) == 2
+        assert_equal(tmp_path / "ray", tmp_path / "alone")
         assert_trained_once(tmp_path / "ray")
-        assert "its worker process died: it is run again" in "".join(told(caplog))
+        lost = [line.partition(" was lost, since ")[2] for line in told(caplog) if line.startswith("piece ")]
+        assert lost == 2 * ["its worker process died: it is run again"]
+
+    def test_a_study_whose_network_fails_and_is_corrected(self, entered: Ray, tmp_path: Path) -> None:
+        """An exception ends the command as in one process; what is stored stays."""
+        folder, directory = tmp_path / "mine", tmp_path / "ray"
+        chosen = mortal(folder)
+        evolve(tmp_path / "alone", chosen)
+
+        def arm(standing: Progress) -> None:
+            if standing.candidates > 6 and not (folder / "caught").exists():
+                (folder / "armed").write_text("raises")
+
+        with pytest.raises(InputError, match=r"net.py:network, .* raised ArithmeticError: a mistake of mine") as caught:
+            evolve(directory, chosen, executor=entered, report=arm)
+        assert "net.py" in str(caught.value.__cause__)
+        assert 6 < len(rows(directory)["candidate"]) < 18
+        evolve(directory, chosen, executor=entered)
+        assert_equal(directory, tmp_path / "alone")
+        assert_trained_once(directory)
+
+    def test_a_study_while_the_store_is_full(self, entered: Ray, whole: Path, tmp_path: Path) -> None:
+        """Ray moves to the disk what has no room."""
+        import ray
+
+        _ = entered.workers
+        held = [ray.put(torch.full((STORE // 8 + number,), number, dtype=torch.float32).numpy()) for number in range(4)]
+        evolve(tmp_path / "study", settings(), executor=entered)
+        assert_equal(tmp_path / "study", whole)
+        assert [int(ray.get(one)[0]) for one in held] == [0, 1, 2, 3]
 
     def test_a_training_function_of_ones_own(self, entered: Ray, tmp_path: Path) -> None:
         found = []
@@ -341,14 +431,17 @@ class TestHandedOver:
         ):
             _ = Ray(address=cluster.address, gpus_per_chunk=2).workers
 
-    def test_a_worker_without_lossmith(self, cluster: Any, tmp_path: Path) -> None:
+    def test_a_worker_without_lossmith(self, cluster: Any, entered: Ray, whole: Path, tmp_path: Path) -> None:
+        """Where it has one, the same command goes on."""
         (tmp_path / "lossmith.py").write_text("raise ImportError('another lossmith')")
         prepared = {"env_vars": {"PYTHONPATH": str(tmp_path)}}
         with (
             Ray(1, cluster.address, runtime_env=prepared) as one,
             pytest.raises(InputError, match=r"^a worker of Ray cannot begin .*install the same lossmith"),
         ):
-            results(one, [job_of()])
+            evolve(tmp_path / "study", settings(), executor=one)
+        evolve(tmp_path / "study", settings(), executor=entered)
+        assert_equal(tmp_path / "study", whole)
 
 
 @contextlib.contextmanager
@@ -420,25 +513,18 @@ class TestOfItsOwn:
 
 
 INTERRUPTED = """
-import os, signal
+import os, signal, time
 from lossmith.training import Call, Ray
-
-def work(progress):
-    import time
-    if os.environ.get("DIES"):
-        os.kill(os.getpid(), signal.SIGKILL)
-    time.sleep(600)
 
 if __name__ == "__main__":
     # A shell in the background has it ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    with Ray(1, runtime_env={"env_vars": {"DIES": "1"}}) as dying:
+    with Ray(1) as one:
         try:
-            list(dying.run([Call(work)]))
+            list(one.run([Call(lambda progress: os.kill(os.getpid(), signal.SIGKILL))]))
         except ValueError as error:
             assert "died 3 times" in str(error)
-    with Ray(1) as one:
-        outcomes = one.run([Call(lambda progress: 1), Call(work)])
+        outcomes = one.run([Call(lambda progress: 1), Call(lambda progress: time.sleep(600))])
         print(next(outcomes).result, "died", flush=True)
         next(outcomes)
 """

@@ -176,14 +176,14 @@ def found(given: argparse.Namespace) -> dict[str, Any]:
         tell(f"found {search['numbers']}")
         drawn = each(pool, fresh, [(rates, pair, draw, work) for draw in draws])
     halved(given.places["cifar10"], work)
-    settings, own = tuple(SETTINGS), (ESTIMATED, AGAIN)
-    images = all_rows("gentler", given, NUMBERS, settings, (*RIVALS, *own))
+    settings, versions = tuple(SETTINGS), (ESTIMATED, AGAIN)
+    images = all_rows("gentler", given, NUMBERS, settings, (*RIVALS, *versions))
     given.searches = ASKED_AGAIN
-    images += all_rows("gentler", given, AGAIN_FROM, settings, own)
+    images += all_rows("gentler", given, AGAIN_FROM, settings, versions)
     return {"rates": rates, "search": search, "numbers": SECOND, "draws": drawn, "runs": images}
 
 
 if __name__ == "__main__":
     assert __doc__ is not None
     groups = {"the 17 jobs": list(JOBS), "the nine": list(SLOW)}
-    kept_program(__doc__, "gentler", DATA, ("searches", 4), found, partial(page, groups=groups))
+    kept_program(__doc__, "gentler", DATA, ("searches", 4), found, partial(page, groups=groups, again=AGAIN_FROM))

@@ -13,23 +13,28 @@ from noisy_runs import AGAIN, ESTIMATED, REFERENCE
 from lossmith.metrics import holm
 
 FIRST_ROW, SECOND_ROW, PAIR, PLAIN = "the first", "the second", "label smoothing + Σh²", "cross-entropy"
-RIVALS = ("label smoothing + Σh²", "generalised cross-entropy", "forward")
-ON_IMAGES = ((AGAIN, ESTIMATED), (AGAIN, REFERENCE), (AGAIN, BEST))
+TUNED = (REFERENCE, "label smoothing + Σh²", "generalised cross-entropy", "forward")
+BEFORE = ESTIMATED.replace("the shipped loss", FIRST_ROW)
+ON_IMAGES = ((AGAIN, BEFORE), (AGAIN, REFERENCE), (AGAIN, BEST))
 Draws = Sequence[Mapping[str, Mapping[str, float]]]
 Groups = Mapping[str, Sequence[str]]
 
 
-def page(document: Mapping[str, Any], groups: Groups) -> list[str]:
+def page(document: Mapping[str, Any], groups: Groups, again: int) -> list[str]:
     """The outcome as Markdown.
 
     Args:
         document: What was kept.
         groups: The jobs of each group.
+        again: The first of the numbers that were asked again.
     """
-    draws, scores = document["draws"], Scores(document["runs"], rivals=(REFERENCE, *RIVALS))
+    # Of that experiment the shipped loss was the first version.
+    runs = [{**row, "row": row["row"].replace("the shipped loss", FIRST_ROW)} for row in document["runs"]]
+    draws, scores = document["draws"], Scores([row for row in runs if row["number"] < again], rivals=TUNED)
+    fresh = Scores([row for row in runs if row["number"] >= again], rivals=TUNED)
     return [
         f"# A gentler loss that ships: {len(draws)} fresh draws of {sum(map(len, groups.values()))} jobs, "
-        f"{len(scores.numbers)} numbers of images",
+        f"{len(scores.numbers)} and {len(fresh.numbers)} numbers of images",
         "",
         f"Made by `{document['command']}`, PyTorch {document['versions']['torch']}.",
         "What is done and the claims, written down before the run, stand at the head of",
@@ -40,7 +45,11 @@ def page(document: Mapping[str, Any], groups: Groups) -> list[str]:
         "",
         *claims_table(draws, groups, scores),
         "",
+        *again_table(fresh),
+        "",
         *accuracy_table(scores),
+        "",
+        *accuracy_table(fresh),
         "",
         *job_table(draws, groups),
     ]
@@ -86,11 +95,15 @@ def claims_table(draws: Draws, groups: Groups, scores: Scores) -> list[str]:
         words.append(word_of(adjusted[place], one.high))
         own = [value > 0 for values in scores.gaps(*pair).values() for value in values]
         cells = (f"{100 * one.difference:+.2f} points", spread((one.low, one.high)), f"{sum(own)} of {len(own)}")
-        rows.append((f"({place + 1}) images: {SECOND_ROW} > {pair[1].replace('the shipped loss', FIRST_ROW)}", *cells))
+        rows.append((f"({place + 1}) images: {SECOND_ROW} > {pair[1]}", *cells))
     table = [
         (*row, f"{one:.2g}", f"{all_:.2g}", word) for row, one, all_, word in zip(rows, p, adjusted, words, strict=True)
     ]
-    replaced = "held" in words[3] and "failed" not in words[0]
+    # Of this one nothing was claimed.
+    gap = lead(draws, groups, SECOND_ROW, PLAIN)
+    above = f"{sum(one > 0 for one in gap)} of {len(gap)}"
+    cells = (f"{100 * float(np.mean(gap)):+.1f} % of errors", spread(ends_of(gap), digits=1), above)
+    table.append((f"{SECOND_ROW} less {PLAIN}", *cells, "", "", ""))
     return [
         *markdown(["claim", "difference", "95 % interval", "above 0", "p", "Holm", "verdict"], table),
         "",
@@ -98,9 +111,28 @@ def claims_table(draws: Draws, groups: Groups, scores: Scores) -> list[str]:
         "the groups of jobs and two rates; one-tailed paired t-tests. (4) to (6): points of test accuracy in the mean",
         f"over six settings, n = {len(scores.numbers)} numbers of each data set; tests as in results/noisy; the best",
         "rival is the best of four on validation data. Holm over the six. Held: Holm below 0.05. Failed: the interval",
-        "is below 0.",
+        "is below 0. By the first rule the second "
+        f"{'replaces' if 'held' in words[3] and 'failed' not in words[0] else 'does not replace'} the first.",
+    ]
+
+
+def again_table(scores: Scores) -> list[str]:
+    """The seventh claim, of new numbers, what else they say, and what ships by the new rule."""
+    rows, ships = [], ""
+    for place, pair in enumerate(((AGAIN, BEFORE), (AGAIN, REFERENCE))):
+        one = scores.difference(*pair)
+        own = [value > 0 for values in scores.gaps(*pair).values() for value in values]
+        name = f"{SECOND_ROW} {'less' if place else '>'} {pair[1]}"
+        word = "" if place else word_of(one.p, one.high)
+        ships = ships or ("replaces" if "held" in word else "does not replace")
+        cells = (f"{100 * one.difference:+.2f}", spread((one.low, one.high)), f"{sum(own)} of {len(own)}")
+        rows.append((name if place else f"(7) {name}", *cells, "" if place else f"{one.p:.2g}", word))
+    return [
+        *markdown(["asked again, on images", "points", "95 % interval", "above 0", "p", "verdict"], rows),
         "",
-        f"By the rule the second **{'replaces' if replaced else 'does not replace'}** the first.",
+        f"As (4), with n = {len(scores.numbers)} other numbers of each data set, one claim and no correction.",
+        "",
+        f"By the new rule the second **{ships}** the first.",
     ]
 
 

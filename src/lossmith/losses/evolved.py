@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
+import math
+
 from lossmith.errors import InputError
 from lossmith.losses.catalog import Parameter, catalogued, power_loss
 from lossmith.losses.power import PowerLoss
 
-# The terms h^i y^j log^l h of φ and what each has for r = 1: of results/shipped.
+# The terms h^i y^j log^l h of φ and what each has for r = 1: of results/gentler.
 NOISE_ROBUST: dict[tuple[float, int, int], float] = {
-    (0, 0, 1): 13.0,
-    (1, 1, 0): 35.0,
-    (2, 0, 0): 35.0,
-    (2, 1, 0): -35.0,
+    (0, 0, 1): 4.3,
+    (1, 1, 0): 12.0,
+    (2, 0, 0): 12.0,
+    (2, 1, 0): -12.0,
 }
 
 
 @catalogued(
     "noise-robust",
-    "φ = y log h + r ((13/n) log h + 35 (y h + (1 − y) h²))",
-    "results/shipped of this project",
+    "φ = y log h + √r ((4.3/n) log h + 12 (y h + (1 − y) h²))",
+    "results/gentler of this project",
     Parameter("r", 0.4),
     by_classes=True,
 )
 def noise_robust(wrong: float, classes: int) -> PowerLoss:
     """A loss for noisy labels that nobody must search for.
 
-    ``φ = y log h + r ((13/n) log h + 35 (y h + (1 − y) h²))`` (results/shipped of this project), for n classes: label
-    smoothing, MAE of the label, and a reward for confidence in any other class, as strong as labels are wrong. With
-    r = 0 it is cross-entropy, whose learning rate it takes.
+    ``φ = y log h + √r ((4.3/n) log h + 12 (y h + (1 − y) h²))`` (results/gentler of this project), for n classes:
+    label smoothing, MAE of the label, and a reward for confidence in any other class, the stronger the more labels are
+    wrong. With r = 0 it is cross-entropy, whose learning rate it takes.
 
     Args:
         wrong: r, the share of wrong labels, from 0 to below 1, such as ``lossmith probe`` estimates.
@@ -40,5 +42,6 @@ def noise_robust(wrong: float, classes: int) -> PowerLoss:
         raise InputError(f"noise-robust takes the share of wrong labels, from 0 to below 1, not {wrong}")
     if classes < 2:
         raise InputError(f"noise-robust needs at least 2 classes, not {classes}")
-    scaled = {term: wrong * value / (classes if term == (0, 0, 1) else 1) for term, value in NOISE_ROBUST.items()}
+    strength = math.sqrt(wrong)
+    scaled = {term: strength * value / (classes if term == (0, 0, 1) else 1) for term, value in NOISE_ROBUST.items()}
     return power_loss(f"noise-robust {wrong:g}", {(0, 1, 1): 1.0, **scaled})

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from lossmith.analysis.baselines import Family, find_baselines, named_family
 from lossmith.analysis.curves import CurveTuning, tuned_recipe
@@ -79,7 +79,7 @@ class Gain:
 
 
 def _quantile(count: int) -> float:
-    return float(stats.t.ppf(0.975, count - 1))
+    return float(scipy.stats.t.ppf(0.975, count - 1))
 
 
 def probed_families(wrong: float) -> list[Family]:
@@ -104,7 +104,7 @@ def paired(first: Sequence[float], second: Sequence[float]) -> tuple[float, floa
         second: Those that they are compared with, ``[S]``.
     """
     difference = np.subtract(first, second)
-    mean, error = float(difference.mean()), float(stats.sem(difference))
+    mean, error = float(difference.mean()), float(scipy.stats.sem(difference))
     half = _quantile(len(difference)) * error
     return mean, mean - half, mean + half
 
@@ -135,7 +135,7 @@ def known_gains(
     sign, (plain, plainly_right), found = plan.deciding.sign, figures[0], list[Gain]()
     for one, (values, right) in zip(tuned, figures, strict=True):
         difference = paired(values, plain) if all(map(math.isfinite, (*values, *plain))) else (math.nan,) * 3
-        error = float(stats.sem(right - plainly_right)) if plan.deciding.objective is None else 0.0
+        error = float(scipy.stats.sem(right - plainly_right)) if plan.deciding.objective is None else 0.0
         found.append(Gain(one, tuple(sign * value for value in values), *difference, error))
     return found
 

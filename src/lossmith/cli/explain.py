@@ -11,11 +11,11 @@ import torch
 import tyro
 from rich.columns import Columns
 
+from lossmith import report
 from lossmith.cli.arguments import OptionalFile, Switch, bracketed, check_given, parse, values_last
 from lossmith.cli.console import NO_PROGRESS, output
 from lossmith.errors import InputError
 from lossmith.losses import Loss, common_classes, find_all
-from lossmith.report import latex_page, page_tables, strength_table
 from lossmith.theory import EPSILONS, explain
 
 CLASSES = 10
@@ -64,13 +64,13 @@ def run(arguments: Sequence[str]) -> None:
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
         return
     if given.latex:
-        sys.stdout.write(latex_page([loss for loss, _ in pairs[: len(given.losses)]]))
+        sys.stdout.write(report.latex_page([loss for loss, _ in pairs[: len(given.losses)]]))
         return
     console = output()
     if pages:
-        console.print(*page_tables(pages, console.width), sep="\n")
+        console.print(*report.page_tables(pages, console.width), sep="\n")
         console.print("One step of the logits: change of the target's output, in each form, and of the entropy")
-        console.print(Columns([strength_table(page) for page in pages]))
+        console.print(Columns([report.strength_table(page) for page in pages]))
         console.print(NO_PROGRESS, soft_wrap=True)
     for path in pictures:
         console.print(f"Picture: {path}", soft_wrap=True)
@@ -94,7 +94,4 @@ def _check(given: Explain) -> None:
 def _pictures(given: Explain, pairs: Sequence[tuple[Loss, int]]) -> list[Path]:
     if given.figure is None and given.figure3 is None:
         return []
-    # What draws takes longer to load than the page to be computed.
-    from lossmith.report import draw_explained
-
-    return draw_explained(pairs, len(given.losses), given.figure, given.figure3, given.classes)
+    return report.draw_explained(pairs, len(given.losses), given.figure, given.figure3, given.classes)

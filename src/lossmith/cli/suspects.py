@@ -12,6 +12,7 @@ from typing import Annotated
 import tyro
 from rich.table import Table
 
+from lossmith import report
 from lossmith.cli.arguments import OptionalFile, OptionalTime, Switch, values_last
 from lossmith.cli.console import Bar, output
 from lossmith.cli.flags import SettingsFlags, Shown, read
@@ -20,7 +21,6 @@ from lossmith.cli.trained import LARGEST_SEED, NUMBERS, check_number
 from lossmith.data import DataSettings, Source, open_source
 from lossmith.errors import InputError, printable
 from lossmith.io import write_whole
-from lossmith.report import check_picture, plot_suspects, save_figure
 from lossmith.study import (
     SUSPECT_FOLDS,
     SUSPECT_NETWORKS,
@@ -137,7 +137,7 @@ def parsed(arguments: Sequence[str]) -> Suspects:
     given = read(Suspects, values_last(arguments, NUMBERS), "suspects", lambda _: (EvolveSettings(), None), SHOWN)
     check_number("--seed", given.seed, -LARGEST_SEED, LARGEST_SEED)
     if given.figure is not None:
-        check_picture(given.figure)
+        report.check_picture(given.figure)
     return replace(given, settings=at_absolute_place(rechecked(with_data(given.settings, given.data))))
 
 
@@ -158,7 +158,7 @@ def _draw(found: Suspicion, figure: Path) -> None:
     """Draw the first suspects."""
     first = [row for row in found.rows() if row[1] != row[2]][:PICTURES] or found.rows()[:PICTURES]
     images = found.folds.source.inputs[[index for index, *_ in first]].numpy()
-    save_figure(plot_suspects(images, first), figure)
+    report.save_figure(report.plot_suspects(images, first), figure)
 
 
 def _table(found: Suspicion) -> Table:

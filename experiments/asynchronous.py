@@ -1,6 +1,6 @@
 """What a generation loses by waiting for its slowest member: searches on a simulated cluster of 8, 64 and 512 workers.
 
-    python experiments/asynchronous.py results/asynchronous --searches 12
+    python experiments/asynchronous.py results/asynchronous --searches 8
 
 Time is virtual; the search engine is lossmith's CMA-ES. A candidate is one training, which takes a worker a random
 time, in units of the median, and gives the mean accuracy of a landscape and noise. Noise and times are drawn from a
@@ -10,7 +10,7 @@ are a Gaussian process through that table (``digits``, 5 dimensions), and bumps 
 shared, and one try in fifty 3 to 10 times as long), or ``own`` (lognormal with σ = 0.5, of the candidate and thus the
 same on each worker; what is hopeless is given up after a fifth). In the table what diverged took as long as the others.
 
-The ways (``asynchronous_cluster.py``, W workers): synchronous generations of 20, W/4, W or 2W; 20 with W/20 seeds each;
+The ways (``asynchronous_ways.py``, W workers): synchronous generations of 20, W/4, W or 2W; 20 with W/20 seeds each;
 W/20 searches of 20 side by side; two generations in flight, where g + 2 is asked when g is told (lag 2); steady state,
 where the λ that came back first are told and every worker has a candidate. "Copies" are second tries: an idle worker
 trains again what another is still at, up to four tries, and the first that ends counts. A training is a pure function,
@@ -34,6 +34,10 @@ workers, at least 1.5 times as fast as the fastest synchronous way in the mean o
 interval above 1.25. The fastest is chosen after the run.
 
 The estimate: 25 CPU-seconds for each search number, 5 CPU-minutes for twelve.
+
+Changed during the run: a search number took 70 CPU-seconds and the machine was shared, so there are eight. A test then
+showed that lag 2 was not fixed: where two generations were told at once, the next was asked after both. The ways with a
+lag were run again, the others are as they were.
 """
 
 from __future__ import annotations
@@ -45,9 +49,10 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from asynchronous_cluster import WAYS, Candidate, Way, simulated
+from asynchronous_cluster import Candidate, simulated
 from asynchronous_page import page
 from asynchronous_table import LOW, Landscape, Noise, Times, ellipsoid, fitted, measured
+from asynchronous_ways import WAYS, Way
 from program import compact, digest_of, kept, kept_program
 
 from lossmith.io import write_whole
@@ -168,7 +173,7 @@ def found(given: argparse.Namespace) -> Row:
     every = [Times(kind, table) for kind in KINDS]
     parts = list[list[Row]]()
     for number in range(FIRST, FIRST + given.searches):
-        key = digest_of(f"{__doc__} {table} {number}")
+        key = digest_of(f"{HORIZONS} {[way.name for way in WAYS]} {table} {number}")
         parts.append(kept(given.work / f"{number}.json", key, partial(part, landscapes, noise, every, number)))
         print(f"search {number}", flush=True)
     runs = [
@@ -184,4 +189,4 @@ def found(given: argparse.Namespace) -> Row:
 
 if __name__ == "__main__":
     assert __doc__ is not None
-    kept_program(__doc__, "asynchronous", (), ("searches", 12), found, page)
+    kept_program(__doc__, "asynchronous", (), ("searches", 8), found, page)

@@ -1,4 +1,4 @@
-"""A simulated cluster in virtual time, and the ways in which a search keeps its workers busy."""
+"""A simulated cluster in virtual time, and searches that keep its workers busy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import heapq
 import itertools
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -83,16 +83,21 @@ class Generations(Search):
         self.asked = 0
         self.level = -np.inf
         self._back: dict[int, list[Candidate]] = {}
+        self._waiting = list[Candidate]()
+        for _ in range(lag):
+            self._ask()
 
     def wanted(self) -> list[Candidate]:
-        """Every generation that may be asked for."""
-        found = list[Candidate]()
-        while self.asked - self.engine.generation < self.lag:
-            self.engine.begin(derive(self.seed, "candidates", self.asked))
-            drawn = [self.engine.draw() for _ in range(self.population)]
-            found += [Candidate(genome, self.number, self.asked, member) for member, genome in enumerate(drawn)]
-            self.asked += 1
+        """Every generation that was asked for and is not out yet."""
+        found, self._waiting = self._waiting, []
         return found
+
+    def _ask(self) -> None:
+        """Ask for the next generation, before anything else is told."""
+        self.engine.begin(derive(self.seed, "candidates", self.asked))
+        drawn = [self.engine.draw() for _ in range(self.population)]
+        self._waiting += [Candidate(genome, self.number, self.asked, member) for member, genome in enumerate(drawn)]
+        self.asked += 1
 
     def back(self, candidate: Candidate) -> bool:
         """Tell every generation that is whole, in order."""
@@ -103,6 +108,7 @@ class Generations(Search):
             fitness = [one.fitness for one in told]
             self.level = float(np.mean([0.0 if value is None else value for value in fitness]))
             self.engine.tell([one.genome for one in told], fitness)
+            self._ask()
             moved = True
         return moved
 
@@ -292,58 +298,3 @@ def simulated(search: Search, work: Work, workers: int, until: float, copies: bo
         used += until - first
         copied += sum(until - start for start in others)
     return Course(moments, means, used / (workers * until), copied / (workers * until), trained)
-
-
-Start = Callable[[Space, int, int], Search]
-"""Makes a search of a space, a number of workers and a seed."""
-
-
-@dataclass(frozen=True)
-class Way:
-    """A way of keeping workers busy.
-
-    Args:
-        name: In tables.
-        start: Makes its search.
-        copies: Whether idle workers try again what others are still at.
-        ordered: Whether what is asked for follows from the stored fitness alone, so that resume is replay.
-        least: The fewest workers that it makes sense for.
-    """
-
-    name: str
-    start: Start
-    copies: bool = False
-    ordered: bool = True
-    least: int = 1
-
-
-USUAL = 20
-SYNCHRONOUS, LARGE, COPIED = "sync, λ = 20", "sync, λ = W", "sync, λ = W, copies"
-QUARTER, HALF, LAGGED, STEADY = "sync, λ = W/4, copies", "lag 2, λ = W/2", "lag 2, λ = W", "steady, λ = W"
-WAYS = (
-    Way(SYNCHRONOUS, lambda space, _, seed: Generations(space, USUAL, seed)),
-    Way("sync, λ = 20, copies", lambda space, _, seed: Generations(space, USUAL, seed), copies=True),
-    Way(
-        "sync, λ = 20, W/20 seeds, copies",
-        lambda space, workers, seed: Generations(space, USUAL, seed, workers // USUAL),
-        copies=True,
-        least=2 * USUAL,
-    ),
-    Way("W/20 searches, λ = 20", lambda space, workers, seed: many(space, workers, seed), least=2 * USUAL),
-    Way(QUARTER, lambda space, workers, seed: Generations(space, workers // 4, seed), copies=True, least=2 * USUAL),
-    Way(LARGE, lambda space, workers, seed: Generations(space, workers, seed)),
-    Way(COPIED, lambda space, workers, seed: Generations(space, workers, seed), copies=True),
-    Way("sync, λ = 2W", lambda space, workers, seed: Generations(space, 2 * workers, seed)),
-    Way(HALF, lambda space, workers, seed: Generations(space, workers // 2, seed, lag=2)),
-    Way(HALF + ", copies", lambda space, workers, seed: Generations(space, workers // 2, seed, lag=2), copies=True),
-    Way(LAGGED, lambda space, workers, seed: Generations(space, workers, seed, lag=2)),
-    Way("steady, λ = 20", lambda space, workers, seed: Steady(space, USUAL, seed, workers), ordered=False),
-    Way("steady, λ = W/2", lambda space, workers, seed: Steady(space, workers // 2, seed, workers), ordered=False),
-    Way(STEADY, lambda space, workers, seed: Steady(space, workers, seed, workers), ordered=False),
-)
-
-
-def many(space: Space, workers: int, seed: int) -> Several:
-    """As many searches of λ = 20 as fill the workers."""
-    count = -(-workers // USUAL)
-    return Several([Generations(space, USUAL, derive(seed, "search", k), number=k) for k in range(count)])

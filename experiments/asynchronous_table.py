@@ -21,7 +21,7 @@ from lossmith.search import SearchSettings, VectorSpace, build_engine
 from lossmith.study import Study, evolve
 
 JOB, SEED, REPLICATES = Path("experiments/noisy-digits.toml"), 900, 3
-STUDIES = {
+STUDIES: dict[str, dict[str, Any]] = {
     "search": {"population": 20, "generations": 15},
     "wide": {"population": 100, "generations": 3, "sigma": 1.5},
 }
@@ -99,7 +99,8 @@ def fitted(table: dict[str, list[Row]]) -> Landscape:
     def truth(asked: Points) -> np.ndarray:
         scaled = asked / lengths
         distances = squares + (scaled**2).sum(1)[:, None] - 2 * scaled @ near.T
-        return CHANCE + (scale * np.exp(-0.5 * distances)) @ weights
+        found: np.ndarray = CHANCE + (scale * np.exp(-0.5 * distances)) @ weights
+        return found
 
     start = (0.0,) * points.shape[1]
     return Landscape(start, 0.5, truth, highest(start, truth))
@@ -134,7 +135,8 @@ def ellipsoid(dimensions: int, condition: float) -> Landscape:
     axes = lengths * np.sqrt(-np.log((START - CHANCE) / (BEST - CHANCE)) / square)
 
     def truth(asked: Points) -> np.ndarray:
-        return CHANCE + (BEST - CHANCE) * np.exp(-(((asked - center) @ turned.T * axes) ** 2).sum(1))
+        found: np.ndarray = CHANCE + (BEST - CHANCE) * np.exp(-(((asked - center) @ turned.T * axes) ** 2).sum(1))
+        return found
 
     return Landscape((0.0,) * dimensions, 0.5, truth, BEST)
 

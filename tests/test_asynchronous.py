@@ -30,7 +30,7 @@ class Bowl:
         self.worker, self.own = worker, own
 
     def score(self, candidate: Any) -> float:
-        return -sum(x * x for x in candidate.genome)
+        return -float(sum(x * x for x in candidate.genome))
 
 
 @pytest.fixture(scope="module")
@@ -87,13 +87,22 @@ def test_steady_state_has_no_idle_worker(cluster: ModuleType) -> None:
 
 @pytest.mark.parametrize("lag", [1, 2, 3])
 def test_what_whole_generations_ask_for_does_not_depend_on_who_came_back_first(cluster: ModuleType, lag: int) -> None:
-    courses = [
-        cluster.simulated(cluster.Generations(SPACE, 6, 2, lag=lag), Bowl(exponential(seed)), workers, 60.0, copies)
-        for seed, workers, copies in ((0, 6, False), (1, 3, False), (2, 16, True))
-    ]
-    turns = min(len(course.means) for course in courses)
-    assert turns >= 8
-    assert courses[0].means[:turns] == courses[1].means[:turns] == courses[2].means[:turns]
+    def asked(seed: int, workers: int, copies: bool) -> list[list[float]]:
+        search, genomes = cluster.Generations(SPACE, 6, 2, lag=lag), list[list[float]]()
+        tell = search.engine.tell
+
+        def heard(told: list[list[float]], fitness: list[float]) -> None:
+            genomes.extend(told)
+            tell(told, fitness)
+
+        search.engine.tell = heard
+        cluster.simulated(search, Bowl(exponential(seed)), workers, 60.0, copies)
+        return genomes
+
+    runs = [asked(0, 6, False), asked(1, 3, False), asked(2, 16, True)]
+    least = min(map(len, runs))
+    assert least >= 48
+    assert runs[0][:least] == runs[1][:least] == runs[2][:least]
 
 
 def test_what_steady_state_asks_for_does(cluster: ModuleType) -> None:
@@ -118,9 +127,7 @@ def test_two_generations_are_in_flight(cluster: ModuleType) -> None:
 
 def test_a_copy_ends_what_a_slow_worker_is_at(cluster: ModuleType) -> None:
     times = iter([1.0, 10.0])
-    course = cluster.simulated(
-        cluster.Generations(SPACE, 2, 0), Bowl(lambda: next(times, 1.0)), 2, 2.5, copies=True
-    )
+    course = cluster.simulated(cluster.Generations(SPACE, 2, 0), Bowl(lambda: next(times, 1.0)), 2, 2.5, copies=True)
     # The second candidate is tried again at 1 and is back at 2, where its first try ends.
     assert course.moments == [2.0]
     assert course.copied == pytest.approx(2.0 / 5)
@@ -142,8 +149,8 @@ def test_every_seed_of_a_candidate_counts_and_a_diverged_one_takes_its_fitness(c
     assert cluster.Candidate([], scores=[0.2, None]).fitness is None
 
 
-def test_of_several_searches_that_with_the_best_last_generation_counts(cluster: ModuleType) -> None:
-    found = cluster.many(SPACE, 64, 0)
+def test_of_several_searches_that_with_the_best_last_generation_counts(experiment: Callable[[str], ModuleType]) -> None:
+    found = experiment("asynchronous_ways").many(SPACE, 64, 0)
     assert [search.number for search in found.searches] == [0, 1, 2, 3]
     for search, level in zip(found.searches, (0.1, 0.5, 0.3, 0.2), strict=True):
         search.level = level
@@ -164,10 +171,17 @@ def test_noise_and_times_are_those_of_the_table(experiment: Callable[[str], Modu
     means = 0.5 + 0.02 * source.normal(size=400)
     scores = means[:, None] + 0.01 * source.normal(size=(400, 3)) + 0.1 * source.normal(size=3)
     rows = [
-        {"generation": 0, "genome": [0.0], "status": "ok", "fitness": float(row.mean()), "scores": list(row), "seconds": 2.0}
+        {
+            "generation": 0,
+            "genome": [0.0],
+            "status": "ok",
+            "fitness": float(row.mean()),
+            "scores": list(row),
+            "seconds": 2.0,
+        }
         for row in scores
     ]
-    low = [{**rows[0], "fitness": None, "status": "diverged"}, {**rows[0], "fitness": 0.2, "generation": 1}]
+    low = [{**rows[0], "fitness": None, "status": "diverged"}, {**rows[0], "fitness": 0.2}]
     low.append({**low[1], "fitness": 0.25})
     table = {"search": rows, "wide": low}
     noise = program.Noise(table)

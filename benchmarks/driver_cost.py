@@ -170,6 +170,8 @@ def main(arguments: list[str] | None = None) -> None:
         "messages": [message_point(chunk) for chunk in given.chunks],
         "driver": [],
     }
+    if given.folder is not None:
+        given.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=given.folder) as name:
         driver_point(Path(name), 2, 1, 4)
         for population in given.populations:

@@ -25,10 +25,12 @@ class Parameter:
     Args:
         symbol: What it is called.
         default: What it is where none is given.
+        share: What it is the share of, if it is one that only the user can know: a criterion tells that none was given.
     """
 
     symbol: str
     default: float
+    share: str = ""
 
 
 @dataclass(frozen=True)

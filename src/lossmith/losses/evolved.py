@@ -19,7 +19,7 @@ NOISE_ROBUST: dict[tuple[float, int, int], float] = {
     "noise-robust",
     "φ = y log h + r ((13/n) log h + 35 (y h + (1 − y) h²))",
     "results/shipped of this project",
-    Parameter("r", 0.4),
+    Parameter("r", 0.4, "wrong labels"),
     by_classes=True,
 )
 def noise_robust(wrong: float, classes: int) -> PowerLoss:
@@ -41,4 +41,5 @@ def noise_robust(wrong: float, classes: int) -> PowerLoss:
     if classes < 2:
         raise InputError(f"noise-robust needs at least 2 classes, not {classes}")
     scaled = {term: wrong * value / (classes if term == (0, 0, 1) else 1) for term, value in NOISE_ROBUST.items()}
-    return power_loss(f"noise-robust {wrong:g}", {(0, 1, 1): 1.0, **scaled})
+    found = power_loss(f"noise-robust {wrong:g}", {(0, 1, 1): 1.0, **scaled})
+    return PowerLoss(found.terms, found.coefficients, classes, found.name)

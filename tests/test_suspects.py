@@ -300,6 +300,15 @@ class TestTable:
         assert Path("top.png").read_bytes().startswith(b"\x89PNG")
         assert len(table(Path("suspects.csv").read_bytes())) == 1798
 
+    def test_the_help_says_of_which_labels_noise_is(self, command: Command) -> None:
+        told = {name: " ".join(command(name, "--help")[0].replace("│", "").split()) for name in ("suspects", "probe")}
+        assert (
+            "Share of all labels, at least 0 and less than 1, that noise changes: every row is judged"
+            in told["suspects"]
+        )
+        assert "the test labels stay clean" not in told["suspects"]
+        assert "the test labels stay clean" in told["probe"]
+
     def test_the_cost_is_told_first(self, command: Command) -> None:
         _, err = command("suspects", "digits", *QUICK)
         assert err.splitlines()[0].startswith("suspects trains 3 networks, 1 for each of 3 folds: about ")

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from lossmith.cli.arguments import OptionalFile, OptionalTime, Switch, values_last
 from lossmith.cli.console import Bar, output
-from lossmith.cli.flags import SettingsFlags, Shown, read
+from lossmith.cli.flags import Helps, SettingsFlags, Shown, read
 from lossmith.cli.machine import Machine, MachineFlags
 from lossmith.cli.trained import LARGEST_SEED, NUMBERS, check_number
 from lossmith.data import DataSettings, Source, open_source
@@ -43,6 +43,11 @@ SHOWN: Shown = {
     EvolveSettings: ("data", "model", "recipe", "run"),
     RunSettings: ("training", "device"),
     **{model: tuple(name for name in model.model_fields if name not in LEFT_OUT) for model in (DataSettings, Recipe)},
+}
+HELPS: Helps = {
+    (DataSettings, "label_noise"): (
+        "Share of all labels, at least 0 and less than 1, that noise changes: every row is judged here."
+    ),
 }
 TOP, PICTURES = 10, 40
 
@@ -134,7 +139,9 @@ def parsed(arguments: Sequence[str]) -> Suspects:
     Raises:
         InputError: if one cannot be used.
     """
-    given = read(Suspects, values_last(arguments, NUMBERS), "suspects", lambda _: (EvolveSettings(), None), SHOWN)
+    given = read(
+        Suspects, values_last(arguments, NUMBERS), "suspects", lambda _: (EvolveSettings(), None), SHOWN, HELPS
+    )
     check_number("--seed", given.seed, -LARGEST_SEED, LARGEST_SEED)
     if given.figure is not None:
         check_picture(given.figure)

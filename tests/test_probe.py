@@ -171,8 +171,8 @@ class TestGains:
         logits = torch.randn(9, 3, generator=random, dtype=torch.float64)
         labels = torch.arange(9) % 3
         for one in found.gains:
-            text, by_classes = one.typed(3)
-            assert by_classes == (one.tuned.family.named in ("label-smoothing", "noise-robust"))
+            text, by_classes = one.typed
+            assert by_classes == (one.tuned.family.named in ("label-smoothing", "smoothing-squares", "noise-robust"))
             criterion = lossmith.Criterion(text, classes=3)
             again, own = (lossmith.Criterion(loss)(logits, labels) for loss in (lossmith.find(text, 3), loss_of(one)))
             assert float(criterion(logits, labels)) == pytest.approx(float(again))

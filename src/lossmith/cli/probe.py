@@ -128,7 +128,7 @@ def next_line(found: Probe, data: str, settings: EvolveSettings) -> str:
     if found.worth_searching:
         words = ["lossmith", "evolve", "--out", str(STUDY), "--data", data, *flags_of(settings)]
         return " ".join(map(quote, words))
-    text, classes = found.best.typed(found.problem.classes)
+    text, classes = found.best.typed
     more = f", classes={found.problem.classes}" if classes else ""
     return f"criterion = lossmith.Criterion({json.dumps(text)}{more})"
 

@@ -33,6 +33,7 @@ from lossmith.study import (
     find_suspects,
     parsed_time,
     rechecked,
+    suspects_text,
     with_data,
 )
 from lossmith.training import Recipe
@@ -125,7 +126,7 @@ def run(arguments: Sequence[str]) -> None:
     elif not given.quiet:
         console = output()
         console.print(_table(found))
-        console.print(_sentence(found))
+        console.print(suspects_text(found))
         console.print(f"\nEvery label: {printable(str(out))}", soft_wrap=True)
     if given.figure is not None:
         _draw(found, given.figure)
@@ -175,20 +176,3 @@ def _table(found: Suspicion) -> Table:
     for index, given, suggested, score in found.rows()[:TOP]:
         table.add_row(str(index), printable(given), printable(suggested), f"{score:.3f}")
     return table
-
-
-def _sentence(found: Suspicion) -> str:
-    """What came out, in words."""
-    suspects = found.suspects
-    text = (
-        f"{len(suspects)} labels judged, each by {found.networks} networks that did not learn from it; for "
-        f"{suspects.differing} of them these believe most in another class. Look at a label before you change it: a "
-        "score is no probability, and a rare or difficult sample looks suspicious, too."
-    )
-    if suspects.wrong is None:
-        return text
-    share, precision = suspects.wrong.mean(), suspects.average_precision
-    known = f" Of these labels {share:.1%} are known to be wrong"
-    if precision is None:
-        return f"{text}{known}."
-    return f"{text}{known}; area under precision and recall {precision:.3f} (a random order: {share:.3f})."

@@ -21,8 +21,8 @@ def find(text: str, classes: int) -> Loss:
 
     A formula of the output h and the label y comes after ``expr:`` (``"expr:log(h) - y/h"``, see
     :func:`lossmith.expression`). Names are those of the catalog, with a parameter after a colon where there is one
-    (``focal:2``, of two numbers ``smoothing-squares:0.5:2``). λ is a list of numbers (``"0, 0, 0, -1, 0, 2, 0, 0"``, with or without brackets), whose length says
-    the order.
+    (``focal:2``, of two numbers ``smoothing-squares:0.5:2``). λ is a list of numbers (``"0, 0, 0, -1, 0, 2, 0, 0"``,
+    with or without brackets), whose length says the order.
 
     Args:
         text: What the user typed.

@@ -64,18 +64,13 @@ class Gain:
         """Their sample standard deviation."""
         return float(np.std(self.values, ddof=1))
 
-    def typed(self, classes: int) -> tuple[str, bool]:
-        """The loss as :func:`lossmith.find` takes it, and whether that must be told the number of classes.
-
-        Args:
-            classes: K.
-        """
+    @property
+    def typed(self) -> tuple[str, bool]:
+        """The loss as :func:`lossmith.find` takes it, and whether that must be told the number of classes."""
         family = self.tuned.family
-        strengths, entry = family.strengths(self.tuned.place), family.entry
-        if entry is not None:
-            return ":".join([family.named, *(f"{value:.6g}" for value in strengths)]), entry.by_classes
-        alpha, weight = strengths
-        return f"expr:{1 - alpha:.6g}*y*log(h) + {alpha / classes:.6g}*log(h) + {weight:.6g}*h^2", False
+        assert family.entry is not None
+        strengths = family.strengths(self.tuned.place)
+        return ":".join([family.named, *(f"{value:.6g}" for value in strengths)]), family.entry.by_classes
 
 
 def _quantile(count: int) -> float:

@@ -15,7 +15,7 @@ from lossmith import report
 from lossmith.cli.arguments import OptionalFile, Switch, bracketed, check_given, parse, values_last
 from lossmith.cli.console import NO_PROGRESS, output
 from lossmith.errors import InputError
-from lossmith.losses import Loss, common_classes, find_all
+from lossmith.losses import CATALOG, Loss, common_classes, find_all
 from lossmith.theory import EPSILONS, explain
 
 CLASSES = 10
@@ -72,8 +72,22 @@ def run(arguments: Sequence[str]) -> None:
         console.print("One step of the logits: change of the target's output, in each form, and of the entropy")
         console.print(Columns([report.strength_table(page) for page in pages]))
         console.print(NO_PROGRESS, soft_wrap=True)
+        console.print(_assumed(given), end="", soft_wrap=True)
     for path in pictures:
         console.print(f"Picture: {path}", soft_wrap=True)
+
+
+def _assumed(given: Explain) -> str:
+    """Says that a number of classes was assumed which a loss depends on; empty where it was not."""
+    names = [text.partition(":")[0] for text in given.losses]
+    depends = [text for text, name in zip(given.losses, names, strict=True) if _by_classes(name)]
+    if given.classes or not depends or common_classes(given.losses):
+        return ""
+    return f"{', '.join(depends)}: for {CLASSES} classes, since none are given (--classes)."
+
+
+def _by_classes(name: str) -> bool:
+    return name in CATALOG and CATALOG[name].by_classes
 
 
 def _check(given: Explain) -> None:

@@ -232,10 +232,20 @@ def kept_program(
 
 
 def compact(document: dict[str, Any]) -> bytes:
-    """A document with a line for each run: its tens of thousands of figures would be as many lines."""
-    runs = ",\n".join(json.dumps(row, ensure_ascii=False, separators=(",", ":")) for row in document["runs"])
-    head = json.dumps({**document, "runs": []}, ensure_ascii=False, indent=1)
-    return (head.removesuffix("[]\n}") + f"[\n{runs}\n]\n}}\n").encode()
+    """A document with a line for each run or draw: its tens of thousands of figures would be as many lines."""
+    text = json.dumps(
+        {key: [] if many(value) else value for key, value in document.items()}, ensure_ascii=False, indent=1
+    )
+    for key, value in document.items():
+        if many(value):
+            rows = ",\n".join(json.dumps(row, ensure_ascii=False, separators=(",", ":")) for row in value)
+            text = text.replace(f"\n {json.dumps(key)}: []", f"\n {json.dumps(key)}: [\n{rows}\n]")
+    return f"{text}\n".encode()
+
+
+def many(value: Any) -> bool:
+    """Whether it is a list of rows."""
+    return isinstance(value, list) and bool(value) and isinstance(value[0], dict)
 
 
 def raw(given: argparse.Namespace, plan: Plan, **found: Any) -> dict[str, Any]:

@@ -164,9 +164,9 @@ def settings_of(job: Job, work: Path, draw: int) -> EvolveSettings:
     return changed(settings, data={**size, **noise}, model={"name": "mlp", **job.model}, recipe=job.recipe)
 
 
-def errors_of(name: str, losses: list[dict[str, Any]], lrs: Sequence[float], draw: int, work: Path) -> list[float]:
+def errors_of(job: Job, losses: list[dict[str, Any]], lrs: Sequence[float], draw: int, work: Path) -> list[float]:
     """The share of errors on clean labels of a network of each loss: as many rates, or one for all."""
-    settings = settings_of(JOBS[name], work, draw)
+    settings = settings_of(job, work, draw)
     problem = Problem.open(settings)
     inputs, targets = problem.test()
     found = list[float]()
@@ -181,13 +181,13 @@ def errors_of(name: str, losses: list[dict[str, Any]], lrs: Sequence[float], dra
     return found
 
 
-def rated(name: str, work: Path, places: Sequence[int]) -> float:
+def rated(job: Job, work: Path, places: Sequence[int]) -> float:
     """The rate, of some a factor 2 apart, at which cross-entropy is best on validation labels, which are noisy, too."""
-    base = settings_of(JOBS[name], work, RATED)
+    base = settings_of(job, work, RATED)
     rates = [base.recipe.lr * 2.0**place for place in places]
     totals = np.zeros(len(rates))
     for draw in range(RATED, RATED + 3):
-        problem = Problem.open(settings_of(JOBS[name], work, draw))
+        problem = Problem.open(settings_of(job, work, draw))
         inputs, targets = problem.validation
         for place, lr in enumerate(rates):
             recipe = base.recipe.model_copy(update={"lr": lr})
@@ -244,7 +244,7 @@ def measured(
     for name, job in JOBS.items():
         classes = job.classes or 10
         losses = [cross_entropy(), *(loss_at(point, job.wrong, classes) for point in points)]
-        calls.append((name, [loss.to_json() for loss in losses], [rates[name]], draw, work))
+        calls.append((job, [loss.to_json() for loss in losses], [rates[name]], draw, work))
     columns = [gains(errors[1:], errors[0]) for errors in each(pool, errors_of, calls)]
     return [float(np.mean([column[k] for column in columns])) for k in range(len(points))]
 
@@ -259,11 +259,11 @@ def fresh(numbers: dict[str, list[float]], rates: dict[str, float], draw: int, w
         losses |= {
             f"{row} told {share:g}": loss_at(own, share, classes) for row, own in numbers.items() for share in SHARES
         }
-        plain = errors_of(name, [loss.to_json() for loss in losses.values()], [lr], draw, work)
+        plain = errors_of(job, [loss.to_json() for loss in losses.values()], [lr], draw, work)
         rivals = {rival: CATALOG[rival].build(None, classes) for rival in RIVALS}
         scaled = "optimizer" not in job.recipe
         own = [lr / steepness(loss, classes) if scaled else lr for loss in rivals.values()]
-        others = errors_of(name, [loss.to_json() for loss in rivals.values()], own, draw, work)
+        others = errors_of(job, [loss.to_json() for loss in rivals.values()], own, draw, work)
         found[name] = dict(zip([*losses, *rivals], [*plain, *others], strict=True))
     return found
 
@@ -278,7 +278,7 @@ def found(given: argparse.Namespace) -> dict[str, Any]:
     with processes(given.workers) as pool:
 
         def rates_of(places: range) -> dict[str, float]:
-            part = partial(each, pool, rated, [(name, work, places) for name in names])
+            part = partial(each, pool, rated, [(job, work, places) for job in JOBS.values()])
             best = kept(work / f"rates-{len(places)}.json", digest_of(f"{key} {places}"), part)
             return dict(zip(names, best, strict=True))
 

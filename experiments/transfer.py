@@ -32,9 +32,10 @@ from jobs import halved
 from networks import scores, seeds_of, trained
 from noisy_runs import DATA, REFERENCE, SETTINGS, key_of, settings_of
 from program import changed, each, kept, kept_program, processes
+from versions import FIRST, version
 
 from lossmith.io import read_json
-from lossmith.losses import Loss, cross_entropy, noise_robust
+from lossmith.losses import Loss, cross_entropy
 from lossmith.metrics import Difference, holm
 from lossmith.study import EvolveSettings, Problem
 
@@ -78,7 +79,7 @@ def moved(
         rate = rate_of(problem, settings) if lr is None else lr
         recipe = settings.recipe.model_copy(update={"lr": rate})
         wrong = SETTINGS[ORIGIN if target in LARGER else target][2]
-        given: dict[str, Loss] = {REFERENCE: cross_entropy(), SHIPPED: noise_robust(wrong, problem.classes)}
+        given: dict[str, Loss] = {REFERENCE: cross_entropy(), SHIPPED: version(FIRST, wrong, problem.classes)}
         given |= {source: Loss.from_json(document) for source, document in losses.items()}
         test, seeds = problem.test(), seeds_of(number, "transfer", NETWORKS)
         return [
@@ -92,7 +93,7 @@ def moved(
             for source, loss in given.items()
         ]
 
-    key = key_of(settings, target, losses, lr, noise_robust(0.5, 10).to_json())
+    key = key_of(settings, target, losses, lr, FIRST)
     found: list[Row] = kept(work / f"{target.replace(' ', '-')}-{number}.json", key, made)
     return found
 

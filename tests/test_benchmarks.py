@@ -740,3 +740,19 @@ def test_the_kept_summary_of_sample_efficiency_is_that_of_its_searches(benchmark
 def test_names_do_not_meet_those_of_the_experiments() -> None:
     programs = [path.stem for folder in ("benchmarks", "experiments") for path in (FOLDER.parent / folder).glob("*.py")]
     assert len(set(programs)) == len(programs)
+
+
+def test_the_parts_of_a_drivers_cost_are_measured(
+    benchmark: Callable[[str], ModuleType], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = benchmark("driver_cost")
+    options = f"--populations 4 --chunks 1 3 --candidates 8 --json --folder {tmp_path} --out {tmp_path / 'cost.json'}"
+    program.main(options.split())
+    found = written(tmp_path / "cost.json")
+    assert json.loads(capsys.readouterr().out) == {name: found[name] for name in ("engine", "messages", "driver")}
+    assert [row["candidates"] for row in found["driver"]] == [8, 8]
+    assert all(row["writing"] > 0 and row["bytes"] > 100 for row in found["driver"])
+    one, three = found["messages"]
+    assert one["job_bytes"] > three["job_bytes"] > 0
+    # What workers read once is not sent: neither the images of the task nor those of the validation.
+    assert one["job_bytes"] < 800 * 64

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lossmith import InputError, PowerLoss
-from lossmith.losses import CATALOG, bootstrapping, find, kernel, label_smoothing
+from lossmith.losses import CATALOG, bootstrapping, find, kernel, label_smoothing, smoothing_squares
 from lossmith.registry import Registry
 
 CLASSES = 7
@@ -35,11 +35,24 @@ def test_a_name_is_its_function_at_the_default(name: str) -> None:
     if entry.parameter is None:
         assert entry.build(None, CLASSES) == entry.function(*classes)
         return
-    default = entry.parameter.default
-    assert entry.build(None, CLASSES) == entry.function(default, *classes)
-    assert find(f"{name}:{default:g}", CLASSES) == entry.build(None, CLASSES)
+    default, more = entry.parameter.default, [one.default for one in entry.parameters[1:]]
+    assert entry.build(None, CLASSES) == entry.function(default, *more, *classes)
+    assert find(entry.typed, CLASSES) == find(f"{name}:{default:g}", CLASSES) == entry.build(None, CLASSES)
     other = default / 2
-    assert find(f"{name}:{other:g}", CLASSES) == entry.function(other, *classes) != entry.build(None, CLASSES)
+    assert find(f"{name}:{other:g}", CLASSES) == entry.function(other, *more, *classes) != entry.build(None, CLASSES)
+
+
+def test_a_loss_of_two_numbers() -> None:
+    assert find("smoothing-squares:0.25:3", CLASSES) == smoothing_squares(0.25, 3.0, CLASSES)
+    assert find("smoothing-squares:0.25", CLASSES) == smoothing_squares(0.25, 2.0, CLASSES)
+    for text, words in (
+        ("0.5:much", "the parameter w of smoothing-squares is 'much', not a number"),
+        ("0.5:2:1", "the parameter w of smoothing-squares is '2:1', not a number"),
+        ("1:2", "takes α in"),
+        ("0.5:inf", "takes a finite weight w"),
+    ):
+        with pytest.raises(InputError, match=words):
+            find(f"smoothing-squares:{text}", CLASSES)
 
 
 @pytest.mark.parametrize("build", [lambda: label_smoothing(1, 3), lambda: label_smoothing(-0.1, 3)])

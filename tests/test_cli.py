@@ -1276,10 +1276,28 @@ class TestExplain:
         for word in words:
             assert word in text
         assert find(name, 10).name in text
+        assert ("for 10 classes, since none are given" in " ".join(text.split())) == CATALOG[name].by_classes
+        assert "since none are given" not in run("explain", name, "--classes", "10")
+
+    def test_a_loss_that_trains_is_not_said_to_be_unable_to(self, run: Run) -> None:
+        """Theorem 3 as printed rejects it; what pulls the label up is m, as autograd finds at equal logits."""
+        text = " ".join(run("explain", "noise-robust:0.2").replace("│", " ").split())
+        assert "m > 0: the label is pulled up from the start" in text
+        assert "theorem 3 as printed rejects it, as it does many losses that train: go by the exact form" in text
+        assert "cannot train" not in text
+        logits = torch.zeros(1, 10, dtype=torch.float64, requires_grad=True)
+        find("noise-robust:0.2", 10).value(logits, torch.tensor([3])).sum().backward()
+        assert logits.grad is not None
+        assert logits.grad[0, 3] < 0 < logits.grad[0, 0]
 
     def test_what_the_page_says(self, run: Run) -> None:
         text = run("explain", "paper/mnist")
-        for words in ("c1 = 1951", "14.035 × the first", "theorem 3 says", "repels below ε = 0.4692 (h_T = 0.5308)"):
+        for words in (
+            "c1 = 1951",
+            "14.035 × the first",
+            "theorem 3 as printed",
+            "repels below ε = 0.4692 (h_T = 0.5308)",
+        ):
             assert words in text
         text = run("explain", "label-smoothing:0.2", "mae", "--classes", "5")
         assert "α = 0.2 of φ = y log h" in text

@@ -146,6 +146,7 @@ class TestStudies:
         # With a margin of 1, all terms but one go.
         assert [len(trials) for trials in found.rounds] == [3, 2]
         assert found.smallest.terms == 1
+        assert repr(found) == f"Distillation(1 of 3 terms left, without {', '.join(found.smallest.dropped)})"
         assert made.loss.name == "distilled"
         assert load("d/distilled.json") == made.loss
         assert len(found.smallest.row.runs) == 3
@@ -162,6 +163,7 @@ class TestStudies:
         monkeypatch.setattr("lossmith.analysis.distilling._best", lambda *_: None)
         made = distill_loss(WHOLE, settings(), Path("d"), QUICK)
         assert made.distillation.smallest.terms == 3
+        assert repr(made.distillation) == "Distillation(3 of 3 terms left)"
         assert len(made.distillation.rounds) == 1
         assert len(made.distillation.tested) == 1
 

@@ -9,7 +9,7 @@ import torch
 from scipy import stats
 
 from lossmith.analysis import BASELINES, WrongLabels
-from lossmith.losses import cross_entropy, mae, noise_robust
+from lossmith.losses import Loss, cross_entropy, mae, noise_robust
 from lossmith.study import EvolveSettings, Problem, told_share
 from lossmith.study.config import validated
 
@@ -85,10 +85,25 @@ class TestPage:
 
 
 def test_what_was_found_is_what_ships(experiment: Experiment) -> None:
-    shipped = experiment("shipped")
+    shipped, versions = experiment("shipped"), experiment("versions")
     logits, targets = torch.randn(9, 7, dtype=torch.float64), torch.arange(9) % 7
-    found = shipped.loss_at(shipped.TWO_NUMBERS, 0.3, 7)
-    torch.testing.assert_close(found.value(logits, targets), noise_robust(0.3, 7).value(logits, targets))
+
+    def value(loss: Loss) -> torch.Tensor:
+        return loss.value(logits, targets)
+
+    first, second = (versions.version(numbers, 0.3, 7) for numbers in (versions.FIRST, versions.SECOND))
+    torch.testing.assert_close(value(shipped.loss_at(shipped.TWO_NUMBERS, 0.3, 7)), value(first))
+    torch.testing.assert_close(value(noise_robust(0.3, 7)), value(second))
+
+
+def test_a_version_is_its_formula(experiment: Experiment) -> None:
+    versions = experiment("versions")
+    logits, targets = torch.randn(9, 5, dtype=torch.float64), torch.arange(9) % 5
+    h, y = logits.softmax(-1), torch.nn.functional.one_hot(targets, 5).double()
+    s = (0.2 / 0.4) ** 2
+    phi = y * h.log() + s * (3 / 5 * h.log() + 4 * y * h + 6 * (1 - y) * h.square())
+    found = versions.version((3, 4, 6, 2, 0.5), 0.2, 5).value(logits, targets)
+    torch.testing.assert_close(found, -phi.sum(-1) / (1 + 0.5 * s))
 
 
 @pytest.mark.parametrize(("share", "agreement", "told"), [(0.123, 0.9, 0.12), (0.97, 0.6, 0.9), (0.73, 0.3, 0.4)])

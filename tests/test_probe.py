@@ -1,6 +1,7 @@
 """How noisy labels are, which known loss is best, and whether a search is worth its cost."""
 
 import json
+import re
 import shlex
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,7 +21,8 @@ from lossmith.cli.flags import read
 from lossmith.cli.probe import flags_of, next_line
 from lossmith.data import DataSettings, Source, search_parts, seen_samples
 from lossmith.errors import InputError
-from lossmith.study import EvolveSettings, NoiseFloor, Probe, Size, probe_data
+from lossmith.study import EvolveSettings, NoiseFloor, Probe, Size, evolve, gain_text, probe_data
+from lossmith.study.budget import amount_text, time_text
 from lossmith.training import executor
 
 Command = Callable[..., tuple[str, str]]
@@ -53,12 +55,22 @@ def settings(**data: Any) -> EvolveSettings:
 
 
 def without_time(found: Probe) -> dict[str, Any]:
-    return {**found.to_json(), "seconds": 0}
+    return {**found.to_json(), "seconds": 0, "search_seconds": 0}
 
 
 @pytest.fixture(scope="module")
 def found() -> Probe:
     return probe_data(settings(), source(0.3), size=SMALL)
+
+
+def worthy(found: Probe) -> Probe:
+    """The same where a search is worth its cost."""
+    return replace(
+        found,
+        best_known=replace(found.known[1], gain=0.05),
+        wrong=WrongLabels(0.3, 0.4, 0.6),
+        noise_floor=NoiseFloor(0.01, 0.01, 0.02),
+    )
 
 
 class TestShare:
@@ -126,38 +138,50 @@ class TestGains:
         assert paired([1.0, 2.0], [0.5, 1.5]) == (0.5, 0.5, 0.5)
 
     def test_cross_entropy_gains_nothing_on_itself(self, found: Probe) -> None:
-        assert [one.tuned.family.name for one in found.gains] == [family.name for family in probed_families(0.4)]
-        plain = found.gains[0]
+        assert [one.tuned.family.name for one in found.known] == [family.name for family in probed_families(0.4)]
+        plain = found.known[0]
         assert (plain.gain, plain.low, plain.high, plain.error, plain.least) == (0, 0, 0, 0, 0)
 
     def test_figures_are_of_their_values(self, found: Probe) -> None:
-        plain = found.gains[0]
-        for one in found.gains:
+        plain = found.known[0]
+        for one in found.known:
             assert len(one.values) == 3
             assert one.gain == pytest.approx(np.mean(one.values) - np.mean(plain.values))
             spread = stats.sem(np.subtract(one.values, plain.values))
             assert one.least == pytest.approx(1.96 * np.hypot(spread, one.error))
-        assert found.floor.seeds == pytest.approx(np.std(plain.values, ddof=1))
+        assert found.noise_floor.seeds == pytest.approx(np.std(plain.values, ddof=1))
         share = np.mean(plain.values)
-        assert found.floor.samples == pytest.approx(np.sqrt(share * (1 - share) / len(found.problem.validation[1])))
+        assert found.noise_floor.samples == pytest.approx(
+            np.sqrt(share * (1 - share) / len(found.problem.validation[1]))
+        )
 
     def test_the_best_is_chosen_by_the_tuning(self, found: Probe) -> None:
-        gains = [replace(one, tuned=replace(one.tuned, validation=0.1 * k)) for k, one in enumerate(found.gains)]
+        gains = [replace(one, tuned=replace(one.tuned, validation=0.1 * k)) for k, one in enumerate(found.known)]
         assert best_gain(gains) is gains[-1]
         assert best_gain(gains, -1.0) is gains[0]
         assert best_gain([*gains[:-1], replace(gains[-1], gain=float("nan"))]) is gains[-2]
 
-    def test_what_gains_nothing_is_not_recommended(self, monkeypatch: pytest.MonkeyPatch, found: Probe) -> None:
-        worse = replace(found.gains[1], gain=-0.01)
+    @pytest.mark.parametrize(("gain", "low"), [(-0.01, -0.02), (0.01, -0.002), (0.0, 0.0), (np.nan, np.nan)])
+    def test_what_gains_nothing_clearly_is_not_recommended(
+        self, monkeypatch: pytest.MonkeyPatch, found: Probe, gain: float, low: float
+    ) -> None:
+        worse = replace(found.known[1], gain=gain, low=low)
         monkeypatch.setattr("lossmith.study.probe.best_gain", lambda *_: worse)
         again = probe_data(settings(), source(0.3), size=SMALL)
-        assert again.best == again.gains[0]
-        assert again.floor.value == worse.least
+        assert again.best_known == again.known[0]
+        assert again.noise_floor.value == pytest.approx(worse.least, nan_ok=True)
         assert not again.worth_searching
+        assert again.use == 'criterion = lossmith.Criterion("cross-entropy")'
+        assert "keep it" in again.why
+
+    def test_what_gains_clearly_is_recommended(self, monkeypatch: pytest.MonkeyPatch, found: Probe) -> None:
+        better = replace(found.known[1], gain=0.01, low=0.001)
+        monkeypatch.setattr("lossmith.study.probe.best_gain", lambda *_: better)
+        assert probe_data(settings(), source(0.3), size=SMALL).best_known == better
 
     def test_the_shipped_loss_is_told_the_estimate(self, monkeypatch: pytest.MonkeyPatch, found: Probe) -> None:
         def told(probe: Probe) -> float:
-            (shipped,) = (one.tuned for one in probe.gains if one.tuned.family.name == "noise-robust")
+            (shipped,) = (one.tuned for one in probe.known if one.tuned.family.name == "noise-robust")
             return shipped.family.strengths(shipped.place)[0]
 
         assert told(found) == pytest.approx(found.wrong_labels, abs=0.005)
@@ -170,9 +194,9 @@ class TestGains:
         random = torch.Generator().manual_seed(0)
         logits = torch.randn(9, 3, generator=random, dtype=torch.float64)
         labels = torch.arange(9) % 3
-        for one in found.gains:
-            text, by_classes = one.typed(3)
-            assert by_classes == (one.tuned.family.named in ("label-smoothing", "noise-robust"))
+        for one in found.known:
+            text, by_classes = one.typed
+            assert by_classes == (one.tuned.family.named in ("label-smoothing", "smoothing-squares", "noise-robust"))
             criterion = lossmith.Criterion(text, classes=3)
             again, own = (lossmith.Criterion(loss)(logits, labels) for loss in (lossmith.find(text, 3), loss_of(one)))
             assert float(criterion(logits, labels)) == pytest.approx(float(again))
@@ -195,9 +219,9 @@ class TestProbe:
 
     def test_rates_that_are_known(self, found: Probe) -> None:
         assert found.wrong_labels == pytest.approx(0.3, abs=0.1)
-        assert found.known_wrong is None
+        assert found.wrong_labels_known is None
         noisy = probe_data(settings(label_noise=0.4), source(), size=SMALL)
-        assert noisy.known_wrong == pytest.approx(0.4, abs=0.02)
+        assert noisy.wrong_labels_known == pytest.approx(0.4, abs=0.02)
 
     def test_the_same_seed_gives_the_same_figures(self, found: Probe) -> None:
         again = probe_data(settings(), source(0.3), size=SMALL)
@@ -216,20 +240,22 @@ class TestProbe:
         )
         found = probe_data(own, source(), size=SMALL)
         assert (found.deciding.name, found.deciding.sign) == ("nll", -1)
-        assert found.floor.samples is None
-        plain, *others = found.gains
+        assert found.noise_floor.samples is None
+        plain, *others = found.known
         for one in others:
             assert one.gain == pytest.approx(np.mean(plain.values) - np.mean(one.values))
 
     def test_the_rule(self, found: Probe) -> None:
-        best = replace(found.gains[1], gain=0.05)
-        noisy = replace(found, best=best, wrong=WrongLabels(0.3, 0.4, 0.6), floor=NoiseFloor(0.04, 0.01, 0.02))
+        best = replace(found.known[1], gain=0.05)
+        noisy = replace(
+            found, best_known=best, wrong=WrongLabels(0.3, 0.4, 0.6), noise_floor=NoiseFloor(0.04, 0.01, 0.02)
+        )
         assert noisy.worth_searching
         assert "came first in 4 of 9 searches" in noisy.why
         clean = replace(noisy, wrong=WrongLabels(0.0, 0.19, 0.9))
         assert not clean.worth_searching
         assert "drew with known ones: take label smoothing" in clean.why
-        level = replace(noisy, floor=NoiseFloor(0.05, 0.01, 0.02))
+        level = replace(noisy, noise_floor=NoiseFloor(0.05, 0.01, 0.02))
         assert not level.worth_searching
         assert "could not be told from noise" in level.why
 
@@ -266,12 +292,47 @@ class TestCommand:
         assert last.startswith(("lossmith evolve --out study --data digits", "criterion = lossmith.Criterion("))
         for words in (
             "Wrong labels:",
-            "40.0% are known to be wrong",
-            "Noise floor:",
+            "40.0 % were made wrong here (--label-noise)",
+            "depending on how uncertain labels are counted",
+            "points could be chance",
+            "* what to take: the best by the tuning",
             "Best known loss:",
             "rule of thumb",
         ):
             assert words in " ".join(out.split())
+        assert not re.search(r"\d%|-0\.0\b|\+0\.0\b", out)
+        assert ("Use it now:       criterion = lossmith.Criterion(" in out) == last.startswith("lossmith evolve")
+
+    def test_where_a_search_is_worth_it_its_cost_and_the_best_known_loss_are_told(
+        self, command: Command, found: Probe, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        worth = worthy(found)
+        monkeypatch.setattr("lossmith.cli.probe.probe_data", lambda *_, **__: worth)
+        out, _ = command("probe", "digits", "--epochs", "3")
+        *others, last = out.splitlines()
+        assert shlex.split(last)[:2] == ["lossmith", "evolve"]
+        assert f"Use it now:       {worth.use}" in others
+        trainings, seconds = amount_text(worth.search_trainings), time_text(worth.search_seconds)
+        assert f"Its cost: about {trainings} trainings, about {seconds} of training" in " ".join(out.split())
+
+    def test_the_cost_of_the_search_is_what_the_search_says(
+        self, found: Probe, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        class EnoughError(Exception):
+            pass
+
+        def stop(progress: Any) -> None:
+            raise EnoughError
+
+        with caplog.at_level("INFO", "lossmith"), pytest.raises(EnoughError):
+            evolve("study", settings(), source(0.3), report=stop)
+        assert f"about {amount_text(found.search_trainings)} trainings, about " in caplog.text
+        assert found.search_seconds == pytest.approx(found.search.seconds * found.search_trainings)
+
+    def test_what_is_rounded_to_nothing_has_no_sign(self, found: Probe) -> None:
+        none = replace(found.known[1], gain=-0.0001, low=-0.0004, high=0.0004)
+        assert gain_text(none, True) == "0.0 [0.0, 0.0]"
+        assert gain_text(replace(none, gain=-0.0, high=2.0), False) == "0 [-0.0004, +2]"
 
     def test_json(self, command: Command) -> None:
         out, err = command("probe", "digits", "--json", *QUICK)
@@ -294,13 +355,7 @@ class TestCommand:
                 "run": {"training": "sequential"},
             }
         )
-        worth = replace(
-            found,
-            best=replace(found.gains[1], gain=0.05),
-            wrong=WrongLabels(0.3, 0.4, 0.6),
-            floor=NoiseFloor(0.01, 0.01, 0.02),
-        )
-        words = shlex.split(next_line(worth, "my data.csv", own))
+        words = shlex.split(next_line(worthy(found), "my data.csv", own))
         assert words[:6] == ["lossmith", "evolve", "--out", "study", "--data", "my data.csv"]
         again = read(Evolve, words[2:], "evolve", lambda _: (EvolveSettings(), None)).settings
         assert flags_of(again) == flags_of(own.model_copy(update={"model": again.model}))
@@ -340,8 +395,19 @@ class TestCall:
         document = json.loads(out)
         assert called.wrong_labels == document["wrong_labels"]
         assert called.worth_searching == document["worth_searching"]
-        assert called.best.tuned.family.name == document["best_known"]["loss"]
-        assert called.best.gain == document["best_known"]["gain"]
+        assert called.best_known.tuned.family.name == document["best_known"]["loss"]
+        assert called.best_known.gain == document["best_known"]["gain"]
+        for name in document.keys() - {"seed", "next"}:
+            assert hasattr(called, name)
+        assert called.wrong_labels_between == document["wrong_labels_between"]
+        assert (called.search_trainings, called.use) == (document["search_trainings"], document["use"])
+
+    def test_printed_it_is_a_few_sentences(self, found: Probe) -> None:
+        for one in (found, worthy(found)):
+            assert str(one) == repr(one)
+            assert str(one).splitlines()[-1] == f"Use it now:       {one.use}"
+            assert len(str(one).splitlines()) <= 6
+            assert len(str(one)) < 1500
 
     @pytest.mark.parametrize(
         ("words", "sentence"),

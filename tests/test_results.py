@@ -19,6 +19,7 @@ from lossmith.theory import symbolic
 
 ROOT = Path(__file__).parents[1]
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+USE, EVIDENCE = (ROOT / "docs" / name for name in ("label-noise.md", "label-noise-evidence.md"))
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 THEORY = (ROOT / "docs" / "theory.md").read_text(encoding="utf-8")
 ROBUSTNESS = (ROOT / "docs" / "robustness.md").read_text(encoding="utf-8")
@@ -195,7 +196,7 @@ def test_the_page_of_the_fitness_is_that_of_its_runs(experiment: Callable[[str],
     lines = program.page(document)
     assert (folder / "summary.md").read_text(encoding="utf-8") == "\n".join(lines) + "\n"
     # The page for users holds the table, word for word.
-    docs = (ROOT / "docs" / "label-noise.md").read_text(encoding="utf-8")
+    docs = EVIDENCE.read_text(encoding="utf-8")
     table = [line for line in lines if line.startswith("|")]
     assert "\n".join(table[table.index(next(line for line in table if line.startswith("| figure"))) :]) in docs
     draws = {row["draw"] for row in document["runs"]}
@@ -210,9 +211,12 @@ def test_the_page_of_noisy_labels_is_that_of_its_runs(experiment: Callable[[str]
     lines = experiment("noisy_page").page(document)
     assert (folder / "summary.md").read_text(encoding="utf-8") == "\n".join(lines) + "\n"
     # The page for users holds the tables, word for word.
-    docs = (ROOT / "docs" / "label-noise.md").read_text(encoding="utf-8")
+    docs = EVIDENCE.read_text(encoding="utf-8")
     claims, accuracies, _, published, _ = (table for table in "\n".join(lines).split("\n\n") if table.startswith("|"))
     assert all(table in docs for table in (claims, accuracies, published))
+    short = re.search(r"(?s)\n## Which loss should I take\?\n.*?\n\n(\|.*?)\n\n", USE.read_text(encoding="utf-8"))
+    assert short is not None
+    assert set(short[1].split("\n")) < set(accuracies.split("\n"))
     rows, numbers = document["runs"], {row["number"] for row in document["runs"]}
     assert len(numbers) >= 3
     assert len(rows) == len(numbers) * len(runs.SETTINGS) * (len(runs.RIVALS) + 4)
@@ -226,7 +230,7 @@ def test_the_page_of_transfer_is_that_of_its_runs(experiment: Callable[[str], Mo
     document = json.loads((folder / "runs.json").read_text(encoding="utf-8"))
     lines = program.page(document)
     assert (folder / "summary.md").read_text(encoding="utf-8") == "\n".join(lines) + "\n"
-    docs = (ROOT / "docs" / "label-noise.md").read_text(encoding="utf-8")
+    docs = EVIDENCE.read_text(encoding="utf-8")
     assert all(table in docs for table in "\n".join(lines).split("\n\n") if table.startswith("|"))
     targets, numbers = len(program.SETTINGS) + len(program.LARGER), {row["number"] for row in document["runs"]}
     # Every loss of its own number, cross-entropy and the shipped one.
@@ -255,24 +259,39 @@ def test_the_page_of_the_loss_that_ships_is_that_of_its_runs(experiment: Callabl
     document = json.loads((folder / "runs.json").read_text(encoding="utf-8"))
     lines = pages.page(document, {name: job.wrong for name, job in program.JOBS.items()})
     assert (folder / "summary.md").read_text(encoding="utf-8") == "\n".join(lines) + "\n"
-    # What ships is what the rule says, and the page for users holds the tables, word for word.
+    # What shipped first is what the rule said, and the page for users holds a table, word for word.
     assert "By the rule **two numbers** ships." in lines
     assert document["two_numbers"] == program.TWO_NUMBERS
-    docs = (ROOT / "docs" / "label-noise.md").read_text(encoding="utf-8")
+    docs = EVIDENCE.read_text(encoding="utf-8")
     tables = "\n".join(lines).split("\n\n")
-    for head in ("| job |", "| wrong labels |"):
-        (table,) = (table for table in tables if table.startswith(head))
-        assert table in docs
+    (table,) = (table for table in tables if table.startswith("| wrong labels |"))
+    assert table in docs
     assert len(document["runs"]) == program.DRAWS
     for draw in document["runs"]:
         assert list(draw) == list(program.JOBS)
+
+
+def test_the_page_of_the_gentler_loss_is_that_of_its_runs(experiment: Callable[[str], ModuleType]) -> None:
+    folder, program, pages = ROOT / "results" / "gentler", experiment("gentler"), experiment("gentler_page")
+    document = json.loads((folder / "runs.json").read_text(encoding="utf-8"))
+    groups = {"the 17 jobs": list(program.JOBS), "the nine": list(program.SLOW)}
+    lines = pages.page(document, groups, program.AGAIN_FROM)
+    assert (folder / "summary.md").read_text(encoding="utf-8") == "\n".join(lines) + "\n"
+    # What ships is what the rule says, with the numbers that were tested.
+    assert "By the new rule the second **replaces** the first." in lines
+    assert document["numbers"] == pytest.approx(experiment("versions").SECOND)
+    docs = EVIDENCE.read_text(encoding="utf-8")
+    assert all(table in docs for table in "\n".join(lines).split("\n\n") if table.startswith("|"))
+    assert len(document["draws"]) == program.DRAWS
+    numbers = {row["number"] for row in document["runs"]}
+    assert sum(number >= program.AGAIN_FROM for number in numbers) == program.ASKED_AGAIN
 
 
 def test_the_page_of_the_suspects_is_that_of_their_runs(experiment: Callable[[str], ModuleType]) -> None:
     folder, program = ROOT / "results" / "suspects", experiment("suspects_page")
     document = json.loads((folder / "runs.json").read_text(encoding="utf-8"))
     assert "\n".join(program.page(document)) + "\n" == (folder / "summary.md").read_text(encoding="utf-8")
-    docs = (ROOT / "docs" / "label-noise.md").read_text(encoding="utf-8")
+    docs = EVIDENCE.read_text(encoding="utf-8")
     assert "\n".join(program.table(document["runs"], program.SHORT)) in docs
     for run in document["runs"]:
         if run["cleanlab"]:
@@ -296,7 +315,7 @@ def test_the_page_of_the_probe_is_that_of_its_runs(experiment: Callable[[str], M
     folder, program = ROOT / "results" / "probe", experiment("probe")
     document = json.loads((folder / "runs.json").read_text(encoding="utf-8"))
     assert "\n".join(program.page(document)) + "\n" == (folder / "summary.md").read_text(encoding="utf-8")
-    docs = (ROOT / "docs" / "label-noise.md").read_text(encoding="utf-8")
+    docs = EVIDENCE.read_text(encoding="utf-8")
     assert "\n".join(program.settings_table(document["runs"])) in docs
     assert len([line for line in program.verdicts(document["runs"]) if line.startswith("**(")]) == 4
     for run in document["runs"]:
@@ -311,7 +330,7 @@ def test_what_the_rule_of_the_probe_rests_on() -> None:
     first, searches = ranks.count("1") + [row["rank"] for row in other].count(1), len(ranks) + len(other)
     source = (ROOT / "src" / "lossmith" / "study" / "probed.py").read_text(encoding="utf-8")
     assert f"came first in {first} of {searches} searches" in source
-    docs = (ROOT / "docs" / "label-noise.md").read_text(encoding="utf-8")
+    docs = USE.read_text(encoding="utf-8")
     assert f"[{ranks.count('1')} of {len(ranks)}](../results/noisy-digits/summary.md)" in docs
 
 

@@ -244,7 +244,7 @@ class TestJudging:
             found = find_suspects(settings(), source(), folds=2, networks=10, time_limit=50.0)
         assert found.networks == 3
         assert "the time limit allows 3 networks for each fold, not 10" in caplog.text
-        assert "suspects trains 6 networks, 3 for each of 2 folds: about 45 s" in caplog.text
+        assert "suspects trains 6 networks, 3 for each of 2 folds: about 45 s of training" in caplog.text
         with pytest.raises(InputError, match="time limit is 14 s, and one network for each fold takes about 15 s"):
             find_suspects(settings(), source(), folds=2, networks=10, time_limit=14.0)
 
@@ -280,7 +280,8 @@ class TestTable:
         assert {row[2] for row in found} == set(names)
         scores = [float(row[3]) for row in found]
         assert scores == sorted(scores, reverse=True)
-        assert "known to be wrong" not in out
+        assert "were made wrong" not in out
+        assert "each by 1 network that did not learn from it" in " ".join(out.split())
         assert "found.csv" in out
 
     def test_the_same_command_writes_the_same_file(self, command: Command) -> None:
@@ -300,9 +301,19 @@ class TestTable:
         assert Path("top.png").read_bytes().startswith(b"\x89PNG")
         assert len(table(Path("suspects.csv").read_bytes())) == 1798
 
+    def test_the_help_says_of_which_labels_noise_is(self, command: Command) -> None:
+        told = {name: " ".join(command(name, "--help")[0].replace("│", "").split()) for name in ("suspects", "probe")}
+        assert (
+            "Share of all labels, at least 0 and less than 1, that noise changes: every row is judged"
+            in told["suspects"]
+        )
+        assert "the test labels stay clean" not in told["suspects"]
+        assert "the test labels stay clean" in told["probe"]
+
     def test_the_cost_is_told_first(self, command: Command) -> None:
         _, err = command("suspects", "digits", *QUICK)
         assert err.splitlines()[0].startswith("suspects trains 3 networks, 1 for each of 3 folds: about ")
+        assert err.splitlines()[0].endswith(" of training")
 
     @pytest.mark.parametrize(
         ("words", "sentence"),
@@ -363,6 +374,15 @@ class TestCall:
         assert isinstance(found.suspects, Suspects)
         assert isinstance(found.folds, Folds)
         assert Path("called.csv").read_bytes() == Path("found.csv").read_bytes() == found.to_csv()
+
+    def test_printed_it_is_a_few_sentences(self) -> None:
+        found = find_suspects(settings(label_noise=0.2), source(), folds=2, networks=2)
+        first = found.rows()[0]
+        assert str(found) == repr(found)
+        assert "each by 2 networks that did not learn from it" in str(found)
+        assert "Of these labels 20.0 % were made wrong here" in str(found)
+        assert f"row {first[0]}: {first[1]}, or rather {first[2]}" in str(found)
+        assert len(str(found)) < 800
 
     def test_names_of_texts(self) -> None:
         inputs, labels = clouds()

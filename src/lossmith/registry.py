@@ -1,6 +1,7 @@
 """Named entries of one kind: what is registered can be asked for by name, everywhere."""
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -118,5 +119,12 @@ def unknown(name: str, kind: str, names: list[str]) -> str:
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """The names that a name may have been meant for, as a part of a sentence; nothing if none is near."""
-    near = difflib.get_close_matches(name.lower()[:LONGEST_NAME], list(names), n=2, cutoff=0.5)
+    known, short = list(names), name.lower()[:LONGEST_NAME]
+    near = [one for one in known if len(short) > 1 and _initials(one) == short][:2]
+    near = near or difflib.get_close_matches(short, known, n=2, cutoff=0.5)
     return f" (did you mean {' or '.join(near)}?)" if near else ""
+
+
+def _initials(name: str) -> str:
+    """The first letters of the words of a name: ``ce`` of ``cross-entropy``."""
+    return "".join(word[0] for word in re.findall(r"\w+", name.lower().replace("_", " ")))

@@ -6,16 +6,12 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import torch
-
 from lossmith.analysis.tuning import Axis
 from lossmith.errors import InputError
 from lossmith.losses import (
     CATALOG,
     Loss,
     Named,
-    PowerLoss,
-    Term,
     bootstrapping,
     forward_correction,
     label_smoothing,
@@ -119,23 +115,23 @@ def add_baseline(family: Family) -> Family:
 
 
 def named_family(named: str, name: str, *axes: Axis, noisy: bool = False) -> Family:
-    """The family of a loss of the catalog, whose parameter is the strength that is tuned, if it has one.
+    """The family of a loss of the catalog, whose parameters are the strengths that are tuned, if it has some.
 
     Args:
         named: What the catalog calls it.
         name: What tables call it.
-        axes: Its parameter.
+        axes: Its parameters.
         noisy: Whether it was published for noisy labels.
 
     Raises:
         InputError: if there is no such loss, or it has not as many parameters.
     """
     entry = CATALOG[named]
-    if len(axes) > (entry.parameter is not None):
+    if len(axes) > len(entry.parameters):
         raise InputError(f"the baseline {name!r} has {len(axes)} strengths, more than the loss {named} has parameters")
 
     def build(strengths: tuple[float, ...], classes: int) -> Loss:
-        return entry.build(strengths[0] if strengths else None, classes)
+        return entry.build(strengths[0] if strengths else None, classes, *strengths[1:])
 
     return Family(name, axes, build, named=named, noisy=noisy)
 
@@ -147,10 +143,9 @@ def _bootstrapping(strengths: tuple[float, ...], classes: int) -> Loss:
 
 
 def _squares(strengths: tuple[float, ...], classes: int) -> Loss:
-    """φ = ((1 − α) y + α/n) log h + w h²: heavy smoothing, and a reward for confidence in whatever class."""
+    # The name is a part of what stored comparisons are found by, and version 0.1 had this one.
     alpha, weight = strengths
-    squares = PowerLoss((Term(2, 0, 0),), torch.tensor([weight], dtype=torch.float64))
-    return label_smoothing(alpha, classes) + squares
+    return CATALOG["smoothing-squares"].build(alpha, classes, weight).named(f"cross-entropy smoothed {alpha:g} + loss")
 
 
 def _smoothed_bootstrapping(strengths: tuple[float, ...], classes: int) -> Loss:
@@ -194,6 +189,7 @@ add_baseline(
         "label smoothing + Σh²",
         (Axis("α", _sigmoid, -1, 2, -5, 5), Axis("weight", _power_of_two, 0, 3, -4, 8)),
         _squares,
+        named="smoothing-squares",
     )
 )
 add_baseline(

@@ -63,6 +63,12 @@ class Distillation:
     without_effect: tuple[str, ...]
     deciding: Deciding
 
+    def __repr__(self) -> str:
+        """How many terms are left, and which were left out."""
+        left = self.smallest
+        dropped = f", without {', '.join(left.dropped)}" if left.dropped else ""
+        return f"Distillation({left.terms} of {self.whole.terms} terms left{dropped})"
+
     @property
     def smallest(self) -> Trial:
         """The loss that is left."""

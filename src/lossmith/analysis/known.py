@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from lossmith.analysis.baselines import Family, find_baselines, named_family
 from lossmith.analysis.curves import CurveTuning, tuned_recipe
@@ -64,22 +64,17 @@ class Gain:
         """Their sample standard deviation."""
         return float(np.std(self.values, ddof=1))
 
-    def typed(self, classes: int) -> tuple[str, bool]:
-        """The loss as :func:`lossmith.find` takes it, and whether that must be told the number of classes.
-
-        Args:
-            classes: K.
-        """
+    @property
+    def typed(self) -> tuple[str, bool]:
+        """The loss as :func:`lossmith.find` takes it, and whether that must be told the number of classes."""
         family = self.tuned.family
-        strengths, entry = family.strengths(self.tuned.place), family.entry
-        if entry is not None:
-            return ":".join([family.named, *(f"{value:.6g}" for value in strengths)]), entry.by_classes
-        alpha, weight = strengths
-        return f"expr:{1 - alpha:.6g}*y*log(h) + {alpha / classes:.6g}*log(h) + {weight:.6g}*h^2", False
+        assert family.entry is not None
+        strengths = family.strengths(self.tuned.place)
+        return ":".join([family.named, *(f"{value:.6g}" for value in strengths)]), family.entry.by_classes
 
 
 def _quantile(count: int) -> float:
-    return float(stats.t.ppf(0.975, count - 1))
+    return float(scipy.stats.t.ppf(0.975, count - 1))
 
 
 def probed_families(wrong: float) -> list[Family]:
@@ -104,7 +99,7 @@ def paired(first: Sequence[float], second: Sequence[float]) -> tuple[float, floa
         second: Those that they are compared with, ``[S]``.
     """
     difference = np.subtract(first, second)
-    mean, error = float(difference.mean()), float(stats.sem(difference))
+    mean, error = float(difference.mean()), float(scipy.stats.sem(difference))
     half = _quantile(len(difference)) * error
     return mean, mean - half, mean + half
 
@@ -135,7 +130,7 @@ def known_gains(
     sign, (plain, plainly_right), found = plan.deciding.sign, figures[0], list[Gain]()
     for one, (values, right) in zip(tuned, figures, strict=True):
         difference = paired(values, plain) if all(map(math.isfinite, (*values, *plain))) else (math.nan,) * 3
-        error = float(stats.sem(right - plainly_right)) if plan.deciding.objective is None else 0.0
+        error = float(scipy.stats.sem(right - plainly_right)) if plan.deciding.objective is None else 0.0
         found.append(Gain(one, tuple(sign * value for value in values), *difference, error))
     return found
 

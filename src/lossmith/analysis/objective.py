@@ -14,6 +14,7 @@ from lossmith.analysis.costs import read_costs
 from lossmith.analysis.measuring import ACCURACY, MetricObjective, Objective, Recording, RobustAccuracy, Weighted
 from lossmith.code import FORMS, check_code, is_code, portable_code
 from lossmith.errors import InputError, brief
+from lossmith.losses import Loss
 from lossmith.metrics import METRICS, Costs, Metric, named_metric, own_metric
 from lossmith.registry import Registry, unknown
 from lossmith.settings import Settings
@@ -212,7 +213,7 @@ def chosen_metric(metric: Any) -> tuple[str, Objective | None]:
         return metric, None
     if isinstance(metric, Metric):
         return ACCURACY.metric, MetricObjective("own metric", metric)
-    if not callable(metric):
+    if not callable(metric) or isinstance(metric, Loss):
         raise InputError(f"the metric is {brief(metric)}; give a name, or a function f(targets, predictions)")
     module, name = getattr(metric, "__module__", None), str(getattr(metric, "__qualname__", type(metric).__qualname__))
     found = getattr(sys.modules.get(str(module)), name, None)

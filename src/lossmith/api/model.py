@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from lossmith.errors import InputError, brief
+from lossmith.losses import Loss
 
 Model = Callable[..., nn.Module]
 # Where a class of a notebook, or one that no name reaches, is said to be: such a name can be stored, and not loaded.
@@ -35,7 +36,7 @@ def named_model(model: Any) -> tuple[str, Model | None]:
             f"the model is one {type(model).__name__}, and each training needs a new one: give the class, or a "
             "function that builds one (lambda: MyNet(…))"
         )
-    if not callable(model):
+    if not callable(model) or isinstance(model, Loss):
         raise InputError(f"the model is {brief(model)}; give a name, or a class or function that gives a network")
     return name_of(model), model
 

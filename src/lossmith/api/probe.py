@@ -63,7 +63,8 @@ def probe(
         words: Any other setting by its flag: ``label_noise=0.2`` is ``--label-noise 0.2``.
 
     Returns:
-        Its ``wrong_labels``, ``floor``, ``best``, ``loss``, ``worth_searching`` and ``why``; ``to_json()`` has all.
+        What the JSON of the command has, by the same names (``wrong_labels``, ``noise_floor``, ``best_known``,
+        ``worth_searching``, ``why``), and the best known ``loss``; printed, it is a few sentences.
 
     Raises:
         InputError: if an input cannot be used.

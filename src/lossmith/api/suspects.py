@@ -63,7 +63,7 @@ def suspects(
 
     Returns:
         Its ``rows()`` are row, label, suggested class and score, the most suspicious first; ``suspects`` has the same
-        as arrays, ``beliefs`` what the networks believe.
+        as arrays, ``beliefs`` what the networks believe; printed, it is a few sentences.
 
     Raises:
         InputError: if an input cannot be used; nothing is written then.

@@ -9,6 +9,7 @@ from typing import Annotated
 import tyro
 from rich.table import Table
 
+from lossmith import report
 from lossmith.analysis import (
     ATTACKS,
     OWN_ATTACKS,
@@ -26,7 +27,6 @@ from lossmith.cli.formatting import spread_text, tests_text
 from lossmith.cli.trained import Looking, check_number, looked_at, opened, parsed
 from lossmith.data import find_max_pixel
 from lossmith.metrics import Contrast
-from lossmith.report import plot_attacks, save_figure
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def run(arguments: Sequence[str]) -> None:
         _print(results, plan)
     # The last of all: what was computed is told first, whatever happens to the picture.
     if given.figure is not None:
-        save_figure(plot_attacks(results), given.figure)
+        report.save_figure(report.plot_attacks(results), given.figure)
         if not (given.json or given.quiet):
             output().print(f"\nPicture: {given.figure}", soft_wrap=True)
 

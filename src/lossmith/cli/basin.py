@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from rich.table import Table
 
+from lossmith import report
 from lossmith.analysis import EIGENVALUE, WIDTHS, Walking, check_slices
 from lossmith.analysis import Basin as Slices
 from lossmith.cli.console import output
 from lossmith.cli.formatting import networks_text, p_text, spread_text, tests_text
 from lossmith.cli.trained import Looking, check_number, looked_at, opened, parsed
 from lossmith.metrics import Contrast, contrasts_with_first, to_lists
-from lossmith.report import plot_basin, save_figure
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def run(arguments: Sequence[str]) -> None:
         console.print(_caption(results, names, contrasts, len(targets)))
     # The last of all: what was computed is told first, whatever happens to the picture.
     if given.figure is not None:
-        save_figure(plot_basin(results, names), given.figure)
+        report.save_figure(report.plot_basin(results, names), given.figure)
         if not (given.json or given.quiet):
             output().print(f"Picture: {given.figure}", soft_wrap=True)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from lossmith import report
 from lossmith.analysis import OBJECTIVES, Deciding, ObjectiveSettings
 from lossmith.cli.arguments import OptionalDirectory, OptionalTime, Switch, bracketed, values_last
 from lossmith.cli.console import CompareProgress
@@ -18,7 +19,6 @@ from lossmith.cli.flags import SettingsFlags, Shown, read
 from lossmith.cli.machine import Machine, MachineFlags
 from lossmith.cli.tables import print_comparison
 from lossmith.cli.trained import NUMBERS, begun
-from lossmith.report import draw_comparison
 from lossmith.study import (
     CompareSettings,
     EvolveSettings,
@@ -98,7 +98,7 @@ def run(arguments: Sequence[str]) -> None:
             report=progress.report,
             time_limit=given.time_limit,
         )
-    pictures = draw_comparison(comparison, directory, ("png", "svg") if given.svg else ("png",))
+    pictures = report.draw_comparison(comparison, directory, ("png", "svg") if given.svg else ("png",))
     if given.json:
         sys.stdout.write(json.dumps(comparison.to_json(), indent=2) + "\n")
     elif not given.quiet:

@@ -11,6 +11,7 @@ import tyro
 from rich.table import Table
 from torch import Tensor
 
+from lossmith import report
 from lossmith.analysis import (
     INPUT,
     SILENCED,
@@ -28,7 +29,6 @@ from lossmith.cli.trained import Looking, check_number, looked_at, opened, parse
 from lossmith.data import find_max_pixel, has_ids
 from lossmith.errors import InputError
 from lossmith.metrics import Contrast, contrasts_with_first
-from lossmith.report import plot_corruption, save_figure
 from lossmith.study import Analysis, Problem
 
 Levels = Annotated[tuple[float, ...], tyro.conf.arg(metavar="FLOAT ...")]
@@ -111,7 +111,7 @@ def run(arguments: Sequence[str]) -> None:
         )
     # The last of all: what was computed is told first, whatever happens to the picture.
     if given.figure is not None:
-        save_figure(plot_corruption(results, names, unit), given.figure)
+        report.save_figure(report.plot_corruption(results, names, unit), given.figure)
         if not (given.json or given.quiet):
             output().print(f"Picture: {given.figure}", soft_wrap=True)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from lossmith import report
 from lossmith.cli.arguments import OptionalDirectory, OptionalTime, Switch, bracketed, values_last
 from lossmith.cli.compare import SHOWN, checked_origin, going_on, origin_text
 from lossmith.cli.console import DistillProgress
@@ -16,7 +17,6 @@ from lossmith.cli.machine import Machine, MachineFlags
 from lossmith.cli.tables import print_distillation
 from lossmith.cli.trained import NUMBERS, begun
 from lossmith.errors import InputError
-from lossmith.report import draw_distillation
 from lossmith.study import DistillSettings, EvolveSettings, distill_loss, rechecked
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def run(arguments: Sequence[str]) -> None:
             report=progress.report,
             time_limit=given.time_limit,
         )
-    pictures = draw_distillation(made.distillation, directory, ("png", "svg") if given.svg else ("png",))
+    pictures = report.draw_distillation(made.distillation, directory, ("png", "svg") if given.svg else ("png",))
     if given.json:
         sys.stdout.write(json.dumps(made.distillation.to_json(), indent=2) + "\n")
     elif not given.quiet:

@@ -10,12 +10,12 @@ from typing import Annotated
 
 import tyro
 
+from lossmith import report
 from lossmith.cli.arguments import OptionalDirectory, OptionalTime, Switch
 from lossmith.cli.console import SearchProgress
 from lossmith.cli.flags import Begun, SettingsFlags, read
 from lossmith.cli.machine import Machine, MachineFlags
 from lossmith.cli.tables import conclude_search, own_code
-from lossmith.report import draw_search
 from lossmith.study import EvolveSettings, check_effect, evolve, file_settings, study_place
 
 
@@ -63,7 +63,7 @@ def run(arguments: Sequence[str]) -> None:
         own = own_code(given.settings.model_dump())
         same = f"lossmith evolve --out {quote(str(directory))}{own}"
         raise KeyboardInterrupt(f"What is stored is kept; go on with: {same}") from None
-    pictures = draw_search(directory, ("png", "svg") if given.svg else ("png",))
+    pictures = report.draw_search(directory, ("png", "svg") if given.svg else ("png",))
     if given.json:
         summary = {"best": str(directory / "best.json"), "provenance": outcome.provenance, "seconds": outcome.seconds}
         sys.stdout.write(json.dumps(summary, indent=2) + "\n")

@@ -11,11 +11,11 @@ import torch
 import tyro
 from rich.columns import Columns
 
+from lossmith import report
 from lossmith.cli.arguments import OptionalFile, Switch, bracketed, check_given, parse, values_last
 from lossmith.cli.console import NO_PROGRESS, output
 from lossmith.errors import InputError
-from lossmith.losses import Loss, common_classes, find_all
-from lossmith.report import latex_page, page_tables, strength_table
+from lossmith.losses import CATALOG, Loss, common_classes, find_all
 from lossmith.theory import EPSILONS, explain
 
 CLASSES = 10
@@ -64,16 +64,30 @@ def run(arguments: Sequence[str]) -> None:
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
         return
     if given.latex:
-        sys.stdout.write(latex_page([loss for loss, _ in pairs[: len(given.losses)]]))
+        sys.stdout.write(report.latex_page([loss for loss, _ in pairs[: len(given.losses)]]))
         return
     console = output()
     if pages:
-        console.print(*page_tables(pages, console.width), sep="\n")
+        console.print(*report.page_tables(pages, console.width), sep="\n")
         console.print("One step of the logits: change of the target's output, in each form, and of the entropy")
-        console.print(Columns([strength_table(page) for page in pages]))
+        console.print(Columns([report.strength_table(page) for page in pages]))
         console.print(NO_PROGRESS, soft_wrap=True)
+        console.print(_assumed(given), end="", soft_wrap=True)
     for path in pictures:
         console.print(f"Picture: {path}", soft_wrap=True)
+
+
+def _assumed(given: Explain) -> str:
+    """Says that a number of classes was assumed which a loss depends on; empty where it was not."""
+    names = [text.partition(":")[0] for text in given.losses]
+    depends = [text for text, name in zip(given.losses, names, strict=True) if _by_classes(name)]
+    if given.classes or not depends or common_classes(given.losses):
+        return ""
+    return f"{', '.join(depends)}: for {CLASSES} classes, since none are given (--classes)."
+
+
+def _by_classes(name: str) -> bool:
+    return name in CATALOG and CATALOG[name].by_classes
 
 
 def _check(given: Explain) -> None:
@@ -94,7 +108,4 @@ def _check(given: Explain) -> None:
 def _pictures(given: Explain, pairs: Sequence[tuple[Loss, int]]) -> list[Path]:
     if given.figure is None and given.figure3 is None:
         return []
-    # What draws takes longer to load than the page to be computed.
-    from lossmith.report import draw_explained
-
-    return draw_explained(pairs, len(given.losses), given.figure, given.figure3, given.classes)
+    return report.draw_explained(pairs, len(given.losses), given.figure, given.figure3, given.classes)

@@ -31,6 +31,7 @@ from lossmith.study import (
 
 LOG = logging.getLogger("lossmith")
 Shown = Mapping[type[BaseModel], Sequence[str]]
+Helps = Mapping[tuple[type[BaseModel], str], str]
 PARTS = {info.annotation: name for name, info in EvolveSettings.model_fields.items()}
 # --data and --model are called as they were: the names of these settings changed, their flags did not.
 OLD = {
@@ -65,6 +66,7 @@ def read(
     name: str,
     base: Callable[[Command], Begun],
     shown: Shown | None = None,
+    helps: Helps | None = None,
 ) -> Command:
     """The command of some words; settings that no flag gives are those of ``base``.
 
@@ -75,11 +77,12 @@ def read(
         base: The settings to begin with, and the file that they come from, of the command as far as it stands in its
             own flags.
         shown: The settings that have flags, for models of which not all have one.
+        helps: What the help says of settings that are of something else here than in a study.
 
     Raises:
         InputError: if a setting cannot be used, or a file names code of one's own that no flag names.
     """
-    words, rules = modern(words), settings_rules(shown or {})
+    words, rules = modern(words), settings_rules(shown or {}, helps)
     # The first reading finds the files that the defaults of the second come from.
     given = parse(command, words, name, rules=rules)
     typed, (begun, file) = given.settings, base(given)
@@ -115,12 +118,12 @@ def modern(words: Sequence[str]) -> list[str]:
     return found
 
 
-def settings_rules(shown: Shown) -> ConstructorRegistry:
+def settings_rules(shown: Shown, helps: Helps | None = None) -> ConstructorRegistry:
     """How tyro makes settings: by a copy of the default, so that what has no flag stays as it is.
 
     The copy is not checked: tyro would show pydantic's many lines in a frame, where one sentence is wanted.
     """
-    rules = ConstructorRegistry()
+    rules, texts = ConstructorRegistry(), helps or {}
 
     @rules.struct_rule
     def rule(info: StructTypeInfo) -> StructConstructorSpec | None:
@@ -134,18 +137,19 @@ def settings_rules(shown: Shown) -> ConstructorRegistry:
 
         # What the whole model is for would be wrong of a part of it.
         instantiate.__doc__ = (model.__doc__ or "").split("\n")[0] if model not in shown else ""
-        return StructConstructorSpec(instantiate, tuple(_field(model, name, getattr(default, name)) for name in names))
+        fields = [_field(model, name, getattr(default, name), texts.get((model, name))) for name in names]
+        return StructConstructorSpec(instantiate, tuple(fields))
 
     return rules
 
 
-def _field(model: type[BaseModel], name: str, default: Any) -> StructFieldSpec:
+def _field(model: type[BaseModel], name: str, default: Any, text: str | None = None) -> StructFieldSpec:
     info = model.model_fields[name]
     kind: Any = info.annotation
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         part: Any = Annotated[kind, tyro.conf.OmitArgPrefixes]
         return StructFieldSpec(name, part, default)
-    shown: dict[str, Any] = {"help": _help(info)}
+    shown: dict[str, Any] = {"help": _help(info) if text is None else text}
     shown["name"] = flag(PARTS.get(model, ""), name).removeprefix("--")
     names = _names(info.metadata)
     if NoneType in get_args(kind):

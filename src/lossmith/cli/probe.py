@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import tyro
 from rich.table import Table
 
-from lossmith.analysis import Gain, costs_text
+from lossmith.analysis import costs_text
 from lossmith.cli.arguments import OptionalTime, Switch, values_last
 from lossmith.cli.console import Bar, output
 from lossmith.cli.flags import SettingsFlags, Shown, read
@@ -31,9 +31,14 @@ from lossmith.study import (
     at_absolute_place,
     check_probe,
     flag,
+    gain_text,
     parsed_time,
+    percent_text,
     probe_data,
+    probe_text,
     rechecked,
+    setting_text,
+    use_text,
     with_data,
 )
 from lossmith.training import Recipe
@@ -55,7 +60,7 @@ class ProbeData:
 
     Works on what a search would see, the training and validation part; test data is not touched. Networks judge the
     labels that they did not learn from; five known losses are tuned, and measured on validation data beside
-    cross-entropy. The last line says what to do next: a search with your flags, or the best known loss.
+    cross-entropy. The last line says what to do next: a search with your flags, or the best known loss as Python.
 
     example:  lossmith probe digits --label-noise 0.4 --epochs 30
     """
@@ -108,8 +113,10 @@ def run(arguments: Sequence[str]) -> None:
     elif not given.quiet:
         console = output()
         console.print(_table(found))
-        console.print(_sentences(found))
-        console.print(what_next, soft_wrap=True)
+        console.print(probe_text(found))
+        if found.worth_searching:
+            console.print(use_text(found), soft_wrap=True)
+        console.print(f"\n{what_next}", soft_wrap=True)
 
 
 def parsed(arguments: Sequence[str]) -> ProbeData:
@@ -128,9 +135,7 @@ def next_line(found: Probe, data: str, settings: EvolveSettings) -> str:
     if found.worth_searching:
         words = ["lossmith", "evolve", "--out", str(STUDY), "--data", data, *flags_of(settings)]
         return " ".join(map(quote, words))
-    text, classes = found.best.typed(found.problem.classes)
-    more = f", classes={found.problem.classes}" if classes else ""
-    return f"criterion = lossmith.Criterion({json.dumps(text)}{more})"
+    return found.use
 
 
 def flags_of(settings: EvolveSettings) -> list[str]:
@@ -156,54 +161,18 @@ def _flag(called: str, value: Any) -> list[str]:
 
 def _table(found: Probe) -> Table:
     points = found.deciding.share
-    table = Table(title="Known losses, each tuned on validation data", title_justify="left")
+    table = Table(
+        title="Known losses, each tuned on validation data",
+        title_justify="left",
+        caption="* what to take: the best by the tuning, or cross-entropy where the gain of that may be chance. Gains "
+        f"are of fresh networks, {'in points, ' if points else ''}with 95 % intervals.",
+        caption_justify="left",
+    )
     for title in ("loss", "setting", printable(found.deciding.called), "gain on cross-entropy"):
         table.add_column(title, justify="left" if title in ("loss", "setting") else "right", overflow="fold")
-    for one in sorted(found.gains, key=lambda one: -found.deciding.sign * one.mean):
-        mark = " *" if one == found.best else ""
-        mean = f"{one.mean:.1%}" if points else f"{one.mean:.4g}"
-        gain = "" if one == found.gains[0] else interval(one, points)
-        table.add_row(printable(one.tuned.family.name) + mark, _setting(one), mean, gain)
+    for one in sorted(found.known, key=lambda one: -found.deciding.sign * one.mean):
+        mark = " *" if one == found.best_known else ""
+        mean = percent_text(one.mean, 1) if points else f"{one.mean:.4g}"
+        gain = "" if one == found.known[0] else gain_text(one, points)
+        table.add_row(printable(one.tuned.family.name) + mark, setting_text(one), mean, gain)
     return table
-
-
-def _setting(one: Gain) -> str:
-    tuned = one.tuned
-    strengths = tuned.family.describe(tuned.place)
-    return ", ".join(filter(None, [strengths, f"lr = {tuned.lr:.3g}", f"{tuned.stop} epochs"]))
-
-
-def interval(one: Gain, points: bool) -> str:
-    """A gain with its interval, of shares in points."""
-    low, gain, high = ((100 if points else 1) * value for value in (one.low, one.gain, one.high))
-    form = "+.1f" if points else "+.3g"
-    return f"{gain:{form}} [{low:{form}}, {high:{form}}]"
-
-
-def _sentences(found: Probe) -> str:
-    """What came out, in words."""
-    wrong, floor, best, points = found.wrong, found.floor, found.best, found.deciding.share
-    known = "" if found.known_wrong is None else f"; {found.known_wrong:.1%} are known to be wrong"
-    if not wrong.trusted:
-        known += (
-            f". Networks agree with {wrong.agreement:.0%} of the labels only: they may hardly know the classes, and "
-            "far fewer labels be wrong"
-        )
-
-    def amount(value: float) -> str:
-        return f"{100 * value:.1f} points" if points else f"{value:.3g}"
-
-    samples = "" if floor.samples is None else f" and {amount(floor.samples)} by its validation samples"
-    gain = (
-        "no other loss gains anything on it"
-        if best == found.gains[0]
-        else f"{interval(best, points)}{' points' if points else ''} on cross-entropy, 95 % interval paired by seed"
-    )
-    return (
-        f"Wrong labels:     about {wrong.share:.0%} (between {wrong.low:.1%} and {wrong.high:.1%} by how labels are "
-        f"counted that networks are not sure of){known}\n"
-        f"Noise floor:      a gain, which is paired, below {amount(floor.value)} is noise (the standard deviation of "
-        f"one {printable(found.deciding.called)} is {amount(floor.seeds)} between seeds{samples})\n"
-        f"Best known loss:  {best.tuned.family.name}, {_setting(best)}: {gain}\n"
-        f"Worth a search:   {'yes' if found.worth_searching else 'no'}, by a rule of thumb: {found.why}\n"
-    )

@@ -10,13 +10,13 @@ from typing import Annotated, Any
 import tyro
 from rich.table import Table
 
+from lossmith import report
 from lossmith.analysis import Deciding
 from lossmith.cli.arguments import OptionalDirectory, Switch, parse
 from lossmith.cli.console import output
 from lossmith.cli.flags import modern
 from lossmith.cli.tables import attack_text, finalists_table
 from lossmith.errors import printable
-from lossmith.report import summarize
 from lossmith.study import data_line, export_pareto, read_pareto
 
 
@@ -38,7 +38,7 @@ class Show:
 def run(arguments: Sequence[str]) -> None:
     """Run the command."""
     given = parse(Show, modern(arguments), "show")
-    summary = summarize(given.directory)
+    summary = report.summarize(given.directory)
     if given.pareto is not None:
         summary["front"] = [str(path) for path in export_pareto(given.directory, given.pareto)]
     if given.json:

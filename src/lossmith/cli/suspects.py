@@ -12,15 +12,15 @@ from typing import Annotated
 import tyro
 from rich.table import Table
 
+from lossmith import report
 from lossmith.cli.arguments import OptionalFile, OptionalTime, Switch, values_last
 from lossmith.cli.console import Bar, output
-from lossmith.cli.flags import SettingsFlags, Shown, read
+from lossmith.cli.flags import Helps, SettingsFlags, Shown, read
 from lossmith.cli.machine import Machine, MachineFlags
 from lossmith.cli.trained import LARGEST_SEED, NUMBERS, check_number
 from lossmith.data import DataSettings, Source, open_source
 from lossmith.errors import InputError, printable
 from lossmith.io import write_whole
-from lossmith.report import check_picture, plot_suspects, save_figure
 from lossmith.study import (
     SUSPECT_FOLDS,
     SUSPECT_NETWORKS,
@@ -33,6 +33,7 @@ from lossmith.study import (
     find_suspects,
     parsed_time,
     rechecked,
+    suspects_text,
     with_data,
 )
 from lossmith.training import Recipe
@@ -43,6 +44,11 @@ SHOWN: Shown = {
     EvolveSettings: ("data", "model", "recipe", "run"),
     RunSettings: ("training", "device"),
     **{model: tuple(name for name in model.model_fields if name not in LEFT_OUT) for model in (DataSettings, Recipe)},
+}
+HELPS: Helps = {
+    (DataSettings, "label_noise"): (
+        "Share of all labels, at least 0 and less than 1, that noise changes: every row is judged here."
+    ),
 }
 TOP, PICTURES = 10, 40
 
@@ -120,7 +126,7 @@ def run(arguments: Sequence[str]) -> None:
     elif not given.quiet:
         console = output()
         console.print(_table(found))
-        console.print(_sentence(found))
+        console.print(suspects_text(found))
         console.print(f"\nEvery label: {printable(str(out))}", soft_wrap=True)
     if given.figure is not None:
         _draw(found, given.figure)
@@ -134,10 +140,12 @@ def parsed(arguments: Sequence[str]) -> Suspects:
     Raises:
         InputError: if one cannot be used.
     """
-    given = read(Suspects, values_last(arguments, NUMBERS), "suspects", lambda _: (EvolveSettings(), None), SHOWN)
+    given = read(
+        Suspects, values_last(arguments, NUMBERS), "suspects", lambda _: (EvolveSettings(), None), SHOWN, HELPS
+    )
     check_number("--seed", given.seed, -LARGEST_SEED, LARGEST_SEED)
     if given.figure is not None:
-        check_picture(given.figure)
+        report.check_picture(given.figure)
     return replace(given, settings=at_absolute_place(rechecked(with_data(given.settings, given.data))))
 
 
@@ -158,7 +166,7 @@ def _draw(found: Suspicion, figure: Path) -> None:
     """Draw the first suspects."""
     first = [row for row in found.rows() if row[1] != row[2]][:PICTURES] or found.rows()[:PICTURES]
     images = found.folds.source.inputs[[index for index, *_ in first]].numpy()
-    save_figure(plot_suspects(images, first), figure)
+    report.save_figure(report.plot_suspects(images, first), figure)
 
 
 def _table(found: Suspicion) -> Table:
@@ -168,20 +176,3 @@ def _table(found: Suspicion) -> Table:
     for index, given, suggested, score in found.rows()[:TOP]:
         table.add_row(str(index), printable(given), printable(suggested), f"{score:.3f}")
     return table
-
-
-def _sentence(found: Suspicion) -> str:
-    """What came out, in words."""
-    suspects = found.suspects
-    text = (
-        f"{len(suspects)} labels judged, each by {found.networks} networks that did not learn from it; for "
-        f"{suspects.differing} of them these believe most in another class. Look at a label before you change it: a "
-        "score is no probability, and a rare or difficult sample looks suspicious, too."
-    )
-    if suspects.wrong is None:
-        return text
-    share, precision = suspects.wrong.mean(), suspects.average_precision
-    known = f" Of these labels {share:.1%} are known to be wrong"
-    if precision is None:
-        return f"{text}{known}."
-    return f"{text}{known}; area under precision and recall {precision:.3f} (a random order: {share:.3f})."

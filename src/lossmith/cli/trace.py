@@ -15,13 +15,13 @@ import torch
 import tyro
 from rich.table import Table
 
+from lossmith import report
 from lossmith.analysis import FORMS, Trace
 from lossmith.cli.arguments import OptionalDirectory, Switch
 from lossmith.cli.console import output
 from lossmith.cli.trained import Trained, bar, check_number, measuring, opened, parsed
 from lossmith.errors import InputError
 from lossmith.io import json_bytes, write_all
-from lossmith.report import draw_trace
 from lossmith.study import Analysis
 from lossmith.training import Backend
 
@@ -59,15 +59,15 @@ def run(arguments: Sequence[str]) -> None:
     samples = None if given.samples == "all" else given.samples
     try:
         with opened(given) as found, bar(given) as shown, given.machine.open() as executor:
-            report = partial(shown.quarter, "training")
+            told = partial(shown.quarter, "training")
             threads = executor.trainer(found.problem.task).threads or torch.get_num_threads()
-            traced, backend = found.trace(given.seed, samples, executor, partial(measuring, shown), report)
+            traced, backend = found.trace(given.seed, samples, executor, partial(measuring, shown), told)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("A trace is written at its end, so nothing was written.") from None
     names = [loss.name for loss in found.losses]
     summary = _summary(traced, found, given, backend, threads)
     directory.mkdir(parents=True, exist_ok=True)
-    draw_trace(traced, names, pictures)
+    report.draw_trace(traced, names, pictures)
     write_all({directory / "trace.npz": _packed(traced, names), directory / "trace.json": json_bytes(summary)})
     if given.json:
         sys.stdout.write(json.dumps(summary, indent=2) + "\n")

@@ -10,13 +10,13 @@ from typing import Annotated, Any, Protocol, TypeVar
 
 import tyro
 
+from lossmith import report
 from lossmith.analysis import Look
 from lossmith.cli.arguments import OptionalFile, OptionalTime, Switch, bracketed, check_given, values_last
 from lossmith.cli.console import Bar
 from lossmith.cli.flags import Begun, SettingsFlags, Shown, read
 from lossmith.cli.machine import Machine, MachineFlags
 from lossmith.errors import InputError, brief
-from lossmith.report import check_picture
 from lossmith.study import Analysis, EvolveSettings, RunSettings, origin_of
 from lossmith.training import Backend
 
@@ -92,7 +92,7 @@ def parsed(
     if isinstance(given, Looking):
         check_number("--seeds", given.seeds, 1, MOST_NETWORKS)
         if given.figure is not None:
-            check_picture(given.figure)
+            report.check_picture(given.figure)
     return given
 
 

@@ -24,7 +24,7 @@ from lossmith.losses.catalog import (
 from lossmith.losses.combined import Sum
 from lossmith.losses.criterion import Criterion
 from lossmith.losses.elementwise import FlippedPower, FractionalFocal, JensenShannon, ShiftedPower
-from lossmith.losses.evolved import noise_robust
+from lossmith.losses.evolved import noise_robust, smoothing_squares
 from lossmith.losses.exports import EXPORTS, export
 from lossmith.losses.expressions import Expression, expression
 from lossmith.losses.files import class_weights, load, loss_document, read_loss_document, save
@@ -120,6 +120,7 @@ __all__ = [
     "read_loss_document",
     "save",
     "schedule",
+    "smoothing_squares",
     "taylor",
     "taylor_cross_entropy",
     "taylor_length",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Self, overload
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, overload
 
 import numpy as np
 import torch
@@ -217,6 +217,17 @@ class Loss(ABC):
     def __repr__(self) -> str:
         """Name, and population shape or formula."""
         return f"Loss({brief(self.name)}, {f'population {list(self.shape)}' if self.shape else self.formula()})"
+
+    def __call__(self, *_: Any, **__: Any) -> NoReturn:
+        """Refuse: a loss is a value, and what is called in a training is its criterion.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError(
+            f"the loss {self.name!r} is not called itself; wrap it, criterion = lossmith.Criterion(loss), and call "
+            "criterion(logits, targets), or take loss.value(logits, targets) for the loss of each sample"
+        )
 
     def check_classes(self, classes: int) -> None:
         """Raise an InputError if the loss is made for another number of classes."""

@@ -20,15 +20,17 @@ CROSS_ENTROPY_SERIES = (0.5, 0.5, 1.0, -1.0, 4 / 3, 2.0, -2.0, 0.0)
 
 @dataclass(frozen=True)
 class Parameter:
-    """The one number that some losses take.
+    """A number that a loss takes.
 
     Args:
         symbol: What it is called.
         default: What it is where none is given.
+        share: What it is the share of, if it is one that only the user can know: a criterion tells that none was given.
     """
 
     symbol: str
     default: float
+    share: str = ""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Named:
         source: Who published it.
         parameter: The number that it takes, if any.
         by_classes: Whether the function takes the number of classes, too.
+        second: The second number, of a loss that takes two.
     """
 
     name: str
@@ -50,16 +53,26 @@ class Named:
     source: str
     parameter: Parameter | None = None
     by_classes: bool = False
+    second: Parameter | None = None
 
-    def build(self, parameter: float | None, classes: int) -> Loss:
-        """The loss for a parameter (None is its default) and a number of classes.
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """The numbers that it takes."""
+        return tuple(one for one in (self.parameter, self.second) if one is not None)
+
+    @property
+    def typed(self) -> str:
+        """The name with the defaults: ``focal:2``."""
+        return ":".join([self.name, *(f"{one.default:g}" for one in self.parameters)])
+
+    def build(self, parameter: float | None, classes: int, second: float | None = None) -> Loss:
+        """The loss for its parameters (None is their default) and a number of classes.
 
         Raises:
-            InputError: if the parameter cannot be used.
+            InputError: if a parameter cannot be used.
         """
-        arguments: list[float] = []
-        if self.parameter is not None:
-            arguments.append(self.parameter.default if parameter is None else parameter)
+        given = zip(self.parameters, (parameter, second), strict=False)
+        arguments = [one.default if value is None else value for one, value in given]
         return self.function(*arguments, *((classes,) if self.by_classes else ()))
 
 
@@ -68,7 +81,12 @@ Function = TypeVar("Function", bound=Callable[..., Loss])
 
 
 def catalogued(
-    name: str, formula: str, source: str, parameter: Parameter | None = None, by_classes: bool = False
+    name: str,
+    formula: str,
+    source: str,
+    parameter: Parameter | None = None,
+    by_classes: bool = False,
+    second: Parameter | None = None,
 ) -> Callable[[Function], Function]:
     """Put a function that builds a loss into the catalog.
 
@@ -78,10 +96,11 @@ def catalogued(
         source: Who published it.
         parameter: The number that it takes, if any.
         by_classes: Whether the function takes the number of classes, too.
+        second: The second number, of a loss that takes two.
     """
 
     def register(function: Function) -> Function:
-        CATALOG.register(name, Named(name, function, formula, source, parameter, by_classes))
+        CATALOG.register(name, Named(name, function, formula, source, parameter, by_classes, second))
         return function
 
     return register

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lossmith.errors import InputError, brief, printable
 from lossmith.losses import fused, powers
 from lossmith.losses.base import Loss
-from lossmith.losses.catalog import cross_entropy
+from lossmith.losses.catalog import CATALOG, cross_entropy
 from lossmith.losses.kernel import labels_of, wide
 from lossmith.losses.kernel import values as sample_values
 from lossmith.losses.parse import find_weighted
@@ -257,9 +257,20 @@ def _found(text: str, weight: Tensor | None, classes: int | None) -> tuple[Loss,
     """The loss that a text stands for, and the class weights that are given or those of its file."""
     known = len(weight) if classes is None and weight is not None and weight.ndim == 1 else classes
     loss, weights = find_weighted(text, known)
+    _tell_share(text)
     if weights is None:
         return loss, weight
     if weight is not None:
         LOG.warning("the class weights that %s was evolved with give way to those of the criterion", printable(text))
         return loss, weight
     return loss, torch.tensor(weights)
+
+
+def _tell_share(text: str) -> None:
+    """Say which share a loss takes that depends on one and is told none."""
+    parameter = CATALOG[text].parameter if text in CATALOG else None
+    if parameter is not None and parameter.share:
+        LOG.warning(
+            "%s takes %s = %g for the share of %s, since none is given; write for example %s:0.2",
+            *(text, parameter.symbol, parameter.default, parameter.share, text),
+        )

@@ -21,8 +21,8 @@ def find(text: str, classes: int) -> Loss:
 
     A formula of the output h and the label y comes after ``expr:`` (``"expr:log(h) - y/h"``, see
     :func:`lossmith.expression`). Names are those of the catalog, with a parameter after a colon where there is one
-    (``focal:2``). λ is a list of numbers (``"0, 0, 0, -1, 0, 2, 0, 0"``, with or without brackets), whose length says
-    the order.
+    (``focal:2``, of two numbers ``smoothing-squares:0.5:2``). λ is a list of numbers (``"0, 0, 0, -1, 0, 2, 0, 0"``,
+    with or without brackets), whose length says the order.
 
     Args:
         text: What the user typed.
@@ -154,14 +154,18 @@ def _named(name: str, parameter: str | None, classes: int) -> Loss:
         return entry.build(None, classes)
     if entry.parameter is None:
         raise InputError(f"the loss {name} takes no parameter; leave {brief(':' + parameter)} out")
-    try:
-        value = float(parameter)
-    except ValueError:
-        raise InputError(
-            f"the parameter {entry.parameter.symbol} of {name} is {brief(parameter)}, not a number; "
-            f"write for example {name}:{entry.parameter.default:g}"
-        ) from None
-    return entry.build(value, classes)
+    # Of a loss with one number, all that stands there is meant for it.
+    words = parameter.split(":", 1) if entry.second is not None else [parameter]
+    values = list[float]()
+    for taken, word in zip(entry.parameters, words, strict=False):
+        try:
+            values.append(float(word))
+        except ValueError:
+            raise InputError(
+                f"the parameter {taken.symbol} of {name} is {brief(word)}, not a number; write for example "
+                f"{entry.typed}"
+            ) from None
+    return entry.build(values[0], classes, *values[1:])
 
 
 def _numbers(text: str) -> list[float] | None:

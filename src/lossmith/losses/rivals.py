@@ -126,7 +126,7 @@ def negative_smoothing(rate: float, classes: int) -> PowerLoss:
     "forward",
     "φ = y log((a + h)/(a + 1)), a = η/((n − 1)(1 − η) − η)",
     "Patrini et al., 2017",
-    Parameter("η", 0.4),
+    Parameter("η", 0.4, "wrong labels"),
     by_classes=True,
 )
 def forward_correction(rate: float, classes: int) -> ShiftedPower:

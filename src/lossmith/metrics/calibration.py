@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import optimize, special
 
 from lossmith.errors import InputError
 
@@ -17,12 +17,12 @@ SOUND = (math.exp(-5.9), math.exp(5.9))
 def negative_log_likelihood(logits: NDArray[np.float64], targets: NDArray[np.int64]) -> float:
     """Mean of ``−log softmax(logits)[target]``, for logits ``[N, K]``."""
     chosen = np.take_along_axis(logits, targets[:, None], 1)[:, 0]
-    return float(np.mean(special.logsumexp(logits, axis=1) - chosen))
+    return float(np.mean(scipy.special.logsumexp(logits, axis=1) - chosen))
 
 
 def calibration_error(logits: NDArray[np.float64], targets: NDArray[np.int64]) -> float:
     """Expected calibration error: mean |accuracy − confidence| over 15 bins of equal width of the top output."""
-    outputs = special.softmax(logits, axis=1)
+    outputs = scipy.special.softmax(logits, axis=1)
     confidence, right = outputs.max(1), outputs.argmax(1) == targets
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
     gaps = np.bincount(bins, right - confidence, BINS)
@@ -46,7 +46,7 @@ def temperature(logits: NDArray[np.float64], targets: NDArray[np.int64]) -> floa
     aimed = np.take_along_axis(scaled, targets[:, None], 1)[:, 0]
 
     def slope(inverse: float) -> float:
-        return float(np.mean((special.softmax(inverse * scaled, axis=1) * scaled).sum(1) - aimed))
+        return float(np.mean((scipy.special.softmax(inverse * scaled, axis=1) * scaled).sum(1) - aimed))
 
     if not scaled.any():
         return 1.0
@@ -59,11 +59,11 @@ def temperature(logits: NDArray[np.float64], targets: NDArray[np.int64]) -> floa
         high *= 2
     while slope(low) > 0:
         low /= 2
-    exact = scale / optimize.brentq(slope, low, high, rtol=1e-14)
+    exact = scale / scipy.optimize.brentq(slope, low, high, rtol=1e-14)
     if not SOUND[0] < exact < SOUND[1]:
         return exact
     # To the bit what comparisons of older versions found; it differs by 1e-5 of it at most.
-    found = optimize.minimize_scalar(
+    found = scipy.optimize.minimize_scalar(
         lambda log: negative_log_likelihood(logits * np.exp(-log), targets), bounds=(-6.0, 6.0), method="bounded"
     )
     return float(np.exp(found.x))

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from lossmith.metrics.finite import known, to_lists
 
@@ -45,8 +45,8 @@ def welch(
     with warnings.catch_warnings():
         # SciPy warns of a sample without any spread, as of a loss whose every network diverged.
         warnings.simplefilter("ignore", RuntimeWarning)
-        interval = stats.ttest_ind(first, second, equal_var=False).confidence_interval(level)
-        p = stats.ttest_ind(first, second, equal_var=False, alternative="greater").pvalue
+        interval = scipy.stats.ttest_ind(first, second, equal_var=False).confidence_interval(level)
+        p = scipy.stats.ttest_ind(first, second, equal_var=False, alternative="greater").pvalue
     return Difference(difference, float(interval.low), float(interval.high), float(p))
 
 

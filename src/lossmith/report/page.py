@@ -110,7 +110,11 @@ def _exact(page: Explanation, _: int) -> str:
 def _published(page: Explanation, _: int) -> str:
     if "published" not in page.trainable:
         return ""
-    return "theorem 3 lets it pass" if page.trainable["published"] else "theorem 3 says that it cannot train"
+    if page.trainable["published"]:
+        return "theorem 3 lets it pass"
+    if page.trainable["exact"]:
+        return "theorem 3 as printed rejects it, as it does many losses that train: go by the exact form"
+    return "theorem 3 as printed rejects it, too"
 
 
 def _zones(form: str) -> Cell:

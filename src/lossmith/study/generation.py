@@ -104,6 +104,7 @@ class Generation:
         errors: Mapping[int, str] | None = None,
     ) -> None:
         self.candidates = tuple(candidates)
+        self._by_member = {candidate.member: candidate for candidate in self.candidates}
         self._known = dict(known)
         self._errors = dict(errors or {})
         self._out: set[int] = set()
@@ -162,13 +163,15 @@ class Generation:
         Raises:
             InputError: if one is not.
         """
-        waiting = {(candidate.generation, candidate.member): candidate.genome for candidate in self.pending()}
-        for result in results:
-            place = (result.candidate.generation, result.candidate.member)
-            if place not in waiting or waiting.pop(place) != result.candidate.genome:
+        told = set[int]()
+        for candidate in (result.candidate for result in results):
+            mine = self._by_member.get(candidate.member)
+            known = candidate.member in self._known or candidate.member in told
+            told.add(candidate.member)
+            if mine is None or known or (mine.generation, mine.genome) != (candidate.generation, candidate.genome):
                 raise InputError(
-                    f"candidate {place[1]} of generation {place[0]} is not waiting for a fitness; tell those of this "
-                    "study that ask gave, each once"
+                    f"candidate {candidate.member} of generation {candidate.generation} is not waiting for a fitness; "
+                    "tell those of this study that ask gave, each once"
                 )
 
     def take(self, results: Sequence[Result]) -> None:

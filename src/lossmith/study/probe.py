@@ -19,6 +19,7 @@ from lossmith.analysis import (
     Objective,
     Plan,
     WrongLabels,
+    baselines,
     believed,
     best_gain,
     known_gains,
@@ -29,13 +30,14 @@ from lossmith.data import Source, folded, seen_samples
 from lossmith.errors import InputError
 from lossmith.losses import Loss
 from lossmith.seeds import derive
-from lossmith.study.budget import Budget, OneClock, comparison_budget
+from lossmith.study.budget import Budget, OneClock, comparison_budget, search_budget
 from lossmith.study.comparison import known_problem
 from lossmith.study.config import EvolveSettings
 from lossmith.study.estimates import beyond, epochs_of
 from lossmith.study.probed import NoiseFloor, Probe, Size
 from lossmith.study.problem import Problem
 from lossmith.study.suspects import SIZES, check_folds, judged_fold, settled, usual_loss
+from lossmith.study.trainings import PopulationTraining
 from lossmith.training import Backend, Executor, Local, check_memory, choose_backend, step_seconds
 
 LOG = logging.getLogger("lossmith")
@@ -105,8 +107,8 @@ def probe_data(
     plan = _plan(problem, settings, size, seed, backend, deciding)
     gains = known_gains(problem.task, problem.validation, families, plan, runs, told)
     leading = best_gain(gains, deciding.sign)
-    # With fresh networks the best of the tuning may be no better.
-    best = leading if leading.gain > 0 else gains[0]
+    # With fresh networks the best of the tuning may be no better; what is not clear is not advised.
+    best = leading if leading.low > 0 else gains[0]
     if not all(map(math.isfinite, gains[0].values)):
         raise InputError(
             f"a network of cross-entropy has no finite {deciding.name}, so nothing can be compared with it; give a "
@@ -115,7 +117,26 @@ def probe_data(
     known = _known_share(problem, len(parts.labels))
     floor = _floor(gains, deciding, len(problem.validation[1]))
     seconds = time.perf_counter() - begun
-    return Probe(wrong, known, tuple(gains), best, floor, deciding, problem, size, backend, seconds)
+    search = _search(settings, budget.seconds)
+    return Probe(wrong, known, tuple(gains), best, floor, deciding, problem, size, backend, search, seconds)
+
+
+def _search(settings: EvolveSettings, seconds: float) -> Budget:
+    """What a search with these settings trains, where a training takes so many seconds; as it estimates itself."""
+    search, run = settings.search, settings.run
+    return search_budget(
+        population=search.population,
+        generations=search.generations,
+        replicates=run.replicates,
+        finalists=run.finalists,
+        finalist_seeds=run.finalist_seeds,
+        known=baselines(),
+        tune=run.tune,
+        swept=PopulationTraining.is_swept,
+        rated=True,
+        share=run.partial,
+        seconds=seconds,
+    )
 
 
 def told_share(wrong: WrongLabels) -> float:

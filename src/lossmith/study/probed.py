@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lossmith.analysis import Deciding, Gain, WrongLabels
+from lossmith.analysis import Deciding, Gain, WrongLabels, best_gain
 from lossmith.losses import Loss
+from lossmith.study.budget import Budget
 from lossmith.study.efforts import EFFORTS, Work
 from lossmith.study.problem import Problem
+from lossmith.study.words import probe_text, use_text
 from lossmith.training import Backend
 
 PROBE_FOLDS, PROBE_NETWORKS, PROBE_SEEDS = 5, 4, 10
 # The rule of thumb: so many labels must be wrong for a search to be worth its cost.
 LEAST_WRONG = 0.1
+# What JSON has, by the names of Python.
+FIGURES = (
+    *("data", "digest", "metric", "wrong_labels", "wrong_labels_between", "wrong_labels_trusted", "agreement"),
+    *("wrong_labels_known", "noise_floor", "best_known", "known", "worth_searching", "why", "use"),
+    *("search_trainings", "search_seconds", "folds", "networks", "seeds", "training", "seconds"),
+)
 
 
 @dataclass(frozen=True)
@@ -58,31 +67,38 @@ class NoiseFloor:
 
 @dataclass(frozen=True)
 class Probe:
-    """What a probe found.
+    """What a probe found; printed, it is a few sentences. What ``to_json`` has is here by the same names.
 
     Args:
         wrong: The share of wrong labels.
-        known_wrong: What it is; None where nobody knows.
-        gains: The tuned losses, cross-entropy first.
-        best: The one that is best by the tuning; cross-entropy, if fresh networks of that gain nothing on it.
-        floor: What is noise.
+        wrong_labels_known: What it is; None where nobody knows.
+        known: The tuned losses, cross-entropy first.
+        best_known: The one that is best by the tuning; cross-entropy, if the gain of its fresh networks is not clear,
+            with 0 in its 95 % interval.
+        noise_floor: What is noise.
         deciding: The figure.
         problem: Data, network and parts.
         size: How much was trained.
         backend: How the losses were trained.
+        search: What a search with the same settings trains.
         seconds: How long all of it took.
     """
 
     wrong: WrongLabels
-    known_wrong: float | None
-    gains: tuple[Gain, ...]
-    best: Gain
-    floor: NoiseFloor
+    wrong_labels_known: float | None
+    known: tuple[Gain, ...]
+    best_known: Gain
+    noise_floor: NoiseFloor
     deciding: Deciding
     problem: Problem
     size: Size
     backend: Backend
+    search: Budget
     seconds: float
+
+    def __repr__(self) -> str:
+        """What was found, in words."""
+        return f"{probe_text(self)}\n{use_text(self)}"
 
     @property
     def wrong_labels(self) -> float:
@@ -90,9 +106,81 @@ class Probe:
         return self.wrong.share
 
     @property
+    def wrong_labels_between(self) -> list[float]:
+        """The lower and the higher figure, by how labels are counted that networks are not sure of."""
+        return [self.wrong.low, self.wrong.high]
+
+    @property
+    def wrong_labels_trusted(self) -> bool:
+        """Whether networks know the classes well enough for the estimate."""
+        return self.wrong.trusted
+
+    @property
+    def agreement(self) -> float:
+        """The share of the labels that networks agree with."""
+        return self.wrong.agreement
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The data, and how it was cut."""
+        return self.problem.described()
+
+    @property
+    def digest(self) -> str:
+        """Of the data."""
+        return self.problem.digest
+
+    @property
+    def metric(self) -> dict[str, Any]:
+        """The figure, as files have it."""
+        return self.deciding.to_json()
+
+    @property
+    def training(self) -> str:
+        """How the losses were trained."""
+        return str(self.backend)
+
+    @property
+    def folds(self) -> int:
+        """In how many parts the samples were cut."""
+        return self.size.folds
+
+    @property
+    def networks(self) -> int:
+        """How many networks judged each label."""
+        return self.size.networks
+
+    @property
+    def seeds(self) -> int:
+        """Fresh networks of each tuned loss."""
+        return self.size.seeds
+
+    @property
+    def search_trainings(self) -> float:
+        """About how many trainings a search with the same settings takes."""
+        return self.search.trainings
+
+    @property
+    def search_seconds(self) -> float:
+        """About how long these take."""
+        return self.search.total
+
+    @property
+    def leading(self) -> Gain:
+        """The best by the tuning of the losses but cross-entropy."""
+        return best_gain(self.known[1:], self.deciding.sign)
+
+    @property
+    def use(self) -> str:
+        """The best known loss as a line of Python."""
+        text, classes = self.best_known.typed
+        more = f", classes={self.problem.classes}" if classes else ""
+        return f"criterion = lossmith.Criterion({json.dumps(text)}{more})"
+
+    @property
     def gains_enough(self) -> bool:
         """Whether the best known loss gains more on cross-entropy than the noise floor."""
-        return self.best.gain > self.floor.value
+        return self.best_known.gain > self.noise_floor.value
 
     @property
     def worth_searching(self) -> bool:
@@ -102,12 +190,17 @@ class Probe:
     @property
     def loss(self) -> Loss:
         """The best known loss."""
-        return self.best.tuned.loss(self.problem.classes)
+        return self.best_known.tuned.loss(self.problem.classes)
 
     @property
     def why(self) -> str:
         """Why a search may be worth its cost, or is not."""
-        name = self.best.tuned.family.name
+        name = self.best_known.tuned.family.name
+        if self.best_known == self.known[0]:
+            return (
+                "no known loss is clearly better than cross-entropy here, so keep it: what a search finds could not be "
+                "told from noise, either; more validation samples (--validation-size) lower it"
+            )
         if not self.gains_enough:
             return (
                 "no known loss gains more on cross-entropy than the noise floor of the measurement, so what a search "
@@ -125,30 +218,16 @@ class Probe:
 
     def to_json(self) -> dict[str, Any]:
         """All figures."""
-        return {
-            "data": self.problem.described(),
-            "digest": self.problem.digest,
-            "metric": self.deciding.to_json(),
-            "wrong_labels": self.wrong.share,
-            "wrong_labels_between": [self.wrong.low, self.wrong.high],
-            "wrong_labels_trusted": self.wrong.trusted,
-            "agreement": self.wrong.agreement,
-            "wrong_labels_known": self.known_wrong,
+        own = {
             "noise_floor": {
-                "value": _known(self.floor.value),
-                "seeds": _known(self.floor.seeds),
-                "samples": self.floor.samples,
+                "value": _known(self.noise_floor.value),
+                "seeds": _known(self.noise_floor.seeds),
+                "samples": self.noise_floor.samples,
             },
-            "best_known": _described(self.best, self.problem.classes),
-            "known": [_described(one, self.problem.classes) for one in self.gains],
-            "worth_searching": self.worth_searching,
-            "why": self.why,
-            "folds": self.size.folds,
-            "networks": self.size.networks,
-            "seeds": self.size.seeds,
-            "training": str(self.backend),
-            "seconds": self.seconds,
+            "best_known": _described(self.best_known, self.problem.classes),
+            "known": [_described(one, self.problem.classes) for one in self.known],
         }
+        return {name: own[name] if name in own else getattr(self, name) for name in FIGURES}
 
 
 def _described(one: Gain, classes: int) -> dict[str, Any]:

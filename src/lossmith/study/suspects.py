@@ -24,6 +24,7 @@ from lossmith.study.clock import Clock
 from lossmith.study.config import EvolveSettings, check_effect
 from lossmith.study.estimates import beyond
 from lossmith.study.problem import Problem
+from lossmith.study.words import suspicion_text
 from lossmith.training import Backend, Executor, Local, Recipe, Trainer, choose_backend, repeated, step_seconds
 
 LOG = logging.getLogger("lossmith")
@@ -37,7 +38,7 @@ Report = Callable[[float], None]
 
 @dataclass(frozen=True)
 class Suspicion:
-    """The suspects of some data, and what stands behind them.
+    """The suspects of some data, and what stands behind them; printed, it is a few sentences.
 
     Args:
         suspects: Every label, the most suspicious first.
@@ -56,6 +57,10 @@ class Suspicion:
     loss: Loss
     backend: Backend
     seconds: float
+
+    def __repr__(self) -> str:
+        """What was found, in words, with the first rows."""
+        return suspicion_text(self)
 
     @property
     def names(self) -> list[str]:
@@ -153,7 +158,7 @@ def find_suspects(
     backend, clock.budget = _planned(chosen, trainer, settings, seed, folds, networks, runs.workers)
     networks = _fitting(clock, networks)
     LOG.info(
-        "suspects trains %s networks, %d for each of %d folds: about %s",
+        "suspects trains %s networks, %d for each of %d folds: about %s of training",
         amount_text(clock.budget.trainings),
         networks,
         folds,

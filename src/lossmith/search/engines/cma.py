@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-import cmaes
 import numpy as np
 
 from lossmith.errors import InputError, brief
@@ -43,6 +42,9 @@ class CMA(SearchEngine):
                 f"CMA-ES starts at points with coordinates below {FARTHEST:g}, not at {brief(list(space.start))}; give "
                 "another start"
             )
+        # It loads scipy.stats, which what searches nothing does without.
+        import cmaes
+
         # With one parent (a population of 2 or 3) cmaes divides by its rank-μ rate of 0, and takes a minimum with it.
         with np.errstate(divide="ignore"):
             self._cma = cmaes.CMA(

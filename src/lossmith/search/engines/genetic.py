@@ -6,7 +6,6 @@ import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-import cmaes
 import numpy as np
 
 from lossmith.errors import InputError
@@ -168,6 +167,9 @@ class _Coefficients:
         self.middle = np.array(numbers(tree))
         self._form = with_numbers(tree, [1.0] * len(self.middle))
         self.units = np.maximum(np.abs(self.middle), UNIT)
+        # It loads scipy.stats, which what searches nothing does without.
+        import cmaes
+
         # With one parent cmaes divides by its rank-μ rate of 0, and takes a minimum with it.
         with np.errstate(divide="ignore"):
             self._cma = cmaes.CMA(

@@ -120,7 +120,7 @@ class TestServe:
     def test_a_few_values_are_kept(self, parcels: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(worker, "KEPT", 2)
         for seed, size in enumerate((8, 9, 10, 8)):
-            job = job_of(size, seed=seed)
+            job = job_of(size, seeds=(seed,))
             assert done(parcels.pack(job)) == job.run().result
         assert len(worker._kept(parcels.name)._values) == 2
 
@@ -135,7 +135,10 @@ class TestServe:
         result = done(parcel)
         (place,) = worker._kept(parcels.name)._places.values()
         assert sorted(path.name for path in place.folder.glob("*.py")) == ["beside.py", "net.py"]
+        copied = place.folder
         worker._kept.cache_clear()
+        del place
+        assert not copied.exists()
         (tmp_path / "elsewhere").rename(folder)
         assert done(parcels.pack(own)) == result == own.run().result
         (place,) = worker._kept(parcels.name)._places.values()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -61,11 +63,11 @@ class Place:
 
     def __init__(self, sources: Sources) -> None:
         self.folder = Path(sources.folder)
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
         if all(_holds(self.folder / name, content) for name, content in sources.files):
             return
-        self._temporary = tempfile.TemporaryDirectory(prefix="lossmith-", ignore_cleanup_errors=True)
-        self.folder = Path(self._temporary.name)
+        self.folder = Path(tempfile.mkdtemp(prefix="lossmith-"))
+        # A worker keeps a few of these and forgets the others without a word.
+        weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
         for name, content in sources.files:
             (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
             (self.folder / name).write_bytes(content)

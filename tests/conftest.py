@@ -33,6 +33,7 @@ hypothesis.settings.load_profile("lossmith")
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["MPLBACKEND"] = "Agg"
+os.environ["RAY_DEFAULT_OBJECT_STORE_MAX_MEMORY_BYTES"] = str(100 * 2**20)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -226,7 +226,7 @@ def settings_of(*models: type[BaseModel]) -> set[str]:
     return {f"--{called.get(name, name).replace('_', '-')}" for model in models for name in model.model_fields}
 
 
-MACHINE = ("--threads", "--executor", "--workers")
+MACHINE = ("--threads", "--executor", "--workers", "--ray-address", "--gpus-per-chunk")
 LOOKING = {
     *("--seeds", "--seed", *MACHINE, "--time-limit", "--figure", "--quiet", "--json", "--training", "--device"),
     *settings_of(DataSettings, ModelSettings, Recipe),

@@ -33,6 +33,7 @@ from lossmith.training import (
     Executor,
     Job,
     Outcome,
+    Ray,
     Recipe,
     Task,
     Trained,
@@ -213,7 +214,9 @@ def running(own: ModuleType) -> Iterator[dict[str, Executor]]:
 class TestConformance:
     """What every registered executor must do."""
 
-    pytestmark = pytest.mark.parametrize("name", NAMES)
+    pytestmark = pytest.mark.parametrize(
+        "name", [pytest.param(name, marks=pytest.mark.integration if name == "ray" else ()) for name in NAMES]
+    )
 
     def test_outcomes_are_those_of_the_jobs_in_their_order(
         self, running: dict[str, Executor], own: ModuleType, name: str
@@ -247,7 +250,8 @@ class TestConformance:
         work: list[Work] = [Call(partial(own.twice, 4)), job_of(task_of()), Call(partial(own.twice, 5))]
         outcomes = list(running[name].run(work, lambda number, share: reports.append((number, share))))
         assert [outcomes[place].result for place in (0, 2)] == [8, 10]
-        assert (0, 0.5) in reports
+        # Ray tells of the end alone.
+        assert ((0, 0.5) in reports) == (name != "ray")
         assert_same(results(iter([outcomes[1]])), directly([job_of(task_of())]))
         with pytest.raises(ZeroDivisionError, match="by me"):
             list(running[name].run([Call(own.divide)]))
@@ -303,6 +307,8 @@ class TestConformance:
         def everything() -> list[Any]:
             return [torch.get_rng_state().tolist(), torch.get_num_threads(), torch.is_grad_enabled(), os.environ.copy()]
 
+        # Ray sets some variables when it is first used.
+        list(running[name].run([job_of(task_of("conv"))]))
         before = everything()
         list(running[name].run([job_of(task_of("conv"))]))
         assert everything() == before
@@ -532,6 +538,8 @@ class TestChoice:
             ("local", 1, "Local"),
             ("processes", 3, "Processes"),
             ("processes", None, "Processes"),
+            ("ray", 3, "Ray"),
+            ("ray", None, "Ray"),
         ],
     )
     def test_names(self, name: str, workers: int | None, wanted: str) -> None:
@@ -551,6 +559,51 @@ class TestChoice:
     def test_refusals(self, name: str, workers: int | None, sentence: str) -> None:
         with pytest.raises(InputError, match=sentence):
             executor(name, workers)
+
+
+class TestRayIsNotNeeded:
+    """What of Ray is checked before it is used."""
+
+    @pytest.mark.parametrize(
+        ("given", "sentence"),
+        [
+            ({"workers": 10**9}, r"^workers is 1000000000; give a number from 1 to 100000$"),
+            ({"address": "ray://host:10001"}, r"^the address of Ray is 'ray://host:10001'; give auto, or HOST:PORT"),
+            ({"address": "host"}, r"^the address of Ray is 'host'; give auto"),
+            ({"gpus_per_chunk": -1}, r"^the GPUs of a chunk are -1; give 0, a part of one"),
+            ({"gpus_per_chunk": 1.5}, r"^the GPUs of a chunk are 1.5; give 0, a part of one"),
+            ({"gpus_per_chunk": float("nan")}, r"^the GPUs of a chunk are nan; give 0, a part of one"),
+        ],
+    )
+    def test_refusals(self, given: dict[str, Any], sentence: str) -> None:
+        with pytest.raises(InputError, match=sentence):
+            Ray(**given)
+
+    @pytest.mark.parametrize("given", [{"ray_address": "auto"}, {"gpus_per_chunk": 0.0}])
+    @pytest.mark.parametrize("name", ["auto", "processes"])
+    def test_what_only_ray_heeds(self, name: str, given: dict[str, Any]) -> None:
+        with pytest.raises(InputError, match=f"is for the executor ray, not for {name}: take executor = ray$"):
+            executor(name, 2, **given)
+        with executor("ray", 2, **given) as found:
+            assert isinstance(found, Ray)
+
+    def test_a_flag_without_effect(self, command: Callable[..., tuple[str, str]]) -> None:
+        for flag, value in (("--ray-address", "auto"), ("--gpus-per-chunk", "1")):
+            _, errors = command("attack", "mse", flag, value, code=2)
+            assert errors == (
+                f"lossmith: {flag} has no effect with --executor auto: give --executor ray, or no {flag}\n"
+            )
+
+    def test_it_is_not_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "ray", None)
+        monkeypatch.delitem(sys.modules, "lossmith.training.executors.tasks", raising=False)
+        monkeypatch.delitem(sys.modules, "lossmith.training.executors.parcels", raising=False)
+        monkeypatch.delattr("lossmith.training.executors.tasks", raising=False)
+        with (
+            Ray(2) as one,
+            pytest.raises(InputError, match=r"^the executor ray needs Ray, which is not installed: pip install .*ray"),
+        ):
+            list(one.run([job_of(task_of())]))
 
 
 class TestPickling:

@@ -41,6 +41,7 @@ PAGES = [
     pytest.param("docs/own-work.md", {"python"}, id="docs/own-work.md"),
     pytest.param("docs/studies.md", {"python"}, id="docs/studies.md"),
     pytest.param("docs/robustness.md", {"python", "shell"}, id="docs/robustness.md", marks=pytest.mark.integration),
+    pytest.param("docs/scale.md", {"python", "shell"}, id="docs/scale.md", marks=pytest.mark.integration),
     pytest.param(LENIENT, {"python", "shell"}, id=LENIENT, marks=pytest.mark.integration),
 ]
 LEFT_OUT = {"make demo", "make test"}

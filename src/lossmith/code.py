@@ -21,6 +21,18 @@ from lossmith.errors import InputError, brief
 FORMS = "package.module:function or FILE.py:function"
 
 
+class ByName:
+    """What holds code of the user's by its name, and finds it again in another process: a frozen dataclass.
+
+    Args:
+        name: ``package.module:name`` or ``FILE.py:name``.
+        directory: Where its module is looked for, too.
+    """
+
+    name: str
+    directory: str
+
+
 def is_code(name: str) -> bool:
     """Whether a name is one of code."""
     return ":" in name

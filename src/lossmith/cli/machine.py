@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import torch
 import tyro
 
-from lossmith.cli.arguments import OptionalNumber
+from lossmith.cli.arguments import OptionalAddress, OptionalNumber, OptionalShare
 from lossmith.errors import InputError
 from lossmith.registry import unknown
 from lossmith.training import EXECUTORS, Executor, executor
@@ -22,19 +22,29 @@ class Machine:
     threads: OptionalNumber = None
     """Threads of PyTorch in this process; without it, PyTorch's own choice. A worker has one."""
     executor: str = "auto"
-    """Where networks are trained: local, in this process; processes, in workers of one thread each; or auto, in
-    workers if more than one is asked for. What comes out is the same, but for the rounding of several threads."""
+    """Where networks are trained: local, in this process; processes, in workers of one thread each; ray, in those of
+    a cluster; or auto, in workers if more than one is asked for. Only rounding of several threads depends on it."""
     workers: OptionalNumber = None
-    """Worker processes; without it, one for each processor where the executor is processes."""
+    """Workers; without it, one for each processor, or as many as a cluster has room for."""
+    ray_address: OptionalAddress = None
+    """Cluster of the executor ray: auto, the one of this machine, or HOST:PORT; without it, this machine alone."""
+    gpus_per_chunk: OptionalShare = None
+    """GPUs of each worker of the executor ray, such as 0.25; without it, 1 where networks are trained on GPUs."""
 
     def prepare(self) -> None:
         """Let PyTorch use so many threads, and see that there is such an executor.
 
         Raises:
-            InputError: if the number is below 1, there is no executor of that name, or it cannot have so many workers.
+            InputError: if the number is below 1, there is no executor of that name, it cannot have so many workers, or
+                a flag is given that only another one heeds.
         """
         if self.executor != "auto" and self.executor not in EXECUTORS:
             raise InputError(unknown(self.executor, "executor", ["auto", *EXECUTORS]))
+        for flag, given in (("--ray-address", self.ray_address), ("--gpus-per-chunk", self.gpus_per_chunk)):
+            if given is not None and self.executor != "ray":
+                raise InputError(
+                    f"{flag} has no effect with --executor {self.executor}: give --executor ray, or no {flag}"
+                )
         # Nothing runs in it before it is given a job.
         self.open().close()
         if self.threads is not None:
@@ -48,7 +58,7 @@ class Machine:
         Raises:
             InputError: if there is none of that name, or it cannot have so many workers.
         """
-        return executor(self.executor, self.workers)
+        return executor(self.executor, self.workers, ray_address=self.ray_address, gpus_per_chunk=self.gpus_per_chunk)
 
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossmith.code import described, importable, load_code, portable_code
+from lossmith.code import ByName, described, importable, load_code, portable_code
 from lossmith.errors import InputError, brief
 from lossmith.metrics.registered import METRICS, Metric
 
@@ -64,7 +64,7 @@ class OwnValue:
 
 
 @dataclass(frozen=True)
-class Named:
+class Named(ByName):
     """A function of the user's own, found again by its name in another process.
 
     Args:

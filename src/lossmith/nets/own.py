@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lossmith.code import importable, load_code
+from lossmith.code import ByName, importable, load_code
 from lossmith.errors import InputError
 from lossmith.nets.called import Told, called_network
 from lossmith.nets.parts import Shapes
@@ -45,7 +45,7 @@ def own_body(
 
 
 @dataclass(frozen=True)
-class OwnBody:
+class OwnBody(ByName):
     """The user's network, found again by name in another process.
 
     Args:

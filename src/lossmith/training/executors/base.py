@@ -133,13 +133,11 @@ class Outcome:
 
 
 class Executor(Protocol):
-    """Runs work.
+    """Runs work."""
 
-    Args:
-        workers: How many jobs it runs at once.
-    """
-
-    workers: int
+    @property
+    def workers(self) -> int:
+        """How many jobs it runs at once."""
 
     def run(self, jobs: Sequence[Work], progress: Progress | None = None) -> Iterator[Outcome]:
         """The outcomes in the order of the jobs, each as soon as it and all before it are there.

@@ -214,8 +214,12 @@ def _heard_from(worker: _Worker) -> Outcome | Failed | Reported | Ready | None:
     return answer
 
 
+def cores_here() -> int:
+    """The processors that this process may use."""
+    # Not every system says which.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def processes(workers: int | None) -> Processes:
     """The executor processes, with a worker for each core unless told otherwise."""
-    # Not every system says which cores a process may use.
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return Processes(cores if workers is None else workers)
+    return Processes(cores_here() if workers is None else workers)

@@ -84,15 +84,20 @@ def _answer(connection: Connection, content: bytes, found: Found, trainers: Trai
                 f"a worker process does not find what the driver has ({error}): define it at the top of a module that "
                 "can be imported, or take executor = local"
             ) from error
-        return _bytes(job.run(trainers, progress))
+        return packed(job.run(trainers, progress))
     except (BrokenPipeError, ConnectionResetError):
         # The driver is gone: this is no error of the job.
         raise
     except BaseException as error:
-        return pickle.dumps(_portable(error))
+        return pickle.dumps(portable(error))
 
 
-def _bytes(outcome: Outcome) -> bytes:
+def packed(outcome: Outcome) -> bytes:
+    """An outcome as it can be sent.
+
+    Raises:
+        InputError: if it cannot be pickled.
+    """
     try:
         return pickle.dumps(outcome)
     except UNPICKLABLE as error:
@@ -102,7 +107,7 @@ def _bytes(outcome: Outcome) -> bytes:
         ) from None
 
 
-def _portable(error: BaseException) -> Failed:
+def portable(error: BaseException) -> Failed:
     """The error as it can be sent; one that cannot becomes a RuntimeError with its type and words."""
     trace = "".join(traceback.format_exception(error))
     try:

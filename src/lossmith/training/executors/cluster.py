@@ -1,0 +1,240 @@
+"""Jobs as tasks of Ray, on this machine or on many."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from lossmith.errors import InputError, brief, installing
+from lossmith.training.executors.base import Job, Outcome, Progress, Work
+from lossmith.training.executors.processes import MOST_DEATHS, cores_here
+from lossmith.training.executors.worker import Failed, WorkerTraceback
+from lossmith.training.networks import Task
+from lossmith.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from lossmith.training.executors.tasks import Lost, Session
+
+LOG = logging.getLogger("lossmith")
+ADDRESS = re.compile(r"auto|[\w.-]+:\d{1,5}|\[[\da-fA-F:]+\]:\d{1,5}")
+MOST_WORKERS = 100_000
+# Ray prints what it has to say of a dead worker on standard output, where others read JSON; we say it ourselves.
+QUIET = {"RAY_DEDUP_LOGS_SKIP_REGEX": "."}
+SPARE = 2  # pieces of work that wait where there is room, so that no worker waits for the driver
+
+
+class Ray:
+    """An :class:`~lossmith.training.Executor` of Ray's tasks, one for each piece of work, each with one thread.
+
+    Ray is entered when it is first needed, and left by :meth:`close`; what was started here ends then. If this process
+    has called ``ray.init``, that is used and left as it is. Of progress, only the end of each piece of work is told.
+
+    Functions of a script and lambdas are sent by value, and ``FILE.py:name`` with the Python files beside it; other
+    modules must be found on every machine, or be sent by ``runtime_env``.
+
+    Args:
+        workers: How many pieces of work run at once; None is as many as there is room for, counted anew as machines
+            come and go.
+        address: Of a cluster, ``auto`` (one that this machine belongs to) or ``HOST:PORT``; None is Ray on this machine
+            alone, or what ``ray.init`` of this process has entered.
+        gpus_per_chunk: GPUs of each piece of work, a part of one too; None is one where the data lies on a GPU, or else
+            none.
+        runtime_env: Ray's own, what it is to prepare on each machine.
+
+    Raises:
+        InputError: if one of these cannot be used.
+    """
+
+    def __init__(
+        self,
+        workers: int | None = None,
+        address: str | None = None,
+        gpus_per_chunk: float | None = None,
+        runtime_env: Mapping[str, Any] | None = None,
+    ) -> None:
+        if workers is not None and not 1 <= workers <= MOST_WORKERS:
+            raise InputError(f"workers is {brief(workers)}; give a number from 1 to {MOST_WORKERS}")
+        if address is not None and not ADDRESS.fullmatch(address):
+            raise InputError(f"the address of Ray is {brief(address)}; give auto, or HOST:PORT as ray start tells it")
+        if gpus_per_chunk is not None and not _can_be_shared(gpus_per_chunk):
+            raise InputError(
+                f"the GPUs of a chunk are {brief(gpus_per_chunk)}; give 0, a part of one (0.25), or a whole number"
+            )
+        self.address, self.gpus_per_chunk, self.runtime_env = address, gpus_per_chunk, dict(runtime_env or {})
+        self._given = workers
+        self._session: Session | None = None
+        self._flying = dict[Any, int]()
+        self._runs = 0
+        self._on_gpu = False
+
+    @property
+    def workers(self) -> int:
+        """How many pieces of work run at once.
+
+        Raises:
+            InputError: if that is to be asked of a cluster, and nothing answers, or it has no room for any.
+        """
+        if self._given is not None:
+            return self._given
+        if self.address is None and not self._on_gpu and self._session is None:
+            return cores_here()
+        gpus = self._gpus
+        return max(1, self._opened().room(gpus))
+
+    def run(self, jobs: Sequence[Work], progress: Progress | None = None) -> Iterator[Outcome]:
+        """The outcomes in order; work whose worker or machine has died is run again.
+
+        Args:
+            jobs: What is to be done.
+            progress: Called with the number of a job and 1.0 when it is done.
+
+        Raises:
+            InputError: if Ray cannot be used, the workers die three times at one job, or a job cannot be pickled.
+            RuntimeError: if the executor was given other jobs, or closed, before the outcomes were all taken.
+        """
+        self._end_flying()
+        self._runs += 1
+        run = self._runs
+        self._on_gpu = self._on_gpu or any(isinstance(job, Job) and job.task.device.type == "cuda" for job in jobs)
+        waiting, answers, deaths = deque(range(len(jobs))), dict[int, Outcome | Failed](), Counter[int]()
+        place = 0
+        try:
+            while place < len(jobs):
+                if run != self._runs:
+                    raise RuntimeError("these jobs have ended, since their executor was given others, or closed")
+                session = self._opened()
+                self._send(session, jobs, waiting)
+                for reference in session.ended(list(self._flying), self._gpus):
+                    number, answer = self._flying.pop(reference), session.answer(reference)
+                    if isinstance(answer, (Outcome, Failed)):
+                        answers[number] = answer
+                        if progress is not None and isinstance(answer, Outcome):
+                            progress(number, 1.0)
+                    else:
+                        # First, since later outcomes wait for it.
+                        waiting.appendleft(number)
+                        deaths[number] += not answer.with_machine
+                        _tell(answer, number, deaths[number])
+                while place in answers:
+                    found = answers.pop(place)
+                    if isinstance(found, Failed):
+                        raise found.error from WorkerTraceback(found.trace)
+                    place += 1
+                    if waiting:
+                        self._send(session, jobs, waiting)
+                    yield found
+        finally:
+            if run == self._runs:
+                self._end_flying()
+
+    def trainer(self, task: Task) -> Trainer:
+        """A trainer of this process alone, which measures with one thread, as workers have."""
+        self._on_gpu = self._on_gpu or task.device.type == "cuda"
+        return Trainer(task, threads=1)
+
+    def close(self) -> None:
+        """End what runs, and Ray itself if it was started here."""
+        self._runs += 1
+        self._end_flying()
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    def __enter__(self) -> Self:
+        """The executor itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    @property
+    def _gpus(self) -> float:
+        return float(self._on_gpu) if self.gpus_per_chunk is None else self.gpus_per_chunk
+
+    def _opened(self) -> Session:
+        """The connection, which is made when it is first asked for, and again where somebody has ended it.
+
+        Raises:
+            InputError: if there is none, or no room for a piece of work.
+        """
+        if self._session is None or not self._session.is_alive:
+            session = _tasks().Session(self.address, self._given or cores_here(), self.runtime_env)
+            if self._given is None and session.room(self._gpus) == 0:
+                session.close()
+                raise InputError(
+                    f"Ray has no room for a piece of work, which takes a processor and {self._gpus:g} GPUs: add a "
+                    "machine, give other --gpus-per-chunk, or, if machines are to come later, --workers"
+                )
+            self._session = session
+        return self._session
+
+    def _send(self, session: Session, jobs: Sequence[Work], waiting: deque[int]) -> None:
+        """Send work while there is room for it."""
+        # What is told a number keeps to it; on our own Ray, only so many run at once as it has processors.
+        exactly = self._given is not None and not (session.is_ours and self.address is None)
+        room = self.workers + (0 if exactly else SPARE)
+        while waiting and len(self._flying) < room:
+            self._flying[session.submit(jobs[waiting[0]], self._gpus)] = waiting[0]
+            waiting.popleft()
+
+    def _end_flying(self) -> None:
+        if self._session is not None:
+            self._session.cancel(list(self._flying))
+        self._flying.clear()
+
+
+def _tell(lost: Lost, number: int, deaths: int) -> None:
+    """Say that some work is run again.
+
+    Raises:
+        InputError: if it has killed its worker too often.
+    """
+    if deaths >= MOST_DEATHS:
+        raise InputError(
+            f"workers of Ray died {deaths} times at piece {number + 1} of the work (the last time, {lost.how}): give "
+            "fewer workers if the memory is short, or take executor = local to see what it does"
+        )
+    LOG.warning("piece %d of the work was lost, since %s: it is run again", number + 1, lost.how)
+
+
+def _can_be_shared(gpus: float) -> bool:
+    return 0 <= gpus <= 1 or (1 < gpus <= MOST_WORKERS and gpus == int(gpus))
+
+
+def _tasks() -> Any:
+    """What is done with Ray.
+
+    Raises:
+        InputError: if it is not installed.
+    """
+    try:
+        with environment(QUIET):
+            from lossmith.training.executors import tasks
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "ray":
+            raise
+        raise InputError(
+            f"the executor ray needs Ray, which is not installed: {installing('ray')}; or take executor = processes"
+        ) from None
+    return tasks
+
+
+@contextmanager
+def environment(added: Mapping[str, str]) -> Iterator[None]:
+    """Variables for what is imported or started meanwhile, where nobody has set them."""
+    new = {name: value for name, value in added.items() if name not in os.environ}
+    os.environ.update(new)
+    try:
+        yield
+    finally:
+        for name in new:
+            os.environ.pop(name, None)

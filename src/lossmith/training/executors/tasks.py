@@ -1,0 +1,256 @@
+"""What is done with Ray: a connection to it, and work as its tasks. Loaded when the executor is first used."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.exceptions import (
+    NodeDiedError,
+    ObjectLostError,
+    ObjectStoreFullError,
+    OutOfDiskError,
+    OutOfMemoryError,
+    RayError,
+    RayTaskError,
+    RuntimeEnvSetupError,
+    WorkerCrashedError,
+)
+
+from lossmith.code import described
+from lossmith.errors import InputError
+from lossmith.training.executors.base import Outcome, Work
+from lossmith.training.executors.cluster import environment
+from lossmith.training.executors.parcels import Parcels, serve
+from lossmith.training.executors.worker import Failed, received
+
+LOG = logging.getLogger("lossmith")
+REACHED_SECONDS = 5.0
+COUNTED_SECONDS = 5.0
+PATIENCE_SECONDS = 20.0
+FULL = (ObjectStoreFullError, OutOfDiskError)
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+# How a connection of gRPC begins, and the kind of frame that answers it: Ray waits for minutes where none comes.
+PREFACE, SETTINGS = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]), 4
+# What is started here sends no statistics of its use to the makers of Ray.
+NO_STATISTICS = {"RAY_USAGE_STATS_ENABLED": "0"}
+
+
+@dataclass(frozen=True)
+class Lost:
+    """Some work that died with its worker.
+
+    Args:
+        how: What Ray says of it, in one line.
+        with_machine: Whether the whole machine has gone, for which the work is not to blame.
+    """
+
+    how: str
+    with_machine: bool
+
+
+class Session:
+    """A connection of this process to Ray, and what is in its store.
+
+    Args:
+        address: ``auto`` or ``HOST:PORT``; None for this machine alone.
+        cores: How many processors of this machine are used, if it is started here.
+        runtime_env: What Ray is to prepare on each machine.
+
+    Raises:
+        InputError: if nothing answers there.
+    """
+
+    def __init__(self, address: str | None, cores: int, runtime_env: Mapping[str, Any]) -> None:
+        self.is_ours = not ray.is_initialized()
+        if self.is_ours:
+            _begin(address, cores)
+        else:
+            _check_same(address)
+        self.parcels = Parcels()
+        self._serve = ray.remote(serve)
+        self._environment = {**runtime_env, "env_vars": {**ONE_THREAD, **runtime_env.get("env_vars", {})}}
+        self._identity = _identity()
+        self._machines = list[Mapping[str, float]]()
+        self._when = -COUNTED_SECONDS
+        self._waiting = 0.0
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether this process is still connected to it."""
+        return ray.is_initialized() and _identity() == self._identity
+
+    def room(self, gpus: float) -> int:
+        """How many pieces of work the machines have room for now, counted anew every few seconds."""
+        if time.monotonic() - self._when > COUNTED_SECONDS:
+            with _connected():
+                self._machines = [one["Resources"] for one in ray.nodes() if one["Alive"]]
+            self._when = time.monotonic()
+        return sum(_room_of(machine, gpus) for machine in self._machines)
+
+    def submit(self, work: Work, gpus: float) -> ray.ObjectRef[Any]:
+        """Send some work, on one processor."""
+        # A death is counted and told by whoever waits, which Ray's own retries are not; an exception is an outcome.
+        options = {"num_cpus": 1, "num_gpus": gpus, "max_retries": 0, "retry_exceptions": False}
+        with _connected():
+            parcel = self.parcels.pack(work)
+            reference: ray.ObjectRef[Any] = self._serve.options(**options, runtime_env=self._environment).remote(parcel)
+        return reference
+
+    def ended(self, references: Sequence[ray.ObjectRef[Any]], gpus: float) -> list[ray.ObjectRef[Any]]:
+        """Those of which something has come, waited for."""
+        while True:
+            with _connected():
+                found, rest = ray.wait(list(references), num_returns=1, timeout=PATIENCE_SECONDS)
+                if found:
+                    return [*found, *(ray.wait(rest, num_returns=len(rest), timeout=0)[0] if rest else [])]
+            if self.room(gpus) == 0 and not self._waiting:
+                self._waiting = time.monotonic()
+                LOG.warning("no machine of the cluster has a place for a piece of work: waiting until one is added")
+
+    def answer(self, reference: ray.ObjectRef[Any]) -> Outcome | Failed | Lost:
+        """What has come of some work.
+
+        Raises:
+            InputError: if the workers cannot begin, or the cluster has ended.
+        """
+        self._waiting = 0.0
+        try:
+            answer: Outcome | Failed = received(ray.get(reference))
+        except RayTaskError as error:
+            if isinstance(error.cause, ObjectLostError):
+                return Lost("the store has lost what it needs", with_machine=False)
+            if isinstance(error.cause, FULL):
+                raise InputError(_full(error.cause)) from error
+            raise InputError(
+                f"a worker of Ray cannot begin ({described(error.cause)}): install the same lossmith, with its extra "
+                "ray, on every machine"
+            ) from error
+        except RuntimeEnvSetupError as error:
+            raise InputError(f"Ray cannot prepare its workers ({described(error)}): correct runtime_env") from error
+        except OutOfMemoryError:
+            return Lost("its machine was short of memory", with_machine=False)
+        except WorkerCrashedError:
+            return Lost("its worker process died", with_machine=False)
+        except (NodeDiedError, ObjectLostError):
+            return Lost("its machine has gone", with_machine=True)
+        except FULL as error:
+            raise InputError(_full(error)) from error
+        except RayError as error:
+            raise InputError(_ended(error)) from error
+        return answer
+
+    def cancel(self, references: Sequence[ray.ObjectRef[Any]]) -> None:
+        """End what runs, at once: with its process."""
+        if not self.is_alive:
+            return
+        for reference in references:
+            ray.cancel(reference, force=True)
+
+    def close(self) -> None:
+        """End what was started here, or leave the cluster."""
+        if self.is_ours and self.is_alive:
+            ray.shutdown()
+
+
+def _room_of(machine: Mapping[str, float], gpus: float) -> int:
+    cores, there = int(machine.get("CPU", 0)), int(machine.get("GPU", 0))
+    if not gpus:
+        return cores
+    # A part of a GPU, or several: a piece of work lies on whole ones then.
+    return min(cores, there * int(1 / gpus + 1e-9) if gpus < 1 else there // int(gpus))
+
+
+def _begin(address: str | None, cores: int) -> None:
+    """Start Ray on this machine, or enter a cluster.
+
+    Raises:
+        InputError: if there is none, this process cannot be a part of it, or Ray cannot be started.
+    """
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address is None:
+        try:
+            with environment(NO_STATISTICS):
+                ray.init(address="local", num_cpus=cores, include_dashboard=False, **quiet)
+        except Exception as error:  # Ray raises just that where its processes are not there within half a minute.
+            ray.shutdown()
+            raise InputError(
+                f"Ray cannot be started on this machine ({described(error)}): try again when it is less busy, or take "
+                "executor = processes"
+            ) from error
+        return
+    if address != "auto":
+        _reach(address)
+    try:
+        ray.init(address=address, **quiet)
+    except (ConnectionError, RuntimeError, ValueError, RayError) as error:
+        raise InputError(
+            f"this process cannot enter the Ray cluster {address} ({described(error)}): {_remedy(address)}"
+        ) from error
+
+
+def _reach(address: str) -> None:
+    """See that what may be Ray answers at an address.
+
+    Raises:
+        InputError: if nothing does, or something else.
+    """
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), REACHED_SECONDS) as connection:
+            connection.sendall(PREFACE)
+            answered = connection.recv(9)
+    except (OSError, OverflowError) as error:
+        raise InputError(f"no Ray answers at {address} ({described(error)}): {_remedy(address)}") from None
+    if answered[3:4] != bytes([SETTINGS]):
+        raise InputError(f"what answers at {address} is not Ray: {_remedy(address)}")
+
+
+def _remedy(address: str) -> str:
+    start = "ray start --head" if address == "auto" else f"ray start --address={address}"
+    return f"run {start} on this machine first, with the same versions of Python and Ray, or correct --ray-address"
+
+
+def _check_same(address: str | None) -> None:
+    there = ray.get_runtime_context().gcs_address
+    if address not in (None, "auto", there):
+        raise InputError(
+            f"this process is connected to the Ray at {there} already, not to {address}: call ray.shutdown() first, or "
+            "give no address"
+        )
+
+
+def _identity() -> tuple[str, str]:
+    context = ray.get_runtime_context()
+    return context.get_node_id(), context.get_job_id()
+
+
+def _ended(error: BaseException) -> str:
+    return (
+        f"the connection to Ray has ended ({described(error)}): see that its machines run, and give the same command "
+        "again; what is stored is kept"
+    )
+
+
+def _full(error: BaseException) -> str:
+    return (
+        f"Ray's store and the disk that it moves to are full ({described(error)}): make room on the disk of each "
+        "machine, or start Ray with a larger --object-store-memory; what is stored of the study is kept"
+    )
+
+
+@contextmanager
+def _connected() -> Iterator[None]:
+    """Turn the end of a connection into a sentence."""
+    try:
+        yield
+    except FULL as error:
+        raise InputError(_full(error)) from error
+    except (RayError, ConnectionError) as error:
+        raise InputError(_ended(error)) from error

@@ -1,4 +1,4 @@
-"""The tables of speed and growth that the README tells, from the kept figures of the benchmarks.
+"""The tables of speed and growth that README and docs tell, from the kept figures of the benchmarks.
 
 python benchmarks/speed_table.py [results/benchmarks]
 """
@@ -90,6 +90,34 @@ def powered(whole: float | None, end: float | None) -> str:
     return f"size^{whole:.2f}; at the end ^{end:.2f}"
 
 
+def driver(document: dict[str, Any]) -> list[str]:
+    """What a candidate costs the driver of a study, by the size of a generation."""
+    sizes = [row["population"] for row in document["engine"]]
+    runs = {(row["population"], row["chunk"]): row for row in document["driver"]}
+    few, *_, many = sorted({chunk for _, chunk in runs})
+    micro = 1e6
+    rows = {
+        "engine (CMA-ES), ask and tell": [micro * row["engine"] for row in document["engine"]],
+        "losses and both forms of the invariant": [micro * row["checks"] for row in document["engine"]],
+        "row in SQLite, a transaction each": [micro * runs[size, few]["writing"] for size in sizes],
+        "the whole driver, without messages": [micro * runs[size, few]["whole"] for size in sizes],
+        f"the same with chunks of {many}": [micro * runs[size, many]["whole"] for size in sizes],
+    }
+    lines = [
+        f"| per candidate | {' | '.join(f'population {size:,}' for size in sizes)} |",
+        "|---" * (len(sizes) + 1) + "|",
+    ]
+    lines += [f"| {name} | {' | '.join(f'{value:.0f} µs' for value in values)} |" for name, values in rows.items()]
+    stored = " | ".join(f"{runs[size, few]['bytes']:.0f}" for size in sizes)
+    return [*lines, f"| bytes in the database | {stored} |"]
+
+
+def workers(document: dict[str, Any]) -> list[str]:
+    """What worker processes gain, on idle cores and on busy ones."""
+    lines = ["| a search, ratio of times | median (lowest–highest) |", "|---|---|"]
+    return lines + [f"| {name} | {ranged(pair).strip()} |" for name, pair in document["ratios"].items()]
+
+
 def main() -> None:
     """Print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -98,6 +126,8 @@ def main() -> None:
     print("\n".join(candidates(json.loads((folder / "candidate-cost.json").read_text()))))
     print("\n".join(losses(json.loads((folder / "loss-cost.json").read_text()))))
     print("\n".join(growth(json.loads((folder / "growth.json").read_text()))))
+    print("\n".join(driver(json.loads((folder / "driver_cost.json").read_text()))))
+    print("\n".join(workers(json.loads((folder / "workers.json").read_text()))))
     for path in sorted(folder.glob("against-optuna*.json")):
         print(searches(json.loads(path.read_text())))
 

@@ -756,3 +756,37 @@ def test_the_parts_of_a_drivers_cost_are_measured(
     assert one["job_bytes"] > three["job_bytes"] > 0
     # What workers read once is not sent: neither the images of the task nor those of the validation.
     assert one["job_bytes"] < 800 * 64
+
+
+class TestWorkers:
+    def test_a_search_in_chunks_of_two_workers_on_idle_cores_and_on_busy_ones(
+        self,
+        benchmark: Callable[[str], ModuleType],
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        program = benchmark("workers")
+        settings = program.settings_of(1, 24)
+        assert settings.search.population * settings.run.replicates == 2 * settings.run.chunk
+        short = settings.model_copy(update={"recipe": settings.recipe.model_copy(update={"epochs": 1})})
+        monkeypatch.setattr(program, "settings_of", lambda *_: short)
+        before = torch.get_num_threads()
+        try:
+            program.main(["--rounds", "1", "--busy", "1", "--out", str(tmp_path / "workers.json")])
+            found = written(tmp_path / "workers.json")
+        finally:
+            torch.set_num_threads(before)
+        assert len(found["ratios"]) == 5
+        for pair in found["ratios"].values():
+            assert pair["ratio"] == pytest.approx(pair["first"][0] / pair["second"][0])
+        assert "busy, a worker for each core: " in capsys.readouterr().out
+        assert len(benchmark("speed_table").workers(found)) == 7
+
+
+def test_the_docs_tell_the_kept_figures(benchmark: Callable[[str], ModuleType]) -> None:
+    program, folder = benchmark("speed_table"), Path(__file__).parents[1] / "results" / "benchmarks"
+    docs = (Path(__file__).parents[1] / "docs" / "scale.md").read_text(encoding="utf-8")
+    for name, table in (("driver_cost", program.driver), ("workers", program.workers), ("growth", program.growth)):
+        document = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        assert "\n".join(table(document)) in docs

@@ -38,12 +38,14 @@ OF_SIGNAL = (
 )
 # Other libraries are loaded first, which know what they do on which system.
 LIBRARIES = """
-import importlib, multiprocessing.connection
+import importlib.util, multiprocessing.connection
 for name in (
     "cmaes filelock matplotlib.pyplot numpy pydantic rich.console rich.progress scipy.stats sklearn.datasets sqlite3 "
     "sympy tomli_w torch torch.func torch.fx tyro"
 ).split():
     importlib.import_module(name)
+if importlib.util.find_spec("ray"):
+    importlib.import_module("ray.util.state")
 """
 HIDDEN = f"""
 import os, signal, subprocess, sys
@@ -66,7 +68,11 @@ import lossmith, pkgutil
 count = 1
 for found in pkgutil.walk_packages(lossmith.__path__, "lossmith."):
     if found.name != "lossmith.__main__":
-        importlib.import_module(found.name)
+        try:
+            importlib.import_module(found.name)
+        except ModuleNotFoundError as error:
+            # Of an extra, which may not be there.
+            assert error.name == "ray", error
         count += 1
 print(count)
 """

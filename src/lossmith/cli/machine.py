@@ -22,8 +22,7 @@ class Machine:
     threads: OptionalNumber = None
     """Threads of PyTorch in this process; without it, PyTorch's own choice. A worker has one."""
     executor: str = "auto"
-    """Where networks are trained: local, in this process; processes, in workers of one thread each; ray, in those of
-    a cluster; or auto, in workers if more than one is asked for. Only rounding of several threads depends on it."""
+    """Where networks are trained: this process (local), workers of one thread each (processes), a cluster (ray)."""
     workers: OptionalNumber = None
     """Workers; without it, one for each processor, or as many as a cluster has room for."""
     ray_address: OptionalAddress = None

@@ -121,7 +121,8 @@ class Ray:
                         waiting.appendleft(number)
                         deaths[number] += not answer.with_machine
                         _tell(answer, number, deaths[number])
-                while place in answers:
+                # Whoever took an outcome may have given other jobs since.
+                while run == self._runs and place in answers:
                     found = answers.pop(place)
                     if isinstance(found, Failed):
                         raise found.error from WorkerTraceback(found.trace)

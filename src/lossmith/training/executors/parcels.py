@@ -93,7 +93,6 @@ class Parcels:
     def __init__(self) -> None:
         self.name = uuid.uuid4().hex
         self._known: dict[object, _Put] = {}
-        self._sources: dict[tuple[str, str], Sources | None] = {}
 
     def pack(self, work: Work) -> Parcel:
         """Work, ready to be sent.
@@ -133,11 +132,9 @@ class Parcels:
         return put.token
 
     def sources(self, code: ByName) -> Sources | None:
-        """The files of the user's that some code needs, read once."""
-        key = (code.name, code.directory)
-        if key not in self._sources:
-            self._sources[key] = Sources.of(code)
-        return self._sources[key]
+        """The files of the user's that some code needs."""
+        # Read each time: it may have been corrected since the job before.
+        return Sources.of(code)
 
     def _culprit(self, work: Work) -> str:
         for called, part in work.parts().items():

@@ -124,7 +124,8 @@ class Processes:
                             progress(number, answer.share)
                     elif number is not None and not isinstance(answer, Ready):
                         answers[number], worker.job, deaths = answer, None, 0
-                while place in answers:
+                # Whoever took an outcome may have given other jobs since.
+                while run == self._runs and place in answers:
                     answer = answers.pop(place)
                     if isinstance(answer, Failed):
                         raise answer.error from WorkerTraceback(answer.trace)

@@ -49,9 +49,12 @@ from lossmith.training.executors.handover import LARGE, Found, Handover
 from lossmith.training.executors.processes import Processes
 
 CLASSES, SIDE, SAMPLES = 3, 8, 80
+# JAX, if a test before loaded it in this process, warns of the forks by which Ray starts its programs.
+RAY = (pytest.mark.integration, pytest.mark.filterwarnings(r"ignore:os\.fork\(\) was called:RuntimeWarning"))
 OWN = """
 import os
 import signal
+import time
 import torch
 from torch import nn
 
@@ -82,6 +85,10 @@ def unpicklable(trained, progress):
 def refuse(trained, progress):
     from lossmith import InputError
     raise InputError("the objective does not like it; take another")
+
+def slowly(seconds, result, progress):
+    time.sleep(seconds)
+    return result
 
 def twice(number, progress):
     progress(0.5)
@@ -215,7 +222,7 @@ class TestConformance:
     """What every registered executor must do."""
 
     pytestmark = pytest.mark.parametrize(
-        "name", [pytest.param(name, marks=pytest.mark.integration if name == "ray" else ()) for name in NAMES]
+        "name", [pytest.param(name, marks=RAY if name == "ray" else ()) for name in NAMES]
     )
 
     def test_outcomes_are_those_of_the_jobs_in_their_order(
@@ -244,6 +251,18 @@ class TestConformance:
         assert_same(results(running[name].run(jobs)), directly(jobs))
         with suppress(RuntimeError):  # Either the first ones go on, or they say that they have ended.
             assert len(list(first)) == 2
+
+    def test_a_run_that_another_one_replaced_hands_nothing_out(
+        self, running: dict[str, Executor], own: ModuleType, name: str
+    ) -> None:
+        """Not even where some of its outcomes are there already, and jobs of it wait."""
+        first = running[name].run([Call(partial(own.slowly, 0.1 + (not n), f"a{n}")) for n in range(40)])
+        assert next(first).result == "a0"
+        second = running[name].run([Call(partial(own.slowly, 0.05, f"b{n}")) for n in range(40)])
+        found = [next(second).result]
+        with suppress(RuntimeError):  # Either the first one goes on, or it says that it has ended.
+            assert next(first).result == "a1"
+        assert found + [outcome.result for outcome in second] == [f"b{n}" for n in range(40)]
 
     def test_calls_of_a_function_beside_jobs(self, running: dict[str, Executor], own: ModuleType, name: str) -> None:
         reports: list[tuple[int, float]] = []

@@ -29,7 +29,9 @@ from lossmith.study import EvolveSettings, Progress, evolve, validated
 from lossmith.training import Backend, Call, Executor, Job, Local, Processes, Ray, Recipe, Task, Work
 from lossmith.training.executors.cluster import _tasks
 
-pytestmark = pytest.mark.integration
+# JAX, if a test before loaded it in this process, warns of the forks by which Ray starts its programs.
+FORKS = r"ignore:os\.fork\(\) was called:RuntimeWarning"
+pytestmark = [pytest.mark.integration, pytest.mark.filterwarnings(FORKS)]
 
 STORE = 100 * 2**20
 STUDY: dict[str, Any] = {

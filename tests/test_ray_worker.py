@@ -124,6 +124,18 @@ class TestServe:
             assert done(parcels.pack(job)) == job.run().result
         assert len(worker._kept(parcels.name)._values) == 2
 
+    def test_a_file_that_is_corrected(self, parcels: Any, tmp_path: Path) -> None:
+        """An executor that stays open sends what the file holds now."""
+        (tmp_path / "beside.py").write_text("SIZE = 8")
+        (tmp_path / "net.py").write_text(NETWORK)
+        before = done(parcels.pack(job_of(name=f"{tmp_path / 'net.py'}:network")))
+        (tmp_path / "net.py").write_text(NETWORK.replace("SIZE, classes)", "SIZE, classes), nn.Tanh()"))
+        worker._kept.cache_clear()
+        own = job_of(name=f"{tmp_path / 'net.py'}:network")
+        after = done(parcels.pack(own))
+        assert after == own.run().result
+        assert after != before
+
     def test_a_file_that_lies_elsewhere(self, parcels: Any, tmp_path: Path) -> None:
         folder = tmp_path / "mine"
         folder.mkdir()

@@ -8,11 +8,10 @@ import re
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from lossmith.errors import InputError, brief, installing
-from lossmith.training.executors.base import Job, Outcome, Progress, Work
+from lossmith.training.executors.base import Closing, Job, Outcome, Progress, Work
 from lossmith.training.executors.processes import MOST_DEATHS, cores_here
 from lossmith.training.executors.worker import Failed, WorkerTraceback
 from lossmith.training.networks import Task
@@ -29,7 +28,7 @@ QUIET = {"RAY_DEDUP_LOGS_SKIP_REGEX": "."}
 SPARE = 2  # pieces of work that wait where there is room, so that no worker waits for the driver
 
 
-class Ray:
+class Ray(Closing):
     """An :class:`~lossmith.training.Executor` of Ray's tasks, one for each piece of work, each with one thread.
 
     Ray is entered when it is first needed, and left by :meth:`close`; what was started here ends then. If this process
@@ -146,16 +145,6 @@ class Ray:
         if self._session is not None:
             self._session.close()
             self._session = None
-
-    def __enter__(self) -> Self:
-        """The executor itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close it."""
-        self.close()
 
     @property
     def _gpus(self) -> float:

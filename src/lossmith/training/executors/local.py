@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from types import TracebackType
-from typing import Self
 
 from lossmith.errors import InputError
-from lossmith.training.executors.base import Outcome, Progress, Trainers, Work
+from lossmith.training.executors.base import Closing, Outcome, Progress, Trainers, Work
 from lossmith.training.networks import Task
 from lossmith.training.trainer import Trainer
 
 
-class Local:
+class Local(Closing):
     """An :class:`~lossmith.training.Executor` in this process."""
 
     workers = 1
@@ -33,16 +31,6 @@ class Local:
     def close(self) -> None:
         """Let go of what was compiled."""
         self.trainers = Trainers()
-
-    def __enter__(self) -> Self:
-        """The executor itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close it."""
-        self.close()
 
 
 def local(workers: int | None) -> Local:

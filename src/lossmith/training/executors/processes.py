@@ -14,11 +14,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from types import TracebackType
-from typing import Self
 
 from lossmith.errors import InputError, brief
-from lossmith.training.executors.base import Outcome, Progress, Work
+from lossmith.training.executors.base import Closing, Outcome, Progress, Work
 from lossmith.training.executors.handover import Handover
 from lossmith.training.executors.worker import Failed, Ready, Reported, WorkerTraceback, received, serve
 from lossmith.training.networks import Task
@@ -76,7 +74,7 @@ def _without_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, masked)
 
 
-class Processes:
+class Processes(Closing):
     """An :class:`~lossmith.training.Executor` of worker processes, which are started when they are first needed.
 
     Args:
@@ -148,16 +146,6 @@ class Processes:
         if self._handover is not None:
             self._handover.close()
             self._handover = None
-
-    def __enter__(self) -> Self:
-        """The executor itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close it."""
-        self.close()
 
     def _assign(self, jobs: Sequence[Work], waiting: deque[int]) -> None:
         """Give jobs to the workers that have none, and start workers that are missing."""

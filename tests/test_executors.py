@@ -86,9 +86,9 @@ def refuse(trained, progress):
     from lossmith import InputError
     raise InputError("the objective does not like it; take another")
 
-def slowly(seconds, result, progress):
+def begun(file, seconds, progress):
+    file.touch()
     time.sleep(seconds)
-    return result
 
 def twice(number, progress):
     progress(0.5)
@@ -253,16 +253,18 @@ class TestConformance:
             assert len(list(first)) == 2
 
     def test_a_run_that_another_one_replaced_hands_nothing_out(
-        self, running: dict[str, Executor], own: ModuleType, name: str
+        self, running: dict[str, Executor], own: ModuleType, name: str, tmp_path: Path
     ) -> None:
-        """Not even where some of its outcomes are there already, and jobs of it wait."""
-        first = running[name].run([Call(partial(own.slowly, 0.1 + (not n), f"a{n}")) for n in range(40)])
-        assert next(first).result == "a0"
-        second = running[name].run([Call(partial(own.slowly, 0.05, f"b{n}")) for n in range(40)])
-        found = [next(second).result]
+        """Not even where some of its outcomes are there already, jobs of it wait, and there is room for them."""
+        first = running[name].run([Call(partial(own.begun, tmp_path / f"{n}", 0.1 + (n == 0))) for n in range(60)])
+        next(first)
+        second = running[name].run([Call(partial(own.begun, tmp_path / "second", seconds)) for seconds in (0, 0.5)])
+        next(second)
+        before = set(tmp_path.iterdir())
         with suppress(RuntimeError):  # Either the first one goes on, or it says that it has ended.
-            assert next(first).result == "a1"
-        assert found + [outcome.result for outcome in second] == [f"b{n}" for n in range(40)]
+            next(first)
+        assert len(list(second)) == 1
+        assert set(tmp_path.iterdir()) - before <= {tmp_path / "1"}
 
     def test_calls_of_a_function_beside_jobs(self, running: dict[str, Executor], own: ModuleType, name: str) -> None:
         reports: list[tuple[int, float]] = []

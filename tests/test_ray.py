@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -153,6 +154,11 @@ def state(trained: Any, progress: Callable[[float], None]) -> Any:
 
 def total(trained: Any, progress: Callable[[float], None]) -> float:
     return float(sum(value.double().sum() for value in trained.networks.parameters.values()))
+
+
+def waited(seconds: float, result: int, progress: Callable[[float], None]) -> int:
+    time.sleep(seconds)
+    return result
 
 
 def die_once(marker: Path) -> None:
@@ -482,6 +488,18 @@ class TestAddress:
 
 class TestOfItsOwn:
     """Ray that the executor starts on this machine."""
+
+    def test_somebody_ends_it_in_the_midst(self) -> None:
+        """What was on its way runs on the next one."""
+        import ray
+
+        if ray.is_initialized():
+            ray.shutdown()
+        with Ray(2) as own:
+            outcomes = own.run([Call(partial(waited, 0.2, number)) for number in range(8)])
+            found = [next(outcomes).result]
+            ray.shutdown()
+            assert found + [outcome.result for outcome in outcomes] == list(range(8))
 
     def test_ctrl_c_ends_all_of_it(self, tmp_path: Path) -> None:
         script = tmp_path / "driver.py"

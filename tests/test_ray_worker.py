@@ -2,8 +2,10 @@
 
 import pickle
 import re
+import socket
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -20,6 +22,7 @@ from lossmith.data import Normalize
 from lossmith.metrics.own import Named
 from lossmith.nets import ModelSettings, network_factory
 from lossmith.training import Backend, Call, Job, Outcome, Recipe, Task, Work
+from lossmith.training.executors import cluster
 from lossmith.training.executors.cluster import QUIET, environment
 from lossmith.training.executors.handover import LARGE
 from lossmith.training.executors.sources import Place, Sources, moved
@@ -31,6 +34,16 @@ with environment(QUIET):
     worker = pytest.importorskip("lossmith.training.executors.parcels", reason="needs the extra ray")
     tasks = pytest.importorskip("lossmith.training.executors.tasks", reason="needs the extra ray")
 
+SCRIPT = """
+class Mine(Exception):
+    pass
+
+def fail(progress):
+    raise Mine("x")
+
+def give(progress):
+    return Mine("y")
+"""
 NETWORK = """
 from beside import SIZE
 from torch import nn
@@ -51,6 +64,10 @@ def job_of(size: int = 8, name: str = "mlp", **changes: Any) -> Job:
         Task(factory, inputs, targets, 3), Loss.stack([mse()]), (1,), Recipe(steps=3, batch_size=20), Backend(), state
     )
     return replace(job, **changes)
+
+
+def summed(tensor: Tensor, progress: Callable[[float], None]) -> float:
+    return float(tensor.sum())
 
 
 @pytest.fixture
@@ -123,6 +140,27 @@ class TestServe:
             job = job_of(size, seeds=(seed,))
             assert done(parcels.pack(job)) == job.run().result
         assert len(worker._kept(parcels.name)._values) == 2
+
+    def test_what_a_run_has_no_need_of_leaves_the_store(self, parcels: Any) -> None:
+        kept, passing = job_of(LARGE), torch.rand(LARGE)
+        for number in range(4):
+            parcels.begin()
+            assert done(parcels.pack(kept)) == kept.run().result
+            if number == 1:
+                assert done(parcels.pack(Call(partial(summed, passing)))) == float(passing.sum())
+                assert any(put.value is passing for put in parcels._known.values())
+        assert not any(put.value is passing for put in parcels._known.values())
+        assert any(put.value is kept.task for put in parcels._known.values())
+        tokens = [put.token for put in parcels._known.values()]
+        assert len({*tokens}) == len(tokens)
+
+    def test_classes_of_a_script_come_back(self, parcels: Any) -> None:
+        """By value, as what is sent; pickle would look for them in a module that no worker has."""
+        script = ModuleType("__main__")
+        exec(SCRIPT, vars(script))  # noqa: S102 (of this test)
+        failed, given = (received(worker.serve(parcels.pack(Call(one)))) for one in (script.fail, script.give))
+        for found, words in ((failed.error, "x"), (given.result, "y")):
+            assert (type(found).__name__, str(found)) == ("Mine", words)
 
     def test_a_file_that_is_corrected(self, parcels: Any, tmp_path: Path) -> None:
         """An executor that stays open sends what the file holds now."""
@@ -252,6 +290,66 @@ class TestTold:
         except InputError as raised:
             told = str(raised)
         assert re.search(sentence, told)
+
+    def test_a_worker_that_dies_with_its_machine(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The work is not to blame, even if Ray has not seen yet that the machine is gone as it tells of the worker."""
+        from ray import exceptions
+
+        def broken(reference: object) -> None:
+            raise exceptions.WorkerCrashedError
+
+        session = object.__new__(tasks.Session)
+        alive = {"a": True, "b": True}
+        monkeypatch.setattr("ray.get", broken)
+        monkeypatch.setattr(
+            "ray.nodes",
+            lambda: [{"NodeID": name, "Resources": {"CPU": 1.0}, "Alive": there} for name, there in alive.items()],
+        )
+        session._count()
+        assert session.answer(None) == tasks.Lost("its worker process died", with_machine=False)
+        alive["b"] = False
+        assert session.answer(None) == tasks.Lost("its machine has gone", with_machine=True)
+        assert session.answer(None) == tasks.Lost("its worker process died", with_machine=False)
+
+    def test_what_was_lost_together_is_told_in_a_line(self, caplog: pytest.LogCaptureFixture) -> None:
+        gone, died = tasks.Lost("its machine has gone", True), tasks.Lost("its worker process died", False)
+        with caplog.at_level("WARNING", "lossmith"):
+            cluster._tell([(3, gone), (4, died), (5, gone)], Counter({4: 1}))
+        assert caplog.messages == [
+            "2 pieces of the work were lost, since its machine has gone: they are run again",
+            "piece 5 of the work was lost, since its worker process died: it is run again",
+        ]
+        with pytest.raises(InputError, match=r"died 3 times at piece 5 .*the last time, its worker process died"):
+            cluster._tell([(3, gone), (4, died)], Counter({4: 3}))
+
+    def test_what_cannot_be_read_here(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        session = object.__new__(tasks.Session)
+        monkeypatch.setattr("ray.get", lambda _: b"cnowhere_at_all\nMine\n.")
+        with pytest.raises(
+            InputError, match=r"cannot be read here .ModuleNotFoundError: .* that this process has, too$"
+        ):
+            session.answer(None)
+
+    @pytest.mark.parametrize("tls", ["", "1"])
+    def test_what_is_encrypted_is_not_asked(self, monkeypatch: pytest.MonkeyPatch, tls: str) -> None:
+        monkeypatch.setenv("RAY_USE_TLS", tls)
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            address = "{}:{}".format(*server.getsockname())
+
+            def refuse() -> None:
+                with server.accept()[0] as connection:
+                    # An alert of TLS.
+                    connection.sendall(b"\x15\x03\x01\x00\x02\x02\x46")
+                    connection.recv(100)
+
+            thread = threading.Thread(target=refuse)
+            thread.start()
+            if tls:
+                tasks._reach(address)
+            else:
+                with pytest.raises(InputError, match="is not Ray"):
+                    tasks._reach(address)
+            thread.join()
 
     @pytest.mark.parametrize(
         ("cores", "there", "gpus", "room"),

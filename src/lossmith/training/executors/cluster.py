@@ -100,7 +100,12 @@ class Ray(Closing):
         self._end_flying()
         self._runs += 1
         run = self._runs
-        self._on_gpu = self._on_gpu or any(isinstance(job, Job) and job.task.device.type == "cuda" for job in jobs)
+        self._on_gpu = any(isinstance(job, Job) and job.task.device.type == "cuda" for job in jobs)
+        if self._on_gpu and self.gpus_per_chunk == 0:
+            raise InputError("the data lies on a GPU, and chunks are given none: give more --gpus-per-chunk, or none")
+        if self._session is not None:
+            self._session.parcels.begin()
+        current = self._session
         waiting, answers, deaths = deque(range(len(jobs))), dict[int, Outcome | Failed](), Counter[int]()
         place = 0
         try:
@@ -108,7 +113,13 @@ class Ray(Closing):
                 if run != self._runs:
                     raise RuntimeError("these jobs have ended, since their executor was given others, or closed")
                 session = self._opened()
+                if session is not current:
+                    # Nothing comes any more of what a connection has that somebody has ended.
+                    waiting = deque(sorted([*self._flying.values(), *waiting]))
+                    self._flying.clear()
+                    current = session
                 self._send(session, jobs, waiting)
+                lost: list[tuple[int, Lost]] = []
                 for reference in session.ended(list(self._flying), self._gpus):
                     number, answer = self._flying.pop(reference), session.answer(reference)
                     if isinstance(answer, (Outcome, Failed)):
@@ -119,7 +130,8 @@ class Ray(Closing):
                         # First, since later outcomes wait for it.
                         waiting.appendleft(number)
                         deaths[number] += not answer.with_machine
-                        _tell(answer, number, deaths[number])
+                        lost.append((number, answer))
+                _tell(lost, deaths)
                 # Whoever took an outcome may have given other jobs since.
                 while run == self._runs and place in answers:
                     found = answers.pop(place)
@@ -135,16 +147,18 @@ class Ray(Closing):
 
     def trainer(self, task: Task) -> Trainer:
         """A trainer of this process alone, which measures with one thread, as workers have."""
-        self._on_gpu = self._on_gpu or task.device.type == "cuda"
+        self._on_gpu = task.device.type == "cuda"
         return Trainer(task, threads=1)
 
     def close(self) -> None:
         """End what runs, and Ray itself if it was started here."""
         self._runs += 1
-        self._end_flying()
-        if self._session is not None:
-            self._session.close()
-            self._session = None
+        try:
+            self._end_flying()
+        finally:
+            if self._session is not None:
+                self._session.close()
+                self._session = None
 
     @property
     def _gpus(self) -> float:
@@ -182,18 +196,24 @@ class Ray(Closing):
         self._flying.clear()
 
 
-def _tell(lost: Lost, number: int, deaths: int) -> None:
-    """Say that some work is run again.
+def _tell(lost: Sequence[tuple[int, Lost]], deaths: Counter[int]) -> None:
+    """Say that some work is run again, in a line for each way in which it was lost.
 
     Raises:
-        InputError: if it has killed its worker too often.
+        InputError: if a piece of it has killed its worker too often.
     """
-    if deaths >= MOST_DEATHS:
-        raise InputError(
-            f"workers of Ray died {deaths} times at piece {number + 1} of the work (the last time, {lost.how}): give "
-            "fewer workers if the memory is short, or take executor = local to see what it does"
-        )
-    LOG.warning("piece %d of the work was lost, since %s: it is run again", number + 1, lost.how)
+    for number, one in lost:
+        if deaths[number] >= MOST_DEATHS:
+            raise InputError(
+                f"workers of Ray died {deaths[number]} times at piece {number + 1} of the work (the last time, "
+                f"{one.how}): give fewer workers if the memory is short, or take executor = local to see what it does"
+            )
+    for how in dict.fromkeys(one.how for _, one in lost):
+        numbers = [number for number, one in lost if one.how == how]
+        if len(numbers) == 1:
+            LOG.warning("piece %d of the work was lost, since %s: it is run again", numbers[0] + 1, how)
+        else:
+            LOG.warning("%d pieces of the work were lost, since %s: they are run again", len(numbers), how)
 
 
 def _can_be_shared(gpus: float) -> bool:

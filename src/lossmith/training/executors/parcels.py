@@ -6,6 +6,7 @@ Loaded with Ray. Functions of a script and lambdas go by value, as ``cloudpickle
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import pickle
 import sys
@@ -20,7 +21,7 @@ import numpy as np
 import ray
 import torch
 from numpy.typing import NDArray
-from ray.cloudpickle import CloudPickler
+from ray.cloudpickle import CloudPickler, dumps
 from ray.exceptions import RayError
 from torch import Tensor
 
@@ -84,6 +85,7 @@ class _Put:
     reference: ray.ObjectRef[Any]
     token: str
     value: object
+    run: int
     needs: dict[str, ray.ObjectRef[Any]] = field(default_factory=dict)
 
 
@@ -93,6 +95,13 @@ class Parcels:
     def __init__(self) -> None:
         self.name = uuid.uuid4().hex
         self._known: dict[object, _Put] = {}
+        self._tokens = itertools.count()
+        self._run = 0
+
+    def begin(self) -> None:
+        """Begin another run: what the last one had no need of leaves the store."""
+        self._known = {key: put for key, put in self._known.items() if put.run == self._run}
+        self._run += 1
 
     def pack(self, work: Work) -> Parcel:
         """Work, ready to be sent.
@@ -126,8 +135,9 @@ class Parcels:
                 content: object = _packed(value, self, inner)
             else:
                 content = Flat.of(value) if isinstance(value, Tensor) else value
-            self._known[key] = _Put(ray.put(content), str(len(self._known)), value, inner)
+            self._known[key] = _Put(ray.put(content), str(next(self._tokens)), value, self._run, inner)
         put = self._known[key]
+        put.run = self._run
         needs |= {put.token: put.reference, **put.needs}
         return put.token
 
@@ -223,11 +233,16 @@ def serve(parcel: Parcel) -> bytes:
         # The store's, which is no error of the work.
         raise
     except BaseException as error:
-        return pickle.dumps(portable(error))
+        return _failure(error)
     try:
-        return packed(work.run(kept.trainers))
+        return packed(work.run(kept.trainers), dumps)
     except BaseException as error:
-        return pickle.dumps(portable(error))
+        return _failure(error)
+
+
+def _failure(error: BaseException) -> bytes:
+    found: bytes = dumps(portable(error, dumps))
+    return found
 
 
 def _unpacked(parcel: Parcel, kept: _Kept) -> Work:

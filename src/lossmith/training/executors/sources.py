@@ -94,6 +94,6 @@ def _python_files(folder: Path) -> Iterator[Path]:
 
 def _holds(path: Path, content: bytes) -> bool:
     try:
-        return path.read_bytes() == content
-    except OSError:
+        return read_regular(path, len(content)) == content
+    except (InputError, OSError):
         return False

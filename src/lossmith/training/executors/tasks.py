@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,6 +35,7 @@ LOG = logging.getLogger("lossmith")
 REACHED_SECONDS = 5.0
 COUNTED_SECONDS = 5.0
 PATIENCE_SECONDS = 20.0
+GONE = "its machine has gone"
 FULL = (ObjectStoreFullError, OutOfDiskError)
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 # How a connection of gRPC begins, and the kind of frame that answers it: Ray waits for minutes where none comes.
@@ -77,9 +79,10 @@ class Session:
         self._serve = ray.remote(serve)
         self._environment = {**runtime_env, "env_vars": {**ONE_THREAD, **runtime_env.get("env_vars", {})}}
         self._identity = _identity()
-        self._machines = list[Mapping[str, float]]()
+        # What each machine that is alive has, by its name.
+        self._machines = dict[str, Mapping[str, float]]()
         self._when = -COUNTED_SECONDS
-        self._waiting = 0.0
+        self._is_told = False
 
     @property
     def is_alive(self) -> bool:
@@ -89,10 +92,13 @@ class Session:
     def room(self, gpus: float) -> int:
         """How many pieces of work the machines have room for now, counted anew every few seconds."""
         if time.monotonic() - self._when > COUNTED_SECONDS:
-            with _connected():
-                self._machines = [one["Resources"] for one in ray.nodes() if one["Alive"]]
-            self._when = time.monotonic()
-        return sum(_room_of(machine, gpus) for machine in self._machines)
+            self._count()
+        return sum(_room_of(machine, gpus) for machine in self._machines.values())
+
+    def _count(self) -> None:
+        with _connected():
+            self._machines = {one["NodeID"]: one["Resources"] for one in ray.nodes() if one["Alive"]}
+        self._when = time.monotonic()
 
     def submit(self, work: Work, gpus: float) -> ray.ObjectRef[Any]:
         """Send some work, on one processor."""
@@ -110,8 +116,8 @@ class Session:
                 found, rest = ray.wait(list(references), num_returns=1, timeout=PATIENCE_SECONDS)
                 if found:
                     return [*found, *(ray.wait(rest, num_returns=len(rest), timeout=0)[0] if rest else [])]
-            if self.room(gpus) == 0 and not self._waiting:
-                self._waiting = time.monotonic()
+            if self.room(gpus) == 0 and not self._is_told:
+                self._is_told = True
                 LOG.warning("no machine of the cluster has a place for a piece of work: waiting until one is added")
 
     def answer(self, reference: ray.ObjectRef[Any]) -> Outcome | Failed | Lost:
@@ -120,11 +126,13 @@ class Session:
         Raises:
             InputError: if the workers cannot begin, or the cluster has ended.
         """
-        self._waiting = 0.0
+        self._is_told = False
         try:
-            answer: Outcome | Failed = received(ray.get(reference))
+            content = ray.get(reference)
         except RayTaskError as error:
             if isinstance(error.cause, ObjectLostError):
+                # All is put anew.
+                self.parcels = Parcels()
                 return Lost("the store has lost what it needs", with_machine=False)
             if isinstance(error.cause, FULL):
                 raise InputError(_full(error.cause)) from error
@@ -137,13 +145,24 @@ class Session:
         except OutOfMemoryError:
             return Lost("its machine was short of memory", with_machine=False)
         except WorkerCrashedError:
+            before = set(self._machines)
+            self._count()
+            if before - set(self._machines):
+                return Lost(GONE, with_machine=True)
             return Lost("its worker process died", with_machine=False)
         except (NodeDiedError, ObjectLostError):
-            return Lost("its machine has gone", with_machine=True)
+            return Lost(GONE, with_machine=True)
         except FULL as error:
             raise InputError(_full(error)) from error
         except RayError as error:
             raise InputError(_ended(error)) from error
+        try:
+            answer: Outcome | Failed = received(content)
+        except Exception as error:
+            raise InputError(
+                f"what a worker has sent back cannot be read here ({described(error)}): let results and exceptions be "
+                "of classes that this process has, too"
+            ) from error
         return answer
 
     def cancel(self, references: Sequence[ray.ObjectRef[Any]]) -> None:
@@ -190,6 +209,8 @@ def _begin(address: str | None, cores: int) -> None:
     try:
         ray.init(address=address, **quiet)
     except (ConnectionError, RuntimeError, ValueError, RayError) as error:
+        # It may have entered in part.
+        ray.shutdown()
         raise InputError(
             f"this process cannot enter the Ray cluster {address} ({described(error)}): {_remedy(address)}"
         ) from error
@@ -204,8 +225,13 @@ def _reach(address: str) -> None:
     host, _, port = address.rpartition(":")
     try:
         with socket.create_connection((host.strip("[]"), int(port)), REACHED_SECONDS) as connection:
+            if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
+                # What is encrypted answers to Ray alone.
+                return
             connection.sendall(PREFACE)
-            answered = connection.recv(9)
+            answered = b""
+            while len(answered) < 4 and (more := connection.recv(9)):
+                answered += more
     except (OSError, OverflowError) as error:
         raise InputError(f"no Ray answers at {address} ({described(error)}): {_remedy(address)}") from None
     if answered[3:4] != bytes([SETTINGS]):

@@ -8,6 +8,7 @@ import shutil
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import parent_process
@@ -22,6 +23,7 @@ from lossmith.training.executors.base import Outcome, Trainers
 from lossmith.training.executors.handover import UNPICKLABLE, Found
 
 REPORT_SECONDS = 0.1
+Dumps = Callable[[Any], bytes]
 
 
 @dataclass(frozen=True)
@@ -92,14 +94,18 @@ def _answer(connection: Connection, content: bytes, found: Found, trainers: Trai
         return pickle.dumps(portable(error))
 
 
-def packed(outcome: Outcome) -> bytes:
+def packed(outcome: Outcome, dumps: Dumps = pickle.dumps) -> bytes:
     """An outcome as it can be sent.
+
+    Args:
+        outcome: The outcome.
+        dumps: How it is pickled.
 
     Raises:
         InputError: if it cannot be pickled.
     """
     try:
-        return pickle.dumps(outcome)
+        return dumps(outcome)
     except UNPICKLABLE as error:
         raise InputError(
             f"the result of a job cannot be handed back ({error}): let it be of tensors and numbers, or take "
@@ -107,11 +113,11 @@ def packed(outcome: Outcome) -> bytes:
         ) from None
 
 
-def portable(error: BaseException) -> Failed:
+def portable(error: BaseException, dumps: Dumps = pickle.dumps) -> Failed:
     """The error as it can be sent; one that cannot becomes a RuntimeError with its type and words."""
     trace = "".join(traceback.format_exception(error))
     try:
-        pickle.loads(pickle.dumps(error))  # noqa: S301 (made on the line itself)
+        pickle.loads(dumps(error))  # noqa: S301 (made on the line itself)
     except Exception:
         return Failed(RuntimeError(f"{type(error).__name__}: {error}"), trace)
     return Failed(error, trace)
@@ -128,4 +134,4 @@ def _end_with_parent(folder: str) -> None:
 
 def received(content: bytes) -> Any:
     """What a worker has sent."""
-    return pickle.loads(content)  # noqa: S301 (sent by a process that this one started)
+    return pickle.loads(content)  # noqa: S301 (sent by a worker that this process has given its work)

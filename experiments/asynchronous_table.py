@@ -82,7 +82,7 @@ class Landscape:
 
 def no_losses(points: Any, classes: int) -> Loss:
     """No loss: nothing is trained."""
-    raise NotImplementedError(f"{len(points)} points of {classes} classes have no losses here")
+    raise AssertionError(f"{len(points)} points of {classes} classes were asked for losses, where nothing is trained")
 
 
 def fitted(table: dict[str, list[Row]]) -> Landscape:

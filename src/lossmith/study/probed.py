@@ -199,7 +199,7 @@ class Probe:
         if self.best_known == self.known[0]:
             return (
                 "no known loss is clearly better than cross-entropy here, so keep it: what a search finds could not be "
-                "told from noise, either; more validation samples (--validation-size) lower it"
+                "told from noise, either; with more validation samples (--validation-size) smaller gains can be told"
             )
         if not self.gains_enough:
             return (

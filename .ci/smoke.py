@@ -2,9 +2,10 @@
 
 import importlib
 import pkgutil
+import re
 import subprocess
 import sys
-from importlib.metadata import version
+from importlib.metadata import requires, version
 from importlib.resources import files
 from pathlib import Path
 
@@ -18,10 +19,16 @@ assert package.is_relative_to(Path(sys.prefix).resolve()), f"lossmith was import
 assert not package.is_relative_to(source_tree), f"lossmith was imported from the source tree: {package}"
 assert files("lossmith").joinpath("py.typed").is_file(), "py.typed is missing, so type checkers would ignore lossmith"
 
+extras = {re.split(r"[^\w.-]", line)[0] for line in requires("lossmith") or () if "extra ==" in line}
 modules = [module.name for module in pkgutil.walk_packages(lossmith.__path__, "lossmith.")]
 for name in modules:
     if not name.endswith("__main__"):
-        importlib.import_module(name)
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name not in extras:
+                raise
+            print(f"{name} needs {error.name}, which an extra brings")
 
 logits = torch.randn(5, 3, requires_grad=True)
 value = lossmith.Criterion(lossmith.cross_entropy())(logits, torch.tensor([0, 1, 2, 0, 1]))

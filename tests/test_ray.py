@@ -28,6 +28,7 @@ from lossmith.data import Normalize
 from lossmith.nets import ModelSettings, network_factory
 from lossmith.study import EvolveSettings, Progress, evolve, validated
 from lossmith.training import Backend, Call, Executor, Job, Local, Processes, Ray, Recipe, Task, Work
+from lossmith.training.executors import cluster as cluster_module
 from lossmith.training.executors.cluster import _tasks
 
 # JAX, if a test before loaded it in this process, warns of the forks by which Ray starts its programs.
@@ -42,6 +43,7 @@ STUDY: dict[str, Any] = {
     "search": {"population": 6, "generations": 3, "space": "taylor", "seed": 2},
     "run": {"training": "population", "chunk": 2, "finalists": 1, "finalist_seeds": 2, "tune": False},
 }
+HOW = {"processes": " (killed by signal 9)", "ray": ""}
 NETWORK = """
 from beside import SIZE
 from torch import nn
@@ -89,7 +91,7 @@ def report(standing):
 if __name__ == "__main__":
     torch.set_num_threads(1)
     settings, directory, address = EvolveSettings.model_validate_json(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
-    with executor("ray", 2, ray_address=address or None) as one:
+    with executor("processes", 2) if address == "-" else executor("ray", 2, ray_address=address or None) as one:
         evolve(directory, settings, executor=one, report=report)
 """
 
@@ -135,15 +137,19 @@ def assert_trained_once(directory: Path) -> None:
     assert len(stored) > 3
 
 
+def parent_of(process: int) -> int:
+    return int((Path("/proc") / str(process) / "stat").read_text().rpartition(")")[2].split()[1])
+
+
 def processes_of(parent: int, title: str) -> list[int]:
     """The children of a process whose command line begins so."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            status, words = (folder / "stat").read_text(), (folder / "cmdline").read_text()
+            found_parent, words = parent_of(int(folder.name)), (folder / "cmdline").read_text()
         except OSError:
             continue
-        if int(status.rpartition(")")[2].split()[1]) == parent and words.startswith(title):
+        if found_parent == parent and words.startswith(title):
             found.append(int(folder.name))
     return found
 
@@ -240,6 +246,13 @@ def entered(cluster: Any) -> Iterator[Ray]:
 
 
 @pytest.fixture(scope="module")
+def by_name(entered: Ray) -> Iterator[dict[str, Executor]]:
+    """The executors on which the same failures are tried."""
+    with Processes(2) as two:
+        yield {"processes": two, "ray": entered}
+
+
+@pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study that one process made without interruption."""
     directory = tmp_path_factory.mktemp("studies") / "whole"
@@ -254,8 +267,9 @@ def told(caplog: pytest.LogCaptureFixture) -> list[str]:
 class TestLost:
     """What dies costs what it was at, and is told in a line."""
 
+    @pytest.mark.parametrize("name", ["processes", "ray"])
     def test_workers_that_die_at_random_moments(
-        self, entered: Ray, tmp_path: Path, caplog: pytest.LogCaptureFixture
+        self, by_name: dict[str, Executor], tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
     ) -> None:
         """In the midst of a training, and when it is over."""
         chance, recipe = random.Random(0), Recipe(epochs=20, batch_size=20)
@@ -264,48 +278,59 @@ class TestLost:
         midst, over = chance.sample(range(6), 2)
         jobs[midst] = replace(jobs[midst], watch=partial(Death, tmp_path / "midst", chance.randint(1, 20)))
         jobs[over] = replace(jobs[over], measure=partial(state_after_a_death, tmp_path / "over"))
-        assert results(entered, [*jobs]) == expected
-        lost = "piece {} of the work was lost, since its worker process died: it is run again"
+        assert results(by_name[name], [*jobs]) == expected
+        lost = f"piece {{}} of the work was lost, since its worker process died{HOW[name]}: it is run again"
         assert sorted(told(caplog)) == sorted(lost.format(number + 1) for number in (midst, over))
 
-    def test_a_job_that_kills_every_worker(self, entered: Ray) -> None:
-        with pytest.raises(
-            InputError, match=r"^workers of Ray died 3 times at piece 1 of the work .* executor = local"
-        ):
-            list(entered.run([Call(die)]))
+    @pytest.mark.parametrize(
+        ("name", "sentence"),
+        [
+            ("processes", r"^worker processes died 3 times with no job done .*signal 9.* executor = local"),
+            ("ray", r"^workers of Ray died 3 times at piece 1 of the work .* executor = local"),
+        ],
+    )
+    def test_a_job_that_kills_every_worker(self, by_name: dict[str, Executor], name: str, sentence: str) -> None:
+        with pytest.raises(InputError, match=sentence):
+            list(by_name[name].run([Call(die)]))
 
     def test_a_machine_goes_and_another_one_comes(
-        self, cluster: Any, entered: Ray, whole: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+        self, cluster: Any, entered: Ray, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
-        import ray
+        """While a chunk is trained on it."""
+        folder = tmp_path / "mine"
+        chosen = mortal(folder)
+        evolve(tmp_path / "alone", chosen)
+        left, come = list[Any](), list[Any]()
 
-        left = list[str]()
+        def arm(standing: Progress) -> None:
+            if standing.candidates > 8 and not (folder / "caught").exists():
+                (folder / "armed").write_text("dies")
+            elif left and not come:
+                gpus = left[0]._ray_params.num_gpus
+                come.append(cluster.add_node(num_cpus=1, num_gpus=gpus, object_store_memory=STORE))
 
-        def disturb(standing: Progress) -> None:
-            if standing.candidates > 8 and not left:
-                left.append(standing.phase)
-                # Any but the one whose store this process uses: Ray ends the process with that.
-                mine = ray.get_runtime_context().get_node_id()
-                node = next(one for one in cluster.worker_nodes if one._node_id != mine)
-                gpus = node._ray_params.num_gpus
-                cluster.remove_node(node, allow_graceful=False)
-                cluster.add_node(num_cpus=1, num_gpus=gpus, object_store_memory=STORE)
+        def remove() -> None:
+            raylet = parent_of(int((folder / "pipe").read_text()))
+            left.extend(one for one in cluster.worker_nodes if one.all_processes["raylet"][0].process.pid == raylet)
+            cluster.remove_node(left[0], allow_graceful=False)
 
-        evolve(tmp_path / "study", settings(), executor=entered, report=disturb)
-        assert left == ["search"]
-        assert_equal(tmp_path / "study", whole)
+        remover = threading.Thread(target=remove, daemon=True)
+        remover.start()
+        evolve(tmp_path / "study", chosen, executor=entered, report=arm)
+        remover.join(60)
+        assert len(left) == len(come) == 1
+        assert_equal(tmp_path / "study", tmp_path / "alone")
         assert_trained_once(tmp_path / "study")
-        assert {line.partition(", since ")[2] for line in told(caplog)} <= {
-            "", "its machine has gone: it is run again", "its worker process died: it is run again"
-        }  # fmt: skip
+        lost = {line.partition(", since ")[2].partition(":")[0] for line in told(caplog)} - {""}
+        assert lost == {"its machine has gone"}
 
-    @pytest.mark.parametrize("where", ["here", "cluster"])
+    @pytest.mark.parametrize("where", ["processes", "here", "cluster"])
     def test_the_driver(self, cluster: Any, entered: Ray, whole: Path, tmp_path: Path, where: str) -> None:
         """Nothing of it goes on; what is stored stays, whoever goes on."""
         script, directory = tmp_path / "driver.py", tmp_path / "study"
         script.write_text(DRIVER)
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        address = cluster.address if where == "cluster" else ""
+        address = {"processes": "-", "here": "", "cluster": cluster.address}[where]
         driver = subprocess.Popen(
             [sys.executable, script, settings().model_dump_json(), directory, address],
             stdout=subprocess.PIPE,
@@ -316,7 +341,7 @@ class TestLost:
             assert driver.stdout is not None
             assert driver.stdout.readline() == "now\n"
             raylets = [os.pidfd_open(number) for number in processes_of(driver.pid, "/")]
-            assert bool(raylets) == (where == "here")
+            assert bool(raylets) == (where != "cluster")
         finally:
             driver.kill()
             driver.communicate()
@@ -324,71 +349,138 @@ class TestLost:
             assert select.select([raylet], [], [], 60)[0] == [raylet]
             os.close(raylet)
         assert 0 < len(rows(directory)["candidate"]) < 18
-        evolve(directory, settings(), executor=Local() if where == "here" else entered)
+        evolve(directory, settings(), executor=entered if where == "cluster" else Local())
         assert_equal(directory, whole)
         assert_trained_once(directory)
 
 
+def slow_at_first(folder: Path, result: int, seconds: float, trained: Any, progress: Callable[[float], None]) -> int:
+    """The first that comes here takes long."""
+    try:
+        (folder / str(result)).mkdir()
+    except FileExistsError:
+        return result
+    time.sleep(seconds)
+    return result
+
+
+class TestSecondTry:
+    """A slow machine holds up no training."""
+
+    def test_what_ends_first_counts(
+        self, entered: Ray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setattr(cluster_module, "SLOW_SECONDS", 0.5)
+        caplog.set_level(logging.INFO)
+        first = job_of(seed=1, measure=partial(slow_at_first, tmp_path, 0, 0.0))
+        slow = job_of(seed=1, measure=partial(slow_at_first, tmp_path, 1, 600.0))
+        started, heard = time.monotonic(), list[int]()
+        outcomes = [one.result for one in entered.run([slow, first], lambda number, _: heard.append(number))]
+        assert outcomes == [1, 0]
+        assert sorted(heard) == [0, 1]
+        assert time.monotonic() - started < 60
+        assert [record.getMessage() for record in caplog.records] == [
+            "piece 1 of the work takes much longer than others: idle workers try such, too"
+        ]
+        # The worker that was slow has ended, and nothing of it comes later.
+        assert results(entered, [job_of(), job_of()]) == results(Local(), [job_of(), job_of()])
+
+    def test_a_function_is_not_called_twice(
+        self, entered: Ray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(cluster_module, "SLOW_SECONDS", 0.1)
+        results(entered, [Call(partial(counted, tmp_path / "calls", 1.5)), Call(partial(waited, 0.01, 2))])
+        assert (tmp_path / "calls").read_text() == "x"
+
+
+def counted(file: Path, seconds: float, progress: Callable[[float], None]) -> None:
+    with file.open("a") as opened:
+        opened.write("x")
+    time.sleep(seconds)
+
+
+class TestWaiting:
+    def test_others_use_all_processors(self, cluster: Any, entered: Ray, caplog: pytest.LogCaptureFixture) -> None:
+        import ray
+
+        assert entered.workers == 2
+        held = [ray.remote(lambda: time.sleep(600)).options(num_cpus=1).remote() for _ in range(2)]
+        while ray.available_resources().get("CPU", 0) > 0:
+            time.sleep(0.05)
+        with Ray(address=cluster.address) as other:
+            assert other.workers == 2
+        (line,) = told(caplog)
+        assert line.startswith("all 2 processors of the Ray cluster are in use now: the work waits until one is free")
+        for one in held:
+            ray.cancel(one, force=True)
+
+
 class TestEqual:
-    def test_a_study_in_process_by_processes_and_by_ray_with_a_killed_worker(
-        self, entered: Ray, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    def test_a_study_in_process_by_processes_and_by_ray_with_killed_workers(
+        self, by_name: dict[str, Executor], tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         """One is killed at a chunk of the search, and one at a chunk of the finals."""
         folder = tmp_path / "mine"
         chosen = mortal(folder)
         evolve(tmp_path / "alone", chosen)
-        with Processes(2) as two:
-            evolve(tmp_path / "processes", chosen, executor=two)
-        assert_equal(tmp_path / "processes", tmp_path / "alone")
-        phases, killed = ["search", "final"], list[int]()
+        for name, one in by_name.items():
+            phases, killed = ["search", "final"], list[int]()
 
-        def arm(standing: Progress) -> None:
-            if phases and standing.candidates and standing.phase == phases[0]:
-                del phases[0]
-                (folder / "armed").write_text("dies")
+            def arm(standing: Progress, phases: list[str] = phases) -> None:
+                if phases and standing.candidates and standing.phase == phases[0]:
+                    del phases[0]
+                    (folder / "armed").write_text("dies")
 
-        def execute() -> None:
-            for _ in range(2):
-                killed.append(int((folder / "pipe").read_text()))
-                os.kill(killed[-1], signal.SIGKILL)
+            def execute(killed: list[int] = killed) -> None:
+                for _ in range(2):
+                    killed.append(int((folder / "pipe").read_text()))
+                    os.kill(killed[-1], signal.SIGKILL)
 
-        executioner = threading.Thread(target=execute, daemon=True)
-        executioner.start()
-        caplog.clear()
-        evolve(tmp_path / "ray", chosen, executor=entered, report=arm)
-        executioner.join(60)
-        assert len(set(killed) - {os.getpid()}) == 2
-        assert_equal(tmp_path / "ray", tmp_path / "alone")
-        assert_trained_once(tmp_path / "ray")
-        lost = [line.partition(" was lost, since ")[2] for line in told(caplog) if line.startswith("piece ")]
-        assert lost == 2 * ["its worker process died: it is run again"]
+            executioner = threading.Thread(target=execute, daemon=True)
+            executioner.start()
+            caplog.clear()
+            evolve(tmp_path / name, chosen, executor=one, report=arm)
+            executioner.join(60)
+            assert len(set(killed) - {os.getpid()}) == 2
+            assert_equal(tmp_path / name, tmp_path / "alone")
+            assert_trained_once(tmp_path / name)
+            lost = [line.partition(" was lost, since ")[2] for line in told(caplog) if line.startswith("piece ")]
+            assert lost == 2 * [f"its worker process died{HOW[name]}: it is run again"]
 
-    def test_a_study_whose_network_fails_and_is_corrected(self, entered: Ray, tmp_path: Path) -> None:
+    def test_a_study_whose_network_fails_and_is_corrected(self, by_name: dict[str, Executor], tmp_path: Path) -> None:
         """An exception ends the command as in one process; what is stored stays."""
-        folder, directory = tmp_path / "mine", tmp_path / "ray"
+        folder = tmp_path / "mine"
         chosen = mortal(folder)
         evolve(tmp_path / "alone", chosen)
+        for name, one in by_name.items():
+            directory = tmp_path / name
+            (folder / "caught").unlink(missing_ok=True)
 
-        def arm(standing: Progress) -> None:
-            if standing.candidates > 6 and not (folder / "caught").exists():
-                (folder / "armed").write_text("raises")
+            def arm(standing: Progress) -> None:
+                if standing.candidates > 6 and not (folder / "caught").exists():
+                    (folder / "armed").write_text("raises")
 
-        with pytest.raises(InputError, match=r"net.py:network, .* raised ArithmeticError: a mistake of mine") as caught:
-            evolve(directory, chosen, executor=entered, report=arm)
-        assert "net.py" in str(caught.value.__cause__)
-        assert 6 < len(rows(directory)["candidate"]) < 18
-        evolve(directory, chosen, executor=entered)
-        assert_equal(directory, tmp_path / "alone")
-        assert_trained_once(directory)
+            with pytest.raises(
+                InputError, match=r"net.py:network, .* raised ArithmeticError: a mistake of mine"
+            ) as caught:
+                evolve(directory, chosen, executor=one, report=arm)
+            assert "net.py" in str(caught.value.__cause__)
+            assert 6 < len(rows(directory)["candidate"]) < 18
+            evolve(directory, chosen, executor=one)
+            assert_equal(directory, tmp_path / "alone")
+            assert_trained_once(directory)
 
-    def test_a_study_while_the_store_is_full(self, entered: Ray, whole: Path, tmp_path: Path) -> None:
-        """Ray moves to the disk what has no room."""
+    def test_a_store_that_is_full(self, entered: Ray, whole: Path, tmp_path: Path) -> None:
+        """Ray moves to the disk what has no room, in the midst of a study and of data that is larger than the rest."""
         import ray
 
         _ = entered.workers
         held = [ray.put(torch.full((STORE // 8 + number,), number, dtype=torch.float32).numpy()) for number in range(4)]
         evolve(tmp_path / "study", settings(), executor=entered)
         assert_equal(tmp_path / "study", whole)
+        jobs = [job_of(size, measure=total) for size in (300_000, 300_001, 300_002)]
+        assert sum(job.task.inputs.nbytes for job in jobs) > STORE
+        assert results(entered, [*jobs]) == results(Local(), [*jobs])
         assert [int(ray.get(one)[0]) for one in held] == [0, 1, 2, 3]
 
     def test_a_training_function_of_ones_own(self, entered: Ray, tmp_path: Path) -> None:
@@ -399,12 +491,6 @@ class TestEqual:
             )
             found.append((rows(tmp_path / name), (tmp_path / name / "best.json").read_bytes()))
         assert found[0] == found[1]
-
-    def test_more_than_the_store_holds(self, entered: Ray) -> None:
-        """Ray moves what has no room to the disk."""
-        jobs = [job_of(size, measure=total) for size in (300_000, 300_001, 300_002)]
-        assert sum(job.task.inputs.nbytes for job in jobs) > STORE
-        assert results(entered, [*jobs]) == results(Local(), [*jobs])
 
 
 class TestHandedOver:
@@ -484,6 +570,30 @@ class TestAddress:
             assert self.refused(command, tmp_path, address).startswith(
                 f"lossmith: what answers at {address} is not Ray"
             )
+
+    @pytest.mark.parametrize("kept", ["in a file", "in a variable"])
+    def test_auto_is_a_cluster_that_has_ended(
+        self,
+        entered: Ray,
+        command: Callable[..., tuple[str, str]],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        kept: str,
+    ) -> None:
+        """Ray itself waits for it for minutes."""
+        entered.close()
+        with socket.create_server(("127.0.0.1", 0)) as closed:
+            address = f"127.0.0.1:{closed.getsockname()[1]}"
+        if kept == "in a variable":
+            monkeypatch.setenv("RAY_ADDRESS", address)
+        else:
+            monkeypatch.delenv("RAY_ADDRESS", raising=False)
+            monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+            (tmp_path / "ray").mkdir()
+            (tmp_path / "ray" / "ray_current_cluster").write_text(address)
+        said = self.refused(command, tmp_path, "auto")
+        assert said.startswith(f"lossmith: no Ray answers at {address} (Connection")
+        assert "run ray start --head on this machine first" in said
 
 
 class TestOfItsOwn:

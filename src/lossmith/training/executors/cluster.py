@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import re
+import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from lossmith.errors import InputError, brief, installing
@@ -26,6 +29,17 @@ MOST_WORKERS = 100_000
 # Ray prints what it has to say of a dead worker on standard output, where others read JSON; we say it ourselves.
 QUIET = {"RAY_DEDUP_LOGS_SKIP_REGEX": "."}
 SPARE = 2  # pieces of work that wait where there is room, so that no worker waits for the driver
+# An idle worker tries again what takes so many times as long as the others of its run, and so many seconds at least: a
+# worker that is started takes a few.
+SLOW, SLOW_SECONDS = 2.0, 10.0
+
+
+@dataclass(frozen=True)
+class _Try:
+    """A piece of work on its way, by its number, since a moment."""
+
+    number: int
+    since: float = field(default_factory=time.monotonic)
 
 
 class Ray(Closing):
@@ -33,6 +47,9 @@ class Ray(Closing):
 
     Ray is entered when it is first needed, and left by :meth:`close`; what was started here ends then. If this process
     has called ``ray.init``, that is used and left as it is. Of progress, only the end of each piece of work is told.
+
+    A training that takes twice as long as the others is begun again on an idle worker, and whichever ends first counts;
+    both give the same. What calls a function of the user's is never run twice at once.
 
     Functions of a script and lambdas are sent by value, and ``FILE.py:name`` with the Python files beside it; other
     modules must be found on every machine, or be sent by ``runtime_env``.
@@ -68,9 +85,10 @@ class Ray(Closing):
         self.address, self.gpus_per_chunk, self.runtime_env = address, gpus_per_chunk, dict(runtime_env or {})
         self._given = workers
         self._session: Session | None = None
-        self._flying = dict[Any, int]()
+        self._flying = dict[Any, _Try]()
         self._runs = 0
         self._on_gpu = False
+        self._has_told_slow = False
 
     @property
     def workers(self) -> int:
@@ -107,7 +125,7 @@ class Ray(Closing):
             self._session.parcels.begin()
         current = self._session
         waiting, answers, deaths = deque(range(len(jobs))), dict[int, Outcome | Failed](), Counter[int]()
-        place = 0
+        place, seconds = 0, list[float]()
         try:
             while place < len(jobs):
                 if run != self._runs:
@@ -115,20 +133,29 @@ class Ray(Closing):
                 session = self._opened()
                 if session is not current:
                     # Nothing comes any more of what a connection has that somebody has ended.
-                    waiting = deque(sorted([*self._flying.values(), *waiting]))
+                    waiting = deque(sorted({*(one.number for one in self._flying.values()), *waiting}))
                     self._flying.clear()
                     current = session
                 self._send(session, jobs, waiting)
+                due = None if waiting else self._try_again(session, jobs, seconds)
                 lost: list[tuple[int, Lost]] = []
-                for reference in session.ended(list(self._flying), self._gpus):
-                    number, answer = self._flying.pop(reference), session.answer(reference)
+                for reference in session.ended(list(self._flying), self._gpus, due):
+                    if reference not in self._flying:
+                        # Another try has just given its outcome.
+                        continue
+                    number, answer = self._flying.pop(reference).number, session.answer(reference)
+                    others = [other for other, one in self._flying.items() if one.number == number]
                     if isinstance(answer, (Outcome, Failed)):
                         answers[number] = answer
-                        if progress is not None and isinstance(answer, Outcome):
-                            progress(number, 1.0)
+                        self._end(session, others)
+                        if isinstance(answer, Outcome):
+                            seconds.append(answer.seconds)
+                            if progress is not None:
+                                progress(number, 1.0)
                     else:
-                        # First, since later outcomes wait for it.
-                        waiting.appendleft(number)
+                        if not others:
+                            # First, since later outcomes wait for it.
+                            waiting.appendleft(number)
                         deaths[number] += not answer.with_machine
                         lost.append((number, answer))
                 _tell(lost, deaths)
@@ -179,21 +206,62 @@ class Ray(Closing):
                     "machine, give other --gpus-per-chunk, or, if machines are to come later, --workers"
                 )
             self._session = session
+            if not self._is_alone(session):
+                session.tell_taken()
         return self._session
+
+    def _is_alone(self, session: Session) -> bool:
+        return session.is_ours and self.address is None
 
     def _send(self, session: Session, jobs: Sequence[Work], waiting: deque[int]) -> None:
         """Send work while there is room for it."""
         # What is told a number keeps to it; on our own Ray, only so many run at once as it has processors.
-        exactly = self._given is not None and not (session.is_ours and self.address is None)
+        exactly = self._given is not None and not self._is_alone(session)
         room = self.workers + (0 if exactly else SPARE)
         while waiting and len(self._flying) < room:
-            self._flying[session.submit(jobs[waiting[0]], self._gpus)] = waiting[0]
+            self._flying[session.submit(jobs[waiting[0]], self._gpus)] = _Try(waiting[0])
             waiting.popleft()
+
+    def _try_again(self, session: Session, jobs: Sequence[Work], seconds: Sequence[float]) -> float | None:
+        """Begin again, where workers are idle, the trainings that take much longer than the others.
+
+        Args:
+            session: Where.
+            jobs: All of the run.
+            seconds: What those that have ended took.
+
+        Returns:
+            The seconds until the next may be due.
+        """
+        tries = Counter(one.number for one in self._flying.values())
+        room = self.workers - len(self._flying)
+        # A function of the user's may write files.
+        once = [one for one in self._flying.values() if tries[one.number] == 1 and isinstance(jobs[one.number], Job)]
+        if not once or not seconds or room <= 0:
+            return None
+        patience, now = max(SLOW_SECONDS, SLOW * median(seconds)), time.monotonic()
+        first = min(one.since for one in once)
+        if now < first + patience:
+            return first + patience - now
+        late = sorted((one for one in once if now >= one.since + patience), key=lambda one: one.since)
+        for one in late[: min(room, session.idle())]:
+            if not self._has_told_slow:
+                self._has_told_slow = True
+                LOG.info(
+                    "piece %d of the work takes much longer than others: idle workers try such, too", one.number + 1
+                )
+            self._flying[session.submit(jobs[one.number], self._gpus)] = _Try(one.number)
+        return patience
 
     def _end_flying(self) -> None:
         if self._session is not None:
-            self._session.cancel(list(self._flying))
+            self._end(self._session, list(self._flying))
         self._flying.clear()
+
+    def _end(self, session: Session, tries: Sequence[Any]) -> None:
+        session.cancel(tries)
+        for reference in tries:
+            del self._flying[reference]
 
 
 def _tell(lost: Sequence[tuple[int, Lost]], deaths: Counter[int]) -> None:

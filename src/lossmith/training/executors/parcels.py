@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -206,7 +207,7 @@ class _Kept:
         if token not in self._values:
             content = ray.get(references[token])
             if isinstance(content, Sources):
-                self._places[token] = Place(content)
+                self._places[token] = Place(content, _folder_of_session())
                 return self._places[token]
             self._values[token] = content.tensor() if isinstance(content, Flat) else self.unpack(content, references)
         self._values.move_to_end(token)
@@ -238,6 +239,16 @@ def serve(parcel: Parcel) -> bytes:
         return packed(work.run(kept.trainers), dumps)
     except BaseException as error:
         return _failure(error)
+
+
+def _folder_of_session() -> Path | None:
+    """Where Ray keeps what belongs to its cluster, so that what a killed worker leaves goes with that."""
+    context = ray.get_runtime_context()
+    # Older versions of Ray do not say.
+    if not (hasattr(context, "get_temp_dir") and hasattr(context, "get_session_name")):
+        return None
+    folder = Path(context.get_temp_dir(), context.get_session_name())
+    return folder if folder.is_dir() else None
 
 
 def _failure(error: BaseException) -> bytes:

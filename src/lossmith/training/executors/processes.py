@@ -6,6 +6,7 @@ the job that it was at and no other, and can leave no lock held that the others 
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -22,6 +23,7 @@ from lossmith.training.executors.worker import Failed, Ready, Reported, WorkerTr
 from lossmith.training.networks import Task
 from lossmith.training.trainer import Trainer
 
+LOG = logging.getLogger("lossmith")
 MOST_DEATHS = 3
 MOST_WORKERS = 1024
 
@@ -116,7 +118,7 @@ class Processes(Closing):
                         if number is not None:
                             # First, since later outcomes wait for it.
                             waiting.appendleft(number)
-                        self._bury(worker, deaths)
+                        self._bury(worker, number, deaths)
                     elif isinstance(answer, Reported):
                         if progress is not None and number is not None:
                             progress(number, answer.share)
@@ -166,8 +168,8 @@ class Processes(Closing):
         ready = set(map(id, wait([worker.pipe for worker in self._pool])))
         return [worker for worker in self._pool if id(worker.pipe) in ready]
 
-    def _bury(self, worker: _Worker, deaths: int) -> None:
-        """Let go of a worker that has died.
+    def _bury(self, worker: _Worker, number: int | None, deaths: int) -> None:
+        """Let go of a worker that has died, and say so if it was at a job.
 
         Raises:
             InputError: if that has happened too often.
@@ -175,9 +177,15 @@ class Processes(Closing):
         worker.process.join()
         code, ready = worker.process.exitcode, worker.ready
         self._end([worker])
-        if deaths < MOST_DEATHS:
-            return
         how = f"killed by signal {-code}" if code is not None and code < 0 else f"ended with code {code}"
+        if deaths < MOST_DEATHS:
+            if ready and number is not None:
+                LOG.warning(
+                    "piece %d of the work was lost, since its worker process died (%s): it is run again",
+                    number + 1,
+                    how,
+                )
+            return
         remedy = "give fewer workers if the memory is short, or take executor = local"
         if not ready:
             remedy = 'put what a script starts under if __name__ == "__main__":, or take executor = local'

@@ -59,13 +59,14 @@ class Place:
 
     Args:
         sources: The files.
+        within: Where the temporary one is made; None is where the system has such.
     """
 
-    def __init__(self, sources: Sources) -> None:
+    def __init__(self, sources: Sources, within: Path | None = None) -> None:
         self.folder = Path(sources.folder)
         if all(_holds(self.folder / name, content) for name, content in sources.files):
             return
-        self.folder = Path(tempfile.mkdtemp(prefix="lossmith-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="lossmith-", dir=within))
         # A worker keeps a few of these and forgets the others without a word.
         weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
         for name, content in sources.files:

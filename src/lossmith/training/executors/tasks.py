@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import ray
 from ray.exceptions import (
+    AuthenticationError,
     NodeDiedError,
     ObjectLostError,
     ObjectStoreFullError,
@@ -26,8 +29,9 @@ from ray.exceptions import (
 
 from lossmith.code import described
 from lossmith.errors import InputError
+from lossmith.io import read_regular
 from lossmith.training.executors.base import Outcome, Work
-from lossmith.training.executors.cluster import environment
+from lossmith.training.executors.cluster import ADDRESS, environment
 from lossmith.training.executors.parcels import Parcels, serve
 from lossmith.training.executors.worker import Failed, received
 
@@ -35,6 +39,8 @@ LOG = logging.getLogger("lossmith")
 REACHED_SECONDS = 5.0
 COUNTED_SECONDS = 5.0
 PATIENCE_SECONDS = 20.0
+MOST_KEPT = 1000  # bytes of the file in which Ray keeps an address
+MODE = "RAY_AUTH_MODE"
 GONE = "its machine has gone"
 FULL = (ObjectStoreFullError, OutOfDiskError)
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
@@ -71,6 +77,7 @@ class Session:
 
     def __init__(self, address: str | None, cores: int, runtime_env: Mapping[str, Any]) -> None:
         self.is_ours = not ray.is_initialized()
+        self._mode = os.environ.get(MODE)
         if self.is_ours:
             _begin(address, cores)
         else:
@@ -109,16 +116,39 @@ class Session:
             reference: ray.ObjectRef[Any] = self._serve.options(**options, runtime_env=self._environment).remote(parcel)
         return reference
 
-    def ended(self, references: Sequence[ray.ObjectRef[Any]], gpus: float) -> list[ray.ObjectRef[Any]]:
-        """Those of which something has come, waited for."""
-        while True:
-            with _connected():
-                found, rest = ray.wait(list(references), num_returns=1, timeout=PATIENCE_SECONDS)
-                if found:
-                    return [*found, *(ray.wait(rest, num_returns=len(rest), timeout=0)[0] if rest else [])]
-            if self.room(gpus) == 0 and not self._is_told:
-                self._is_told = True
-                LOG.warning("no machine of the cluster has a place for a piece of work: waiting until one is added")
+    def idle(self) -> int:
+        """How many processors nobody uses now."""
+        with _connected():
+            return int(ray.available_resources().get("CPU", 0))
+
+    def tell_taken(self) -> None:
+        """Say that the work has to wait, where others use all processors of a cluster."""
+        if (cores := self.room(0)) and not self.idle():
+            LOG.warning(
+                "all %d processors of the Ray cluster are in use now: the work waits until one is free; `ray status` "
+                "tells more",
+                cores,
+            )
+
+    def ended(
+        self, references: Sequence[ray.ObjectRef[Any]], gpus: float, seconds: float | None = None
+    ) -> list[ray.ObjectRef[Any]]:
+        """Those of which something has come, waited for; none, if that takes long.
+
+        Args:
+            references: What is on its way.
+            gpus: What a piece of work takes.
+            seconds: How long is waited, if less than usual.
+        """
+        patience = PATIENCE_SECONDS if seconds is None else min(seconds, PATIENCE_SECONDS)
+        with _connected():
+            found, rest = ray.wait(list(references), num_returns=1, timeout=patience)
+            if found:
+                return [*found, *(ray.wait(rest, num_returns=len(rest), timeout=0)[0] if rest else [])]
+        if self.room(gpus) == 0 and not self._is_told:
+            self._is_told = True
+            LOG.warning("no machine of the cluster has a place for a piece of work: waiting until one is added")
+        return []
 
     def answer(self, reference: ray.ObjectRef[Any]) -> Outcome | Failed | Lost:
         """What has come of some work.
@@ -176,6 +206,9 @@ class Session:
         """End what was started here, or leave the cluster."""
         if self.is_ours and self.is_alive:
             ray.shutdown()
+            # What Ray has set is not meant for what this process starts later.
+            if self._mode is None:
+                os.environ.pop(MODE, None)
 
 
 def _room_of(machine: Mapping[str, float], gpus: float) -> int:
@@ -204,10 +237,16 @@ def _begin(address: str | None, cores: int) -> None:
                 "executor = processes"
             ) from error
         return
-    if address != "auto":
-        _reach(address)
+    _reach(address)
     try:
         ray.init(address=address, **quiet)
+    except AuthenticationError as error:
+        ray.shutdown()
+        raise InputError(
+            f"the Ray cluster {address} asks for a token, and this process has another one or none: copy "
+            "~/.ray/auth_token of the machine that runs ray start --head, or name the file in RAY_AUTH_TOKEN_PATH, and "
+            "set RAY_AUTH_MODE=token"
+        ) from error
     except (ConnectionError, RuntimeError, ValueError, RayError) as error:
         # It may have entered in part.
         ray.shutdown()
@@ -217,11 +256,17 @@ def _begin(address: str | None, cores: int) -> None:
 
 
 def _reach(address: str) -> None:
-    """See that what may be Ray answers at an address.
+    """See that what may be Ray answers at an address, for which Ray itself waits for minutes.
 
     Raises:
         InputError: if nothing does, or something else.
     """
+    remedy = _remedy(address)
+    if address == "auto":
+        last = _last_started()
+        if last is None:
+            return
+        address = last
     host, _, port = address.rpartition(":")
     try:
         with socket.create_connection((host.strip("[]"), int(port)), REACHED_SECONDS) as connection:
@@ -233,9 +278,22 @@ def _reach(address: str) -> None:
             while len(answered) < 4 and (more := connection.recv(9)):
                 answered += more
     except (OSError, OverflowError) as error:
-        raise InputError(f"no Ray answers at {address} ({described(error)}): {_remedy(address)}") from None
+        raise InputError(f"no Ray answers at {address} ({described(error)}): {remedy}") from None
     if answered[3:4] != bytes([SETTINGS]):
-        raise InputError(f"what answers at {address} is not Ray: {_remedy(address)}")
+        raise InputError(f"what answers at {address} is not Ray: {remedy}")
+
+
+def _last_started() -> str | None:
+    """The address of the cluster that this machine has entered last, as Ray keeps it; None where only Ray knows."""
+    # The variable comes first, as with Ray.
+    if given := os.environ.get("RAY_ADDRESS"):
+        return given if ADDRESS.fullmatch(given) and given != "auto" else None
+    folder = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir())
+    try:
+        kept = read_regular(folder / "ray" / "ray_current_cluster", MOST_KEPT).decode().strip()
+    except (InputError, OSError, UnicodeDecodeError):
+        return None
+    return kept if ADDRESS.fullmatch(kept) and kept != "auto" else None
 
 
 def _remedy(address: str) -> str:

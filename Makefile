@@ -52,7 +52,7 @@ examples: $(INTEGRATIONS) ## run every script of examples/, from nothing to a fi
 # `make test COVERAGE=yes` measures coverage, too, and judges it by 95 % (pyproject.toml); that takes two fifths longer.
 # Modules that only the extras can run count where those are: test-integrations judges them, and test all others.
 COVERAGE ?=
-EXTRAS := src/lossmith/attacks/library.py,src/lossmith/data/folder.py,src/lossmith/data/hub.py,src/lossmith/data/images.py,src/lossmith/data/pictures.py,src/lossmith/integrations/*.py,src/lossmith/study/frame.py,src/lossmith/training/executors/cluster.py,src/lossmith/training/executors/parcels.py,src/lossmith/training/executors/sources.py,src/lossmith/training/executors/tasks.py
+EXTRAS := src/lossmith/attacks/library.py,src/lossmith/data/folder.py,src/lossmith/data/hub.py,src/lossmith/data/images.py,src/lossmith/data/pictures.py,src/lossmith/integrations/*.py,src/lossmith/study/frame.py,src/lossmith/training/executors/cluster.py,src/lossmith/training/executors/entrance.py,src/lossmith/training/executors/parcels.py,src/lossmith/training/executors/sources.py,src/lossmith/training/executors/tasks.py
 COVERED := $(if $(COVERAGE),--cov --cov-report= --cov-fail-under=0)
 # Nothing is judged where nothing was measured, or `-k` leaves tests out.
 judged = $(if $(filter -k,$(PYTEST_ARGS))$(if $(COVERAGE),,-),@true,$(BIN)/python -m coverage report --show-missing $(1))

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import random
+import re
 import select
 import signal
 import socket
@@ -403,6 +404,7 @@ class TestWaiting:
     def test_others_use_all_processors(self, cluster: Any, entered: Ray, caplog: pytest.LogCaptureFixture) -> None:
         import ray
 
+        caplog.set_level(logging.INFO)
         assert entered.workers == 2
         held = [ray.remote(lambda: time.sleep(600)).options(num_cpus=1).remote() for _ in range(2)]
         while ray.available_resources().get("CPU", 0) > 0:
@@ -410,9 +412,63 @@ class TestWaiting:
         with Ray(address=cluster.address) as other:
             assert other.workers == 2
         (line,) = told(caplog)
-        assert line.startswith("all 2 processors of the Ray cluster are in use now: the work waits until one is free")
+        assert line.startswith("all of its processors are in use now: the work waits until one is free")
+        assert f"in the Ray cluster at {cluster.address}: 3 machines, 2 processors, 1 GPU" in caplog.messages
         for one in held:
             ray.cancel(one, force=True)
+
+
+HEADLESS = """
+import sys
+from pathlib import Path
+from lossmith.study import EvolveSettings, evolve
+from lossmith.training import Ray
+from lossmith.training.executors.cluster import _tasks
+
+def report(standing):
+    if standing.candidates > 8:
+        print("now", flush=True)
+        sys.stdin.readline()
+
+if __name__ == "__main__":
+    _tasks().SILENT_SECONDS = 1.0
+    with Ray(address=sys.argv[3]) as one:
+        try:
+            evolve(Path(sys.argv[2]), EvolveSettings.model_validate_json(sys.argv[1]), executor=one, report=report)
+        except Exception as error:
+            print(type(error).__name__, error, flush=True)
+"""
+
+
+class TestHead:
+    def test_it_ends_in_the_midst(self, entered: Ray, whole: Path, tmp_path: Path) -> None:
+        """With all of its cluster. Ray alone would end the process after a minute, without a word."""
+        from ray.cluster_utils import Cluster
+
+        script, directory = tmp_path / "driver.py", tmp_path / "study"
+        script.write_text(HEADLESS)
+        other = Cluster(
+            initialize_head=True,
+            head_node_args={"num_cpus": 1, "object_store_memory": STORE, "include_dashboard": False},
+        )
+        try:
+            driver = subprocess.Popen(
+                [sys.executable, script, settings().model_dump_json(), directory, other.address],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                text=True,
+            )
+            assert driver.stdout is not None
+            assert driver.stdout.readline() == "now\n"
+        finally:
+            other.shutdown()
+        said, _ = driver.communicate("\n", timeout=60)
+        assert re.search(r"^InputError the connection to Ray has ended .* what is stored is kept$", said, re.MULTILINE)
+        assert driver.returncode == 0
+        assert 0 < len(rows(directory)["candidate"]) < 18
+        evolve(directory, settings(), executor=entered)
+        assert_equal(directory, whole)
 
 
 class TestEqual:
@@ -521,7 +577,8 @@ class TestHandedOver:
 
     def test_no_room(self, cluster: Any) -> None:
         with pytest.raises(
-            InputError, match=r"^Ray has no room for a piece of work, which takes a processor and 2 GPUs"
+            InputError,
+            match=r"^Ray has no machine with room for a piece of work, which takes a processor and 2 GPUs: add",
         ):
             _ = Ray(address=cluster.address, gpus_per_chunk=2).workers
 
@@ -593,7 +650,7 @@ class TestAddress:
             (tmp_path / "ray" / "ray_current_cluster").write_text(address)
         said = self.refused(command, tmp_path, "auto")
         assert said.startswith(f"lossmith: no Ray answers at {address} (Connection")
-        assert "run ray start --head on this machine first" in said
+        assert "run ray start --head on this machine, or ray start --address=HOST:PORT" in said
 
 
 class TestOfItsOwn:

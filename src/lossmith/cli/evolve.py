@@ -61,7 +61,7 @@ def run(arguments: Sequence[str]) -> None:
             )
     except KeyboardInterrupt:
         own = own_code(given.settings.model_dump())
-        same = f"lossmith evolve --out {quote(str(directory))}{own}"
+        same = f"lossmith evolve --out {quote(str(directory))}{own}{given.machine.words()}"
         raise KeyboardInterrupt(f"What is stored is kept; go on with: {same}") from None
     pictures = report.draw_search(directory, ("png", "svg") if given.svg else ("png",))
     if given.json:

@@ -1,6 +1,7 @@
 """The flags of all commands that train networks: on what the work is done, without effect on what comes out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import torch
@@ -50,6 +51,11 @@ class Machine:
             if not 1 <= self.threads <= MOST_THREADS:
                 raise InputError(f"--threads is {self.threads}; it must be from 1 to {MOST_THREADS}")
             torch.set_num_threads(self.threads)
+
+    def words(self) -> str:
+        """The flags that were given, for a command that is to be given again."""
+        given = ((one.name, getattr(self, one.name)) for one in fields(self) if getattr(self, one.name) != one.default)
+        return "".join(f" --{name.replace('_', '-')} {quote(str(value))}" for name, value in given)
 
     def open(self) -> Executor:
         """The executor.

@@ -198,16 +198,18 @@ class Ray(Closing):
             InputError: if there is none, or no room for a piece of work.
         """
         if self._session is None or not self._session.is_alive:
-            session = _tasks().Session(self.address, self._given or cores_here(), self.runtime_env)
+            tasks = _tasks()
+            session = tasks.Session(self.address, self._given or cores_here(), self.runtime_env)
             if self._given is None and session.room(self._gpus) == 0:
+                shared = "give other --gpus-per-chunk, " if self._gpus else ""
                 session.close()
                 raise InputError(
-                    f"Ray has no room for a piece of work, which takes a processor and {self._gpus:g} GPUs: add a "
-                    "machine, give other --gpus-per-chunk, or, if machines are to come later, --workers"
+                    f"Ray has no machine with room for {tasks.taken(self._gpus)}: add one, {shared}or, if one comes "
+                    "later, give --workers"
                 )
             self._session = session
             if not self._is_alone(session):
-                session.tell_taken()
+                session.tell()
         return self._session
 
     def _is_alone(self, session: Session) -> bool:

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import ray
 from ray.exceptions import (
-    AuthenticationError,
     NodeDiedError,
     ObjectLostError,
     ObjectStoreFullError,
@@ -29,25 +25,18 @@ from ray.exceptions import (
 
 from lossmith.code import described
 from lossmith.errors import InputError
-from lossmith.io import read_regular
 from lossmith.training.executors.base import Outcome, Work
-from lossmith.training.executors.cluster import ADDRESS, environment
+from lossmith.training.executors.entrance import begin, check_same, connection
 from lossmith.training.executors.parcels import Parcels, serve
 from lossmith.training.executors.worker import Failed, received
 
 LOG = logging.getLogger("lossmith")
-REACHED_SECONDS = 5.0
 COUNTED_SECONDS = 5.0
-PATIENCE_SECONDS = 20.0
-MOST_KEPT = 1000  # bytes of the file in which Ray keeps an address
+SILENT_SECONDS = 20.0
 MODE = "RAY_AUTH_MODE"
 GONE = "its machine has gone"
 FULL = (ObjectStoreFullError, OutOfDiskError)
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-# How a connection of gRPC begins, and the kind of frame that answers it: Ray waits for minutes where none comes.
-PREFACE, SETTINGS = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]), 4
-# What is started here sends no statistics of its use to the makers of Ray.
-NO_STATISTICS = {"RAY_USAGE_STATS_ENABLED": "0"}
 
 
 @dataclass(frozen=True)
@@ -79,9 +68,9 @@ class Session:
         self.is_ours = not ray.is_initialized()
         self._mode = os.environ.get(MODE)
         if self.is_ours:
-            _begin(address, cores)
+            begin(address, cores)
         else:
-            _check_same(address)
+            check_same(address)
         self.parcels = Parcels()
         self._serve = ray.remote(serve)
         self._environment = {**runtime_env, "env_vars": {**ONE_THREAD, **runtime_env.get("env_vars", {})}}
@@ -90,6 +79,9 @@ class Session:
         self._machines = dict[str, Mapping[str, float]]()
         self._when = -COUNTED_SECONDS
         self._is_told = False
+        self._head = ray.get_runtime_context().gcs_address
+        # Since when it does not answer.
+        self._silent: float | None = None
 
     @property
     def is_alive(self) -> bool:
@@ -103,9 +95,43 @@ class Session:
         return sum(_room_of(machine, gpus) for machine in self._machines.values())
 
     def _count(self) -> None:
-        with _connected():
-            self._machines = {one["NodeID"]: one["Resources"] for one in ray.nodes() if one["Alive"]}
+        if self._is_reached():
+            with _connected():
+                self._machines = {one["NodeID"]: one["Resources"] for one in ray.nodes() if one["Alive"]}
         self._when = time.monotonic()
+
+    def _is_reached(self) -> bool:
+        """Whether the head answers: Ray itself waits for it for a minute, and then ends the process without a word.
+
+        Raises:
+            InputError: if it has not for a while.
+        """
+        try:
+            with connection(self._head):
+                self._silent = None
+                return True
+        except OSError as error:
+            now = time.monotonic()
+            self._silent = now if self._silent is None else self._silent
+            if now - self._silent > SILENT_SECONDS:
+                raise InputError(_ended(error)) from error
+            return False
+
+    def tell(self) -> None:
+        """Say which cluster this is, and that the work has to wait where others use all of it."""
+        self._count()
+        cores, gpus = (sum(int(one.get(kind, 0)) for one in self._machines.values()) for kind in ("CPU", "GPU"))
+        LOG.info(
+            "in the Ray cluster at %s: %s, %s%s",
+            self._head,
+            _number(len(self._machines), "machine"),
+            _number(cores, "processor"),
+            f", {_number(gpus, 'GPU')}" if gpus else "",
+        )
+        if cores and not self.idle():
+            LOG.warning(
+                "all of its processors are in use now: the work waits until one is free; `ray status` tells more"
+            )
 
     def submit(self, work: Work, gpus: float) -> ray.ObjectRef[Any]:
         """Send some work, on one processor."""
@@ -121,15 +147,6 @@ class Session:
         with _connected():
             return int(ray.available_resources().get("CPU", 0))
 
-    def tell_taken(self) -> None:
-        """Say that the work has to wait, where others use all processors of a cluster."""
-        if (cores := self.room(0)) and not self.idle():
-            LOG.warning(
-                "all %d processors of the Ray cluster are in use now: the work waits until one is free; `ray status` "
-                "tells more",
-                cores,
-            )
-
     def ended(
         self, references: Sequence[ray.ObjectRef[Any]], gpus: float, seconds: float | None = None
     ) -> list[ray.ObjectRef[Any]]:
@@ -140,14 +157,14 @@ class Session:
             gpus: What a piece of work takes.
             seconds: How long is waited, if less than usual.
         """
-        patience = PATIENCE_SECONDS if seconds is None else min(seconds, PATIENCE_SECONDS)
+        patience = COUNTED_SECONDS if seconds is None else min(seconds, COUNTED_SECONDS)
         with _connected():
             found, rest = ray.wait(list(references), num_returns=1, timeout=patience)
             if found:
                 return [*found, *(ray.wait(rest, num_returns=len(rest), timeout=0)[0] if rest else [])]
         if self.room(gpus) == 0 and not self._is_told:
             self._is_told = True
-            LOG.warning("no machine of the cluster has a place for a piece of work: waiting until one is added")
+            LOG.warning("no machine of the cluster has a place for %s: waiting until one is added", taken(gpus))
         return []
 
     def answer(self, reference: ray.ObjectRef[Any]) -> Outcome | Failed | Lost:
@@ -211,103 +228,21 @@ class Session:
                 os.environ.pop(MODE, None)
 
 
+def _number(number: int, of: str) -> str:
+    return f"{number} {of}{'' if number == 1 else 's'}"
+
+
+def taken(gpus: float) -> str:
+    """What a piece of work takes."""
+    return "a piece of work, which takes a processor" + (f" and {gpus:g} GPU{'s' * (gpus > 1)}" if gpus else "")
+
+
 def _room_of(machine: Mapping[str, float], gpus: float) -> int:
     cores, there = int(machine.get("CPU", 0)), int(machine.get("GPU", 0))
     if not gpus:
         return cores
     # A part of a GPU, or several: a piece of work lies on whole ones then.
     return min(cores, there * int(1 / gpus + 1e-9) if gpus < 1 else there // int(gpus))
-
-
-def _begin(address: str | None, cores: int) -> None:
-    """Start Ray on this machine, or enter a cluster.
-
-    Raises:
-        InputError: if there is none, this process cannot be a part of it, or Ray cannot be started.
-    """
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address is None:
-        try:
-            with environment(NO_STATISTICS):
-                ray.init(address="local", num_cpus=cores, include_dashboard=False, **quiet)
-        except Exception as error:  # Ray raises just that where its processes are not there within half a minute.
-            ray.shutdown()
-            raise InputError(
-                f"Ray cannot be started on this machine ({described(error)}): try again when it is less busy, or take "
-                "executor = processes"
-            ) from error
-        return
-    _reach(address)
-    try:
-        ray.init(address=address, **quiet)
-    except AuthenticationError as error:
-        ray.shutdown()
-        raise InputError(
-            f"the Ray cluster {address} asks for a token, and this process has another one or none: copy "
-            "~/.ray/auth_token of the machine that runs ray start --head, or name the file in RAY_AUTH_TOKEN_PATH, and "
-            "set RAY_AUTH_MODE=token"
-        ) from error
-    except (ConnectionError, RuntimeError, ValueError, RayError) as error:
-        # It may have entered in part.
-        ray.shutdown()
-        raise InputError(
-            f"this process cannot enter the Ray cluster {address} ({described(error)}): {_remedy(address)}"
-        ) from error
-
-
-def _reach(address: str) -> None:
-    """See that what may be Ray answers at an address, for which Ray itself waits for minutes.
-
-    Raises:
-        InputError: if nothing does, or something else.
-    """
-    remedy = _remedy(address)
-    if address == "auto":
-        last = _last_started()
-        if last is None:
-            return
-        address = last
-    host, _, port = address.rpartition(":")
-    try:
-        with socket.create_connection((host.strip("[]"), int(port)), REACHED_SECONDS) as connection:
-            if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
-                # What is encrypted answers to Ray alone.
-                return
-            connection.sendall(PREFACE)
-            answered = b""
-            while len(answered) < 4 and (more := connection.recv(9)):
-                answered += more
-    except (OSError, OverflowError) as error:
-        raise InputError(f"no Ray answers at {address} ({described(error)}): {remedy}") from None
-    if answered[3:4] != bytes([SETTINGS]):
-        raise InputError(f"what answers at {address} is not Ray: {remedy}")
-
-
-def _last_started() -> str | None:
-    """The address of the cluster that this machine has entered last, as Ray keeps it; None where only Ray knows."""
-    # The variable comes first, as with Ray.
-    if given := os.environ.get("RAY_ADDRESS"):
-        return given if ADDRESS.fullmatch(given) and given != "auto" else None
-    folder = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir())
-    try:
-        kept = read_regular(folder / "ray" / "ray_current_cluster", MOST_KEPT).decode().strip()
-    except (InputError, OSError, UnicodeDecodeError):
-        return None
-    return kept if ADDRESS.fullmatch(kept) and kept != "auto" else None
-
-
-def _remedy(address: str) -> str:
-    start = "ray start --head" if address == "auto" else f"ray start --address={address}"
-    return f"run {start} on this machine first, with the same versions of Python and Ray, or correct --ray-address"
-
-
-def _check_same(address: str | None) -> None:
-    there = ray.get_runtime_context().gcs_address
-    if address not in (None, "auto", there):
-        raise InputError(
-            f"this process is connected to the Ray at {there} already, not to {address}: call ray.shutdown() first, or "
-            "give no address"
-        )
 
 
 def _identity() -> tuple[str, str]:

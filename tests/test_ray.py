@@ -232,7 +232,13 @@ def cluster() -> Iterator[Any]:
 
     started = Cluster(
         initialize_head=True,
-        head_node_args={"num_cpus": 0, "object_store_memory": STORE, "include_dashboard": False},
+        head_node_args={
+            "num_cpus": 0,
+            "object_store_memory": STORE,
+            "include_dashboard": False,
+            # That a machine has gone is seen soon.
+            "_system_config": {"health_check_period_ms": 300, "health_check_failure_threshold": 2},
+        },
     )
     started.add_node(num_cpus=1, object_store_memory=STORE)
     started.add_node(num_cpus=1, num_gpus=1, object_store_memory=STORE)
@@ -372,6 +378,7 @@ class TestSecondTry:
         self, entered: Ray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         monkeypatch.setattr(cluster_module, "SLOW_SECONDS", 0.5)
+        monkeypatch.setattr(entered, "_has_told_slow", False)
         caplog.set_level(logging.INFO)
         first = job_of(seed=1, measure=partial(slow_at_first, tmp_path, 0, 0.0))
         slow = job_of(seed=1, measure=partial(slow_at_first, tmp_path, 1, 600.0))
@@ -431,7 +438,7 @@ def report(standing):
         sys.stdin.readline()
 
 if __name__ == "__main__":
-    _tasks().SILENT_SECONDS = 1.0
+    _tasks().SILENT_SECONDS = _tasks().COUNTED_SECONDS = 1.0
     with Ray(address=sys.argv[3]) as one:
         try:
             evolve(Path(sys.argv[2]), EvolveSettings.model_validate_json(sys.argv[1]), executor=one, report=report)
@@ -462,7 +469,11 @@ class TestHead:
             assert driver.stdout is not None
             assert driver.stdout.readline() == "now\n"
         finally:
-            other.shutdown()
+            assert other.head_node is not None
+            for processes in other.head_node.all_processes.values():
+                for process in processes:
+                    process.process.kill()
+                    process.process.wait()
         said, _ = driver.communicate("\n", timeout=60)
         assert re.search(r"^InputError the connection to Ray has ended .* what is stored is kept$", said, re.MULTILINE)
         assert driver.returncode == 0
@@ -667,6 +678,7 @@ class TestOfItsOwn:
             found = [next(outcomes).result]
             ray.shutdown()
             assert found + [outcome.result for outcome in outcomes] == list(range(8))
+        assert not ray.is_initialized()
 
     def test_ctrl_c_ends_all_of_it(self, tmp_path: Path) -> None:
         script = tmp_path / "driver.py"

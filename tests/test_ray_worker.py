@@ -34,6 +34,7 @@ pytestmark = pytest.mark.integration
 with environment(QUIET):
     worker = pytest.importorskip("lossmith.training.executors.parcels", reason="needs the extra ray")
     tasks = pytest.importorskip("lossmith.training.executors.tasks", reason="needs the extra ray")
+    entrance = pytest.importorskip("lossmith.training.executors.entrance", reason="needs the extra ray")
 
 SCRIPT = """
 class Mine(Exception):
@@ -86,6 +87,7 @@ def parcels(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     worker._kept.cache_clear()
     yield worker.Parcels()
     worker._kept.cache_clear()
+    assert not worker.ray.is_initialized()
 
 
 def done(parcel: Any) -> Any:
@@ -300,6 +302,7 @@ class TestTold:
             raise exceptions.WorkerCrashedError
 
         session = object.__new__(tasks.Session)
+        monkeypatch.setattr(session, "_is_reached", lambda: True, raising=False)
         alive = {"a": True, "b": True}
         monkeypatch.setattr("ray.get", broken)
         monkeypatch.setattr(
@@ -347,10 +350,10 @@ class TestTold:
             thread = threading.Thread(target=refuse)
             thread.start()
             if tls:
-                tasks._reach(address)
+                entrance._reach(address)
             else:
                 with pytest.raises(InputError, match="is not Ray"):
-                    tasks._reach(address)
+                    entrance._reach(address)
             thread.join()
 
     @pytest.mark.parametrize(

@@ -165,7 +165,8 @@ class Ray(Closing):
                     if isinstance(found, Failed):
                         raise found.error from WorkerTraceback(found.trace)
                     place += 1
-                    if waiting:
+                    # Whoever took the one before may have ended the connection.
+                    if waiting and session.is_alive:
                         self._send(session, jobs, waiting)
                     yield found
         finally:

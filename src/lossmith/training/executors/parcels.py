@@ -243,6 +243,9 @@ def serve(parcel: Parcel) -> bytes:
 
 def _folder_of_session() -> Path | None:
     """Where Ray keeps what belongs to its cluster, so that what a killed worker leaves goes with that."""
+    # To ask where Ray is not there would start it.
+    if not ray.is_initialized():
+        return None
     context = ray.get_runtime_context()
     # Older versions of Ray do not say.
     if not (hasattr(context, "get_temp_dir") and hasattr(context, "get_session_name")):

@@ -373,7 +373,7 @@ class TestRefused:
         os.kill(process, signal.SIGINT)
         ended = server.end()
         assert ended.code == 130
-        assert f"go on with: lossmith evolve --out {directory}\n" in ended.text
+        assert f"go on with: lossmith evolve --out {directory} --threads 1\n" in ended.text
         assert "Traceback" not in ended.text
         assert server.run("evolve", "--out", str(directory), *JOB) == (0, "")
         assert_alike(directory, whole)

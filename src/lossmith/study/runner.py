@@ -239,12 +239,18 @@ class Runner:
             self.training.work(chunk.losses, seeds, self.lr if chunk.lr is None else chunk.lr, searching)
             for chunk in (chunks[number] for number in missing)
         ]
-        shares = [0.0] * len(missing)
+        shares, done_of_all = [0.0] * len(missing), 0.0
 
         def share() -> float:
-            return shown((len(chunks) - len(missing) + sum(shares)) / len(chunks))
+            return shown(min(1.0, (len(chunks) - len(missing) + done_of_all) / len(chunks)))
 
-        begun: set[int] = set()
+        def reach(number: int, done: float) -> None:
+            nonlocal done_of_all
+            # A sum that is kept: to add up all of many chunks at each word of one takes the square of their number.
+            done_of_all += done - shares[number]
+            shares[number] = done
+
+        begun, following = set[int](), 0
 
         def begin(number: int) -> None:
             if number not in begun:
@@ -254,15 +260,16 @@ class Runner:
         def progress(number: int, done: float) -> None:
             # Workers go on beyond a slow job.
             begin(number)
-            shares[number] = done
+            reach(number, done)
             if time.perf_counter() - self._reported > REPORT_SECONDS:
                 self.tell(phase, share())
 
         outcomes = self.executor.run(jobs, progress)
         for place_of_job, number in enumerate(missing):
             # As many as there are workers are begun, before any of them is heard of.
-            for following in range(place_of_job, min(place_of_job + self.executor.workers, len(missing))):
+            while following < min(place_of_job + self.executor.workers, len(missing)):
                 begin(following)
+                following += 1
             self.tell(phase, share())
             outcome = next(outcomes)
             self.seconds += outcome.seconds
@@ -270,7 +277,7 @@ class Runner:
                 trained = len(chunks[number].losses) * len(seeds)
                 self.clock.heard(outcome.seconds / trained / self.executor.workers)
             yield number, self.training.measured(outcome.result, chunks[number], outcome.seconds)
-            shares[place_of_job] = 1.0
+            reach(place_of_job, 1.0)
             self._log.stored(phase, chunks[number].label)
 
     def _compare(self, found: Sequence[Row], stored: Sequence[Row], key: str) -> None:

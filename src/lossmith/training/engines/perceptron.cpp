@@ -10,7 +10,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <thread>
-#include <type_traits>
+#include <utility>
 #include <vector>
 
 #if defined(__AVX512F__)
@@ -22,12 +22,12 @@ constexpr int BYTES = 16, WIDEST = 4;
 #endif
 constexpr int DEGREE = 8;
 
-template <class T> struct Vector { typedef T type __attribute__((vector_size(BYTES), aligned(alignof(T)), may_alias)); };
-template <class T> using V = typename Vector<T>::type;
-template <class T> constexpr long LANES = BYTES / sizeof(T);
-template <class T> long padded(long columns) { return (columns + LANES<T> - 1) / LANES<T> * LANES<T>; }
-template <class T> V<T>& at(T* place) { return *reinterpret_cast<V<T>*>(place); }
-template <class T> const V<T>& at(const T* place) { return *reinterpret_cast<const V<T>*>(place); }
+typedef REAL T;
+typedef T V __attribute__((vector_size(BYTES), aligned(alignof(T)), may_alias));
+constexpr long LANES = BYTES / sizeof(T);
+inline long padded(long columns) { return (columns + LANES - 1) / LANES * LANES; }
+inline V& at(T* place) { return *reinterpret_cast<V*>(place); }
+inline const V& at(const T* place) { return *reinterpret_cast<const V*>(place); }
 
 extern "C" struct Plan {
     int64_t members, threads, layers, batch, steps, sets, rule_step;
@@ -40,134 +40,160 @@ extern "C" struct Plan {
     int64_t adam;
 };
 
-// One step of the optimizer for some parameters. Its numbers are PyTorch's, in the order that PyTorch takes them.
-template <class T> struct Update {
-    T rate, momentum, decay, shrink, root, beta;
-    bool adam;
+// One step of the optimizer, with PyTorch's numbers.
+struct Update {
+    T rate, momentum, decay, shrink, root;
 
+    Update() = default;
     Update(const Plan& plan, long step)
-        : rate(T(plan.rates[3 * step])), momentum(T(plan.momentum)), decay(T(plan.weight_decay)),
-          shrink(T(1 - plan.rates[3 * step + 2] * plan.weight_decay)), root(T(plan.rates[3 * step + 1])), beta(T(0.999)),
-          adam(plan.adam) {}
+        : rate(plan.rates[3 * step]), momentum(plan.momentum), decay(plan.weight_decay),
+          shrink(1 - plan.rates[3 * step + 2] * plan.weight_decay), root(plan.rates[3 * step + 1]) {}
 
-    void operator()(T* value, T* first, T* second, V<T> gradient) const {
-        if (!adam) {
-            const V<T> p = at(value), moved = at(first) * momentum + (gradient + p * decay);
-            at(first) = moved;
-            at(value) = p - moved * rate;
-            return;
-        }
-        const V<T> one = at(first) + (gradient - at(first)) * (1 - momentum);
-        const V<T> two = at(second) * beta + gradient * gradient * (1 - beta);
-        V<T> length = two;
-        for (long lane = 0; lane < LANES<T>; lane++) length[lane] = std::sqrt(length[lane]);
+    void sgd(T* value, T* first, V gradient) const {
+        const V old = at(value), moved = at(first) * momentum + (gradient + old * decay);
+        at(first) = moved;
+        at(value) = old - moved * rate;
+    }
+
+    void adam(T* value, T* first, T* second, V gradient) const {
+        const V one = at(first) + (gradient - at(first)) * (1 - momentum);
+        const V two = at(second) * T(0.999) + gradient * gradient * T(0.001);
+        V length = two;
+        for (long lane = 0; lane < LANES; lane++) length[lane] = std::sqrt(length[lane]);
         at(first) = one;
         at(second) = two;
         at(value) = at(value) * shrink - one * rate / (length * root + T(1e-8));
     }
 };
 
-// The product c = a b and what is done with it while it is in registers.
-template <class T> struct Product {
-    const T* a;      // [rows, depth], its steps from row to row and along a row
-    long row, along;
-    const T* b;      // [depth, columns]
-    long depth, columns;
-    T* c;            // [rows, columns]
-    const T* start = nullptr;  // a row that is added
-    bool relu = false;
-    const T* gate = nullptr;   // like c: the product is 0 where it is not above 0
-    const Update<T>* update = nullptr;  // c is a parameter, and the product its gradient
-    T *first = nullptr, *second = nullptr;
+// What is done with a product while it is in registers: kept, kept where it is above 0, kept where another number is,
+// or taken as the gradient of what it is written over.
+enum After { SUM, RELU, GATED, SGD };
 
-    template <int M, int N> void tile(long i, long j) const {
-        V<T> sum[M][N];
-        for (int n = 0; n < N; n++)
-            for (int m = 0; m < M; m++) sum[m][n] = start ? at(start + j + n * LANES<T>) : V<T>{};
-        for (long k = 0; k < depth; k++) {
-            V<T> right[N];
-            for (int n = 0; n < N; n++) right[n] = at(b + k * columns + j + n * LANES<T>);
-            for (int m = 0; m < M; m++) {
-                const T left = a[(i + m) * row + k * along];
-                for (int n = 0; n < N; n++) sum[m][n] += left * right[n];
+// The product c = start + a b, of [rows, depth] and [depth, columns].
+struct Product {
+    const T* a;
+    long row, along;  // steps in a: from row to row, and along a row
+    const T* b;
+    long depth, columns;
+    T* c;
+    const T *start = nullptr, *gate = nullptr;
+    T* first = nullptr;
+    const Update* update = nullptr;
+
+    template <After AFTER, int M, int N> void tile(long i, long j) const {
+        const T *left = a + i * row, *right = b + j;
+        T *out = c + i * columns + j, *moved = first + i * columns + j;
+        // What the optimizer reads at the end comes from the second-level cache meanwhile.
+        for (int m = 0; AFTER == SGD && m < M; m++)
+            for (int n = 0; n < N; n++) {
+                __builtin_prefetch(out + m * columns + n * LANES, 1);
+                __builtin_prefetch(moved + m * columns + n * LANES, 1);
             }
+        V sum[M][N];
+        for (int n = 0; n < N; n++)
+            for (int m = 0; m < M; m++) sum[m][n] = start ? at(start + j + n * LANES) : V{};
+        const long row = this->row, along = this->along, columns = this->columns;
+        for (long k = depth; k; k--, left += along, right += columns) {
+            V one[N];
+            for (int n = 0; n < N; n++) one[n] = at(right + n * LANES);
+            for (int m = 0; m < M; m++)
+                for (int n = 0; n < N; n++) sum[m][n] += left[m * row] * one[n];
         }
+        const Update step = AFTER == SGD ? *update : Update{};
         for (int m = 0; m < M; m++)
             for (int n = 0; n < N; n++) {
-                const long place = (i + m) * columns + j + n * LANES<T>;
+                const long place = m * columns + n * LANES;
                 // A number that is none is handed on, as PyTorch does.
-                const V<T> seen = gate ? at(gate + place) : sum[m][n];
-                if (update) (*update)(c + place, first + place, second + place, sum[m][n]);
-                else at(c + place) = relu || gate ? (seen <= T(0) ? V<T>{} : sum[m][n]) : sum[m][n];
+                if (AFTER == SGD) step.sgd(out + place, moved + place, sum[m][n]);
+                else if (AFTER == SUM) at(out + place) = sum[m][n];
+                else {
+                    const V seen = AFTER == RELU ? sum[m][n] : at(gate + (out - c) + place);
+                    at(out + place) = seen <= T(0) ? V{} : sum[m][n];
+                }
             }
     }
 
-    template <int N> void strip(long rows, long j) const {
-        for (long i = 0; i < rows;) {
-            const long left = rows - i;
-            if (N == 1 && left >= 10) tile<N == 1 ? 10 : 6, N>(i, j), i += N == 1 ? 10 : 6;
-            else if (left >= 12 || left == 6) tile<6, N>(i, j), i += 6;
-            else if (left >= 5) tile<5, N>(i, j), i += 5;
-            else if (left >= 2) tile<2, N>(i, j), i += 2;
-            else tile<1, N>(i, j), i += 1;
-        }
+    // All columns from some on that fill vectors by N, in tiles of rows that are as equal as can be.
+    template <After AFTER, int N, int... ROWS> long strips(long rows, long j, std::integer_sequence<int, ROWS...>) const {
+        typedef void (Product::*Tile)(long, long) const;
+        static constexpr Tile tiles[] = {&Product::tile<AFTER, ROWS + 1, N>...};
+        constexpr long most = sizeof...(ROWS);
+        const long number = (rows + most - 1) / most, height = rows / number, higher = rows % number;
+        for (; j + N * LANES <= columns; j += N * LANES)
+            for (long i = 0, tile = 0; tile < number; tile++) {
+                const long now = height + (tile < higher);
+                (this->*tiles[now - 1])(i, j);
+                i += now;
+            }
+        return j;
     }
 
-    void operator()(long rows) const {
-        long j = 0;
-        for (; j + WIDEST * LANES<T> <= columns; j += WIDEST * LANES<T>) strip<WIDEST>(rows, j);
-        for (; j + 2 * LANES<T> <= columns; j += 2 * LANES<T>) strip<2>(rows, j);
-        for (; j < columns; j += LANES<T>) strip<1>(rows, j);
+    template <After AFTER> void run(long rows) const {
+        const long j = strips<AFTER, WIDEST>(rows, 0, std::make_integer_sequence<int, 6>());
+        strips<AFTER, 1>(rows, strips<AFTER, 2>(rows, j, std::make_integer_sequence<int, 6>()), std::make_integer_sequence<int, 12>());
     }
 };
 
 // e^x for x <= 0, lane by lane.
-inline V<float> exponential(V<float> x) {
+inline V exponential(V x) {
+#ifdef SINGLE
     typedef int32_t Whole __attribute__((vector_size(BYTES)));
     x = x < -87.f ? x * 0 - 87.f : x;
     const Whole whole = __builtin_convertvector(x * 1.44269504f - 0.5f, Whole);
-    const V<float> number = __builtin_convertvector(whole, V<float>);
-    const V<float> rest = (x - number * 0.693359375f) + number * 2.12194440e-4f;
-    V<float> sum = rest * (1.f / 5040) + 1.f / 720;
+    const V number = __builtin_convertvector(whole, V);
+    const V rest = (x - number * 0.693359375f) + number * 2.12194440e-4f;
+    V sum = rest * (1.f / 5040) + 1.f / 720;
     for (const float c : {1.f / 120, 1.f / 24, 1.f / 6, 1.f / 2, 1.f, 1.f}) sum = sum * rest + c;
-    return sum * (V<float>)((whole + 127) << 23);
-}
-inline V<double> exponential(V<double> x) {
-    for (long lane = 0; lane < LANES<double>; lane++) x[lane] = std::exp(x[lane]);
+    return sum * (V)((whole + 127) << 23);
+#else
+    for (long lane = 0; lane < LANES; lane++) x[lane] = std::exp(x[lane]);
     return x;
+#endif
 }
 
-template <class T> V<T> polynomial(const T* c, V<T> x) {
-    V<T> value = x * c[DEGREE] + c[DEGREE - 1];
+inline V polynomial(const T* c, V x) {
+    V value = x * c[DEGREE] + c[DEGREE - 1];
     for (int power = DEGREE - 2; power >= 0; power--) value = value * x + c[power];
     return value;
 }
 
-template <class T> struct Worker {
+// Numbers at the start of a cache line: the vectors of a product do not lie across two.
+struct Buffer {
+    struct alignas(64) Line { T values[64 / sizeof(T)]; };
+    std::vector<Line> lines;
+
+    explicit Buffer(long size = 0) : lines(size * sizeof(T) / sizeof(Line) + 1) {}
+    T* data() { return lines.data()->values; }
+    T& operator[](long place) { return data()[place]; }
+};
+
+struct Worker {
     const Plan& plan;
-    std::vector<long> weight, bias;   // where each lies in a member's parameters
-    std::vector<std::vector<T>> kept;  // of the forward pass
-    std::vector<T> slope, below, turned, gradient, columns;
+    std::vector<long> weight, bias;  // where each lies in a member's parameters
+    std::vector<Buffer> kept;     // of the forward pass
+    Buffer slope, below, turned, gradient, columns;
     long size = 0, widest = 0;
 
     explicit Worker(const Plan& plan) : plan(plan) {
         long largest = 0;
         for (long l = 0; l < plan.layers; l++) {
-            const long in = plan.widths[l], out = padded<T>(plan.widths[l + 1]);
+            const long in = plan.widths[l], out = padded(plan.widths[l + 1]);
             weight.push_back(size), bias.push_back(size + in * out);
             size += (in + 1) * out;
             widest = std::max(widest, out);
-            if (l) largest = std::max(largest, plan.widths[l + 1] * padded<T>(in));
+            if (l) largest = std::max(largest, plan.widths[l + 1] * padded(in));
             kept.emplace_back(plan.batch * out);
         }
-        slope.resize(plan.batch * widest), below.resize(plan.batch * widest), turned.resize(largest);
-        columns.resize((plan.widths[plan.layers] + 1) * padded<T>(plan.batch));
-        if (plan.clip > 0) gradient.resize(size);
+        slope = below = Buffer(plan.batch * widest);
+        turned = Buffer(largest);
+        columns = Buffer((plan.widths[plan.layers] + 1) * padded(plan.batch));
+        if (plan.clip > 0 || plan.adam) gradient = Buffer(size);
     }
 
     void masked(T* values, long layer, long step) const {
         const T* mask = static_cast<const T*>(plan.masks[layer]);
-        const long width = plan.widths[layer + 1], row = padded<T>(width);
+        const long width = plan.widths[layer + 1], row = padded(width);
         if (mask)
             for (long i = 0; i < plan.batch; i++)
                 for (long j = 0; j < width; j++) values[i * row + j] *= mask[(step * plan.batch + i) * width + j];
@@ -175,31 +201,33 @@ template <class T> struct Worker {
 
     // The gradient with respect to the logits: h_j sum_k g_k - g_j, for slopes g that are polynomials of the output h.
     void differentiate(const T* logits, const int64_t* targets, const T* free) {
-        const long batch = plan.batch, classes = plan.widths[plan.layers], row = padded<T>(classes), n = padded<T>(batch);
+        const long batch = plan.batch, classes = plan.widths[plan.layers], row = padded(classes), n = padded(batch);
         const T* const tied = free + DEGREE + 1;
         T* const h = columns.data();
         T* const label = h + classes * n;
+        const T share = T(1) / T(batch);
         for (long k = 0; k < classes; k++)
             for (long i = 0; i < batch; i++) h[k * n + i] = logits[i * row + k];
-        for (long i = 0; i < n; i += LANES<T>) {
-            V<T> top = at(h + i), sum{};
+        for (long i = 0; i < n; i += LANES) {
+            V top = at(h + i), sum{};
             for (long k = 1; k < classes; k++) top = at(h + k * n + i) > top ? at(h + k * n + i) : top;
             for (long k = 0; k < classes; k++) sum += at(h + k * n + i) = exponential(at(h + k * n + i) - top);
-            for (long k = 0; k < classes; k++) at(h + k * n + i) /= sum;
+            sum = 1 / sum;
+            for (long k = 0; k < classes; k++) at(h + k * n + i) *= sum;
         }
         for (long i = 0; i < batch; i++) label[i] = h[targets[i] * n + i];
-        for (long i = 0; i < n; i += LANES<T>) {
-            const V<T> pull = at(label + i) = polynomial(tied, at(label + i));
-            V<T> total = pull;
+        for (long i = 0; i < n; i += LANES) {
+            const V pull = at(label + i) = polynomial(tied, at(label + i));
+            V total = pull;
             for (long k = 0; k < classes; k++) total += polynomial(free, at(h + k * n + i));
             for (long k = 0; k < classes; k++) {
-                V<T>& one = at(h + k * n + i);
-                one = (one * total - polynomial(free, one)) / T(batch);
+                V& one = at(h + k * n + i);
+                one = (one * total - polynomial(free, one)) * share;
             }
         }
         for (long i = 0; i < batch; i++) {
             for (long k = 0; k < row; k++) slope[i * row + k] = k < classes ? h[k * n + i] : T(0);
-            slope[i * row + targets[i]] -= label[i] / T(batch);
+            slope[i * row + targets[i]] -= label[i] * share;
         }
     }
 
@@ -209,18 +237,19 @@ template <class T> struct Worker {
         T *const state = static_cast<T*>(plan.state) + member * size, *const first = static_cast<T*>(plan.first) + member * size;
         T* const second = plan.adam ? static_cast<T*>(plan.second) + member * size : first;
         const auto entering = [&](long l) { return l ? kept[l - 1].data() : inputs; };
-        const auto step_of = [&](long l) { return l ? padded<T>(plan.widths[l]) : plan.widths[0]; };
+        const auto step_of = [&](long l) { return l ? padded(plan.widths[l]) : plan.widths[0]; };
         for (long l = 0; l < plan.layers; l++) {
-            Product<T> forward{entering(l), step_of(l), 1, state + weight[l], plan.widths[l], padded<T>(plan.widths[l + 1]), kept[l].data()};
-            forward.start = state + bias[l], forward.relu = plan.relu[l];
-            forward(batch);
+            Product forward{entering(l), step_of(l), 1, state + weight[l], plan.widths[l], step_of(l + 1), kept[l].data(), state + bias[l]};
+            plan.relu[l] ? forward.run<RELU>(batch) : forward.run<SUM>(batch);
             masked(kept[l].data(), l, number);
         }
         const T* const rule = static_cast<const T*>(plan.rule) + (number * plan.rule_step + member) * 2 * (DEGREE + 1);
         differentiate(kept.back().data(), plan.targets + set * batch, rule);
-        const Update<T> update(plan, number);
+        const Update update(plan, number);
+        // Where the optimizer needs more than a part of the gradient, it comes at the end.
+        const bool whole = plan.clip > 0 || plan.adam;
         for (long l = plan.layers - 1; l >= 0; l--) {
-            const long in = plan.widths[l], out = plan.widths[l + 1], row = padded<T>(out), high = step_of(l);
+            const long in = plan.widths[l], out = plan.widths[l + 1], row = padded(out), high = step_of(l);
             if (l == plan.layers - 1) {
                 if (plan.relu[l])
                     for (long i = 0; i < batch * row; i++) slope[i] = kept[l][i] <= 0 ? T(0) : slope[i];
@@ -229,39 +258,41 @@ template <class T> struct Worker {
             if (l) {
                 for (long j = 0; j < out; j++)
                     for (long i = 0; i < high; i++) turned[j * high + i] = i < in ? state[weight[l] + i * row + j] : T(0);
-                Product<T> back{slope.data(), row, 1, turned.data(), out, high, below.data()};
-                back.gate = plan.relu[l - 1] ? kept[l - 1].data() : nullptr;
-                back(batch);
+                Product back{slope.data(), row, 1, turned.data(), out, high, below.data(), nullptr, kept[l - 1].data()};
+                plan.relu[l - 1] ? back.run<GATED>(batch) : back.run<SUM>(batch);
                 masked(below.data(), l - 1, number);
             }
-            Product<T> across{entering(l), 1, high, slope.data(), batch, row, state + weight[l]};
-            const bool clipped = plan.clip > 0;
-            if (clipped) across.c = gradient.data() + weight[l];
-            else across.update = &update, across.first = first + weight[l], across.second = second + weight[l];
-            across(in);
-            for (long j = 0; j < row; j += LANES<T>) {
-                V<T> sum{};
+            T* const to = whole ? gradient.data() : state;
+            Product across{entering(l), 1, high, slope.data(), batch, row, to + weight[l], nullptr, nullptr, first + weight[l], &update};
+            whole ? across.run<SUM>(in) : across.run<SGD>(in);
+            for (long j = 0; j < row; j += LANES) {
+                V sum{};
                 for (long i = 0; i < batch; i++) sum += at(&slope[i * row + j]);
-                const long place = bias[l] + j;
-                if (clipped) at(&gradient[place]) = sum;
-                else update(state + place, first + place, second + place, sum);
+                if (whole) at(to + bias[l] + j) = sum;
+                else update.sgd(to + bias[l] + j, first + bias[l] + j, sum);
             }
             std::swap(slope, below);
         }
+        if (!whole) return;
+        T factor = 1;
         if (plan.clip > 0) {
             double squares = 0;
-            for (const T value : gradient) squares += double(value) * double(value);
-            const double factor = plan.clip / (std::sqrt(squares) + 1e-6);
-            for (long j = 0; j < size; j += LANES<T>)
-                update(state + j, first + j, second + j, at(&gradient[j]) * T(factor < 1 ? factor : 1));
+            for (long j = 0; j < size; j++) squares += double(gradient[j]) * double(gradient[j]);
+            factor = std::min(1.0, plan.clip / (std::sqrt(squares) + 1e-6));
+        }
+        for (long j = 0; j < size; j += LANES) {
+            const V slope = at(&gradient[j]) * factor;
+            if (plan.adam) update.adam(state + j, first + j, second + j, slope);
+            else update.sgd(state + j, first + j, slope);
         }
     }
 };
 
-template <class T> void train(const Plan& plan) {
+extern "C" void train(const Plan* given) {
+    const Plan& plan = *given;
     std::atomic<long> next{0};
     const auto work = [&] {
-        Worker<T> worker(plan);
+        Worker worker(plan);
         for (long member; (member = next++) < plan.members;)
             for (long number = 0; number < plan.steps; number++) worker.step(member, number);
     };
@@ -270,6 +301,3 @@ template <class T> void train(const Plan& plan) {
     work();
     for (std::thread& other : others) other.join();
 }
-
-extern "C" void train_float(const Plan* plan) { train<float>(*plan); }
-extern "C" void train_double(const Plan* plan) { train<double>(*plan); }

@@ -85,23 +85,32 @@ struct Product {
         const T *left = a + i * row, *right = b + j;
         T *out = c + i * columns + j, *moved = first + i * columns + j;
         // What the optimizer reads at the end comes from the second-level cache meanwhile.
+#pragma GCC unroll 16
         for (int m = 0; AFTER == SGD && m < M; m++)
+#pragma GCC unroll 16
             for (int n = 0; n < N; n++) {
                 __builtin_prefetch(out + m * columns + n * LANES, 1);
                 __builtin_prefetch(moved + m * columns + n * LANES, 1);
             }
         V sum[M][N];
+#pragma GCC unroll 16
         for (int n = 0; n < N; n++)
+#pragma GCC unroll 16
             for (int m = 0; m < M; m++) sum[m][n] = start ? at(start + j + n * LANES) : V{};
         const long row = this->row, along = this->along, columns = this->columns;
         for (long k = depth; k; k--, left += along, right += columns) {
             V one[N];
+#pragma GCC unroll 16
             for (int n = 0; n < N; n++) one[n] = at(right + n * LANES);
+#pragma GCC unroll 16
             for (int m = 0; m < M; m++)
+#pragma GCC unroll 16
                 for (int n = 0; n < N; n++) sum[m][n] += left[m * row] * one[n];
         }
         const Update step = AFTER == SGD ? *update : Update{};
+#pragma GCC unroll 16
         for (int m = 0; m < M; m++)
+#pragma GCC unroll 16
             for (int n = 0; n < N; n++) {
                 const long place = m * columns + n * LANES;
                 // A number that is none is handed on, as PyTorch does.

@@ -1,6 +1,7 @@
 """Data: where the samples come from, of which kind they are, how they are split, and which labels are noisy."""
 
 from lossmith.data.folds import Folds, folded, seen_samples
+from lossmith.data.hub import cache_directory
 from lossmith.data.kept import keep_source
 from lossmith.data.kinds import KINDS, InputLayer, Kind, Normalize, Plain, has_ids
 from lossmith.data.noise import NOISES, Noise, absolute_noise, is_idle, is_noise_file, mistaken, portable_noise
@@ -31,6 +32,7 @@ __all__ = [
     "Source",
     "Split",
     "absolute_noise",
+    "cache_directory",
     "data_path",
     "find_max_pixel",
     "folded",

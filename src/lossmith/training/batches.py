@@ -33,15 +33,32 @@ class Batches:
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Inputs ``[B, …]`` and targets of a step; with several seeds ``[S, B, …]``."""
-        epoch, position = divmod(step, self.per_epoch)
-        if epoch != self.epoch:
-            self._begin(epoch)
+        position = self._position(step)
         rows = self.order[..., position * self.size : (position + 1) * self.size]
         inputs, targets = self.task.inputs[rows], self.task.targets[rows]
         if not self.recipe.augments:
             return inputs, targets
         mean = self.task.mean if self.recipe.cutout else inputs
         return augmented(inputs, targets, self.draws.batch(position), self.recipe, self.task.classes, mean)
+
+    def several(self, step: int, most: int) -> tuple[Tensor, Tensor]:
+        """The batches from a step on that are in its epoch, ``most`` at most: ``[T, B, …]`` or ``[T, S, B, …]``."""
+        position = self._position(step)
+        last = min(position + most, self.per_epoch)
+        if self.recipe.augments:
+            batches = [self.batch(step + number) for number in range(last - position)]
+            inputs, targets = zip(*batches, strict=True)
+            return torch.stack(inputs), torch.stack(targets)
+        rows = self.order[..., position * self.size : last * self.size].unflatten(-1, (-1, self.size))
+        rows = rows if len(self.seeds) == 1 else rows.transpose(0, 1)
+        return self.task.inputs[rows], self.task.targets[rows]
+
+    def _position(self, step: int) -> int:
+        """The place of a step in its epoch, which has begun."""
+        epoch, position = divmod(step, self.per_epoch)
+        if epoch != self.epoch:
+            self._begin(epoch)
+        return position
 
     def _begin(self, epoch: int) -> None:
         device = self.task.device

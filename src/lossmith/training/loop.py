@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lossmith.metrics import accuracy
-from lossmith.training.engines import Run
+from lossmith.training.engines import Run, advance
 from lossmith.training.networks import Networks, Task
 from lossmith.training.recipe import Recipe
 
@@ -85,23 +85,30 @@ class Loop:
         best = None if self.recipe.patience is None else Best(self.recipe.patience)
         going, ended, pruned = list(members), list[tuple[list[int], Networks]](), set[int]()
         right, curve = torch.zeros(len(members), dtype=torch.float64), list[Tensor]()
+        watching = self.observe is not None or best is not None or self.watched is not None
         if self.observe is not None:
             self.observe(going, 0, run.networks())
-        for step in range(1, self.length + 1):
-            run.step()
+        step = 0
+        while step < self.length:
+            # To the end of the epoch, or where hopeless networks are looked for before it.
+            before, step = step, min((step // per_epoch + 1) * per_epoch, self.length)
+            if look is not None and before < look < step:
+                step = look
+            advance(run, step - before)
             if step == look:
                 prune_at = self._to_prune(going, run.networks())
                 pruned = {member for member, gone in zip(going, prune_at, strict=True) if gone}
                 going = _without(prune_at, going, ended, run, best)
             if going and (step % per_epoch == 0 or step == self.length):
-                networks = run.networks()
-                if self.observe is not None:
-                    self.observe(going, -(-step // per_epoch), networks)
-                if best is not None:
-                    networks = best.look(networks, self._height(going, networks, self.task.held_out))
-                if self.watched is not None:
-                    right[[members.index(member) for member in going]] = self.watched(going, networks).cpu()
-                    curve.append(right.clone())
+                if watching:
+                    networks = run.networks()
+                    if self.observe is not None:
+                        self.observe(going, -(-step // per_epoch), networks)
+                    if best is not None:
+                        networks = best.look(networks, self._height(going, networks, self.task.held_out))
+                    if self.watched is not None:
+                        right[[members.index(member) for member in going]] = self.watched(going, networks).cpu()
+                        curve.append(right.clone())
                 if best is not None and step < self.length:
                     going = _without(best.over, going, ended, run, best)
                 if going:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +38,23 @@ class Run(Protocol):
 
     def networks(self) -> Networks:
         """The networks as they are now, copied."""
+
+
+@runtime_checkable
+class Advancing(Protocol):
+    """A run that trains on several batches at once in less time than one after another."""
+
+    def advance(self, batches: int) -> None:
+        """Train on the next batches."""
+
+
+def advance(run: Run, batches: int) -> None:
+    """Train on the next batches, at once where a run can."""
+    if isinstance(run, Advancing):
+        run.advance(batches)
+    else:
+        for _ in range(batches):
+            run.step()
 
 
 class Schedule:

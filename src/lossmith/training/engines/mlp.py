@@ -7,20 +7,18 @@ steps at once.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from lossmith.data import InputLayer
 from lossmith.errors import InputError
 from lossmith.losses import Loss
-from lossmith.nets import Dropout
-from lossmith.training.engines.base import Engine, Passes
-from lossmith.training.engines.population import PopulationRun
+from lossmith.training.engines.base import Engine, Passes, Run
+from lossmith.training.engines.design import Design
+from lossmith.training.engines.perceptron import compiled_run
+from lossmith.training.engines.population import PopulationRun, begin
 from lossmith.training.networks import State, Task
 from lossmith.training.recipe import Recipe
 
@@ -28,87 +26,6 @@ if TYPE_CHECKING:
     from lossmith.training.backend import Backend
 
 NARROW = 32
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One layer behind the stem.
-
-    Args:
-        kind: What it does.
-        name: Prefix of its parameters' names.
-        biased: Whether a linear layer has a bias.
-        dropout: The layer of dropout, in training mode.
-    """
-
-    kind: Literal["linear", "relu", "dropout"]
-    name: str = ""
-    biased: bool = False
-    dropout: nn.Module | None = None
-
-
-@dataclass(frozen=True)
-class Design:
-    """A multilayer perceptron as a list.
-
-    Args:
-        stem: What comes before the layers and has no parameters: the input layer and flattening.
-        layers: Linear layers, ReLU and dropout.
-    """
-
-    stem: nn.Sequential
-    layers: tuple[Layer, ...]
-
-    @staticmethod
-    def of(network: nn.Module, dimensions: int) -> Design | None:
-        """The design of a network, or None if it is anything but such a perceptron, plain and trained in all parts.
-
-        Args:
-            network: The network.
-            dimensions: Of a batch of its inputs: 2 for flat features.
-        """
-        parameters = dict(network.named_parameters())
-        kinds = {value.dtype for value in parameters.values()}
-        # The type itself, here and below: a subclass may compute something else.
-        if type(network) is not nn.Sequential or len(kinds) != 1 or not kinds <= {torch.float32, torch.float64}:
-            return None
-        stem, layers, owned = nn.Sequential(), list[Layer](), 0
-        for name, module in _leaves(network):
-            # They would not be called: the modules are read and never run.
-            if any(getattr(module, hooks) for hooks in HOOKS):
-                return None
-            if type(module) is nn.Linear:
-                layers.append(Layer("linear", name, module.bias is not None))
-                owned += 1 + (module.bias is not None)
-            elif type(module) is nn.ReLU:
-                layers.append(Layer("relu"))
-            elif type(module) in (nn.Dropout, Dropout):
-                # A copy, since looking at the networks puts their base into evaluation mode.
-                layers.append(Layer("dropout", dropout=copy.deepcopy(module).train()))
-            elif type(module) is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1) and not layers:
-                stem.append(module)
-                dimensions = 2
-            elif type(module) is nn.Identity:
-                continue
-            elif isinstance(module, InputLayer) and not layers:
-                stem.append(module)
-            else:
-                return None
-        whole = (
-            dimensions == 2 and owned == len(parameters) and all(value.requires_grad for value in parameters.values())
-        )
-        return Design(stem, tuple(layers)) if whole and any(layer.kind == "linear" for layer in layers) else None
-
-
-HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-
-
-def _leaves(network: nn.Sequential, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
-    for name, module in network.named_children():
-        if type(module) is nn.Sequential and not any(getattr(module, hooks) for hooks in HOOKS):
-            yield from _leaves(module, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", module
 
 
 class MlpStack:
@@ -218,16 +135,22 @@ def _refusal(network: nn.Module, task: Task, recipe: Recipe) -> str | None:
     return None
 
 
-def _start(
-    task: Task, losses: Loss, seeds: Sequence[int], recipe: Recipe, backend: Backend, _passes: Passes
-) -> PopulationRun:
+def _start(task: Task, losses: Loss, seeds: Sequence[int], recipe: Recipe, backend: Backend, _passes: Passes) -> Run:
+    begun = begin(task, seeds, recipe)
+    design = Design.of(begun.base, task.inputs.ndim)
+    if design is None:
+        raise InputError(f"{_refusal(begun.base, task, recipe)}: train it with training = population")
+    run = compiled_run(task, begun, losses, recipe, backend, design)
+    if run is not None:
+        return run
+
     def stack(base: nn.Module, parameters: State, _buffers: State, _shared: bool) -> MlpStack:
         design = Design.of(base, task.inputs.ndim)
         if design is None:
             raise InputError(f"{_refusal(base, task, recipe)}: train it with training = population")
         return MlpStack(design, parameters)
 
-    return PopulationRun(task, losses, seeds, recipe, backend, stack)
+    return PopulationRun(task, losses, seeds, recipe, backend, stack, begun)
 
 
 MLP = Engine(_start, population=True, refusal=_refusal)

@@ -7,8 +7,9 @@
 #include <atomic>
 #include <cmath>
 #include <cstdint>
-#include <cstdlib>
-#include <cstring>
+#include <functional>
+#include <new>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -30,11 +31,11 @@ inline V& at(T* place) { return *reinterpret_cast<V*>(place); }
 inline const V& at(const T* place) { return *reinterpret_cast<const V*>(place); }
 
 extern "C" struct Plan {
-    int64_t members, threads, layers, batch, steps, sets, rule_step;
-    const int64_t *widths, *relu, *of, *targets;
-    const void *inputs, *rule;
-    const void* const* masks;
-    void *state, *first, *second;
+    int64_t members, threads, layers, batch, steps, sets, size;
+    const int64_t *widths, *relu, *turned, *weight, *bias, *of, *targets;
+    const T *inputs, *rule;
+    const T* const* masks;
+    T *state, *first, *second;
     const double* rates;
     double momentum, weight_decay, clip;
     int64_t adam;
@@ -76,7 +77,7 @@ struct Product {
     long row, along;  // steps in a: from row to row, and along a row
     const T* b;
     long depth, columns;
-    T* c;
+    T* c = nullptr;
     const T *start = nullptr, *gate = nullptr;
     T* first = nullptr;
     const Update* update = nullptr;
@@ -84,14 +85,6 @@ struct Product {
     template <After AFTER, int M, int N> void tile(long i, long j) const {
         const T *left = a + i * row, *right = b + j;
         T *out = c + i * columns + j, *moved = first + i * columns + j;
-        // What the optimizer reads at the end comes from the second-level cache meanwhile.
-#pragma GCC unroll 16
-        for (int m = 0; AFTER == SGD && m < M; m++)
-#pragma GCC unroll 16
-            for (int n = 0; n < N; n++) {
-                __builtin_prefetch(out + m * columns + n * LANES, 1);
-                __builtin_prefetch(moved + m * columns + n * LANES, 1);
-            }
         V sum[M][N];
 #pragma GCC unroll 16
         for (int n = 0; n < N; n++)
@@ -179,29 +172,32 @@ struct Buffer {
 
 struct Worker {
     const Plan& plan;
-    std::vector<long> weight, bias;  // where each lies in a member's parameters
-    std::vector<Buffer> kept;     // of the forward pass
-    Buffer slope, below, turned, gradient, columns;
-    long size = 0, widest = 0;
+    std::vector<Buffer> kept;  // of the forward pass
+    Buffer slope, below, other, gradient, columns;
 
     explicit Worker(const Plan& plan) : plan(plan) {
-        long largest = 0;
+        long widest = 0, largest = 0;
         for (long l = 0; l < plan.layers; l++) {
-            const long in = plan.widths[l], out = padded(plan.widths[l + 1]);
-            weight.push_back(size), bias.push_back(size + in * out);
-            size += (in + 1) * out;
-            widest = std::max(widest, out);
-            if (l) largest = std::max(largest, plan.widths[l + 1] * padded(in));
+            const long in = padded(plan.widths[l]), out = padded(plan.widths[l + 1]);
+            widest = std::max({widest, in, out}), largest = std::max(largest, in * out);
             kept.emplace_back(plan.batch * out);
         }
         slope = below = Buffer(plan.batch * widest);
-        turned = Buffer(largest);
+        other = Buffer(largest);
         columns = Buffer((plan.widths[plan.layers] + 1) * padded(plan.batch));
-        if (plan.clip > 0 || plan.adam) gradient = Buffer(size);
+        if (plan.clip > 0 || plan.adam) gradient = Buffer(plan.size);
+    }
+
+    // The weight of a layer the other way round.
+    const T* transposed(const T* weight, long rows, long columns) {
+        const long from = padded(columns), to = padded(rows);
+        for (long j = 0; j < columns; j++)
+            for (long i = 0; i < to; i++) other[j * to + i] = i < rows ? weight[i * from + j] : T(0);
+        return other.data();
     }
 
     void masked(T* values, long layer, long step) const {
-        const T* mask = static_cast<const T*>(plan.masks[layer]);
+        const T* mask = plan.masks[layer];
         const long width = plan.widths[layer + 1], row = padded(width);
         if (mask)
             for (long i = 0; i < plan.batch; i++)
@@ -241,44 +237,47 @@ struct Worker {
     }
 
     void step(long member, long number) {
-        const long batch = plan.batch, set = number * plan.sets + plan.of[member];
-        const T* const inputs = static_cast<const T*>(plan.inputs) + set * batch * plan.widths[0];
-        T *const state = static_cast<T*>(plan.state) + member * size, *const first = static_cast<T*>(plan.first) + member * size;
-        T* const second = plan.adam ? static_cast<T*>(plan.second) + member * size : first;
+        const long batch = plan.batch, set = number * plan.sets + plan.of[member], last = plan.layers - 1;
+        const auto own = [&](T* all) { return all + member * plan.size; };
+        T *const state = own(plan.state), *const first = own(plan.first), *const second = own(plan.second);
+        const T* const inputs = plan.inputs + set * batch * padded(plan.widths[0]);
         const auto entering = [&](long l) { return l ? kept[l - 1].data() : inputs; };
-        const auto step_of = [&](long l) { return l ? padded(plan.widths[l]) : plan.widths[0]; };
-        for (long l = 0; l < plan.layers; l++) {
-            Product forward{entering(l), step_of(l), 1, state + weight[l], plan.widths[l], step_of(l + 1), kept[l].data(), state + bias[l]};
+        for (long l = 0; l <= last; l++) {
+            const long in = plan.widths[l], out = plan.widths[l + 1];
+            const T* const weight = state + plan.weight[l];
+            Product forward{entering(l), padded(in), 1, plan.turned[l] ? transposed(weight, out, in) : weight, in, padded(out)};
+            forward.c = kept[l].data(), forward.start = plan.bias[l] < 0 ? nullptr : state + plan.bias[l];
             plan.relu[l] ? forward.run<RELU>(batch) : forward.run<SUM>(batch);
             masked(kept[l].data(), l, number);
         }
-        const T* const rule = static_cast<const T*>(plan.rule) + (number * plan.rule_step + member) * 2 * (DEGREE + 1);
-        differentiate(kept.back().data(), plan.targets + set * batch, rule);
+        const T* const rule = plan.rule + member * 2 * (DEGREE + 1);
+        differentiate(kept[last].data(), plan.targets + set * batch, rule);
+        for (long i = 0; plan.relu[last] && i < batch * padded(plan.widths[last + 1]); i++)
+            if (kept[last][i] <= 0) slope[i] = 0;
+        masked(slope.data(), last, number);
         const Update update(plan, number);
         // Where the optimizer needs more than a part of the gradient, it comes at the end.
         const bool whole = plan.clip > 0 || plan.adam;
-        for (long l = plan.layers - 1; l >= 0; l--) {
-            const long in = plan.widths[l], out = plan.widths[l + 1], row = padded(out), high = step_of(l);
-            if (l == plan.layers - 1) {
-                if (plan.relu[l])
-                    for (long i = 0; i < batch * row; i++) slope[i] = kept[l][i] <= 0 ? T(0) : slope[i];
-                masked(slope.data(), l, number);
-            }
+        T* const to = whole ? gradient.data() : state;
+        for (long l = last; l >= 0; l--) {
+            const long in = plan.widths[l], out = plan.widths[l + 1], wide = padded(in), row = padded(out);
             if (l) {
-                for (long j = 0; j < out; j++)
-                    for (long i = 0; i < high; i++) turned[j * high + i] = i < in ? state[weight[l] + i * row + j] : T(0);
-                Product back{slope.data(), row, 1, turned.data(), out, high, below.data(), nullptr, kept[l - 1].data()};
+                const T* const weight = state + plan.weight[l];
+                Product back{slope.data(), row, 1, plan.turned[l] ? weight : transposed(weight, in, out), out, wide};
+                back.c = below.data(), back.gate = kept[l - 1].data();
                 plan.relu[l - 1] ? back.run<GATED>(batch) : back.run<SUM>(batch);
                 masked(below.data(), l - 1, number);
             }
-            T* const to = whole ? gradient.data() : state;
-            Product across{entering(l), 1, high, slope.data(), batch, row, to + weight[l], nullptr, nullptr, first + weight[l], &update};
-            whole ? across.run<SUM>(in) : across.run<SGD>(in);
-            for (long j = 0; j < row; j += LANES) {
+            Product across{entering(l), 1, wide, slope.data(), batch, row};
+            if (plan.turned[l]) across = {slope.data(), 1, row, entering(l), batch, wide};
+            across.c = to + plan.weight[l], across.first = first + plan.weight[l], across.update = &update;
+            whole ? across.run<SUM>(plan.turned[l] ? out : in) : across.run<SGD>(plan.turned[l] ? out : in);
+            for (long j = 0; plan.bias[l] >= 0 && j < row; j += LANES) {
                 V sum{};
                 for (long i = 0; i < batch; i++) sum += at(&slope[i * row + j]);
-                if (whole) at(to + bias[l] + j) = sum;
-                else update.sgd(to + bias[l] + j, first + bias[l] + j, sum);
+                const long place = plan.bias[l] + j;
+                if (whole) at(to + place) = sum;
+                else update.sgd(state + place, first + place, sum);
             }
             std::swap(slope, below);
         }
@@ -286,10 +285,10 @@ struct Worker {
         T factor = 1;
         if (plan.clip > 0) {
             double squares = 0;
-            for (long j = 0; j < size; j++) squares += double(gradient[j]) * double(gradient[j]);
+            for (long j = 0; j < plan.size; j++) squares += double(gradient[j]) * double(gradient[j]);
             factor = std::min(1.0, plan.clip / (std::sqrt(squares) + 1e-6));
         }
-        for (long j = 0; j < size; j += LANES) {
+        for (long j = 0; j < plan.size; j += LANES) {
             const V slope = at(&gradient[j]) * factor;
             if (plan.adam) update.adam(state + j, first + j, second + j, slope);
             else update.sgd(state + j, first + j, slope);
@@ -297,16 +296,31 @@ struct Worker {
     }
 };
 
-extern "C" void train(const Plan* given) {
+extern "C" int64_t lanes() { return LANES; }
+
+// Gives 0, or 1 where memory was short.
+extern "C" int train(const Plan* given) {
     const Plan& plan = *given;
+    std::vector<Worker> workers;
+    std::vector<std::thread> others;
+    const long most = std::min(plan.threads, plan.members);
+    try {
+        others.reserve(most), workers.reserve(most);
+        while (long(workers.size()) < most) workers.emplace_back(plan);
+    } catch (const std::bad_alloc&) {
+        return 1;
+    }
     std::atomic<long> next{0};
-    const auto work = [&] {
-        Worker worker(plan);
+    const auto work = [&plan, &next](Worker& worker) {
         for (long member; (member = next++) < plan.members;)
             for (long number = 0; number < plan.steps; number++) worker.step(member, number);
     };
-    std::vector<std::thread> others;
-    for (long number = 1; number < std::min(plan.threads, plan.members); number++) others.emplace_back(work);
-    work();
+    try {
+        for (long number = 1; number < most; number++) others.emplace_back(work, std::ref(workers[number]));
+    } catch (const std::system_error&) {
+        // With fewer threads it takes longer.
+    }
+    work(workers[0]);
     for (std::thread& other : others) other.join();
+    return 0;
 }

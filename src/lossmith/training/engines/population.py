@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,6 +24,39 @@ if TYPE_CHECKING:
 MakeStack = Callable[[nn.Module, State, State, bool], Stack]
 
 
+@dataclass(frozen=True)
+class Beginning:
+    """Some networks before their first batch.
+
+    Args:
+        batches: Those of all different seeds.
+        place: Which of these seeds each member has, ``[P]``.
+        base: A network like all, in training mode.
+        parameters: ``[P, …]`` each.
+        buffers: ``[P, …]`` each, less the shared ones.
+    """
+
+    batches: Batches
+    place: Tensor
+    base: nn.Module
+    parameters: State
+    buffers: State
+
+
+def begin(task: Task, seeds: Sequence[int], recipe: Recipe) -> Beginning:
+    """The networks of some seeds, one a member; equal seeds mean equal initial weights and batches."""
+    distinct = list(dict.fromkeys(seeds))
+    place = torch.tensor([distinct.index(seed) for seed in seeds])
+    starts = [task.build(seed) for seed in distinct]
+    base = starts[0].train()
+    states = [own_state(network) for network in starts]
+    parameters, buffers = (
+        {name: torch.stack([state[kind][name] for state in states])[place] for name in states[0][kind]}
+        for kind in (0, 1)
+    )
+    return Beginning(Batches(task, distinct, recipe), place.to(task.device), base, parameters, buffers)
+
+
 class PopulationRun:
     """The training of P networks with P losses, a batch at a time: the same steps as P sequential runs.
 
@@ -37,26 +71,25 @@ class PopulationRun:
         recipe: The recipe of all.
         backend: How they are run.
         make: Stacks networks like a base, their parameters and buffers ``[P, …]``, and whether all get the same inputs.
+        begun: Networks and batches at the start, if they are there already.
     """
 
     def __init__(
-        self, task: Task, losses: Loss, seeds: Sequence[int], recipe: Recipe, backend: Backend, make: MakeStack
+        self,
+        task: Task,
+        losses: Loss,
+        seeds: Sequence[int],
+        recipe: Recipe,
+        backend: Backend,
+        make: MakeStack,
+        begun: Beginning | None = None,
     ) -> None:
         self.task, self.recipe, self.backend, self.make = task, recipe, backend, make
-        distinct = list(dict.fromkeys(seeds))
-        self.batches = Batches(task, distinct, recipe)
-        place = torch.tensor([distinct.index(seed) for seed in seeds])
-        starts = [task.build(seed) for seed in distinct]
-        self.base = starts[0].train()
-        states = [own_state(network) for network in starts]
-        parameters, buffers = (
-            {name: torch.stack([state[kind][name] for state in states])[place] for name in states[0][kind]}
-            for kind in (0, 1)
-        )
-        self.place = place.to(task.device)
+        begun = begin(task, seeds, recipe) if begun is None else begun
+        self.batches, self.base, self.place = begun.batches, begun.base, begun.place
         self.weights = class_weights(task, recipe)
         self.schedule = Schedule(losses.to(task.device), recipe.total_steps(self.batches.samples), self.weights)
-        self.stack = self._stack(parameters, buffers)
+        self.stack = self._stack(begun.parameters, begun.buffers)
         self.optimizer = build_optimizer(recipe, self.stack.leaves)
         self.done = 0
 

@@ -1,0 +1,79 @@
+"""Compiles a program of this package where it runs, once for each kind of machine."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+
+from filelock import FileLock
+
+from lossmith.data import cache_directory
+from lossmith.errors import InputError
+
+COMPILERS = ("g++", "clang++", "c++")
+FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC", "-pthread")
+LONGEST = 300.0  # seconds
+
+_LOG = logging.getLogger(__name__)
+
+
+@cache
+def compiled(source: Path, *definitions: str) -> ctypes.CDLL | None:
+    """The library of a C++ program, kept from one process to the next; None where it cannot be compiled.
+
+    Args:
+        source: The program.
+        definitions: Of its macros, ``NAME=value``.
+    """
+    compiler = next(filter(None, map(shutil.which, COMPILERS)), None)
+    if compiler is None:
+        return None
+    command = [compiler, *FLAGS, *(f"-D{definition}" for definition in definitions), str(source)]
+    what = [source.read_text(encoding="utf-8"), *command[:-1], _processor()]
+    name = f"{source.stem}-{hashlib.sha256(chr(0).join(what).encode()).hexdigest()[:16]}.so"
+    try:
+        return _kept(command, cache_directory() / "compiled" / name)
+    except (OSError, InputError) as error:
+        _LOG.info("%s is compiled for this process only (%s)", source.name, error)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            return _loaded(command, Path(folder) / name)
+    except (OSError, subprocess.SubprocessError) as error:
+        _LOG.info("%s cannot be compiled (%s)", source.name, error)
+        return None
+
+
+def _kept(command: list[str], path: Path) -> ctypes.CDLL | None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Of several processes that begin together one compiles.
+    with FileLock(path.with_suffix(".lock")):
+        if path.exists():
+            return ctypes.CDLL(str(path))
+        return _loaded(command, path)
+
+
+def _loaded(command: list[str], path: Path) -> ctypes.CDLL:
+    staged = path.with_suffix(f".{os.getpid()}")
+    try:
+        subprocess.run([*command, "-o", str(staged)], check=True, capture_output=True, timeout=LONGEST)
+        staged.replace(path)
+    finally:
+        staged.unlink(missing_ok=True)
+    return ctypes.CDLL(str(path))
+
+
+def _processor() -> str:
+    """What the compiler makes a program for: a home can be seen by several machines."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return f"{platform.platform()} {platform.processor()}"
+    return "\n".join(dict.fromkeys(line for line in lines if line.startswith(("model name", "flags", "Features"))))

@@ -191,8 +191,9 @@ struct Worker {
     // The weight of a layer the other way round.
     const T* transposed(const T* weight, long rows, long columns) {
         const long from = padded(columns), to = padded(rows);
-        for (long j = 0; j < columns; j++)
-            for (long i = 0; i < to; i++) other[j * to + i] = i < rows ? weight[i * from + j] : T(0);
+        std::fill_n(other.data(), columns * to, T(0));
+        for (long i = 0; i < rows; i++)
+            for (long j = 0; j < columns; j++) other[j * to + i] = weight[i * from + j];
         return other.data();
     }
 
@@ -272,12 +273,11 @@ struct Worker {
             if (plan.turned[l]) across = {slope.data(), 1, row, entering(l), batch, wide};
             across.c = to + plan.weight[l], across.first = first + plan.weight[l], across.update = &update;
             whole ? across.run<SUM>(plan.turned[l] ? out : in) : across.run<SGD>(plan.turned[l] ? out : in);
-            for (long j = 0; plan.bias[l] >= 0 && j < row; j += LANES) {
-                V sum{};
-                for (long i = 0; i < batch; i++) sum += at(&slope[i * row + j]);
-                const long place = plan.bias[l] + j;
-                if (whole) at(to + place) = sum;
-                else update.sgd(state + place, first + place, sum);
+            if (plan.bias[l] >= 0) {
+                const T one = 1;
+                Product sum{&one, 0, 0, slope.data(), batch, row};
+                sum.c = to + plan.bias[l], sum.first = first + plan.bias[l], sum.update = &update;
+                whole ? sum.run<SUM>(1) : sum.run<SGD>(1);
             }
             std::swap(slope, below);
         }

@@ -47,11 +47,11 @@ class Batches:
         last = min(position + most, self.per_epoch)
         if self.recipe.augments:
             batches = [self.batch(step + number) for number in range(last - position)]
-            inputs, targets = zip(*batches, strict=True)
-            return torch.stack(inputs), torch.stack(targets)
+            return torch.stack([inputs for inputs, _ in batches]), torch.stack([targets for _, targets in batches])
         rows = self.order[..., position * self.size : last * self.size].unflatten(-1, (-1, self.size))
         rows = rows if len(self.seeds) == 1 else rows.transpose(0, 1)
-        return self.task.inputs[rows], self.task.targets[rows]
+        inputs, targets = (values.index_select(0, rows.flatten()) for values in (self.task.inputs, self.task.targets))
+        return inputs.unflatten(0, rows.shape), targets.unflatten(0, rows.shape)
 
     def _position(self, step: int) -> int:
         """The place of a step in its epoch, which has begun."""

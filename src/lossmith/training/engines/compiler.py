@@ -40,10 +40,10 @@ def compiled(source: Path, *definitions: str) -> ctypes.CDLL | None:
     what = [source.read_text(encoding="utf-8"), *command[:-1], _processor()]
     name = f"{source.stem}-{hashlib.sha256(chr(0).join(what).encode()).hexdigest()[:16]}.so"
     try:
-        return _kept(command, cache_directory() / "compiled" / name)
-    except (OSError, InputError) as error:
-        _LOG.info("%s is compiled for this process only (%s)", source.name, error)
-    try:
+        try:
+            return _kept(command, cache_directory() / "compiled" / name)
+        except (OSError, InputError) as error:
+            _LOG.info("%s is compiled for this process only (%s)", source.name, error)
         with tempfile.TemporaryDirectory() as folder:
             return _loaded(command, Path(folder) / name)
     except (OSError, subprocess.SubprocessError) as error:

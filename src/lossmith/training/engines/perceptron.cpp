@@ -14,6 +14,9 @@
 #include <utility>
 #include <vector>
 
+// Nothing has a name outside: two programs of one process, with float and double, would share what has.
+namespace {
+
 #if defined(__AVX512F__)
 constexpr int BYTES = 64, WIDEST = 4;
 #elif defined(__AVX__)
@@ -26,11 +29,11 @@ constexpr int DEGREE = 8;
 typedef REAL T;
 typedef T V __attribute__((vector_size(BYTES), aligned(alignof(T)), may_alias));
 constexpr long LANES = BYTES / sizeof(T);
-inline long padded(long columns) { return (columns + LANES - 1) / LANES * LANES; }
-inline V& at(T* place) { return *reinterpret_cast<V*>(place); }
-inline const V& at(const T* place) { return *reinterpret_cast<const V*>(place); }
+long padded(long columns) { return (columns + LANES - 1) / LANES * LANES; }
+V& at(T* place) { return *reinterpret_cast<V*>(place); }
+const V& at(const T* place) { return *reinterpret_cast<const V*>(place); }
 
-extern "C" struct Plan {
+struct Plan {
     int64_t members, threads, layers, batch, steps, sets, size;
     const int64_t *widths, *relu, *turned, *weight, *bias, *of, *targets;
     const T *inputs, *rule;
@@ -138,7 +141,7 @@ struct Product {
 };
 
 // e^x for x <= 0, lane by lane.
-inline V exponential(V x) {
+V exponential(V x) {
 #ifdef SINGLE
     typedef int32_t Whole __attribute__((vector_size(BYTES)));
     x = x < -87.f ? x * 0 - 87.f : x;
@@ -154,7 +157,7 @@ inline V exponential(V x) {
 #endif
 }
 
-inline V polynomial(const T* c, V x) {
+V polynomial(const T* c, V x) {
     V value = x * c[DEGREE] + c[DEGREE - 1];
     for (int power = DEGREE - 2; power >= 0; power--) value = value * x + c[power];
     return value;
@@ -295,6 +298,8 @@ struct Worker {
         }
     }
 };
+
+}  // namespace
 
 extern "C" int64_t lanes() { return LANES; }
 

@@ -106,6 +106,15 @@ class Shape:
             else:
                 self.layers[-1].dropout.append(layer.dropout)
 
+        self.widths = [self.layers[0].widths[0], *(layer.widths[1] for layer in self.layers)]
+        self.lists = {
+            "widths": torch.tensor(self.widths),
+            "relu": torch.tensor([int(layer.relu) for layer in self.layers]),
+            "turned": torch.tensor([int(layer.turned) for layer in self.layers]),
+            "weight": torch.tensor([layer.weight for layer in self.layers]),
+            "bias": torch.tensor([layer.bias for layer in self.layers]),
+        }
+
     def filled(self, columns: int) -> int:
         """The length of a row in memory."""
         return -(-columns // self.lanes) * self.lanes
@@ -188,8 +197,7 @@ class PerceptronRun:
 
     @torch.no_grad()
     def _train(self, inputs: Tensor, targets: Tensor) -> None:
-        shape, recipe, steps = self.shape, self.recipe, range(len(inputs))
-        widths = [shape.layers[0].widths[0], *(layer.widths[1] for layer in shape.layers)]
+        shape, steps, widths = self.shape, range(len(inputs)), self.shape.widths
         x: Tensor = self.stem(inputs.flatten(0, targets.ndim - 1)).unflatten(0, targets.shape)
         masks: list[list[Tensor]] = [[] for _ in shape.layers]
         for number in steps:
@@ -202,12 +210,7 @@ class PerceptronRun:
                     mask = mask * module(torch.ones_like(mask))
                 drawn += [mask] * bool(layer.dropout)
         stacked = [torch.stack(drawn) if drawn else None for drawn in masks]
-        tensors = {
-            "widths": torch.tensor(widths),
-            "relu": torch.tensor([int(layer.relu) for layer in shape.layers]),
-            "turned": torch.tensor([int(layer.turned) for layer in shape.layers]),
-            "weight": torch.tensor([layer.weight for layer in shape.layers]),
-            "bias": torch.tensor([layer.bias for layer in shape.layers]),
+        changing = {
             "of": self.place,
             "targets": targets.contiguous(),
             "inputs": nn.functional.pad(x, (0, shape.filled(widths[0]) - widths[0])).contiguous(),
@@ -226,11 +229,11 @@ class PerceptronRun:
             steps=len(inputs),
             sets=len(self.batches.seeds),
             size=shape.size,
-            momentum=recipe.momentum,
-            weight_decay=recipe.weight_decay,
-            clip=recipe.clip or 0.0,
-            adam=recipe.optimizer == "adamw",
-            **{name: value.data_ptr() for name, value in tensors.items()},
+            momentum=self.recipe.momentum,
+            weight_decay=self.recipe.weight_decay,
+            clip=self.recipe.clip or 0.0,
+            adam=self.recipe.optimizer == "adamw",
+            **{name: value.data_ptr() for name, value in (*shape.lists.items(), *changing.items())},
         )
         if self.library.train(ctypes.byref(plan)):
             raise MemoryError("the memory does not hold the work of a perceptron")

@@ -1,0 +1,226 @@
+"""The compiled program for perceptrons: it trains as sequential does, is kept, and can be missing."""
+
+import ctypes
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lossmith import Loss, baikal, cross_entropy, mse
+from lossmith.data import Normalize
+from lossmith.nets import Dropout
+from lossmith.search import residual
+from lossmith.seeds import generator
+from lossmith.training import Backend, Recipe, Task, Trained, Trainer, has_compiler
+from lossmith.training.engines import compiler, perceptron
+from lossmith.training.engines.compiler import compiled
+from lossmith.training.engines.perceptron import SOURCE, PerceptronRun
+
+CLASSES, SAMPLES = 3, 60
+POINTS = 0.3 * torch.randn(2, 5, generator=generator("points"), dtype=torch.float64)
+LOSSES = Loss.stack([cross_entropy(), mse(), *(residual(POINTS, CLASSES)[k] for k in (0, 1))])
+needs_compiler = pytest.mark.skipif(not has_compiler(torch.device("cpu")), reason="there is no C++ compiler")
+
+BODIES: dict[str, Callable[[], list[nn.Module]]] = {
+    "plain": lambda: [nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, CLASSES)],
+    "linear": lambda: [nn.Linear(16, CLASSES)],
+    "deep": lambda: [nn.Linear(16, 70), nn.ReLU(), nn.Linear(70, 21, bias=False), nn.Linear(21, CLASSES), nn.ReLU()],
+    "dropout": lambda: [
+        *(nn.ReLU(), Dropout(0.2), nn.Linear(16, 33), Dropout(0.3), nn.ReLU(), Dropout(0.3)),
+        *(nn.Linear(33, CLASSES), Dropout(0.1)),
+    ],
+}
+RECIPES: dict[str, dict[str, Any]] = {
+    "SGD": {"weight_decay": 0.01, "schedule": "cosine"},
+    "clipped": {"clip": 0.3, "momentum": 0.0},
+    "AdamW": {"optimizer": "adamw", "lr": 0.01, "weight_decay": 0.1, "clip": 1.0, "schedule": "one-cycle"},
+    "augmented, early stopping": {"crop": 1, "flip": True, "patience": 1, "sampling": "balanced"},
+}
+
+
+def images(purpose: str) -> Tensor:
+    return torch.rand(SAMPLES, 1, 4, 4, generator=generator(purpose), dtype=torch.float64)
+
+
+def task_of(body: str, kind: torch.dtype = torch.float64) -> Task:
+    inputs, labels = images("train").to(kind), (torch.arange(SAMPLES) % 5 - 2).clamp(min=0)
+
+    def factory() -> nn.Module:
+        return nn.Sequential(Normalize.fit(inputs), nn.Flatten(), *BODIES[body]()).to(kind)
+
+    return Task(factory, inputs, labels, CLASSES, 1.0, (images("held out").to(kind), labels))
+
+
+def trained(task: Task, losses: Loss, seeds: Sequence[int], recipe: Recipe, backend: str, **more: Any) -> Trained:
+    return Trainer(task).train(losses, seeds, recipe, backend, **more)
+
+
+@pytest.fixture
+def used(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """The numbers of batches that the program has been given."""
+    batches, advance = list[int](), PerceptronRun.advance
+
+    def counted(run: PerceptronRun, number: int) -> None:
+        batches.append(number)
+        advance(run, number)
+
+    monkeypatch.setattr(PerceptronRun, "advance", counted)
+    yield batches
+    assert batches
+
+
+@needs_compiler
+@pytest.mark.parametrize("recipe", list(RECIPES))
+@pytest.mark.parametrize("body", list(BODIES))
+@pytest.mark.parametrize("seeds", [[1, 1, 1, 1], [1, 2, 1, 3]])
+def test_trains_as_sequential_does(used: list[int], body: str, recipe: str, seeds: list[int]) -> None:
+    task, settings = task_of(body), Recipe(epochs=3, batch_size=13, **{"lr": 0.05, **RECIPES[recipe]})
+    monitor, probe = (images("monitor"), torch.arange(SAMPLES) % CLASSES), images("probe")
+    found, expected = (
+        trained(task, LOSSES, seeds, settings, backend, monitor=monitor, prune_at=0.5)
+        for backend in ("mlp", "sequential")
+    )
+    theirs = expected.networks.parameters
+    assert list(found.networks.parameters) == list(theirs)
+    for name, value in theirs.items():
+        torch.testing.assert_close(found.networks.parameters[name], value, rtol=1e-7, atol=1e-9, msg=name)
+    torch.testing.assert_close(found.networks.logits(probe), expected.networks.logits(probe), rtol=1e-7, atol=1e-9)
+    assert torch.equal(found.curve, expected.curve)  # type: ignore[arg-type]
+
+
+@needs_compiler
+@pytest.mark.parametrize("hidden", [1, 15, 16, 47, 128, 200])
+def test_every_width_and_batch(used: list[int], hidden: int) -> None:
+    inputs, labels = torch.randn(SAMPLES, 37, generator=generator("train")), torch.arange(SAMPLES) % 11
+    task = Task(lambda: nn.Sequential(nn.Linear(37, hidden), nn.ReLU(), nn.Linear(hidden, 11)), inputs, labels, 11)
+    for batch in (1, 2, 7, 17, 50):
+        recipe = Recipe(steps=4, batch_size=batch, lr=0.02)
+        found, expected = (
+            trained(task, residual(POINTS, 11), [3, 3], recipe, name).networks.parameters
+            for name in ("mlp", "sequential")
+        )
+        for name, value in expected.items():
+            torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-6, msg=f"{name}, batch {batch}")
+
+
+@needs_compiler
+def test_neither_threads_nor_company_change_a_member(used: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    task, recipe = task_of("plain", torch.float32), Recipe(epochs=4, batch_size=12, lr=0.1)
+    whole = trained(task, LOSSES, [1] * 4, recipe, "mlp").networks.parameters
+    alone = trained(task, LOSSES[[2]], [1], recipe, "mlp").networks.parameters
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    threaded = trained(task, LOSSES, [1] * 4, recipe, "mlp").networks.parameters
+    # One batch a call, as the inputs of a wide network have it.
+    monkeypatch.setattr(perceptron, "BATCHES", 1)
+    single = trained(task, LOSSES, [1] * 4, recipe, "mlp").networks.parameters
+    for name, value in whole.items():
+        assert torch.equal(threaded[name], value)
+        assert torch.equal(single[name], value)
+        assert torch.equal(alone[name][0], value[2])
+
+
+@needs_compiler
+def test_some_members_go_on(used: list[int]) -> None:
+    task, backend = task_of("plain"), Backend("mlp")
+    for recipe in (Recipe(batch_size=12), Recipe(batch_size=12, optimizer="adamw")):
+        run, alone = (Trainer(task).start(LOSSES, [1] * 4, recipe, backend, members) for members in ([0, 1, 2], [1]))
+        assert isinstance(run, PerceptronRun)
+        for number in range(7):
+            if number == 2:
+                run.keep([1])
+            run.step()
+            alone.step()
+        assert run.done == 7
+        for name, value in alone.networks().parameters.items():
+            assert torch.equal(run.networks().parameters[name], value)
+
+
+@needs_compiler
+def test_a_member_that_diverges_leaves_the_others_alone(used: list[int]) -> None:
+    task, recipe = task_of("plain", torch.float32), Recipe(epochs=3, batch_size=12, lr=0.1)
+    both = Loss.stack([1e38 * cross_entropy(), cross_entropy()])
+    found = trained(task, both, [1, 1], recipe, "mlp")
+    assert found.diverged.tolist() == [True, False]
+    alone = trained(task, both[[1]], [1], recipe, "mlp")
+    for name, value in alone.networks.parameters.items():
+        assert torch.equal(found.networks.parameters[name][1], value[0])
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("losses", "changes"),
+    [
+        (Loss.stack([baikal(), mse()]), {}),
+        (LOSSES, {"flooding": 0.1}),
+        (LOSSES, {"class_weight": "balanced"}),
+        (LOSSES, {"mixup": 0.2}),
+        (LOSSES, {"adversary": "fgsm"}),
+    ],
+)
+def test_what_it_cannot_do_is_trained_without_it(losses: Loss, changes: dict[str, Any]) -> None:
+    recipe = Recipe(batch_size=12, **changes)
+    run = Trainer(task_of("plain")).start(losses, [1] * len(losses), recipe, Backend("mlp"), [0, 1])
+    assert not isinstance(run, PerceptronRun)
+
+
+@pytest.fixture
+def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A cache in which nothing is compiled yet, and a small program."""
+    monkeypatch.setenv("LOSSMITH_CACHE", str(tmp_path / "cache"))
+    compiled.cache_clear()
+    source = tmp_path / "one.cpp"
+    source.write_text('extern "C" int number() { return NUMBER; }')
+    yield source
+    compiled.cache_clear()
+
+
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str]]:
+    commands, run = list[Sequence[str]](), subprocess.run
+
+    def seen(command: Sequence[str], **more: Any) -> Any:
+        commands.append(command)
+        return run(command, **more)
+
+    monkeypatch.setattr(subprocess, "run", seen)
+    return commands
+
+
+@needs_compiler
+def test_a_program_is_compiled_once(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands = runs(monkeypatch)
+    for _ in range(2):
+        compiled.cache_clear()
+        for number in (3, 4):
+            library = compiled(fresh, f"NUMBER={number}")
+            assert isinstance(library, ctypes.CDLL)
+            assert library.number() == number
+    assert len(commands) == 2
+
+
+@needs_compiler
+def test_without_a_place_it_is_compiled_for_the_process(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands, file = runs(monkeypatch), fresh.with_name("file")
+    file.write_text("no folder")
+    monkeypatch.setenv("LOSSMITH_CACHE", str(file))
+    assert all(compiled(fresh, "NUMBER=5").number() == 5 for _ in range(2))  # type: ignore[union-attr]
+    assert len(commands) == 1
+
+
+def test_a_program_that_does_not_compile_is_none(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fresh.write_text("no program")
+    assert compiled(fresh) is None
+    monkeypatch.setattr(compiler, "COMPILERS", ("no-such-compiler",))
+    assert compiled(SOURCE) is None
+
+
+def test_without_a_compiler_the_population_is_trained_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    task, recipe = task_of("plain"), Recipe(epochs=2, batch_size=12)
+    monkeypatch.setattr(perceptron, "compiled", lambda *_: None)
+    assert not isinstance(Trainer(task).start(LOSSES, [1] * 4, recipe, Backend("mlp"), [0, 1]), PerceptronRun)
+    found, expected = (trained(task, LOSSES, [1] * 4, recipe, name).networks for name in ("mlp", "sequential"))
+    for name, value in expected.parameters.items():
+        torch.testing.assert_close(found.parameters[name], value, rtol=1e-7, atol=1e-9)

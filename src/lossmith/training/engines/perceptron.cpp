@@ -28,10 +28,39 @@ constexpr int DEGREE = 8;
 
 typedef REAL T;
 typedef T V __attribute__((vector_size(BYTES), aligned(alignof(T)), may_alias));
+typedef WHOLE Whole __attribute__((vector_size(BYTES)));
 constexpr long LANES = BYTES / sizeof(T);
 long padded(long columns) { return (columns + LANES - 1) / LANES * LANES; }
 V& at(T* place) { return *reinterpret_cast<V*>(place); }
 const V& at(const T* place) { return *reinterpret_cast<const V*>(place); }
+
+template <int FIRST, int... LANE> V interleaved(V a, V b, std::integer_sequence<int, LANE...>) {
+#ifdef __clang__
+    return __builtin_shufflevector(a, b, (FIRST + LANE / 2 + LANE % 2 * int(LANES))...);
+#else
+    return __builtin_shuffle(a, b, Whole{(FIRST + LANE / 2 + LANE % 2 * LANES)...});
+#endif
+}
+
+// The matrix from [rows, columns] the other way round, by squares of vectors.
+void transpose(const T* from, long rows, long columns, T* to) {
+    constexpr auto lanes = std::make_integer_sequence<int, LANES>();
+    const long wide = padded(columns), high = padded(rows);
+    for (long i = 0; i < rows; i += LANES)
+        for (long j = 0; j < columns; j += LANES) {
+            V square[LANES];
+            for (long k = 0; k < LANES; k++) square[k] = i + k < rows ? at(from + (i + k) * wide + j) : V{};
+            for (long stage = 1; stage < LANES; stage *= 2) {
+                V next[LANES];
+                for (long k = 0; k < LANES / 2; k++) {
+                    next[2 * k] = interleaved<0>(square[k], square[k + LANES / 2], lanes);
+                    next[2 * k + 1] = interleaved<LANES / 2>(square[k], square[k + LANES / 2], lanes);
+                }
+                for (long k = 0; k < LANES; k++) square[k] = next[k];
+            }
+            for (long k = 0; k < std::min(LANES, columns - j); k++) at(to + (j + k) * high + i) = square[k];
+        }
+}
 
 struct Plan {
     int64_t members, threads, layers, batch, steps, sets, size;
@@ -143,7 +172,6 @@ struct Product {
 // e^x for x <= 0, lane by lane.
 V exponential(V x) {
 #ifdef SINGLE
-    typedef int32_t Whole __attribute__((vector_size(BYTES)));
     x = x < -87.f ? x * 0 - 87.f : x;
     const Whole whole = __builtin_convertvector(x * 1.44269504f - 0.5f, Whole);
     const V number = __builtin_convertvector(whole, V);
@@ -191,12 +219,8 @@ struct Worker {
         if (plan.clip > 0 || plan.adam) gradient = Buffer(plan.size);
     }
 
-    // The weight of a layer the other way round.
     const T* transposed(const T* weight, long rows, long columns) {
-        const long from = padded(columns), to = padded(rows);
-        std::fill_n(other.data(), columns * to, T(0));
-        for (long i = 0; i < rows; i++)
-            for (long j = 0; j < columns; j++) other[j * to + i] = weight[i * from + j];
+        transpose(weight, rows, columns, other.data());
         return other.data();
     }
 
@@ -215,8 +239,7 @@ struct Worker {
         T* const h = columns.data();
         T* const label = h + classes * n;
         const T share = T(1) / T(batch);
-        for (long k = 0; k < classes; k++)
-            for (long i = 0; i < batch; i++) h[k * n + i] = logits[i * row + k];
+        transpose(logits, batch, classes, h);
         for (long i = 0; i < n; i += LANES) {
             V top = at(h + i), sum{};
             for (long k = 1; k < classes; k++) top = at(h + k * n + i) > top ? at(h + k * n + i) : top;
@@ -234,10 +257,8 @@ struct Worker {
                 one = (one * total - polynomial(free, one)) * share;
             }
         }
-        for (long i = 0; i < batch; i++) {
-            for (long k = 0; k < row; k++) slope[i * row + k] = k < classes ? h[k * n + i] : T(0);
-            slope[i * row + targets[i]] -= label[i] * share;
-        }
+        transpose(h, classes, batch, slope.data());
+        for (long i = 0; i < batch; i++) slope[i * row + targets[i]] -= label[i] * share;
     }
 
     void step(long member, long number) {

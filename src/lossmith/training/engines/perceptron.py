@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 SOURCE = Path(__file__).with_suffix(".cpp")
 DEGREE = 8  # of the polynomials there
-REALS = {torch.float32: ("REAL=float", "SINGLE"), torch.float64: ("REAL=double",)}
+REALS = {torch.float32: ("REAL=float", "WHOLE=int32_t", "SINGLE"), torch.float64: ("REAL=double", "WHOLE=int64_t")}
 BETA = 0.999  # β2 of AdamW
 BATCHES = 2**19  # bytes of the inputs of one call, which stay in the cache beside a member
 LARGEST = 2**21  # bytes of a member, above which its parts no longer stay there
@@ -205,10 +205,11 @@ class PerceptronRun:
             for module in shape.before:
                 x[number] = module(x[number])
             for layer, drawn in zip(shape.layers, masks, strict=True):
-                mask = x.new_ones(targets.shape[-1], layer.widths[1])
-                for module in layer.dropout:
-                    mask = mask * module(torch.ones_like(mask))
-                drawn += [mask] * bool(layer.dropout)
+                if layer.dropout:
+                    mask = x.new_ones(targets.shape[-1], layer.widths[1])
+                    for module in layer.dropout:
+                        mask = mask * module(torch.ones_like(mask))
+                    drawn.append(mask)
         stacked = [torch.stack(drawn) if drawn else None for drawn in masks]
         changing = {
             "of": self.place,

@@ -30,7 +30,6 @@ DEGREE = 8  # of the polynomials there
 REALS = {torch.float32: ("REAL=float", "WHOLE=int32_t", "SINGLE"), torch.float64: ("REAL=double", "WHOLE=int64_t")}
 BETA = 0.999  # β2 of AdamW
 BATCHES = 2**19  # bytes of the inputs of one call, which stay in the cache beside a member
-LARGEST = 2**21  # bytes of a member, above which its parts no longer stay there
 
 
 class Plan(ctypes.Structure):
@@ -297,6 +296,4 @@ def compiled_run(
     if library is None:
         return None
     shape = Shape(design, begun.parameters, library.lanes())
-    if shape.size * like.element_size() > LARGEST:
-        return None
     return PerceptronRun(begun, rule, recipe, backend, design.stem, shape, library)

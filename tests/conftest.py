@@ -94,6 +94,12 @@ def experiment() -> Iterator[Callable[[str], ModuleType]]:
     sys.path.remove(str(folder))
 
 
+@pytest.fixture
+def without_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where there is no compiler: perceptrons are trained by batched matrix products."""
+    monkeypatch.setattr("lossmith.training.engines.perceptron.compiled", lambda *_: None)
+
+
 @pytest.fixture(scope="module")
 def benchmark() -> Iterator[Callable[[str], ModuleType]]:
     """Loads a program of `benchmarks/`, which finds its neighbours as it does when it is run."""

@@ -554,8 +554,8 @@ class TestGrowth:
         benchmark("growth").main([*options.split(), "--out", str(out)])
         found = written(out)
         small, large = found["population"]["points"]
-        # 126 networks of 9610 weights, three times (weight, gradient, momentum), in float32.
-        assert large["bytes"] - small["bytes"] > 126 * 9610 * 3 * 4
+        # 126 networks of 9610 weights, at least twice (weight, momentum), in float32.
+        assert large["bytes"] - small["bytes"] > 126 * 9610 * 2 * 4
         assert large["bytes"] < 2**30
         assert found["least_bytes"] > 2**26
         assert "classes" not in found

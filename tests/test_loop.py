@@ -195,6 +195,7 @@ class TestEarlyStopping:
             assert stopped.curve.shape == (4, 14)
         assert early > 0
 
+    @pytest.mark.usefixtures("without_program")
     def test_no_batch_is_trained_after_the_last_member_has_ended(self, monkeypatch: pytest.MonkeyPatch) -> None:
         steps, step = [], PopulationRun.step
 
@@ -226,6 +227,7 @@ class TestEarlyStopping:
         assert best.right.tolist() == pytest.approx([0.7, 0.6])
         assert best.over == [False, False]
 
+    @pytest.mark.usefixtures("without_program")
     def test_members_that_have_ended_are_trained_no_more(self, monkeypatch: pytest.MonkeyPatch) -> None:
         sizes, step = list[int](), PopulationRun.step
 
@@ -306,6 +308,7 @@ class TestDrop:
         assert shares[-1] == pytest.approx(1.0)
         assert len(trained.networks) == 3
 
+    @pytest.mark.usefixtures("without_program")
     def test_steps_that_are_saved(self, monkeypatch: pytest.MonkeyPatch) -> None:
         sizes, step = list[int](), PopulationRun.step
 
@@ -448,6 +451,7 @@ class TestBackends:
         assert graphs["count"] == 1
 
 
+@pytest.mark.usefixtures("without_program")
 class TestMemory:
     @staticmethod
     def limited(monkeypatch: pytest.MonkeyPatch, most: int) -> list[int]:
@@ -542,6 +546,7 @@ class TestMemory:
             train(task_of(), LOSSES, SEEDS, recipe_of())
 
 
+@pytest.mark.usefixtures("without_program")
 class TestMlp:
     """Which networks the matrix products are made for; that they train alike is tested with the two ways."""
 

@@ -823,6 +823,7 @@ class TestLength:
         short = train(task, LOSSES[:3], [3, 4, 3], recipe.model_copy(update={"epochs": 2}), backend, MONITOR)
         assert torch.equal(short.networks.logits(PROBE), stopped.networks.logits(PROBE)) == (schedule == "constant")
 
+    @pytest.mark.usefixtures("without_program")
     @pytest.mark.parametrize("schedule", ["step", "cosine", "one-cycle"])
     def test_stop_leaves_the_schedule(self, schedule: Any) -> None:
         task = task_of("mlp")

@@ -97,7 +97,9 @@ class Population:
     def timed(self, way: str) -> dict[str, Any]:
         """One training of the population, with its times."""
         cpu, wall = time.process_time(), time.perf_counter()
-        trained, seen = jax.block_until_ready(self.ways[way](self.start, self.points))
+        trained, seen = jax.block_until_ready(  # type: ignore[no-untyped-call]
+            self.ways[way](self.start, self.points)
+        )
         taken = {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall}
         whole = jax.vmap(accuracy, (0, None, None))(trained, self.x, self.y)
         return {**taken, "batch": np.asarray(seen).tolist(), "accuracy": np.asarray(whole).tolist()}

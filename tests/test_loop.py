@@ -15,7 +15,8 @@ from lossmith.nets import Dropout
 from lossmith.seeds import generator
 from lossmith.training import Backend, Networks, Recipe, Task, Trainer, accuracy, has_compiler, measured_choice, train
 from lossmith.training.engines import base as base_module
-from lossmith.training.engines.mlp import Design, MlpStack
+from lossmith.training.engines.design import Design
+from lossmith.training.engines.mlp import MlpStack
 from lossmith.training.engines.population import PopulationRun
 from lossmith.training.engines.sequential import SequentialRun
 from lossmith.training.loop import Best

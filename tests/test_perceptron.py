@@ -112,8 +112,13 @@ def test_neither_threads_nor_company_change_a_member(used: list[int], monkeypatc
     task, recipe = task_of("plain", torch.float32), Recipe(epochs=4, batch_size=12, lr=0.1)
     whole = trained(task, LOSSES, [1] * 4, recipe, "mlp").networks.parameters
     alone = trained(task, LOSSES[[2]], [1], recipe, "mlp").networks.parameters
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
-    threaded = trained(task, LOSSES, [1] * 4, recipe, "mlp").networks.parameters
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        threaded = trained(task, LOSSES, [1] * 4, recipe, "mlp").networks.parameters
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
     # One batch a call, as the inputs of a wide network have it.
     monkeypatch.setattr(perceptron, "BATCHES", 1)
     single = trained(task, LOSSES, [1] * 4, recipe, "mlp").networks.parameters

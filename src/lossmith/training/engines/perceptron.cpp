@@ -201,7 +201,8 @@ struct Buffer {
     T& operator[](long place) { return data()[place]; }
 };
 
-struct Worker {
+// Alone on its cache lines: another thread has the next one.
+struct alignas(128) Worker {
     const Plan& plan;
     std::vector<Buffer> kept;  // of the forward pass
     Buffer slope, below, other, gradient, columns;

@@ -171,11 +171,16 @@ class PerceptronRun:
 
     def advance(self, batches: int) -> None:
         """Train on the next batches."""
-        end = self.done + batches
-        while self.done < end:
-            inputs, targets = self.batches.several(self.done, min(end - self.done, self._most()))
-            self._train(inputs, targets)
-            self.done += len(inputs)
+        end, threads = self.done + batches, torch.get_num_threads()
+        # Threads of PyTorch that have just worked wait for more at full speed, and would take the program's cores.
+        torch.set_num_threads(1)
+        try:
+            while self.done < end:
+                inputs, targets = self.batches.several(self.done, min(end - self.done, self._most()))
+                self._train(inputs, targets, threads)
+                self.done += len(inputs)
+        finally:
+            torch.set_num_threads(threads)
 
     def keep(self, members: list[int]) -> None:
         """Go on with some of the members only."""
@@ -195,7 +200,7 @@ class PerceptronRun:
         return max(1, BATCHES // batch)
 
     @torch.no_grad()
-    def _train(self, inputs: Tensor, targets: Tensor) -> None:
+    def _train(self, inputs: Tensor, targets: Tensor, threads: int) -> None:
         shape, steps, widths = self.shape, range(len(inputs)), self.shape.widths
         x: Tensor = self.stem(inputs.flatten(0, targets.ndim - 1)).unflatten(0, targets.shape)
         masks: list[list[Tensor]] = [[] for _ in shape.layers]
@@ -223,7 +228,7 @@ class PerceptronRun:
         }
         plan = Plan(
             members=len(self.state),
-            threads=torch.get_num_threads(),
+            threads=threads,
             layers=len(shape.layers),
             batch=targets.shape[-1],
             steps=len(inputs),

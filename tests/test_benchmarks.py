@@ -790,3 +790,32 @@ def test_the_docs_tell_the_kept_figures(benchmark: Callable[[str], ModuleType]) 
     for name, table in (("driver_cost", program.driver), ("workers", program.workers), ("growth", program.growth)):
         document = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
         assert "\n".join(table(document)) in docs
+
+
+class TestAgainstJax:
+    """The population of perceptrons against the same in JAX."""
+
+    def test_without_jax_it_says_what_to_do(self, benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
+        for python in (str(tmp_path / "none"), "/bin/false"):
+            with pytest.raises(SystemExit, match="give --jax-python DIR/bin/python"):
+                benchmark("against_jax").main(["--jax-python", python, "--steps", "2", "--population", "2"])
+
+    @pytest.mark.integration
+    def test_both_sides_are_measured(self, benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
+        out = tmp_path / "jax.json"
+        benchmark("against_jax").main(["--steps", "20", "--population", "3", "--pairs", "2", "--out", str(out)])
+        for name in ("CPU time, one core", "wall time, two cores"):
+            found = written(out)[name]
+            assert found["seconds"].keys() == {"lossmith", "vmap", "map"}
+            assert all(len(pair["quotients"]) == 2 for pair in found["against"].values())
+
+    def test_what_engines_reach(
+        self, benchmark: Callable[[str], ModuleType], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        before = torch.get_num_threads()
+        benchmark("roofline").main(["--population", "2", "--steps", "2", "--json"])
+        torch.set_num_threads(before)
+        found = json.loads(capsys.readouterr().out)
+        assert found["operations"] == 2 * 50 * (2 * 64 * 128 + 3 * 128 * 10)
+        assert found["engines"].keys() == {"sequential", "vmap", "mlp"}
+        assert all(row["rate"] > 0 for row in found["engines"].values())

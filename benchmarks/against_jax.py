@@ -110,7 +110,8 @@ class Jax:
         assert pipe is not None
         line = pipe.readline()
         if not line:
-            raise SystemExit(f"JAX has ended with status {self.process.wait()}, see above: {HOW}")
+            self.close()
+            raise SystemExit(f"JAX has ended with status {self.process.returncode}, see above: {HOW}")
         answer: dict[str, Any] = json.loads(line)
         return answer
 

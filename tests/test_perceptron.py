@@ -215,6 +215,23 @@ def test_without_a_place_it_is_compiled_for_the_process(fresh: Path, monkeypatch
     assert len(commands) == 1
 
 
+@needs_compiler
+def test_what_others_can_write_is_not_loaded(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever can write a library there could have his own program run."""
+    commands = runs(monkeypatch)
+    monkeypatch.setenv("LOSSMITH_CACHE", str(fresh.with_name("cache")))
+    assert compiled(fresh, "NUMBER=5") is not None
+    (library,) = fresh.with_name("cache").glob("compiled/*.so")
+    library.chmod(0o777)
+    compiled.cache_clear()
+    assert compiled(fresh, "NUMBER=5").number() == 5  # type: ignore[union-attr]
+    assert len(commands) == 2
+    library.parent.chmod(0o777)
+    compiled.cache_clear()
+    assert compiled(fresh, "NUMBER=5").number() == 5  # type: ignore[union-attr]
+    assert len(commands) == 3
+
+
 def test_a_program_that_does_not_compile_is_none(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fresh.write_text("no program")
     assert compiled(fresh) is None

@@ -8,6 +8,7 @@ import logging
 import os
 import platform
 import shutil
+import stat
 import subprocess
 import tempfile
 from functools import cache
@@ -53,11 +54,22 @@ def compiled(source: Path, *definitions: str) -> ctypes.CDLL | None:
 
 def _kept(command: list[str], path: Path) -> ctypes.CDLL | None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # What is loaded runs: it must be nobody else's.
+    if not _is_ours(path.parent):
+        raise InputError(f"others can write to {path.parent}")
     # Of several processes that begin together one compiles.
     with FileLock(path.with_suffix(".lock")):
-        if path.exists():
+        if path.is_file() and _is_ours(path):
             return ctypes.CDLL(str(path))
         return _loaded(command, path)
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether this user alone can write there; where a system does not say, its home is taken to be safe."""
+    if not hasattr(os, "getuid"):
+        return True
+    found = path.lstat()
+    return found.st_uid == os.getuid() and not stat.S_ISLNK(found.st_mode) and not found.st_mode & 0o022
 
 
 def _loaded(command: list[str], path: Path) -> ctypes.CDLL:

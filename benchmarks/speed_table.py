@@ -63,7 +63,9 @@ def losses(document: dict[str, Any]) -> list[str]:
 
 def searches(document: dict[str, Any]) -> str:
     """A whole search against Optuna's, as a line."""
-    model, settings = document["settings"]["model"]["model"], document["settings"]
+    settings = document["settings"]
+    # Version 0.1 called it "model".
+    model = settings["model"].get("name") or settings["model"]["model"]
     return (
         f"| {NAMES[model]}, {document['networks']} networks of {settings['recipe']['epochs']} epochs | "
         f"{ranged(document['search']).strip()} | {ranged(document['search_indexed_scaled']).strip()} |"

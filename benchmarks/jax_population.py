@@ -97,7 +97,7 @@ class Population:
     def timed(self, way: str) -> dict[str, Any]:
         """One training of the population, with its times."""
         cpu, wall = time.process_time(), time.perf_counter()
-        trained, seen = jax.block_until_ready(  # type: ignore[no-untyped-call]
+        trained, seen = jax.block_until_ready(  # type: ignore[no-untyped-call, unused-ignore]
             self.ways[way](self.start, self.points)
         )
         taken = {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall}

@@ -120,6 +120,23 @@ def workers(document: dict[str, Any]) -> list[str]:
     return lines + [f"| {name} | {ranged(pair).strip()} |" for name, pair in document["ratios"].items()]
 
 
+def large(document: dict[str, Any]) -> list[str]:
+    """What a study with many candidates costs who comes back to it."""
+    show, again, held = document["show"], document["again"], document["bytes_held"]
+    rows = {
+        "`lossmith show`, the whole process": f"{show['all']:.1f} s",
+        "the same of a study of two generations": f"{show['two generations']:.1f} s",
+        "to open it again": f"{again['open']:.1f} s",
+        "its next candidates, which replays the search": f"{again['candidates']:.1f} s",
+        "to tell one generation more": f"{1000 * again['tell']:.0f} ms",
+        "memory after a tenth of the generations": f"{held['early'] / 2**20:.0f} MiB",
+        "memory at their end": f"{held['end'] / 2**20:.0f} MiB",
+        "file": f"{document['file_bytes'] / 2**20:.1f} MiB",
+    }
+    head = f"{document['candidates']:,} candidates in {held['generations']:,} generations"
+    return [f"| {head} | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())]
+
+
 def main() -> None:
     """Print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -130,6 +147,7 @@ def main() -> None:
     print("\n".join(growth(json.loads((folder / "growth.json").read_text()))))
     print("\n".join(driver(json.loads((folder / "driver_cost.json").read_text()))))
     print("\n".join(workers(json.loads((folder / "workers.json").read_text()))))
+    print("\n".join(large(json.loads((folder / "large-study.json").read_text()))))
     for path in sorted(folder.glob("against-optuna*.json")):
         print(searches(json.loads(path.read_text())))
 

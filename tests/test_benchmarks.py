@@ -784,10 +784,22 @@ class TestWorkers:
         assert len(benchmark("speed_table").workers(found)) == 7
 
 
+def test_a_large_study_is_measured(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
+    """At a small size."""
+    benchmark("large_study").main(["--candidates", "12", "--population", "4", "--out", str(tmp_path / "large.json")])
+    found = written(tmp_path / "large.json")
+    assert found["bytes_held"]["generations"] == 3
+    assert 0 < found["bytes_held"]["early"] <= found["bytes_held"]["end"] * 1.5
+    assert found["show"].keys() == {"two generations", "all"}
+    assert all(0 < value < 60 for value in (*found["show"].values(), *found["again"].values()))
+    assert len(benchmark("speed_table").large(found)) == 10
+
+
 def test_the_docs_tell_the_kept_figures(benchmark: Callable[[str], ModuleType]) -> None:
     program, folder = benchmark("speed_table"), Path(__file__).parents[1] / "results" / "benchmarks"
     docs = (Path(__file__).parents[1] / "docs" / "scale.md").read_text(encoding="utf-8")
-    for name, table in (("driver_cost", program.driver), ("workers", program.workers), ("growth", program.growth)):
+    tables = {"driver_cost": program.driver, "workers": program.workers, "growth": program.growth}
+    for name, table in {**tables, "large-study": program.large}.items():
         document = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
         assert "\n".join(table(document)) in docs
 

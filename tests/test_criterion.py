@@ -442,6 +442,15 @@ def test_probabilities_of_one_class_are_weighted_as_its_index(loss: PowerLoss) -
 
 
 @every_loss
+@pytest.mark.parametrize("shape", [(3, CLASSES), (2, CLASSES, 3)])
+def test_the_second_derivative_of_weighted_probabilities(loss: PowerLoss, shape: tuple[int, ...]) -> None:
+    """By the logits alone, whose gradient the value's pass finds."""
+    logits, targets = batch(shape, "probabilities")
+    criterion = Criterion(loss * (1 / loss.coefficients.abs().max().item()), class_weights(), reduction="sum")
+    assert torch.autograd.gradgradcheck(lambda f: criterion(f, targets), logits.requires_grad_())
+
+
+@every_loss
 @every_label
 def test_gradcheck_and_gradgradcheck(loss: PowerLoss, labels: str) -> None:
     """By the logits and by class probabilities, with weights, smoothing, an ignored sample and a further dimension."""

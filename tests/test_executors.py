@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from lossmith import InputError, Loss, cross_entropy, gce, mae, mse
+from lossmith.cli.machine import Machine
 from lossmith.data import Normalize
 from lossmith.nets import ModelSettings, build, network_factory
 from lossmith.seeds import generator
@@ -607,6 +608,11 @@ class TestRayIsNotNeeded:
             executor(name, 2, **given)
         with executor("ray", 2, **given) as found:
             assert isinstance(found, Ray)
+
+    def test_the_flags_for_the_same_command_again(self) -> None:
+        given = Machine(executor="ray", workers=3, ray_address="auto", gpus_per_chunk=0.25)
+        assert given.words() == " --executor ray --workers 3 --ray-address auto --gpus-per-chunk 0.25"
+        assert Machine().words() == ""
 
     def test_a_flag_without_effect(self, command: Callable[..., tuple[str, str]]) -> None:
         for flag, value in (("--ray-address", "auto"), ("--gpus-per-chunk", "1")):

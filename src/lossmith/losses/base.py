@@ -23,7 +23,8 @@ from lossmith.losses.documents import (
     nameless,
     part_of,
 )
-from lossmith.losses.kernel import labels_of, logit_gradient_of, wide
+from lossmith.losses.kernel import logit_gradient_of
+from lossmith.losses.labels import labels_of, wide
 from lossmith.registry import Registry
 
 if TYPE_CHECKING:

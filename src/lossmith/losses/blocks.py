@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from lossmith.losses.kernel import Kernel, value_and_gradient, wide
+from lossmith.losses.kernel import Kernel, value_and_gradient
+from lossmith.losses.labels import wide
 
 # Numbers for each thread: with float32, half a megabyte.
 BLOCK = 2**17
@@ -19,7 +20,12 @@ SHORTEST = 64
 
 
 def by_blocks(
-    kernel: Kernel, logits: Tensor, targets: Tensor, needed: bool, factor: Tensor | None
+    kernel: Kernel,
+    logits: Tensor,
+    targets: Tensor,
+    needed: bool,
+    factor: Tensor | None,
+    weight: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Values ``[N, S]`` and, where they are needed, gradients ``[N, K, S]``, in float32 at least.
 
@@ -29,6 +35,7 @@ def by_blocks(
         targets: Class indices ``[N, S]`` or probabilities ``[N, K, S]``.
         needed: Whether the gradient is.
         factor: What the gradients, not the values, are multiplied by: ``[N, S]``, or None.
+        weight: Class weights ``[K]`` for class probabilities, or None.
     """
     like = wide(logits[:0])
     value = like.new_empty(logits.shape[0], *logits.shape[2:])
@@ -36,7 +43,7 @@ def by_blocks(
     for samples, places in _blocks(logits):
         here = samples, ..., places
         block, labels = logits[here].contiguous(), targets[here].contiguous()
-        value[here], found = value_and_gradient(kernel, block, labels, needed, 1)
+        value[here], found = value_and_gradient(kernel, block, labels, needed, 1, weight)
         if gradient is None or found is None:
             continue
         if factor is None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from lossmith.errors import InputError, brief
 from lossmith.losses.base import KINDS, Index, Loss, Rule, common_classes
 from lossmith.losses.documents import MOST_TERMS, numbers, part_of
-from lossmith.losses.kernel import wide
+from lossmith.losses.labels import wide
 from lossmith.losses.terms import float64
 
 

@@ -13,8 +13,8 @@ from lossmith.errors import InputError, brief, printable
 from lossmith.losses import fused, powers
 from lossmith.losses.base import Loss
 from lossmith.losses.catalog import CATALOG, cross_entropy
-from lossmith.losses.kernel import labels_of, wide
 from lossmith.losses.kernel import values as sample_values
+from lossmith.losses.labels import labels_of, wide
 from lossmith.losses.parse import find_weighted
 from lossmith.losses.power import PowerLoss
 from lossmith.losses.targets import check_targets
@@ -125,8 +125,8 @@ class Criterion(nn.CrossEntropyLoss):
         compiling = torch.compiler.is_compiling()
         if look and not compiling:
             self._look = False
-        # Else the weights are more than a factor of each sample.
-        alike = weight is None or (indices and not self.label_smoothing)
+        # Else the weights are of other labels than those that the loss sees.
+        alike = weight is None or not self.label_smoothing
         if terms is not None and alike and not compiling and fused.applies(logits, targets, weight):
             values = fused.reduced(terms, logits, targets, self.ignore_index, self.reduction, weight)
             return self._result(values, logits, targets)

@@ -12,8 +12,11 @@ from torch.autograd import forward_ad
 from torch.autograd.function import once_differentiable
 
 from lossmith.losses.blocks import by_blocks
-from lossmith.losses.kernel import GradientRule, Kernel, at_class, prepared, value_and_gradient, wide
+from lossmith.losses.kernel import GradientRule, Kernel, prepared, value_and_gradient, without_inert
+from lossmith.losses.labels import at_class, wide
+from lossmith.losses.powers import log_outputs
 from lossmith.losses.terms import AnyTerm
+from lossmith.losses.weighting import label_weights, weighted_gradient
 
 Numbers = Sequence[tuple[AnyTerm, float]]
 # Neither has a public name; without the first everything is left to autograd.
@@ -74,7 +77,7 @@ def reduced(
         targets: Class indices (the same without K) or probabilities (like the logits).
         ignore_index: Samples with this class index count for nothing.
         reduction: ``"mean"`` over the samples that count, ``"sum"`` or ``"none"``.
-        weight: Class weights ``[K]`` for class indices, by which samples count, or None.
+        weight: Class weights ``[K]``, by which samples count, or None.
     """
     kept: Tensor | None = None
     if not targets.is_floating_point():
@@ -89,10 +92,13 @@ def reduced(
         logits, targets = _flat(logits, len(shape) - 1), _flat(targets, len(shape) - 1)
         kept = None if kept is None else _flat(kept, len(shape) - 1)
     own: Tensor | None = None
-    if weight is not None:
-        own = at_class(weight.to(wide(logits[:0]).dtype), targets.reshape(-1), 0, False).reshape(targets.shape)
+    if weight is not None and not targets.is_floating_point():
+        own, weight = (
+            at_class(weight.to(wide(logits[:0]).dtype), targets.reshape(-1), 0, False).reshape(targets.shape),
+            None,
+        )
     needed = logits.requires_grad and torch.is_grad_enabled()
-    result: Tensor = _Both.apply(terms, logits, targets, own, kept, reduction, needed)  # type: ignore[no-untyped-call]
+    result: Tensor = _Both.apply(terms, logits, targets, own, kept, weight, reduction, needed)  # type: ignore[no-untyped-call]
     return result.reshape(shape) if reduction == "none" else result
 
 
@@ -127,6 +133,7 @@ class _Both(torch.autograd.Function):
         targets: Tensor,
         own: Tensor | None,
         kept: Tensor | None,
+        classes: Tensor | None,
         reduction: str,
         needed: bool,
     ) -> Tensor:
@@ -140,7 +147,14 @@ class _Both(torch.autograd.Function):
             factor = factor * torch.where(count == 0, 0.0, 1 / count)
         # On the host the gradients are multiplied while they are in its cache, elsewhere with the slope.
         now = factor if logits.is_cpu else None
-        ctx.terms, ctx.kept, ctx.factor, ctx.done, ctx.unused = terms, kept, factor, now is not None, True
+        ctx.classes, ctx.terms, ctx.kept, ctx.factor, ctx.done, ctx.unused = (
+            classes,
+            terms,
+            kept,
+            factor,
+            now is not None,
+            True,
+        )
         value, gradient = _found(ctx, logits, targets, needed, now)
         ctx.save_for_backward(logits, targets, gradient)
         value = value if own is None else value * own
@@ -152,13 +166,13 @@ class _Both(torch.autograd.Function):
         return value.mean() if count is None else value.sum() / count
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> tuple[None, Tensor, None, None, None, None, None]:
+    def backward(ctx: Any, slope: Tensor) -> tuple[None, Tensor, None, None, None, None, None, None]:
         logits, targets, gradient = ctx.saved_tensors
         if ctx.kept is not None and slope.ndim:
             slope = torch.where(ctx.kept, slope, 0.0)
         each = slope if ctx.factor is None else slope * ctx.factor
         if torch.is_grad_enabled():
-            found = _differentiable(ctx.terms, logits, targets) * (_of_classes(each) * ctx.scale)
+            found = _differentiable(ctx, logits, targets) * (_of_classes(each) * ctx.scale)
         elif _transforming() or _batched(slope):
             found = _gradient(ctx, logits, targets) * _of_classes(each)
         else:
@@ -168,7 +182,7 @@ class _Both(torch.autograd.Function):
             rest = slope if unused and ctx.done else each
             if not _is_one(rest):
                 found.mul_(_of_classes(rest))
-        return None, found.to(logits.dtype), None, None, None, None, None
+        return None, found.to(logits.dtype), None, None, None, None, None, None
 
 
 def _of_classes(each: Tensor) -> Tensor:
@@ -182,8 +196,8 @@ def _found(
     """Value and gradient of each sample, the gradient multiplied by ``scale`` and a factor."""
     kernel = prepared(tuple(ctx.terms), ctx.scale)
     if logits.ndim > 2:
-        return by_blocks(kernel, logits, targets, needed, factor)
-    value, gradient = value_and_gradient(kernel, logits, targets, needed)
+        return by_blocks(kernel, logits, targets, needed, factor, ctx.classes)
+    value, gradient = value_and_gradient(kernel, logits, targets, needed, -1, ctx.classes)
     if gradient is not None and factor is not None:
         gradient.mul_(_of_classes(factor))
     return value, gradient
@@ -201,7 +215,11 @@ def _gradient(ctx: Any, logits: Tensor, targets: Tensor) -> Tensor:
     return gradient
 
 
-def _differentiable(terms: Numbers, logits: Tensor, targets: Tensor) -> Tensor:
+def _differentiable(ctx: Any, logits: Tensor, targets: Tensor) -> Tensor:
     """The gradient ``[N, K, …]`` as a function that autograd can follow, in float32 at least."""
-    labels = targets.movedim(1, -1) if targets.is_floating_point() else targets
-    return GradientRule(terms)(wide(logits.movedim(1, -1)), labels).movedim(-1, 1)
+    labels, f = targets.movedim(1, -1) if targets.is_floating_point() else targets, wide(logits.movedim(1, -1))
+    if ctx.classes is None:
+        return GradientRule(ctx.terms)(f, labels).movedim(-1, 1)
+    labels, w = labels.to(f.dtype), ctx.classes.to(f.dtype)
+    own, acting = label_weights(w, labels)[..., None], without_inert(ctx.terms)[0]
+    return weighted_gradient(acting, log_outputs(f), labels, w, own).movedim(-1, 1)

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lossmith.errors import BINARY, InputError
 from lossmith.losses import powers
-from lossmith.losses.sums import Arithmetic, InPlace, OutOfPlace, PowerSum, add_over_classes, classes
+from lossmith.losses.labels import at_class, class_index, wide
+from lossmith.losses.sums import Arithmetic, InPlace, OutOfPlace, PowerSum, add_over_classes
 from lossmith.losses.terms import INERT, AnyTerm, Weighted
 
 FEW_CLASSES = 128
@@ -76,6 +76,7 @@ class Field:
         labels: Mapping[int, Tensor],
         arithmetic: Arithmetic = OutOfPlace,
         work: Tensor | None = None,
+        own: Tensor | None = None,
     ) -> Tensor:
         """The function at outputs h with ``x = log h`` and some labels, elementwise.
 
@@ -85,8 +86,11 @@ class Field:
             labels: Powers of the labels, from :meth:`labels`.
             arithmetic: In place or not.
             work: A buffer like h for what acts with a power of y, in place.
+            own: What s_0 is multiplied by, for each sample.
         """
         total: Any = self.free(x, h, arithmetic) if self.free else None
+        if total is not None and own is not None:
+            total = total * own
         for j, y in labels.items():
             part = self.parts[j]
             if part.is_constant:
@@ -223,7 +227,7 @@ class GradientRule:
         slope = self._slope
         if slope.needs_log:
             x = powers.log_outputs(logits, dim)
-            h = x.exp()
+            h = powers.outputs(x)
         else:
             x = h = torch.softmax(logits, dim)
         if targets.is_floating_point():
@@ -234,7 +238,7 @@ class GradientRule:
 
 
 def value_and_gradient(
-    kernel: Kernel, logits: Tensor, targets: Tensor, needed: bool, dim: int = -1
+    kernel: Kernel, logits: Tensor, targets: Tensor, needed: bool, dim: int = -1, weight: Tensor | None = None
 ) -> tuple[Tensor, Tensor | None]:
     """Values ``[N]`` and, where they are needed, gradients ``[N, K]``, in few passes, in float32 at least.
 
@@ -244,9 +248,12 @@ def value_and_gradient(
         targets: Class indices ``[N]`` or probabilities ``[N, K]``.
         needed: Whether the gradient is.
         dim: The class dimension.
+        weight: Class weights ``[K]`` for class probabilities, as in :class:`~lossmith.losses.weighting.ClassWeighted`.
     """
     x = torch.log_softmax(wide(logits), dim)
-    return (_soft if targets.is_floating_point() else _hard)(kernel, x, targets, needed, dim)
+    if targets.is_floating_point():
+        return _soft(kernel, x, targets, needed, dim, weight)
+    return _hard(kernel, x, targets, needed, dim)
 
 
 def _hard(kernel: Kernel, x: Tensor, targets: Tensor, needed: bool, dim: int) -> tuple[Tensor, Tensor | None]:
@@ -270,7 +277,7 @@ def _hard(kernel: Kernel, x: Tensor, targets: Tensor, needed: bool, dim: int) ->
         log_sum = x.sum(dim, keepdim=True)
     h = x
     if needed or loss.free.polynomial:
-        h = x.exp() if loss.free.others else x.exp_()
+        h = powers.outputs(x, over=not loss.free.others)
     work = add_over_classes(sums, totals, x, h, log_sum, dim)
     if not needed:
         return value.squeeze(dim), None
@@ -279,66 +286,21 @@ def _hard(kernel: Kernel, x: Tensor, targets: Tensor, needed: bool, dim: int) ->
     return value.squeeze(dim), InPlace.add_at(gradient, index, pull, dim)
 
 
-def _soft(kernel: Kernel, x: Tensor, targets: Tensor, needed: bool, dim: int) -> tuple[Tensor, Tensor | None]:
+def _soft(
+    kernel: Kernel, x: Tensor, targets: Tensor, needed: bool, dim: int, weight: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
     """For class probabilities."""
     x = x.clamp_(min=powers.LOWEST_LOG)
-    h, work, labels = x.exp(), torch.empty_like(x), kernel.value.labels(targets.to(x.dtype))
-    value = kernel.value.at(x, h, labels, InPlace, work).sum(dim)
+    h, work, labels = powers.outputs(x), torch.empty_like(x), kernel.value.labels(targets.to(x.dtype))
+    own: Tensor | None = None
+    if weight is not None:
+        # What is made of a label has the weight of its class, the rest that of the whole label.
+        w = weight.to(x.dtype).reshape(-1, *(1,) * (x.ndim - 1 - dim % x.ndim))
+        own = (targets * w).sum(dim, keepdim=True).to(x.dtype)
+        labels = {j: y * w for j, y in labels.items()}
+    value = kernel.value.at(x, h, labels, InPlace, work, own).sum(dim)
     if kernel.inert:
-        value += kernel.inert
+        value += kernel.inert if own is None else kernel.inert * own.squeeze(dim)
     if not needed:
         return value, None
-    return value, logit_gradient_of(kernel.slope.at(x, h, labels, InPlace, work), h, dim, out=h)
-
-
-def at_class(x: Tensor, index: Tensor, dim: int, differentiable: bool = True) -> Tensor:
-    """The values at the class indices, with a class dimension of length 1."""
-    if differentiable and torch.compiler.is_compiling():
-        # The C++ back end of torch 2.13 gives a wrong gradient for `gather` beside a sum over the classes.
-        return torch.where(classes(x, dim) == _checked(index, x, dim), x, 0.0).sum(dim, keepdim=True)
-    if torch.compiler.is_compiling():
-        return x.gather(dim, index)
-    try:
-        return x.gather(dim, index)
-    except (IndexError, RuntimeError):
-        outside = index[(index < 0) | (index >= x.shape[dim])]
-        if not outside.numel():
-            raise
-        if x.shape[dim] == 1:
-            raise InputError(f"a target is class {int(outside[0])}, but there is 1 class: {BINARY}") from None
-        raise InputError(
-            f"a target is class {int(outside[0])}, but the logits have {x.shape[dim]} classes, numbered from 0; "
-            "give each class an index below that number"
-        ) from None
-
-
-def class_index(targets: Tensor, x: Tensor, dim: int) -> Tensor:
-    """Class indices with a class dimension of length 1, expanded to the other dimensions of ``x``."""
-    shape = list(x.shape)
-    shape[dim] = 1
-    return targets.long().unsqueeze(dim).expand(shape)
-
-
-def labels_of(targets: Tensor, x: Tensor) -> Tensor:
-    """Class indices or probabilities as probabilities of the classes, in the dtype of log outputs ``x [*P, N, K]``."""
-    if targets.is_floating_point():
-        return targets.to(x.dtype)
-    index = class_index(targets, x, -1)
-    if torch.compiler.is_compiling():
-        index = _checked(index, x, -1)
-    else:
-        at_class(x.detach(), index, -1)  # It says which class there is not.
-    return torch.zeros_like(x).scatter(-1, index, 1.0)
-
-
-def _checked(index: Tensor, x: Tensor, dim: int) -> Tensor:
-    """The class indices of a compiled program, which fails where one is no class.
-
-    What would not be reached, and so give a 0 without a word, is what `gather` refuses on every device.
-    """
-    return classes(x, dim).expand(x.shape).gather(dim, index)
-
-
-def wide(logits: Tensor) -> Tensor:
-    """Half precision as float32, in which it is computed."""
-    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+    return value, logit_gradient_of(kernel.slope.at(x, h, labels, InPlace, work, own), h, dim, out=h)

@@ -15,7 +15,8 @@ from lossmith.errors import InputError, brief
 from lossmith.losses import formatting, powers
 from lossmith.losses.base import KINDS, Index, Loss, common_classes
 from lossmith.losses.documents import LARGEST_POWER, MOST_TERMS, numbers, part_of
-from lossmith.losses.kernel import Field, GradientRule, values, wide
+from lossmith.losses.kernel import Field, GradientRule, values
+from lossmith.losses.labels import wide
 from lossmith.losses.stable import stable
 from lossmith.losses.terms import INERT, AnyTerm, Term, Weighted, checked_term, float64, is_term, smooth_labels
 

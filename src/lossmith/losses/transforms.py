@@ -13,7 +13,7 @@ from torch import Tensor
 from lossmith.errors import InputError, brief
 from lossmith.losses.base import KINDS, Index, Loss, Rule, common_classes
 from lossmith.losses.documents import numbers, part_of
-from lossmith.losses.kernel import wide
+from lossmith.losses.labels import wide
 from lossmith.losses.terms import float64
 
 SMALLEST_NORM = 1e-6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -9,7 +10,8 @@ from torch import Tensor
 
 from lossmith.losses import powers
 from lossmith.losses.base import Loss, Rule
-from lossmith.losses.kernel import Field, logit_gradient_of, values, wide, without_inert
+from lossmith.losses.kernel import Field, logit_gradient_of, values, without_inert
+from lossmith.losses.labels import wide
 from lossmith.losses.mixed import Mixed
 from lossmith.losses.power import PowerLoss
 from lossmith.losses.terms import Weighted
@@ -26,6 +28,21 @@ def label_weights(weight: Tensor, targets: Tensor) -> Tensor:
         return (targets * weight.to(targets)).sum(-1)
     # Not `weight[targets]`, which takes negative indices and cannot be vectorized over single samples.
     return weight.gather(0, targets.long().reshape(-1)).reshape(targets.shape)
+
+
+def weighted_gradient(acting: Iterable[Weighted], x: Tensor, targets: Tensor, weight: Tensor, own: Tensor) -> Tensor:
+    """The logit gradient ``[*P, N, K]`` of a sum of powers with class weights, for class probabilities.
+
+    Args:
+        acting: Terms with coefficients: numbers, or tensors that broadcast with x; without the inert one.
+        x: Log outputs ``[*P, N, K]``.
+        targets: Probabilities of their dtype.
+        weight: w, ``[K]``.
+        own: Weights of the labels, ``[*P, N, 1]``.
+    """
+    slope, h = Field.of(acting).slope(), x.exp()
+    labels = {j: y * weight for j, y in slope.labels(targets).items()}
+    return logit_gradient_of(slope.at(x, h, labels, own=own), h)
 
 
 class ClassWeighted:
@@ -112,12 +129,8 @@ class _Sum:
 
     def gradient(self, logits: Tensor, targets: Tensor, weight: Tensor, own: Tensor) -> Tensor:
         """Its logit gradient ``[*P, N, K]``."""
-        x, w, own, acting, free, _ = self._parts(logits, weight, own)
-        h, whole = x.exp(), Field.of(acting).slope()
-        g = w * whole.at(x, h, whole.labels(targets.to(x.dtype)))
-        if free:
-            g = g + (own - w) * Field.of(free).slope().at(x, h, {})
-        return logit_gradient_of(g, h).to(logits.dtype)
+        x, w, own, acting, _, _ = self._parts(logits, weight, own)
+        return weighted_gradient(acting, x, targets.to(x.dtype), w, own).to(logits.dtype)
 
     def _parts(
         self, logits: Tensor, weight: Tensor, own: Tensor

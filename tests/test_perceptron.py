@@ -1,6 +1,7 @@
 """The compiled program for perceptrons: it trains as sequential does, is kept, and can be missing."""
 
 import ctypes
+import os
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -212,6 +213,71 @@ def test_without_a_place_it_is_compiled_for_the_process(fresh: Path, monkeypatch
     file.write_text("no folder")
     monkeypatch.setenv("LOSSMITH_CACHE", str(file))
     assert all(compiled(fresh, "NUMBER=5").number() == 5 for _ in range(2))  # type: ignore[union-attr]
+    assert len(commands) == 1
+
+
+@needs_compiler
+@pytest.mark.parametrize("kind", [torch.uint8, torch.int32, torch.int64])
+def test_labels_of_every_kind_of_whole_numbers(used: list[int], kind: torch.dtype) -> None:
+    task = task_of("plain")
+    given = Task(task.factory, task.inputs, task.targets.to(kind), CLASSES, 1.0)
+    recipe = Recipe(epochs=2, batch_size=13)
+    found, expected = (trained(one, LOSSES, [1] * 4, recipe, "mlp").networks.parameters for one in (given, task))
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+
+
+@needs_compiler
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+def test_a_masked_class(used: list[int], kind: torch.dtype) -> None:
+    """Whose logit is -inf."""
+    task = task_of("plain", kind)
+
+    def masked() -> nn.Module:
+        network = task.factory()
+        with torch.no_grad():
+            network[-1].bias[1] = -torch.inf  # type: ignore[index]
+        return network
+
+    given = Task(masked, task.inputs, 2 * (task.targets > 0).long(), CLASSES, 1.0)
+    recipe, losses = Recipe(steps=3, batch_size=13, lr=0.01), residual(POINTS, CLASSES)
+    found, expected = (trained(given, losses, [1, 1], recipe, name).networks for name in ("mlp", "sequential"))
+    for name, value in expected.parameters.items():
+        torch.testing.assert_close(found.parameters[name], value, rtol=1e-4, atol=1e-6)
+    assert torch.isfinite(found.parameters[next(iter(found.parameters))]).all()
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+def test_a_layer_of_no_width() -> None:
+    inputs, labels = torch.randn(20, 5), torch.arange(20) % 3
+    task = Task(lambda: nn.Sequential(nn.Linear(5, 0), nn.ReLU(), nn.Linear(0, 3)), inputs, labels, 3)
+    run = Trainer(task).start(residual(POINTS, 3), [1, 1], Recipe(steps=2, batch_size=10), Backend("mlp"), [0, 1])
+    assert not isinstance(run, PerceptronRun)
+
+
+@needs_compiler
+def test_a_norm_that_is_none_is_one_of_the_whole_member(used: list[int]) -> None:
+    """And one that the numbers do not hold moves nothing, as with PyTorch."""
+    for size in (1e25, float("nan")):
+        inputs, labels = torch.randn(20, 5) * size, torch.arange(20) % 3
+        task = Task(lambda: nn.Sequential(nn.Linear(5, 3)), inputs, labels, 3)
+        recipe = Recipe(steps=2, batch_size=10, clip=1.0)
+        found, expected = (
+            trained(task, residual(POINTS, 3), [1, 1], recipe, name).networks.parameters
+            for name in ("mlp", "sequential")
+        )
+        for name, value in expected.items():
+            torch.testing.assert_close(found[name], value, equal_nan=True)
+
+
+@needs_compiler
+def test_a_usual_umask_is_no_reason_to_compile_again(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands, before = runs(monkeypatch), os.umask(0o002)
+    try:
+        for _ in range(2):
+            compiled.cache_clear()
+            assert compiled(fresh, "NUMBER=6") is not None
+    finally:
+        os.umask(before)
     assert len(commands) == 1
 
 

@@ -265,6 +265,78 @@ class TestSources:
             Sources.of(Named(f"{tmp_path / 'net.py'}:f", "/"))
 
 
+class Idle:
+    """A session whose second tries fail, with work that ends by numbers of rounds."""
+
+    is_ours = is_alive = True
+
+    def __init__(self, outcome: Callable[[], Any], rounds: int) -> None:
+        self.outcome, self.rounds, self.sent = outcome, rounds, list[int]()
+        self.parcels = worker.Parcels()
+        self.works = list[Any]()
+
+    def room(self, gpus: float) -> int:
+        return 3
+
+    def idle(self, gpus: float) -> int:
+        return 1
+
+    def submit(self, work: Work, gpus: float) -> int:
+        self.works.append(work)
+        return len(self.works) - 1
+
+    def ended(self, references: list[int], gpus: float, seconds: float | None) -> list[int]:
+        self.rounds -= 1
+        quick = [one for one in references if one != 0 and (one == 1 or one >= 2)]
+        return quick or ([0] if self.rounds < 0 else [])
+
+    def answer(self, reference: int) -> Any:
+        return Outcome(reference, None, 0.0) if reference < 2 else self.outcome()
+
+    def cancel(self, references: list[int]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def refused() -> None:
+    raise InputError("a worker of Ray cannot begin")
+
+
+class TestSecondTry:
+    """What goes wrong with it is nothing to the first."""
+
+    @pytest.mark.parametrize(
+        "outcome",
+        [
+            lambda: tasks.Lost("its machine was short of memory", with_machine=False),
+            lambda: Failed(MemoryError("x"), "trace"),
+            refused,
+        ],
+    )
+    def test_it_fails(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, outcome: Callable[[], Any]
+    ) -> None:
+        monkeypatch.setattr(cluster, "SLOW_SECONDS", 0.0)
+        session = Idle(outcome, rounds=6)
+        one = cluster.Ray(3)
+        monkeypatch.setattr(one, "_opened", lambda: session)
+        with caplog.at_level("WARNING", "lossmith"):
+            assert [outcome.result for outcome in one.run([job_of(), job_of()])] == [0, 1]
+        assert len(session.works) == 3
+        assert caplog.messages == []
+
+    def test_what_waits_is_not_slow(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        one, now = cluster.Ray(3), 1000.0
+        session: Any = Idle(refused, 0)
+        monkeypatch.setattr("time.monotonic", lambda: now)
+        one._flying = {0: cluster._Try(0, since=900.0)}
+        one._tried, one._crowded = set(), 995.0
+        assert one._try_again(session, [job_of()], [1.0]) == 5.0
+        one._crowded = 950.0
+        one._try_again(session, [job_of()], [1.0])
+        assert len(session.works) == 1
+
+
 class TestTold:
     """What is made of Ray's errors that no test can bring about."""
 

@@ -43,12 +43,12 @@ def compiled(source: Path, *definitions: str) -> ctypes.CDLL | None:
     try:
         try:
             return _kept(command, cache_directory() / "compiled" / name)
-        except (OSError, InputError) as error:
+        except (OSError, InputError, NotImplementedError) as error:
             _LOG.info("%s is compiled for this process only (%s)", source.name, error)
         with tempfile.TemporaryDirectory() as folder:
             return _loaded(command, Path(folder) / name)
     except (OSError, subprocess.SubprocessError) as error:
-        _LOG.info("%s cannot be compiled (%s)", source.name, error)
+        _LOG.warning("%s cannot be compiled (%s): perceptrons train at a third of the speed", source.name, error)
         return None
 
 
@@ -58,7 +58,7 @@ def _kept(command: list[str], path: Path) -> ctypes.CDLL | None:
     if not _is_ours(path.parent):
         raise InputError(f"others can write to {path.parent}")
     # Of several processes that begin together one compiles.
-    with FileLock(path.with_suffix(".lock")):
+    with FileLock(path.with_suffix(".lock"), timeout=LONGEST, fallback_to_soft=False):
         if path.is_file() and _is_ours(path):
             return ctypes.CDLL(str(path))
         return _loaded(command, path)
@@ -76,6 +76,8 @@ def _loaded(command: list[str], path: Path) -> ctypes.CDLL:
     staged = path.with_suffix(f".{os.getpid()}")
     try:
         subprocess.run([*command, "-o", str(staged)], check=True, capture_output=True, timeout=LONGEST)
+        # What a usual umask lets a group write, too, is not taken from the cache.
+        staged.chmod(0o700)
         staged.replace(path)
     finally:
         staged.unlink(missing_ok=True)

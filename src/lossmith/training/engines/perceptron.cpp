@@ -7,9 +7,9 @@
 #include <atomic>
 #include <cmath>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <new>
-#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -83,7 +83,8 @@ struct Update {
           shrink(1 - plan.rates[3 * step + 2] * plan.weight_decay), root(plan.rates[3 * step + 1]) {}
 
     void sgd(T* value, T* first, V gradient) const {
-        const V old = at(value), moved = at(first) * momentum + (gradient + old * decay);
+        // Nothing of a number that may be -inf is added where there is no decay.
+        const V old = at(value), moved = at(first) * momentum + (decay == 0 ? gradient : gradient + old * decay);
         at(first) = moved;
         at(value) = old - moved * rate;
     }
@@ -172,7 +173,7 @@ struct Product {
 // e^x for x <= 0, lane by lane.
 V exponential(V x) {
 #ifdef SINGLE
-    x = x < -87.f ? x * 0 - 87.f : x;
+    x = x < -87.f ? V{} - 87.f : x;
     const Whole whole = __builtin_convertvector(x * 1.44269504f - 0.5f, Whole);
     const V number = __builtin_convertvector(whole, V);
     const V rest = (x - number * 0.693359375f) + number * 2.12194440e-4f;
@@ -311,7 +312,9 @@ struct alignas(128) Worker {
         if (plan.clip > 0) {
             double squares = 0;
             for (long j = 0; j < plan.size; j++) squares += double(gradient[j]) * double(gradient[j]);
-            factor = std::min(1.0, plan.clip / (std::sqrt(squares) + 1e-6));
+            // In the numbers of the parameters, as PyTorch does: a norm may be none, or more than they hold.
+            factor = T(plan.clip) / (std::sqrt(T(squares)) + T(1e-6));
+            if (factor > 1) factor = 1;
         }
         for (long j = 0; j < plan.size; j += LANES) {
             const V slope = at(&gradient[j]) * factor;
@@ -344,7 +347,7 @@ extern "C" int train(const Plan* given) {
     };
     try {
         for (long number = 1; number < most; number++) others.emplace_back(work, std::ref(workers[number]));
-    } catch (const std::system_error&) {
+    } catch (const std::exception&) {
         // With fewer threads it takes longer.
     }
     work(workers[0]);

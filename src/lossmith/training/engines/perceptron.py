@@ -217,7 +217,7 @@ class PerceptronRun:
         stacked = [torch.stack(drawn) if drawn else None for drawn in masks]
         changing = {
             "of": self.place,
-            "targets": targets.contiguous(),
+            "targets": targets.to(torch.int64).contiguous(),
             "inputs": nn.functional.pad(x, (0, shape.filled(widths[0]) - widths[0])).contiguous(),
             "rule": self.rule,
             "masks": torch.tensor([0 if mask is None else mask.data_ptr() for mask in stacked]),
@@ -301,4 +301,6 @@ def compiled_run(
     if library is None:
         return None
     shape = Shape(design, begun.parameters, library.lanes())
+    if not all(shape.widths):
+        return None
     return PerceptronRun(begun, rule, recipe, backend, design.stem, shape, library)

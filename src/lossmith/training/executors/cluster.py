@@ -36,9 +36,10 @@ SLOW, SLOW_SECONDS = 2.0, 10.0
 
 @dataclass(frozen=True)
 class _Try:
-    """A piece of work on its way, by its number, since a moment."""
+    """A piece of work on its way, by its number, since a moment; again, where another try of it is on its way, too."""
 
     number: int
+    again: bool = False
     since: float = field(default_factory=time.monotonic)
 
 
@@ -49,7 +50,7 @@ class Ray(Closing):
     has called ``ray.init``, that is used and left as it is. Of progress, only the end of each piece of work is told.
 
     A training that takes twice as long as the others is begun again on an idle worker, and whichever ends first counts;
-    both give the same. What calls a function of the user's is never run twice at once.
+    both give the same. A training function of the user's is never run twice at once; metrics and networks may be.
 
     Functions of a script and lambdas are sent by value, and ``FILE.py:name`` with the Python files beside it; other
     modules must be found on every machine, or be sent by ``runtime_env``.
@@ -89,6 +90,8 @@ class Ray(Closing):
         self._runs = 0
         self._on_gpu = False
         self._has_told_slow = False
+        self._tried = set[int]()
+        self._crowded = 0.0
 
     @property
     def workers(self) -> int:
@@ -126,6 +129,7 @@ class Ray(Closing):
         current = self._session
         waiting, answers, deaths = deque(range(len(jobs))), dict[int, Outcome | Failed](), Counter[int]()
         place, seconds = 0, list[float]()
+        self._tried, self._crowded = set(), 0.0
         try:
             while place < len(jobs):
                 if run != self._runs:
@@ -143,8 +147,16 @@ class Ray(Closing):
                     if reference not in self._flying:
                         # Another try has just given its outcome.
                         continue
-                    number, answer = self._flying.pop(reference).number, session.answer(reference)
+                    tried = self._flying.pop(reference)
+                    number = tried.number
                     others = [other for other, one in self._flying.items() if one.number == number]
+                    if tried.again and others:
+                        # What goes wrong with it is nothing to the first one, which goes on.
+                        answer = _of_second(session, reference)
+                        if not isinstance(answer, Outcome):
+                            continue
+                    else:
+                        answer = session.answer(reference)
                     if isinstance(answer, (Outcome, Failed)):
                         answers[number] = answer
                         self._end(session, others)
@@ -224,6 +236,8 @@ class Ray(Closing):
         while waiting and len(self._flying) < room:
             self._flying[session.submit(jobs[waiting[0]], self._gpus)] = _Try(waiting[0])
             waiting.popleft()
+        if len(self._flying) > self.workers:
+            self._crowded = time.monotonic()
 
     def _try_again(self, session: Session, jobs: Sequence[Work], seconds: Sequence[float]) -> float | None:
         """Begin again, where workers are idle, the trainings that take much longer than the others.
@@ -236,24 +250,28 @@ class Ray(Closing):
         Returns:
             The seconds until the next may be due.
         """
-        tries = Counter(one.number for one in self._flying.values())
         room = self.workers - len(self._flying)
         # A function of the user's may write files.
-        once = [one for one in self._flying.values() if tries[one.number] == 1 and isinstance(jobs[one.number], Job)]
+        once = [
+            one for one in self._flying.values() if one.number not in self._tried and isinstance(jobs[one.number], Job)
+        ]
         if not once or not seconds or room <= 0:
             return None
         patience, now = max(SLOW_SECONDS, SLOW * median(seconds)), time.monotonic()
-        first = min(one.since for one in once)
+        # As long as more are on their way than can run, some only wait.
+        begun = {one.number: max(one.since, self._crowded) for one in once}
+        first = min(begun.values())
         if now < first + patience:
             return first + patience - now
-        late = sorted((one for one in once if now >= one.since + patience), key=lambda one: one.since)
-        for one in late[: min(room, session.idle())]:
+        late = sorted((one for one in once if now >= begun[one.number] + patience), key=lambda one: one.since)
+        for one in late[: min(room, session.idle(self._gpus))]:
+            self._tried.add(one.number)
             if not self._has_told_slow:
                 self._has_told_slow = True
                 LOG.info(
                     "piece %d of the work takes much longer than others: idle workers try such, too", one.number + 1
                 )
-            self._flying[session.submit(jobs[one.number], self._gpus)] = _Try(one.number)
+            self._flying[session.submit(jobs[one.number], self._gpus)] = _Try(one.number, again=True)
         return patience
 
     def _end_flying(self) -> None:
@@ -265,6 +283,14 @@ class Ray(Closing):
         session.cancel(tries)
         for reference in tries:
             del self._flying[reference]
+
+
+def _of_second(session: Session, reference: Any) -> Outcome | Failed | Lost | None:
+    """What came of a second try; None where it cannot be told."""
+    try:
+        return session.answer(reference)
+    except InputError:
+        return None
 
 
 def _tell(lost: Sequence[tuple[int, Lost]], deaths: Counter[int]) -> None:

@@ -80,7 +80,7 @@ def _reach(address: str) -> None:
     remedy = _remedy(address)
     if address == "auto":
         last = _last_started()
-        if last is None:
+        if last is None or _runs_here():
             return
         address = last
     try:
@@ -119,6 +119,14 @@ def _last_started() -> str | None:
     except (InputError, OSError, UnicodeDecodeError):
         return None
     return kept if ADDRESS.fullmatch(kept) and kept != "auto" else None
+
+
+def _runs_here() -> bool:
+    """Whether a cluster's head runs on this machine, which Ray prefers to what it has kept."""
+    if os.environ.get("RAY_ADDRESS"):
+        return False
+    # It has no public name.
+    return bool(getattr(ray._private.services, "find_gcs_addresses", set)())
 
 
 def _remedy(address: str) -> str:

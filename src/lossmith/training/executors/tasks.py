@@ -113,7 +113,7 @@ class Session:
         except OSError as error:
             now = time.monotonic()
             self._silent = now if self._silent is None else self._silent
-            if now - self._silent > SILENT_SECONDS:
+            if now - self._silent > SILENT_SECONDS or not self._machines:
                 raise InputError(_ended(error)) from error
             return False
 
@@ -142,10 +142,12 @@ class Session:
             reference: ray.ObjectRef[Any] = self._serve.options(**options, runtime_env=self._environment).remote(parcel)
         return reference
 
-    def idle(self) -> int:
-        """How many processors nobody uses now."""
+    def idle(self, gpus: float = 0.0) -> int:
+        """For about how many pieces of work there is room that nobody uses now."""
+        if not self._is_reached():
+            return 0
         with _connected():
-            return int(ray.available_resources().get("CPU", 0))
+            return _room_of(ray.available_resources(), gpus)
 
     def ended(
         self, references: Sequence[ray.ObjectRef[Any]], gpus: float, seconds: float | None = None

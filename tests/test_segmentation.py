@@ -127,9 +127,9 @@ def test_nothing_is_differentiated_without_need(monkeypatch: pytest.MonkeyPatch)
     asked: list[bool] = []
     evaluated = kernel.value_and_gradient
 
-    def watched(numbers: Any, x: Tensor, y: Tensor, needed: bool, dim: int) -> Any:
+    def watched(numbers: Any, x: Tensor, y: Tensor, needed: bool, dim: int, weight: Tensor | None) -> Any:
         asked.append(needed)
-        return evaluated(numbers, x, y, needed, dim)
+        return evaluated(numbers, x, y, needed, dim, weight)
 
     monkeypatch.setattr(blocks, "value_and_gradient", watched)
     criterion, (logits, targets) = Criterion(cross_entropy(), ignore_index=IGNORED), batch()

@@ -133,6 +133,7 @@ class TestPruning:
 
 
 class TestPartial:
+    @pytest.mark.usefixtures("without_program")
     @pytest.mark.parametrize(("backend", "run"), [("population", PopulationRun), ("sequential", SequentialRun)])
     def test_candidates_get_a_share_of_the_batches_and_finalists_all(
         self,

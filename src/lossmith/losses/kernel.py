@@ -227,7 +227,8 @@ class GradientRule:
         slope = self._slope
         if slope.needs_log:
             x = powers.log_outputs(logits, dim)
-            h = powers.outputs(x)
+            # Not `powers.outputs`, whose last digit depends on where in memory a number stands.
+            h = x.exp()
         else:
             x = h = torch.softmax(logits, dim)
         if targets.is_floating_point():

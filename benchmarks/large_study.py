@@ -20,17 +20,11 @@ from typing import Any
 
 import torch
 from driver_cost import CLASSES, results_of, settings_of, study_run
-from machine import say, seconds, write
+from machine import held_bytes, say, seconds, write
 
 from lossmith.study import Study
 
 ROUNDS = 3
-PAGE = 2**12
-
-
-def held_bytes(statm: Path = Path("/proc/self/statm")) -> int:
-    """What this process holds in memory."""
-    return int(statm.read_text(encoding="utf-8").split()[1]) * PAGE
 
 
 def made(folder: Path, population: int, candidates: int) -> dict[str, int]:

@@ -73,10 +73,19 @@ def peak_bytes(status: Path = Path("/proc/self/status")) -> int:
 
     Not ``getrusage``, whose figure a process inherits from the one that started it.
     """
+    return _told_bytes("VmHWM", status)
+
+
+def held_bytes(status: Path = Path("/proc/self/status")) -> int:
+    """The memory that a process holds now."""
+    return _told_bytes("VmRSS", status)
+
+
+def _told_bytes(name: str, status: Path) -> int:
     for line in status.read_text(encoding="utf-8").splitlines():
-        if line.startswith("VmHWM:"):
+        if line.startswith(f"{name}:"):
             return int(line.split()[1]) * 1024
-    raise SystemExit(f"{status} does not tell the peak of memory: measure on Linux")
+    raise SystemExit(f"{status} does not tell what memory is held: measure on Linux")
 
 
 def write(name: str, document: dict[str, Any], out: Path | None = None, device: torch.device = CPU) -> Path:

@@ -15,11 +15,12 @@ import argparse
 import json
 import statistics
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
 from candidate_cost import SIZES, points_of, task_of
-from machine import machine
+from machine import machine, write
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -95,11 +96,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--population", type=int, default=48)
     parser.add_argument("--steps", type=int, default=160)
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    parser.add_argument("--out", type=Path, help="keep the figures in a file")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     batch = SIZES.get(given.network, SIZES["conv"]).batch
     task, recipe = task_of(given.network, 32 * batch), Recipe(batch_size=batch, steps=given.steps, lr=0.01)
     found = measured(task, recipe, given.population)
+    if given.out:
+        write("roofline", found, given.out)
     if given.json:
         print(json.dumps({"benchmark": "roofline", "machine": machine(), **found}, indent=1))
         return

@@ -93,10 +93,8 @@ def reduced(
         kept = None if kept is None else _flat(kept, len(shape) - 1)
     own: Tensor | None = None
     if weight is not None and not targets.is_floating_point():
-        own, weight = (
-            at_class(weight.to(wide(logits[:0]).dtype), targets.reshape(-1), 0, False).reshape(targets.shape),
-            None,
-        )
+        own = at_class(weight.to(wide(logits[:0]).dtype), targets.reshape(-1), 0, False).reshape(targets.shape)
+        weight = None
     needed = logits.requires_grad and torch.is_grad_enabled()
     result: Tensor = _Both.apply(terms, logits, targets, own, kept, weight, reduction, needed)  # type: ignore[no-untyped-call]
     return result.reshape(shape) if reduction == "none" else result
@@ -147,14 +145,8 @@ class _Both(torch.autograd.Function):
             factor = factor * torch.where(count == 0, 0.0, 1 / count)
         # On the host the gradients are multiplied while they are in its cache, elsewhere with the slope.
         now = factor if logits.is_cpu else None
-        ctx.classes, ctx.terms, ctx.kept, ctx.factor, ctx.done, ctx.unused = (
-            classes,
-            terms,
-            kept,
-            factor,
-            now is not None,
-            True,
-        )
+        ctx.terms, ctx.classes, ctx.kept, ctx.factor = terms, classes, kept, factor
+        ctx.done, ctx.unused = now is not None, True
         value, gradient = _found(ctx, logits, targets, needed, now)
         ctx.save_for_backward(logits, targets, gradient)
         value = value if own is None else value * own

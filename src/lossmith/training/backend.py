@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import shutil
 from dataclasses import dataclass
 
 import torch
 
 from lossmith.errors import InputError
 from lossmith.registry import unknown
-from lossmith.training.engines import ENGINES
+from lossmith.training.engines import ENGINES, cpp_compiler
 
 POPULATION = "population"
 COMPILED, CHANNELS_LAST = "-compiled", "-channels-last"
@@ -103,5 +102,5 @@ def available(backend: Backend, device: torch.device) -> Backend:
 def has_compiler(device: torch.device) -> bool:
     """Whether ``torch.compile`` finds what it needs on this machine."""
     if device.type == "cpu":
-        return any(shutil.which(name) for name in ("g++", "clang++", "c++"))
+        return cpp_compiler() is not None
     return device.type == "cuda" and importlib.util.find_spec("triton") is not None

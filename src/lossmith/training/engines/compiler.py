@@ -26,6 +26,11 @@ LONGEST = 300.0  # seconds
 _LOG = logging.getLogger(__name__)
 
 
+def cpp_compiler() -> str | None:
+    """The C++ compiler of this machine, which ``torch.compile`` needs, too; None if there is none."""
+    return next(filter(None, map(shutil.which, COMPILERS)), None)
+
+
 @cache
 def compiled(source: Path, *definitions: str) -> ctypes.CDLL | None:
     """The library of a C++ program, kept from one process to the next; None where it cannot be compiled.
@@ -34,10 +39,10 @@ def compiled(source: Path, *definitions: str) -> ctypes.CDLL | None:
         source: The program.
         definitions: Of its macros, ``NAME=value``.
     """
-    compiler = next(filter(None, map(shutil.which, COMPILERS)), None)
-    if compiler is None:
+    program = cpp_compiler()
+    if program is None:
         return None
-    command = [compiler, *FLAGS, *(f"-D{definition}" for definition in definitions), str(source)]
+    command = [program, *FLAGS, *(f"-D{definition}" for definition in definitions), str(source)]
     what = [source.read_text(encoding="utf-8"), *command[:-1], _processor()]
     name = f"{source.stem}-{hashlib.sha256(chr(0).join(what).encode()).hexdigest()[:16]}.so"
     try:

@@ -36,6 +36,11 @@ def candidates(document: dict[str, Any]) -> list[str]:
     return lines
 
 
+JAX = {"": "against-jax.json", ", without a compiler": "against-jax-no-compiler.json"}
+ROOFLINES = {
+    "roofline.json": {"sequential": "`sequential`", "vmap": "`vmap`", "mlp": "`mlp`, compiled"},
+    "roofline-no-compiler.json": {"mlp": "`mlp`, without a compiler"},
+}
 COSTS = ("seconds", "bytes")
 GROWING = {
     "population": "population, a step",
@@ -137,6 +142,31 @@ def large(document: dict[str, Any]) -> list[str]:
     return [f"| {head} | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())]
 
 
+def jax(documents: dict[str, Any]) -> list[str]:
+    """The perceptrons against the same population in JAX, by what is said of the compiler."""
+    lines = ["| MLP 64-128-10, digits | lossmith, a candidate | JAX, `vmap` | JAX, `map` |", "|---|---|---|---|"]
+    for said, document in documents.items():
+        for clock in ("CPU time, one core", "wall time, two cores"):
+            found = document[clock]
+            cells = [ranged(found["against"][way]).strip() for way in ("vmap", "map")]
+            lines.append(f"| {clock}{said} | {found['seconds']['lossmith'] * 1e3:.2f} ms | {' | '.join(cells)} |")
+    return lines
+
+
+def roofline(document: dict[str, Any], called: dict[str, str]) -> list[str]:
+    """What some engines reach of the machine, as the beginnings of lines.
+
+    Args:
+        document: The figures.
+        called: What engines are called.
+    """
+    rows = {name: document["engines"][name] for name in called}
+    return [
+        f"| {called[name]} | {row['seconds'] * 1e6:.1f} | {row['rate'] / 1e9:.1f} | {100 * row['share']:.1f} % |"
+        for name, row in rows.items()
+    ]
+
+
 def main() -> None:
     """Print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -148,6 +178,9 @@ def main() -> None:
     print("\n".join(driver(json.loads((folder / "driver_cost.json").read_text()))))
     print("\n".join(workers(json.loads((folder / "workers.json").read_text()))))
     print("\n".join(large(json.loads((folder / "large-study.json").read_text()))))
+    print("\n".join(jax({said: json.loads((folder / name).read_text()) for said, name in JAX.items()})))
+    for name, called in ROOFLINES.items():
+        print("\n".join(roofline(json.loads((folder / name).read_text()), called)))
     for path in sorted(folder.glob("against-optuna*.json")):
         print(searches(json.loads(path.read_text())))
 

@@ -513,6 +513,11 @@ def test_the_readme_tells_the_measured_speed(monkeypatch: pytest.MonkeyPatch) ->
     assert "\n".join(program.candidates(json.loads((folder / "candidate-cost.json").read_text()))) in README
     for path in folder.glob("against-optuna*.json"):
         assert program.searches(json.loads(path.read_text())) in README
+    jax = {said: json.loads((folder / name).read_text()) for said, name in program.JAX.items()}
+    assert "\n".join(program.jax(jax)) in README
+    architecture = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    for name, called in program.ROOFLINES.items():
+        assert all(row in architecture for row in program.roofline(json.loads((folder / name).read_text()), called))
     cost = json.loads((folder / "loss-cost.json").read_text())
     share = cost["step"]["parts"]["criterion"]["share"]
     assert f"are {100 * share:.2f} % of a step of AllCNN-C" in README

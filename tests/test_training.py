@@ -36,7 +36,6 @@ from lossmith.training import (
     repeated,
     train,
 )
-from lossmith.training import backend as backend_module
 from lossmith.training import tuner as tuner_module
 from lossmith.training.agreement import Agreement
 from lossmith.training.engines import base as base_module
@@ -1026,7 +1025,7 @@ class TestChoice:
     def test_has_compiler(self, monkeypatch: pytest.MonkeyPatch) -> None:
         found: set[str] = set()
         tools = SimpleNamespace(which=lambda name: name if name in found else None)
-        monkeypatch.setattr(backend_module, "shutil", tools)
+        monkeypatch.setattr("lossmith.training.engines.compiler.shutil", tools)
         assert not has_compiler(torch.device("cpu"))
         found.add("clang++")
         assert has_compiler(torch.device("cpu"))

@@ -85,7 +85,7 @@ lint: $(INSTALLED) ## format check, lint, types, layers
 	$(BIN)/python -m mypy
 	$(BIN)/lint-imports
 
-wheel: $(INSTALLED) ## source archive and wheel in dist/; the wheel and the README's blocks outside the source tree
+wheel: $(INSTALLED) ## source archive and wheel in dist/; the wheel and the blocks of README and first pages outside the source tree
 	.ci/wheel
 
 format: $(INSTALLED) ## format the code and mend what the linter can mend

@@ -1,4 +1,4 @@
-"""The tables of speed and growth that README and docs tell, from the kept figures of the benchmarks.
+"""The tables of speed and growth that docs/speed.md and docs/scale.md show, from the kept figures of the benchmarks.
 
 python benchmarks/speed_table.py [results/benchmarks]
 """

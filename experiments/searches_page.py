@@ -44,7 +44,7 @@ def over_searches(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def overview(rows: list[dict[str, Any]], folder: str) -> str:
-    """The searches as the README shows them."""
+    """The searches as docs/worth.md shows them."""
     head = ["search", "evolved", "rank", "best baseline on validation data", "gain on it, points", "distilled, terms"]
     return "\n".join(
         markdown(

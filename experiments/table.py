@@ -1,4 +1,4 @@
-"""The table of a kept comparison as Markdown, as the README shows it.
+"""The table of a kept comparison as Markdown, as docs/worth.md shows it.
 
 python experiments/table.py results/noisy-digits/0
 """

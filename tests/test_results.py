@@ -1,4 +1,4 @@
-"""What the README claims stands in the kept results."""
+"""What README and docs claim stands in the kept results."""
 
 import importlib
 import json
@@ -21,6 +21,10 @@ ROOT = Path(__file__).parents[1]
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 USE, EVIDENCE = (ROOT / "docs" / name for name in ("label-noise.md", "label-noise-evidence.md"))
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+WORTH = (ROOT / "docs" / "worth.md").read_text(encoding="utf-8")
+FAQ = (ROOT / "docs" / "faq.md").read_text(encoding="utf-8")
+CHOICE = (ROOT / "docs" / "which-loss.md").read_text(encoding="utf-8")
+SPEED = (ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
 THEORY = (ROOT / "docs" / "theory.md").read_text(encoding="utf-8")
 ROBUSTNESS = (ROOT / "docs" / "robustness.md").read_text(encoding="utf-8")
 RESULTS = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
@@ -34,43 +38,60 @@ KEPT = sorted(path.parent for path in (ROOT / "results").glob("*/*/comparison.js
 
 
 def test_nothing_is_left_to_be_filled_in() -> None:
-    assert "@@" not in README
-    assert "@@" not in RESULTS
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        assert "@@" not in page.read_text(encoding="utf-8"), page
 
 
-def test_the_tables_of_the_readme_are_those_of_the_results(experiment: Callable[[str], ModuleType]) -> None:
+def test_the_table_of_the_demo_is_that_of_the_results(experiment: Callable[[str], ModuleType]) -> None:
     document = json.loads((ROOT / "results/noisy-digits/0/comparison.json").read_text(encoding="utf-8"))
-    assert experiment("table").table(document) in README
+    assert experiment("table").table(document) in WORTH
 
 
-def test_what_the_readme_says_of_the_searches(experiment: Callable[[str], ModuleType], almost: Almost) -> None:
+def test_what_the_pages_say_of_the_searches(experiment: Callable[[str], ModuleType], almost: Almost) -> None:
     document = json.loads((ROOT / "results/noisy-digits/summary.json").read_text(encoding="utf-8"))
     rows, over = document["searches"], document["over_searches"]
     program = experiment("searches_page")
-    assert program.overview(rows, "results/noisy-digits") in README
+    assert program.overview(rows, "../results/noisy-digits") in WORTH
     # The last digits are SciPy's.
     assert almost(over, program.over_searches(rows))
     for name in ("best baseline on validation", "best earlier baseline on validation", "cross-entropy"):
         gap = over[name]
         low, mean, high = (f"{100 * gap[key]:+.2f}" for key in ("low", "mean", "high"))
         text = f"by {mean} points [{low}, {high}], p = {gap['p']:.2g}"
-        assert f"{text}, in {gap['ahead']} of 5" in README
+        assert f"{text}, in {gap['ahead']} of 5" in WORTH
         assert name != "best baseline on validation" or text in CHANGELOG
+    for name, words in (
+        ("cross-entropy", "{:+.1f} points of test accuracy over tuned cross-entropy, 95 % interval [{:+.1f}, {:+.1f}]"),
+        (
+            "best earlier baseline on validation",
+            "{:+.1f} points [{:+.1f}, {:+.1f}] over the best loss that this project",
+        ),
+        (
+            "best baseline on validation",
+            "{:+.1f} points [{:+.1f}, {:+.1f}] over the best loss that was written by hand",
+        ),
+    ):
+        assert words.format(*(100 * over[name][key] for key in ("mean", "low", "high"))) in README
+    gains = [100 * row["gain"]["mean"] for row in rows]
+    assert f"between {min(gains):.2f} and {max(gains):+.2f} points" in CHOICE
+    tuned, listed = (100 * over[name]["mean"] for name in ("cross-entropy", "best earlier baseline on validation"))
+    assert f"{tuned:.1f} points above tuned cross-entropy, and {listed:.1f} above the best loss" in CHOICE
+    assert f"gained {tuned:.1f} points over tuned cross-entropy" in FAQ
     assert {row["gain"]["over"] for row in rows} == {row["best_baseline"] for row in rows} == {"label smoothing + Σh²"}
     assert over["best baseline on validation"]["p"] > 0.05
     assert {"label smoothing + Σh²", "label smoothing + soft bootstrapping"} < set(rows[0]["baselines"])
 
 
-def test_what_the_readme_says_of_distilled_losses() -> None:
+def test_what_the_page_says_of_distilled_losses() -> None:
     rows = json.loads((ROOT / "results/noisy-digits/summary.json").read_text(encoding="utf-8"))["searches"]
     found = [row["distilled"] for row in rows]
     left = [one["left"] for one in found]
     assert {one["terms"] for one in found} == {6}
-    assert f"of six terms {min(left)} to {max(left)} are left" in README
+    assert f"of six terms {min(left)} to {max(left)} are left" in WORTH
     assert all("y log h" in one["dropped"] and "log h" not in one["dropped"] for one in found)
     lost = sorted(100 * (one["whole"] - one["smallest"]) for one in found)
     assert max(lost[:2]) < 0.2
-    assert f"{lost[2]:.1f} to {lost[4]:.1f} points behind in three" in README
+    assert f"{lost[2]:.1f} to {lost[4]:.1f} points behind in three" in WORTH
     for row in rows:
         kept = json.loads(
             (ROOT / f"results/noisy-digits/{row['search']}/distillation.json").read_text(encoding="utf-8")
@@ -78,7 +99,7 @@ def test_what_the_readme_says_of_distilled_losses() -> None:
         assert len(kept["tested"][-1]["runs"]) == row["networks"]
 
 
-def test_what_the_readme_says_of_clean_labels() -> None:
+def test_what_the_pages_say_of_clean_labels() -> None:
     (row,) = json.loads((ROOT / "results/clean-digits/summary.json").read_text(encoding="utf-8"))["searches"]
     figures = {name: 100 * row["baselines"][name]["test"] for name in row["baselines"]}
     assert (
@@ -87,7 +108,40 @@ def test_what_the_readme_says_of_clean_labels() -> None:
         f"rank {row['rank']} of {row['losses']} (one search, {row['networks']} networks of each; gain on "
         f"{row['gain']['over']} {100 * row['gain']['mean']:+.2f} points [{100 * row['gain']['low']:+.2f}, "
         f"{100 * row['gain']['high']:+.2f}], p = {row['gain']['p']:.2g})"
-    ) in README
+    ) in WORTH
+    assert (
+        f"the evolved loss reached {100 * row['evolved']:.1f} %, label smoothing + MAE "
+        f"{figures['label smoothing + MAE']:.1f} % and label smoothing {figures['label smoothing']:.1f} %, "
+        f"cross-entropy {figures['cross-entropy']:.1f} %"
+    ) in CHOICE
+
+
+def split(table: str) -> list[list[str]]:
+    """The rows of a Markdown table, in cells."""
+    return [line.split("|") for line in table.splitlines()]
+
+
+def test_which_loss_quotes_the_pages_it_links_to() -> None:
+    """Figures that other pages hold, which other tests compare with the kept runs."""
+    imbalance = (ROOT / "docs" / "imbalance.md").read_text(encoding="utf-8")
+    rows = {row[1].strip(): [cell.strip() for cell in row[2:-1]] for row in split(imbalance) if len(row) == 6}
+    plain, focal, smoothing = (rows[name] for name in ("cross-entropy", "focal:2", "label-smoothing:0.2"))
+    assert plain[1] == plain[2]
+    assert (
+        f"cross-entropy went from {plain[0]} to {plain[1]} balanced accuracy with either, focal loss from {focal[0]} "
+        f"to {focal[1]}, label smoothing from {smoothing[0]} to {smoothing[1]}"
+    ) in CHOICE
+    use = USE.read_text(encoding="utf-8")
+    for words in (
+        r"removes \d+ % of cross-entropy's errors",
+        r"\d+ to \d+ points",
+        r"less than \d+ % wrong labels",
+    ):
+        found = set(re.findall(words, CHOICE))
+        assert found
+        assert found <= set(re.findall(words, use)), words
+    assert "ANL, LogitClip and label smoothing + Σh² are about 5 points" in CHOICE
+    assert "ANL, LogitClip and label smoothing + Σh² are about 5 points" in use
 
 
 def test_at_least_five_searches_of_the_demo_are_kept() -> None:
@@ -118,7 +172,7 @@ def test_the_page_of_the_searches_is_that_of_their_rows(experiment: Callable[[st
     assert page == experiment("searches").summary(rows, Path(f"experiments/{name}.toml"), target)
     assert {row["test_samples"] for row in rows} == {449}
     for text in ("449", f"{100 / 449:.2f} points", f"{100 * math.sqrt(0.98 * 0.02 / 449):.2f} points"):
-        assert text in README
+        assert text in WORTH
         assert text in RESULTS
 
 
@@ -185,7 +239,9 @@ def test_the_page_of_other_data_is_that_of_its_runs(experiment: Callable[[str], 
     assert "\n".join(line for line in lines if line.startswith("|")) in RESULTS
     ranks = [row["rank"] for row in document["runs"]]
     assert ranks.count(1) == 1
-    assert "the evolved loss is first on one only, by 2 points" in README
+    assert "the evolved loss is first on one only, by 2 points" in WORTH
+    assert "first on [one of four](docs/results.md#the-same-search-on-other-data)" in README
+    assert len(ranks) == 4
     (first,) = [row for row in document["runs"] if row["rank"] == 1]
     assert round(100 * (first["evolved"] - first["strongest_on_test_test"])) == 2
 
@@ -246,6 +302,13 @@ def test_the_page_of_the_second_chance_is_that_of_its_runs(experiment: Callable[
     claims, accuracies, *_ = (table for table in "\n".join(lines).split("\n\n") if table.startswith("|"))
     assert claims in RESULTS
     assert accuracies in RESULTS
+    cells = {row[1].strip(): [cell.split()[0] for cell in row[2:-1] if cell.split()] for row in split(accuracies)}
+    baikal, smoothing, plain = (float(cells[name][1]) for name in ("Baikal", "label smoothing", "cross-entropy"))
+    assert (
+        f"Baikal was best ({baikal:.1f} %), label smoothing had {smoothing:.1f} % and cross-entropy {plain:.1f} %"
+    ) in CHOICE
+    (versus,) = (row for row in split(claims) if "> label smoothing" in row[1])
+    assert f"not better than label smoothing: {versus[2].strip()} points {versus[3].strip()}" in CHOICE
     numbers = {row["number"] for row in document["runs"]}
     assert len(numbers) >= 5
     assert len(document["runs"]) == len(numbers) * len(runs.CLEAN) * (len(program.RIVALS) + len(runs.SPACES))
@@ -357,7 +420,8 @@ def test_the_page_of_the_rates_is_that_of_their_runs(experiment: Callable[[str],
     means = {(row["job"], row["tuned"], row["factor"]): 100 * statistics.mean(row["test"]) for row in document["runs"]}
     lost = [means[name, False, 1.0] - means[name, False, 16.0] for name in ("digits", "mnist", "table-12")]
     assert f"loses {min(lost):.0f} to {max(lost):.0f} points" in RESULTS
-    assert f"a rate that is too high cost {min(lost):.0f} to {max(lost):.0f} points" in README
+    commands = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+    assert f"a rate that is too high cost {min(lost):.0f} to {max(lost):.0f} points" in commands
     for place in (("mnist", False, 1.0), ("mnist", True, 1.0), ("mnist", False, 1 / 16)):
         assert f"{means[place]:.1f} %" in RESULTS
     assert all(means[name, True, factor] == means[name, True, 1.0] for name, _, factor in means)
@@ -383,7 +447,6 @@ def test_the_theory_page_says_what_the_results_say() -> None:
     cells = {(row["exact"], row["published"]): row for row in judged["image"]["cells"]}
     lost, kept = cells[True, False]["left"], cells[True, True]["left"]
     assert f"{lost} of {lost + kept} with images" in THEORY
-    assert f"rejects {lost} of the {lost + kept} that train" in README
     example = json.loads((ROOT / "results/invariant/counterexample.json").read_text())
     best = max(example["rates"], key=lambda row: row["mean"])
     assert f"{best['mean']:.1%} ± {best['std']:.1%} (10 seeds, learning rate {best['lr']:g})" in THEORY
@@ -443,7 +506,7 @@ def test_the_robustness_page_says_what_the_results_say(experiment: Callable[[str
     ):
         assert words in ROBUSTNESS, words
     for name in ("fgsm-own 0.1", "fgsm-worst 0.1", "robust-objective"):
-        assert f"{points(name):+.1f} points" in README
+        assert f"{points(name):+.1f} points" in CHOICE
 
 
 @pytest.mark.integration
@@ -506,26 +569,33 @@ class TestResultsPage:
             assert (ROOT / study_file).is_file()
 
 
-def test_the_readme_tells_the_measured_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pages_tell_the_measured_speed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     program = importlib.import_module("speed_table")
     folder = ROOT / "results" / "benchmarks"
-    assert "\n".join(program.candidates(json.loads((folder / "candidate-cost.json").read_text()))) in README
+    assert "\n".join(program.candidates(json.loads((folder / "candidate-cost.json").read_text()))) in SPEED
+    times: dict[str, Any] = {}
     for path in folder.glob("against-optuna*.json"):
-        assert program.searches(json.loads(path.read_text())) in README
+        document = json.loads(path.read_text())
+        assert program.searches(document) in SPEED
+        times[document["settings"]["model"].get("name") or document["settings"]["model"]["model"]] = document["search"]
     jax = {said: json.loads((folder / name).read_text()) for said, name in program.JAX.items()}
-    assert "\n".join(program.jax(jax)) in README
+    assert (
+        f"[{times['mlp']['ratio']:.0f} times as fast](docs/speed.md#a-whole-search-against-optuna) with a small MLP, "
+        f"{times['conv']['ratio']:.1f} times with a small convolutional net"
+    ) in README
+    assert "\n".join(program.jax(jax)) in SPEED
     architecture = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     for name, called in program.ROOFLINES.items():
         assert all(row in architecture for row in program.roofline(json.loads((folder / name).read_text()), called))
     cost = json.loads((folder / "loss-cost.json").read_text())
     share = cost["step"]["parts"]["criterion"]["share"]
-    assert f"are {100 * share:.2f} % of a step of AllCNN-C" in README
-    assert "\n".join(program.losses(cost)) in README
+    assert f"are {100 * share:.2f} % of a step of AllCNN-C" in SPEED
+    assert "\n".join(program.losses(cost)) in SPEED
     models = json.loads((folder / "candidate-cost.json").read_text())["models"]
     large = [models[name] for name in ("mnist-cnn", "allcnn-c", "preresnet-20")]
     turned = [one["against"]["ordinary, indexed, channels last"][one["fastest_way"]]["ratio"] for one in large]
-    assert "the three large networks stand at {:.2f}, {:.2f} and {:.2f}.".format(*turned) in README
+    assert "the three large networks stand at {:.2f}, {:.2f} and {:.2f}.".format(*turned) in SPEED
 
 
 def test_the_page_says_what_giving_up_did(experiment: Callable[[str], ModuleType]) -> None:

@@ -77,7 +77,7 @@ def ratios(rows: list[Row], compiled: list[Row]) -> Iterator[str]:
     shown = [row for row in (*rows, *compiled) if "against" in row]
     if not shown:
         return
-    yield "so many times as fast as the ordinary loop with `DataLoader`, a candidate; the fastest against the best loop"
+    yield "how many times as fast as the ordinary loop with `DataLoader` a candidate is; the fastest against the best"
     yield f"| network | precision | {' | '.join(WAYS)} | fastest, ms a batch | against the best loop |"
     yield f"|---|---|{'---|' * len(WAYS)}---|---|"
     for model, precision in dict.fromkeys((row["model"], row["precision"]) for row in shown):

@@ -30,8 +30,8 @@ def compare(
     Each family's strengths and learning rate are searched on their whole grid, and as long as a neighbour of its best
     setting is untried, that is tried, too. Where a given loss has got more settings than a baseline by then, the
     baseline gets as many. The number of epochs is the best of a setting's validation curve. The best settings of each
-    family are then trained again with fresh seeds, and the best mean decides: the maximum of many noisy values is not
-    taken at its word. What is best is said by the deciding figure of the plan.
+    family are then trained again with fresh seeds, and the best mean decides, since the maximum of many noisy values is
+    partly luck. The deciding figure of the plan says what is best.
 
     Args:
         task: What is trained on what.

@@ -1,7 +1,7 @@
 """The one tuner of settings: grids that grow beyond their edges, and finalists that are trained again.
 
 Every loss is searched on its whole grid; as long as a neighbour of its best setting is untried, that is tried, too. The
-maximum of many noisy values is not taken at its word: the best few settings are measured again with fresh seeds, and
+maximum of many noisy values is partly luck: so the best few settings are measured again with fresh seeds, and
 the highest of these figures decides. What a measurement is, the caller says: it is given all settings that are wanted
 at once, so that it can train them together, and gives whatever it measures of each.
 """

@@ -20,7 +20,7 @@ class Work:
 
     Args:
         seeds: Networks trained for each setting that tuning tries.
-        finalists: The best settings of each loss that are trained again with fresh seeds; 0 takes the best at its word.
+        finalists: The best settings of each loss that are trained again with fresh seeds; 0 takes the best as it is.
         finalist_seeds: Fresh seeds of each of those.
         run_off: What is trained besides of the losses that may be the best; None for nothing.
         length: Epochs of a tuning run through the recipe's, from which the best number is read; longer where the best

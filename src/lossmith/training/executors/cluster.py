@@ -29,8 +29,8 @@ MOST_WORKERS = 100_000
 # Ray prints what it has to say of a dead worker on standard output, where others read JSON; we say it ourselves.
 QUIET = {"RAY_DEDUP_LOGS_SKIP_REGEX": "."}
 SPARE = 2  # pieces of work that wait where there is room, so that no worker waits for the driver
-# An idle worker tries again what takes so many times as long as the others of its run, and so many seconds at least: a
-# worker that is started takes a few.
+# An idle worker tries again what takes longer than the others of its run by this factor, and at least this many
+# seconds: a worker that is started takes a few.
 SLOW, SLOW_SECONDS = 2.0, 10.0
 
 

@@ -22,6 +22,11 @@ PYTEST_ARGS ?=
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 INTEGRATIONS := .venv/.integrations
+DOCS := .venv/.docs
+# Written anew each time; those of the gallery stay, so that only what changed is run again.
+SITE_PAGES := docs/repository docs/reference/python docs/reference/commands
+OTHER := .venv-$(notdir $(PYTHON))
+OTHER_INSTALLED := $(OTHER)/.installed
 OLDEST := .venv-oldest
 OLDEST_INSTALLED := $(OLDEST)/.installed
 PIP_INSTALL = -m pip install --disable-pip-version-check
@@ -30,7 +35,7 @@ PIN := --constraint constraints.txt
 PYTEST := -m pytest -n $(PYTEST_WORKERS) --dist worksteal --durations=15
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo examples test test-integrations test-oldest fuzz lint wheel format clean
+.PHONY: help setup demo examples test test-integrations test-oldest test-python docs fuzz lint dist format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' Makefile
@@ -69,7 +74,11 @@ test-integrations: $(INTEGRATIONS) ## the tests of the extras: hub, robust, Optu
 # versions. What old versions say of still newer ones beside them is no error here.
 test-oldest: $(OLDEST_INSTALLED) ## the core's tests with the oldest versions that pyproject.toml allows, torch aside
 	$(OLDEST)/bin/python $(PYTEST) -W ignore::DeprecationWarning --ignore-glob='tests/test_benchmarks*' \
-	  --ignore=tests/test_house.py --ignore=tests/test_readme.py $(PYTEST_ARGS)
+	  --ignore=tests/test_house.py --ignore=tests/test_docs.py --ignore=tests/test_readme.py $(PYTEST_ARGS)
+
+# Not a part of the gate: a machine need not have another Python.
+test-python: $(OTHER_INSTALLED) ## the core's tests with another Python, in a folder of its own: make test-python PYTHON=python3.13
+	$(OTHER)/bin/python $(PYTEST) --ignore=tests/test_house.py --ignore=tests/test_docs.py $(PYTEST_ARGS)
 
 # Not a part of the gate, which tries 300 inputs: 10,000 take about an hour on one core. Name a seed that nobody saw.
 FUZZ ?= --count 10000 --seed 0
@@ -85,15 +94,22 @@ lint: $(INSTALLED) ## format check, lint, types, layers
 	$(BIN)/python -m mypy
 	$(BIN)/lint-imports
 
-wheel: $(INSTALLED) ## source archive and wheel in dist/; the wheel and the blocks of README and first pages outside the source tree
-	.ci/wheel
+dist: $(INSTALLED) ## source archive and wheel in dist/, checked; the wheel and the first pages' blocks outside the source tree
+	.ci/dist
+
+# Warnings are errors; what Sphinx does not check itself, such as files from a network, docsite.check does.
+docs: $(DOCS) ## the documentation as a site, docs/_build/html/index.html; runs the gallery, and needs no network
+	rm -rf docs/_build/html $(SITE_PAGES)
+	$(BIN)/python -m sphinx --builder html --jobs 2 --nitpicky --fail-on-warning --keep-going --quiet \
+	  --doctree-dir docs/_build/doctrees docs docs/_build/html
+	PYTHONPATH=tools $(BIN)/python -m docsite.check docs/_build/html
 
 format: $(INSTALLED) ## format the code and mend what the linter can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 clean: ## remove .venv, caches and builds (not demo/)
-	rm -rf .venv .venv-oldest build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-* build dist docs/_build docs/pictures docs/examples $(SITE_PAGES) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Arguments: the folder, the package.
@@ -125,6 +141,15 @@ $(INTEGRATIONS): $(INSTALLED) tools/torchvision_import.py
 	$(call cpu_build,.venv,torchvision)
 	$(BIN)/python $(PIP_INSTALL) $(PIN) --no-build-isolation --editable '.[dev,integrations]'
 	$(BIN)/python tools/torchvision_import.py
+	@touch $@
+
+$(DOCS): $(INSTALLED)
+	$(BIN)/python $(PIP_INSTALL) $(PIN) --no-build-isolation --editable '.[dev,docs]'
+	@touch $@
+
+$(OTHER_INSTALLED): pyproject.toml constraints.txt
+	$(call virtual_environment,$(OTHER),$(PYTHON))
+	$(OTHER)/bin/python $(PIP_INSTALL) $(PIN) --no-build-isolation --editable '.[test]'
 	@touch $@
 
 $(OLDEST_INSTALLED): pyproject.toml constraints.txt tools/oldest.py

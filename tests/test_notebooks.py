@@ -1,20 +1,29 @@
 """What objects show in a notebook: formulas as LaTeX, figures as tables, and no markup of other people."""
 
 import re
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 
 from lossmith import Loss, Result, Study, cross_entropy, evolve, gce
 from lossmith.analysis import Comparison
+from lossmith.cli import CompareProgress
+from lossmith.cli.console import Plain
 from lossmith.losses import CATALOG, find
 from lossmith.markup import element, escaped, named_rows
 
 HOSTILE = "<script>alert(1)</script>"
+
+
+def in_a_notebook(self: Plain, **settings: Any) -> None:
+    Console.__init__(self, force_jupyter=True, **settings)
 
 
 class Parsed(HTMLParser):
@@ -128,6 +137,39 @@ class TestStudy:
         with Study.load(result.directory, readonly=True) as study:
             found = parsed(study._repr_html_())
         assert "best validation accuracy" in found.words
+
+
+class TestProgress:
+    def test_one_output_is_written_anew(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        shown: list[str] = []
+
+        class Handle:
+            def update(self, made: str) -> None:
+                shown.append(f"anew {made}")
+
+        def display(made: str, display_id: bool) -> Handle:
+            assert display_id
+            shown.append(made)
+            return Handle()
+
+        fake = SimpleNamespace(HTML=str, display=display)
+        monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(display=fake))
+        monkeypatch.setitem(sys.modules, "IPython.display", fake)
+        monkeypatch.setattr(Plain, "__init__", in_a_notebook)
+        with CompareProgress(quiet=False) as bar:
+            bar.report(HOSTILE, 0.25)
+            bar.report(HOSTILE, 0.26)
+            bar.report("final", 1.0)
+        assert [line.startswith("anew ") for line in shown] == [False, True]
+        assert HOSTILE in parsed(shown[0]).words
+        assert re.search(r" 25 %, 0:00:\d\d, 0:00:\d\d left  ", parsed(shown[0]).words)
+        assert "100 %" in parsed(shown[1]).words
+
+    def test_quiet(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(Plain, "__init__", in_a_notebook)
+        monkeypatch.setitem(sys.modules, "IPython.display", None)
+        with CompareProgress(quiet=True) as bar:
+            bar.report("final", 1.0)
 
 
 class TestMarkup:

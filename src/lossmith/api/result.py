@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 
 from lossmith.analysis import Comparison
+from lossmith.api.report import report, tell_report
 from lossmith.cli import CompareProgress
 from lossmith.errors import InputError
 from lossmith.losses import Criterion, Loss
@@ -108,7 +109,18 @@ class Result:
         evolved = self.provenance["origin"]["kind"] in EVOLVED
         name = self.loss.name if evolved else f"the winner, {self.loss.name}"
         with CompareProgress(hushed) as bar:
-            return self._compare(Wanted({name: self.loss}, named, seeds, effort, time_limit, executor, bar.report))
+            wanted = Wanted({name: self.loss}, named, seeds, effort, time_limit, executor, bar.report)
+            comparison = self._compare(wanted)
+            tell_report(self.directory)
+        return comparison
+
+    def report(self) -> Path:
+        """Write the study to ``report.html`` in its directory, one page that needs no network; the file.
+
+        Raises:
+            InputError: if something in the study is damaged, or the file cannot be written.
+        """
+        return report(self.directory)
 
     def _repr_latex_(self) -> str | None:
         """The formula of the loss, where LaTeX can be written of it."""

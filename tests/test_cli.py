@@ -39,6 +39,7 @@ from lossmith.cli.export import Export
 from lossmith.cli.flags import settings_rules
 from lossmith.cli.probe import SHOWN as PROBED
 from lossmith.cli.probe import ProbeData
+from lossmith.cli.report import Report
 from lossmith.cli.show import Show
 from lossmith.cli.suspects import SHOWN as JUDGED
 from lossmith.cli.suspects import Suspects
@@ -48,6 +49,7 @@ from lossmith.cli.usual import USUAL
 from lossmith.data import DataSettings
 from lossmith.losses import CATALOG, Loss, PowerLoss, cross_entropy, find, load, mae, mse, save, taylor
 from lossmith.nets import ModelSettings
+from lossmith.report import plain_words
 from lossmith.search import SearchSettings
 from lossmith.seeds import derive
 from lossmith.study import CompareSettings, DistillSettings, EvolveSettings, Progress, RunSettings, Study
@@ -272,6 +274,7 @@ FLAGS = {
         - {"--data", "--train-size", "--validation-size", "--test-size", "--patience"}
     ),
     "show": {"--pareto", "--json"},
+    "report": {"--watch", "--port"},
 }
 
 
@@ -288,6 +291,7 @@ KINDS = [
     ("probe", ProbeData),
     ("suspects", Suspects),
     ("show", Show),
+    ("report", Report),
 ]
 
 
@@ -413,6 +417,7 @@ class TestHelp:
             (["suspects"], "DATA"),
             (["show"], "DIR"),
             (["show", "a", "b"], "b"),
+            (["report"], "DIR"),
         ],
     )
     def test_flags_that_cannot_be_read(self, run: Run, arguments: list[str], shown: str) -> None:
@@ -427,7 +432,8 @@ class TestEvolve:
     def test_a_first_run(self, run: Run, data: Path) -> None:
         out = run("evolve", "--out", "study", "--data", data, *TINY)
         assert {path.name for path in Path("study").iterdir() if path.suffix not in (".db-shm", ".db-wal")} == {
-            *("study.toml", "study.db", "study.lock", "best.json", "training.log", "figures")
+            *("study.toml", "study.db", "study.lock", "best.json", "training.log", "figures"),
+            "report.html",
         }
         assert {path.name for path in Path("study/figures").iterdir()} == {"history.png", "loss.png"}
         for text in ("Finalists", "cross-entropy", "The winner", "study/figures/history.png"):
@@ -1290,6 +1296,14 @@ class TestExplain:
         assert logits.grad is not None
         assert logits.grad[0, 3] < 0 < logits.grad[0, 0]
 
+    def test_plain_words_come_first(self, run: Run) -> None:
+        text = run("explain", "cross-entropy", "mae", "--classes", "10")
+        words, _, _ = text.partition("┏")
+        assert words.split("\n")[0].rstrip() == "cross-entropy, 10 classes"
+        assert "–  It pulls as cross-entropy does." in words
+        assert "lets go of labels that the network hardly believes" in " ".join(words.split())
+        assert max(map(len, words.splitlines())) <= 80
+
     def test_what_the_page_says(self, run: Run) -> None:
         text = run("explain", "paper/mnist")
         for words in (
@@ -1309,7 +1323,8 @@ class TestExplain:
         document = json.loads(run("explain", "focal:3", "baikal", "--classes", "2", "7", "--json"))
         assert run.err == ""
         assert document["pictures"] == []
-        wanted = [explain(find(name, n), n).to_json() for n in (2, 7) for name in ("focal:3", "baikal")]
+        pages = [(find(name, n), explain(find(name, n), n)) for n in (2, 7) for name in ("focal:3", "baikal")]
+        wanted = [{**page.to_json(), "words": plain_words(loss, page)} for loss, page in pages]
         assert document["losses"] == json.loads(json.dumps(wanted))
 
     def test_several_numbers_of_classes_stand_side_by_side(self, run: Run) -> None:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 # A name that several export is described with the first.
 PACKAGES = (
     "lossmith",
+    "lossmith.api",
     "lossmith.losses",
     "lossmith.theory",
     "lossmith.theory.symbolic",

@@ -272,13 +272,13 @@ class TestNames:
 
 class TestGallery:
     def test_an_example_gets_a_title_and_keeps_its_code(self) -> None:
-        source = '"""A thing, and ``more``.\n\n    python x.py\n"""\n\nimport os\n\nprint(os)\n'
+        source = '"""A thing, and ``more``.\n\n    python x.py\n\nText.\n"""\n\nimport os\n\nprint(os)\n'
         made = examples.titled(source, ran=True)
         assert made.startswith('"""\nA thing, and more\n=================\n\n')
         assert "python x.py" in made
         assert made.endswith("\nimport os\n\nprint(os)\n")
         assert examples.REMARK not in made
-        assert examples.REMARK in examples.titled(source, ran=False)
+        assert f"{examples.REMARK}\n\n..\n\n\n    python x.py" in examples.titled(source, ran=False)
 
     def test_every_example_can_be_shown(self, tmp_path: Path) -> None:
         examples.write(ROOT / "examples", DOCS / "gallery" / "EXAMPLES_HEADER.rst", tmp_path)

@@ -6,6 +6,8 @@ from pathlib import Path
 # Sphinx-gallery runs the others: these need other libraries, or processes that import the script.
 SHOWN = ("huggingface.py", "lightning_module.py", "own_training.py")
 REMARK = ".. note:: This script is shown and was not run for this page; ``make examples`` runs it."
+# Without it, an indented text below would be a part of the remark.
+END = "\n\n..\n\n"
 
 
 def titled(source: str, ran: bool) -> str:
@@ -20,7 +22,7 @@ def titled(source: str, ran: bool) -> str:
     assert docstring is not None
     first, _, rest = docstring.partition("\n")
     title = first.rstrip(".").replace("``", "")
-    text = f"{title}\n{'=' * len(title)}\n\n{'' if ran else REMARK + chr(10)}{rest}"
+    text = f"{title}\n{'=' * len(title)}\n\n{'' if ran else REMARK + END}{rest}"
     body = "\n".join(source.splitlines()[node.end_lineno :])
     return f'"""\n{text}\n"""\n{body}\n'
 

@@ -31,14 +31,14 @@ from lossmith.metrics import Contrast
 
 @dataclass(frozen=True)
 class Attack(Looking):
-    """Train networks with each loss and attack them on test images: how many images are still classified rightly?
+    """Train networks with each loss and attack them on test images: how many images are still classified correctly?
 
     {losses} For a best.json, data, model and recipe are those of its search unless flags say otherwise; all losses
     share the recipe.
 
     fgsm and pgd follow three gradients, of the loss itself, of cross-entropy and of the logit margin, and an image
     counts if it survives all three; apgd-ce, apgd-dlr and square (parts of AutoAttack) need the extra robust
-    (pip install '.[robust]' in the source, or 'lossmith-….whl[robust]'). Signs of gradient masking are told beside
+    (pip install '.[robust]' in the source, or 'lossmith-….whl[robust]'). Signs of gradient masking are shown beside
     every figure.
 
     example:  lossmith attack cross-entropy study/best.json --epsilon 0 0.05 0.1 --seeds 10

@@ -39,6 +39,7 @@ from lossmith.cli.export import Export
 from lossmith.cli.flags import settings_rules
 from lossmith.cli.probe import SHOWN as PROBED
 from lossmith.cli.probe import ProbeData
+from lossmith.cli.report import Report
 from lossmith.cli.show import Show
 from lossmith.cli.suspects import SHOWN as JUDGED
 from lossmith.cli.suspects import Suspects
@@ -272,6 +273,7 @@ FLAGS = {
         - {"--data", "--train-size", "--validation-size", "--test-size", "--patience"}
     ),
     "show": {"--pareto", "--json"},
+    "report": {"--watch", "--port"},
 }
 
 
@@ -288,6 +290,7 @@ KINDS = [
     ("probe", ProbeData),
     ("suspects", Suspects),
     ("show", Show),
+    ("report", Report),
 ]
 
 
@@ -413,6 +416,7 @@ class TestHelp:
             (["suspects"], "DATA"),
             (["show"], "DIR"),
             (["show", "a", "b"], "b"),
+            (["report"], "DIR"),
         ],
     )
     def test_flags_that_cannot_be_read(self, run: Run, arguments: list[str], shown: str) -> None:
@@ -427,7 +431,8 @@ class TestEvolve:
     def test_a_first_run(self, run: Run, data: Path) -> None:
         out = run("evolve", "--out", "study", "--data", data, *TINY)
         assert {path.name for path in Path("study").iterdir() if path.suffix not in (".db-shm", ".db-wal")} == {
-            *("study.toml", "study.db", "study.lock", "best.json", "training.log", "figures")
+            *("study.toml", "study.db", "study.lock", "best.json", "training.log", "figures"),
+            "report.html",
         }
         assert {path.name for path in Path("study/figures").iterdir()} == {"history.png", "loss.png"}
         for text in ("Finalists", "cross-entropy", "The winner", "study/figures/history.png"):

@@ -553,7 +553,7 @@ class TestChoice:
     @pytest.mark.parametrize(
         ("name", "workers", "wanted"),
         [
-            ("auto", None, "Local"),
+            ("auto", None, "Automatic"),
             ("auto", 1, "Local"),
             ("auto", 2, "Processes"),
             ("local", None, "Local"),
@@ -567,7 +567,8 @@ class TestChoice:
     def test_names(self, name: str, workers: int | None, wanted: str) -> None:
         with executor(name, workers) as found:
             assert type(found).__name__ == wanted
-            assert found.workers == (1 if wanted == "Local" else workers or len(os.sched_getaffinity(0)))
+            alone = wanted in ("Local", "Automatic")
+            assert found.workers == (1 if alone else workers or len(os.sched_getaffinity(0)))
 
     @pytest.mark.parametrize(
         ("name", "workers", "sentence"),

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import multiprocessing
 import os
 import random
 import select
@@ -23,7 +24,10 @@ from lossmith.analysis import BASELINES
 from lossmith.cli import main
 from lossmith.losses import load
 from lossmith.study import CompareSettings, EvolveSettings, Progress, compare_losses, evolve, validated
-from lossmith.training import EXECUTORS, Executor, Local, Processes, Trained
+from lossmith.study.store import Store
+from lossmith.training import EXECUTORS, Automatic, Executor, Local, Processes, Trained
+from lossmith.training import pace as pace_module
+from lossmith.training.executors import automatic as automatic_module
 
 STUDY: dict[str, Any] = {
     "data": {"source": "digits", "train_size": 60, "validation_size": 60},
@@ -49,6 +53,7 @@ SEARCH = (
     "--finalist-seeds",
     "2",
 )
+CORES = 2
 TWO = ("--executor", "processes", "--workers", "2")
 OPTIONS = CompareSettings(
     seeds=2, tuning_seeds=1, tuning_finalists=1, tuning_finalist_seeds=1, tuning_epochs=1, rival=False
@@ -299,3 +304,172 @@ class TestCommands:
             "workers out\n"
         )
         assert [path.name for path in tmp_path.iterdir()] == ["best.json"]
+
+
+# The executor auto: threads or worker processes, whichever a measurement finds faster when a study begins.
+
+
+def told(store: Path) -> dict[str, Any]:
+    return {row[0]: row[1] for row in tables(store)["setting"] if row[0] == "executor"}
+
+
+def searched(directory: Path) -> list[tuple[Any, ...]]:
+    found = tables(directory)
+    return found["candidate"] + found["finalist"]
+
+
+@pytest.fixture
+def cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two cores, and every study long enough to try workers."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(CORES)), raising=False)
+    monkeypatch.setattr(pace_module, "WORTH", 0.0)
+
+
+class Quick(Local):
+    """What stands for worker processes, without their start."""
+
+    def __init__(self, workers: int) -> None:
+        super().__init__()
+        self.workers = workers
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace_module, "Processes", Quick)
+    monkeypatch.setattr(pace_module, "_measured", lambda *_: 1.0)
+    monkeypatch.setattr(automatic_module, "Processes", Quick)
+    monkeypatch.setattr(automatic_module, "processes", lambda _: Quick(CORES))
+
+
+@pytest.fixture
+def threads(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Sets how long a batch takes this process; what workers take is measured."""
+
+    def take(seconds: float) -> None:
+        monkeypatch.setattr(pace_module, "measure", lambda *_: seconds)
+
+    return take
+
+
+@pytest.mark.usefixtures("cores")
+class TestChoice:
+    def test_faster_workers_train_a_chunk_each(
+        self, threads: Callable[[float], None], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        threads(10.0)
+        with caplog.at_level(logging.INFO, "lossmith"), Automatic() as auto:
+            evolve(tmp_path / "auto", settings_of(chunk=256), executor=auto)
+            assert auto.workers == CORES
+        assert '"executor": "processes"' in told(tmp_path / "auto")["executor"]
+        assert '"chunk": 3,' in told(tmp_path / "auto")["executor"]
+        assert "with 2 worker processes: these train, in chunks of 3" in caplog.text
+        with Processes(CORES) as explicit:
+            evolve(tmp_path / "explicit", settings_of(chunk=3), executor=explicit)
+        assert searched(tmp_path / "auto") == searched(tmp_path / "explicit")
+        assert "executor" not in told(tmp_path / "explicit")
+
+    def test_slower_workers_are_ended(self, threads: Callable[[float], None], tmp_path: Path) -> None:
+        threads(1e-9)
+        before = set(multiprocessing.active_children())
+        with Automatic() as auto:
+            evolve(tmp_path / "auto", settings_of(chunk=256), executor=auto)
+            assert auto.workers == 1
+            assert set(multiprocessing.active_children()) == before
+        assert told(tmp_path / "auto") == {"executor": '{"executor": "local", "chunk": 256}'}
+
+    def test_short_work_is_not_worth_it(
+        self, monkeypatch: pytest.MonkeyPatch, threads: Callable[[float], None], tmp_path: Path
+    ) -> None:
+        monkeypatch.setattr(pace_module, "WORTH", 30.0)
+        threads(1e-4)
+        with Automatic() as auto:
+            evolve(tmp_path / "auto", settings_of(), executor=auto)
+            assert auto.workers == 1
+        assert told(tmp_path / "auto") == {"executor": '{"executor": "local", "chunk": 2}'}
+
+    def test_a_network_that_workers_cannot_load(
+        self, threads: Callable[[float], None], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        threads(10.0)
+
+        def network(input_shape: tuple[int, ...], classes: int) -> torch.nn.Module:
+            return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, classes))
+
+        settings = settings_of().model_copy(update={"model": settings_of().model.model_copy(update={"name": "own"})})
+        with Automatic() as auto:
+            evolve(tmp_path / "auto", settings, executor=auto, model=network)
+            assert auto.workers == 1
+        assert "worker processes cannot train this network, so this process does (" in caplog.text
+
+    def test_one_core(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
+        with Automatic() as auto:
+            evolve(tmp_path / "auto", settings_of(), executor=auto)
+            assert auto.workers == 1
+
+    def test_little_memory(
+        self, monkeypatch: pytest.MonkeyPatch, threads: Callable[[float], None], tmp_path: Path
+    ) -> None:
+        monkeypatch.setattr(pace_module, "available_memory", lambda: 10**9)
+        threads(10.0)
+        with Automatic() as auto:
+            evolve(tmp_path / "auto", settings_of(), executor=auto)
+            assert auto.workers == 1
+
+
+class Stopped(Exception):
+    pass
+
+
+def stopped(directory: Path, settings: EvolveSettings, runs: Executor) -> None:
+    """A study that ends after its first candidates."""
+
+    def stop(progress: Any) -> None:
+        if progress.candidates >= 3:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        evolve(directory, settings, executor=runs, report=stop)
+
+
+@pytest.mark.usefixtures("cores", "quick")
+class TestResume:
+    def test_a_study_goes_on_as_it_was_begun(self, threads: Callable[[float], None], tmp_path: Path) -> None:
+        """With workers, though they would not be taken now; and with their chunks in one process, too."""
+        threads(10.0)
+        with Automatic() as auto:
+            evolve(tmp_path / "whole", settings_of(chunk=256), executor=auto)
+        for name, later in (("auto", Automatic()), ("local", Local())):
+            threads(10.0)
+            with Automatic() as auto:
+                stopped(tmp_path / name, settings_of(chunk=256), auto)
+            threads(1e-9)
+            with later:
+                evolve(tmp_path / name, settings_of(chunk=256), executor=later)
+                assert later.workers == (CORES if name == "auto" else 1)
+            assert searched(tmp_path / name) == searched(tmp_path / "whole")
+
+    def test_a_study_that_was_begun_without_a_choice(self, threads: Callable[[float], None], tmp_path: Path) -> None:
+        stopped(tmp_path / "study", settings_of(), Local())
+        threads(10.0)
+        with Automatic() as auto:
+            evolve(tmp_path / "study", settings_of(), executor=auto)
+            assert auto.workers == 1
+        assert not told(tmp_path / "study")
+
+    def test_a_comparison_runs_where_the_search_did(self, threads: Callable[[float], None], tmp_path: Path) -> None:
+        threads(10.0)
+        with Automatic() as auto:
+            evolve(tmp_path / "study", settings_of(), executor=auto)
+        losses = {"evolved": load(tmp_path / "study" / "best.json")}
+        with Automatic() as auto:
+            compare_losses(losses, settings_of(chunk=4), tmp_path / "study", OPTIONS, executor=auto)
+            assert isinstance(auto, Automatic)
+            assert auto.workers == CORES
+
+    def test_a_damaged_choice(self, tmp_path: Path) -> None:
+        stopped(tmp_path / "study", settings_of(), Local())
+        with Store(tmp_path / "study") as store:
+            store.set("executor", {"executor": "processes", "chunk": 0, "seconds": 1.0})
+        with pytest.raises(InputError, match=r"study\.db \(what it holds as 'executor'\) is damaged \(chunk: "):
+            evolve(tmp_path / "study", settings_of())

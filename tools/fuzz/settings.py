@@ -72,6 +72,7 @@ COMMANDS: dict[str, list[str]] = {
     "probe": ["probe", "d.npz", "--folds", "2", "--networks", "1", "--seeds", "3", *PART, "--quiet"],
     "suspects": ["suspects", "d.npz", "--folds", "2", "--networks", "1", *PART, "--quiet"],
     "show": ["show", "study"],
+    "report": ["report", "study"],
 }
 SWITCHES = ("--quiet", "--no-rival")
 

@@ -15,13 +15,18 @@ from fuzz.values import copied, damaged, dumped, flipped, mutated, nasty, places
 
 QUIET = ["--quiet", "--threads", "1"]
 LOSS_COMMANDS = (
-    *(["show", "study"], ["explain", "study/best.json"], ["trace", "study/best.json", "--samples", "5", *QUIET]),
+    *(
+        ["show", "study"],
+        ["report", "study"],
+        ["explain", "study/best.json"],
+        ["trace", "study/best.json", "--samples", "5", *QUIET],
+    ),
     *(["compare", "study/best.json", *COMPARE], ["corruption", "study/best.json", "--seeds", "2", *QUIET]),
     *(["basin", "study/best.json", "--seeds", "2", *QUIET], ["evolve", "--out", "study", *QUIET]),
 )
 COMMANDS = (
     *(["evolve", "--out", "study", *QUIET], ["evolve", "--out", "study", *QUIET, "--generations", "2"]),
-    *(["show", "study"], ["show", "study", "--json"], ["show", "study", "--pareto", "front"]),
+    *(["report", "study"], ["show", "study"], ["show", "study", "--json"], ["show", "study", "--pareto", "front"]),
     *(["evolve", "study/study.toml", *QUIET], ["trace", "study/best.json", "--samples", "5", *QUIET]),
 )
 FILES = (
@@ -72,7 +77,7 @@ def other_file(rng: random.Random, study: Path) -> Case:
         rows = [{**row, "runs": row["runs"][:2]} for row in document["rows"][:3]]
         document = {**document, "rows": rows, "pairs": document["pairs"][:2]}
     content = dumped(mutated(rng, copied(document))) if rng.random() < 0.75 else damaged(rng, dumped(document))
-    words = ["show", "study", *rng.choice([[], ["--json"], ["--pareto", "front"]])]
+    words = rng.choice([["show", "study", *rng.choice([[], ["--json"], ["--pareto", "front"]])], ["report", "study"]])
     return Case(name, words, files={f"study/{name}": content})
 
 

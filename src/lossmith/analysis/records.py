@@ -14,6 +14,7 @@ from lossmith.analysis.baselines import Family
 from lossmith.analysis.deciding import ACCURACY, Deciding
 from lossmith.analysis.tuning import RunOff
 from lossmith.losses import Loss
+from lossmith.markup import element
 from lossmith.metrics import Difference
 from lossmith.training import Backend, Recipe
 
@@ -207,6 +208,10 @@ class Comparison:
         """The table."""
         return comparison_text(self)
 
+    def _repr_html_(self) -> str:
+        """The table, for a notebook."""
+        return comparison_html(self)
+
     def row(self, name: str) -> Row:
         """The row of a loss."""
         return next(row for row in self.rows if row.name == name)
@@ -265,6 +270,20 @@ class Comparison:
 
 def comparison_text(comparison: Comparison) -> str:
     """A table: what each loss was tuned to, its figures, and its difference from cross-entropy."""
+    lines, notes = _table(comparison)
+    return "\n".join([*_aligned(lines), *notes])
+
+
+def comparison_html(comparison: Comparison) -> str:
+    """The same as HTML."""
+    (head, *lines), notes = _table(comparison)
+    rows = [element("tr", [element("td", cell) for cell in line]) for line in lines]
+    top = element("thead", element("tr", [element("th", cell, scope="col") for cell in head]))
+    return element("div", element("table", top, element("tbody", rows)), [element("p", note) for note in notes])
+
+
+def _table(comparison: Comparison) -> tuple[list[list[str]], list[str]]:
+    """Cells by line, the head first, and what is to be known of them."""
     deciding = comparison.deciding
     validation, test = deciding.column("validation"), deciding.column("test")
     reference = next((pair.second for pair in comparison.pairs), comparison.best_baseline)
@@ -293,7 +312,7 @@ def comparison_text(comparison: Comparison) -> str:
         notes.append(
             "No test data: these are the validation figures that losses were chosen by, and favor all of them."
         )
-    return "\n".join([*_aligned(lines), *notes])
+    return lines, notes
 
 
 def _difference(mean: float, low: float, high: float) -> str:

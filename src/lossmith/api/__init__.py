@@ -2,7 +2,8 @@
 
 from lossmith.api.evolve import evolve
 from lossmith.api.probe import probe
+from lossmith.api.report import report
 from lossmith.api.result import Result
 from lossmith.api.suspects import suspects
 
-__all__ = ["Result", "evolve", "probe", "suspects"]
+__all__ = ["Result", "evolve", "probe", "report", "suspects"]

@@ -12,6 +12,7 @@ from typing import Any
 from lossmith.analysis import Comparison, Objective, chosen_metric, find_baselines
 from lossmith.api.data import source_of
 from lossmith.api.model import Model, named_model
+from lossmith.api.report import tell_report
 from lossmith.api.result import Result, Wanted
 from lossmith.api.words import plain, settings_of, unknown_word
 from lossmith.cli import SearchProgress
@@ -176,6 +177,7 @@ def _by_problem(
             model=own,
             keep=True,
         )
+        tell_report(directory)
     label = outcome.provenance["metric"]["name"]
     lr = (outcome.provenance["tuning"] or {}).get("lr")
     compare = partial(_compared, settings, directory, outcome.provenance["digest"], lr, source, objective, own)
@@ -247,6 +249,7 @@ def _by_function(
     settings = _function_settings(function, classes, words, stored)
     with SearchProgress(quiet) as bar:
         outcome = evolve_function(directory, function, settings, executor=executor, report=bar.report, time_limit=limit)
+        tell_report(directory)
     compare = partial(_compared_by_function, function, settings, directory)
     return Result(directory, outcome.loss, outcome.provenance, metric or "score", compare, quiet)
 

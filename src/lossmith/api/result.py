@@ -10,9 +10,11 @@ from typing import Any, Literal
 import torch
 
 from lossmith.analysis import Comparison
+from lossmith.api.report import report, tell_report
 from lossmith.cli import CompareProgress
 from lossmith.errors import InputError
 from lossmith.losses import Criterion, Loss
+from lossmith.markup import Child, element, named_rows
 from lossmith.metrics import higher_is_better
 from lossmith.study import EVOLVED
 from lossmith.training import Executor
@@ -107,13 +109,44 @@ class Result:
         evolved = self.provenance["origin"]["kind"] in EVOLVED
         name = self.loss.name if evolved else f"the winner, {self.loss.name}"
         with CompareProgress(hushed) as bar:
-            return self._compare(Wanted({name: self.loss}, named, seeds, effort, time_limit, executor, bar.report))
+            wanted = Wanted({name: self.loss}, named, seeds, effort, time_limit, executor, bar.report)
+            comparison = self._compare(wanted)
+            tell_report(self.directory)
+        return comparison
 
-    def __repr__(self) -> str:
-        """Directory, formula, and what it is worth on validation data."""
+    def report(self) -> Path:
+        """Write the study to ``report.html`` in its directory, one page that needs no network; the file.
+
+        Raises:
+            InputError: if something in the study is damaged, or the file cannot be written.
+        """
+        return report(self.directory)
+
+    def _repr_latex_(self) -> str | None:
+        """The formula of the loss, where LaTeX can be written of it."""
+        return self.loss._repr_latex_()
+
+    def _repr_html_(self) -> str:
+        """What was found, for a notebook."""
+        rows: list[tuple[str, Child]] = [
+            ("loss", self.loss.name),
+            ("formula", element("code", self.loss.formula())),
+            (f"validation {self.metric}", self._worth),
+            ("directory", str(self.directory)),
+        ]
+        return named_rows("Result of a search", rows)
+
+    @property
+    def _worth(self) -> str:
+        """Mean and standard deviation on validation data."""
         found = self.provenance["validation"]
         spread = "" if found["std"] is None else f" ± {found['std']:.4f}"
         # A search maximizes, so a metric of which less is better is turned round there.
         sign = 1 if higher_is_better(self.metric) else -1
-        figure = "" if found["mean"] is None else f", validation {self.metric} {sign * found['mean']:.4f}{spread}"
-        return f"Result({str(self.directory)!r}, {self.loss!r}{figure}, n = {found['n']})"
+        return ("" if found["mean"] is None else f"{sign * found['mean']:.4f}{spread}, ") + f"n = {found['n']}"
+
+    def __repr__(self) -> str:
+        """Directory, formula, and what it is worth on validation data."""
+        known = self.provenance["validation"]["mean"] is not None
+        figure = f"validation {self.metric} " if known else ""
+        return f"Result({str(self.directory)!r}, {self.loss!r}, {figure}{self._worth})"

@@ -36,6 +36,7 @@ COMMANDS = {
     "probe": "say how noisy labels are, which known loss is best, and whether a search is worth its cost",
     "suspects": "rank the labels of training data by how probably they are wrong, and write them as a table",
     "show": "say where a study stands",
+    "report": "write DIR/report.html: a study as one page that needs no network, also while it runs",
 }
 LOG = logging.getLogger("lossmith")
 BAD_INPUT, INTERRUPTED, BROKEN = 2, 130, 70

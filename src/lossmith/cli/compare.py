@@ -100,12 +100,14 @@ def run(arguments: Sequence[str]) -> None:
             time_limit=given.time_limit,
         )
     pictures = report.draw_comparison(comparison, directory, ("png", "svg") if given.svg else ("png",))
+    page = report.report_beside(directory)
     if given.json:
         sys.stdout.write(json.dumps(comparison.to_json(), indent=2) + "\n")
     elif not given.quiet:
         print_comparison(comparison)
         sys.stdout.write(origin_text(given.losses))
         sys.stdout.write(f"\nRaw runs:  {directory / 'comparison.json'}\nPicture:   {pictures[0]}\n")
+        sys.stdout.write("" if page is None else f"Report:    {page}\n")
 
 
 def _checked(words: Sequence[str]) -> tuple[Compare, Origin | None, CompareSettings, Path]:

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.segment import Segment
 from rich.text import Text
 
+from lossmith.cli.notebook import NotebookProgress
 from lossmith.cli.streams import SPELLED, OneLine
 from lossmith.errors import printable
 
@@ -82,9 +83,9 @@ class _Log(logging.Handler):
 
 
 class Bar:
-    """Progress on standard error: a bar on a terminal, now and then a line elsewhere, nothing if quiet.
+    """Progress on standard error: a bar on a terminal and in a notebook, now and then a line elsewhere.
 
-    Meanwhile what the package logs is printed there, too.
+    If quiet, there is nothing. Meanwhile what the package logs is printed there, too.
     """
 
     def __init__(self, quiet: bool) -> None:
@@ -105,6 +106,7 @@ class Bar:
         self._before: list[logging.Handler] = []
         self._tasks: dict[str, TaskID] = {}
         self._said = ""
+        self._cell = NotebookProgress() if self.console.is_jupyter and not quiet else None
 
     def __enter__(self) -> Self:
         """Begin to draw."""
@@ -133,7 +135,10 @@ class Bar:
         self._progress.update(self._tasks[phase], completed=done, text=text)
         if not self.live and line != self._said:
             self._said = line
-            self.console.print(line)
+            if self._cell is None:
+                self.console.print(line)
+            else:
+                self._cell.show(line, done)
 
 
 class SearchProgress(Bar):

@@ -23,9 +23,9 @@ from lossmith.study import EvolveSettings, check_effect, evolve, file_settings, 
 class Evolve:
     """Find a loss for a network on data, train the finalists again, and write the winner.
 
-    DIR then holds study.toml (the settings), study.db (every candidate), best.json (the winner) and figures/. Run again
-    on the same DIR, it goes on where it stopped: flags that you do not give come from its study.toml, except a --model
-    or --metric of your own. --generations makes an ended study longer.
+    DIR then holds study.toml (the settings), study.db (every candidate), best.json (the winner), figures/ and
+    report.html (all of it as a page). Run again on the same DIR, it goes on where it stopped: flags that you do not
+    give come from its study.toml, except a --model or --metric of your own. --generations makes an ended study longer.
 
     example:  lossmith evolve --out study --data digits --train-size 800 --label-noise 0.4 --epochs 30 --replicates 3
     """
@@ -64,11 +64,12 @@ def run(arguments: Sequence[str]) -> None:
         same = f"lossmith evolve --out {quote(str(directory))}{own}{given.machine.words()}"
         raise KeyboardInterrupt(f"What is stored is kept; go on with: {same}") from None
     pictures = report.draw_search(directory, ("png", "svg") if given.svg else ("png",))
+    page = report.report_beside(directory)
     if given.json:
         summary = {"best": str(directory / "best.json"), "provenance": outcome.provenance, "seconds": outcome.seconds}
         sys.stdout.write(json.dumps(summary, indent=2) + "\n")
     elif not given.quiet:
-        conclude_search(directory, outcome, pictures)
+        conclude_search(directory, outcome, pictures, page)
 
 
 def _begun(given: Evolve) -> Begun:

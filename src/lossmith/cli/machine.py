@@ -23,7 +23,7 @@ class Machine:
     threads: OptionalNumber = None
     """Threads of PyTorch in this process; without it, PyTorch's own choice. A worker has one."""
     executor: str = "auto"
-    """Where it runs: local, processes (of one thread each), ray (a cluster); auto: processes if --workers > 1."""
+    """Where it runs: local, processes (one thread each), ray (a cluster), or auto: evolve measures the first two."""
     workers: OptionalNumber = None
     """Workers; without it, one for each processor, or as many as a cluster has room for."""
     ray_address: OptionalAddress = None

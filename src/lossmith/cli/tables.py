@@ -23,7 +23,7 @@ TESTED = ("the whole loss", "what is left")
 LONGEST_WORD = len("cross-entropy")
 
 
-def conclude_search(directory: Path, outcome: Outcome, pictures: Sequence[Path]) -> None:
+def conclude_search(directory: Path, outcome: Outcome, pictures: Sequence[Path], page: Path | None) -> None:
     """Print the finalists and what to do with the winner."""
     console = output()
     console.print(finalists_table(outcome.provenance["finalists"], Deciding(**outcome.provenance["metric"])))
@@ -32,6 +32,8 @@ def conclude_search(directory: Path, outcome: Outcome, pictures: Sequence[Path])
     console.print(f"\nThe winner: {outcome.loss!r}")
     console.print(f"Train with: lr = {outcome.provenance['lr']:g}, the rest as in the search")
     console.print(f"Pictures:   {', '.join(str(path) for path in pictures)}", soft_wrap=True)
+    if page is not None:
+        console.print(f"Report:     {page}", soft_wrap=True)
     own, best = own_code(outcome.provenance["settings"]), quote(str(directory / "best.json"))
     console.print(f"Compare:    lossmith compare {best}{own}", soft_wrap=True)
     console.print(f"Explain:    lossmith explain {best} cross-entropy", soft_wrap=True)

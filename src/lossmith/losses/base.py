@@ -25,6 +25,7 @@ from lossmith.losses.documents import (
 )
 from lossmith.losses.kernel import logit_gradient_of
 from lossmith.losses.labels import labels_of, wide
+from lossmith.losses.notebook import InNotebook
 from lossmith.registry import Registry
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ Rule = Callable[[Tensor, Tensor], Tensor]
 Index = int | slice | Tensor | Sequence[int]
 
 
-class Loss(ABC):
+class Loss(InNotebook, ABC):
     """A loss of the softmax outputs h and the labels y of a sample, one or a population of them.
 
     A kind of loss is a frozen dataclass with the fields ``classes`` and ``name`` that inherits from this class and is

@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     from lossmith.report.summary import summarize
     from lossmith.report.suspects import plot_suspects
     from lossmith.report.theory import plot_explanation, plot_figure3, plot_trace
+    from lossmith.report.web.document import Section, document
+    from lossmith.report.web.page import report_beside, report_page, write_report
+    from lossmith.report.web.serve import Served
+    from lossmith.report.words import plain_words
 
 __all__ = [
     "EVOLVED",
@@ -45,9 +49,12 @@ __all__ = [
     "Attraction",
     "History",
     "Rule",
+    "Section",
+    "Served",
     "Shape",
     "attraction_curve",
     "check_picture",
+    "document",
     "draw_comparison",
     "draw_distillation",
     "draw_explained",
@@ -56,6 +63,7 @@ __all__ = [
     "latex_page",
     "loss_shape",
     "page_tables",
+    "plain_words",
     "plot_attacks",
     "plot_basin",
     "plot_comparison",
@@ -68,6 +76,8 @@ __all__ = [
     "plot_pareto",
     "plot_suspects",
     "plot_trace",
+    "report_beside",
+    "report_page",
     "rule_curve",
     "save_figure",
     "save_figures",
@@ -75,6 +85,7 @@ __all__ = [
     "strength_table",
     "styled",
     "summarize",
+    "write_report",
 ]
 
 # Each loads on first use: a page of text must not wait for what draws.
@@ -96,6 +107,10 @@ HOMES = {
     "summary": ("summarize",),
     "suspects": ("plot_suspects",),
     "theory": ("plot_explanation", "plot_figure3", "plot_trace"),
+    "web.document": ("Section", "document"),
+    "web.page": ("report_beside", "report_page", "write_report"),
+    "web.serve": ("Served",),
+    "words": ("plain_words",),
 }
 
 __getattr__ = lazily(__name__, HOMES)

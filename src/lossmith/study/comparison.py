@@ -38,7 +38,7 @@ from lossmith.study.places import made_directory
 from lossmith.study.problem import Problem
 from lossmith.study.rival import RIVAL, alone, rival_name, searched_rival
 from lossmith.study.store import Store
-from lossmith.training import Executor, Recipe, check_memory, choose_backend, repeated, running
+from lossmith.training import Automatic, Executor, Recipe, check_memory, choose_backend, repeated, running
 
 Report = Callable[[str, float], None]
 # Settings that the first comparisons did not have; see `_digest`.
@@ -260,6 +260,9 @@ def comparison_plan(
     population = repeated(Loss.stack([cross_entropy()]), count)
     seeds = [derive(options.comparison_seed, "measuring", number) for number in range(count)]
     batches = settings.recipe.total_steps(len(problem.task.inputs))
+    if isinstance(executor, Automatic) and (store.setting("executor") or {}).get("executor") == "processes":
+        # Where the study was trained.
+        executor.become_processes()
     trainer = executor.trainer(problem.task)
     backend = choose_backend(settings.run.training, trainer, population, seeds, settings.recipe, batches, store)
     return Plan(

@@ -66,7 +66,8 @@ class RunSettings(Settings):
     chunk: int = Field(default=256, ge=1, le=10**6)
     """Most networks trained in one program, and the unit that is stored: a run that is killed loses the chunks that it
     was at, and with worker processes those that wait for a slower one before them. A generation of one chunk keeps one
-    worker busy: for more, let this be the networks of a generation through the workers, or less."""
+    worker busy: for more, let this be the networks of a generation through the workers, or less. With --executor auto,
+    a study that measures worker processes as faster takes such chunks by itself."""
 
     device: str = "cpu"
     """Where networks are trained: "cpu", "cuda", or "cuda:1"."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lossmith.errors import InputError
 from lossmith.losses import Loss
+from lossmith.markup import Child, element, named_rows
 from lossmith.search import SearchSettings, Space
 from lossmith.study.filters import rejected_by_generation, summed
 from lossmith.study.frame import frame
@@ -20,6 +21,8 @@ from lossmith.study.store import Store
 
 if TYPE_CHECKING:
     from lossmith.study.frame import DataFrame
+
+LOST = ("untrainable", "diverged", "failed")
 
 
 class StoredStudy:
@@ -126,6 +129,25 @@ class StoredStudy:
         """
         by = judged_by(self.store)
         return [self._stored(row) for row in pareto_front(self.store.candidates(), first, second, by)]
+
+    def _repr_html_(self) -> str:
+        """How far it is, for a notebook."""
+        counts, by = self.counts(), judged_by(self.store)
+        done, search = self.store.generations(), self.search
+        rows: list[tuple[str, Child]] = [
+            ("space", f"{search.space}, {self.classes} classes"),
+            ("generations", f"{done} of {search.generations}, with {search.population} candidates each"),
+            (
+                "candidates",
+                ", ".join([str(counts["candidates"]), *(f"{counts[one]} {one}" for one in LOST if counts[one])]),
+            ),
+        ]
+        if counts["best"] is not None:
+            rows += [
+                (f"best {by.called}", f"{by.sign * counts['best'] + 0.0:.6g}, one of many noisy values"),
+                ("its loss", element("code", self.best_loss.formula())),
+            ]
+        return named_rows(f"Study {self.directory}", rows)
 
     def loss_of(self, row: Mapping[str, Any]) -> Loss:
         """The loss of a stored candidate."""

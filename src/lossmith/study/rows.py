@@ -146,6 +146,14 @@ class Chosen(Document):
     way: str = ""
 
 
+class StoredPace(Document):
+    """Where a study trains that was begun with the executor auto; of processes, what a batch of one network takes."""
+
+    executor: Literal["local", "processes"]
+    chunk: Annotated[int, Field(ge=1, lt=2**63)]
+    seconds: Seconds | None = None
+
+
 SETTINGS: dict[str, Any] = {
     "settings": StoredSettings,
     "objective": StoredObjective,
@@ -163,6 +171,7 @@ SETTINGS: dict[str, Any] = {
     "checked": dict[str, list[str]],
     "backend": dict[str, Chosen],
     "way": Chosen,
+    "executor": StoredPace,
 }
 SHAPES: dict[str, Any] = {"candidate": CandidateRow, "finalist": FinalistRow}
 COLUMNS = {

@@ -177,6 +177,15 @@ class Store:
         row = {"comparison": analysis, "chunk": part, "result": text, "seconds": seconds}
         self.write([(ADD_RECORD, encoded("run", row))])
 
+    def analyses(self) -> list[str]:
+        """What parts are kept of, the one that got a part last at the end."""
+        return [row["comparison"] for row in self.rows("SELECT comparison FROM run GROUP BY 1 ORDER BY max(rowid)")]
+
+    def records(self, analysis: str) -> dict[str, Any]:
+        """All that is kept of an analysis, by part."""
+        found = self._checked("run", "SELECT * FROM run WHERE comparison = ? ORDER BY rowid", analysis)
+        return {row["chunk"]: value_of(row["result"], "a record of an analysis", self.path) for row in found}
+
     def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
         """The rows of a query, as they stand in the database."""
         with self._guard, self._clear_errors():

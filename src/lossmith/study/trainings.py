@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -14,7 +15,21 @@ from lossmith.study.chunks import Chunk, Measured, by_loss, measured
 from lossmith.study.config import EvolveSettings
 from lossmith.study.problem import Problem
 from lossmith.study.store import Store
-from lossmith.training import Backend, Executor, Job, Judge, Trainer, Work, choose_backend, repeated, step_seconds
+from lossmith.training import (
+    Automatic,
+    Backend,
+    Executor,
+    Job,
+    Judge,
+    Trainer,
+    Work,
+    choose_backend,
+    measured_pace,
+    repeated,
+    step_seconds,
+)
+
+LOG = logging.getLogger("lossmith")
 
 
 class Training(Protocol):
@@ -90,15 +105,49 @@ class PopulationTraining:
         losses, seeds = self._sample
         chunks = -(-search.population * run.replicates // len(seeds))
         batches = round(run.partial * self._steps) * search.generations * chunks
+        # A study that has a backend but no pace was begun where nothing was to be chosen.
+        begun = any(map(self.store.setting, ("backend", "checked", "way"))) or self.store.generations() > 0
         chosen = choose_backend(run.training, self._trainer, losses, seeds, self.settings.recipe, batches, self.store)
+        if isinstance(self.executor, Automatic):
+            self._settle(self.executor, chosen, batches, begun)
         self.seconds += time.perf_counter() - started
         return chosen
+
+    def _settle(self, executor: Automatic, backend: Backend, batches: float, begun: bool) -> None:
+        """Train where the study was begun, or where a measurement finds that it is faster."""
+        stored, run = self.store.setting("executor"), self.settings.run
+        if stored is None and not begun:
+            losses, seeds = self._sample
+            pace = measured_pace(
+                executor, self.problem.task, losses, seeds, self.settings.recipe, backend, run.replicates, batches
+            )
+            stored = {"executor": "local", "chunk": run.chunk}
+            if pace.gains and pace.workers is not None:
+                equal = -(-self.settings.search.population // pace.parts) * run.replicates
+                each = pace.workers / len(seeds)
+                stored = {"executor": "processes", "chunk": min(run.chunk, equal), "seconds": each}
+            self.store.set("executor", stored)
+            if pace.threads is not None and pace.workers is not None:
+                LOG.info(
+                    "a batch of all networks takes %.3g ms with the threads of this process and %.3g ms with %d worker "
+                    "processes: %s",
+                    1e3 * pace.threads,
+                    1e3 * pace.workers,
+                    pace.parts,
+                    f"these train, in chunks of {stored['chunk']}" if pace.gains else "this process trains",
+                )
+        if stored is not None and stored["executor"] == "processes":
+            executor.become_processes()
 
     @functools.cached_property
     def training_seconds(self) -> float:
         """About how long the training of one network takes, from a measured step, where all workers are at work."""
         started = time.perf_counter()
-        step = step_seconds(self.backend, self._trainer, *self._sample, self.settings.recipe, self.store)
+        backend, stored = self.backend, self.store.setting("executor")
+        each = (stored or {}).get("seconds")
+        if each is not None and isinstance(self.executor, Automatic):
+            return float(each) * self._steps
+        step = step_seconds(backend, self._trainer, *self._sample, self.settings.recipe, self.store)
         self.seconds += time.perf_counter() - started
         return step * self._steps / self.executor.workers
 
@@ -120,8 +169,11 @@ class PopulationTraining:
 
     def size(self, replicates: int) -> int:
         """As many as a chunk holds; one where networks are trained one after another."""
-        # Of the settings and the network alone, never of the executor: so every executor stores the same.
-        return max(1, self.settings.run.chunk // replicates) if self.backend.population else 1
+        # Of the study and the network alone, never of the executor that goes on with it: every one stores the same.
+        if not self.backend.population:
+            return 1
+        chunk = (self.store.setting("executor") or {}).get("chunk", self.settings.run.chunk)
+        return max(1, int(chunk) // replicates)
 
     def work(self, losses: Sequence[Loss], seeds: Sequence[int], lr: float | None, searching: bool) -> Job:
         """One job for all of them: the one place where a study trains."""

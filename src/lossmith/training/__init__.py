@@ -5,6 +5,7 @@ from lossmith.training.backend import OLD_NAMES, Backend, available, has_compile
 from lossmith.training.device import checked_device
 from lossmith.training.executors import (
     EXECUTORS,
+    Automatic,
     Call,
     Executor,
     Job,
@@ -23,6 +24,7 @@ from lossmith.training.imbalance import check_balance, class_weights
 from lossmith.training.loop import LOOKED_AT, Judge, Samples
 from lossmith.training.memory import check_memory
 from lossmith.training.networks import Networks, Task
+from lossmith.training.pace import Pace, measured_pace
 from lossmith.training.recipe import Recipe
 from lossmith.training.trainer import Figure, Trained, Trainer, check_recipe, check_state, repeated, train
 from lossmith.training.tuner import Choice, Memory, choose_backend, measure, measured_choice, step_seconds
@@ -31,6 +33,7 @@ __all__ = [
     "EXECUTORS",
     "LOOKED_AT",
     "OLD_NAMES",
+    "Automatic",
     "Backend",
     "Call",
     "Choice",
@@ -43,6 +46,7 @@ __all__ = [
     "Memory",
     "Networks",
     "Outcome",
+    "Pace",
     "Processes",
     "Ray",
     "Recipe",
@@ -65,6 +69,7 @@ __all__ = [
     "has_compiler",
     "measure",
     "measured_choice",
+    "measured_pace",
     "repeated",
     "run_job",
     "running",

@@ -1,0 +1,294 @@
+"""What a page shows of a study: all that its directory holds, read as data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+from lossmith.analysis import Comparison, Deciding, Robustness
+from lossmith.errors import InputError
+from lossmith.io import parsed_json, read_json
+from lossmith.losses import Loss, load, read_loss_document
+from lossmith.report.summary import LARGEST_COMPARISON, Compared, Row, summarize
+from lossmith.schema import Document, conforming
+from lossmith.study import EVOLVED, Store, Study
+
+ATTACK = "attack "
+TUNING_KEYS = ("lr", "epochs", "stop", "seeds")
+
+
+class Tested(Document):
+    """A difference of two means, as ``comparison.json`` has it."""
+
+    difference: float
+    low: float
+    high: float
+    p: float
+
+
+class PairOfRows(Document):
+    """A test of a comparison."""
+
+    first: str
+    second: str
+    result: Tested
+    holm: float
+
+
+class WholeRow(Row):
+    """A loss of a comparison."""
+
+    strengths: str
+    lr: float | None
+    epochs: int | None
+    stop: int | None
+    tried: int
+    tuning: float | None
+    runs: list[dict[str, float | int | str | None]]
+
+
+class WholeComparison(Compared):
+    """All of ``comparison.json`` that a page shows."""
+
+    rows: list[WholeRow]  # type: ignore[assignment]
+    pairs: list[PairOfRows]
+    wrong_labels: float = 0.0
+    tested_on: str = "test"
+    effort: str = ""
+
+
+class Ahead(Document):
+    """How far a winner is ahead of the best known loss on validation data."""
+
+    known: str
+    mean: float
+    error: float | None
+    clear: bool
+
+
+class WinnersOrigin(Document):
+    """What a winner was."""
+
+    kind: str
+
+
+class Provenance(Document):
+    """Where a winner comes from, as ``best.json`` has it; version 0.1 said less."""
+
+    origin: WinnersOrigin | None = None
+    gain: Ahead | None = None
+    lr: float | None = None
+    training: str | None = None
+
+
+class BestFile(Document):
+    """What of ``best.json`` a page shows beside the loss."""
+
+    provenance: Provenance = Provenance()
+
+
+@dataclass(frozen=True)
+class Curve:
+    """How a loss was trained in tuning: mean fitness over the networks after each epoch.
+
+    Args:
+        name: The loss.
+        baseline: Whether it is one.
+        fitness: ``[E]``; None where it is not finite.
+        stop: After which epoch the final networks stop.
+        networks: How many.
+    """
+
+    name: str
+    baseline: bool
+    fitness: list[float | None]
+    stop: int | None
+    networks: int
+
+
+@dataclass(frozen=True)
+class Findings:
+    """A study.
+
+    Args:
+        directory: Where it lives.
+        summary: As ``lossmith show`` has it.
+        by: What fitness is.
+        classes: n, where it is known.
+        candidates: Stored rows.
+        finalists: Stored rows.
+        winner: The winning loss of an ended search.
+        provenance: Where that comes from.
+        comparison: The last one.
+        behind: What else ``comparison.json`` says.
+        curves: Of the losses of the comparison.
+        attacks: The last attack, a record for each loss.
+        versions: That the study began with.
+        study: Builds the losses of candidates; None where its space or settings are not known here.
+    """
+
+    directory: Path
+    summary: dict[str, Any]
+    by: Deciding
+    classes: int | None
+    candidates: list[dict[str, Any]]
+    finalists: list[dict[str, Any]]
+    winner: Loss | None = None
+    provenance: Provenance = field(default_factory=Provenance)
+    comparison: Comparison | None = None
+    behind: dict[str, Any] = field(default_factory=dict)
+    curves: list[Curve] = field(default_factory=list)
+    attacks: list[Robustness] = field(default_factory=list)
+    versions: dict[str, str] = field(default_factory=dict)
+    study: Study | None = None
+
+    @property
+    def name(self) -> str:
+        """That of the directory, wherever it lies: a page may be sent to somebody."""
+        return self.directory.resolve().name
+
+    @property
+    def best(self) -> str:
+        """The winner's file, as a command beside the directory names it."""
+        return quote(f"{self.name}/best.json")
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will come by itself."""
+        return self.winner is not None or (self.summary["settings"] is None and self.comparison is not None)
+
+    @property
+    def evolved(self) -> bool:
+        """Whether the winner was found by the search, and is no known loss."""
+        origin = self.provenance.origin
+        return origin is None or origin.kind in EVOLVED
+
+    @property
+    def leading(self) -> str | None:
+        """The name of the row of a comparison that a page is about: the winner, or the best loss that was given."""
+        if self.comparison is None:
+            return None
+        given = [row for row in self.comparison.rows if not row.baseline]
+        if self.winner is not None:
+            body = nameless(self.winner)
+            same = [row for row in self.comparison.rows if nameless(Loss.from_json(row.loss)) == body]
+            given = [row for row in same if not row.baseline] or same
+        return given[0].name if given else None
+
+
+def findings(directory: Path) -> Findings:
+    """All that a page shows of a study; a running one can be read, too.
+
+    Raises:
+        InputError: if there is no study, or something in it is damaged.
+    """
+    summary = summarize(directory)
+    study = _opened(directory)
+    with Store(directory, readonly=True) as store:
+        candidates, finalists = store.candidates(), store.finalists("final")
+        versions, data = store.setting("versions") or {}, summary["data"]
+        comparison, behind = _comparison(directory / "comparison.json")
+        curves = [] if comparison is None else _curves(store, comparison)
+        attacks = _attacks(store)
+    best = directory / "best.json"
+    winner = load(best) if finalists and best.exists() else None
+    remedy = "restore a copy of it, or run lossmith evolve again"
+    kept = conforming(BestFile, read_loss_document(best), str(best), remedy).provenance if winner else Provenance()
+    classes = study.classes if study is not None else data["classes"] if data else None
+    return Findings(
+        directory,
+        summary,
+        Deciding(**summary["metric"]),
+        classes,
+        candidates,
+        finalists,
+        winner,
+        kept,
+        comparison,
+        behind,
+        curves,
+        attacks,
+        versions,
+        study,
+    )
+
+
+def nameless(loss: Loss) -> dict[str, Any]:
+    """What a loss is, whatever it is called."""
+    return {key: value for key, value in loss.key().items() if key != "name"}
+
+
+def _opened(directory: Path) -> Study | None:
+    """The study, closed, to build losses by; None where its space is not registered here, which the page says."""
+    try:
+        with Study.load(directory, readonly=True) as study:
+            return study
+    except InputError:
+        return None
+
+
+def _comparison(path: Path) -> tuple[Comparison | None, dict[str, Any]]:
+    if not path.exists():
+        return None, {}
+    remedy = "remove it and run lossmith compare again"
+    document = read_json(path, LARGEST_COMPARISON, remedy)
+    known = conforming(WholeComparison, document, str(path), remedy).model_dump()
+    try:
+        found = Comparison.from_json({key: value for key, value in known.items() if value is not None})
+        for row in found.rows:
+            Loss.from_json(row.loss)
+    except InputError as error:
+        raise InputError(f"{path} is damaged ({error}); {remedy}") from None
+    rest = {name: document.get(name) for name in ("settings", "data", "options")}
+    return found, {name: value for name, value in rest.items() if isinstance(value, dict)}
+
+
+def _curves(store: Store, comparison: Comparison) -> list[Curve]:
+    """The curve that the setting of each loss was chosen by: of most networks, and then the longest."""
+    kept: list[tuple[dict[str, Any], Any]] = []
+    for analysis in store.analyses():
+        # Other analyses have names; those of comparisons are digests alone.
+        if " " not in analysis and analysis != "tuning":
+            keys = ((_key(part), result) for part, result in store.records(analysis).items())
+            kept += [(key, result) for key, result in keys if key is not None]
+    found = []
+    for row in comparison.rows:
+        body, best = nameless(Loss.from_json(row.loss)), Curve(row.name, row.baseline, [], row.stop, 0)
+        for key, result in kept:
+            if (key["lr"], key["epochs"]) != (row.lr, row.epochs):
+                continue
+            for loss, curve in zip(key["tuning"], result, strict=False):
+                same = isinstance(loss, dict) and {**loss, "name": None} == {**body, "name": None}
+                if same and _is_curve(curve) and (len(key["seeds"]), len(curve)) > (best.networks, len(best.fitness)):
+                    best = Curve(row.name, row.baseline, curve, row.stop, len(key["seeds"]))
+        if best.networks:
+            found.append(best)
+    return found
+
+
+def _key(part: str) -> dict[str, Any] | None:
+    """What was tuned together; None for what is no tuning on curves."""
+    if not part.startswith('{"tuning"'):
+        return None
+    key = parsed_json(part)
+    lists = all(isinstance(key.get(name), list) for name in ("tuning", "seeds"))
+    return key if lists and all(name in key for name in TUNING_KEYS) else None
+
+
+def _is_curve(value: Any) -> bool:
+    return isinstance(value, list) and all(one is None or isinstance(one, float | int) for one in value)
+
+
+def _attacks(store: Store) -> list[Robustness]:
+    """The last attack that was kept."""
+    last = next((name for name in reversed(store.analyses()) if name.startswith(ATTACK)), None)
+    records: Mapping[str, Any] = {} if last is None else store.records(last)
+    try:
+        return [Robustness.from_json(document) for document in records.values()]
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+        raise InputError(
+            f"{store.path} is damaged (what it holds of an attack cannot be read); restore a copy of it"
+        ) from None

@@ -1,0 +1,71 @@
+"""A study as one page: ``report.html``."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from lossmith.errors import InputError
+from lossmith.io import write_whole
+from lossmith.markup import element
+from lossmith.report.web.compared import calibration_section, comparison_section
+from lossmith.report.web.document import Section, document
+from lossmith.report.web.evolved import loss_section, one_thread
+from lossmith.report.web.findings import Findings, findings
+from lossmith.report.web.searched import search_section
+from lossmith.report.web.setup import downloads_section, setup_section
+from lossmith.report.web.trained import robustness_section, training_section
+from lossmith.report.web.verdict import verdict_section
+
+LOG = logging.getLogger("lossmith")
+FILE = "report.html"
+# In the order of the page; each gives None where the study has nothing for it.
+SECTIONS: Sequence[Callable[[Findings], Section | None]] = (
+    verdict_section,
+    loss_section,
+    comparison_section,
+    search_section,
+    training_section,
+    calibration_section,
+    robustness_section,
+    setup_section,
+    downloads_section,
+)
+
+
+def report_page(directory: Path) -> str:
+    """The page of a study, as far as it has come; it is read, and left as it is.
+
+    Raises:
+        InputError: if there is no study, or something in it is damaged.
+    """
+    return page_of(findings(directory))
+
+
+def page_of(found: Findings) -> str:
+    """The page of what was found."""
+    with one_thread():
+        sections = [section for make in SECTIONS if (section := make(found)) is not None]
+    line = element("p", found.summary["state"])
+    return document(f"lossmith report of {found.name}", sections, summary=line)
+
+
+def write_report(directory: Path) -> Path:
+    """Write the page of a study to ``report.html`` in its directory, whole or not at all.
+
+    Raises:
+        InputError: if there is no study, something in it is damaged, or the file cannot be written.
+    """
+    path = directory / FILE
+    write_whole(report_page(directory).encode(), path)
+    return path
+
+
+def report_beside(directory: Path) -> Path | None:
+    """The same after work that is done and stored: what the page lacks costs none of it, and is told."""
+    try:
+        return write_report(directory)
+    except InputError as error:
+        LOG.warning("%s was not written: %s", directory / FILE, error)
+        return None

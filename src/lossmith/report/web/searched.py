@@ -1,0 +1,340 @@
+"""The search: its history, every candidate with its loss, which coordinates mattered, and the front."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lossmith.errors import InputError
+from lossmith.losses import Loss, PowerLoss
+from lossmith.losses.expressions import text_of, tree_of
+from lossmith.markup import Child, Html, element, joined
+from lossmith.report.curves import search_history
+from lossmith.report.formulas import formulas_of
+from lossmith.report.web.document import Section, asset
+from lossmith.report.web.findings import Findings
+from lossmith.report.web.importance import Importance, importance
+from lossmith.report.web.parts import (
+    Scale,
+    chart,
+    column,
+    figure_text,
+    folded,
+    known_only,
+    number,
+    short,
+    strip,
+    table,
+)
+from lossmith.study import Study, has_pareto, read_pareto
+
+# Losses of other kinds than sums of powers are written one by one, which takes long for many.
+MOST_TEXTS, MOST_ROWS = 1000, 60
+STATUSES = ("ok", "untrainable", "diverged", "failed", "pruned")
+COLORS = {"cross-entropy": "muted", "best found, fresh seeds": "accent-2"}
+
+
+def search_section(found: Findings) -> Section | None:
+    """The search; None where nothing was searched for."""
+    rows = found.candidates
+    if not rows:
+        return None
+    history = search_history(rows, found.finalists)
+    by = found.by
+    specs: dict[str, Any] = {"history": _history_spec(found, history)}
+    content: list[Child] = [
+        element("p", _counts(found)),
+        chart("history", _caption(found), _history_table(found, history)),
+    ]
+    losses = _losses(found)
+    candidates = {
+        "generation": column([row["generation"] for row in rows], "u4"),
+        "member": column([row["member"] for row in rows], "u4"),
+        "fitness": column([np.nan if row["fitness"] is None else by.shown(row["fitness"]) for row in rows]),
+        "status": column([STATUSES.index(row["status"]) for row in rows], "u1"),
+        "statuses": STATUSES,
+        "winner": _winner(found),
+        "digits": 1 if by.share else 4,
+        "unit": by.unit,
+        "name": by.name,
+        **losses,
+    }
+    content.append(
+        element("p", element("button", "Save all candidates as CSV", type="button", data_save=True, hidden=True))
+    )
+    weights = importance(rows)
+    if weights is not None:
+        content += _importance(weights, _axes(found, len(weights.shares)))
+    content += _records(found)
+    content += _finalists(found)
+    content += _front(found, specs)
+    return Section(
+        "search", "Search", joined(content), script=asset("search.js"), data={"charts": specs, "candidates": candidates}
+    )
+
+
+def _counts(found: Findings) -> str:
+    counts = found.summary["candidates"]
+    said = [f"{number} {status}" for status, number in counts.items() if status != "ok"]
+    generations = 1 + max(row["generation"] for row in found.candidates)
+    settings = (found.summary["settings"] or {}).get("search", {})
+    where = f" in the space “{settings['space']}”" if isinstance(settings.get("space"), str) else ""
+    text = f"{_counted(len(found.candidates), 'candidate')} in {_counted(generations, 'generation')}{where}"
+    text += f", {', '.join(said)}" if said else ""
+    return (
+        f"{text}. Each was trained on its own; what is best of so many noisy values is trained again with fresh seeds."
+    )
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" + "s" * (count != 1)
+
+
+def _caption(found: Findings) -> str:
+    text = "Each dot is a candidate: point at it, or step through by the arrow keys, for its loss."
+    if found.study is None:
+        text += " Losses are not shown, since the search space cannot be built here."
+    if any(row["fitness"] is None for row in found.candidates):
+        text += " Marks at the lower edge have no fitness, or one below the scale."
+    return text
+
+
+def _history_spec(found: Findings, history: Any) -> dict[str, Any]:
+    by, unit = found.by, 100 if found.by.share else 1
+    values = [unit * by.sign * row["fitness"] for row in found.candidates if row["fitness"] is not None]
+    lines = [by.shown(value) for _, value in history.lines]
+    known = [value for value in [*lines, *by.shown(history.mean), *by.shown(history.low)] if np.isfinite(value)]
+    turned, lowest = by.sign * np.array([*values, 0.0][: len(values) or 1]), by.sign * np.array(known or [0.0])
+    # Candidates near chance would press all others together.
+    low, high = min(float(np.quantile(turned, 0.1)), float(lowest.min())), max(float(turned.max()), float(lowest.max()))
+    low, high = low - 0.04 * (high - low) - 1e-9, high + 0.04 * (high - low) + 1e-9
+    low, high = min(by.sign * low, by.sign * high), max(by.sign * low, by.sign * high)
+    return {
+        "label": f"{by.called} by generation",
+        "height": 340,
+        "x": {
+            "label": "generation",
+            "name": "generation",
+            "values": history.generations.tolist(),
+            "whole": True,
+            "min": 0.4,
+            "max": len(history.generations) + 0.6,
+        },
+        "y": {"label": by.called, "unit": by.unit, "digits": 1 if by.share else 4, "min": low, "max": high},
+        "lines": [
+            {
+                "name": "best of the generation",
+                "short": "best",
+                "values": known_only(by.shown(history.best)),
+                "color": "accent",
+            },
+            {
+                "name": "mean of the generation",
+                "short": "mean",
+                "values": known_only(by.shown(history.mean)),
+                "color": "ink",
+            },
+        ],
+        "band": {"low": known_only(by.shown(history.low)), "high": known_only(by.shown(history.high))},
+        "rules": [
+            {"name": short(name), "value": float(by.shown(value)), "color": COLORS.get(name, "accent-3")}
+            for name, value in history.lines
+        ],
+    }
+
+
+def _history_table(found: Findings, history: Any) -> Html:
+    by = found.by
+    step = max(1, -(-len(history.generations) // MOST_ROWS))
+    rows = [
+        [f"{int(generation)}", *(figure_text(by.sign * value if np.isfinite(value) else None, by) for value in values)]
+        for generation, *values in list(
+            zip(history.generations, history.best, history.mean, history.low, history.high, strict=True)
+        )[::step]
+    ]
+    every = "" if step == 1 else f", every {step}th generation"
+    return table(f"{by.called}{every}", ["generation", "#best", "#mean", "#lower quarter", "#upper quarter"], rows)
+
+
+def _winner(found: Findings) -> list[int] | None:
+    """Generation and member of the candidate that won."""
+    names = {row["name"]: row["origin"] for row in found.finalists}
+    best = max((row for row in found.finalists if row["mean"] is not None), key=lambda row: row["mean"], default=None)
+    origin: Mapping[str, Any] = {} if best is None or found.winner is None else names[best["name"]]
+    generation, member = origin.get("generation"), origin.get("member")
+    return [generation, member] if isinstance(generation, int) and isinstance(member, int) else None
+
+
+def _losses(found: Findings) -> dict[str, Any]:
+    """What the losses of candidates are: coefficients of the same terms, or texts of the best ones."""
+    study, rows = found.study, found.candidates
+    if study is None:
+        return {}
+    genomes = [row["genome"] for row in rows]
+    if not all(study.space.holds(genome) for genome in genomes):
+        return {}
+    try:
+        losses = study.space.build(genomes, study.classes)
+    except InputError:
+        # As with a space that is not known here: the caption says so.
+        return {}
+    if isinstance(losses, PowerLoss) and losses.shape == (len(rows),):
+        return _coefficients(losses)
+    ranked = sorted(
+        range(len(rows)), key=lambda place: -(rows[place]["fitness"] if rows[place]["fitness"] is not None else -np.inf)
+    )
+    return {"texts": {str(place): _text(study, losses, rows, place) for place in sorted(ranked[:MOST_TEXTS])}}
+
+
+def _coefficients(losses: PowerLoss) -> dict[str, Any]:
+    """The terms of φ in the order in which formulas have them, and ``[P, T]`` coefficients."""
+    order = sorted(range(len(losses.terms)), key=lambda k: (-losses.terms[k].log, losses.terms[k].y, losses.terms[k].h))
+    products = [_product(losses, k) for k in order]
+    return {"terms": products, "coefficients": column(losses.coefficients[:, order].numpy())}
+
+
+def _product(losses: PowerLoss, place: int) -> str:
+    """A term as formulas write it; empty for a number alone."""
+    one = PowerLoss((losses.terms[place],), losses.coefficients.new_ones(1), losses.classes).formula()
+    return "" if one == "1" else one
+
+
+def _text(study: Study, losses: Loss, rows: Sequence[Mapping[str, Any]], place: int) -> str:
+    genome = rows[place]["genome"]
+    if study.search.space.startswith("expression"):
+        return text_of(tree_of(genome))
+    return losses[place].formula()
+
+
+def _axes(found: Findings, count: int) -> list[str]:
+    """The terms that each coordinate changes, by trying; empty texts where that says nothing."""
+    study = found.study
+    origin = [0.0] * count
+    points = [origin, *([0.5 * (k == place) for k in range(count)] for place in range(count))]
+    if study is None or not all(study.space.holds(point) for point in points):
+        return [""] * count
+    try:
+        losses = study.space.build(points, study.classes)
+    except InputError:
+        return [""] * count
+    if not isinstance(losses, PowerLoss):
+        return [""] * count
+    changed = (losses.coefficients[1:] - losses.coefficients[0]).abs() > 1e-12
+    texts = [[_product(losses, k) or "1" for k in row.nonzero().flatten().tolist()] for row in changed]
+    return [", ".join(some) if len(some) <= 3 else "" for some in texts]
+
+
+def _importance(weights: Importance, axes: Sequence[str]) -> list[Child]:
+    scale = Scale(0.0, max(float(weights.shares.max()), 2 * weights.chance))
+    rows = []
+    for place in np.argsort(-weights.shares, kind="stable").tolist():
+        share = float(weights.shares[place])
+        bar = element(
+            "rect",
+            x="0%",
+            y="28%",
+            height="44%",
+            width=scale.at(share),
+            class_="bar" + " idle" * (share <= weights.chance),
+        )
+        what = [f"x{place}", element("small", f"coefficient of {axes[place]}") if axes[place] else None]
+        rows.append(strip(what, [bar], f"{100 * share:.0f} %", label=f"x{place}: {100 * share:.0f} %"))
+    text = (
+        "How much of the order of fitness within a generation each coordinate explains by itself, where the search has "
+        f"looked. Up to {100 * weights.chance:.0f} % can be chance (gray); what coordinates do together is not in it."
+    )
+    return [element("h3", "What mattered"), element("p", text, class_="note"), element("div", rows, class_="strips")]
+
+
+def _records(found: Findings) -> list[Child]:
+    """Formulas that were better than all before."""
+    if found.study is None or not found.study.search.space.startswith("expression"):
+        return []
+    made = formulas_of(found.summary["settings"], found.candidates, {})
+    if made is None or not made.records:
+        return []
+    rows = [
+        [str(generation), figure_text(found.by.sign * fitness, found.by), element("code", text)]
+        for generation, fitness, text in reversed(made.records)
+    ]
+    added = f" ({made.added_to.rstrip(', ')} is added)" if made.added_to else ""
+    return [
+        element("h3", "Formulas that were better than all before"),
+        table(f"The last one first{added}", ["generation", "#fitness", "formula"], rows),
+    ]
+
+
+def _finalists(found: Findings) -> list[Child]:
+    finalists = found.summary["finalists"]
+    if not finalists:
+        return []
+    by, unit = found.by, 100 if found.by.share else 1
+    rows: list[list[Child]] = []
+    for row in sorted(finalists, key=lambda row: (row["mean"] is None, -(row["mean"] or 0.0))):
+        mean = None if row["mean"] is None else by.sign * row["mean"]
+        spread = "" if row["std"] is None else f" ± {number(unit * row['std'], 1 if by.share else 4)}"
+        rate = "–" if row["lr"] is None else f"{row['lr']:.3g}"
+        figure = figure_text(mean, by) + spread if row["status"] == "ok" else row["status"]
+        rows.append([short(row["name"]), figure, rate, str(row["n"])])
+    caption = f"{by.called}, mean ± standard deviation over fresh seeds"
+    return [
+        folded(
+            "Finalists, trained again with fresh seeds",
+            table(caption, ["loss", "#figure", "#learning rate", "#n"], rows),
+        )
+    ]
+
+
+def _front(found: Findings, specs: dict[str, Any]) -> list[Child]:
+    """Two figures of each candidate, and those that no other one beats in both."""
+    if not has_pareto(found.directory):
+        return []
+    document, by = read_pareto(found.directory), found.by
+    names, unit = document["figures"], [100.0 if by.is_share(name) else 1.0 for name in document["figures"]]
+    every = np.array(document["candidates"], float).reshape(-1, 2) * unit
+    best = [
+        [row["figures"][name] * scale for name, scale in zip(names, unit, strict=True)] for row in document["front"]
+    ]
+    finalists = {
+        name: [value * scale for value, scale in zip(pair, unit, strict=True)]
+        for name, pair in document["finalists"].items()
+    }
+    labels = [f"{short(name)}" + (", %" if by.is_share(name) else "") for name in names]
+    places = [f"candidate {row['generation']}.{row['member']}" for row in document["front"]]
+
+    def tips(heads: Sequence[str], points: Sequence[Sequence[float]]) -> list[str]:
+        return [
+            f"{head}\n{labels[0]}: {number(x, 2)}\n{labels[1]}: {number(y, 2)}"
+            for head, (x, y) in zip(heads, points, strict=True)
+        ]
+
+    groups = [
+        ("candidates", every.tolist(), ["candidate"] * len(every), "muted", 2.2, 0.35),
+        ("not dominated", best, places, "accent", 4.0, 1.0),
+        ("finalists", list(finalists.values()), [short(name) for name in finalists], "accent-2", 4.0, 1.0),
+    ]
+    specs["front"] = {
+        "label": f"{names[0]} and {names[1]} of the candidates",
+        "height": 340,
+        "x": {"label": f"{labels[0]} on validation data", "values": known_only([point[0] for point in best])},
+        "y": {"label": f"{labels[1]} on validation data", "digits": 2},
+        "dots": [
+            {
+                "name": name,
+                "x": [point[0] for point in points],
+                "y": [point[1] for point in points],
+                "tips": tips(heads, points),
+                "color": color,
+                "radius": radius,
+                "alpha": alpha,
+            }
+            for name, points, heads, color, radius, alpha in groups
+            if len(points)
+        ],
+    }
+    rows = [[place, number(x, 2), number(y, 2)] for place, (x, y) in zip(places, best, strict=True)]
+    caption = "No other candidate is as good in both figures and better in one. Finalists: means over fresh seeds."
+    values = table("Candidates that are not dominated", ["candidate", *(f"#{label}" for label in labels)], rows)
+    return [element("h3", "The front"), chart("front", caption, values)]

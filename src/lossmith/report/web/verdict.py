@@ -1,0 +1,203 @@
+"""What came out, in one sentence with its figure and interval."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lossmith.analysis import QUICK, Comparison, Row
+from lossmith.errors import printable
+from lossmith.markup import Child, Html, element
+from lossmith.report.web.document import Section
+from lossmith.report.web.findings import Findings
+from lossmith.report.web.parts import (
+    difference_text,
+    digits_of,
+    figure_text,
+    number,
+    short,
+    signed,
+)
+from lossmith.study import data_line
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A sentence with a figure in its middle.
+
+    Args:
+        before: What stands before the figure.
+        figure: The figure; empty where there is none.
+        after: What stands after it.
+        grade: ``"good"``, ``"bad"``, or nothing.
+    """
+
+    before: str
+    figure: str = ""
+    after: str = ""
+    grade: str = ""
+
+    def __str__(self) -> str:
+        """The whole sentence."""
+        return f"{self.before}{self.figure}{self.after}"
+
+
+def verdict(found: Findings) -> Verdict:
+    """What a study has found, as far as it has come."""
+    if found.comparison is not None and found.leading is not None:
+        return _compared(found, found.comparison, found.leading)
+    if found.comparison is not None:
+        return _known_only(found.comparison)
+    if found.winner is not None:
+        return _searched(found)
+    best = found.summary["best"]
+    if best is None:
+        return Verdict(f"The study is not at an end: {printable(found.summary['state'])}.")
+    return Verdict(
+        f"The search is not at an end ({printable(found.summary['state'])}); the {found.by.called} of its "
+        "best candidate so far is ",
+        figure_text(found.by.sign * best, found.by),
+        ", the best of many noisy values.",
+    )
+
+
+def verdict_section(found: Findings) -> Section:
+    """The verdict, its key figures, and what must be known of them."""
+    one = verdict(found)
+    lead = element(
+        "p", one.before, element("b", one.figure, class_=one.grade or None) if one.figure else None, one.after
+    )
+    content: list[Child] = [Html(lead.replace("<p>", '<p class="lead">', 1))]
+    content += [element("p", note, class_="note") for note in _notes(found)]
+    if found.comparison is not None:
+        content.append(_figures(found.comparison, found.leading if found.evolved else None, found.leading))
+    return Section("verdict", "What came out", Html("".join(str(child) for child in content)))
+
+
+def _searched(found: Findings) -> Verdict:
+    """Of an ended search without a comparison: validation data only."""
+    ahead = found.provenance.gain
+    if not found.evolved:
+        assert found.winner is not None
+        return Verdict(f"The search found nothing better than a known loss; {short(found.winner.name)} is handed over.")
+    if ahead is None:
+        return Verdict("The search has ended; no known loss was trained beside its winner.")
+    scale, digits = (100 if found.by.share else 1), digits_of(found.by)
+    unit = " points" if found.by.share else ""
+    interval = ""
+    if ahead.error is not None:
+        bounds = difference_text(ahead.mean - 2 * ahead.error, ahead.mean + 2 * ahead.error, found.by)
+        interval = f" ({bounds} within two standard errors)"
+    what = found.by.name if found.by.name != "fitness" else "fitness"
+    if ahead.mean <= 0:
+        return Verdict(
+            f"The search found nothing better than a known loss: the best of them, {short(ahead.known)}, does as well "
+            "on validation data."
+        )
+    end = "." if ahead.clear else ": too little to tell them apart."
+    return Verdict(
+        "On the validation data that both were chosen on, the evolved loss is ",
+        f"{signed(scale * ahead.mean, digits)}{unit}",
+        f" ahead in {what} of the best known loss, {short(ahead.known)}{interval}{end}",
+        "good" if ahead.clear else "",
+    )
+
+
+def _compared(found: Findings, comparison: Comparison, name: str) -> Verdict:
+    """Of a comparison: the winner beside the best baseline, or, if it is one, beside cross-entropy."""
+    deciding, row = comparison.deciding, comparison.row(name)
+    other = comparison.best_baseline
+    if row.baseline or (found.winner is not None and not found.evolved):
+        return Verdict(
+            f"The search found nothing better than a known loss; {short(name)} is handed over, whose "
+            f"{comparison.tested_on} {deciding.name} is ",
+            figure_text(_mean(row, comparison), deciding),
+            ".",
+        )
+    pair = comparison.pair(name, other)
+    subject = "the evolved loss" if found.winner is not None else short(name)
+    where = f"On {comparison.tested_on} data"
+    if pair is None:
+        return Verdict(
+            f"{where}, the {deciding.name} of {subject} is ",
+            figure_text(_mean(row, comparison), deciding),
+            f"; there is no test against the best known loss, {short(other)}.",
+        )
+    test, sign = pair.result, deciding.sign
+    better, worse = min(sign * test.low, sign * test.high) > 0, max(sign * test.low, sign * test.high) < 0
+    scale, unit = (100, " points") if deciding.share else (1, "")
+    size = number(abs(scale * test.difference), digits_of(deciding)) + unit
+    bounds = f"95 % interval of the difference {difference_text(test.low, test.high, deciding)}"
+    reach = f"{where}, the {deciding.name} of {subject} is {figure_text(_mean(row, comparison), deciding)}"
+    than = f"the best known loss, {short(other)}, tuned alike ({bounds})"
+    if better:
+        return Verdict(f"{reach}, ", f"{size} better", f" than {than}.", "good")
+    if worse:
+        return Verdict(f"{reach}, ", f"{size} worse", f" than {than}: take that one.", "bad")
+    ahead = "ahead of" if sign * test.difference > 0 else "behind"
+    return Verdict(f"{reach}, ", f"{size} {ahead}", f" {than}: too little to tell them apart.")
+
+
+def _known_only(comparison: Comparison) -> Verdict:
+    best = comparison.row(comparison.best_baseline)
+    return Verdict(
+        f"The best known loss on validation data is {short(best.name)}, whose {comparison.tested_on} "
+        f"{comparison.deciding.name} is ",
+        figure_text(_mean(best, comparison), comparison.deciding),
+        "; the winner of the search is not in the comparison.",
+    )
+
+
+def _mean(row: Row, comparison: Comparison) -> float:
+    return row.mean(comparison.deciding.column("test"))
+
+
+def _notes(found: Findings) -> list[str]:
+    notes = []
+    data, comparison = found.summary["data"] or found.behind.get("data"), found.comparison
+    if data:
+        notes.append(data_line(data))
+    if comparison is None:
+        if found.winner is not None:
+            notes.append(f"Not compared on test data yet: lossmith compare {found.best}")
+        return notes
+    if comparison.wrong_labels:
+        notes.append(
+            f"Of the validation labels, too, {100 * comparison.wrong_labels:.0f} % are wrong, so validation figures "
+            "are low; the test's are clean."
+        )
+    if comparison.tested_on != "test":
+        notes.append(
+            "There is no test data: these figures are those that losses were chosen by, and favor all of them."
+        )
+    if comparison.effort == "quick":
+        notes.append(QUICK)
+    if "(the winner is not in it)" in (found.summary["comparison"] or ""):
+        notes.append("The comparison is older than the winner, which is not in it: run lossmith compare again.")
+    return notes
+
+
+def _figures(comparison: Comparison, evolved: str | None, leading: str | None) -> Html:
+    """The losses that matter, with mean and standard deviation."""
+    names = dict.fromkeys([*([leading] if leading else []), comparison.best_baseline, "cross-entropy"])
+    deciding, column = comparison.deciding, comparison.deciding.column("test")
+    scale = 100 if deciding.share else 1
+    cells = []
+    for name in names:
+        row = next((row for row in comparison.rows if row.name == name), None)
+        if row is None:
+            continue
+        spread = np.array(row.column(column), float).std(ddof=1) if len(row.runs) > 1 else np.nan
+        role = "best known loss" if name == comparison.best_baseline and name != "cross-entropy" else ""
+        role = "evolved" if name == evolved and not row.baseline else role
+        label = short(name) if role in ("", short(name)) else f"{short(name)} ({role})"
+        small = f"± {number(scale * float(spread), digits_of(deciding))}, {len(row.runs)} networks"
+        cells.append(
+            element(
+                "div",
+                element("dt", label),
+                element("dd", figure_text(_mean(row, comparison), deciding), element("small", small)),
+            )
+        )
+    return element("dl", cells, class_="figures", aria_label=f"{comparison.tested_on} {deciding.name}")

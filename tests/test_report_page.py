@@ -1,0 +1,591 @@
+"""``report.html``: what it says, that nothing in it becomes markup, and who may ask for it while a study runs."""
+
+import base64
+import hashlib
+import html
+import http.client
+import json
+import math
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import lossmith
+from lossmith.analysis import Masking, Robustness
+from lossmith.api import report
+from lossmith.cli import main
+from lossmith.errors import InputError
+from lossmith.losses import Loss, baikal, cross_entropy, find, focal, gce, mae, mse
+from lossmith.markup import element
+from lossmith.report import Section, Served, document, plain_words, report_page, write_report
+from lossmith.report.web.findings import findings
+from lossmith.report.web.importance import importance
+from lossmith.report.web.page import page_of
+from lossmith.report.web.setup import runs_csv
+from lossmith.report.web.verdict import verdict
+from lossmith.study import Store, Study
+from lossmith.theory import explain
+
+HOSTILE = """</script><script>alert(1)</script>"><img src=x onerror=alert(1)>"""
+
+
+def scored(criterion: lossmith.Criterion, seed: int) -> tuple[float, float]:
+    """A stand-in for a training: better for losses that are steep, with a little noise."""
+    steep = float(criterion(torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([0])))
+    noise = float(np.random.default_rng(seed).normal(0, 0.002))
+    return 0.6 - 0.1 * abs(steep - 0.8) + noise, 0.5 - 0.1 * abs(steep - 0.8) + noise
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two studies that have ended and were compared: of networks, and of a training function."""
+    place = tmp_path_factory.mktemp("made")
+    rng, labels = np.random.default_rng(0), np.arange(160) % 3
+    inputs = (rng.normal(0, 1, (160, 4)) + 1.5 * np.eye(3, 4)[labels]).astype(np.float32)
+    few: dict[str, Any] = {"hidden": [4], "epochs": 3, "population": 8, "generations": 6, "finalists": 1}
+    few |= {"finalist_seeds": 2, "tune": False, "quiet": True, "record": ["nll"]}
+    result = lossmith.evolve("mlp", (inputs, labels), out=place / "networks", **few)
+    result.compare(baselines=["cross-entropy", "MSE"], seeds=3, effort="quick")
+    own = lossmith.evolve(train=scored, classes=3, out=place / "function", population=8, generations=6, quiet=True)
+    own.compare()
+    return place
+
+
+@pytest.fixture
+def study(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made / "networks", tmp_path / "study"))
+
+
+class Elements(HTMLParser):
+    """The elements of a page, and the text of those that are no code."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.ids: list[str] = []
+        self.text = ""
+        self._code = 0
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self.ids += [value for name, value in attrs if name == "id" and value]
+        self._code += tag in ("script", "style")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._code -= tag in ("script", "style")
+
+    def handle_data(self, data: str) -> None:
+        if not self._code:
+            self.text += data
+
+
+class TestMarkup:
+    def test_what_is_no_element_is_text(self) -> None:
+        made = element("p", "<b>", [element("i", "x"), None, 3], title='"><', hidden=False, data_tip="a\nb")
+        assert made == '<p title="&quot;&gt;&lt;" data-tip="a\nb">&lt;b&gt;<i>x</i>3</p>'
+
+    def test_what_turns_the_direction_is_spelled(self) -> None:
+        assert element("p", "a\u202eb\x1b") == "<p>a\\u202eb\\x1b</p>"
+
+
+class TestDocument:
+    def test_only_its_own_scripts_run(self) -> None:
+        page = document("t", [Section("one", "One", "<p>1</p>", script="root.id;", data={"a": 1})])
+        (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', page)
+        scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+        digests = [base64.b64encode(hashlib.sha256(one.encode()).digest()).decode() for one in scripts]
+        assert re.findall(r"'sha256-([^']*)'", policy) == digests
+        assert policy.startswith("default-src 'none'; script-src 'sha256-")
+        assert "unsafe-inline" not in policy.partition("style-src")[0]
+        assert "http" not in policy
+
+    def test_nothing_is_loaded(self) -> None:
+        page = document("t", [Section("one", "One", "")])
+        loaded = [(tag, at) for tag, at in Elements(page).tags if tag in ("link", "img", "iframe") or "src" in at]
+        assert loaded == []
+        assert "url(" not in page
+        assert "@import" not in page
+
+    def test_data_stays_in_its_element(self) -> None:
+        data = {"name": HOSTILE + "<!--&\u2028"}
+        page = document("t", [Section("one", "One", "", data=data)])
+        (inner,) = re.findall(r'<script type="application/json" id="data-one">(.*?)</script>', page)
+        assert not set("<>&\u2028") & set(inner)
+        assert json.loads(inner) == data
+
+    def test_titles_are_text(self) -> None:
+        page = Elements(document(HOSTILE, [Section("one", HOSTILE, "")]))
+        assert page.text.count(HOSTILE) == 4  # the page's twice, its link, its heading
+        assert "img" not in [tag for tag, _ in page.tags]
+
+    def test_sections_are_found(self) -> None:
+        page = Elements(document("t", [Section("one", "One", "<p>1</p>", "p{}"), Section("two", "Two", "")]))
+        assert [at["href"] for tag, at in page.tags if tag == "a"] == ["#content", "#one", "#two"]
+        assert page.ids == ["content", "one", "two"]
+        assert ("html", {"lang": "en"}) in page.tags
+
+    @pytest.mark.parametrize(
+        "sections",
+        [
+            [Section("one", "", ""), Section("one", "", "")],
+            [Section("One Two", "", "")],
+            [Section("one", "", "", script="'</script>'")],
+            [Section("one", "", "", script="'<!--'")],
+            [Section("one", "", "", styles="</STYLE>")],
+        ],
+    )
+    def test_what_would_break_out_is_a_fault(self, sections: list[Section]) -> None:
+        with pytest.raises(ValueError, match=r"would end|names of their own"):
+            document("t", sections)
+
+
+def pulls(loss: Loss, belief: float, classes: int) -> float:
+    """−∂L/∂f of the label, by autograd, where the other classes share evenly what it is not given."""
+    outputs = torch.full((1, classes), (1 - belief) / (classes - 1), dtype=torch.float64)
+    outputs[0, 0] = belief
+    logits = outputs.log().requires_grad_()
+    loss.value(logits, torch.tensor([0])).sum().backward()
+    assert logits.grad is not None
+    return -float(logits.grad[0, 0])
+
+
+LOSSES = [mse(), mae(), baikal(), gce(0.7), focal(2.0), find("label-smoothing", 10), find("paper/mnist", 10)]
+PAIRS = [(loss, classes) for loss in LOSSES for classes in (3, 10) if loss.classes in (None, classes)]
+
+
+class TestWords:
+    def test_cross_entropy(self) -> None:
+        assert plain_words(cross_entropy(), explain(cross_entropy(), 10)) == ["It pulls as cross-entropy does."]
+        assert plain_words(3 * cross_entropy(), explain(3 * cross_entropy(), 4)) == [
+            "It pulls as cross-entropy does.",
+            "Its first steps are 3.0 times those of cross-entropy; the learning rate makes up for it.",
+        ]
+
+    @pytest.mark.parametrize(("loss", "classes"), PAIRS, ids=[f"{loss.name} {classes}" for loss, classes in PAIRS])
+    def test_what_is_said_of_pulls_is_so(self, loss: Loss, classes: int) -> None:
+        text = "\n".join(plain_words(loss, explain(loss, classes)))
+        start = pulls(loss, 1 / classes, classes) / pulls(cross_entropy(), 1 / classes, classes)
+        said = re.findall(r"([\d.]+) times as hard at (\d+) %", text)
+        for factor, percent in said:
+            belief = int(percent) / 100
+            found = pulls(loss, belief, classes) / pulls(cross_entropy(), belief, classes) / start
+            assert math.isclose(found, float(factor), rel_tol=0.06)
+        for percent in re.findall(r"more than (\d+) %, it pushes", text):
+            border = int(percent) / 100
+            assert pulls(loss, border - 0.01, classes) > 0 > pulls(loss, border + 0.01, classes)
+        for share, percent in re.findall(r"with ([\d.]+) % of its pull left at (\d+) %", text):
+            belief = int(percent) / 100
+            found = pulls(loss, belief, classes) / pulls(cross_entropy(), belief, classes) / start
+            assert math.isclose(100 * found, float(share), abs_tol=0.51)
+        assert said or "counts less" in text or "pushes" in text
+
+    def test_what_robust_losses_do(self) -> None:
+        text = " ".join(plain_words(mae(), explain(mae(), 10)))
+        assert "It lets go of labels that the network hardly believes" in text
+        assert "pushes" not in text
+
+    def test_label_smoothing_is_recognized(self) -> None:
+        loss = find("label-smoothing:0.2", 10)
+        assert plain_words(loss, explain(loss, 10))[-1] == "It is a loss with label smoothing, α = 0.2."
+
+    def test_a_loss_that_pushes_from_the_start(self) -> None:
+        (first, second) = plain_words(-1 * mse(), explain(-1 * mse(), 10))
+        assert "training may never begin" in first
+        assert "every label down" in second
+
+
+def candidates(fitness: Any, genomes: np.ndarray) -> list[dict[str, Any]]:
+    return [
+        {"generation": place // 20, "genome": genome, "fitness": fitness(genome, place // 20)}
+        for place, genome in enumerate(genomes.tolist())
+    ]
+
+
+class TestImportance:
+    GENOMES = np.random.default_rng(0).normal(size=(600, 3))
+
+    def test_what_decides_is_found_and_nothing_else(self) -> None:
+        found = importance(candidates(lambda x, _: -(x[1] ** 2), self.GENOMES))
+        assert found is not None
+        assert found.candidates == 600
+        assert found.shares[1] > 0.6
+        assert (found.shares[[0, 2]] <= found.chance).all()
+
+    def test_the_drift_of_a_search_does_not_count(self) -> None:
+        rng = np.random.default_rng(1)
+        drifting = self.GENOMES + np.arange(600)[:, None] // 20
+        found = importance(candidates(lambda x, generation: generation + rng.normal(), drifting))
+        assert found is not None
+        assert (found.shares <= 2 * found.chance).all()
+
+    def test_chance_is_rarely_exceeded(self) -> None:
+        rng = np.random.default_rng(2)
+        above = []
+        for _ in range(40):
+            found = importance(candidates(lambda *_: rng.normal(), rng.normal(size=(200, 5))))
+            assert found is not None
+            above.append((found.shares > found.chance).mean())
+        assert np.mean(above) < 0.1
+
+    def test_what_cannot_be_ranked(self) -> None:
+        assert importance([]) is None
+        assert importance(candidates(lambda *_: None, self.GENOMES)) is None
+        assert importance(candidates(lambda *_: 1.0, self.GENOMES[:30])) is None
+        formulas = [{"generation": 0, "genome": ["+", "h", "y"], "fitness": float(k)} for k in range(60)]
+        assert importance(formulas) is None
+
+
+class TestPage:
+    def test_of_networks(self, study: Path) -> None:
+        page = Elements(report_page(study))
+        wanted = ["verdict", "loss", "comparison", "search", "training", "calibration", "setup", "downloads"]
+        assert [name for name in page.ids if not name.startswith("data-") and name != "content"] == wanted
+        for text in ("On test data", "95 % interval", "cross-entropy", "What mattered", "The front", "Quick: losses"):
+            assert text in page.text
+        assert "lossmith compare again/best.json --effort quick --seeds 3" in page.text
+        downloads = {at["download"]: at["href"] for _, at in page.tags if at.get("download")}
+        assert downloads.keys() == {"best.json", "my_loss.py", "study.toml", "comparison.csv"}
+        for name in ("best.json", "study.toml"):
+            content = base64.b64decode(str(downloads[name]).partition("base64,")[2])
+            assert content == (study / name).read_bytes()
+
+    def test_of_a_training_function(self, made: Path) -> None:
+        page = Elements(report_page(made / "function"))
+        assert "training" not in page.ids
+        assert "calibration" not in page.ids
+        assert "with the training function" in page.text
+        assert "lossmith evolve study.toml" not in page.text
+        assert "test score" in page.text
+
+    def test_it_is_written_after_evolve_and_compare(self, made: Path) -> None:
+        for name in ("networks", "function"):
+            assert (made / name / "report.html").read_text(encoding="utf-8") == report_page(made / name)
+
+    def test_it_changes_nothing_else(self, study: Path) -> None:
+        before = {path: path.read_bytes() for path in study.rglob("*") if path.is_file() and path.name != "report.html"}
+        (study / "report.html").unlink()
+        assert write_report(study) == report(str(study)) == study / "report.html"
+        after = {path: path.read_bytes() for path in study.rglob("*") if path.is_file() and path.name != "report.html"}
+        assert after == before
+
+    def test_it_does_not_load_what_draws(self, study: Path) -> None:
+        code = (
+            "import sys; from pathlib import Path; from lossmith.report import write_report\n"
+            f"write_report(Path({str(study)!r})); print({{'matplotlib', 'sklearn', 'http.server'}} & set(sys.modules))"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert done.stdout == "set()\n"
+
+    def test_while_a_study_runs(self, tmp_path: Path) -> None:
+        with Study(tmp_path / "study", 3, population=3, generations=2) as study:
+            for score in (0.5, None, 0.75):
+                candidate = study.ask()
+                assert candidate is not None
+                study.tell(candidate, float("nan") if score is None else score)
+            page = Elements(report_page(tmp_path / "study"))
+        assert "in generation 2 of 2" in page.text
+        assert "best candidate so far is 0.7500" in page.text
+        assert "1 diverged" in page.text
+        assert "comparison" not in page.ids
+        assert "loss" not in page.ids
+
+    def test_without_any_candidate(self, tmp_path: Path) -> None:
+        Study(tmp_path / "study", 3, population=3, generations=2).close()
+        assert "The study is not at an end" in Elements(report_page(tmp_path / "study")).text
+
+    def test_a_space_that_is_not_known_here(self, study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refused(*_: Any, **__: Any) -> Any:
+            raise InputError("there is no search space 'mine'")
+
+        monkeypatch.setattr(Study, "load", refused)
+        text = Elements(report_page(study)).text
+        assert "Losses are not shown" in text
+        assert "On test data" in text
+
+    def test_only_comparisons(self, study: Path) -> None:
+        for name in ("best.json", "study.toml", "pareto.json"):
+            (study / name).unlink()
+        with Store(study) as store:
+            store.write([(f"DELETE FROM {table}", ()) for table in ("candidate", "finalist", "setting")])  # noqa: S608
+        page = Elements(report_page(study))
+        assert "no search, only comparisons" in page.text
+        assert {"comparison", "calibration"} < set(page.ids)
+        assert not {"loss", "search"} & set(page.ids)
+
+    @pytest.mark.parametrize("where", ["loss", "baseline", "classes"])
+    def test_a_hostile_name_stays_text(self, study: Path, where: str) -> None:
+        document = json.loads((study / "comparison.json").read_text(encoding="utf-8"))
+        if where == "classes":
+            with Store(study) as store:
+                store.set("data", {**store.setting("data"), "class_names": [HOSTILE] * 3, "name": HOSTILE})
+        else:
+            old = next(row["name"] for row in document["rows"] if row["baseline"] == (where == "baseline"))
+            text = json.dumps(document).replace(json.dumps(old), json.dumps(HOSTILE))
+            (study / "comparison.json").write_text(text, encoding="utf-8")
+        text = report_page(study)
+        page = Elements(text)
+        assert HOSTILE in page.text
+        assert "<img" not in text
+        assert [tag for tag, at in page.tags if any(name.startswith("on") for name in at)] == []
+        scripts = [at for tag, at in page.tags if tag == "script"]
+        again = [at for tag, at in Elements(report_page(study)).tags if tag == "script"]
+        assert len(scripts) == len(again) <= 16
+        assert "alert(1)</script>" not in text
+
+    def test_a_hostile_cell_of_a_table(self, study: Path) -> None:
+        found = findings(study).comparison
+        assert found is not None
+        rows = [replace(row, name=f"=cmd|{row.name}") for row in found.rows]
+        lines = runs_csv(replace(found, rows=rows)).splitlines()
+        assert len(lines) == 1 + sum(len(row.runs) for row in rows)
+        assert all(line.startswith("'=cmd|") for line in lines[1:])
+
+    @pytest.mark.parametrize(
+        ("part", "value"),
+        [
+            ("pairs", None),
+            ("pairs", [{"first": "a"}]),
+            ("rows", []),
+            ("tested_on", 3),
+            ("effort", {}),
+            ("guess", {"answer": 1}),
+            ("best_baseline", "nobody"),
+        ],
+    )
+    def test_a_damaged_comparison(self, study: Path, part: str, value: Any) -> None:
+        document = json.loads((study / "comparison.json").read_text(encoding="utf-8"))
+        (study / "comparison.json").write_text(json.dumps({**document, part: value}), encoding="utf-8")
+        with pytest.raises(InputError, match=r"comparison\.json is damaged .* run lossmith compare again"):
+            report_page(study)
+
+    def test_damaged_provenance(self, study: Path) -> None:
+        document = json.loads((study / "best.json").read_text(encoding="utf-8"))
+        document["provenance"]["gain"] = {"known": 1}
+        (study / "best.json").write_text(json.dumps(document), encoding="utf-8")
+        with pytest.raises(InputError, match=r"best\.json is damaged"):
+            report_page(study)
+
+    def test_no_study(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="holds no study"):
+            write_report(tmp_path)
+        assert list(tmp_path.iterdir()) == []
+        with pytest.raises(InputError, match="give the path of a study"):
+            report(3)  # type: ignore[arg-type]
+
+    def test_no_place(self, study: Path) -> None:
+        (study / "report.html").unlink()
+        (study / "report.html").mkdir()
+        with pytest.raises(InputError, match=r"report\.html cannot be written"):
+            write_report(study)
+
+    def test_every_curve_is_that_of_its_setting(self, study: Path) -> None:
+        found = findings(study)
+        assert found.comparison is not None
+        assert {curve.name for curve in found.curves} == {row.name for row in found.comparison.rows}
+        for curve in found.curves:
+            row = found.comparison.row(curve.name)
+            assert curve.stop == row.stop
+            assert row.stop is not None
+            assert row.tuning is not None
+            assert len(curve.fitness) >= row.stop
+
+    def test_attacks_are_shown_with_their_signs(self, study: Path) -> None:
+        def attacked(name: str, zero: float) -> Robustness:
+            figures = {name: np.array([[0.9, 0.8], [0.5, 0.4]]) for name in ("fgsm", "worst")}
+            masking = [Masking({"loss": zero}, None, None, None, None, None, None, None)] * 2
+            return Robustness(
+                name,
+                (0.0, 0.1),
+                np.array([0.9, 0.8]),
+                figures,
+                {"fgsm": 9, "worst": 9},
+                None,
+                masking,
+                np.array([False, True]),
+            )
+
+        found = replace(findings(study), attacks=[attacked("plain", 0.0), attacked(HOSTILE, 0.5)])
+        page = Elements(page_of(found))
+        assert "robustness" in page.ids
+        assert "signs of gradient masking: zero gradients (ε = 0.1)" in page.text
+        assert "plain: nothing was run that could show gradient masking" in page.text
+        assert "2 networks diverged" in page.text
+        assert "img" not in [tag for tag, _ in page.tags]
+
+
+class TestVerdict:
+    def judged(self, study: Path, difference: float, low: float, high: float) -> Any:
+        found = findings(study)
+        assert found.comparison is not None
+        assert found.leading is not None
+        pairs = [
+            replace(pair, result=replace(pair.result, difference=difference, low=low, high=high))
+            for pair in found.comparison.pairs
+        ]
+        origin = found.provenance.model_copy(update={"origin": None})
+        return verdict(replace(found, comparison=replace(found.comparison, pairs=pairs), provenance=origin))
+
+    @pytest.mark.parametrize(
+        ("difference", "low", "high", "figure", "grade", "end"),
+        [
+            (0.02, 0.01, 0.03, "2.0 points better", "good", "(95 % interval of the difference +1.0 to +3.0)."),
+            (-0.02, -0.03, -0.01, "2.0 points worse", "bad", "take that one."),
+            (0.001, -0.01, 0.012, "0.1 points ahead", "", "too little to tell them apart."),
+            (-0.001, -0.01, 0.008, "0.1 points behind", "", "too little to tell them apart."),
+        ],
+    )
+    def test_of_a_comparison(
+        self, study: Path, difference: float, low: float, high: float, figure: str, grade: str, end: str
+    ) -> None:
+        one = self.judged(study, difference, low, high)
+        assert figure in one.figure
+        assert one.grade == grade
+        assert str(one).endswith(end)
+        assert str(one).startswith("On test data, the accuracy of the evolved loss is ")
+
+    def test_less_is_better(self, study: Path) -> None:
+        found = findings(study)
+        assert found.comparison is not None
+        deciding = replace(found.comparison.deciding, name="expected-cost", higher_is_better=False, share=False)
+        pairs = [
+            replace(one, result=replace(one.result, difference=-2.0, low=-3.0, high=-1.0))
+            for one in found.comparison.pairs
+        ]
+        rows = [
+            replace(row, runs=[{**run, "test objective": run["test"], "validation objective": 0.5} for run in row.runs])
+            for row in found.comparison.rows
+        ]
+        comparison = replace(found.comparison, deciding=deciding, pairs=pairs, rows=rows)
+        origin = found.provenance.model_copy(update={"origin": None})
+        one = verdict(replace(found, comparison=comparison, provenance=origin))
+        assert (one.figure, one.grade) == ("2.0000 better", "good")
+
+    def test_without_a_comparison(self, study: Path) -> None:
+        (study / "comparison.json").unlink()
+        found = findings(study)
+        ahead = {"known": "MSE", "mean": 0.01, "error": 0.002, "clear": True}
+        origin = {"kind": "candidate"}
+        made = type(found.provenance).model_validate({"gain": ahead, "origin": origin})
+        assert str(verdict(replace(found, provenance=made))) == (
+            "On the validation data that both were chosen on, the evolved loss is +1.0 points ahead in accuracy of the "
+            "best known loss, MSE (+0.6 to +1.4 within two standard errors)."
+        )
+        made = type(found.provenance).model_validate({"gain": {**ahead, "mean": -0.01}, "origin": {"kind": "baseline"}})
+        assert "nothing better than a known loss" in str(verdict(replace(found, provenance=made)))
+        assert "Not compared on test data yet: lossmith compare" in Elements(page_of(found)).text
+
+    def test_a_known_loss_that_won(self, study: Path) -> None:
+        found = findings(study)
+        made = type(found.provenance).model_validate({"origin": {"kind": "baseline"}})
+        assert "nothing better than a known loss" in str(verdict(replace(found, provenance=made)))
+
+
+@pytest.fixture
+def served(study: Path) -> Iterator[Served]:
+    with Served(study) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def asked(server: Served, path: str = "/", host: str | None = None, method: str = "GET") -> tuple[int, Any, str]:
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port)
+    connection.request(method, path, headers={} if host is None else {"Host": host})
+    answer = connection.getresponse()
+    content = answer.status, answer.headers, answer.read().decode()
+    connection.close()
+    return content
+
+
+class TestServed:
+    def test_this_page_and_nothing_else(self, served: Served, study: Path) -> None:
+        status, headers, text = asked(served)
+        assert status == 200
+        assert text == report_page(study)
+        assert headers["Refresh"] is None  # it has ended
+        assert asked(served, "/report.html")[2] == text
+        assert asked(served, method="HEAD")[2] == ""
+        for path in ("/best.json", "/../best.json", "//etc/passwd", "/report.html/..", "/?x"):
+            assert asked(served, path)[0] == 404
+        assert asked(served, method="POST")[0] == 501
+        assert served.server_address[0] == "127.0.0.1"
+
+    def test_nobody_from_elsewhere(self, served: Served) -> None:
+        assert asked(served, host=f"localhost:{served.server_port}")[0] == 200
+        for host in ("evil.example", f"evil.example:{served.server_port}", "127.0.0.1"):
+            status, _, text = asked(served, host=host)
+            assert status == 403
+            assert "lossmith" not in text
+
+    def test_a_running_study_comes_again(self, served: Served, study: Path) -> None:
+        shutil.rmtree(study)
+        with Study(study, 3, population=3, generations=2) as running:
+            candidate = running.ask()
+            assert candidate is not None
+            running.tell(candidate, 0.5)
+            _, headers, text = asked(served)
+            assert headers["Refresh"] == "5"
+            assert "so far is" in text
+            assert "1 candidate in 1 generation" in text
+            candidate = running.ask()
+            assert candidate is not None
+            running.tell(candidate, 0.625)
+            assert "0.6250" in asked(served)[2]
+
+    def test_a_study_that_is_gone_comes_again(self, served: Served, study: Path) -> None:
+        (study / "study.db").unlink()
+        status, headers, text = asked(served)
+        assert (status, headers["Refresh"]) == (200, "5")
+        assert "holds no study" in html.unescape(text)
+
+    def test_a_port_that_cannot_be(self, served: Served, study: Path) -> None:
+        for port in (served.server_port, -1, 2**17):
+            with pytest.raises(InputError, match=f"the port {port} cannot be listened on"):
+                Served(study, port)
+
+
+class TestCommand:
+    def refused(self, capsys: pytest.CaptureFixture[str], *words: str) -> str:
+        with pytest.raises(SystemExit) as end:
+            main(["report", *words])
+        assert end.value.code == 2
+        return capsys.readouterr().err
+
+    def test_it_says_where(self, study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (study / "report.html").unlink()
+        main(["report", str(study)])
+        assert capsys.readouterr().out == f"Report: {study / 'report.html'}\n"
+        assert (study / "report.html").exists()
+
+    def test_bad_input(self, study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert "holds no study" in self.refused(capsys, "nowhere")
+        assert "--port has no effect here" in self.refused(capsys, str(study), "--port", "8000")
+        assert "cannot be listened on" in self.refused(capsys, str(study), "--watch", "--port", "-1")
+
+    def test_watching_ends_by_an_interrupt(
+        self, study: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupted(_: Any) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(Served, "serve_forever", interrupted)
+        with pytest.raises(SystemExit) as end:
+            main(["report", str(study), "--watch"])
+        assert end.value.code == 130
+        out, err = capsys.readouterr()
+        assert re.fullmatch(r"The report of .*: http://127\.0\.0\.1:\d+/ \(until Ctrl-C\)\n", out)
+        assert "the page is not served any more" in err

@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lossmith import Loss, baikal, cross_entropy, mse
+from lossmith import Loss, PowerLoss, cross_entropy, find, mae, mse, schedule
 from lossmith.data import Normalize
+from lossmith.losses import Term
 from lossmith.nets import Dropout
 from lossmith.search import residual
 from lossmith.seeds import generator
@@ -24,6 +25,24 @@ from lossmith.training.engines.perceptron import SOURCE, PerceptronRun
 CLASSES, SAMPLES = 3, 60
 POINTS = 0.3 * torch.randn(2, 5, generator=generator("points"), dtype=torch.float64)
 LOSSES = Loss.stack([cross_entropy(), mse(), *(residual(POINTS, CLASSES)[k] for k in (0, 1))])
+# Sums of powers whose slopes are more than polynomials, and what is no sum of powers.
+SUMS = (
+    *("label-smoothing:0.2", "baikal", "focal:1", "focal:3", "poly:2", "gce:0.3", "gce:0.7", "bootstrapping:0.7"),
+    *("smoothing-squares:0.5:2", "negative-smoothing:-0.5", "mae"),
+)
+OTHERS = (
+    "nce-rce",
+    "agce",
+    "aul",
+    "anl",
+    "epsilon-softmax:5",
+    "forward:0.4",
+    "jensen-shannon",
+    "logit-clip",
+    "focal:0.5",
+)
+RARE = PowerLoss((Term(0, 1, 1), Term(2.5, 0, 1), Term(9, 0, 0), Term(-0.5, 1, 1)), torch.tensor([1, 0.1, -0.2, 0.1]))
+KNOWN = Loss.stack([RARE, *(find(name, CLASSES) for name in (*SUMS, *OTHERS))])
 needs_compiler = pytest.mark.skipif(not has_compiler(torch.device("cpu")), reason="there is no C++ compiler")
 
 BODIES: dict[str, Callable[[], list[nn.Module]]] = {
@@ -93,6 +112,48 @@ def test_trains_as_sequential_does(used: list[int], body: str, recipe: str, seed
     assert torch.equal(found.curve, expected.curve)  # type: ignore[arg-type]
 
 
+def assert_alike(found: Trained, expected: Trained) -> None:
+    for name, value in expected.networks.parameters.items():
+        torch.testing.assert_close(found.networks.parameters[name], value, rtol=1e-7, atol=1e-9, msg=name)
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimizer": "adamw", "lr": 0.01, "clip": 1.0},
+        {"class_weight": "balanced", "crop": 1},
+        {"mixup": 0.2},
+        {"flooding": 0.5},
+        {"class_weight": "balanced", "mixup": 0.2, "flooding": 0.5, "patience": 1},
+    ],
+)
+@pytest.mark.parametrize("body", ["deep", "dropout"])
+def test_known_losses_of_many_kinds(used: list[int], body: str, changes: dict[str, Any]) -> None:
+    task, settings = task_of(body), Recipe(epochs=2, batch_size=13, **{"lr": 0.02, **changes})
+    seeds = [1 + place % 3 for place in range(len(KNOWN))]
+    found, expected = (trained(task, KNOWN, seeds, settings, backend) for backend in ("mlp", "sequential"))
+    assert not expected.diverged.any()
+    assert_alike(found, expected)
+
+
+@needs_compiler
+@pytest.mark.parametrize("steps", [False, True])
+def test_losses_that_change(used: list[int], steps: bool) -> None:
+    """Alone, and from a sum of powers to what is none."""
+    task, settings = task_of("plain"), Recipe(epochs=4, batch_size=13, lr=0.05, class_weight="balanced")
+    ends = [
+        (cross_entropy(), mse()),
+        (mae(), cross_entropy()),
+        *[(find("focal:2", CLASSES), find("aul", CLASSES))] * steps,
+    ]
+    changing = Loss.stack([schedule([(0.1, first), (0.7, last)], steps=steps) for first, last in ends])
+    for losses in (changing, Loss.stack([changing[0], find("anl", CLASSES), find("gce", CLASSES)])):
+        seeds = list(range(len(losses)))
+        found, expected = (trained(task, losses, seeds, settings, backend) for backend in ("mlp", "sequential"))
+        assert_alike(found, expected)
+
+
 @needs_compiler
 @pytest.mark.parametrize("hidden", [1, 15, 16, 47, 128, 200])
 def test_every_width_and_batch(used: list[int], hidden: int) -> None:
@@ -109,35 +170,46 @@ def test_every_width_and_batch(used: list[int], hidden: int) -> None:
 
 
 @needs_compiler
-def test_neither_threads_nor_company_change_a_member(used: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("losses", [LOSSES, KNOWN])
+def test_neither_threads_nor_company_change_a_member(
+    used: list[int], monkeypatch: pytest.MonkeyPatch, losses: Loss
+) -> None:
     task, recipe = task_of("plain", torch.float32), Recipe(epochs=4, batch_size=12, lr=0.1)
-    whole = trained(task, LOSSES, [1] * 4, recipe, "mlp").networks.parameters
-    alone = trained(task, LOSSES[[2]], [1], recipe, "mlp").networks.parameters
+    seeds = [1] * len(losses)
+    whole = trained(task, losses, seeds, recipe, "mlp").networks.parameters
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
-        threaded = trained(task, LOSSES, [1] * 4, recipe, "mlp").networks.parameters
+        threaded = trained(task, losses, seeds, recipe, "mlp").networks.parameters
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
     # One batch a call, as the inputs of a wide network have it.
     monkeypatch.setattr(perceptron, "BATCHES", 1)
-    single = trained(task, LOSSES, [1] * 4, recipe, "mlp").networks.parameters
+    single = trained(task, losses, seeds, recipe, "mlp").networks.parameters
     for name, value in whole.items():
         assert torch.equal(threaded[name], value)
         assert torch.equal(single[name], value)
-        assert torch.equal(alone[name][0], value[2])
+    backward = trained(task, losses[list(reversed(range(len(losses))))], seeds, recipe, "mlp").networks.parameters
+    for place in range(len(losses)):
+        alone = trained(task, Loss.stack([losses[place]]), [1], recipe, "mlp").networks.parameters
+        for name, value in whole.items():
+            assert torch.equal(alone[name][0], value[place])
+            assert torch.equal(backward[name][-1 - place], value[place])
 
 
 @needs_compiler
 def test_some_members_go_on(used: list[int]) -> None:
     task, backend = task_of("plain"), Backend("mlp")
     for recipe in (Recipe(batch_size=12), Recipe(batch_size=12, optimizer="adamw")):
-        run, alone = (Trainer(task).start(LOSSES, [1] * 4, recipe, backend, members) for members in ([0, 1, 2], [1]))
+        some, seeds = [1, len(SUMS), len(SUMS) + 3], [1] * len(KNOWN)
+        run, alone = (Trainer(task).start(KNOWN, seeds, recipe, backend, part) for part in ([0, *some], some[1:]))
         assert isinstance(run, PerceptronRun)
         for number in range(7):
             if number == 2:
-                run.keep([1])
+                run.keep([1, 2, 3])
+            if number == 4:
+                run.keep([1, 2])
             run.step()
             alone.step()
         assert run.done == 7
@@ -156,20 +228,9 @@ def test_a_member_that_diverges_leaves_the_others_alone(used: list[int]) -> None
         assert torch.equal(found.networks.parameters[name][1], value[0])
 
 
-@needs_compiler
-@pytest.mark.parametrize(
-    ("losses", "changes"),
-    [
-        (Loss.stack([baikal(), mse()]), {}),
-        (LOSSES, {"flooding": 0.1}),
-        (LOSSES, {"class_weight": "balanced"}),
-        (LOSSES, {"mixup": 0.2}),
-        (LOSSES, {"adversary": "fgsm"}),
-    ],
-)
-def test_what_it_cannot_do_is_trained_without_it(losses: Loss, changes: dict[str, Any]) -> None:
-    recipe = Recipe(batch_size=12, **changes)
-    run = Trainer(task_of("plain")).start(losses, [1] * len(losses), recipe, Backend("mlp"), [0, 1])
+def test_what_it_cannot_do_is_trained_without_it() -> None:
+    recipe = Recipe(batch_size=12, adversary="fgsm")
+    run = Trainer(task_of("plain")).start(LOSSES, [1] * 4, recipe, Backend("mlp"), [0, 1])
     assert not isinstance(run, PerceptronRun)
 
 
@@ -239,11 +300,14 @@ def test_a_masked_class(used: list[int], kind: torch.dtype) -> None:
         return network
 
     given = Task(masked, task.inputs, 2 * (task.targets > 0).long(), CLASSES, 1.0)
-    recipe, losses = Recipe(steps=3, batch_size=13, lr=0.01), residual(POINTS, CLASSES)
-    found, expected = (trained(given, losses, [1, 1], recipe, name).networks for name in ("mlp", "sequential"))
-    for name, value in expected.parameters.items():
-        torch.testing.assert_close(found.parameters[name], value, rtol=1e-4, atol=1e-6)
-    assert torch.isfinite(found.parameters[next(iter(found.parameters))]).all()
+    recipe = Recipe(steps=3, batch_size=13, lr=0.01)
+    logged = Loss.stack([find(name, CLASSES) for name in ("cross-entropy", "focal:3", "gce:0.7", "bootstrapping:0.5")])
+    for losses in (residual(POINTS, CLASSES), logged):
+        seeds = [1] * len(losses)
+        found, expected = (trained(given, losses, seeds, recipe, name).networks for name in ("mlp", "sequential"))
+        for name, value in expected.parameters.items():
+            torch.testing.assert_close(found.parameters[name], value, rtol=1e-4, atol=1e-6)
+        assert torch.isfinite(found.parameters[next(iter(found.parameters))]).all()
 
 
 @pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")

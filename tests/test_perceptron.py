@@ -4,6 +4,7 @@ import ctypes
 import os
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ from lossmith.seeds import generator
 from lossmith.training import Backend, Recipe, Task, Trained, Trainer, has_compiler
 from lossmith.training.engines import compiler, perceptron
 from lossmith.training.engines.compiler import compiled
-from lossmith.training.engines.perceptron import SOURCE, PerceptronRun
+from lossmith.training.engines.design import Design
+from lossmith.training.engines.layout import Shape
+from lossmith.training.engines.perceptron import SOURCE, Evaluation, PerceptronRun
 
 CLASSES, SAMPLES = 3, 60
 POINTS = 0.3 * torch.randn(2, 5, generator=generator("points"), dtype=torch.float64)
@@ -73,6 +76,12 @@ def task_of(body: str, kind: torch.dtype = torch.float64) -> Task:
         return nn.Sequential(Normalize.fit(inputs), nn.Flatten(), *BODIES[body]()).to(kind)
 
     return Task(factory, inputs, labels, CLASSES, 1.0, (images("held out").to(kind), labels))
+
+
+def design_of(task: Task) -> Design:
+    design = Design.of(task.build(0), task.inputs.ndim)
+    assert design is not None
+    return design
 
 
 def trained(task: Task, losses: Loss, seeds: Sequence[int], recipe: Recipe, backend: str, **more: Any) -> Trained:
@@ -376,3 +385,35 @@ def test_without_a_compiler_the_population_is_trained_as_before(monkeypatch: pyt
     found, expected = (trained(task, LOSSES, [1] * 4, recipe, name).networks for name in ("mlp", "sequential"))
     for name, value in expected.parameters.items():
         torch.testing.assert_close(found.parameters[name], value, rtol=1e-7, atol=1e-9)
+
+
+@needs_compiler
+@pytest.mark.parametrize("body", list(BODIES))
+def test_logits_of_trained_networks(body: str) -> None:
+    """Those of each network alone in evaluation mode, whatever the number of samples and of networks."""
+    task, recipe = task_of(body), Recipe(steps=3, batch_size=13)
+    networks = trained(task, LOSSES, [1, 2, 1, 3], recipe, "mlp").networks
+    assert networks.quick is not None
+    inputs = torch.cat([images("probe"), images("monitor")])
+    found = networks.logits(inputs)
+    for place in range(4):
+        with torch.no_grad():
+            expected = networks.member(place)(inputs)
+        torch.testing.assert_close(found[place], expected, rtol=1e-9, atol=1e-12)
+    assert torch.equal(networks.logits(inputs, 7), found)
+    assert torch.equal(networks.logits(inputs[70:71])[:, 0], found[:, 70])
+    assert torch.equal(networks.select([2, 0]).logits(inputs), found[[2, 0]])
+    doubled = replace(networks, parameters={name: 2 * value for name, value in networks.parameters.items()})
+    with torch.no_grad():
+        torch.testing.assert_close(doubled.logits(inputs)[1], doubled.member(1)(inputs), rtol=1e-9, atol=1e-12)
+
+
+def test_logits_where_the_program_is_missing_or_of_no_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = task_of("dropout")
+    networks = trained(task, LOSSES, [1] * 4, Recipe(steps=3, batch_size=13), "mlp").networks
+    expected = replace(networks, quick=None).logits(images("probe"))
+    wrong = Evaluation(nn.Sequential(nn.Flatten()), Shape(design_of(task), networks.parameters, 4))
+    assert wrong(networks.parameters, images("probe").float()) is None
+    assert wrong(networks.parameters, images("probe")[:, :, 1:]) is None
+    monkeypatch.setattr(perceptron, "compiled", lambda *_: None)
+    assert torch.equal(networks.logits(images("probe")), expected)

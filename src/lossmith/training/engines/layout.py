@@ -82,6 +82,14 @@ class Shape:
         """The length of a row in memory."""
         return -(-columns // self.lanes) * self.lanes
 
+    def packed(self, parameters: State) -> Tensor:
+        """The numbers of members ``[P, size]`` of their parameters ``[P, …]``."""
+        first = next(iter(parameters.values()))
+        state = first.new_zeros(len(first), self.size)
+        for name, value in self.views(state).items():
+            value.copy_(parameters[name])
+        return state
+
     def views(self, state: Tensor) -> State:
         """The parameters in members' numbers ``[P, size]``."""
         found: State = {}

@@ -73,8 +73,8 @@ struct Plan {
     int64_t adam;
 };
 
-// What a call does: steps, or a half of one step, between which others make slopes of the logits in `work`.
-enum Phase { STEPS, FORWARD, BACKWARD };
+// What a call does: steps, a half of one step, between which others make slopes of the logits in `work`, or logits alone.
+enum Phase { STEPS, FORWARD, BACKWARD, LOGITS };
 
 // One step of the optimizer, with PyTorch's numbers.
 struct Update {
@@ -165,8 +165,9 @@ struct Product {
     }
 
     template <After AFTER> void run(long rows) const {
-        const long j = strips<AFTER, WIDEST>(rows, 0, std::make_integer_sequence<int, 6>());
-        strips<AFTER, 1>(rows, strips<AFTER, 2>(rows, j, std::make_integer_sequence<int, 6>()), std::make_integer_sequence<int, 12>());
+        constexpr auto six = std::make_integer_sequence<int, 6>();
+        const long j = strips<AFTER, 2>(rows, strips<AFTER, WIDEST>(rows, 0, six), six);
+        strips<AFTER, 1>(rows, j, std::make_integer_sequence<int, 12>());
     }
 };
 
@@ -187,6 +188,7 @@ V exponential(V x) {
 }
 
 V larger(V x, T least) { return x < least ? V{} + least : x; }
+
 V polynomial(const T* c, V x) {
     V value = x * c[DEGREE] + c[DEGREE - 1];
     for (int power = DEGREE - 2; power >= 0; power--) value = value * x + c[power];
@@ -248,7 +250,7 @@ struct alignas(128) Worker {
         for (long l = 0; l < plan.layers; l++) {
             const long in = padded(plan.widths[l]), out = padded(plan.widths[l + 1]);
             widest = std::max({widest, in, out}), largest = std::max(largest, in * out);
-            buffers.emplace_back(plan.work ? 0 : plan.batch * out);
+            buffers.emplace_back(plan.room ? 0 : plan.batch * out);
             kept.push_back(buffers.back().data());
         }
         slope = below = Buffer(plan.batch * widest);
@@ -264,9 +266,8 @@ struct alignas(128) Worker {
     void masked(T* values, long layer, long step) const {
         const T* mask = plan.masks[layer];
         const long width = plan.widths[layer + 1], row = padded(width);
-        if (mask)
-            for (long i = 0; i < plan.batch; i++)
-                for (long j = 0; j < width; j++) values[i * row + j] *= mask[(step * plan.batch + i) * width + j];
+        for (long i = 0; mask && i < plan.batch; i++)
+            for (long j = 0; j < width; j++) values[i * row + j] *= mask[(step * plan.batch + i) * width + j];
     }
 
     // The gradient with respect to the logits: h_j sum_k g_k - g_j, for slopes g of the outputs h.
@@ -309,7 +310,7 @@ struct alignas(128) Worker {
         T *const state = own(plan.state), *const first = own(plan.first), *const second = own(plan.second);
         const T* const inputs = plan.inputs + set * batch * padded(plan.widths[0]);
         const auto entering = [&](long l) { return l ? kept[l - 1] : inputs; };
-        T* given = plan.work ? plan.work + place * plan.room : nullptr;
+        T* given = plan.room ? plan.work + place * plan.room : nullptr;
         for (long l = 0; given && l <= last; given += batch * padded(plan.widths[++l])) kept[l] = given;
         for (long l = 0; plan.phase != BACKWARD && l <= last; l++) {
             const long in = plan.widths[l], out = plan.widths[l + 1];
@@ -319,11 +320,11 @@ struct alignas(128) Worker {
             plan.relu[l] ? forward.run<RELU>(batch) : forward.run<SUM>(batch);
             masked(kept[l], l, number);
         }
-        if (plan.phase == FORWARD) return;
+        if (plan.phase == LOGITS) std::copy(kept[last], kept[last] + batch * row, plan.work + (place * plan.steps + number) * batch * row);
+        if (plan.phase == FORWARD || plan.phase == LOGITS) return;
         if (plan.phase == BACKWARD) std::copy(given, given + batch * row, slope.data());
         else differentiate(kept[last], set, plan.rule + member * plan.ruled);
-        for (long i = 0; plan.relu[last] && i < batch * row; i++)
-            if (kept[last][i] <= 0) slope[i] = 0;
+        for (long i = 0; plan.relu[last] && i < batch * row; i++) slope[i] = kept[last][i] <= 0 ? T(0) : slope[i];
         masked(slope.data(), last, number);
         const Update update(plan, number);
         // Where the optimizer needs more than a part of the gradient, it comes at the end.

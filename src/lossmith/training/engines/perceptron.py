@@ -10,6 +10,9 @@ before.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -22,7 +25,7 @@ from lossmith.training.engines.design import Design
 from lossmith.training.engines.layout import Shape
 from lossmith.training.engines.population import Beginning
 from lossmith.training.engines.rules import Rules
-from lossmith.training.networks import Networks, Task
+from lossmith.training.networks import Networks, State, Task
 from lossmith.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -32,7 +35,8 @@ SOURCE = Path(__file__).with_suffix(".cpp")
 REALS = {torch.float32: ("REAL=float", "WHOLE=int32_t", "SINGLE"), torch.float64: ("REAL=double", "WHOLE=int64_t")}
 BETA = 0.999  # β2 of AdamW
 BATCHES = 2**19  # bytes of one member's inputs of a call, which stay in the cache beside it
-STEPS, FORWARD, BACKWARD = range(3)  # what a call does
+STEPS, FORWARD, BACKWARD, LOGITS = range(4)  # what a call does
+SAMPLES = 64  # of a step that gives logits alone
 
 
 class Plan(ctypes.Structure):
@@ -51,6 +55,78 @@ class Plan(ctypes.Structure):
         *((name, ctypes.c_double) for name in FACTORS),
         ("adam", ctypes.c_int64),
     ]
+
+
+@contextmanager
+def _threads() -> Iterator[int]:
+    """The number of threads, while PyTorch has one.
+
+    Its threads that have just worked wait for more at full speed, and would take the program's cores.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield threads
+    finally:
+        torch.set_num_threads(threads)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The logits of trained perceptrons by the program.
+
+    Args:
+        stem: What comes before the layers.
+        shape: How a member lies in memory.
+    """
+
+    stem: nn.Module
+    shape: Shape
+
+    @torch.no_grad()
+    def __call__(self, parameters: State, inputs: Tensor) -> Tensor | None:
+        """Logits ``[P, N, K]`` of inputs ``[N, …]`` in evaluation mode, or None where the program cannot do it.
+
+        Args:
+            parameters: ``[P, …]`` each.
+            inputs: Of any number.
+        """
+        shape, x, first = self.shape, self.stem(inputs), next(iter(parameters.values()))
+        library = compiled(SOURCE, *REALS[first.dtype]) if first.dtype in REALS and first.device.type == "cpu" else None
+        if library is None or not len(x) or x.dtype != first.dtype or x.shape[1:] != (shape.widths[0],):
+            return None
+        x = torch.relu(x) if any(isinstance(module, nn.ReLU) for module in shape.before) else x
+        samples, row = min(SAMPLES, len(x)), shape.filled(shape.widths[-1])
+        steps = -(-len(x) // samples)
+        work = first.new_empty(len(first), steps * samples, row)
+        known = {
+            **shape.lists,
+            "which": torch.arange(len(first)),
+            "of": torch.zeros(len(first), dtype=torch.int64),
+            "inputs": nn.functional.pad(x, (0, shape.filled(x.shape[1]) - x.shape[1], 0, steps * samples - len(x))),
+            "masks": torch.zeros(len(shape.layers), dtype=torch.int64),
+            "state": shape.packed(parameters),
+            "work": work,
+        }
+        with _threads() as threads:
+            plan = Plan(
+                members=len(first),
+                threads=threads,
+                layers=len(shape.layers),
+                batch=samples,
+                steps=steps,
+                sets=1,
+                size=shape.size,
+                phase=LOGITS,
+                **{name: value.data_ptr() for name, value in known.items()},
+            )
+            _run(library, plan)
+        return work[:, : len(x), : shape.widths[-1]]
+
+
+def _run(library: ctypes.CDLL, plan: Plan) -> None:
+    if library.train(ctypes.byref(plan)):
+        raise MemoryError("the memory does not hold the work of a perceptron")
 
 
 class PerceptronRun:
@@ -81,10 +157,7 @@ class PerceptronRun:
         self.shape, self.library = shape, library
         self.work = torch.empty(0)
         self.total = recipe.total_steps(self.batches.samples)
-        first = next(iter(begun.parameters.values()))
-        self.state = first.new_zeros(len(first), self.shape.size)
-        for name, value in self.shape.views(self.state).items():
-            value.copy_(begun.parameters[name])
+        self.state = shape.packed(begun.parameters)
         self.kept = [torch.zeros_like(self.state) for _ in range(1 + (recipe.optimizer == "adamw"))]
         self.done = 0
 
@@ -94,18 +167,14 @@ class PerceptronRun:
 
     def advance(self, batches: int) -> None:
         """Train on the next batches."""
-        end, threads = self.done + batches, torch.get_num_threads()
-        # Threads of PyTorch that have just worked wait for more at full speed, and would take the program's cores.
-        torch.set_num_threads(1)
-        try:
+        end = self.done + batches
+        with _threads() as threads:
             while self.done < end:
                 self.rules.look(self.done)
                 most = self.rules.lasts(self.done, min(end - self.done, self._most()))
                 inputs, targets = self.batches.several(self.done, most)
                 self._train(inputs, targets, threads)
                 self.done += len(inputs)
-        finally:
-            torch.set_num_threads(threads)
 
     def keep(self, members: list[int]) -> None:
         """Go on with some of the members only."""
@@ -117,7 +186,8 @@ class PerceptronRun:
         """The networks as they are now, copied."""
         views = self.shape.views(self.state)
         names = (name for name, _ in self.base.named_parameters())
-        return Networks(self.base, {name: views[name].clone() for name in names}, {})
+        parameters = {name: views[name].clone() for name in names}
+        return Networks(self.base, parameters, {}, quick=Evaluation(self.stem, self.shape))
 
     def _most(self) -> int:
         """Batches of one call."""
@@ -187,8 +257,7 @@ class PerceptronRun:
             begin,
             steps,
         )
-        if self.library.train(ctypes.byref(plan)):
-            raise MemoryError("the memory does not hold the work of a perceptron")
+        _run(self.library, plan)
 
     def _masks(self, x: Tensor) -> list[Tensor | None]:
         """What dropout multiplies the values behind each layer by, ``[T, B, width]``; those of the inputs are done."""

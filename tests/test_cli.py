@@ -30,7 +30,7 @@ from lossmith.cli.arguments import parse
 from lossmith.cli.attack import Attack
 from lossmith.cli.basin import Basin
 from lossmith.cli.compare import Compare
-from lossmith.cli.console import WIDTH, SearchProgress
+from lossmith.cli.console import WIDTH, Plain, SearchProgress
 from lossmith.cli.corruption import Corruption
 from lossmith.cli.distill import Distill
 from lossmith.cli.evolve import Evolve
@@ -49,6 +49,7 @@ from lossmith.cli.usual import USUAL
 from lossmith.data import DataSettings
 from lossmith.losses import CATALOG, Loss, PowerLoss, cross_entropy, find, load, mae, mse, save, taylor
 from lossmith.nets import ModelSettings
+from lossmith.report import plain_words
 from lossmith.search import SearchSettings
 from lossmith.seeds import derive
 from lossmith.study import CompareSettings, DistillSettings, EvolveSettings, Progress, RunSettings, Study
@@ -1160,6 +1161,14 @@ class TestAttack:
         assert "Signs of gradient masking" in text
         assert "Not run: more steps (fgsm and pgd), black box (square, with pgd)." in text
 
+    def test_tables_fit_a_terminal_of_80_columns(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("lossmith.cli.attack.output", lambda: Plain(width=80))
+        lines = run("attack", "mse", "cross-entropy", "--attacks", "fgsm", "pgd", *ATTACK).splitlines()
+        tables = [line.rstrip() for line in lines if line[:1] in ("┏", "┃", "┡", "│", "├", "└")]
+        assert len(tables) > 15
+        assert all(line[-1] in "┓┃┩│┤┘" and len(line) <= 80 for line in tables)
+        assert "…" not in "".join(tables)
+
     @pytest.mark.integration
     def test_autoattack_is_its_three_parts(self, run: Run) -> None:
         words = ["--attacks", "autoattack", "--library-samples", "10", "--queries", "5", "--iterations", "3", "--json"]
@@ -1295,6 +1304,14 @@ class TestExplain:
         assert logits.grad is not None
         assert logits.grad[0, 3] < 0 < logits.grad[0, 0]
 
+    def test_plain_words_come_first(self, run: Run) -> None:
+        text = run("explain", "cross-entropy", "mae", "--classes", "10")
+        words, _, _ = text.partition("┏")
+        assert words.split("\n")[0].rstrip() == "cross-entropy, 10 classes"
+        assert "–  It pulls as cross-entropy does." in words
+        assert "lets go of labels that the network hardly believes" in " ".join(words.split())
+        assert max(map(len, words.splitlines())) <= 80
+
     def test_what_the_page_says(self, run: Run) -> None:
         text = run("explain", "paper/mnist")
         for words in (
@@ -1314,7 +1331,8 @@ class TestExplain:
         document = json.loads(run("explain", "focal:3", "baikal", "--classes", "2", "7", "--json"))
         assert run.err == ""
         assert document["pictures"] == []
-        wanted = [explain(find(name, n), n).to_json() for n in (2, 7) for name in ("focal:3", "baikal")]
+        pages = [(find(name, n), explain(find(name, n), n)) for n in (2, 7) for name in ("focal:3", "baikal")]
+        wanted = [{**page.to_json(), "words": plain_words(loss, page)} for loss, page in pages]
         assert document["losses"] == json.loads(json.dumps(wanted))
 
     def test_several_numbers_of_classes_stand_side_by_side(self, run: Run) -> None:

@@ -19,11 +19,13 @@ from lossmith.losses import CATALOG, Loss, common_classes, find_all
 from lossmith.theory import EPSILONS, explain
 
 CLASSES = 10
+# Sentences are read best in short lines.
+WORDS_WIDTH = 80
 
 
 @dataclass(frozen=True)
 class Explain:
-    """Explain losses by the theory: how they start to train, where they pull and push, what in them is without effect.
+    """Explain losses: what they do, in plain words; then by the theory, how they start to train, pull and push.
 
     {losses} Several are shown side by side.
 
@@ -45,7 +47,7 @@ class Explain:
     latex: Switch = False
     """Print LaTeX of the losses and their learning rules instead of the page."""
     json: Switch = False
-    """Print the page as JSON."""
+    """Print words and page as JSON."""
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -58,9 +60,11 @@ def run(arguments: Sequence[str]) -> None:
     numbers = given.classes or (common_classes(given.losses) or CLASSES,)
     pairs = [(one, n) for n in numbers for loss in find_all(given.losses, n) for one in loss.moments()]
     pages = [explain(loss, n, given.epsilon) for loss, n in pairs]
+    told = [report.plain_words(loss, page) for (loss, _), page in zip(pairs, pages, strict=True)]
     pictures = _pictures(given, pairs)
     if given.json:
-        document = {"losses": [page.to_json() for page in pages], "pictures": [str(path) for path in pictures]}
+        losses = [{**page.to_json(), "words": said} for page, said in zip(pages, told, strict=True)]
+        document = {"losses": losses, "pictures": [str(path) for path in pictures]}
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
         return
     if given.latex:
@@ -68,6 +72,8 @@ def run(arguments: Sequence[str]) -> None:
         return
     console = output()
     if pages:
+        for page, said in zip(pages, told, strict=True):
+            console.print(report.words_table(page, said, min(console.width, WORDS_WIDTH)))
         console.print(*report.page_tables(pages, console.width), sep="\n")
         console.print("One step of the logits: change of the target's output, in each form, and of the entropy")
         console.print(Columns([report.strength_table(page) for page in pages]))

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         styled,
     )
     from lossmith.report.minima import plot_basin, plot_corruption
-    from lossmith.report.page import latex_page, page_tables, strength_table
+    from lossmith.report.page import latex_page, page_tables, strength_table, words_table
     from lossmith.report.summary import summarize
     from lossmith.report.suspects import plot_suspects
     from lossmith.report.theory import plot_explanation, plot_figure3, plot_trace
@@ -85,6 +85,7 @@ __all__ = [
     "strength_table",
     "styled",
     "summarize",
+    "words_table",
     "write_report",
 ]
 
@@ -103,7 +104,7 @@ HOMES = {
         *("save_figure", "save_figures"),
     ),
     "minima": ("plot_basin", "plot_corruption"),
-    "page": ("latex_page", "page_tables", "strength_table"),
+    "page": ("latex_page", "page_tables", "strength_table", "words_table"),
     "summary": ("summarize",),
     "suspects": ("plot_suspects",),
     "theory": ("plot_explanation", "plot_figure3", "plot_trace"),

@@ -46,6 +46,16 @@ def page_table(pages: Sequence[Explanation], width: int) -> Table:
     return table
 
 
+def words_table(page: Explanation, sentences: Sequence[str], width: int) -> Table:
+    """What a loss does, a sentence each, in so many columns at most."""
+    table = Table(title=f"{page.name}, {page.classes} classes", title_justify="left", box=None, show_header=False)
+    table.add_column("", width=1)
+    table.add_column("", max_width=width - 5)
+    for sentence in sentences:
+        table.add_row("–", sentence)
+    return table
+
+
 def strength_table(page: Explanation) -> Table:
     """Strength of attraction of one loss at some ε."""
     table = Table(title=f"{page.name}, n = {page.classes}", title_justify="left")

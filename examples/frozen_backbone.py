@@ -94,7 +94,7 @@ def main() -> None:
             with torch.no_grad():
                 logits = network(features[SAMPLES:])
             shares.append(100 * (logits.argmax(1) == targets[SAMPLES:]).double().mean().item())
-            # What early stopping should look at; the loss's own value tells no progress.
+            # What early stopping should look at; the loss's own value does not show progress.
             values.append(criterion.monitor(logits, targets[SAMPLES:]).item())
         spread = f"{statistics.mean(shares):.1f} ± {statistics.stdev(shares):.1f} %"
         print(f"{name:22}{spread:>18}{statistics.mean(values):16.3f}")

@@ -30,7 +30,7 @@ from lossmith.cli.arguments import parse
 from lossmith.cli.attack import Attack
 from lossmith.cli.basin import Basin
 from lossmith.cli.compare import Compare
-from lossmith.cli.console import WIDTH, SearchProgress
+from lossmith.cli.console import WIDTH, Plain, SearchProgress
 from lossmith.cli.corruption import Corruption
 from lossmith.cli.distill import Distill
 from lossmith.cli.evolve import Evolve
@@ -1161,6 +1161,14 @@ class TestAttack:
         assert "Signs of gradient masking" in text
         assert "Not run: more steps (fgsm and pgd), black box (square, with pgd)." in text
 
+    def test_tables_fit_a_terminal_of_80_columns(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("lossmith.cli.attack.output", lambda: Plain(width=80))
+        lines = run("attack", "mse", "cross-entropy", "--attacks", "fgsm", "pgd", *ATTACK).splitlines()
+        tables = [line.rstrip() for line in lines if line[:1] in ("┏", "┃", "┡", "│", "├", "└")]
+        assert len(tables) > 15
+        assert all(line[-1] in "┓┃┩│┤┘" and len(line) <= 80 for line in tables)
+        assert "…" not in "".join(tables)
+
     @pytest.mark.integration
     def test_autoattack_is_its_three_parts(self, run: Run) -> None:
         words = ["--attacks", "autoattack", "--library-samples", "10", "--queries", "5", "--iterations", "3", "--json"]
@@ -1594,7 +1602,7 @@ class TestInterrupt:
         def stopped(*_: Any, **__: Any) -> None:
             raise KeyboardInterrupt
 
-        place = command if command in ("explain", "export", "show") else "flags"
+        place = command if command in ("explain", "export", "report", "show") else "flags"
         monkeypatch.setattr(importlib.import_module(f"lossmith.cli.{place}"), "parse", stopped)
         run(command, study, code=130)
         why = "Nothing was begun." if command in ("compare", "distill") else "Nothing stored is lost."

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lossmith import InputError, Loss, baikal, cross_entropy, mse
+from lossmith import InputError, Loss, baikal, cross_entropy, find, mse
 from lossmith.data import Normalize
 from lossmith.nets import Dropout
 from lossmith.seeds import generator
@@ -20,6 +20,7 @@ from lossmith.training.imbalance import batch_weights
 
 CLASSES, SAMPLES = 3, 60
 LOSSES = Loss.stack([cross_entropy(), mse(), 0.05 * baikal()])
+KINDS = Loss.stack([find(name, CLASSES) for name in ("anl", "gce", "focal:2", "aul", "logit-clip", "bootstrapping")])
 
 
 class Centered(nn.Module):
@@ -136,6 +137,20 @@ def test_trains_as_sequential_does(name: str, body: str, recipe: str, seeds: lis
         assert torch.equal(found.curve, expected.curve)  # type: ignore[arg-type]
         if "3.seen" in dict(found.networks.buffers):
             assert found.networks.buffers["3.seen"].tolist() == [10] * 3
+
+
+@pytest.mark.parametrize("recipe", ["SGD", "weighted"])
+@pytest.mark.parametrize("body", ["perceptron", "batch norm"])
+@pytest.mark.parametrize("name", NAMES)
+def test_losses_of_several_kinds_train_as_sequential_does(name: str, body: str, recipe: str) -> None:
+    task, settings = task_of(body), Recipe(epochs=2, batch_size=12, **{"lr": 0.05, **RECIPES[recipe]})
+    if Trainer(task).refusal(name, settings) is None:
+        found, expected = (
+            Trainer(task).train(KINDS, [1, 2, 1, 2, 3, 3], settings, backend).networks
+            for backend in (name, "sequential")
+        )
+        for key, value in expected.parameters.items():
+            torch.testing.assert_close(found.parameters[key], value, rtol=1e-7, atol=1e-9, msg=key)
 
 
 @pytest.mark.parametrize("body", list(BODIES))

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from docsite import check, commands, examples, links, names, pictures, reference
 from matplotlib.figure import Figure
+from packaging.requirements import Requirement
 
 from lossmith.cli import COMMANDS
 from lossmith.errors import InputError
@@ -366,6 +367,16 @@ class TestContents:
             assert generated or (DOCS / f"{name}.md").is_file()
         for name in links.ALWAYS:
             assert f"repository/{name.removesuffix('.md')}" in listed
+
+    def test_what_makes_the_site_is_pinned(self) -> None:
+        extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+            "optional-dependencies"
+        ]
+        lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+        pins = dict(line.split("==") for line in lines if "==" in line and not line.startswith("#"))
+        for text in extras["docs"]:
+            wanted = Requirement(text)
+            assert wanted.specifier.contains(pins[wanted.name]), text
 
     def test_what_is_made_is_not_kept(self) -> None:
         ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()

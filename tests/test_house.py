@@ -217,7 +217,7 @@ def test_contributing_tells_the_layers_as_they_are(pyproject: dict[str, Any]) ->
     listed = [re.split(r" {2,}", line, maxsplit=1) for line in block]
     assert [layer for layer, _ in listed] == layers
     must = {part for layer in contract["layers"] for part in layer.split(" | ") if not part.startswith("(")}
-    sentence = re.search(r"only (.+?) must be there", page)
+    sentence = re.search(r"Only (.+?) are required\b", page)
     assert sentence is not None
     assert set(re.findall(r"`(\w+)`", sentence[1])) == must
 

@@ -4,6 +4,7 @@ import ctypes
 import os
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +12,40 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lossmith import Loss, baikal, cross_entropy, mse
+from lossmith import Loss, PowerLoss, cross_entropy, find, mae, mse, schedule
 from lossmith.data import Normalize
+from lossmith.losses import Term
 from lossmith.nets import Dropout
 from lossmith.search import residual
 from lossmith.seeds import generator
 from lossmith.training import Backend, Recipe, Task, Trained, Trainer, has_compiler
 from lossmith.training.engines import compiler, perceptron
 from lossmith.training.engines.compiler import compiled
-from lossmith.training.engines.perceptron import SOURCE, PerceptronRun
+from lossmith.training.engines.design import Design
+from lossmith.training.engines.layout import Shape
+from lossmith.training.engines.perceptron import SOURCE, Evaluation, PerceptronRun
 
 CLASSES, SAMPLES = 3, 60
 POINTS = 0.3 * torch.randn(2, 5, generator=generator("points"), dtype=torch.float64)
 LOSSES = Loss.stack([cross_entropy(), mse(), *(residual(POINTS, CLASSES)[k] for k in (0, 1))])
+# Sums of powers whose slopes are more than polynomials, and what is no sum of powers.
+SUMS = (
+    *("label-smoothing:0.2", "baikal", "focal:1", "focal:3", "poly:2", "gce:0.3", "gce:0.7", "bootstrapping:0.7"),
+    *("smoothing-squares:0.5:2", "negative-smoothing:-0.5", "mae"),
+)
+OTHERS = (
+    "nce-rce",
+    "agce",
+    "aul",
+    "anl",
+    "epsilon-softmax:5",
+    "forward:0.4",
+    "jensen-shannon",
+    "logit-clip",
+    "focal:0.5",
+)
+RARE = PowerLoss((Term(0, 1, 1), Term(2.5, 0, 1), Term(9, 0, 0), Term(-0.5, 1, 1)), torch.tensor([1, 0.1, -0.2, 0.1]))
+KNOWN = Loss.stack([RARE, *(find(name, CLASSES) for name in (*SUMS, *OTHERS))])
 needs_compiler = pytest.mark.skipif(not has_compiler(torch.device("cpu")), reason="there is no C++ compiler")
 
 BODIES: dict[str, Callable[[], list[nn.Module]]] = {
@@ -54,6 +76,12 @@ def task_of(body: str, kind: torch.dtype = torch.float64) -> Task:
         return nn.Sequential(Normalize.fit(inputs), nn.Flatten(), *BODIES[body]()).to(kind)
 
     return Task(factory, inputs, labels, CLASSES, 1.0, (images("held out").to(kind), labels))
+
+
+def design_of(task: Task) -> Design:
+    design = Design.of(task.build(0), task.inputs.ndim)
+    assert design is not None
+    return design
 
 
 def trained(task: Task, losses: Loss, seeds: Sequence[int], recipe: Recipe, backend: str, **more: Any) -> Trained:
@@ -93,6 +121,48 @@ def test_trains_as_sequential_does(used: list[int], body: str, recipe: str, seed
     assert torch.equal(found.curve, expected.curve)  # type: ignore[arg-type]
 
 
+def assert_alike(found: Trained, expected: Trained) -> None:
+    for name, value in expected.networks.parameters.items():
+        torch.testing.assert_close(found.networks.parameters[name], value, rtol=1e-7, atol=1e-9, msg=name)
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimizer": "adamw", "lr": 0.01, "clip": 1.0},
+        {"class_weight": "balanced", "crop": 1},
+        {"mixup": 0.2},
+        {"flooding": 0.5},
+        {"class_weight": "balanced", "mixup": 0.2, "flooding": 0.5, "patience": 1},
+    ],
+)
+@pytest.mark.parametrize("body", ["deep", "dropout"])
+def test_known_losses_of_many_kinds(used: list[int], body: str, changes: dict[str, Any]) -> None:
+    task, settings = task_of(body), Recipe(epochs=2, batch_size=13, **{"lr": 0.02, **changes})
+    seeds = [1 + place % 3 for place in range(len(KNOWN))]
+    found, expected = (trained(task, KNOWN, seeds, settings, backend) for backend in ("mlp", "sequential"))
+    assert not expected.diverged.any()
+    assert_alike(found, expected)
+
+
+@needs_compiler
+@pytest.mark.parametrize("steps", [False, True])
+def test_losses_that_change(used: list[int], steps: bool) -> None:
+    """Alone, and from a sum of powers to what is none."""
+    task, settings = task_of("plain"), Recipe(epochs=4, batch_size=13, lr=0.05, class_weight="balanced")
+    ends = [
+        (cross_entropy(), mse()),
+        (mae(), cross_entropy()),
+        *[(find("focal:2", CLASSES), find("aul", CLASSES))] * steps,
+    ]
+    changing = Loss.stack([schedule([(0.1, first), (0.7, last)], steps=steps) for first, last in ends])
+    for losses in (changing, Loss.stack([changing[0], find("anl", CLASSES), find("gce", CLASSES)])):
+        seeds = list(range(len(losses)))
+        found, expected = (trained(task, losses, seeds, settings, backend) for backend in ("mlp", "sequential"))
+        assert_alike(found, expected)
+
+
 @needs_compiler
 @pytest.mark.parametrize("hidden", [1, 15, 16, 47, 128, 200])
 def test_every_width_and_batch(used: list[int], hidden: int) -> None:
@@ -109,35 +179,46 @@ def test_every_width_and_batch(used: list[int], hidden: int) -> None:
 
 
 @needs_compiler
-def test_neither_threads_nor_company_change_a_member(used: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("losses", [LOSSES, KNOWN])
+def test_neither_threads_nor_company_change_a_member(
+    used: list[int], monkeypatch: pytest.MonkeyPatch, losses: Loss
+) -> None:
     task, recipe = task_of("plain", torch.float32), Recipe(epochs=4, batch_size=12, lr=0.1)
-    whole = trained(task, LOSSES, [1] * 4, recipe, "mlp").networks.parameters
-    alone = trained(task, LOSSES[[2]], [1], recipe, "mlp").networks.parameters
+    seeds = [1] * len(losses)
+    whole = trained(task, losses, seeds, recipe, "mlp").networks.parameters
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
-        threaded = trained(task, LOSSES, [1] * 4, recipe, "mlp").networks.parameters
+        threaded = trained(task, losses, seeds, recipe, "mlp").networks.parameters
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
     # One batch a call, as the inputs of a wide network have it.
     monkeypatch.setattr(perceptron, "BATCHES", 1)
-    single = trained(task, LOSSES, [1] * 4, recipe, "mlp").networks.parameters
+    single = trained(task, losses, seeds, recipe, "mlp").networks.parameters
     for name, value in whole.items():
         assert torch.equal(threaded[name], value)
         assert torch.equal(single[name], value)
-        assert torch.equal(alone[name][0], value[2])
+    backward = trained(task, losses[list(reversed(range(len(losses))))], seeds, recipe, "mlp").networks.parameters
+    for place in range(len(losses)):
+        alone = trained(task, Loss.stack([losses[place]]), [1], recipe, "mlp").networks.parameters
+        for name, value in whole.items():
+            assert torch.equal(alone[name][0], value[place])
+            assert torch.equal(backward[name][-1 - place], value[place])
 
 
 @needs_compiler
 def test_some_members_go_on(used: list[int]) -> None:
     task, backend = task_of("plain"), Backend("mlp")
     for recipe in (Recipe(batch_size=12), Recipe(batch_size=12, optimizer="adamw")):
-        run, alone = (Trainer(task).start(LOSSES, [1] * 4, recipe, backend, members) for members in ([0, 1, 2], [1]))
+        some, seeds = [1, len(SUMS), len(SUMS) + 3], [1] * len(KNOWN)
+        run, alone = (Trainer(task).start(KNOWN, seeds, recipe, backend, part) for part in ([0, *some], some[1:]))
         assert isinstance(run, PerceptronRun)
         for number in range(7):
             if number == 2:
-                run.keep([1])
+                run.keep([1, 2, 3])
+            if number == 4:
+                run.keep([1, 2])
             run.step()
             alone.step()
         assert run.done == 7
@@ -156,20 +237,9 @@ def test_a_member_that_diverges_leaves_the_others_alone(used: list[int]) -> None
         assert torch.equal(found.networks.parameters[name][1], value[0])
 
 
-@needs_compiler
-@pytest.mark.parametrize(
-    ("losses", "changes"),
-    [
-        (Loss.stack([baikal(), mse()]), {}),
-        (LOSSES, {"flooding": 0.1}),
-        (LOSSES, {"class_weight": "balanced"}),
-        (LOSSES, {"mixup": 0.2}),
-        (LOSSES, {"adversary": "fgsm"}),
-    ],
-)
-def test_what_it_cannot_do_is_trained_without_it(losses: Loss, changes: dict[str, Any]) -> None:
-    recipe = Recipe(batch_size=12, **changes)
-    run = Trainer(task_of("plain")).start(losses, [1] * len(losses), recipe, Backend("mlp"), [0, 1])
+def test_what_it_cannot_do_is_trained_without_it() -> None:
+    recipe = Recipe(batch_size=12, adversary="fgsm")
+    run = Trainer(task_of("plain")).start(LOSSES, [1] * 4, recipe, Backend("mlp"), [0, 1])
     assert not isinstance(run, PerceptronRun)
 
 
@@ -239,11 +309,14 @@ def test_a_masked_class(used: list[int], kind: torch.dtype) -> None:
         return network
 
     given = Task(masked, task.inputs, 2 * (task.targets > 0).long(), CLASSES, 1.0)
-    recipe, losses = Recipe(steps=3, batch_size=13, lr=0.01), residual(POINTS, CLASSES)
-    found, expected = (trained(given, losses, [1, 1], recipe, name).networks for name in ("mlp", "sequential"))
-    for name, value in expected.parameters.items():
-        torch.testing.assert_close(found.parameters[name], value, rtol=1e-4, atol=1e-6)
-    assert torch.isfinite(found.parameters[next(iter(found.parameters))]).all()
+    recipe = Recipe(steps=3, batch_size=13, lr=0.01)
+    logged = Loss.stack([find(name, CLASSES) for name in ("cross-entropy", "focal:3", "gce:0.7", "bootstrapping:0.5")])
+    for losses in (residual(POINTS, CLASSES), logged):
+        seeds = [1] * len(losses)
+        found, expected = (trained(given, losses, seeds, recipe, name).networks for name in ("mlp", "sequential"))
+        for name, value in expected.parameters.items():
+            torch.testing.assert_close(found.parameters[name], value, rtol=1e-4, atol=1e-6)
+        assert torch.isfinite(found.parameters[next(iter(found.parameters))]).all()
 
 
 @pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
@@ -312,3 +385,35 @@ def test_without_a_compiler_the_population_is_trained_as_before(monkeypatch: pyt
     found, expected = (trained(task, LOSSES, [1] * 4, recipe, name).networks for name in ("mlp", "sequential"))
     for name, value in expected.parameters.items():
         torch.testing.assert_close(found.parameters[name], value, rtol=1e-7, atol=1e-9)
+
+
+@needs_compiler
+@pytest.mark.parametrize("body", list(BODIES))
+def test_logits_of_trained_networks(body: str) -> None:
+    """Those of each network alone in evaluation mode, whatever the number of samples and of networks."""
+    task, recipe = task_of(body), Recipe(steps=3, batch_size=13)
+    networks = trained(task, LOSSES, [1, 2, 1, 3], recipe, "mlp").networks
+    assert networks.quick is not None
+    inputs = torch.cat([images("probe"), images("monitor")])
+    found = networks.logits(inputs)
+    for place in range(4):
+        with torch.no_grad():
+            expected = networks.member(place)(inputs)
+        torch.testing.assert_close(found[place], expected, rtol=1e-9, atol=1e-12)
+    assert torch.equal(networks.logits(inputs, 7), found)
+    assert torch.equal(networks.logits(inputs[70:71])[:, 0], found[:, 70])
+    assert torch.equal(networks.select([2, 0]).logits(inputs), found[[2, 0]])
+    doubled = replace(networks, parameters={name: 2 * value for name, value in networks.parameters.items()})
+    with torch.no_grad():
+        torch.testing.assert_close(doubled.logits(inputs)[1], doubled.member(1)(inputs), rtol=1e-9, atol=1e-12)
+
+
+def test_logits_where_the_program_is_missing_or_of_no_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = task_of("dropout")
+    networks = trained(task, LOSSES, [1] * 4, Recipe(steps=3, batch_size=13), "mlp").networks
+    expected = replace(networks, quick=None).logits(images("probe"))
+    wrong = Evaluation(nn.Sequential(nn.Flatten()), Shape(design_of(task), networks.parameters, 4))
+    assert wrong(networks.parameters, images("probe").float()) is None
+    assert wrong(networks.parameters, images("probe")[:, :, 1:]) is None
+    monkeypatch.setattr(perceptron, "compiled", lambda *_: None)
+    assert torch.equal(networks.logits(images("probe")), expected)

@@ -103,7 +103,7 @@ class ObjectiveSettings(Settings):
     """What the search maximises."""
 
     metric: Annotated[str, OBJECTIVES] = "accuracy"
-    """What losses are searched, tuned, ranked and tested by on data that was held out; or a function of your own,
+    """The figure on held-out data by which losses are searched, tuned, ranked and tested; or a function of your own,
     f(targets, predictions), as package.module:function or FILE.py:function."""
 
     costs: Annotated[str | Costs | None, BeforeValidator(read_costs)] = None

@@ -31,14 +31,14 @@ from lossmith.metrics import Contrast
 
 @dataclass(frozen=True)
 class Attack(Looking):
-    """Train networks with each loss and attack them on test images: how many images are still classified rightly?
+    """Train networks with each loss and attack them on test images: how many images are still classified correctly?
 
     {losses} For a best.json, data, model and recipe are those of its search unless flags say otherwise; all losses
     share the recipe.
 
     fgsm and pgd follow three gradients, of the loss itself, of cross-entropy and of the logit margin, and an image
     counts if it survives all three; apgd-ce, apgd-dlr and square (parts of AutoAttack) need the extra robust
-    (pip install '.[robust]' in the source, or 'lossmith-….whl[robust]'). Signs of gradient masking are told beside
+    (pip install '.[robust]' in the source, or 'lossmith-….whl[robust]'). Signs of gradient masking are shown beside
     every figure.
 
     example:  lossmith attack cross-entropy study/best.json --epsilon 0 0.05 0.1 --seeds 10
@@ -126,13 +126,17 @@ def _print(results: Sequence[Robustness], plan: AttackPlan) -> None:
     if not any(plan.epsilons):
         return
     console.print(_masking_table(results, plan))
+    for result in results:
+        for epsilon, masking in zip(plan.epsilons, result.masking, strict=True):
+            if epsilon:
+                console.print(f"{result.name}, ε = {epsilon:g}: {_signs(masking)}")
     console.print(
-        "Gradient masking: figures of accuracy are worth nothing where a loss hides from its attack. Zero gradients: "
-        "share of the rightly classified images whose gradient is 0 in every pixel, of the loss itself (and of "
-        "cross-entropy); fgsm along the gradients of the loss, of cross-entropy and of the margin, %; fgsm and pgd on "
-        "cross-entropy, %; share of the images that square breaks and no gradient does. A sign is a hint, told from "
-        "one percentage point on, or from five for the margin and for more steps, where honest networks differ, too; "
-        "few images or hardly trained networks can show one by chance."
+        "All in %. A loss that hides from its attack has an accuracy that is worth nothing. Zero gradients: share of "
+        "the rightly classified images whose gradient is 0 in every pixel, of the loss itself (and of cross-entropy). "
+        "fgsm: accuracy along the gradients of the loss, of cross-entropy and of the margin. pgd: accuracy along that "
+        "of cross-entropy, in many steps. Black box: share of the images that square breaks and no gradient does. A "
+        "sign is a hint, told from one percentage point on, or from five for the margin and for more steps, where "
+        "honest networks differ, too; few images or hardly trained networks can show one by chance."
     )
     missing = results[0].masking[0].missing()
     if missing:
@@ -173,15 +177,9 @@ def _tests_table(contrasts: Sequence[Contrast], names: Sequence[str]) -> Table:
 def _masking_table(results: Sequence[Robustness], plan: AttackPlan) -> Table:
     table = Table(title="Is it real? Signs of gradient masking", title_justify="left")
     table.add_column("loss", overflow="fold", min_width=13)
-    for name in (
-        "ε",
-        "zero gradients",
-        "fgsm: own, cross-entropy, margin",
-        "fgsm → pgd, on cross-entropy",
-        "black box only",
-    ):
+    # As narrow as figures are, for a terminal of 80 columns.
+    for name in ("ε", "zero\ngradients", "fgsm:\nown", "cross-\nentropy", "margin", "pgd", "black\nbox"):
         table.add_column(name, justify="right")
-    table.add_column("signs")
     for result in results:
         for place, (epsilon, masking) in enumerate(zip(plan.epsilons, result.masking, strict=True)):
             if epsilon:
@@ -195,15 +193,14 @@ def _masking_table(results: Sequence[Robustness], plan: AttackPlan) -> Table:
 
 
 def _witnesses(masking: Masking) -> list[str]:
-    def change(*shares: float | None, sign: str = " → ") -> str:
-        return "not run" if None in shares else sign.join(f"{100 * (share or 0):.1f}" for share in shares)
-
-    zero = masking.zero_gradients
-    black = masking.black_box_only
+    zero, fgsm = masking.zero_gradients, (masking.own_gradient, masking.cross_entropy_gradient, masking.margin_gradient)
+    shares = (*fgsm, masking.more_steps, masking.black_box_only)
     return [
-        f"{zero['loss']:.1%} ({zero['cross-entropy']:.1%})",
-        change(masking.own_gradient, masking.cross_entropy_gradient, masking.margin_gradient, sign=", "),
-        change(masking.one_step, masking.more_steps),
-        "not run" if black is None else f"{black:.1%}",
-        "; ".join(masking.signs()) or ("none" if not masking.missing() else "none of those that were run"),
+        f"{100 * zero['loss']:.1f} ({100 * zero['cross-entropy']:.1f})",
+        *("not run" if share is None else f"{100 * share:.1f}" for share in shares),
     ]
+
+
+def _signs(masking: Masking) -> str:
+    none = "no sign of those that were run" if masking.missing() else "no sign"
+    return "; ".join(masking.signs()) or none

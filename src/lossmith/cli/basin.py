@@ -23,7 +23,7 @@ class Basin(Looking):
 
     Each direction is scaled filter by filter to the network (Li et al., 2018), the same Gaussian for all losses; all
     losses have the same initial weights and batches. The largest eigenvalue of the Hessian of the cross-entropy is a
-    second witness. Every loss is tested against the first. {losses} For a best.json, data, model and recipe are those
+    second measure. Every loss is tested against the first. {losses} For a best.json, data, model and recipe are those
     of its search unless flags say otherwise.
 
     example:  lossmith basin cross-entropy study/best.json --figure basin.png

@@ -50,10 +50,11 @@ else:
 class Compare:
     """Compare losses with every baseline on test data, all of them tuned alike on validation data.
 
-    {losses} For a best.json, data, split, label noise, model and recipe are those of its search: a flag that changes
-    one is refused, so that no test sample was in the search; without one, flags decide. All are tuned, ranked and
-    tested by the objective of the search, or that of the flags. The raw runs are kept in the
-    database and in comparison.json beside the first best.json, or in --out DIR. Stopped and run again, it goes on.
+    {losses} For a best.json, data, split, label noise, model and recipe are those of its search. A flag that changes
+    one of them is refused, since a test sample might then have been in the search. Without a best.json, flags decide.
+    All losses are tuned, ranked and tested by the objective of the search, or that of the flags. The raw runs are kept
+    in the database and in comparison.json beside the first best.json, or in --out DIR. Stopped and run again, it goes
+    on.
 
     example:  lossmith compare study/best.json --seeds 30
     """

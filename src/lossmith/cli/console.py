@@ -30,7 +30,7 @@ PHASES = {
 # One clock for all stages.
 WHOLE = "evolve"
 NO_PROGRESS = (
-    "The value of an evolved loss tells no progress, and may rise while networks learn: watch a metric, or "
+    "The value of an evolved loss does not show progress, and may rise while networks learn: watch a metric, or "
     "cross-entropy by criterion.monitor(logits, targets)."
 )
 WIDTH = 132

@@ -29,10 +29,10 @@ else:
 class Distill:
     """Leave out terms of a loss one by one, and write the smallest loss that is not worse.
 
-    {losses} One loss is given. Each time learning rate, epochs and the other coefficients are tuned again on validation
-    data, and what the term was worth is told with its interval. Test data is touched once, at the end, by the whole and
-    the smallest loss. distilled.json, distillation.json and figures/distillation.png come into the study's directory,
-    or into --out DIR. Stopped and run again, it goes on.
+    {losses} Give one loss. Each time, learning rate, epochs and the other coefficients are tuned again on validation
+    data, and you see what the term was worth, with its interval. Test data is touched once, at the end, by the whole
+    and the smallest loss. distilled.json, distillation.json and figures/distillation.png are written to the study's
+    directory, or to --out DIR. Stopped and run again, it goes on.
 
     example:  lossmith distill study/best.json --margin 0.005
     """

@@ -21,11 +21,11 @@ from lossmith.study import EvolveSettings, check_effect, evolve, file_settings, 
 
 @dataclass(frozen=True)
 class Evolve:
-    """Search a loss for a network on data, train the finalists again, and write the winner.
+    """Find a loss for a network on data, train the finalists again, and write the winner.
 
     DIR then holds study.toml (the settings), study.db (every candidate), best.json (the winner), figures/ and
-    report.html (all of it as a page). Run again on the same DIR it goes on where it stopped; flags that are not given
-    come from its study.toml, but for a --model or --metric of your own, and --generations makes an ended study longer.
+    report.html (all of it as a page). Run again on the same DIR, it goes on where it stopped: flags that you do not
+    give come from its study.toml, except a --model or --metric of your own. --generations makes an ended study longer.
 
     example:  lossmith evolve --out study --data digits --train-size 800 --label-noise 0.4 --epochs 30 --replicates 3
     """

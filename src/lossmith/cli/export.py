@@ -17,7 +17,7 @@ from lossmith.losses import export, find_weighted
 class Export:
     """Print a loss as source code that needs nothing of lossmith: a PyTorch module, JAX or NumPy functions, or LaTeX.
 
-    {losses} One loss is given. The class weights with which it was evolved come with it, and every digit is kept.
+    {losses} Give one loss. The class weights with which it was evolved come with it, and every digit is kept.
 
     example:  lossmith export study/best.json --to torch --out my_loss.py
     """

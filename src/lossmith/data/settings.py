@@ -64,7 +64,7 @@ class DataSettings(Settings):
     stay clean."""
 
     noise: Annotated[str, AfterValidator(checked_noise), Listed(known_noises)] = "symmetric"
-    """What becomes of a label that noise changes: {names}. Or FILE.npy or FILE.npz:ARRAY without --label-noise: the
+    """How noise changes a label: {names}. Or FILE.npy or FILE.npz:ARRAY without --label-noise: the
     probabilities [K, K] of each class's labels, or a noisy label for each sample (but those of validation and test
     parts that the data brings)."""
 

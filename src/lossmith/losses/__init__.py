@@ -47,6 +47,7 @@ from lossmith.losses.rivals import (
     negative_smoothing,
 )
 from lossmith.losses.schedules import Blend, Schedule, schedule
+from lossmith.losses.tables import slope_table
 from lossmith.losses.terms import Term
 from lossmith.losses.transforms import Clipped, Normalized
 from lossmith.losses.weighting import ClassWeighted, label_weights
@@ -120,6 +121,7 @@ __all__ = [
     "read_loss_document",
     "save",
     "schedule",
+    "slope_table",
     "smoothing_squares",
     "taylor",
     "taylor_cross_entropy",

@@ -37,8 +37,8 @@ class Criterion(nn.CrossEntropyLoss):
     ``lossmith.save(criterion.loss, file)`` or by saving the whole module. Logits must not be changed in place between
     the forward and the backward pass.
 
-    The value of a loss that was evolved tells no progress: it may rise while a network learns. What early stopping,
-    schedules and curves should look at is :meth:`monitor`, or a metric.
+    The value of an evolved loss does not show progress: it may rise while a network learns. Early stopping, schedules
+    and curves should look at :meth:`monitor`, or at a metric.
 
     Args:
         loss: One loss (not a population); or what :func:`lossmith.find` takes: a name with its parameter
@@ -149,8 +149,8 @@ class Criterion(nn.CrossEntropyLoss):
     def monitor(self, input: Tensor, target: Tensor) -> Tensor:
         """Cross-entropy with the same class weights, ``ignore_index`` and reduction, without gradient.
 
-        What early stopping and curves should look at in place of the loss, whose value tells no progress: it falls as
-        the outputs come nearer to the labels, whatever the loss, and is comparable between losses.
+        Early stopping and curves should look at this and not at the loss, whose value does not show progress. It falls
+        as the outputs come nearer to the labels, whatever the loss, and is comparable between losses.
         """
         if torch.compiler.is_compiling():
             return self._monitored(input, target)

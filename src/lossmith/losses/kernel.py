@@ -203,13 +203,6 @@ class GradientRule:
     def __init__(self, terms: Sequence[Weighted]) -> None:
         self._slope = Field.of(without_inert(terms)[0]).slope()
 
-    def polynomials(self) -> tuple[tuple[Any, ...], tuple[Any, ...]] | None:
-        """The slope of every output, and what the label's has besides, as polynomials; None if it is more than these.
-
-        Their coefficients are those of h⁰, h¹ and so on, None where there is none, for class indices.
-        """
-        return None if self._slope.needs_log else (self._slope.free.ascending, self._slope.tied.ascending)
-
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Gradient ``[*P, N, K]`` of each sample's loss, for class indices ``[*P, N]`` or probabilities ``[*P, N, K]``.
 

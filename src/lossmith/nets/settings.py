@@ -16,7 +16,7 @@ class ModelSettings(Settings):
     """Network to train: {names}, where DEPTH of preresnet is 6n + 2 and that of wrn 6n + 4 (preresnet-20, wrn-16-8); or
     your own as package.module:function, called with the input shape and the number of classes, returning an nn.Module,
     given inputs as --normalize says. The module is an installed one or else lies in the current directory; it is code,
-    so each command must name it: that a file does is not enough."""
+    so each command must name it, even if a file already does."""
 
     hidden: Annotated[tuple[Annotated[int, Field(ge=1, le=10**6)], ...], Field(strict=False, max_length=1000)] = (128,)
     """Widths of the fully connected hidden layers of mlp, conv and embedding; other networks do not see them."""

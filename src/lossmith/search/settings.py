@@ -20,7 +20,7 @@ class SearchSettings(Settings):
     noisy labels), or formulas ("expression", that of --engine genetic; "expression-residual": plus cross-entropy)."""
 
     engine: Annotated[str, SEARCH_ENGINES] = "cma"
-    """How the search goes on: "cma" (CMA-ES, in spaces of vectors), or "genetic" (GLO: genetic programming over
+    """How the search works: "cma" (CMA-ES, in spaces of vectors), or "genetic" (GLO: genetic programming over
     formulas, then CMA-ES on the numbers of the best one)."""
 
     depth: int = Field(default=5, ge=1, le=20)
@@ -66,7 +66,7 @@ class SearchSettings(Settings):
     """Which form of the trainability invariant keeps a candidate from being trained; both are recorded."""
 
     untrainable: Literal["worst", "redraw"] = "worst"
-    """What a candidate that the invariant rejects becomes: the worst of its generation, or drawn again."""
+    """What happens to a candidate that the invariant rejects: it ranks last in its generation, or is drawn again."""
 
     @model_validator(mode="before")
     @classmethod

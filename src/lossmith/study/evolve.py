@@ -108,7 +108,7 @@ def evolve(
     model: Callable[..., nn.Module] | None = None,
     keep: bool = False,
 ) -> Outcome:
-    """Search a loss for a network on data, train the finalists again, and write the winner to ``best.json``.
+    """Find a loss for a network on data, train the finalists again, and write the winner to ``best.json``.
 
     Run again on the same directory, it goes on where it stopped; an ended study is left as it is.
 

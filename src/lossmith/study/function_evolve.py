@@ -39,7 +39,7 @@ def evolve_function(
     report: Callable[[Progress], None] | None = None,
     time_limit: float | str | None = None,
 ) -> Outcome:
-    """Search a loss for one's own training function, train the finalists again, and write the winner to ``best.json``.
+    """Find a loss for your own training function, train the finalists again, and write the winner to ``best.json``.
 
     The stages are those of :func:`lossmith.study.evolve`: known losses, tuned; the search; its best candidates, its
     mean and the known losses again, with fresh seeds. A training that raises ranks last, and its exception is kept. Run

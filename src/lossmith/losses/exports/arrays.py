@@ -116,7 +116,7 @@ def _each(parts: Parts) -> str:
 HEAD = Template(
     '''"""A loss function of $title arrays, which needs $title alone.
 
-Its value tells no progress, and may rise while a network learns: for early stopping look at cross-entropy or a metric.
+Its value may rise while a network learns, so it shows no progress: for early stopping use cross-entropy or a metric.
 With h = softmax(logits), x = log h and a label y of each class, the loss of a sample is minus the sum over the classes
 of phi = shared(x, h) + labeled(x, h, y), times the class weight of its label.$told
 """

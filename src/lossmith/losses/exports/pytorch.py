@@ -65,7 +65,7 @@ HEAD = Template(
     '''"""A loss function as a PyTorch module, which needs PyTorch alone.
 
 ``Loss()`` is called like ``torch.nn.CrossEntropyLoss()``: ``criterion(logits, targets)``, with class indices or class
-probabilities. Its value tells no progress, and may rise while a network learns: for early stopping look at
+probabilities. Its value may rise while a network learns, so it shows no progress: for early stopping use
 cross-entropy or a metric. With h = softmax(logits), x = log h and a label y of each class, the loss of a sample is
 minus the sum over the classes of phi = shared(x, h) + labeled(x, h, y), times the class weight of its label.$told
 """

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lossmith.losses import ClassWeighted, Loss, PowerLoss, Rule
 from lossmith.registry import Registry
+from lossmith.training.imbalance import batch_weights
 from lossmith.training.networks import Networks, State, Task
 from lossmith.training.randomness import compiled_like_eager
 from lossmith.training.recipe import Recipe
@@ -100,6 +101,23 @@ class Schedule:
         if self.weights is None:
             return losses.value(wide, targets)
         return ClassWeighted(losses).value(wide, targets, self.weights)
+
+    def mean_gradient(self, done: int, logits: Tensor, targets: Tensor, flooding: float) -> Tensor:
+        """The gradient of each member's mean loss, ``[P, B, K]``; below the level of flooding, its opposite.
+
+        Args:
+            done: Batches that were trained.
+            logits: ``[P, B, K]``.
+            targets: Class indices or probabilities of the batch.
+            flooding: The level b of ``|L − b| + b``; 0 is none.
+        """
+        count = batch_weights(self.weights, targets, logits)
+        slope = self.rule(done, logits)(logits, targets) / count
+        if flooding:
+            values = self.values(done, logits, targets)
+            mean = values.mean(-1)[:, None, None] if isinstance(count, int) else values.sum(-1)[:, None, None] / count
+            slope = slope * (mean - flooding).sign().to(logits.dtype)
+        return slope.to(logits.dtype)
 
     def _made(self, losses: Loss, like: Tensor) -> Rule:
         if self.weights is None:

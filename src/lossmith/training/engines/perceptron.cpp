@@ -63,15 +63,18 @@ void transpose(const T* from, long rows, long columns, T* to) {
 }
 
 struct Plan {
-    int64_t members, threads, layers, batch, steps, sets, size;
-    const int64_t *widths, *relu, *turned, *weight, *bias, *of, *targets;
-    const T *inputs, *rule;
+    int64_t members, threads, layers, batch, begin, steps, sets, size, room, ruled, phase;
+    const int64_t *widths, *relu, *turned, *weight, *bias, *which, *of, *targets;
+    const T *inputs, *shares, *rule;
     const T* const* masks;
-    T *state, *first, *second;
+    T *state, *first, *second, *work;
     const double* rates;
     double momentum, weight_decay, clip;
     int64_t adam;
 };
+
+// What a call does: steps, a half of one step, between which others make slopes of the logits in `work`, or logits alone.
+enum Phase { STEPS, FORWARD, BACKWARD, LOGITS };
 
 // One step of the optimizer, with PyTorch's numbers.
 struct Update {
@@ -156,17 +159,15 @@ struct Product {
         constexpr long most = sizeof...(ROWS);
         const long number = (rows + most - 1) / most, height = rows / number, higher = rows % number;
         for (; j + N * LANES <= columns; j += N * LANES)
-            for (long i = 0, tile = 0; tile < number; tile++) {
-                const long now = height + (tile < higher);
-                (this->*tiles[now - 1])(i, j);
-                i += now;
-            }
+            for (long i = 0, tile = 0; tile < number; i += height + (tile++ < higher))
+                (this->*tiles[height + (tile < higher) - 1])(i, j);
         return j;
     }
 
     template <After AFTER> void run(long rows) const {
-        const long j = strips<AFTER, WIDEST>(rows, 0, std::make_integer_sequence<int, 6>());
-        strips<AFTER, 1>(rows, strips<AFTER, 2>(rows, j, std::make_integer_sequence<int, 6>()), std::make_integer_sequence<int, 12>());
+        constexpr auto six = std::make_integer_sequence<int, 6>();
+        const long j = strips<AFTER, 2>(rows, strips<AFTER, WIDEST>(rows, 0, six), six);
+        strips<AFTER, 1>(rows, j, std::make_integer_sequence<int, 12>());
     }
 };
 
@@ -186,11 +187,46 @@ V exponential(V x) {
 #endif
 }
 
+V larger(V x, T least) { return x < least ? V{} + least : x; }
+
 V polynomial(const T* c, V x) {
     V value = x * c[DEGREE] + c[DEGREE - 1];
     for (int power = DEGREE - 2; power >= 0; power--) value = value * x + c[power];
     return value;
 }
+
+// The slope of a loss for an output h with x = log h: p(h) + x r(h), and what no polynomial is, row by row.
+struct Slope {
+    const T *powers, *logs, *rows, *end;
+    bool logarithm;  // whether x is looked at
+
+    explicit Slope(const T* c)
+        : powers(c), logs(c + DEGREE + 1), rows(c + 2 * DEGREE + 4), end(rows + 4 * long(rows[-1])), logarithm(rows[-2] != 0) {}
+
+    V operator()(V h, V x) const {
+        V value = polynomial(powers, h);
+        if (logarithm) value += x * polynomial(logs, h);
+        for (const T* row = rows; row < end; row += 4)
+            value += row[3] == 0 ? power(row[0], row[1], row[2], x) : near(row[0], h, x) * row[1];
+        return value;
+    }
+
+    // (a + b x) e^(i x); with i < 0 it stays what it is where e^(i x) is e^40.
+    static V power(T i, T a, T b, V x) {
+        if (i < 0) x = larger(x, 40 / i);
+        const V value = exponential(i < 0 ? x * -i : x * i);
+        return (x * b + a) * (i < 0 ? 1 / value : value);
+    }
+
+    // The derivative of (1 - h)^k log h with respect to x: (1 - h)^(k - 1) (1 - h - k h x).
+    static V near(T k, V h, V x) {
+        V gap;
+        for (long lane = 0; lane < LANES; lane++) gap[lane] = -std::expm1(x[lane]);
+        V value = gap - h * x * k;
+        for (long factor = 1; factor < long(k); factor++) value *= gap;
+        return value;
+    }
+};
 
 // Numbers at the start of a cache line: the vectors of a product do not lie across two.
 struct Buffer {
@@ -205,82 +241,90 @@ struct Buffer {
 // Alone on its cache lines: another thread has the next one.
 struct alignas(128) Worker {
     const Plan& plan;
-    std::vector<Buffer> kept;  // of the forward pass
-    Buffer slope, below, other, gradient, columns;
+    std::vector<Buffer> buffers;
+    std::vector<T*> kept;  // of the forward pass
+    Buffer slope, below, other, gradient, columns, logs;
 
     explicit Worker(const Plan& plan) : plan(plan) {
         long widest = 0, largest = 0;
         for (long l = 0; l < plan.layers; l++) {
             const long in = padded(plan.widths[l]), out = padded(plan.widths[l + 1]);
             widest = std::max({widest, in, out}), largest = std::max(largest, in * out);
-            kept.emplace_back(plan.batch * out);
+            buffers.emplace_back(plan.room ? 0 : plan.batch * out);
+            kept.push_back(buffers.back().data());
         }
         slope = below = Buffer(plan.batch * widest);
         other = Buffer(largest);
-        columns = Buffer((plan.widths[plan.layers] + 1) * padded(plan.batch));
+        columns = logs = Buffer((plan.widths[plan.layers] + 1) * padded(plan.batch));
         if (plan.clip > 0 || plan.adam) gradient = Buffer(plan.size);
     }
 
     const T* transposed(const T* weight, long rows, long columns) {
-        transpose(weight, rows, columns, other.data());
-        return other.data();
+        return transpose(weight, rows, columns, other.data()), other.data();
     }
 
     void masked(T* values, long layer, long step) const {
         const T* mask = plan.masks[layer];
         const long width = plan.widths[layer + 1], row = padded(width);
-        if (mask)
-            for (long i = 0; i < plan.batch; i++)
-                for (long j = 0; j < width; j++) values[i * row + j] *= mask[(step * plan.batch + i) * width + j];
+        for (long i = 0; mask && i < plan.batch; i++)
+            for (long j = 0; j < width; j++) values[i * row + j] *= mask[(step * plan.batch + i) * width + j];
     }
 
-    // The gradient with respect to the logits: h_j sum_k g_k - g_j, for slopes g that are polynomials of the output h.
-    void differentiate(const T* logits, const int64_t* targets, const T* free) {
+    // The gradient with respect to the logits: h_j sum_k g_k - g_j, for slopes g of the outputs h.
+    void differentiate(const T* logits, long set, const T* rule) {
         const long batch = plan.batch, classes = plan.widths[plan.layers], row = padded(classes), n = padded(batch);
-        const T* const tied = free + DEGREE + 1;
-        T* const h = columns.data();
-        T* const label = h + classes * n;
-        const T share = T(1) / T(batch);
+        const int64_t* const targets = plan.targets + set * batch;
+        const T* const shares = plan.shares + set * n;
+        const Slope free(rule), tied(rule + plan.ruled / 2);
+        const bool logarithm = free.logarithm || tied.logarithm;
+        T *const h = columns.data(), *const x = logs.data();
+        T *const label = h + classes * n, *const own = x + classes * n;
         transpose(logits, batch, classes, h);
         for (long i = 0; i < n; i += LANES) {
             V top = at(h + i), sum{};
             for (long k = 1; k < classes; k++) top = at(h + k * n + i) > top ? at(h + k * n + i) : top;
-            for (long k = 0; k < classes; k++) sum += at(h + k * n + i) = exponential(at(h + k * n + i) - top);
+            for (long k = 0; k < classes; k++) sum += at(h + k * n + i) = exponential(at(x + k * n + i) = at(h + k * n + i) - top);
+            V log = sum;
+            for (long lane = 0; logarithm && lane < LANES; lane++) log[lane] = std::log(sum[lane]);
+            // The number of a masked class is finite, so that 0 times it is 0.
+            for (long k = 0; logarithm && k < classes; k++) at(x + k * n + i) = larger(at(x + k * n + i) - log, -T(1e18));
             sum = 1 / sum;
             for (long k = 0; k < classes; k++) at(h + k * n + i) *= sum;
         }
-        for (long i = 0; i < batch; i++) label[i] = h[targets[i] * n + i];
+        for (long i = 0; i < batch; i++) label[i] = h[targets[i] * n + i], own[i] = x[targets[i] * n + i];
         for (long i = 0; i < n; i += LANES) {
-            const V pull = at(label + i) = polynomial(tied, at(label + i));
+            const V pull = at(label + i) = tied(at(label + i), at(own + i)), share = at(shares + i);
             V total = pull;
-            for (long k = 0; k < classes; k++) total += polynomial(free, at(h + k * n + i));
-            for (long k = 0; k < classes; k++) {
-                V& one = at(h + k * n + i);
-                one = (one * total - polynomial(free, one)) * share;
-            }
+            for (long k = 0; k < classes; k++) total += at(x + k * n + i) = free(at(h + k * n + i), at(x + k * n + i));
+            for (long k = 0; k < classes; k++) at(h + k * n + i) = (at(h + k * n + i) * total - at(x + k * n + i)) * share;
         }
         transpose(h, classes, batch, slope.data());
-        for (long i = 0; i < batch; i++) slope[i * row + targets[i]] -= label[i] * share;
+        for (long i = 0; i < batch; i++) slope[i * row + targets[i]] -= label[i] * shares[i];
     }
 
-    void step(long member, long number) {
-        const long batch = plan.batch, set = number * plan.sets + plan.of[member], last = plan.layers - 1;
+    // A step of one of the members that the call is for; the place of its numbers in `work` is among these.
+    void step(long place, long number) {
+        const long member = plan.which[place], batch = plan.batch, last = plan.layers - 1;
+        const long set = number * plan.sets + plan.of[member], row = padded(plan.widths[last + 1]);
         const auto own = [&](T* all) { return all + member * plan.size; };
         T *const state = own(plan.state), *const first = own(plan.first), *const second = own(plan.second);
         const T* const inputs = plan.inputs + set * batch * padded(plan.widths[0]);
-        const auto entering = [&](long l) { return l ? kept[l - 1].data() : inputs; };
-        for (long l = 0; l <= last; l++) {
+        const auto entering = [&](long l) { return l ? kept[l - 1] : inputs; };
+        T* given = plan.room ? plan.work + place * plan.room : nullptr;
+        for (long l = 0; given && l <= last; given += batch * padded(plan.widths[++l])) kept[l] = given;
+        for (long l = 0; plan.phase != BACKWARD && l <= last; l++) {
             const long in = plan.widths[l], out = plan.widths[l + 1];
             const T* const weight = state + plan.weight[l];
             Product forward{entering(l), padded(in), 1, plan.turned[l] ? transposed(weight, out, in) : weight, in, padded(out)};
-            forward.c = kept[l].data(), forward.start = plan.bias[l] < 0 ? nullptr : state + plan.bias[l];
+            forward.c = kept[l], forward.start = plan.bias[l] < 0 ? nullptr : state + plan.bias[l];
             plan.relu[l] ? forward.run<RELU>(batch) : forward.run<SUM>(batch);
-            masked(kept[l].data(), l, number);
+            masked(kept[l], l, number);
         }
-        const T* const rule = plan.rule + member * 2 * (DEGREE + 1);
-        differentiate(kept[last].data(), plan.targets + set * batch, rule);
-        for (long i = 0; plan.relu[last] && i < batch * padded(plan.widths[last + 1]); i++)
-            if (kept[last][i] <= 0) slope[i] = 0;
+        if (plan.phase == LOGITS) std::copy(kept[last], kept[last] + batch * row, plan.work + (place * plan.steps + number) * batch * row);
+        if (plan.phase == FORWARD || plan.phase == LOGITS) return;
+        if (plan.phase == BACKWARD) std::copy(given, given + batch * row, slope.data());
+        else differentiate(kept[last], set, plan.rule + member * plan.ruled);
+        for (long i = 0; plan.relu[last] && i < batch * row; i++) slope[i] = kept[last][i] <= 0 ? T(0) : slope[i];
         masked(slope.data(), last, number);
         const Update update(plan, number);
         // Where the optimizer needs more than a part of the gradient, it comes at the end.
@@ -291,7 +335,7 @@ struct alignas(128) Worker {
             if (l) {
                 const T* const weight = state + plan.weight[l];
                 Product back{slope.data(), row, 1, plan.turned[l] ? weight : transposed(weight, in, out), out, wide};
-                back.c = below.data(), back.gate = kept[l - 1].data();
+                back.c = below.data(), back.gate = kept[l - 1];
                 plan.relu[l - 1] ? back.run<GATED>(batch) : back.run<SUM>(batch);
                 masked(below.data(), l - 1, number);
             }
@@ -343,7 +387,7 @@ extern "C" int train(const Plan* given) {
     std::atomic<long> next{0};
     const auto work = [&plan, &next](Worker& worker) {
         for (long member; (member = next++) < plan.members;)
-            for (long number = 0; number < plan.steps; number++) worker.step(member, number);
+            for (long number = 0; number < plan.steps; number++) worker.step(member, plan.begin + number);
     };
     try {
         for (long number = 1; number < most; number++) others.emplace_back(work, std::ref(workers[number]));

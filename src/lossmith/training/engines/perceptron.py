@@ -1,24 +1,30 @@
 """The training of multilayer perceptrons by a program that is compiled where it runs, one member after another.
 
 What a member's steps need, its parameters and what its optimizer keeps, stays in the second-level cache of a processor
-for many batches, and sums are made in registers: `perceptron.cpp`. Where there is no compiler, or for another network,
-loss or recipe, the population is trained as before.
+for many batches, and sums are made in registers: `perceptron.cpp`. The slope of a sum of powers for class indices is
+found there, too; for other losses and labels the program stops at the logits of each batch, and goes on with slopes
+that PyTorch makes of them. Where there is no compiler, or for another network or recipe, the population is trained as
+before.
 """
 
 from __future__ import annotations
 
 import ctypes
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from lossmith.losses import Loss, PowerLoss
+from lossmith.losses import Loss
 from lossmith.training.engines.compiler import compiled
 from lossmith.training.engines.design import Design
+from lossmith.training.engines.layout import Shape
 from lossmith.training.engines.population import Beginning
+from lossmith.training.engines.rules import Rules
 from lossmith.training.networks import Networks, State, Task
 from lossmith.training.recipe import Recipe
 
@@ -26,18 +32,22 @@ if TYPE_CHECKING:
     from lossmith.training.backend import Backend
 
 SOURCE = Path(__file__).with_suffix(".cpp")
-DEGREE = 8  # of the polynomials there
 REALS = {torch.float32: ("REAL=float", "WHOLE=int32_t", "SINGLE"), torch.float64: ("REAL=double", "WHOLE=int64_t")}
 BETA = 0.999  # β2 of AdamW
-BATCHES = 2**19  # bytes of the inputs of one call, which stay in the cache beside a member
+BATCHES = 2**19  # bytes of one member's inputs of a call, which stay in the cache beside it
+STEPS, FORWARD, BACKWARD, LOGITS = range(4)  # what a call does
+SAMPLES = 64  # of a step that gives logits alone
 
 
 class Plan(ctypes.Structure):
     """The arguments of the program, in its order."""
 
-    NUMBERS: ClassVar = ("members", "threads", "layers", "batch", "steps", "sets", "size")
-    LISTS: ClassVar = ("widths", "relu", "turned", "weight", "bias", "of", "targets")
-    TENSORS: ClassVar = ("inputs", "rule", "masks", "state", "first", "second", "rates")
+    NUMBERS: ClassVar = (
+        *("members", "threads", "layers", "batch", "begin", "steps", "sets", "size", "room", "ruled"),
+        "phase",
+    )
+    LISTS: ClassVar = ("widths", "relu", "turned", "weight", "bias", "which", "of", "targets")
+    TENSORS: ClassVar = ("inputs", "shares", "rule", "masks", "state", "first", "second", "work", "rates")
     FACTORS: ClassVar = ("momentum", "weight_decay", "clip")
     _fields_: ClassVar = [
         *((name, ctypes.c_int64) for name in NUMBERS),
@@ -47,88 +57,76 @@ class Plan(ctypes.Structure):
     ]
 
 
-@dataclass
-class Dense:
-    """A linear layer and what follows it.
+@contextmanager
+def _threads() -> Iterator[int]:
+    """The number of threads, while PyTorch has one.
+
+    Its threads that have just worked wait for more at full speed, and would take the program's cores.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield threads
+    finally:
+        torch.set_num_threads(threads)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The logits of trained perceptrons by the program.
 
     Args:
-        name: Prefix of its parameters' names.
-        rows: Inputs, or outputs where the weight lies turned: as ``[out, in]``.
-        columns: The other number.
-        turned: Whether it does: so as to be filled up by fewer zeros.
-        weight: Where the weight begins in a member's numbers, ``[rows, columns]`` with rows filled up.
-        bias: Where the bias begins, or −1.
-        relu: Whether a ReLU follows.
-        dropout: Layers of dropout that follow.
+        stem: What comes before the layers.
+        shape: How a member lies in memory.
     """
 
-    name: str
-    rows: int
-    columns: int
-    turned: bool
-    weight: int
-    bias: int
-    relu: bool = False
-    dropout: list[nn.Module] = field(default_factory=list)
+    stem: nn.Module
+    shape: Shape
 
-    @property
-    def widths(self) -> tuple[int, int]:
-        """Inputs and outputs."""
-        return (self.columns, self.rows) if self.turned else (self.rows, self.columns)
+    @torch.no_grad()
+    def __call__(self, parameters: State, inputs: Tensor) -> Tensor | None:
+        """Logits ``[P, N, K]`` of inputs ``[N, …]`` in evaluation mode, or None where the program cannot do it.
 
-
-class Shape:
-    """How a member lies in memory.
-
-    Args:
-        design: What the networks are.
-        parameters: ``[P, …]`` each.
-        lanes: Numbers of a vector of the processor, to whose multiples rows are filled up.
-    """
-
-    def __init__(self, design: Design, parameters: State, lanes: int) -> None:
-        self.lanes, self.size = lanes, 0
-        self.before: list[nn.Module] = []
-        self.layers: list[Dense] = []
-        for layer in design.layers:
-            if layer.kind == "linear":
-                outputs, inputs = parameters[f"{layer.name}.weight"].shape[1:]
-                turned = outputs * self.filled(inputs) < inputs * self.filled(outputs)
-                rows, columns = (outputs, inputs) if turned else (inputs, outputs)
-                weight, bias = self.size, self.size + rows * self.filled(columns)
-                self.size = bias + self.filled(outputs) * layer.biased
-                self.layers.append(Dense(layer.name, rows, columns, turned, weight, bias if layer.biased else -1))
-            elif not self.layers:
-                self.before.append(nn.ReLU() if layer.dropout is None else layer.dropout)
-            elif layer.dropout is None:
-                self.layers[-1].relu = True
-            else:
-                self.layers[-1].dropout.append(layer.dropout)
-
-        self.widths = [self.layers[0].widths[0], *(layer.widths[1] for layer in self.layers)]
-        self.lists = {
-            "widths": torch.tensor(self.widths),
-            "relu": torch.tensor([int(layer.relu) for layer in self.layers]),
-            "turned": torch.tensor([int(layer.turned) for layer in self.layers]),
-            "weight": torch.tensor([layer.weight for layer in self.layers]),
-            "bias": torch.tensor([layer.bias for layer in self.layers]),
+        Args:
+            parameters: ``[P, …]`` each.
+            inputs: Of any number.
+        """
+        shape, x, first = self.shape, self.stem(inputs), next(iter(parameters.values()))
+        library = compiled(SOURCE, *REALS[first.dtype]) if first.dtype in REALS and first.device.type == "cpu" else None
+        if library is None or not len(x) or x.dtype != first.dtype or x.shape[1:] != (shape.widths[0],):
+            return None
+        x = torch.relu(x) if any(isinstance(module, nn.ReLU) for module in shape.before) else x
+        samples, row = min(SAMPLES, len(x)), shape.filled(shape.widths[-1])
+        steps = -(-len(x) // samples)
+        work = first.new_empty(len(first), steps * samples, row)
+        known = {
+            **shape.lists,
+            "which": torch.arange(len(first)),
+            "of": torch.zeros(len(first), dtype=torch.int64),
+            "inputs": nn.functional.pad(x, (0, shape.filled(x.shape[1]) - x.shape[1], 0, steps * samples - len(x))),
+            "masks": torch.zeros(len(shape.layers), dtype=torch.int64),
+            "state": shape.packed(parameters),
+            "work": work,
         }
+        with _threads() as threads:
+            plan = Plan(
+                members=len(first),
+                threads=threads,
+                layers=len(shape.layers),
+                batch=samples,
+                steps=steps,
+                sets=1,
+                size=shape.size,
+                phase=LOGITS,
+                **{name: value.data_ptr() for name, value in known.items()},
+            )
+            _run(library, plan)
+        return work[:, : len(x), : shape.widths[-1]]
 
-    def filled(self, columns: int) -> int:
-        """The length of a row in memory."""
-        return -(-columns // self.lanes) * self.lanes
 
-    def views(self, state: Tensor) -> State:
-        """The parameters in members' numbers ``[P, size]``."""
-        found: State = {}
-        for layer in self.layers:
-            long = self.filled(layer.columns)
-            part = state[:, layer.weight : layer.weight + layer.rows * long]
-            weight = part.unflatten(1, (layer.rows, long))[..., : layer.columns]
-            found[f"{layer.name}.weight"] = weight if layer.turned else weight.mT
-            if layer.bias >= 0:
-                found[f"{layer.name}.bias"] = state[:, layer.bias : layer.bias + layer.widths[1]]
-        return found
+def _run(library: ctypes.CDLL, plan: Plan) -> None:
+    if library.train(ctypes.byref(plan)):
+        raise MemoryError("the memory does not hold the work of a perceptron")
 
 
 class PerceptronRun:
@@ -136,7 +134,7 @@ class PerceptronRun:
 
     Args:
         begun: Networks and batches as they are at the start.
-        rule: The slopes of the losses, from :func:`coefficients`.
+        rules: How they come to the slopes of their losses.
         recipe: The recipe of all.
         backend: How they are run.
         stem: What comes before the layers.
@@ -147,7 +145,7 @@ class PerceptronRun:
     def __init__(
         self,
         begun: Beginning,
-        rule: Tensor,
+        rules: Rules,
         recipe: Recipe,
         backend: Backend,
         stem: nn.Module,
@@ -155,13 +153,11 @@ class PerceptronRun:
         library: ctypes.CDLL,
     ) -> None:
         self.batches, self.base, self.place = begun.batches, begun.base, begun.place
-        self.rule, self.recipe, self.backend, self.stem = rule, recipe, backend, stem
+        self.rules, self.recipe, self.backend, self.stem = rules, recipe, backend, stem
         self.shape, self.library = shape, library
+        self.work = torch.empty(0)
         self.total = recipe.total_steps(self.batches.samples)
-        first = next(iter(begun.parameters.values()))
-        self.state = first.new_zeros(len(first), self.shape.size)
-        for name, value in self.shape.views(self.state).items():
-            value.copy_(begun.parameters[name])
+        self.state = shape.packed(begun.parameters)
         self.kept = [torch.zeros_like(self.state) for _ in range(1 + (recipe.optimizer == "adamw"))]
         self.done = 0
 
@@ -171,77 +167,112 @@ class PerceptronRun:
 
     def advance(self, batches: int) -> None:
         """Train on the next batches."""
-        end, threads = self.done + batches, torch.get_num_threads()
-        # Threads of PyTorch that have just worked wait for more at full speed, and would take the program's cores.
-        torch.set_num_threads(1)
-        try:
+        end = self.done + batches
+        with _threads() as threads:
             while self.done < end:
-                inputs, targets = self.batches.several(self.done, min(end - self.done, self._most()))
+                self.rules.look(self.done)
+                most = self.rules.lasts(self.done, min(end - self.done, self._most()))
+                inputs, targets = self.batches.several(self.done, most)
                 self._train(inputs, targets, threads)
                 self.done += len(inputs)
-        finally:
-            torch.set_num_threads(threads)
 
     def keep(self, members: list[int]) -> None:
         """Go on with some of the members only."""
-        self.state, self.rule, self.place = self.state[members], self.rule[members], self.place[members]
+        self.state, self.place = self.state[members], self.place[members]
+        self.rules.keep(members)
         self.kept = [value[members] for value in self.kept]
 
     def networks(self) -> Networks:
         """The networks as they are now, copied."""
         views = self.shape.views(self.state)
         names = (name for name, _ in self.base.named_parameters())
-        return Networks(self.base, {name: views[name].clone() for name in names}, {})
+        parameters = {name: views[name].clone() for name in names}
+        return Networks(self.base, parameters, {}, quick=Evaluation(self.stem, self.shape))
 
     def _most(self) -> int:
         """Batches of one call."""
         width = self.shape.filled(self.shape.layers[0].widths[0])
-        batch = len(self.batches.seeds) * self.batches.size * width * self.state.element_size()
-        return max(1, BATCHES // batch)
+        return max(1, BATCHES // (self.batches.size * width * self.state.element_size()))
 
     @torch.no_grad()
     def _train(self, inputs: Tensor, targets: Tensor, threads: int) -> None:
-        shape, steps, widths = self.shape, range(len(inputs)), self.shape.widths
-        x: Tensor = self.stem(inputs.flatten(0, targets.ndim - 1)).unflatten(0, targets.shape)
-        masks: list[list[Tensor]] = [[] for _ in shape.layers]
-        for number in steps:
-            # In the order of a forward pass, so that the masks are those of every engine.
-            for module in shape.before:
-                x[number] = module(x[number])
-            for layer, drawn in zip(shape.layers, masks, strict=True):
-                if layer.dropout:
-                    mask = x.new_ones(targets.shape[-1], layer.widths[1])
-                    for module in layer.dropout:
-                        mask = mask * module(torch.ones_like(mask))
-                    drawn.append(mask)
-        stacked = [torch.stack(drawn) if drawn else None for drawn in masks]
-        changing = {
+        shape, rules, seeds = self.shape, self.rules, len(self.batches.seeds)
+        steps, size, first = len(inputs), self.batches.size, shape.widths[0]
+        leading = inputs.shape[: 2 + (seeds > 1)]
+        x: Tensor = self.stem(inputs.flatten(0, len(leading) - 1)).unflatten(0, leading)
+        masks = self._masks(x)
+        known = {
+            **shape.lists,
             "of": self.place,
-            "targets": targets.to(torch.int64).contiguous(),
-            "inputs": nn.functional.pad(x, (0, shape.filled(widths[0]) - widths[0])).contiguous(),
-            "rule": self.rule,
-            "masks": torch.tensor([0 if mask is None else mask.data_ptr() for mask in stacked]),
+            "inputs": nn.functional.pad(x, (0, shape.filled(first) - first)).contiguous(),
+            "masks": torch.tensor([0 if mask is None else mask.data_ptr() for mask in masks]),
             "state": self.state,
             "first": self.kept[0],
             "second": self.kept[-1],
-            "rates": torch.tensor([self._rates(self.done + number) for number in steps], dtype=torch.float64),
+            "rates": torch.tensor([self._rates(self.done + number) for number in range(steps)], dtype=torch.float64),
         }
+        if len(rules.ours):
+            known["targets"] = targets.to(torch.int64).contiguous()
+            known["shares"] = nn.functional.pad(rules.shares(targets), (0, shape.filled(size) - size))
+            known["rule"] = rules.table
         plan = Plan(
-            members=len(self.state),
             threads=threads,
             layers=len(shape.layers),
-            batch=targets.shape[-1],
-            steps=len(inputs),
-            sets=len(self.batches.seeds),
+            batch=size,
+            sets=seeds,
             size=shape.size,
             momentum=self.recipe.momentum,
             weight_decay=self.recipe.weight_decay,
             clip=self.recipe.clip or 0.0,
             adam=self.recipe.optimizer == "adamw",
-            **{name: value.data_ptr() for name, value in (*shape.lists.items(), *changing.items())},
+            **{name: value.data_ptr() for name, value in known.items()},
         )
-        if self.library.train(ctypes.byref(plan)):
-            raise MemoryError("the memory does not hold the work of a perceptron")
+        if len(rules.ours):
+            plan.ruled = known["rule"][0].numel()
+            self._call(plan, rules.ours, STEPS, 0, steps)
+        if len(rules.theirs):
+            plan.room = size * sum(map(shape.filled, (*shape.widths[1:], shape.widths[-1])))
+            self._train_others(plan, targets)
+
+    def _train_others(self, plan: Plan, targets: Tensor) -> None:
+        """Train the members whose slopes the program does not find."""
+        theirs, size, classes = self.rules.theirs, plan.batch, self.shape.widths[-1]
+        if self.work.shape != (len(theirs), plan.room):
+            self.work = self.state.new_zeros(len(theirs), plan.room)
+        plan.work = self.work.data_ptr()
+        row = self.shape.filled(classes)
+        last = self.work[:, -2 * size * row :].unflatten(1, (2 * size, row))[..., :classes]
+        logits, slopes = last.split(size, 1)
+        for number, labels in enumerate(targets):
+            own = labels if plan.sets == 1 else labels[self.place[theirs]]
+            self._call(plan, theirs, FORWARD, number)
+            slopes.copy_(self.rules.slopes(self.done + number, logits, own))
+            self._call(plan, theirs, BACKWARD, number)
+
+    def _call(self, plan: Plan, members: Tensor, phase: int, begin: int, steps: int = 1) -> None:
+        plan.members, plan.which, plan.phase, plan.begin, plan.steps = (
+            len(members),
+            members.data_ptr(),
+            phase,
+            begin,
+            steps,
+        )
+        _run(self.library, plan)
+
+    def _masks(self, x: Tensor) -> list[Tensor | None]:
+        """What dropout multiplies the values behind each layer by, ``[T, B, width]``; those of the inputs are done."""
+        drawn: list[list[Tensor]] = [[] for _ in self.shape.layers]
+        for number in range(len(x)):
+            # In the order of a forward pass, so that the masks are those of every engine.
+            for module in self.shape.before:
+                x[number] = module(x[number])
+            for layer, masks in zip(self.shape.layers, drawn, strict=True):
+                if layer.dropout:
+                    mask = x.new_ones(x.shape[-2], layer.widths[1])
+                    for module in layer.dropout:
+                        mask = mask * module(torch.ones_like(mask))
+                    masks.append(mask)
+        return [torch.stack(masks) if masks else None for masks in drawn]
 
     def _rates(self, step: int) -> tuple[float, float, float]:
         """The factors of a step: of the update, of the root of AdamW's second moment, and the learning rate."""
@@ -250,26 +281,6 @@ class PerceptronRun:
             return rate, 1.0, rate
         one, two = (1 - beta ** (step + 1) for beta in (self.recipe.momentum, BETA))
         return rate / one, two**-0.5, rate
-
-
-def coefficients(losses: Loss, like: Tensor) -> Tensor | None:
-    """The slopes of a population of losses as polynomials, ``[P, 2, 9]``; None if they are none.
-
-    Args:
-        losses: A population ``[P]``.
-        like: For whose dtype.
-    """
-    if type(losses) is not PowerLoss:
-        return None
-    found = losses.gradient_rule(like).polynomials()
-    if found is None:
-        return None
-    table = like.new_zeros(len(losses), 2, DEGREE + 1)
-    for place, ascending in enumerate(found):
-        for power, c in enumerate(ascending):
-            if c is not None:
-                table[:, place, power] = c.flatten()
-    return table
 
 
 def compiled_run(
@@ -286,16 +297,10 @@ def compiled_run(
         design: What the networks are.
     """
     like = next(iter(begun.parameters.values()))
-    hard = not (task.targets.is_floating_point() or recipe.mixup or recipe.cutmix)
-    plain = recipe.adversary == "none" and recipe.class_weight == "none" and not recipe.flooding
-    rule = coefficients(losses, like) if hard and plain and task.device.type == "cpu" else None
     last = next(layer.name for layer in reversed(design.layers) if layer.kind == "linear")
     inputs, classes = design.stem(task.inputs[:1]), begun.parameters[f"{last}.weight"].shape[1]
-    if (
-        rule is None
-        or inputs.dtype != like.dtype
-        or not 0 <= int(task.targets.min()) <= int(task.targets.max()) < classes
-    ):
+    labeled = task.targets.is_floating_point() or 0 <= int(task.targets.min()) <= int(task.targets.max()) < classes
+    if task.device.type != "cpu" or recipe.adversary != "none" or inputs.dtype != like.dtype or not labeled:
         return None
     library = compiled(SOURCE, *REALS[like.dtype])
     if library is None:
@@ -303,4 +308,5 @@ def compiled_run(
     shape = Shape(design, begun.parameters, library.lanes())
     if not all(shape.widths):
         return None
-    return PerceptronRun(begun, rule, recipe, backend, design.stem, shape, library)
+    rules = Rules(task, losses, recipe, recipe.total_steps(begun.batches.samples), like)
+    return PerceptronRun(begun, rules, recipe, backend, design.stem, shape, library)

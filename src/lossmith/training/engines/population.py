@@ -14,7 +14,7 @@ from lossmith.losses import Loss
 from lossmith.training.adversary import attacked_batch, checked_max_pixel
 from lossmith.training.batches import Batches
 from lossmith.training.engines.base import Schedule, Stack
-from lossmith.training.imbalance import batch_weights, class_weights
+from lossmith.training.imbalance import class_weights
 from lossmith.training.networks import Networks, State, Task, own_state
 from lossmith.training.recipe import Recipe, build_optimizer
 
@@ -87,8 +87,8 @@ class PopulationRun:
         self.task, self.recipe, self.backend, self.make = task, recipe, backend, make
         begun = begin(task, seeds, recipe) if begun is None else begun
         self.batches, self.base, self.place = begun.batches, begun.base, begun.place
-        self.weights = class_weights(task, recipe)
-        self.schedule = Schedule(losses.to(task.device), recipe.total_steps(self.batches.samples), self.weights)
+        total = recipe.total_steps(self.batches.samples)
+        self.schedule = Schedule(losses.to(task.device), total, class_weights(task, recipe))
         self.stack = self._stack(begun.parameters, begun.buffers)
         self.optimizer = build_optimizer(recipe, self.stack.leaves)
         self.done = 0
@@ -111,11 +111,7 @@ class PopulationRun:
         for group in self.optimizer.param_groups:
             group["lr"] = recipe.rate(self.done, recipe.total_steps(self.batches.samples))
         logits = self.stack.logits(inputs, of)
-        count = batch_weights(self.weights, targets, logits)
-        slope = self.schedule.rule(self.done, logits)(logits, targets) / count
-        if recipe.flooding:
-            slope = slope * self._tide(logits, targets, count)
-        self.stack.differentiate(slope.to(logits.dtype))
+        self.stack.differentiate(self.schedule.mean_gradient(self.done, logits, targets, recipe.flooding))
         if recipe.clip is not None:
             clip_each(self.stack.gradients(), recipe.clip)
         self.optimizer.step()
@@ -134,12 +130,6 @@ class PopulationRun:
             self.recipe,
             checked_max_pixel(self.task),
         )
-
-    def _tide(self, logits: Tensor, targets: Tensor, count: Tensor | int) -> Tensor:
-        """The sign of each member's loss less the level of flooding, ``[P, 1, 1]``: the slope of ``|L − b| + b``."""
-        values = self.schedule.values(self.done, logits, targets)
-        mean = values.mean(-1)[:, None, None] if isinstance(count, int) else values.sum(-1)[:, None, None] / count
-        return (mean - self.recipe.flooding).sign().to(logits.dtype)
 
     def keep(self, members: list[int]) -> None:
         """Go on with some of the members only."""

@@ -424,6 +424,36 @@ class TestPage:
         assert "2 networks diverged" in page.text
         assert "img" not in [tag for tag, _ in page.tags]
 
+    @pytest.mark.parametrize(
+        "values",
+        [(1e308, -1e308, 0.0), (1e-320, 2e-320, 0.0), (None,) * 3, (1e300,) * 3, (0.5, 0.5 + 1e-16, 0.5)],
+    )
+    def test_figures_beyond_any_scale(self, study: Path, values: tuple[float | None, ...]) -> None:
+        found = findings(study)
+        assert found.comparison is not None
+        rows = [
+            replace(row, runs=[{**run, "test": one, "ece": one} for run, one in zip(row.runs, values, strict=True)])
+            for row in found.comparison.rows
+        ]
+        fitness = [{**row, "fitness": values[number % 3]} for number, row in enumerate(found.candidates)]
+        page = page_of(replace(found, comparison=replace(found.comparison, rows=rows), candidates=fitness))
+        embedded = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', page)
+        assert [one for one in embedded if "NaN" in one or "Infinity" in one] == []
+        assert len([json.loads(one) for one in embedded]) >= 3
+        assert '="nan%"' not in page
+
+    def test_a_loss_that_changes(self, study: Path) -> None:
+        changing = lossmith.schedule([(0.0, "cross-entropy"), (1.0, "mae")])
+        page = Elements(page_of(replace(findings(study), winner=changing)))
+        assert "At the beginning" in page.text
+        assert "At the end" in page.text
+        assert "evolved, at the beginning" in page.text
+
+    def test_a_loss_that_is_a_formula(self, study: Path) -> None:
+        formula = lossmith.expression("log(h) * exp(h * y)")
+        page = Elements(page_of(replace(findings(study), winner=formula)))
+        assert formula.formula() in page.text
+
 
 class TestVerdict:
     def judged(self, study: Path, difference: float, low: float, high: float) -> Any:

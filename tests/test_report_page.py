@@ -269,6 +269,18 @@ class TestPage:
             content = base64.b64decode(str(downloads[name]).partition("base64,")[2])
             assert content == (study / name).read_bytes()
 
+    def test_the_module_to_take_along_has_the_class_weights(self, study: Path) -> None:
+        found = findings(study)
+        weighted = found.provenance.model_copy(update={"class_weight": [0.25, 1.0, 1.75]})
+        page = Elements(page_of(replace(found, provenance=weighted)))
+        address = next(str(at["href"]) for _, at in page.tags if at.get("download") == "my_loss.py")
+        space: dict[str, Any] = {}
+        exec(base64.b64decode(address.partition("base64,")[2]), space)  # noqa: S102
+        logits, labels = torch.randn(6, 3, generator=torch.Generator().manual_seed(0)), torch.arange(6) % 3
+        assert found.winner is not None
+        expected = lossmith.Criterion(found.winner, weight=torch.tensor([0.25, 1.0, 1.75]))(logits, labels)
+        torch.testing.assert_close(space["Loss"]()(logits, labels), expected)
+
     def test_of_a_training_function(self, made: Path) -> None:
         page = Elements(report_page(made / "function"))
         assert "training" not in page.ids

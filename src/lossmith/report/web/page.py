@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from lossmith.errors import InputError
 from lossmith.io import write_whole
 from lossmith.markup import element
@@ -45,7 +47,8 @@ def report_page(directory: Path) -> str:
 
 def page_of(found: Findings) -> str:
     """The page of what was found."""
-    with one_thread():
+    # What is too large to be scaled is left out where it is shown.
+    with one_thread(), np.errstate(over="ignore", invalid="ignore"):
         sections = [section for make in SECTIONS if (section := make(found)) is not None]
     line = element("p", found.summary["state"])
     return document(f"lossmith report of {found.name}", sections, summary=line)

@@ -577,6 +577,7 @@ function follow() {
     state = { index: undefined, base: found.source in BY_NUMBERS ? "named:cross-entropy" : undefined, ...found };
     shape = "";
     message = "";
+    root.scrollIntoView();
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
     message = `${error.message[0].toUpperCase()}${error.message.slice(1)}.`;

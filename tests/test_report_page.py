@@ -27,7 +27,7 @@ from lossmith.api import report
 from lossmith.cli import main
 from lossmith.errors import InputError
 from lossmith.losses import Loss, baikal, cross_entropy, find, focal, gce, mae, mse
-from lossmith.report import Section, Served, document, plain_words, report_page, write_report
+from lossmith.report import Section, Served, document, plain_words, report_beside, report_page, write_report
 from lossmith.report.web.findings import findings
 from lossmith.report.web.importance import importance
 from lossmith.report.web.markup import element
@@ -199,6 +199,14 @@ class TestWords:
     def test_label_smoothing_is_recognized(self) -> None:
         loss = find("label-smoothing:0.2", 10)
         assert plain_words(loss, explain(loss, 10))[-1] == "It is a loss with label smoothing, α = 0.2."
+
+    def test_where_a_label_is_pushed_down(self) -> None:
+        doubtful = lossmith.expression("y * (h^2/2 - 0.05*h)")
+        text = " ".join(plain_words(doubtful, explain(doubtful, 10)))
+        assert "Labels that the network gives less than 5 % it pushes further down" in text
+        between = lossmith.expression("y * (h^3/3 - 0.4*h^2 + 0.15*h)")
+        text = " ".join(plain_words(between, explain(between, 10)))
+        assert "It pushes labels down that the network gives 30 % to 50 %." in text
 
     def test_a_loss_that_pushes_from_the_start(self) -> None:
         (first, second) = plain_words(-1 * mse(), explain(-1 * mse(), 10))
@@ -393,6 +401,39 @@ class TestPage:
         assert list(tmp_path.iterdir()) == []
         with pytest.raises(InputError, match="give the path of a study"):
             report(3)  # type: ignore[arg-type]
+
+    def test_work_that_is_done_outlives_a_page_that_cannot_be_written(
+        self, study: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        (study / "report.html").unlink()
+        (study / "report.html").mkdir()
+        assert report_beside(study) is None
+        assert "report.html was not written" in caplog.text
+
+    def test_a_damaged_attack(self, study: Path) -> None:
+        with Store(study) as store:
+            store.add_record("attack 0", "mine", {"name": "mine"}, 0.1)
+        with pytest.raises(InputError, match="what it holds of an attack cannot be read"):
+            report_page(study)
+
+    def test_of_a_search_over_formulas(self, tmp_path: Path) -> None:
+        place = tmp_path / "study"
+        search: dict[str, Any] = {"space": "expression", "engine": "genetic", "population": 6, "generations": 2}
+        with Study(place, 3, **search) as study:
+            study.optimize(lambda loss: -float(len(loss.formula())))
+            texts = [study.loss_of(row).formula() for row in study.candidates()]
+        page = report_page(place)
+        assert "Formulas that were better than all before" in Elements(page).text
+        (embedded,) = re.findall(r'id="data-search">(.*?)</script>', page)
+        assert list(json.loads(embedded)["candidates"]["texts"].values()) == texts
+
+    def test_losses_of_a_space_of_other_kinds(self, tmp_path: Path) -> None:
+        place = tmp_path / "study"
+        with Study(place, 3, space="residual-schedule", population=4, generations=1) as study:
+            study.optimize(lambda _: 0.5)
+            texts = [study.loss_of(row).formula() for row in study.candidates()]
+        (embedded,) = re.findall(r'id="data-search">(.*?)</script>', report_page(place))
+        assert list(json.loads(embedded)["candidates"]["texts"].values()) == texts
 
     def test_no_place(self, study: Path) -> None:
         (study / "report.html").unlink()

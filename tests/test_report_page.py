@@ -31,7 +31,7 @@ from lossmith.markup import element
 from lossmith.report import Section, Served, document, plain_words, report_beside, report_page, write_report
 from lossmith.report.web.findings import findings
 from lossmith.report.web.importance import importance
-from lossmith.report.web.page import page_of
+from lossmith.report.web.page import explorer_section, page_of
 from lossmith.report.web.setup import runs_csv
 from lossmith.report.web.verdict import verdict
 from lossmith.study import Store, Study
@@ -258,8 +258,18 @@ class TestImportance:
 class TestPage:
     def test_of_networks(self, study: Path) -> None:
         page = Elements(report_page(study))
-        wanted = ["verdict", "loss", "comparison", "search", "training", "calibration", "setup", "downloads"]
-        assert [name for name in page.ids if not name.startswith("data-") and name != "content"] == wanted
+        wanted = [
+            "verdict",
+            "loss",
+            "comparison",
+            "search",
+            "training",
+            "calibration",
+            "explorer",
+            "setup",
+            "downloads",
+        ]
+        assert [at["id"] for tag, at in page.tags if tag == "section"] == wanted
         for text in ("On test data", "95 % interval", "cross-entropy", "What mattered", "The front", "Quick: losses"):
             assert text in page.text
         assert "lossmith compare again/best.json --effort quick --seeds 3" in page.text
@@ -501,6 +511,18 @@ class TestPage:
         assert "At the beginning" in page.text
         assert "At the end" in page.text
         assert "evolved, at the beginning" in page.text
+
+    def test_the_explorer_does_without_what_cannot_be_drawn(
+        self, study: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        found = findings(study)
+        assert found.classes is not None
+        for winner in (mse(), 1e150 * mse()):
+            section = explorer_section(replace(found, winner=winner))
+            assert section is not None
+            assert len(section.data["given"]) == (winner == mse())
+        assert "begins without the winner: the loss '1e+150 MSE' cannot be drawn" in caplog.text
+        assert explorer_section(replace(found, classes=None)) is None
 
     def test_a_loss_that_is_a_formula(self, study: Path) -> None:
         formula = lossmith.expression("log(h) * exp(h * y)")

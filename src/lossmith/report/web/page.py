@@ -14,6 +14,7 @@ from lossmith.markup import element
 from lossmith.report.web.compared import calibration_section, comparison_section
 from lossmith.report.web.document import Section, document
 from lossmith.report.web.evolved import loss_section, one_thread
+from lossmith.report.web.explorer import explorer
 from lossmith.report.web.findings import Findings, findings
 from lossmith.report.web.searched import search_section
 from lossmith.report.web.setup import downloads_section, setup_section
@@ -22,6 +23,20 @@ from lossmith.report.web.verdict import verdict_section
 
 LOG = logging.getLogger("lossmith")
 FILE = "report.html"
+
+
+def explorer_section(found: Findings) -> Section | None:
+    """The explorer, which begins with the winner; None where nobody knows for how many classes."""
+    if found.classes is None:
+        return None
+    try:
+        return explorer([] if found.winner is None else [found.winner], found.classes)
+    except InputError as error:
+        # A page without it says more than none.
+        LOG.warning("the explorer of the report begins without the winner: %s", error)
+        return explorer([], found.classes)
+
+
 # In the order of the page; each gives None where the study has nothing for it.
 SECTIONS: Sequence[Callable[[Findings], Section | None]] = (
     verdict_section,
@@ -31,6 +46,7 @@ SECTIONS: Sequence[Callable[[Findings], Section | None]] = (
     training_section,
     calibration_section,
     robustness_section,
+    explorer_section,
     setup_section,
     downloads_section,
 )

@@ -17,6 +17,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from docsite import commands, examples, links, mathml, names, pictures, reference  # noqa: E402
 
+import lossmith  # noqa: E402
 from lossmith.cli import COMMANDS  # noqa: E402
 
 project = "lossmith"
@@ -41,6 +42,9 @@ html_theme = "furo"
 html_title = f"lossmith {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+# The explorer, which is a page of its own.
+EXTRA = HERE / "_build" / "extra"
+html_extra_path = [str(EXTRA)]
 html_copy_source = False
 html_show_sphinx = False
 html_show_copyright = False
@@ -77,6 +81,7 @@ sphinx_gallery_conf = {
     "backreferences_dir": None,
     "abort_on_example_error": True,
 }
+EXTRA.mkdir(parents=True, exist_ok=True)
 examples.write(ROOT / "examples", HERE / "gallery" / "EXAMPLES_HEADER.rst", STAGED)
 
 repository = links.Repository(ROOT)
@@ -87,6 +92,7 @@ inline = names.Names(reference.all_described(), COMMANDS, ROOT / "tests")
 def write_pages(app):
     """Write the pages that stand in no file of the repository."""
     linked = repository.pages(inline.linked)
+    lossmith.explore(["cross-entropy", "focal:2", "gce:0.7"], EXTRA / "explorer.html")
     links.write(HERE, {**linked, **reference.pages(), **commands.pages()})
 
 

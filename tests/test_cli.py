@@ -35,6 +35,7 @@ from lossmith.cli.corruption import Corruption
 from lossmith.cli.distill import Distill
 from lossmith.cli.evolve import Evolve
 from lossmith.cli.explain import Explain
+from lossmith.cli.explore import Explore
 from lossmith.cli.export import Export
 from lossmith.cli.flags import settings_rules
 from lossmith.cli.probe import SHOWN as PROBED
@@ -188,10 +189,9 @@ class TestOverview:
     def test_unknown_command(self, run: Run) -> None:
         sentence = run.refused("evovle")
         assert "'evovle'" in sentence
-        assert (
-            "evolve, compare, distill, explain, export, trace, attack, corruption, basin, probe, suspects, show"
-            in sentence
-        )
+        for some in ("evolve, compare, distill, explain, explore, export, trace", "attack, corruption, basin, probe"):
+            assert some in sentence
+        assert "suspects, show" in sentence
 
     @pytest.mark.parametrize("arguments", [["--help"], ["show", "study", "--json"], ["show", "study"]])
     def test_what_reads_the_output_has_ended(
@@ -242,6 +242,7 @@ FLAGS = {
     "distill": {"--out", *MACHINE, "--time-limit", "--svg", "--quiet", "--json", "--training", "--chunk", "--device"}
     | (settings_of(DataSettings, ModelSettings, Recipe, ObjectiveSettings, DistillSettings) - {"--record"}),
     "explain": {"--classes", "--epsilon", "--figure", "--figure3", "--latex", "--json"},
+    "explore": {"--html", "--classes"},
     "export": {"--to", "--classes", "--out"},
     "trace": {
         "--out",
@@ -283,6 +284,7 @@ KINDS = [
     ("compare", Compare),
     ("distill", Distill),
     ("explain", Explain),
+    ("explore", Explore),
     ("export", Export),
     ("trace", TraceLosses),
     ("attack", Attack),

@@ -107,7 +107,8 @@ def tab(browser: Any, report: Path) -> Iterator[Tab]:
 
 
 def test_it_opens_alone(tab: Tab) -> None:
-    names = ["verdict", "loss", "comparison", "search", "training", "calibration", "robustness", "setup", "downloads"]
+    names = ["verdict", "loss", "comparison", "search", "training", "calibration", "robustness"]
+    names += ["explorer", "setup", "downloads"]
     assert tab.page.eval_on_selector_all("main > section", "all => all.map((one) => one.id)") == names
     charts = tab.page.locator("[data-chart]")
     assert charts.count() == 6

@@ -28,10 +28,10 @@ from lossmith.cli import main
 from lossmith.errors import InputError
 from lossmith.losses import Loss, baikal, cross_entropy, find, focal, gce, mae, mse
 from lossmith.markup import element
-from lossmith.report import Section, Served, document, plain_words, report_page, write_report
+from lossmith.report import Section, Served, document, plain_words, report_beside, report_page, write_report
 from lossmith.report.web.findings import findings
 from lossmith.report.web.importance import importance
-from lossmith.report.web.page import page_of
+from lossmith.report.web.page import explorer_section, page_of
 from lossmith.report.web.setup import runs_csv
 from lossmith.report.web.verdict import verdict
 from lossmith.study import Store, Study
@@ -200,6 +200,14 @@ class TestWords:
         loss = find("label-smoothing:0.2", 10)
         assert plain_words(loss, explain(loss, 10))[-1] == "It is a loss with label smoothing, α = 0.2."
 
+    def test_where_a_label_is_pushed_down(self) -> None:
+        doubtful = lossmith.expression("y * (h^2/2 - 0.05*h)")
+        text = " ".join(plain_words(doubtful, explain(doubtful, 10)))
+        assert "Labels that the network gives less than 5 % it pushes further down" in text
+        between = lossmith.expression("y * (h^3/3 - 0.4*h^2 + 0.15*h)")
+        text = " ".join(plain_words(between, explain(between, 10)))
+        assert "It pushes labels down that the network gives 30 % to 50 %." in text
+
     def test_a_loss_that_pushes_from_the_start(self) -> None:
         (first, second) = plain_words(-1 * mse(), explain(-1 * mse(), 10))
         assert "training may never begin" in first
@@ -250,8 +258,18 @@ class TestImportance:
 class TestPage:
     def test_of_networks(self, study: Path) -> None:
         page = Elements(report_page(study))
-        wanted = ["verdict", "loss", "comparison", "search", "training", "calibration", "setup", "downloads"]
-        assert [name for name in page.ids if not name.startswith("data-") and name != "content"] == wanted
+        wanted = [
+            "verdict",
+            "loss",
+            "comparison",
+            "search",
+            "training",
+            "calibration",
+            "explorer",
+            "setup",
+            "downloads",
+        ]
+        assert [at["id"] for tag, at in page.tags if tag == "section"] == wanted
         for text in ("On test data", "95 % interval", "cross-entropy", "What mattered", "The front", "Quick: losses"):
             assert text in page.text
         assert "lossmith compare again/best.json --effort quick --seeds 3" in page.text
@@ -260,6 +278,18 @@ class TestPage:
         for name in ("best.json", "study.toml"):
             content = base64.b64decode(str(downloads[name]).partition("base64,")[2])
             assert content == (study / name).read_bytes()
+
+    def test_the_module_to_take_along_has_the_class_weights(self, study: Path) -> None:
+        found = findings(study)
+        weighted = found.provenance.model_copy(update={"class_weight": [0.25, 1.0, 1.75]})
+        page = Elements(page_of(replace(found, provenance=weighted)))
+        address = next(str(at["href"]) for _, at in page.tags if at.get("download") == "my_loss.py")
+        space: dict[str, Any] = {}
+        exec(base64.b64decode(address.partition("base64,")[2]), space)  # noqa: S102
+        logits, labels = torch.randn(6, 3, generator=torch.Generator().manual_seed(0)), torch.arange(6) % 3
+        assert found.winner is not None
+        expected = lossmith.Criterion(found.winner, weight=torch.tensor([0.25, 1.0, 1.75]))(logits, labels)
+        torch.testing.assert_close(space["Loss"]()(logits, labels), expected)
 
     def test_of_a_training_function(self, made: Path) -> None:
         page = Elements(report_page(made / "function"))
@@ -384,6 +414,39 @@ class TestPage:
         with pytest.raises(InputError, match="give the path of a study"):
             report(3)  # type: ignore[arg-type]
 
+    def test_work_that_is_done_outlives_a_page_that_cannot_be_written(
+        self, study: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        (study / "report.html").unlink()
+        (study / "report.html").mkdir()
+        assert report_beside(study) is None
+        assert "report.html was not written" in caplog.text
+
+    def test_a_damaged_attack(self, study: Path) -> None:
+        with Store(study) as store:
+            store.add_record("attack 0", "mine", {"name": "mine"}, 0.1)
+        with pytest.raises(InputError, match="what it holds of an attack cannot be read"):
+            report_page(study)
+
+    def test_of_a_search_over_formulas(self, tmp_path: Path) -> None:
+        place = tmp_path / "study"
+        search: dict[str, Any] = {"space": "expression", "engine": "genetic", "population": 6, "generations": 2}
+        with Study(place, 3, **search) as study:
+            study.optimize(lambda loss: -float(len(loss.formula())))
+            texts = [study.loss_of(row).formula() for row in study.candidates()]
+        page = report_page(place)
+        assert "Formulas that were better than all before" in Elements(page).text
+        (embedded,) = re.findall(r'id="data-search">(.*?)</script>', page)
+        assert list(json.loads(embedded)["candidates"]["texts"].values()) == texts
+
+    def test_losses_of_a_space_of_other_kinds(self, tmp_path: Path) -> None:
+        place = tmp_path / "study"
+        with Study(place, 3, space="residual-schedule", population=4, generations=1) as study:
+            study.optimize(lambda _: 0.5)
+            texts = [study.loss_of(row).formula() for row in study.candidates()]
+        (embedded,) = re.findall(r'id="data-search">(.*?)</script>', report_page(place))
+        assert list(json.loads(embedded)["candidates"]["texts"].values()) == texts
+
     def test_no_place(self, study: Path) -> None:
         (study / "report.html").unlink()
         (study / "report.html").mkdir()
@@ -423,6 +486,48 @@ class TestPage:
         assert "plain: nothing was run that could show gradient masking" in page.text
         assert "2 networks diverged" in page.text
         assert "img" not in [tag for tag, _ in page.tags]
+
+    @pytest.mark.parametrize(
+        "values",
+        [(1e308, -1e308, 0.0), (1e-320, 2e-320, 0.0), (None,) * 3, (1e300,) * 3, (0.5, 0.5 + 1e-16, 0.5)],
+    )
+    def test_figures_beyond_any_scale(self, study: Path, values: tuple[float | None, ...]) -> None:
+        found = findings(study)
+        assert found.comparison is not None
+        rows = [
+            replace(row, runs=[{**run, "test": one, "ece": one} for run, one in zip(row.runs, values, strict=True)])
+            for row in found.comparison.rows
+        ]
+        fitness = [{**row, "fitness": values[number % 3]} for number, row in enumerate(found.candidates)]
+        page = page_of(replace(found, comparison=replace(found.comparison, rows=rows), candidates=fitness))
+        embedded = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', page)
+        assert [one for one in embedded if "NaN" in one or "Infinity" in one] == []
+        assert len([json.loads(one) for one in embedded]) >= 3
+        assert '="nan%"' not in page
+
+    def test_a_loss_that_changes(self, study: Path) -> None:
+        changing = lossmith.schedule([(0.0, "cross-entropy"), (1.0, "mae")])
+        page = Elements(page_of(replace(findings(study), winner=changing)))
+        assert "At the beginning" in page.text
+        assert "At the end" in page.text
+        assert "evolved, at the beginning" in page.text
+
+    def test_the_explorer_does_without_what_cannot_be_drawn(
+        self, study: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        found = findings(study)
+        assert found.classes is not None
+        for winner in (mse(), 1e150 * mse()):
+            section = explorer_section(replace(found, winner=winner))
+            assert section is not None
+            assert len(section.data["given"]) == (winner == mse())
+        assert "begins without the winner: the loss '1e+150 MSE' cannot be drawn" in caplog.text
+        assert explorer_section(replace(found, classes=None)) is None
+
+    def test_a_loss_that_is_a_formula(self, study: Path) -> None:
+        formula = lossmith.expression("log(h) * exp(h * y)")
+        page = Elements(page_of(replace(findings(study), winner=formula)))
+        assert formula.formula() in page.text
 
 
 class TestVerdict:

@@ -9,7 +9,7 @@ from lossmith.lazy import lazily
 if TYPE_CHECKING:
     from lossmith import losses as losses
     from lossmith import nets as nets
-    from lossmith.api import Result, evolve, probe, suspects
+    from lossmith.api import Result, evolve, explore, probe, suspects
     from lossmith.losses import (
         Criterion,
         Loss,
@@ -43,6 +43,7 @@ __all__ = [
     "baikal",
     "cross_entropy",
     "evolve",
+    "explore",
     "expression",
     "find",
     "focal",
@@ -62,9 +63,11 @@ _loaded = lazily(
     "lossmith",
     {
         "study": ["Study"],
-        "api": ["Result", "evolve", "probe", "suspects"],
+        "api": ["Result", "evolve", "explore", "probe", "suspects"],
         "losses": [
-            name for name in __all__ if name not in ("InputError", "Study", "Result", "evolve", "probe", "suspects")
+            name
+            for name in __all__
+            if name not in ("InputError", "Study", "Result", "evolve", "explore", "probe", "suspects")
         ],
     },
 )

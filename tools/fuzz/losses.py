@@ -82,6 +82,8 @@ def loss_name(rng: random.Random) -> Case:
         return Case(text[:30], [rng.choice(["attack", "corruption", "basin"]), *texts, *LOOK])
     if chance < 0.35:
         return Case(text[:30], ["export", *texts, *rng.choice(EXPORT)])
+    if chance < 0.4:
+        return Case(text[:30], ["explore", *texts, "--html", "p.html", "--classes", rng.choice(["3", *WORDS])])
     flags: list[tuple[str, ...]] = [
         (),
         (),
@@ -95,6 +97,8 @@ def loss_name(rng: random.Random) -> Case:
 
 def _command(rng: random.Random) -> list[str]:
     how = rng.random()
+    if how < 0.06:
+        return ["explore", "l.json", "--html", rng.choice(["p.html", "p.png", "no/p.html", "/dev/full"])]
     if how < 0.54:
         return ["explain", "l.json", *rng.choice(EXPLAIN)]
     if how < 0.62:

@@ -31,7 +31,7 @@ COMMANDS = (
 )
 FILES = (
     *("study.db", "study.lock", "study.toml", "training.log", "best.json", "figures", "pareto.json", "comparison.json"),
-    *("figures/history.png", "study.db-wal", "study.db-shm"),
+    *("figures/history.png", "study.db-wal", "study.db-shm", "report.html"),
 )
 KINDS = ("fifo", "directory", "loop", "dangling", "/etc/passwd", "/dev/null", "/dev/full", "text", "empty", "remove")
 JSON = (

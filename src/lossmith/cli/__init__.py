@@ -28,6 +28,7 @@ COMMANDS = {
     "compare": "compare losses with every baseline, all of them tuned alike, on test data",
     "distill": "leave out terms of a loss one by one, and write the smallest loss that is not worse",
     "explain": "say what the theory knows about any loss: how it starts, where it pulls and pushes",
+    "explore": "write a page on which a loss can be changed by sliders while its curves follow",
     "export": "print a loss as a PyTorch module that needs PyTorch alone, or as JAX, NumPy or LaTeX",
     "trace": "train with some losses and watch how each sample is pulled towards its label or pushed away",
     "attack": "train with some losses and attack the networks: how many test images survive, and is it real?",

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from lossmith.report.suspects import plot_suspects
     from lossmith.report.theory import plot_explanation, plot_figure3, plot_trace
     from lossmith.report.web.document import Section, document
+    from lossmith.report.web.explorer import explorer, write_explorer
     from lossmith.report.web.page import report_beside, report_page, write_report
     from lossmith.report.web.serve import Served
     from lossmith.report.words import plain_words
@@ -60,6 +61,7 @@ __all__ = [
     "draw_explained",
     "draw_search",
     "draw_trace",
+    "explorer",
     "latex_page",
     "loss_shape",
     "page_tables",
@@ -86,6 +88,7 @@ __all__ = [
     "styled",
     "summarize",
     "words_table",
+    "write_explorer",
     "write_report",
 ]
 
@@ -109,6 +112,7 @@ HOMES = {
     "suspects": ("plot_suspects",),
     "theory": ("plot_explanation", "plot_figure3", "plot_trace"),
     "web.document": ("Section", "document"),
+    "web.explorer": ("explorer", "write_explorer"),
     "web.page": ("report_beside", "report_page", "write_report"),
     "web.serve": ("Served",),
     "words": ("plain_words",),

@@ -40,11 +40,13 @@ def search_history(candidates: Sequence[Mapping[str, Any]], finalists: Sequence[
     """The history of a search from its stored candidates and finalists."""
     count = 1 + max((row["generation"] for row in candidates), default=-1)
     best, mean, low, high = (np.full(count, np.nan) for _ in range(4))
-    for generation in range(count):
-        known = [row["fitness"] for row in candidates if row["generation"] == generation and row["fitness"] is not None]
-        if known:
-            best[generation], mean[generation] = np.max(known), np.mean(known)
-            low[generation], high[generation] = np.quantile(known, [0.25, 0.75])
+    found: dict[int, list[float]] = {}
+    for row in candidates:
+        if row["fitness"] is not None:
+            found.setdefault(row["generation"], []).append(row["fitness"])
+    for generation, known in found.items():
+        best[generation], mean[generation] = np.max(known), np.mean(known)
+        low[generation], high[generation] = np.quantile(known, [0.25, 0.75])
     measured = [row for row in finalists if row["mean"] is not None]
     evolved = [row["mean"] for row in measured if row["origin"]["kind"] in EVOLVED]
     # A baseline's name without its strengths, for which a picture has no room.

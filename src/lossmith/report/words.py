@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from itertools import groupby
 
@@ -45,7 +44,7 @@ def plain_words(loss: Loss, page: Explanation) -> list[str]:
     _, step = logit_steps(loss, 1 - belief, page.classes)
     shape = _pulls(belief.tolist(), (step / (1 - belief) / page.gain).tolist())
     found = [*shape, *_pushes(page.zones["exact"], start)] or ["It pulls as cross-entropy does."]
-    if abs(math.log(page.gain)) > math.log(1.05):
+    if not 1 / 1.05 < page.gain < 1.05:
         found.append(
             f"Its first steps are {_times(page.gain)} those of cross-entropy; the learning rate makes up for it."
         )

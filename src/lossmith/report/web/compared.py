@@ -96,7 +96,7 @@ def _scale(shown: Sequence[np.ndarray], higher_is_better: bool, share: bool) -> 
     else:
         high = min(high, max(float(np.quantile(means, 0.9)), middle) + 6 * spread + 0.5 * (middle - low))
     room = 0.04 * (high - low)
-    return Scale(low - room, min(high + room, 100.0) if share else high + room)
+    return Scale(low - room, min(high + room, 100.0) if share and high <= 100 else high + room)
 
 
 def _dots(row: Row, values: np.ndarray, scale: Scale, digits: int, unit: str) -> list[Html]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -91,9 +92,20 @@ def asset(name: str) -> str:
 
 
 def embedded(data: Any) -> str:
-    """A value as JSON that can stand inside of an element of HTML."""
-    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
+    """A value as JSON that can stand inside of an element of HTML; null where a number is not finite."""
+    try:
+        text = json.dumps(data, allow_nan=False, separators=(",", ":"))
+    except ValueError:
+        text = json.dumps(_finite(data), allow_nan=False, separators=(",", ":"))
     return "".join(ESCAPES.get(character, character) for character in text)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _section(section: Section) -> Html:

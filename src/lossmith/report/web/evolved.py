@@ -21,7 +21,9 @@ from lossmith.theory import explain
 
 POINTS, SHOWN = 160, (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 THIN = '<mspace width="0.17em"></mspace>'
-COLORS = ("accent", "accent-2", "muted")
+COLORS = ("accent", "accent-2", "muted", "accent-3")
+# Of a loss that changes during the training.
+MOMENTS = ("at the beginning", "at the end")
 CURVES = (
     ("value", "Loss, less its value at equal outputs", "loss, less its value at equal outputs"),
     ("pull", "Pull on the logit of the label", "pull on the logit of the label; below 0 it pushes down"),
@@ -41,14 +43,12 @@ def loss_section(found: Findings) -> Section | None:
     moments = loss.moments()
     changing = len(moments) > 1
     ends = [moments[0], moments[-1]] if changing else [loss]
-    for one, when in zip(ends, ("At the beginning", "At the end"), strict=False):
-        content += [element("h3", when)] if changing else []
+    for one, when in zip(ends, MOMENTS, strict=False):
+        content += [element("h3", f"{when[0].upper()}{when[1:]}")] if changing else []
         content += [_formula(one), _words(one, classes)]
     content += [element("p", CAPTION, class_="note")]
-    named = [
-        (f"evolved, {when}" if changing else _name(found), one)
-        for one, when in zip(ends, ("begin", "end"), strict=False)
-    ]
+    name = _name(found)
+    named = [(f"{name}, {when}" if changing else name, one) for one, when in zip(ends, MOMENTS, strict=False)]
     beside = [pair for pair in _others(found) if nameless(pair[1]) not in [nameless(one) for one in ends]]
     specs, charts = _charts([*named, *beside], classes)
     content.append(element("div", charts, class_="pair"))
@@ -119,7 +119,7 @@ def _formula(loss: Loss) -> Html:
     total = f"<msub>{_operator('∑')}{_identifier('k')}</msub>"
     of_class = [f"<msub>{_identifier(name)}{_identifier('k')}</msub>" for name in ("h", "y")]
     rule = [_identifier("L"), _operator("="), _operator("−"), total, THIN, _identifier("φ"), _bracketed(of_class)]
-    return element("p", parts, ",  ", _math(rule), class_="formula")
+    return element("p", element("span", _math(rule), class_="whole"), parts, class_="formula")
 
 
 def _math(pieces: Sequence[str]) -> Html:

@@ -82,6 +82,7 @@ class Provenance(Document):
     gain: Ahead | None = None
     lr: float | None = None
     training: str | None = None
+    class_weight: list[float] | None = None
 
 
 class BestFile(Document):

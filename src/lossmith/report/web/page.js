@@ -56,7 +56,11 @@ window.lossmith = (() => {
     return text.replace("-", "−");
   };
 
+  // Very large and very small numbers have a power of ten.
   const fixed = (value, digits, unit = "") => {
+    const size = Math.abs(value);
+    if (size >= 1e7 || (size >= 1e-12 && size < 0.1 ** digits / 2)) return brief(value) + unit;
+    if (value === 0 && digits > 4) return `0${unit}`;
     const text = value.toFixed(digits);
     return (Number(text) === 0 ? text.replace("-", "") : text.replace("-", "−")) + unit;
   };

@@ -6,12 +6,15 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from lossmith.errors import InputError
 from lossmith.io import write_whole
 from lossmith.markup import element
 from lossmith.report.web.compared import calibration_section, comparison_section
 from lossmith.report.web.document import Section, document
 from lossmith.report.web.evolved import loss_section, one_thread
+from lossmith.report.web.explorer import explorer
 from lossmith.report.web.findings import Findings, findings
 from lossmith.report.web.searched import search_section
 from lossmith.report.web.setup import downloads_section, setup_section
@@ -20,6 +23,20 @@ from lossmith.report.web.verdict import verdict_section
 
 LOG = logging.getLogger("lossmith")
 FILE = "report.html"
+
+
+def explorer_section(found: Findings) -> Section | None:
+    """The explorer, which begins with the winner; None where nobody knows for how many classes."""
+    if found.classes is None:
+        return None
+    try:
+        return explorer([] if found.winner is None else [found.winner], found.classes)
+    except InputError as error:
+        # A page without it says more than none.
+        LOG.warning("the explorer of the report begins without the winner: %s", error)
+        return explorer([], found.classes)
+
+
 # In the order of the page; each gives None where the study has nothing for it.
 SECTIONS: Sequence[Callable[[Findings], Section | None]] = (
     verdict_section,
@@ -29,6 +46,7 @@ SECTIONS: Sequence[Callable[[Findings], Section | None]] = (
     training_section,
     calibration_section,
     robustness_section,
+    explorer_section,
     setup_section,
     downloads_section,
 )
@@ -45,7 +63,8 @@ def report_page(directory: Path) -> str:
 
 def page_of(found: Findings) -> str:
     """The page of what was found."""
-    with one_thread():
+    # What is too large to be scaled is left out where it is shown.
+    with one_thread(), np.errstate(over="ignore", invalid="ignore"):
         sections = [section for make in SECTIONS if (section := make(found)) is not None]
     line = element("p", found.summary["state"])
     return document(f"lossmith report of {found.name}", sections, summary=line)

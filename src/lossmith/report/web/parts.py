@@ -14,13 +14,18 @@ from lossmith.analysis import Deciding
 from lossmith.markup import Child, Html, element
 
 LONGEST_NAME = 80
+# Beyond these, a number is written with a power of ten, or as nothing.
+LARGEST_PLAIN, SMALLEST = 1e7, 1e-12
+# What stands for ends of a scale that no difference of numbers is as long as.
+WIDEST = 1e300
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """A number as text; a dash where there is none."""
+    """A number as text; a dash where there is none. What is very large or very small has a power of ten."""
     if value is None or not math.isfinite(value):
         return "–"
-    text = f"{value:.{digits}f}"
+    plain = abs(value) < LARGEST_PLAIN and (value == 0 or abs(value) >= 0.1**digits / 2)
+    text = f"{value:.{digits}f}" if plain or abs(value) < SMALLEST else f"{value:.4g}"
     return (text.lstrip("-") if float(text) == 0 else text).replace("-", "−")
 
 
@@ -150,8 +155,11 @@ class Scale:
     """
 
     def __init__(self, low: float, high: float) -> None:
-        room = (high - low) or abs(high) or 1.0
-        self.low, self.high = (low, high) if high > low else (low - 0.5 * room, high + 0.5 * room)
+        if not math.isfinite(high - low):
+            low, high = max(low, -WIDEST), min(high, WIDEST)
+        # Numbers that rounding alone tells apart are one.
+        room = 0.0 if high - low > 1e-9 * max(abs(low), abs(high)) else 0.5 * max(abs(low), abs(high)) or 0.5
+        self.low, self.high = low - room, high + room
 
     def at(self, value: float) -> str:
         """The place of a number, which is held within the strip."""

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from lossmith.errors import InputError
-from lossmith.losses import Loss, PowerLoss
-from lossmith.losses.expressions import text_of, tree_of
+from lossmith.losses import PowerLoss
 from lossmith.markup import Child, Html, element, joined
 from lossmith.report.curves import search_history
 from lossmith.report.formulas import formulas_of
@@ -28,7 +27,7 @@ from lossmith.report.web.parts import (
     strip,
     table,
 )
-from lossmith.study import Study, has_pareto, read_pareto
+from lossmith.study import has_pareto, read_pareto
 
 # Losses of other kinds than sums of powers are written one by one, which takes long for many.
 MOST_TEXTS, MOST_ROWS = 1000, 60
@@ -44,11 +43,11 @@ def search_section(found: Findings) -> Section | None:
     history = search_history(rows, found.finalists)
     by = found.by
     specs: dict[str, Any] = {"history": _history_spec(found, history)}
+    losses = _losses(found)
     content: list[Child] = [
         element("p", _counts(found)),
-        chart("history", _caption(found), _history_table(found, history)),
+        chart("history", _caption(found, losses), _history_table(found, history)),
     ]
-    losses = _losses(found)
     candidates = {
         "generation": column([row["generation"] for row in rows], "u4"),
         "member": column([row["member"] for row in rows], "u4"),
@@ -92,10 +91,12 @@ def _counted(count: int, what: str) -> str:
     return f"{count} {what}" + "s" * (count != 1)
 
 
-def _caption(found: Findings) -> str:
+def _caption(found: Findings, losses: Mapping[str, Any]) -> str:
     text = "Each dot is a candidate: point at it, or step through by the arrow keys, for its loss."
-    if found.study is None:
+    if not losses:
         text += " Losses are not shown, since the search space cannot be built here."
+    elif len(losses.get("texts", found.candidates)) < len(found.candidates):
+        text += f" Of so many formulas, those of the {MOST_TEXTS} best are shown."
     if any(row["fitness"] is None for row in found.candidates):
         text += " Marks at the lower edge have no fitness, or one below the scale."
     return text
@@ -185,7 +186,7 @@ def _losses(found: Findings) -> dict[str, Any]:
     ranked = sorted(
         range(len(rows)), key=lambda place: -(rows[place]["fitness"] if rows[place]["fitness"] is not None else -np.inf)
     )
-    return {"texts": {str(place): _text(study, losses, rows, place) for place in sorted(ranked[:MOST_TEXTS])}}
+    return {"texts": {str(place): losses[place].formula() for place in sorted(ranked[:MOST_TEXTS])}}
 
 
 def _coefficients(losses: PowerLoss) -> dict[str, Any]:
@@ -199,13 +200,6 @@ def _product(losses: PowerLoss, place: int) -> str:
     """A term as formulas write it; empty for a number alone."""
     one = PowerLoss((losses.terms[place],), losses.coefficients.new_ones(1), losses.classes).formula()
     return "" if one == "1" else one
-
-
-def _text(study: Study, losses: Loss, rows: Sequence[Mapping[str, Any]], place: int) -> str:
-    genome = rows[place]["genome"]
-    if study.search.space.startswith("expression"):
-        return text_of(tree_of(genome))
-    return losses[place].formula()
 
 
 def _axes(found: Findings, count: int) -> list[str]:

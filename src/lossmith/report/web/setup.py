@@ -84,8 +84,7 @@ def _again(found: Findings, settings: dict[str, Any], options: dict[str, Any]) -
         element("pre", "\n".join(map(printable, lines))),
         element(
             "p",
-            "Rounding differs between versions and machines, and a search can end at another loss for it; the verdict "
-            "should be the same.",
+            "Rounding differs between versions and machines, so a search may end at another loss there.",
             class_="note",
         ),
     ]
@@ -97,7 +96,7 @@ def downloads_section(found: Findings) -> Section | None:
     if found.winner is not None:
         files += _kept(found, "best.json", "the loss and where it comes from, for lossmith.Criterion")
         try:
-            text = export(found.winner)
+            text = export(found.winner, weight=found.provenance.class_weight)
         except InputError:
             # There is no module of every kind: of one that changes during the training, or whose code is the user's.
             text = ""

@@ -92,7 +92,7 @@ inline = names.Names(reference.all_described(), COMMANDS, ROOT / "tests")
 def write_pages(app):
     """Write the pages that stand in no file of the repository."""
     linked = repository.pages(inline.linked)
-    lossmith.explore(["cross-entropy", "focal:2", "gce:0.7"], EXTRA / "explorer.html")
+    lossmith.explore(["gce:0.7", "focal:2", "cross-entropy"], EXTRA / "explorer.html")
     links.write(HERE, {**linked, **reference.pages(), **commands.pages()})
 
 

@@ -239,7 +239,7 @@ def _importance(weights: Importance, axes: Sequence[str]) -> list[Child]:
         rows.append(strip(what, [bar], f"{100 * share:.0f} %", label=f"x{place}: {100 * share:.0f} %"))
     text = (
         "How well each number of the loss, taken alone, tells which candidates of a generation rank higher; at 100 % "
-        f"it decides alone. Up to {100 * weights.chance:.0f} % can be chance (gray). What numbers do together is left out."
+        f"it decides alone. Up to {100 * weights.chance:.0f} % can be chance (gray). What they do together is left out."
     )
     return [element("h3", "What mattered"), element("p", text, class_="note"), element("div", rows, class_="strips")]
 

@@ -150,7 +150,7 @@ def _plain(comparison: Comparison, name: str) -> str:
         return ""
     figure = figure_text(_mean(comparison.row("cross-entropy"), comparison), comparison.deciding)
     bounds = difference_text(pair.result.low, pair.result.high, comparison.deciding)
-    return f" Tuned cross-entropy gets {figure} ({bounds})."
+    return f" Tuned cross-entropy gets {figure} (difference {bounds})."
 
 
 def _known_only(comparison: Comparison) -> Verdict:

@@ -140,7 +140,7 @@ def test_candidates_tell_their_loss(tab: Tab, report: Path) -> None:
         head, _, formula = told.partition("\n")
         row = rows[number]
         figure = row["status"] if row["fitness"] is None else f"accuracy {100 * row['fitness']:.1f} %"
-        assert head == f"candidate {row['generation']}.{row['member']}: {figure}"
+        assert head == f"generation {row['generation'] + 1}, candidate {row['member'] + 1}: {figure}"
         assert formula == f"φ = {loss.formula()}"
     assert chart.locator("[aria-live]").text_content() == told
     tab.page.keyboard.press("Escape")
@@ -242,7 +242,7 @@ def test_many_candidates_open_at_once(browser: Any, large: Path) -> None:
     assert (
         tab.page.locator(".tip")
         .inner_text()
-        .startswith(f"candidate {LARGE // PER_GENERATION - 1}.{PER_GENERATION - 1}: ")
+        .startswith(f"generation {LARGE // PER_GENERATION}, candidate {PER_GENERATION}: ")
     )
     tab.page.close()
 

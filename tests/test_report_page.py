@@ -29,9 +29,11 @@ from lossmith.errors import InputError
 from lossmith.losses import Loss, baikal, cross_entropy, find, focal, gce, mae, mse
 from lossmith.markup import element
 from lossmith.report import Section, Served, document, plain_words, report_beside, report_page, write_report
+from lossmith.report.web.compared import _beyond
 from lossmith.report.web.findings import findings
 from lossmith.report.web.importance import importance
 from lossmith.report.web.page import explorer_section, page_of
+from lossmith.report.web.parts import Scale
 from lossmith.report.web.setup import runs_csv
 from lossmith.report.web.verdict import verdict
 from lossmith.study import Store, Study
@@ -547,8 +549,8 @@ class TestVerdict:
         [
             (0.02, 0.01, 0.03, "2.0 points better", "good", "(95 % interval of the difference +1.0 to +3.0)."),
             (-0.02, -0.03, -0.01, "2.0 points worse", "bad", "take that one."),
-            (0.001, -0.01, 0.012, "0.1 points ahead", "", "too little to tell them apart."),
-            (-0.001, -0.01, 0.008, "0.1 points behind", "", "too little to tell them apart."),
+            (0.001, -0.01, 0.012, "no clear difference", "", ")."),
+            (-0.001, -0.01, 0.008, "no clear difference", "", ")."),
         ],
     )
     def test_of_a_comparison(
@@ -559,6 +561,14 @@ class TestVerdict:
         assert one.grade == grade
         assert str(one).endswith(end)
         assert str(one).startswith("On test data, the accuracy of the evolved loss is ")
+
+    def test_what_lies_beyond_the_scale_is_told(self) -> None:
+        """A network far below the others would press all of them together; it stands on the edge."""
+        worst = np.array([90.0, 91.0, 92.0, 20.0])
+        measured = {"MAE": worst, "MSE": np.array([91.0, 92.0, 93.0, 94.0])}
+        scale = Scale(85.0, 95.0)
+        assert _beyond(measured, scale) == " On the edge, since they lie beyond the scale: 1 of MAE."
+        assert _beyond({"MSE": measured["MSE"]}, scale) == ""
 
     def test_less_is_better(self, study: Path) -> None:
         found = findings(study)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -79,10 +79,18 @@ def _strips(comparison: Comparison) -> Html:
     title = f"{comparison.tested_on} {deciding.name}" + (" in %" if deciding.share else "")
     legend = element(
         "p",
-        f"Dashed: the mean of the best known loss on validation data, {short(comparison.best_baseline)}.",
+        f"Dashed: the mean of {short(comparison.best_baseline)}, the known loss that was best on validation data."
+        + _beyond(measured, scale),
         class_="note",
     )
     return joined([element("div", rows, scale.axis("", title), class_="strips"), legend])
+
+
+def _beyond(measured: Mapping[str, np.ndarray], scale: Scale) -> str:
+    """Which losses have networks that stand on the edge, since they are beyond the scale."""
+    counts = {short(name): int(((one < scale.low) | (one > scale.high)).sum()) for name, one in measured.items()}
+    said = [f"{count} of {name}" for name, count in counts.items() if count]
+    return f" On the edge, since they lie beyond the scale: {', '.join(said)}." if said else ""
 
 
 def _scale(shown: Sequence[np.ndarray], higher_is_better: bool, share: bool) -> Scale:
@@ -144,7 +152,10 @@ def _worth(comparison: Comparison) -> Html:
         ]
         rows.append(cells + ([figure_text(row.mean("test"), deciding)] if has_accuracy else []))
     count = len(comparison.rows[0].runs)
-    caption = f"{deciding.name}, mean ± standard deviation of {count} fresh networks"
+    caption = (
+        f"{deciding.name}, mean ± standard deviation of {count} fresh networks. A known loss has a strength that is "
+        "tuned, too, so that more settings of it are tried"
+    )
     ours = [place for place, row in enumerate(comparison.rows) if not row.baseline]
     return table(caption, head + ["#test accuracy"] * has_accuracy, rows, ours)
 
@@ -167,7 +178,7 @@ def _tests(comparison: Comparison) -> list[Child]:
         result = pair.result
         size = signed(result.difference * (100 if deciding.share else 1), digits_of(deciding))
         return [
-            f"{short(pair.first)} less {short(pair.second)}",
+            f"{short(pair.first)} minus {short(pair.second)}",
             size,
             difference_text(result.low, result.high, deciding),
             f"{pair.holm:.2g}",
@@ -176,8 +187,8 @@ def _tests(comparison: Comparison) -> list[Child]:
     given = {row.name for row in comparison.rows if not row.baseline}
     ordered = sorted(comparison.pairs, key=lambda pair: pair.first not in given)
     caption = (
-        f"Differences of mean {comparison.tested_on} {deciding.name}{points}; one-tailed Welch p, Holm-corrected over "
-        f"all {len(ordered)} tests; the unit is a network"
+        f"Differences of mean {comparison.tested_on} {deciding.name}{points}; p that the first is better: one-tailed "
+        f"Welch, Holm-corrected over all {len(ordered)} tests; the unit is a network"
     )
     head = ["difference", "#mean", "#95 % interval", "#p"]
     return [

@@ -29,8 +29,8 @@ CURVES = (
     ("pull", "Pull on the logit of the label", "pull on the logit of the label; below 0 it pushes down"),
 )
 CAPTION = (
-    "The other classes share evenly what the label is not given. All losses are scaled so that their first steps are "
-    "alike."
+    "h: what the network gives a class, after softmax; y: 1 for the label, 0 for the others. In the charts the other "
+    "classes share evenly what the label is not given. All losses are scaled so that their first steps are alike."
 )
 
 
@@ -46,7 +46,7 @@ def loss_section(found: Findings) -> Section | None:
     for one, when in zip(ends, MOMENTS, strict=False):
         content += [element("h3", f"{when[0].upper()}{when[1:]}")] if changing else []
         content += [_formula(one), _words(one, classes)]
-    content += [element("p", CAPTION, class_="note")]
+    content += [_use(found), element("p", CAPTION, class_="note")]
     name = _name(found)
     named = [(f"{name}, {when}" if changing else name, one) for one, when in zip(ends, MOMENTS, strict=False)]
     beside = [pair for pair in _others(found) if nameless(pair[1]) not in [nameless(one) for one in ends]]
@@ -61,6 +61,14 @@ def loss_section(found: Findings) -> Section | None:
         )
     )
     return Section("loss", "The loss", joined(content), script="lossmith.charts(root, data);", data=specs)
+
+
+def _use(found: Findings) -> Html:
+    """How it is used: what it was tuned to, and where its code is."""
+    module = ["As a PyTorch module: ", element("a", "my_loss.py", href="#downloads"), "."]
+    rows = [] if found.comparison is None else found.comparison.rows
+    setting = next((row.setting for row in rows if row.name == found.leading), "")
+    return element("p", module, f" In the comparison it was tuned to {setting}." if setting else "")
 
 
 def _name(found: Findings) -> str:

@@ -66,7 +66,7 @@ def page_of(found: Findings) -> str:
     # What is too large to be scaled is left out where it is shown.
     with one_thread(), np.errstate(over="ignore", invalid="ignore"):
         sections = [section for make in SECTIONS if (section := make(found)) is not None]
-    line = element("p", found.summary["state"])
+    line = element("p", f"The study: {found.summary['state']}.")
     return document(f"lossmith report of {found.name}", sections, summary=line)
 
 

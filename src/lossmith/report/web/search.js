@@ -24,7 +24,8 @@ const figure = (number) =>
     : `${given.name} ${fixed(fitness[number], given.digits, given.unit)}`;
 const told = (number) => {
   const what = formula(number);
-  return `candidate ${generation[number]}.${member[number]}: ${figure(number)}${what ? `\nφ = ${what}` : ""}`;
+  // Counted from 1, as the axis is.
+  return `generation ${generation[number] + 1}, candidate ${member[number] + 1}: ${figure(number)}${what ? `\nφ = ${what}` : ""}`;
 };
 
 // Members of a generation stand side by side.

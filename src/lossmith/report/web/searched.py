@@ -97,6 +97,8 @@ def _caption(found: Findings, losses: Mapping[str, Any]) -> str:
         text += " Losses are not shown, since the search space cannot be built here."
     elif len(losses.get("texts", found.candidates)) < len(found.candidates):
         text += f" Of so many formulas, those of the {MOST_TEXTS} best are shown."
+    if _winner(found) is not None:
+        text += " Circled: the candidate that was best after training with fresh seeds."
     if any(row["fitness"] is None for row in found.candidates):
         text += " Marks at the lower edge have no fitness, or one below the scale."
     return text
@@ -233,11 +235,11 @@ def _importance(weights: Importance, axes: Sequence[str]) -> list[Child]:
             width=scale.at(share),
             class_="bar" + " idle" * (share <= weights.chance),
         )
-        what = [f"x{place}", element("small", f"coefficient of {axes[place]}") if axes[place] else None]
+        what = [f"coefficient of {axes[place]}", element("small", f"x{place}")] if axes[place] else f"x{place}"
         rows.append(strip(what, [bar], f"{100 * share:.0f} %", label=f"x{place}: {100 * share:.0f} %"))
     text = (
-        "How much of the order of fitness within a generation each coordinate explains by itself, where the search has "
-        f"looked. Up to {100 * weights.chance:.0f} % can be chance (gray); what coordinates do together is not in it."
+        "How well each number of the loss, taken alone, tells which candidates of a generation rank higher; at 100 % "
+        f"it decides alone. Up to {100 * weights.chance:.0f} % can be chance (gray). What they do together is left out."
     )
     return [element("h3", "What mattered"), element("p", text, class_="note"), element("div", rows, class_="strips")]
 
@@ -296,7 +298,7 @@ def _front(found: Findings, specs: dict[str, Any]) -> list[Child]:
         for name, pair in document["finalists"].items()
     }
     labels = [f"{short(name)}" + (", %" if by.is_share(name) else "") for name in names]
-    places = [f"candidate {row['generation']}.{row['member']}" for row in document["front"]]
+    places = [f"generation {row['generation'] + 1}, candidate {row['member'] + 1}" for row in document["front"]]
 
     def tips(heads: Sequence[str], points: Sequence[Sequence[float]]) -> list[str]:
         return [

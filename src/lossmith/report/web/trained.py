@@ -132,7 +132,7 @@ def robustness_section(found: Findings) -> Section | None:
                     "color": COLORS[place % len(COLORS)],
                     "dash": any(one.signs() for one in result.masking),
                 }
-                for place, result in enumerate(_ordered(results))
+                for place, result in enumerate(_ordered(results, found))
             ],
         }
         content.append(chart("attacks", "Dashed: with signs of gradient masking, so the true figure may be far lower."))
@@ -166,9 +166,11 @@ def robustness_section(found: Findings) -> Section | None:
     )
 
 
-def _ordered(results: Sequence[Robustness]) -> list[Robustness]:
-    """The last one first, which a command names after those that it is compared with."""
-    return [results[-1], *results[:-1]]
+def _ordered(results: Sequence[Robustness], found: Findings) -> list[Robustness]:
+    """The winner first, which has the same color everywhere on the page; else the last one."""
+    winner = None if found.winner is None else found.winner.name
+    first = next((result for result in results if result.name == winner), results[-1])
+    return [first, *(result for result in results if result is not first)]
 
 
 def _signs(result: Robustness) -> Html:

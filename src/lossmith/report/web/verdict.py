@@ -135,8 +135,22 @@ def _compared(found: Findings, comparison: Comparison, name: str) -> Verdict:
         return Verdict(f"{reach}, ", f"{size} better", f" than {than}.", "good")
     if worse:
         return Verdict(f"{reach}, ", f"{size} worse", f" than {than}: take that one.", "bad")
-    ahead = "ahead of" if sign * test.difference > 0 else "behind"
-    return Verdict(f"{reach}, ", f"{size} {ahead}", f" {than}: too little to tell them apart.")
+    return Verdict(
+        f"{reach}: ",
+        "no clear difference",
+        f" from the best known loss, {short(other)}, tuned alike, with "
+        f"{figure_text(_mean(comparison.row(other), comparison), deciding)} ({bounds}).{_plain(comparison, name)}",
+    )
+
+
+def _plain(comparison: Comparison, name: str) -> str:
+    """What cross-entropy gets, where it is not the best known loss itself."""
+    pair = comparison.pair(name, "cross-entropy")
+    if pair is None or comparison.best_baseline == "cross-entropy":
+        return ""
+    figure = figure_text(_mean(comparison.row("cross-entropy"), comparison), comparison.deciding)
+    bounds = difference_text(pair.result.low, pair.result.high, comparison.deciding)
+    return f" Tuned cross-entropy gets {figure} (difference {bounds})."
 
 
 def _known_only(comparison: Comparison) -> Verdict:
@@ -163,10 +177,7 @@ def _notes(found: Findings) -> list[str]:
             notes.append(f"Not compared on test data yet: lossmith compare {found.best}")
         return notes
     if comparison.wrong_labels:
-        notes.append(
-            f"Of the validation labels, too, {100 * comparison.wrong_labels:.0f} % are wrong, so validation figures "
-            "are low; the test's are clean."
-        )
+        notes.append("The wrong validation labels make validation figures low; the labels of the test are clean.")
     if comparison.tested_on != "test":
         notes.append(
             "There is no test data: these figures are those that losses were chosen by, and favor all of them."
@@ -192,7 +203,7 @@ def _figures(comparison: Comparison, evolved: str | None, leading: str | None) -
         role = "best known loss" if name == comparison.best_baseline and name != "cross-entropy" else ""
         role = "evolved" if name == evolved and not row.baseline else role
         label = short(name) if role in ("", short(name)) else f"{short(name)} ({role})"
-        small = f"± {number(scale * float(spread), digits_of(deciding))}, {len(row.runs)} networks"
+        small = f"standard deviation {number(scale * float(spread), digits_of(deciding))}, {len(row.runs)} networks"
         cells.append(
             element(
                 "div",

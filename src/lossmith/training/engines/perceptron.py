@@ -93,7 +93,9 @@ class Evaluation:
         """
         shape, x, first = self.shape, self.stem(inputs), next(iter(parameters.values()))
         library = compiled(SOURCE, *REALS[first.dtype]) if first.dtype in REALS and first.device.type == "cpu" else None
-        if library is None or not len(x) or x.dtype != first.dtype or x.shape[1:] != (shape.widths[0],):
+        # Networks may have come from a machine with other vectors.
+        fits = library is not None and library.lanes() == shape.lanes
+        if library is None or not fits or not len(x) or x.dtype != first.dtype or x.shape[1:] != (shape.widths[0],):
             return None
         x = torch.relu(x) if any(isinstance(module, nn.ReLU) for module in shape.before) else x
         samples, row = min(SAMPLES, len(x)), shape.filled(shape.widths[-1])
@@ -103,7 +105,9 @@ class Evaluation:
             **shape.lists,
             "which": torch.arange(len(first)),
             "of": torch.zeros(len(first), dtype=torch.int64),
-            "inputs": nn.functional.pad(x, (0, shape.filled(x.shape[1]) - x.shape[1], 0, steps * samples - len(x))),
+            "inputs": nn.functional.pad(
+                x, (0, shape.filled(x.shape[1]) - x.shape[1], 0, steps * samples - len(x))
+            ).contiguous(),
             "masks": torch.zeros(len(shape.layers), dtype=torch.int64),
             "state": shape.packed(parameters),
             "work": work,

@@ -553,7 +553,7 @@ class TestChoice:
     @pytest.mark.parametrize(
         ("name", "workers", "wanted"),
         [
-            ("auto", None, "Automatic"),
+            ("auto", None, "Local"),
             ("auto", 1, "Local"),
             ("auto", 2, "Processes"),
             ("local", None, "Local"),
@@ -567,8 +567,23 @@ class TestChoice:
     def test_names(self, name: str, workers: int | None, wanted: str) -> None:
         with executor(name, workers) as found:
             assert type(found).__name__ == wanted
-            alone = wanted in ("Local", "Automatic")
-            assert found.workers == (1 if alone else workers or len(os.sched_getaffinity(0)))
+            assert found.workers == (1 if wanted == "Local" else workers or len(os.sched_getaffinity(0)))
+
+    @pytest.mark.parametrize(
+        ("machine", "wanted"),
+        [
+            (Machine(), "Automatic"),
+            (Machine(threads=1), "Local"),
+            (Machine(workers=1), "Local"),
+            (Machine(workers=2), "Processes"),
+            (Machine(executor="local"), "Local"),
+        ],
+    )
+    def test_the_command_line_measures(self, machine: Machine, wanted: str) -> None:
+        """Not a script, which worker processes would run again; nor where a number of threads is the limit."""
+        with machine.open() as found:
+            assert type(found).__name__ == wanted
+            assert found.workers == (2 if wanted == "Processes" else 1)
 
     @pytest.mark.parametrize(
         ("name", "workers", "sentence"),

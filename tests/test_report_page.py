@@ -424,6 +424,42 @@ class TestPage:
         assert report_beside(study) is None
         assert "report.html was not written" in caplog.text
 
+    def test_what_the_page_lacks_ends_no_work(
+        self, study: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def broken(_: Path) -> str:
+            raise KeyError("something of ours")
+
+        monkeypatch.setattr("lossmith.report.web.page.report_page", broken)
+        assert report_beside(study) is None
+        assert "report.html was not written: KeyError: 'something of ours'" in caplog.text
+
+    @pytest.mark.parametrize("name", ["nll", "temperature", "validation"])
+    def test_a_network_without_a_figure(self, study: Path, name: str) -> None:
+        path = study / "comparison.json"
+        document = json.loads(path.read_text())
+        del document["rows"][0]["runs"][0][name]
+        path.write_text(json.dumps(document))
+        with pytest.raises(InputError, match=rf"comparison\.json is damaged .*a network has no number for '{name}'"):
+            report_page(study)
+
+    def test_a_link_is_not_carried_along(self, study: Path, tmp_path: Path) -> None:
+        """A page goes to other people; a study that somebody sent must not take files of this machine with it."""
+        (tmp_path / "secret").write_text("a secret")
+        (study / "study.toml").unlink()
+        (study / "study.toml").symlink_to(tmp_path / "secret")
+        text = report_page(study)
+        assert "best.json" in text
+        assert base64.b64encode(b"a secret").decode() not in text
+
+    def test_a_generation_that_cannot_be(self, study: Path) -> None:
+        """An array of generations is drawn, which a large number would fill the memory with."""
+        with Store(study) as store:
+            row = store.candidates()[-1]
+            store.add_candidates([{**row, "generation": 2**32}])
+        with pytest.raises(InputError, match=r"study\.db is damaged \(candidate \d+ of generation 4294967296"):
+            report_page(study)
+
     def test_a_damaged_attack(self, study: Path) -> None:
         with Store(study) as store:
             store.add_record("attack 0", "mine", {"name": "mine"}, 0.1)
@@ -631,7 +667,7 @@ class TestServed:
         status, headers, text = asked(served)
         assert status == 200
         assert text == report_page(study)
-        assert headers["Refresh"] is None  # it has ended
+        assert headers["Refresh"] == "5"  # it may be compared again
         assert asked(served, "/report.html")[2] == text
         assert asked(served, method="HEAD")[2] == ""
         for path in ("/best.json", "/../best.json", "//etc/passwd", "/report.html/..", "/?x"):

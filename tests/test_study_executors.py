@@ -410,7 +410,7 @@ class TestChoice:
     def test_little_memory(
         self, monkeypatch: pytest.MonkeyPatch, threads: Callable[[float], None], tmp_path: Path
     ) -> None:
-        monkeypatch.setattr(pace_module, "available_memory", lambda: 10**9)
+        monkeypatch.setattr(automatic_module, "available_memory", lambda: 10**9)
         threads(10.0)
         with Automatic() as auto:
             evolve(tmp_path / "auto", settings_of(), executor=auto)
@@ -448,6 +448,33 @@ class TestResume:
                 evolve(tmp_path / name, settings_of(chunk=256), executor=later)
                 assert later.workers == (CORES if name == "auto" else 1)
             assert searched(tmp_path / name) == searched(tmp_path / "whole")
+
+    def test_a_measurement_that_was_interrupted_is_made_again(
+        self, monkeypatch: pytest.MonkeyPatch, threads: Callable[[float], None], tmp_path: Path
+    ) -> None:
+        def interrupted(*_: Any) -> float:
+            raise KeyboardInterrupt
+
+        threads(10.0)
+        with monkeypatch.context() as broken, Automatic() as auto:
+            broken.setattr(pace_module, "_measured", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                evolve(tmp_path / "study", settings_of(), executor=auto)
+        assert not told(tmp_path / "study")
+        with Automatic() as auto:
+            evolve(tmp_path / "study", settings_of(), executor=auto)
+            assert auto.workers == CORES
+
+    def test_on_a_machine_of_one_core(
+        self, monkeypatch: pytest.MonkeyPatch, threads: Callable[[float], None], tmp_path: Path
+    ) -> None:
+        threads(10.0)
+        with Automatic() as auto:
+            stopped(tmp_path / "study", settings_of(), auto)
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
+        with Automatic() as auto:
+            evolve(tmp_path / "study", settings_of(), executor=auto)
+            assert auto.workers == 1
 
     def test_a_study_that_was_begun_without_a_choice(self, threads: Callable[[float], None], tmp_path: Path) -> None:
         stopped(tmp_path / "study", settings_of(), Local())

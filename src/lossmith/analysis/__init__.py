@@ -32,7 +32,7 @@ from lossmith.analysis.costs import costs_text
 from lossmith.analysis.deciding import ACCURACY, UNNAMED, Deciding
 from lossmith.analysis.distilling import Distillation, Trial, acting_terms, distill
 from lossmith.analysis.jobs import Part, UnreadableError, each_loss, results_of
-from lossmith.analysis.judging import concluded
+from lossmith.analysis.judging import CALIBRATION, concluded
 from lossmith.analysis.known import Gain, best_gain, known_gains, probed_families
 from lossmith.analysis.looks import Attacking, Corrupting, Look, Walking
 from lossmith.analysis.masking import Masking
@@ -71,6 +71,7 @@ __all__ = [
     "ACCURACY",
     "ATTACKS",
     "BASELINES",
+    "CALIBRATION",
     "EIGENVALUE",
     "FIGURES",
     "FORMS",

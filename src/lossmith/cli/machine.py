@@ -10,7 +10,7 @@ import tyro
 from lossmith.cli.arguments import OptionalAddress, OptionalNumber, OptionalShare
 from lossmith.errors import InputError
 from lossmith.registry import unknown
-from lossmith.training import EXECUTORS, Executor, executor
+from lossmith.training import EXECUTORS, Automatic, Executor, executor
 
 # The system refuses more at some number, and OpenMP then ends the process.
 MOST_THREADS = 1024
@@ -63,6 +63,8 @@ class Machine:
         Raises:
             InputError: if there is none of that name, or it cannot have so many workers.
         """
+        if self.executor == "auto" and self.workers is None and self.threads is None:
+            return Automatic()
         return executor(self.executor, self.workers, ray_address=self.ray_address, gpus_per_chunk=self.gpus_per_chunk)
 
 

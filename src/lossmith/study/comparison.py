@@ -260,9 +260,11 @@ def comparison_plan(
     population = repeated(Loss.stack([cross_entropy()]), count)
     seeds = [derive(options.comparison_seed, "measuring", number) for number in range(count)]
     batches = settings.recipe.total_steps(len(problem.task.inputs))
-    if isinstance(executor, Automatic) and (store.setting("executor") or {}).get("executor") == "processes":
-        # Where the study was trained.
-        executor.become_processes()
+    stored, chunk = store.setting("executor") or {}, settings.run.chunk
+    if isinstance(executor, Automatic) and stored.get("executor") == "processes":
+        # Where the study was trained, and as it was.
+        executor.become_processes(problem.task)
+        chunk = min(chunk, int(stored["chunk"]))
     trainer = executor.trainer(problem.task)
     backend = choose_backend(settings.run.training, trainer, population, seeds, settings.recipe, batches, store)
     return Plan(
@@ -272,7 +274,7 @@ def comparison_plan(
         **work.numbers,
         epochs=epochs,
         seed=options.comparison_seed,
-        chunk=settings.run.chunk,
+        chunk=chunk,
         deciding=deciding,
     )
 

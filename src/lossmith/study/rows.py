@@ -147,7 +147,7 @@ class Chosen(Document):
 
 
 class StoredPace(Document):
-    """Where a study trains that was begun with the executor auto; of processes, what a batch of one network takes."""
+    """Where a study trains that was begun with the executor auto; what a batch of one network takes a worker."""
 
     executor: Literal["local", "processes"]
     chunk: Annotated[int, Field(ge=1, lt=2**63)]

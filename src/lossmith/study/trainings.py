@@ -15,6 +15,7 @@ from lossmith.study.chunks import Chunk, Measured, by_loss, measured
 from lossmith.study.config import EvolveSettings
 from lossmith.study.problem import Problem
 from lossmith.study.store import Store
+from lossmith.study.tuning import tuning_trainings
 from lossmith.training import (
     Automatic,
     Backend,
@@ -105,8 +106,8 @@ class PopulationTraining:
         losses, seeds = self._sample
         chunks = -(-search.population * run.replicates // len(seeds))
         batches = round(run.partial * self._steps) * search.generations * chunks
-        # A study that has a backend but no pace was begun where nothing was to be chosen.
-        begun = any(map(self.store.setting, ("backend", "checked", "way"))) or self.store.generations() > 0
+        # What was trained without a choice goes on so.
+        begun = self.store.generations() > 0 or tuning_trainings(self.store) > 0
         chosen = choose_backend(run.training, self._trainer, losses, seeds, self.settings.recipe, batches, self.store)
         if isinstance(self.executor, Automatic):
             self._settle(self.executor, chosen, batches, begun)
@@ -125,7 +126,7 @@ class PopulationTraining:
             if pace.gains and pace.workers is not None:
                 equal = -(-self.settings.search.population // pace.parts) * run.replicates
                 each = pace.workers / len(seeds)
-                stored = {"executor": "processes", "chunk": min(run.chunk, equal), "seconds": each}
+                stored = {"executor": "processes", "chunk": min(run.chunk, equal), "seconds": each * pace.parts}
             self.store.set("executor", stored)
             if pace.threads is not None and pace.workers is not None:
                 LOG.info(
@@ -137,7 +138,7 @@ class PopulationTraining:
                     f"these train, in chunks of {stored['chunk']}" if pace.gains else "this process trains",
                 )
         if stored is not None and stored["executor"] == "processes":
-            executor.become_processes()
+            executor.become_processes(self.problem.task)
 
     @functools.cached_property
     def training_seconds(self) -> float:
@@ -145,8 +146,8 @@ class PopulationTraining:
         started = time.perf_counter()
         backend, stored = self.backend, self.store.setting("executor")
         each = (stored or {}).get("seconds")
-        if each is not None and isinstance(self.executor, Automatic):
-            return float(each) * self._steps
+        if each is not None and isinstance(self.executor, Automatic) and self.executor.workers > 1:
+            return float(each) * self._steps / self.executor.workers
         step = step_seconds(backend, self._trainer, *self._sample, self.settings.recipe, self.store)
         self.seconds += time.perf_counter() - started
         return step * self._steps / self.executor.workers

@@ -10,9 +10,8 @@ from functools import partial
 
 from lossmith.code import described
 from lossmith.losses import Loss
-from lossmith.memory import available_memory
 from lossmith.training.backend import Backend
-from lossmith.training.executors import Automatic, Call, Processes, cores_here
+from lossmith.training.executors import Automatic, Call, Processes, cores_here, has_room
 from lossmith.training.networks import Task
 from lossmith.training.recipe import Recipe
 from lossmith.training.trainer import Trainer
@@ -20,8 +19,6 @@ from lossmith.training.tuner import measure
 
 # Seconds that the work must take here before workers are tried, since it takes some until they have loaded PyTorch.
 WORTH = 30.0
-# Bytes that a worker takes besides the data (Python and PyTorch), and the share of what is available for all of them.
-EACH, SHARE = 4e8, 0.5
 BUDGET = 0.5
 LOG = logging.getLogger("lossmith")
 
@@ -72,9 +69,7 @@ def measured_pace(
         batches: Batches of a generation, times generations.
     """
     parts = min(cores_here(), len(seeds) // replicates)
-    room = available_memory()
-    bytes_of_data = sum(one.nbytes for one in (task.inputs, task.targets, *(task.held_out or ())))
-    if task.device.type != "cpu" or parts < 2 or (room and parts * (EACH + bytes_of_data) > SHARE * room):
+    if not has_room(task, parts):
         return Pace()
     here = partial(measure, executor.trainer(task), losses, seeds, recipe, backend)
     threads = here()

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
-from typing import Any
+from typing import Any, Self
 
-from lossmith.analysis import Comparison, Deciding, Robustness
+from pydantic import model_validator
+
+from lossmith.analysis import CALIBRATION, Comparison, Deciding, Robustness
 from lossmith.errors import InputError
 from lossmith.io import parsed_json, read_json
 from lossmith.losses import Loss, load, read_loss_document
@@ -58,6 +60,16 @@ class WholeComparison(Compared):
     wrong_labels: float = 0.0
     tested_on: str = "test"
     effort: str = ""
+
+    @model_validator(mode="after")
+    def _is_drawable(self) -> Self:
+        column = Deciding(**self.objective.model_dump()).column("validation")
+        runs = [run for row in self.rows for run in row.runs]
+        wanted = {column} | (set(CALIBRATION) if any("ece" in run for run in runs) else set())
+        for name in sorted(wanted):
+            if not all(run.get(name, "") is None or isinstance(run.get(name), int | float) for run in runs):
+                raise ValueError(f"a network has no number for {name!r}")
+        return self
 
 
 class Ahead(Document):
@@ -194,6 +206,11 @@ def findings(directory: Path) -> Findings:
         comparison, behind = _comparison(directory / "comparison.json")
         curves = [] if comparison is None else _curves(store, comparison)
         attacks = _attacks(store)
+    for row in candidates:
+        # Pages draw an array of generations.
+        if row["generation"] >= len(candidates) or row["member"] >= 2**32:
+            where = f"candidate {row['member']} of generation {row['generation']} is none of its search"
+            raise InputError(f"{directory / 'study.db'} is damaged ({where}); restore a copy of it")
     best = directory / "best.json"
     winner = load(best) if finalists and best.exists() else None
     remedy = "restore a copy of it, or run lossmith evolve again"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lossmith.code import described
 from lossmith.errors import InputError
 from lossmith.io import write_whole
 from lossmith.markup import element
@@ -85,6 +86,7 @@ def report_beside(directory: Path) -> Path | None:
     """The same after work that is done and stored: what the page lacks costs none of it, and is told."""
     try:
         return write_report(directory)
-    except InputError as error:
-        LOG.warning("%s was not written: %s", directory / FILE, error)
+    except Exception as error:  # Whatever it is, the work is done, and must not end with an error of what shows it.
+        why = error if isinstance(error, InputError) else described(error)
+        LOG.warning("%s was not written: %s", directory / FILE, why)
         return None

@@ -44,7 +44,7 @@ if (winner >= 0) {
 lossmith.charts(root, data.charts);
 
 // A cell that begins like a formula of a spreadsheet is none.
-const cell = (text) => `"${(/^[=+@\t\r-]/.test(text) ? `'${text}` : text).replaceAll('"', '""')}"`;
+const cell = (text) => `"${(/^\s*[=+@\t\r＝＋－＠-]/.test(text) ? `'${text}` : text).replaceAll('"', '""')}"`;
 const button = root.querySelector("[data-save]");
 button.hidden = false;
 button.addEventListener("click", () => {

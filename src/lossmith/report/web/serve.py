@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from lossmith.code import described
 from lossmith.errors import InputError
 from lossmith.markup import element
 from lossmith.report.web.findings import findings
@@ -33,7 +37,8 @@ class Served(ThreadingHTTPServer):
     def __init__(self, directory: Path, port: int = 0) -> None:
         self.directory = directory
         self._guard = threading.Lock()
-        self._made: tuple[Any, bytes, bool] | None = None
+        self._made: tuple[Any, bytes] | None = None
+        self._seconds = 0.0
         self.page()
         try:
             super().__init__((HOST, port), _Handler)
@@ -51,8 +56,13 @@ class Served(ThreadingHTTPServer):
         """What a browser of this machine may call it: a page of elsewhere that a name leads here calls it otherwise."""
         return {f"{host}:{self.server_port}" for host in (HOST, "localhost")}
 
-    def page(self) -> tuple[bytes, bool]:
-        """The page, and whether the study has ended.
+    @property
+    def refresh(self) -> int:
+        """Seconds until a browser asks again; to make the page takes a tenth of them at most."""
+        return max(REFRESH, math.ceil(10 * self._seconds))
+
+    def page(self) -> bytes:
+        """The page.
 
         Raises:
             InputError: if the study cannot be read.
@@ -60,15 +70,21 @@ class Served(ThreadingHTTPServer):
         with self._guard:
             state = self._state()
             if self._made is None or self._made[0] != state:
-                found = findings(self.directory)
-                self._made = (state, page_of(found).encode(), found.ended)
-            return self._made[1:]
+                started = time.perf_counter()
+                self._made = (state, page_of(findings(self.directory)).encode())
+                self._seconds = time.perf_counter() - started
+            return self._made[1]
 
     def _state(self) -> list[tuple[str, int, int]]:
         """What changes when a study does."""
         names = ("study.db", "study.db-wal", "best.json", "comparison.json", "pareto.json", "study.toml")
-        paths = [path for path in (self.directory / name for name in names) if path.exists()]
-        return [(path.name, (seen := path.stat()).st_mtime_ns, seen.st_size) for path in paths]
+        found = []
+        for name in names:
+            # The process that searches may remove a file at any moment.
+            with suppress(FileNotFoundError):
+                seen = (self.directory / name).stat()
+                found.append((name, seen.st_mtime_ns, seen.st_size))
+        return found
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -94,17 +110,17 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(HTTPStatus.NOT_FOUND)
             return
         try:
-            content, ended = self.server.page()
-        except InputError as error:
-            # Another process may be just writing: the page comes back by itself.
-            content, ended = f"<!DOCTYPE html>{element('p', str(error))}".encode(), False
+            content = self.server.page()
+        except Exception as error:  # Another process may be just writing: the page comes back by itself.
+            why = str(error) if isinstance(error, InputError) else described(error)
+            content = f"<!DOCTYPE html>{element('p', why)}".encode()
         self.send_response(HTTPStatus.OK)
         self.send_header("Content-Type", "text/html; charset=utf-8")
         self.send_header("Content-Length", str(len(content)))
         self.send_header("Cache-Control", "no-store")
         self.send_header("X-Content-Type-Options", "nosniff")
-        if not ended:
-            self.send_header("Refresh", str(REFRESH))
+        # An ended search may be compared yet. What has not changed is not made anew.
+        self.send_header("Refresh", str(self.server.refresh))
         self.end_headers()
         if body:
             self.wfile.write(content)

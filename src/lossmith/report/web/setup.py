@@ -20,7 +20,7 @@ from lossmith.report.web.parts import folded, settings_rows, table
 
 LARGEST_DOWNLOAD = 2**18
 SEEDS = (("search", "seed"), ("data", "split_seed"), ("data", "noise_seed"))
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+FORMULA = (*"=+-@", *"＝＋－＠", "\t", "\r")
 
 
 def setup_section(found: Findings) -> Section:
@@ -122,7 +122,8 @@ def downloads_section(found: Findings) -> Section | None:
 
 def _kept(found: Findings, name: str, what: str) -> list[tuple[str, str, bytes]]:
     path = found.directory / name
-    return [(name, what, read_regular(path))] if path.is_file() else []
+    # A link may lead to a file that is nobody's business where the page goes.
+    return [(name, what, read_regular(path))] if path.is_file() and not path.is_symlink() else []
 
 
 def _address(name: str, content: bytes) -> str:
@@ -144,4 +145,7 @@ def runs_csv(comparison: Comparison) -> str:
 
 
 def _cell(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+    # Some spreadsheets pass over white space before a formula.
+    if isinstance(value, str) and (value.startswith(FORMULA) or value.lstrip().startswith(FORMULA)):
+        return f"'{value}"
+    return value

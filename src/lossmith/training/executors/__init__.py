@@ -3,7 +3,7 @@
 from contextlib import AbstractContextManager, nullcontext
 
 from lossmith.errors import InputError
-from lossmith.training.executors.automatic import Automatic
+from lossmith.training.executors.automatic import Automatic, has_room
 from lossmith.training.executors.base import EXECUTORS, Call, Executor, Job, Measure, Outcome, Watch, Work, run_job
 from lossmith.training.executors.cluster import Ray
 from lossmith.training.executors.local import Local, local
@@ -24,6 +24,7 @@ __all__ = [
     "Work",
     "cores_here",
     "executor",
+    "has_room",
     "run_job",
     "running",
 ]
@@ -43,8 +44,7 @@ def executor(
     """The executor of a name.
 
     Args:
-        name: A registered one, or ``"auto"``: processes where more than one worker is asked for, local for
-            one, and else this process, until a search has measured that worker processes are faster.
+        name: A registered one, or ``"auto"``: processes where more than one worker is asked for, else local.
         workers: How many jobs run at once; None is what suits the executor.
         ray_address: Of a cluster, for ``"ray"`` alone, as :class:`Ray` takes it.
         gpus_per_chunk: GPUs of each job, for ``"ray"`` alone.
@@ -61,9 +61,7 @@ def executor(
     if ray_address is not None or gpus_per_chunk is not None:
         return Ray(workers, ray_address, gpus_per_chunk)
     if name == "auto":
-        if workers is None:
-            return Automatic()
-        name = "processes" if workers > 1 else "local"
+        name = "processes" if workers is not None and workers > 1 else "local"
     return EXECUTORS[name](workers)
 
 

@@ -1,14 +1,28 @@
-"""The executor auto: this process, until somebody has measured that worker processes are faster."""
+"""The executor auto of the command line: this process, until a search has measured that worker processes are faster.
+
+A script of Python takes it by this class alone: worker processes run what a script has at its top once more.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from lossmith.memory import available_memory
 from lossmith.training.executors.base import Closing, Executor, Outcome, Progress, Work
 from lossmith.training.executors.local import Local
-from lossmith.training.executors.processes import Processes, processes
+from lossmith.training.executors.processes import Processes, cores_here, processes
 from lossmith.training.networks import Task
 from lossmith.training.trainer import Trainer
+
+# Bytes that a worker takes besides the data (Python and PyTorch), and the share of what is available for all of them.
+EACH, SHARE = 4e8, 0.5
+
+
+def has_room(task: Task, workers: int) -> bool:
+    """Whether so many workers can share the training: several, on the processors, with memory for each."""
+    room = available_memory()
+    data = sum(one.nbytes for one in (task.inputs, task.targets, *(task.held_out or ())))
+    return task.device.type == "cpu" and workers > 1 and (room is None or workers * (EACH + data) <= SHARE * room)
 
 
 class Automatic(Closing):
@@ -27,9 +41,9 @@ class Automatic(Closing):
         self._inner.close()
         self._inner = executor
 
-    def become_processes(self) -> None:
-        """Run in worker processes from now on, one for each core, unless it does already."""
-        if not isinstance(self._inner, Processes):
+    def become_processes(self, task: Task) -> None:
+        """Run in worker processes from now on, one for each core, unless it does already, or there is no use in it."""
+        if not isinstance(self._inner, Processes) and has_room(task, cores_here()):
             self.become(processes(None))
 
     def run(self, jobs: Sequence[Work], progress: Progress | None = None) -> Iterator[Outcome]:

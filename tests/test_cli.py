@@ -1604,7 +1604,7 @@ class TestInterrupt:
         def stopped(*_: Any, **__: Any) -> None:
             raise KeyboardInterrupt
 
-        place = command if command in ("explain", "export", "report", "show") else "flags"
+        place = command if command in ("explain", "explore", "export", "report", "show") else "flags"
         monkeypatch.setattr(importlib.import_module(f"lossmith.cli.{place}"), "parse", stopped)
         run(command, study, code=130)
         why = "Nothing was begun." if command in ("compare", "distill") else "Nothing stored is lost."

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -32,14 +33,15 @@ from lossmith.losses import (
     taylor,
 )
 from lossmith.losses.expressions import OPERATORS
-from lossmith.report import write_explorer
-from lossmith.report.web.document import asset
+from lossmith.report import explorer, plain_words, write_explorer
+from lossmith.report.web.document import Section, asset, document
 from lossmith.report.web.explorer import COMPUTED
 from lossmith.report.web.explorer import OPERATORS as KNOWN
 from lossmith.search import residual
 from lossmith.theory import (
     attraction,
     bias_growth,
+    explain,
     logit_steps,
     margin,
     null_epoch,
@@ -88,7 +90,7 @@ def browser() -> Iterator[Any]:
 def mathematics(browser: Any) -> Any:
     """A page that has the mathematics and nothing else."""
     page = browser.new_page()
-    for name in ("losses.js", "documents.js", "words.js"):
+    for name in ("losses.js", "documents.js", "smoothing.js", "words.js"):
         page.add_script_tag(content=asset(name))
     return page
 
@@ -116,9 +118,16 @@ class Page:
         found: str = self.page.locator(f"#explorer-{name}").inner_text()
         return found
 
+    def entry(self) -> str:
+        """What the menu of losses says."""
+        found: str = self.page.locator("#explorer-loss option:checked").inner_text()
+        return found
+
     def fact(self, term: str) -> str:
         found: str = self.page.locator(f"#explorer-facts dt:text-is('{term}') + dd").inner_text()
-        return found
+        said, gloss = found.split("\n")
+        assert len(gloss.split()) > 5
+        return said
 
     def curve(self, chart: int = 0) -> str:
         """The line of the loss in a chart."""
@@ -256,6 +265,20 @@ class TestMathematics:
                 signs += len(wanted)
         assert signs > 100
 
+    @pytest.mark.parametrize("classes", [2, 10, 1000])
+    def test_words(self, mathematics: Any, classes: int) -> None:
+        """The sentences of the page are those of a report, each number included."""
+        losses = losses_of(classes)
+        losses += [one.smoothed(0.2, classes) for one in (mse(), cross_entropy(), mnist())]
+        program = """([documents, classes]) => documents.map((document) => {
+          const loss = DOCUMENTS.checked(document), it = LOSSES.model(loss), margin = LOSSES.margin(it, classes);
+          return WORDS.sentences({ loss, it, classes, margin }, LOSSES.zones(it, classes, "exact"));
+        })"""
+        found = mathematics.evaluate(program, [[one.to_json() for one in losses], classes])
+        for loss, got in zip(losses, found, strict=True):
+            assert got == plain_words(loss, explain(loss, classes)), loss.name
+        assert len({sentence for got in found for sentence in got}) > 20
+
     def test_it_knows_every_kind_that_is_sent_to_it(self, mathematics: Any) -> None:
         assert set(mathematics.evaluate("[...LOSSES.kinds]")) == COMPUTED
         assert set(mathematics.evaluate("Object.keys(LOSSES.OPERATORS)")) == KNOWN == set(OPERATORS)
@@ -330,8 +353,8 @@ class TestPage:
     """What somebody does with it."""
 
     def test_it_begins_with_cross_entropy(self, page: Page) -> None:
-        assert "This is cross-entropy" in page.text("words")
-        assert page.fact("Null-epoch margin, m") == "10 (cross-entropy: 10)"
+        assert "It pulls as cross-entropy does." in page.text("words")
+        assert page.fact("Margin at the start, m") == "10 (cross-entropy: 10)"
         assert page.fact("Pull and push over h_T, exact") == "pulls from 0 to 1"
         assert page.python() == cross_entropy()
 
@@ -362,12 +385,13 @@ class TestPage:
     def test_classes_and_smoothing(self, page: Page) -> None:
         for classes in (2, 3, 1000, 10**6):
             page.fill("classes", classes)
-            assert page.fact("Null-epoch margin, m") == f"{classes} (cross-entropy: {classes})"
+            assert page.fact("Margin at the start, m") == f"{classes} (cross-entropy: {classes})"
         page.fill("classes", 10)
         page.fill("smoothing", 0.1)
         assert page.python() == cross_entropy().smoothed(0.1, 10)
         assert page.fact("Gain, m/n") == "0.9"
-        assert "pushes the label down again" in page.text("words")
+        assert "it pushes it down again" in page.text("words")
+        assert "label smoothing, α = 0.1" in page.text("words")
         page.choose("named:nce")
         assert page.page.locator("#explorer-smoothing").is_disabled()
 
@@ -391,12 +415,90 @@ class TestPage:
 
     def test_a_loss_that_has_no_such_numbers(self, page: Page) -> None:
         page.by("lambda")
-        assert "begin at the mean squared error" in page.text("message")
+        assert "begin at the mean squared error" in page.text("begins")
         loss = page.python()
         assert isinstance(loss, PowerLoss)
         assert loss.acting() == mse().acting()
         page.by("own")
         assert page.python() == cross_entropy()
+
+    @pytest.mark.parametrize("source", ["residual", "acting"])
+    def test_a_loss_outside_of_a_family(self, page: Page, source: str) -> None:
+        """The menu says that it is shown no longer, a sentence says why, and choosing it is the way back."""
+        page.choose("named:baikal")
+        page.by(source)
+        assert "cannot express Baikal" in page.text("begins")
+        assert "Choose Baikal again" in page.text("begins")
+        assert page.entry().startswith("your own (")
+        assert page.python() != baikal()
+        page.choose("named:baikal")
+        assert page.python() == baikal()
+        assert (page.text("begins"), page.entry()) == ("", "baikal – Baikal loss")
+        assert page.page.locator("#explorer-loss option[value=own]").count() == 0
+
+    @pytest.mark.parametrize(
+        ("name", "source"),
+        [
+            ("taylor-ce", "acting"),
+            ("mse", "acting"),
+            ("mae", "lambda"),
+            ("poly", "residual"),
+            ("label-smoothing", "residual"),
+        ],
+    )
+    def test_a_loss_within_a_family(self, page: Page, name: str, source: str) -> None:
+        """The sliders begin at its own numbers; a loss that is moved away from it has an entry of its own."""
+        loss = find(name, 10)
+        page.choose(f"named:{name}")
+        page.by(source)
+        epsilon = torch.linspace(0.01, 0.99, 9, dtype=torch.float64)
+        step, factor = logit_steps(loss, epsilon, 10)[1], 1.0
+        if name == "label-smoothing":
+            assert "divided by 0.9" in page.text("begins")
+            assert page.entry().startswith("your own (")
+            factor = 0.9
+        else:
+            assert "begin at the numbers of" in page.text("begins")
+            assert page.page.locator("#explorer-loss").input_value() == f"named:{name}"
+        torch.testing.assert_close(logit_steps(page.python(), epsilon, 10)[1] * factor, step, rtol=1e-9, atol=1e-11)
+        page.fill("number-1", 0.75)
+        assert "changed from" in page.entry()
+        page.by("own")
+        assert page.python() == loss
+
+    def test_the_terms_of_a_loss_without_parameters(self, page: Page) -> None:
+        page.choose("named:baikal")
+        labels = page.page.locator("#explorer-numbers label").all_inner_texts()
+        assert [one.split(" how")[0] for one in labels] == ["log h", "h⁻¹ y"]
+        page.fill("number-1", -2)
+        loss = page.python()
+        assert isinstance(loss, PowerLoss)
+        assert dict(zip(loss.terms, loss.coefficients.tolist(), strict=True)) == {(0, 0, 1): 1.0, (-1, 1, 0): -2.0}
+        assert page.entry() == "your own (changed from Baikal)"
+        page.fill("number-0", 0.5)
+        assert page.entry() == "your own (changed from Baikal)"
+        page.choose("named:baikal")
+        assert page.python() == baikal()
+        assert page.page.locator("#explorer-number-1").input_value() == "-1"
+
+    def test_the_numbers_of_a_formula(self, browser: Any, tmp_path: Path) -> None:
+        page = Page(browser, write_explorer([find(FORMULAS[1], 10)], tmp_path / "page.html"))
+        assert page.text("numbers").count("c1") > 1
+        page.fill("number-0", 4)
+        assert page.python() == find(FORMULAS[1].replace("3*h", "4*h"), 10)
+        page.choose("given:0")
+        assert page.python() == find(FORMULAS[1], 10)
+        page.choose("named:nce")
+        assert "No single number of it can be moved" in page.text("hint")
+        page.fine()
+
+    def test_it_says_what_it_is_for_and_what_its_terms_mean(self, page: Page) -> None:
+        assert "Pick a loss, compare its pull on labels" in page.page.locator("#explorer > p").inner_text()
+        terms = page.page.locator("#explorer-facts dt").count()
+        glosses = page.page.locator("#explorer-facts dd small").all_inner_texts()
+        assert len(glosses) == terms > 5
+        assert all(len(one.split()) > 5 for one in glosses)
+        assert page.page.locator("option[value='named:aul']").inner_text() == "aul – Asymmetric unhinged loss"
 
     @pytest.mark.parametrize(
         ("loss", "field", "value", "words"),
@@ -458,6 +560,15 @@ class TestPage:
         assert again.python() == page.python()
         assert again.curve() == page.curve()
         again.fine()
+
+    def test_a_file_copies_what_others_can_use_of_its_address(self, page: Page) -> None:
+        page.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        page.choose("named:focal")
+        page.page.click("#explorer-link")
+        page.page.wait_for_selector("#explorer-copied:has-text('behind the address of any explorer page')")
+        copied = page.page.evaluate("navigator.clipboard.readText()")
+        assert copied.startswith("#explore=")
+        assert page.page.evaluate("location.hash") == copied
 
     def test_copying(self, page: Page) -> None:
         page.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
@@ -655,14 +766,23 @@ class TestForEverybody:
             assert [one["id"] for one in found if one["impact"] in ("serious", "critical")] == []
         page.fine()
 
-    def test_a_narrow_page_keeps_a_chart_above_the_sliders(self, browser: Any, tmp_path: Path) -> None:
+    def test_a_narrow_page_has_words_then_controls_then_all_charts(self, browser: Any, tmp_path: Path) -> None:
         page = Page(browser, write_explorer([], tmp_path / "page.html"), 400)
-        page.by("residual")
-        page.page.locator("#explorer-number-4").scroll_into_view_if_needed()
-        chart = page.page.locator(".explorer figure svg").first.bounding_box()
-        slider = page.page.locator("#explorer-number-4-slider").bounding_box()
-        assert chart["y"] >= 0
-        assert chart["y"] + chart["height"] <= slider["y"] <= 900
+        boxes = [page.page.locator(one).bounding_box() for one in ("#explorer-words", ".explorer-controls")]
+        boxes += [page.page.locator(".explorer figure").nth(k).bounding_box() for k in range(4)]
+        for above, below in pairwise(boxes):
+            assert above["y"] + above["height"] <= below["y"]
+        assert boxes[-1]["y"] - boxes[2]["y"] < 1000
+        page.fine()
+
+    def test_in_a_report_it_is_as_wide_as_other_sections(self, browser: Any, tmp_path: Path) -> None:
+        other = Section(name="other", title="Other", html="<p>Words</p>")
+        (tmp_path / "page.html").write_text(document("Report", [other, explorer([])]), encoding="utf-8")
+        page = Page(browser, tmp_path / "page.html")
+        wanted = page.page.locator("#other").bounding_box()
+        for place in ("#explorer", ".explorer"):
+            found = page.page.locator(place).bounding_box()
+            assert (found["x"], found["width"]) == (wanted["x"], wanted["width"])
         page.fine()
 
     def test_each_control_is_reached_by_keyboard_and_has_a_name(self, page: Page) -> None:

@@ -261,6 +261,7 @@ const DOCUMENTS = (() => {
       meanings: ["label center", "output center", "u", "u²", "u³", "u v", "u² v", "u v²"],
       start: [0, 0, 0, -1, 0, 2, 0, 0],
       begins: "the mean squared error",
+      label: "Taylor coefficients",
       range: () => 12,
       build(lam) {
         const total = new Map(), [y0, h0] = lam;
@@ -285,6 +286,7 @@ const DOCUMENTS = (() => {
       meanings: ["h", "h²", "h y", "y"],
       start: [-2, 0, 0, 2],
       begins: "the mean squared error",
+      label: "numbers that act",
       range: (n) => 4 * n,
       build: ([ch, chh, chy, t]) =>
         powers("polynomial", [[2, 0, 0, ch / 2], [3, 0, 0, chh / 3], [2, 1, 0, chy / 2], [1, 1, 0, t]]),
@@ -298,6 +300,7 @@ const DOCUMENTS = (() => {
       meanings: ["smoothing", "h", "h²", "h y", "y"],
       start: [0, 0, 0, 0, 0],
       begins: "cross-entropy",
+      label: "residual axes",
       range: () => 3,
       build(x, n) {
         const factors = residualFactors(n), terms = RESIDUAL.map((term, k) => [...term, factors[k] * x[k]]);
@@ -312,6 +315,47 @@ const DOCUMENTS = (() => {
       },
     },
   };
+
+  // --- The numbers that stand in a loss, each of which a slider can move. ---
+
+  const MOST_SLIDERS = 24;
+
+  function leaves(one, path = []) {
+    if (typeof one === "number") return [path];
+    return Array.isArray(one) ? one.slice(1).flatMap((operand, k) => leaves(operand, [...path, k + 1])) : [];
+  }
+  const within = (one, path) => path.reduce((node, k) => node[k], one);
+  const put = (one, path, value) =>
+    path.length ? one.map((node, k) => (k === path[0] ? put(node, path.slice(1), value) : node)) : value;
+
+  // [{ label, meaning, value, range, change }], where change gives the loss with another value in that place.
+  function numbersOf(loss) {
+    const found = [], add = (label, meaning, value, change) =>
+      found.push({ label, meaning, value, range: Math.max(2, 2 * Math.abs(value)), change });
+    const swapped = (list, k, value) => list.map((one, i) => (i === k ? value : one));
+    if (loss.kind === "power") {
+      loss.terms.forEach(([i, j, log], k) => {
+        // A constant, and h alone, reach no gradient.
+        if ((i === 0 && !log) || (i === 1 && j === 0 && !log)) return;
+        const term = [symbol("h", i), symbol("y", j), log ? "log h" : ""].filter(Boolean).join(" ");
+        const changed = (value) => ({ ...loss, coefficients: swapped(loss.coefficients, k, value) });
+        add(term, "how much of this term", loss.coefficients[k], changed);
+      });
+    } else if (loss.kind === "sum") {
+      loss.parts.forEach((one, k) =>
+        add(`weight ${k + 1}`, `of ${one.name}`, loss.weights[k], (value) => ({ ...loss, weights: swapped(loss.weights, k, value) })));
+    } else if (loss.kind === "expression") {
+      const paths = leaves(loss.tree), lettered = paths.reduce((tree, path, k) => put(tree, path, `c${k + 1}`), loss.tree);
+      paths.forEach((path, k) => {
+        const around = path.length ? `in ${written(within(lettered, path.slice(0, -1)))}` : "";
+        add(`c${k + 1}`, plain(around).slice(0, 80), within(loss.tree, path), (value) => ({ ...loss, tree: put(loss.tree, path, value) }));
+      });
+    }
+    return found.length > MOST_SLIDERS ? [] : found;
+  }
+
+  // The coefficient of y log h.
+  const weightOfEntropy = (loss) => (loss.kind === "power" ? (actingTerms(loss).get("0,1,1") ?? 0) : 0);
 
   function actingTerms(loss) {
     const pairs = loss.terms.map((term, k) => [String(term), loss.coefficients[k]]);
@@ -391,6 +435,6 @@ const DOCUMENTS = (() => {
   }
 
   return {
-    checked, documentOf, plain, brief, isObject, isNumber, NAMED, PUBLISHED, BY_NUMBERS, smoothed, thirdOrder, formula, text,
+    checked, documentOf, plain, brief, isObject, isNumber, NAMED, PUBLISHED, BY_NUMBERS, smoothed, thirdOrder, numbersOf, weightOfEntropy, formula, text,
   };
 })();

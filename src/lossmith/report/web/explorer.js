@@ -67,7 +67,6 @@ function curveOf(loss, classes) {
     value: OUTPUTS.map((h) => LOSSES.value(it, 1 - h, classes) - start),
     margin: LOSSES.margin(it, classes),
     growth: LOSSES.biasGrowth(it, classes),
-    isCrossEntropy: isCrossEntropy(loss),
   };
   if (![curve.margin, ...curve.exact, ...curve.rule, ...curve.value].every((one) => Math.abs(one) < 1e100)) {
     refuse("the curves of this loss are too large to be drawn; take smaller numbers");
@@ -75,16 +74,10 @@ function curveOf(loss, classes) {
   return curve;
 }
 
-function isCrossEntropy(loss) {
-  if (loss.kind !== "power") return false;
-  const place = BY_NUMBERS.residual.place(loss, 2);
-  return place !== null && place.every((one) => one === 0);
-}
-
 // What Python computed of a loss that this page cannot.
 function sampled(index) {
   const { samples, document, ...rest } = data.given[index];
-  return { ...samples, ...rest, it: null, loss: null, growth: NaN, isCrossEntropy: false };
+  return { ...samples, ...rest, it: null, loss: null, growth: NaN };
 }
 
 function curveOfState(given) {
@@ -113,7 +106,7 @@ const CHARTS = [
   { key: "exact", title: "Attraction", note: "change of the output in a step; above 0 it pulls" },
   { key: "value", title: "Loss", note: "as it acts: less its value where all outputs are equal" },
   { key: "gradient", title: "Gradient", note: "∂L/∂(label's logit); below 0 it pulls the label up" },
-  { key: "rule", title: "Learning rule", note: "γ of the label less γ of another class" },
+  { key: "rule", title: "Learning rule", note: "pull on an output: γ = ∂φ/∂h of the label less another's" },
 ];
 const LEFT = 56, RIGHT = 10, TOP = 10, BOTTOM = 38, narrow = matchMedia("(max-width: 800px)");
 const seriesOf = (curve, key) => (key === "gradient" ? curve.pull.map((one) => -one) : curve[key]);
@@ -150,10 +143,7 @@ for (const chart of CHARTS) {
   });
 }
 
-// On a narrow page the first chart stays in sight above the sliders.
-function arrange() {
-  CHARTS.forEach((chart, k) => find(narrow.matches && k === 0 ? "first" : "charts").append(chart.figure));
-}
+find("charts").append(...CHARTS.map((chart) => chart.figure));
 
 function draw(chart, curve, beside, found) {
   const width = Math.max(chart.svg.parentNode.clientWidth, 200), height = narrow.matches ? 180 : 230, lines = [];
@@ -225,22 +215,24 @@ function number(holder, key, label, meaning, limits, changed) {
   return { show, field, slider };
 }
 
-const classesField = number(find("task"), "classes", "Classes, n", "", { from: 2, to: 100, whole: true }, (classes) =>
+const classesField = number(find("task"), "classes", "Classes, n", "how many there are to choose from", { from: 2, to: 100, whole: true }, (classes) =>
   set({ classes }));
-const smoothingField = number(find("task"), "smoothing", "Label smoothing, α", "", { from: 0, to: 0.9 }, (smoothing) =>
+const smoothingField = number(find("task"), "smoothing", "Label smoothing, α", "share of each label spread over all classes", { from: 0, to: 0.9 }, (smoothing) =>
   set({ smoothing }));
-const atField = number(find("at"), "at-value", "Read the curves at the label's output, h_T", "", { from: 0.01, to: 0.99 }, (at) =>
+const atField = number(find("at"), "at-value", "Read the curves at the label's output, h_T", "what the network gives the label", { from: 0.01, to: 0.99 }, (at) =>
   set({ at }));
 // The fields of the numbers of the loss, and the field that is being typed in, which nothing else may overwrite.
 let fields = [], shape = "", typed = null;
 
-function changedName() {
-  const isNew = state.source in BY_NUMBERS && !state.name.startsWith(CHANGED);
-  return isNew ? CHANGED + state.name : state.name;
+// What else becomes of a state whose number is moved: one of a family is no longer the loss that it began as.
+function moved() {
+  if (!(state.source in BY_NUMBERS)) return {};
+  return { own: true, name: state.name.startsWith(CHANGED) ? state.name : CHANGED + state.name };
 }
 
 function showNumbers() {
   const own = state.source === "named" ? defaults(named.get(state.name)) : [];
+  if (isOpen()) return showInner(DOCUMENTS.numbersOf(bare(state)));
   const wanted = `${state.source} ${state.source === "named" ? state.name : ""}`;
   if (wanted !== shape) {
     shape = wanted;
@@ -252,10 +244,28 @@ function showNumbers() {
       const range = described ? described.range(state.classes) : 0;
       const limits = described ? { from: -range, to: range } : NAMED[state.name][0][k];
       return number(find("numbers"), `number-${k}`, label, described?.meanings[k] ?? "", { ...limits }, (value) =>
-        set({ numbers: state.numbers.map((one, i) => (i === k ? value : one)), name: changedName() }));
+        set({ numbers: state.numbers.map((one, i) => (i === k ? value : one)), ...moved() }));
     });
   }
-  fields.forEach((field, k) => field.show(state.numbers[k], typed === field.field));
+  return fields.forEach((field, k) => field.show(state.numbers[k], typed === field.field));
+}
+
+// Whether a loss has no parameters, so that the numbers that stand in it are what sliders move.
+const isOpen = () => state.source === "document" || (state.source === "named" && !named.get(state.name).parameters.length);
+
+function showInner(inner) {
+  const wanted = JSON.stringify([state.base ?? chosenOf(state), inner.map((one) => one.label)]);
+  if (wanted !== shape) {
+    shape = wanted;
+    find("numbers").replaceChildren();
+    fields = inner.map(({ label, meaning, range }, k) =>
+      number(find("numbers"), `number-${k}`, label, meaning, { from: -range, to: range }, (value) => {
+        const loss = bare(state), name = loss.name.startsWith(CHANGED) ? loss.name : DOCUMENTS.plain(CHANGED + loss.name);
+        const document = { ...DOCUMENTS.numbersOf(loss)[k].change(value), name };
+        set({ source: "document", name, numbers: [], document, index: undefined, base: state.base ?? chosenOf(state), own: true });
+      }));
+  }
+  inner.forEach(({ value }, k) => fields[k].show(value, typed === fields[k].field));
 }
 
 // --- The page from the state. ---
@@ -338,40 +348,69 @@ function showChoice() {
   const entry = state.source === "named" ? named.get(state.name) : null;
   find("formula").textContent = loss ? DOCUMENTS.formula(loss) : data.given[state.index].formula;
   const remark = {
-    named: entry && `${entry.formula} (${entry.source})`,
+    named: entry && `${entry.formula} (${entry.source.replace(/^equations? .*/, "$& of the paper by Gonzalez & Miikkulainen")})`,
     document: "",
     sampled: "Python computed these curves, since this page cannot compute a loss of that kind.",
-    lambda: "φ = λ2 u + λ3 u² + λ4 u³ + λ5 u v + λ6 u² v + λ7 u v² with u = h − λ1, v = y − λ0.",
-    acting: "γ = ch h + chh h² + chy h y + t y: all of a third-order loss that reaches a gradient.",
-    residual: "γ = y/h + (x0/n)/h + (n/2)(x1 h + x2 h² + x3 h y + x4 y): 0 is cross-entropy.",
+    lambda: "Eight numbers of a polynomial of third order: φ = λ2 u + λ3 u² + λ4 u³ + λ5 u v + λ6 u² v + λ7 u v² with u = h − λ1, v = y − λ0.",
+    acting: "All of a third-order loss that reaches a gradient: γ = ch h + chh h² + chy h y + t y, where γ = ∂φ/∂h is the pull on an output.",
+    residual: "What is added to cross-entropy, so that all at 0 are cross-entropy itself: γ = y/h + (x0/n)/h + (n/2)(x1 h + x2 h² + x3 h y + x4 y), where γ = ∂φ/∂h is the pull on an output.",
   };
-  find("hint").textContent = remark[state.source];
+  const isBare = !fields.length && state.source !== "sampled";
+  const bareHint = "No single number of it can be moved: to change it, choose one of the other three above.";
+  find("hint").textContent = [remark[state.source], isBare ? bareHint : ""].filter(Boolean).join(" ");
+  find("begins").textContent = state.source in BY_NUMBERS ? (state.begins ?? "") : "";
   smoothingField.field.disabled = smoothingField.slider.disabled = !isPower;
   for (const radio of root.querySelectorAll("[name=explorer-source]")) {
     radio.checked = radio.value === (state.source in BY_NUMBERS ? state.source : "own");
   }
-  const chosen = { named: `named:${state.name}`, document: "opened", sampled: `given:${state.index}` };
-  let value = state.base ?? chosen[state.source];
-  if (state.source === "document" && state.index !== undefined) value = `given:${state.index}`;
-  find("loss").value = value;
+  showOwn();
   find("against").value = state.against;
 }
 
+// The entry of the menu that a state was chosen by.
+function chosenOf({ source, name, index }) {
+  if (source === "named") return `named:${name}`;
+  return index === undefined ? "opened" : `given:${index}`;
+}
+
+// A loss that is none of the menu's any more has an entry of its own, and choosing another is the way back.
+function showOwn() {
+  root.querySelector("#explorer-loss option[value=own]")?.remove();
+  if (state.own) {
+    const from = state.name.startsWith(CHANGED) ? state.name : "";
+    const how = [BY_NUMBERS[state.source]?.label, from].filter(Boolean).join(", ");
+    find("loss").prepend(make("option", { value: "own" }, `your own (${how})`));
+  }
+  find("loss").value = state.own ? "own" : state.base ?? chosenOf(state);
+}
+
 const FORMS = { exact: "exact", published: "as published" };
+// What the terms of the theory mean, in plain words.
+const GLOSSES = {
+  "Margin at the start, m": "how strongly the label is pulled up while all classes are equal",
+  "Gain, m/n": "the same beside cross-entropy's: by how much its first steps are larger",
+  "Trainability invariant": "whether the label is pulled up at the start, so that training can begin",
+  "Bias growth": "whether all outputs drift the same way at the start, whatever the label",
+  "Pull and push over h_T, exact": "for which outputs of the label a step raises it, and for which it lowers it",
+  "Pull and push over h_T, as published": "the same by theorem 2 of the paper, which leaves out part of the change",
+  "At zero training error": "what it does once every label is predicted with certainty",
+  "The numbers that act": "the only numbers of a loss of third order that reach a gradient",
+};
 
 function showCurve() {
   const { curve, zones } = shown, loss = curve.loss;
   const title = loss ? loss.name : state.name;
-  replaceIfNew(find("words"), [title, ...WORDS.sentences(curve)]);
+  // While its zones are still to come, the words are those of the loss before.
+  if (!later) replaceIfNew(find("words"), [title, ...(loss ? WORDS.sentences(curve, zones.exact) : curve.words)]);
   const beside = state.against.startsWith("given:") ? data.given[Number(state.against.slice(6))].name : state.against;
   find("other").textContent = beside;
   const sample = (kind) =>
     kind === "pushes"
       ? make("svg", { width: 26, height: 12, "aria-hidden": "true" }, make("rect", { class: "pushes", width: 26, height: 12 }))
       : make("svg", { width: 26, height: 12, "aria-hidden": "true" }, make("path", { class: `line ${kind}`, d: "M0 6H26" }));
-  const items = [["", title], ["published", "attraction as published"], ["other", beside], ["pushes", "here it pushes the label down"]];
+  const items = [["", title], ["published", "attraction as published (theorem 2 of the paper, which leaves out part of the change)"], ["other", beside], ["pushes", "here it pushes the label down"]];
   find("legend").replaceChildren(...items.map(([kind, said]) => make("li", {}, sample(kind), said)));
-  const facts = [["Null-epoch margin, m", `${text(curve.margin)} (cross-entropy: ${curve.classes})`]];
+  const facts = [["Margin at the start, m", `${text(curve.margin)} (cross-entropy: ${curve.classes})`]];
   facts.push(["Gain, m/n", `${text(curve.margin / curve.classes)}`]);
   if (curve.it) {
     const [rest, target] = LOSSES.nullEpoch(curve.it, curve.classes);
@@ -393,7 +432,9 @@ function showCurve() {
     const acting = [["ch", c.ch], ["chh", c.chh], ["chy", c.chy], ["t", c.cy + c.cyy]];
     facts.push(["The numbers that act", acting.map(([key, value]) => `${key} = ${text(value)}`).join(", ")]);
   }
-  find("facts").replaceChildren(...facts.flatMap(([term, said]) => [make("dt", {}, term), make("dd", {}, said)]));
+  find("facts").replaceChildren(...facts.flatMap(([term, said]) => [
+    make("dt", {}, term), make("dd", {}, said, make("small", {}, GLOSSES[term])),
+  ]));
   find("python").value = loss ? WORDS.python(state, bare(state)) : data.given[state.index].python;
 }
 
@@ -405,7 +446,7 @@ function replaceIfNew(holder, sentences) {
 
 function showValues() {
   const k = nearest(state.at), { curve, beside } = shown;
-  const rows = [["attraction", "exact"], ["attraction as published", "published"], ["loss", "value"], ["gradient", "gradient"], ["γ of the label less another's", "rule"]];
+  const rows = [["attraction", "exact"], ["attraction as published", "published"], ["loss", "value"], ["gradient", "gradient"], ["learning rule, γ", "rule"]];
   const said = (one, key) => (one === null || seriesOf(one, key) === null ? "none" : text(seriesOf(one, key)[k]));
   find("values").replaceChildren(
     ...rows.map(([label, key]) =>
@@ -419,45 +460,55 @@ function options() {
   const option = (value, label) => make("option", { value }, label);
   const group = (label, list) => (list.length ? [make("optgroup", { label }, ...list)] : []);
   const given = data.given.map((one, k) => option(`given:${k}`, one.name));
-  const known = (prefix) => data.named.map((one) => option(prefix + one.name, one.name));
+  const full = ({ name, title }) => (title && title.toLowerCase() !== name.toLowerCase() ? `${name} – ${title}` : name);
+  const known = (prefix) => data.named.map((one) => option(prefix + one.name, full(one)));
   const file = opened ? [option("opened", opened.name)] : [];
   find("loss").replaceChildren(...group("Opened", file), ...group("Yours", given), ...group("By name", known("named:")));
   const again = data.given.map((one, k) => option(`given:${k}`, one.name));
   find("against").replaceChildren(...group("Yours", again), ...group("By name", known("")));
 }
 
+// Of a loss as it stands in the menu.
+const CLEAN = { numbers: [], document: null, index: undefined, base: undefined, own: false, begins: "" };
+
 function choose(value) {
   const [kind, key] = [value.slice(0, value.indexOf(":")), value.slice(value.indexOf(":") + 1)];
   if (value === "opened") return openLoss(opened);
   const chosen = kind === "given" ? ofGiven(Number(key)) : ofName(key);
   const made = chosen.document?.classes ?? (chosen.source === "sampled" ? data.given[chosen.index].samples.classes : null);
-  return set({ index: undefined, base: undefined, ...chosen, classes: made ?? state.classes, smoothing: 0 });
+  return set({ ...CLEAN, ...chosen, classes: made ?? state.classes, smoothing: 0 });
 }
 
 function openLoss(loss) {
   const classes = loss.classes ?? state.classes;
-  set({ source: "document", name: loss.name, numbers: [], document: loss, index: undefined, base: undefined, classes, smoothing: 0 });
+  set({ ...CLEAN, source: "document", name: loss.name, document: loss, classes, smoothing: 0 });
 }
 
 find("loss").addEventListener("change", (event) => choose(event.target.value));
 find("against").addEventListener("change", (event) => set({ against: event.target.value }));
 find("source").addEventListener("change", (event) => {
-  const source = event.target.value, before = find("loss").value;
-  if (source === "own") return choose(before);
-  let place = null;
+  const source = event.target.value, base = state.base ?? chosenOf(state), family = BY_NUMBERS[source];
+  if (source === "own") return choose(base);
+  let place = null, factor = 1, name = state.name;
   try {
     const loss = lossOf(state);
-    place = loss && BY_NUMBERS[source].place(loss, state.classes);
+    if (loss) name = loss.name;
+    place = loss && family.place(loss, state.classes);
     const isNamed = source === "lambda" && state.source === "named" && !state.smoothing;
     if (isNamed && Object.hasOwn(DOCUMENTS.PUBLISHED, state.name)) place = [...DOCUMENTS.PUBLISHED[state.name]];
+    if (place && source === "residual") factor = DOCUMENTS.weightOfEntropy(loss);
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
   }
-  const { start: origin, begins } = BY_NUMBERS[source], label = event.target.parentNode.textContent.trim();
-  set({ source, numbers: place ?? [...origin], document: null, index: undefined, smoothing: 0, base: before,
-    name: place ? root.querySelector("#explorer-loss option:checked").textContent : begins });
-  if (!place) message = `This loss has no place among ${label}, so they begin at ${begins}.`;
-  return undefined;
+  const isOther = Math.abs(factor - 1) > 1e-9, shared = { ...CLEAN, source, base, smoothing: 0 };
+  if (!place) {
+    const begins = `The ${family.label} cannot express ${name}, so the sliders begin at ${family.begins}.`, back = `Choose ${name} again under “Loss” to go back.`;
+    return set({ ...shared, numbers: [...family.start], name: family.begins, own: true, begins: `${begins} ${back}` });
+  }
+  const begins = isOther
+    ? `The sliders begin at ${name} divided by ${text(factor)}, since the ${family.label} hold cross-entropy itself once.`
+    : `The sliders begin at the numbers of ${name}.`;
+  return set({ ...shared, numbers: place, name, own: state.own || isOther || state.smoothing > 0, begins });
 });
 
 async function open(file) {
@@ -503,8 +554,10 @@ frame.addEventListener("drop", (event) => {
   if (event.dataTransfer.files.length) open(event.dataTransfer.files[0]);
 });
 
-async function copy(given, what) {
-  let said = `${what} copied.`;
+const isFile = location.protocol === "file:";
+
+async function copy(given, what, more = "") {
+  let said = `${what} copied.${more}`;
   try {
     await navigator.clipboard.writeText(given);
   } catch {
@@ -514,7 +567,7 @@ async function copy(given, what) {
       find("python").select();
       said = "The browser does not let this page copy: the code is selected, press Ctrl+C.";
     } else {
-      said = "The link is in the address bar now; copy it there.";
+      said = isFile ? `It is in the address bar now: copy it from #explore on.${more}` : "The link is in the address bar now; copy it there.";
     }
   }
   find("copied").textContent = said;
@@ -524,7 +577,9 @@ find("copy").addEventListener("click", () => copy(find("python").value, "Python"
 find("link").addEventListener("click", () => {
   const address = link();
   history.replaceState(null, "", address);
-  copy(location.href, "Link");
+  // The address of a file leads nobody else anywhere; what follows it does, behind that of their own page.
+  if (isFile) copy(address, "End of the address", " Put it behind the address of any explorer page: this page is a file, which only you have.");
+  else copy(location.href, "Link");
 });
 
 // --- The link: the state as JSON in the fragment, checked like any file. ---
@@ -574,7 +629,8 @@ function follow() {
     const found = restored(location.hash);
     if (found.document) opened = found.document;
     options();
-    state = { index: undefined, base: found.source in BY_NUMBERS ? "named:cross-entropy" : undefined, ...found };
+    const isOwn = found.source in BY_NUMBERS;
+    state = { ...CLEAN, base: isOwn ? "named:cross-entropy" : undefined, own: isOwn, ...found };
     shape = "";
     message = "";
     root.scrollIntoView();
@@ -585,11 +641,7 @@ function follow() {
   request();
 }
 
-arrange();
-narrow.addEventListener("change", () => {
-  arrange();
-  request();
-});
+narrow.addEventListener("change", request);
 options();
 state = start();
 follow();

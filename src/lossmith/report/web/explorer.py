@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +14,10 @@ from torch import Tensor
 
 from lossmith.errors import InputError, printable
 from lossmith.io import write_whole
-from lossmith.losses import CATALOG, KINDS, Loss
+from lossmith.losses import CATALOG, KINDS, Loss, Named
 from lossmith.report.web.document import Section, asset, document
-from lossmith.theory import Form, attraction, logit_steps, margin, symmetric_values, zones
+from lossmith.report.words import plain_words
+from lossmith.theory import Form, attraction, explain, logit_steps, margin, symmetric_values
 
 # The kinds and operators that losses.js computes; a test asks it for them.
 COMPUTED = frozenset(
@@ -25,15 +27,16 @@ COMPUTED = frozenset(
     }
 )
 OPERATORS = frozenset({"+", "-", "*", "/", "neg", "log", "square", "sqrt", "exp", "tanh"})
-SCRIPTS = ("losses.js", "documents.js", "words.js", "explorer.js")
+SCRIPTS = ("losses.js", "documents.js", "smoothing.js", "words.js", "explorer.js")
 # Where the page draws curves: as in explorer.js.
 POINTS, FIRST, LAST = 250, 0.002, 0.998
 LARGEST = 1e100
+LONGEST_TITLE = 70
 # Of a page that is the explorer alone.
 WIDEST = "79rem"
 TITLE = "What a loss does"
 SUMMARY = (
-    "<p>Move the sliders: the curves show what the loss does to a sample whose label has the output "
+    "<p>The curves show what the loss does to a sample whose label has the output "
     "<i>h<sub>T</sub></i>, and whose other classes share the rest. Everything is computed on this page.</p>"
 )
 
@@ -60,7 +63,7 @@ def explorer(losses: Sequence[Loss] = (), classes: int = 10) -> Section:
             given.append(_given(loss.named(name), classes))
             continue
         parameters = [{"symbol": one.symbol, "default": one.default} for one in entry.parameters]
-        words = {"name": name, "formula": entry.formula, "source": entry.source}
+        words = {"name": name, "title": _title(entry), "formula": entry.formula, "source": entry.source}
         named.append({**words, "parameters": parameters, "document": loss.to_json()})
     return Section(
         name="explorer",
@@ -111,7 +114,7 @@ def _given(loss: Loss, classes: int) -> dict[str, Any]:
         Loss.from_json(kept)
         return {**given, "document": kept}
     code = "" if kept is None else f"import lossmith\n\nloss = lossmith.Loss.from_json({kept!a})\n"
-    return {**given, "document": None, "python": code, "samples": {**curves, **_zones(loss, classes)}}
+    return {**given, "document": None, "python": code, "samples": {**curves, **_told(loss, classes)}}
 
 
 def _is_computed(part: Any) -> bool:
@@ -155,10 +158,18 @@ def _curves(loss: Loss, classes: int) -> dict[str, Any]:
     return {"published": None, "output": output.tolist(), **{name: curve.tolist() for name, curve in curves.items()}}
 
 
-def _zones(loss: Loss, classes: int) -> dict[str, Any]:
-    """Where a loss pulls and where it pushes."""
-    found = {form: [zone._asdict() for zone in zones(loss, classes, form)] for form in _forms(loss)}
-    return {"classes": classes, "zones": found}
+def _told(loss: Loss, classes: int) -> dict[str, Any]:
+    """Where a loss pulls and where it pushes, and what it does in words."""
+    page = explain(loss, classes)
+    found = {form: [zone._asdict() for zone in zones] for form, zones in page.zones.items()}
+    return {"classes": classes, "zones": found, "words": plain_words(loss, page)}
+
+
+def _title(entry: Named) -> str:
+    """The full name of a loss, with which the docstring of its function begins; nothing where it has none."""
+    first = (entry.function.__doc__ or "").partition("\n")[0]
+    title = re.split(r", ``|, by |[;(]| about |\.$", first)[0].strip()
+    return printable(title) if len(title) <= LONGEST_TITLE else ""
 
 
 def _forms(loss: Loss) -> tuple[Form, ...]:

@@ -3,92 +3,110 @@ const WORDS = (() => {
   "use strict";
 
   const { text } = DOCUMENTS;
-  // From how much on a pull is another than cross-entropy's, and what counts as little and as much.
-  const ALIKE = 1.1, LITTLE = 0.25, MUCH = 2;
-  // Nearer to 0 and 1 a pull beside cross-entropy's, which vanishes there, says nothing.
-  const LOW = 0.01;
-  const percent = (h) => `${text(100 * h, 2)} %`;
+  // As report/words.py has them, so that a report and its explorer say the same of a loss.
+  const LOWEST = 0.01, HIGHEST = 0.99, POINTS = 491, HARDER = 1.15, WEAKER = 0.85, SHORTEST = 0.02;
+  const BELIEF = Array.from({ length: POINTS }, (_, k) => LOWEST + ((HIGHEST - LOWEST) * k) / (POINTS - 1));
 
-  // How hard the label is pulled, in units of cross-entropy with the same first gradient: [[h, ratio], …].
-  function pulls(curve) {
-    const gain = curve.margin / curve.classes;
-    const points = curve.output.map((h, k) => [h, curve.pull[k] / ((1 - h) * gain)]);
-    return points.filter(([h]) => h >= LOW && h <= 1 - LOW);
+  // With that many digits after the point, 0 or 1; what lies in the middle goes to the even one, as in Python.
+  function fixed(value, digits) {
+    const scale = 10 ** digits, low = Math.floor(value * scale), isMiddle = value % (1 / 2 ** digits) === 0.5 / 2 ** digits;
+    return (isMiddle ? (low + (low % 2)) / scale : value).toFixed(digits);
+  }
+  // With one digit, as Python writes it.
+  const short = (value) =>
+    value > 0 && value < 1e-4 ? value.toExponential(0).replace(/-(\d)$/, (_, power) => `-0${power}`) : String(Number(value.toPrecision(1)));
+  const percent = (share) => (share >= 0.01 ? `${fixed(100 * share, 0)} %` : `${short(100 * share)} %`);
+  const left = (share) => (share < 0.005 ? "with nothing left" : `with ${percent(share)} of its pull left`);
+  function times(factor) {
+    const digits = factor >= 9.95 ? fixed(factor, 0) : factor >= 0.995 ? fixed(factor, 1) : short(factor);
+    return `${digits} times`;
   }
 
-  const kindOf = (ratio) => (ratio < 0 ? "away" : ratio > ALIKE ? "harder" : ratio < 1 / ALIKE ? "gentler" : "alike");
-
-  function runs(points) {
+  // First and last places of the runs in which a ratio is as wanted.
+  function runs(ratio, wanted) {
     const found = [];
-    for (const [h, ratio] of points) {
-      const kind = kindOf(ratio), last = found[found.length - 1];
-      if (last?.kind === kind) {
-        last.high = h;
-        if (Math.abs(ratio) > Math.abs(last.most)) Object.assign(last, { most: ratio, where: h });
+    ratio.forEach((value, k) => {
+      if (!wanted(value)) return;
+      const last = found[found.length - 1];
+      if (last && last[1] === k - 1) last[1] = k;
+      else found.push([k, k]);
+    });
+    return found.filter(([low, high]) => BELIEF[high] - BELIEF[low] >= SHORTEST);
+  }
+
+  function during(low, high) {
+    const many = `${percent(BELIEF[low])} to ${percent(BELIEF[high])}`;
+    if (low === 0 && high === POINTS - 1) return "whatever the network gives the label";
+    if (low === 0) return `on labels that the network gives less than ${percent(BELIEF[high])}`;
+    if (high === POINTS - 1) return `from the moment the network gives a label ${percent(BELIEF[low])}`;
+    const isHalf = BELIEF[low] <= 0.5 && 0.5 <= BELIEF[high];
+    return isHalf ? `while the network half believes a label (${many})` : `while the network gives a label ${many}`;
+  }
+
+  // Where it pulls harder than cross-entropy, and where less.
+  function pulls(ratio) {
+    const found = [];
+    for (const [low, high] of runs(ratio, (value) => value > HARDER)) {
+      let most = low;
+      for (let k = low; k <= high; k++) if (ratio[k] > ratio[most]) most = k;
+      found.push(`It pulls harder than cross-entropy ${during(low, high)}: ${times(ratio[most])} as hard at ${percent(BELIEF[most])}.`);
+    }
+    for (const [low, high] of runs(ratio, (value) => value > 0 && value < WEAKER)) {
+      if (low === 0) {
+        found.push(
+          "It lets go of labels that the network hardly believes, where wrong ones are: below " +
+            `${percent(BELIEF[high])} it pulls less than cross-entropy, ${left(ratio[0])} at ${percent(BELIEF[0])}.`,
+        );
+      } else if (high === POINTS - 1) {
+        found.push(
+          `What is learned counts less than with cross-entropy: from ${percent(BELIEF[low])} on it pulls less, ` +
+            `${left(ratio[high])} at ${percent(BELIEF[high])}.`,
+        );
       } else {
-        found.push({ kind, low: h, high: h, most: ratio, where: h });
+        found.push(`It pulls less than cross-entropy ${during(low, high)}.`);
       }
     }
-    const wide = found.filter((run) => run.kind === "away" || run.high - run.low > 0.04);
-    return wide.length > 1 ? wide.filter((run) => run.kind !== "alike") : wide;
+    return found;
   }
 
-  function place(run, first, last) {
-    if (run.low <= first && run.high >= last) return "throughout";
-    if (run.low <= first) return `until the label has ${percent(run.high)} of the output`;
-    if (run.high >= last) return `once the label has ${percent(run.low)}`;
-    return `while the label has ${percent(run.low)} to ${percent(run.high)}`;
+  // Where it pushes a label down. Zones are of ε, which is what the label is not given.
+  function pushes(found, start) {
+    return found.flatMap((zone) => {
+      const low = 1 - zone.high, high = 1 - zone.low;
+      if (zone.sign >= 0 || high - low < 1e-3) return [];
+      if (high > HIGHEST && low <= 0) return ["It pushes every label down: the sign of the loss may be turned."];
+      if (high > HIGHEST) {
+        return [
+          `Once the network gives a label more than ${percent(low)}, it pushes it down again, which keeps the network ` +
+            "from being too sure.",
+        ];
+      }
+      if (high <= start) {
+        return [`Labels that the network gives less than ${percent(high)} it pushes further down: it takes them for wrong.`];
+      }
+      return [`It pushes labels down that the network gives ${percent(low)} to ${percent(high)}.`];
+    });
   }
 
-  function courses(found, first, last) {
-    const at = (run) => place(run, first, last), many = found.filter((run) => run.kind === "gentler").length > 1;
-    const parts = [];
-    for (const run of found) {
-      const times = run.most > 1.5 ? ` (up to ${text(run.most, 2)} times)` : "";
-      if (run.kind === "harder") parts.push(`pulls harder than cross-entropy${times} ${at(run)}`);
-      if (run.kind === "away") parts.push(`pushes the label down again ${at(run)}`);
-      if (run.kind === "alike") parts.push(`pulls about as hard as cross-entropy ${at(run)}`);
-      if (run.kind === "gentler" && !many) parts.push(`pulls more gently than cross-entropy ${at(run)}`);
+  // Sentences about a loss, by its model and its zones of ε: those of plain_words in report/words.py.
+  function sentences({ loss, it, classes, margin }, zones) {
+    const start = 1 / classes, gain = margin / classes;
+    if (margin <= 0) {
+      const never = "it does not pull the label up: training may never begin.";
+      return [`While the network gives every class ${percent(start)}, ${never}`, ...pushes(zones, start)];
     }
-    if (many) parts.push("pulls more gently elsewhere");
-    return parts;
-  }
-
-  function listed(parts) {
-    if (parts.length < 3) return parts.join(" and ");
-    return `${parts.slice(0, -1).join(", ")}, and ${parts[parts.length - 1]}`;
-  }
-
-  // Sentences about a curve: {classes, margin, growth, output, pull, isCrossEntropy}.
-  function sentences(curve) {
-    const gain = curve.margin / curve.classes, n = `${curve.classes.toLocaleString("en")} classes`;
-    if (curve.isCrossEntropy) return ["This is cross-entropy, up to a factor: the loss that all others are compared with."];
-    if (!(gain > 1e-12)) {
-      return [
-        `With ${n}, where all outputs are equal, it does not pull the label up: a network hardly leaves its start.`,
-        ...(curve.pull.some((one) => one > 0) ? [] : ["It pulls nowhere."]),
-      ];
+    const ratio = BELIEF.map((h) => LOSSES.steps(it, 1 - h, classes)[1] / (1 - h) / gain);
+    const found = [...pulls(ratio), ...pushes(zones, start)];
+    if (!found.length) found.push("It pulls as cross-entropy does.");
+    if (!(gain > 1 / 1.05 && gain < 1.05)) {
+      found.push(`Its first steps are ${times(gain)} those of cross-entropy; the learning rate makes up for it.`);
     }
-    const factor = text(gain, 3), points = pulls(curve), found = runs(points);
-    const first = points[0][0], last = points[points.length - 1][0], said = [];
-    said.push(
-      Math.abs(gain - 1) < 0.05
-        ? `With ${n} it starts as fast as cross-entropy.`
-        : `With ${n} its first gradients are ${factor} times cross-entropy's, as with a learning rate ${factor} times as large.`,
-    );
-    if (found.length) {
-      said.push(`At equal first gradients it ${listed(courses(found, first, last))}.`);
+    const { alpha, isWhole } = loss.kind === "power" ? SMOOTHING.inside(loss, classes) : { alpha: null };
+    if (alpha !== null && alpha > 1e-9 && alpha < 1) {
+      const part = isWhole ? "It is" : "Its logarithms are those of";
+      found.push(`${part} a loss with label smoothing, α = ${text(alpha, 2)}.`);
     }
-    const low = points[0][1], high = points[points.length - 1][1];
-    if (low < 0) said.push("It pushes samples away whose label the network hardly believes.");
-    else if (low < LITTLE) said.push("It lets go of samples whose label the network hardly believes, wrong labels among them.");
-    else if (low > MUCH) said.push("It insists on samples whose label the network hardly believes, right or wrong.");
-    if (high < 0) said.push("It never lets a sample be certain.");
-    else if (high < LITTLE) said.push("It leaves samples alone once they are learned.");
-    if (curve.growth > 0) {
-      said.push("At the start, outputs grow apart whatever the label: many networks then predict one class for all.");
-    }
-    return said;
+    return found;
   }
 
   // Intervals of the target output: "pulls from 0 to 0.31, pushes from 0.31 to 1".

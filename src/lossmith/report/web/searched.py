@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lossmith.errors import InputError
-from lossmith.losses import PowerLoss
+from lossmith.losses import Loss, PowerLoss
 from lossmith.markup import Child, Html, element, joined
 from lossmith.report.curves import search_history
 from lossmith.report.formulas import formulas_of
@@ -27,7 +27,7 @@ from lossmith.report.web.parts import (
     strip,
     table,
 )
-from lossmith.study import has_pareto, read_pareto
+from lossmith.study import Study, has_pareto, read_pareto
 
 # Losses of other kinds than sums of powers are written one by one, which takes long for many.
 MOST_TEXTS, MOST_ROWS = 1000, 60
@@ -175,20 +175,26 @@ def _losses(found: Findings) -> dict[str, Any]:
     study, rows = found.study, found.candidates
     if study is None:
         return {}
-    genomes = [row["genome"] for row in rows]
+    fitness = [-np.inf if row["fitness"] is None else row["fitness"] for row in rows]
+    places = sorted(range(len(rows)), key=lambda place: -fitness[place])
+    best = _built(study, rows, sorted(places[:MOST_TEXTS]))
+    if isinstance(best, PowerLoss):
+        losses = _built(study, rows, range(len(rows)))
+        return _coefficients(losses) if isinstance(losses, PowerLoss) else {}
+    # As with a space that is not known here: the caption says so.
+    texts = {} if best is None else {place: best[k] for k, place in enumerate(sorted(places[:MOST_TEXTS]))}
+    return {"texts": {str(place): loss.formula() for place, loss in texts.items()}} if texts else {}
+
+
+def _built(study: Study, rows: Sequence[Mapping[str, Any]], places: Sequence[int]) -> Loss | None:
+    """The losses of some candidates, a population; None where a genome gives none."""
+    genomes = [rows[place]["genome"] for place in places]
     if not all(study.space.holds(genome) for genome in genomes):
-        return {}
+        return None
     try:
-        losses = study.space.build(genomes, study.classes)
+        return study.space.build(genomes, study.classes)
     except InputError:
-        # As with a space that is not known here: the caption says so.
-        return {}
-    if isinstance(losses, PowerLoss) and losses.shape == (len(rows),):
-        return _coefficients(losses)
-    ranked = sorted(
-        range(len(rows)), key=lambda place: -(rows[place]["fitness"] if rows[place]["fitness"] is not None else -np.inf)
-    )
-    return {"texts": {str(place): losses[place].formula() for place in sorted(ranked[:MOST_TEXTS])}}
+        return None
 
 
 def _coefficients(losses: PowerLoss) -> dict[str, Any]:

@@ -179,7 +179,7 @@ def test_what_is_folded_unfolds(tab: Tab) -> None:
     assert tests.locator("table").is_hidden()
     tests.locator("summary").press("Enter")
     assert tests.locator("table").is_visible()
-    assert "less cross-entropy" in tests.inner_text()
+    assert "minus cross-entropy" in tests.inner_text()
 
 
 def test_files_can_be_saved(tab: Tab, report: Path, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from lossmith.registry import Registry
 from lossmith.study.schema import seal
 
 HOME = pytest.StashKey[str]()
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 hypothesis.settings.register_profile("lossmith", deadline=None, derandomize=True, max_examples=50)
 hypothesis.settings.load_profile("lossmith")
@@ -168,3 +169,16 @@ def forget() -> Callable[[Path, str, str], None]:
             seal(connection)
 
     return forgotten
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium without a window, driven by Playwright."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    place = next((path for name in BROWSERS if (path := shutil.which(name)) is not None), None)
+    if place is None:
+        pytest.fail("no browser is here: install chromium (on Debian and Ubuntu: apt-get install chromium)")
+    with playwright.sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=place, args=["--no-sandbox", "--disable-gpu"])
+        yield started
+        started.close()

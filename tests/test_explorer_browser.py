@@ -1,7 +1,6 @@
 """The explorer in Chromium: its mathematics beside Python's, and its page as somebody uses it."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -51,11 +50,10 @@ from lossmith.theory import (
     zones,
 )
 
-playwright = pytest.importorskip("playwright.sync_api")
+pytest.importorskip("playwright.sync_api")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright")
 pytestmark = pytest.mark.integration
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 EXTREMES = [1e-30, 1e-15, 1e-9, 1e-4, 0.01, 0.99, 0.9999, 1 - 1e-9, 1 - 1e-14]
 FORMULAS = (
     "expr:exp(tanh(h))*y - square(h-y)/(0.1+h)",
@@ -73,17 +71,6 @@ LINK: dict[str, Any] = {
 DEEP = POWER
 for _ in range(20):
     DEEP = {**HEAD, "kind": "clipped", "base": DEEP, "threshold": 1.0}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    place = next((path for name in BROWSERS if (path := shutil.which(name)) is not None), None)
-    if place is None:
-        pytest.fail("no browser is here: install chromium (on Debian and Ubuntu: apt-get install chromium)")
-    with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=place, args=["--no-sandbox", "--disable-gpu"])
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")

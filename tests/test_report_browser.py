@@ -2,7 +2,6 @@
 
 import base64
 import json
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,26 +17,14 @@ from lossmith.report.web.findings import findings
 from lossmith.report.web.page import page_of
 from lossmith.study import Store, Study
 
-playwright = pytest.importorskip("playwright.sync_api")
+pytest.importorskip("playwright.sync_api")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright")
 pytestmark = pytest.mark.integration
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 HOSTILE = """</script><script>window.hacked=1</script>"><img src=x onerror="window.hacked=2">"""
 LARGE, PER_GENERATION = 20_000, 100
 # Of opening 20,000 candidates, in milliseconds by the page's own clock; a busy machine takes a half of one second.
 LONGEST = 2000
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    found = next((path for name in BROWSERS if (path := shutil.which(name)) is not None), None)
-    if found is None:
-        pytest.fail("no browser is here: install chromium (on Debian and Ubuntu: apt-get install chromium)")
-    with playwright.sync_playwright() as running:
-        opened = running.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")

@@ -147,7 +147,8 @@ class PopulationTraining:
         backend, stored = self.backend, self.store.setting("executor")
         each = (stored or {}).get("seconds")
         if each is not None and isinstance(self.executor, Automatic) and self.executor.workers > 1:
-            return float(each) * self._steps / self.executor.workers
+            # No more are at work than a generation has candidates.
+            return float(each) * self._steps / min(self.executor.workers, self.settings.search.population)
         step = step_seconds(backend, self._trainer, *self._sample, self.settings.recipe, self.store)
         self.seconds += time.perf_counter() - started
         return step * self._steps / self.executor.workers

@@ -169,11 +169,6 @@ class Findings:
         return quote(f"{self.name}/best.json")
 
     @property
-    def ended(self) -> bool:
-        """Whether nothing more will come by itself."""
-        return self.winner is not None or (self.summary["settings"] is None and self.comparison is not None)
-
-    @property
     def evolved(self) -> bool:
         """Whether the winner was found by the search, and is no known loss."""
         origin = self.provenance.origin

@@ -598,6 +598,13 @@ class TestVerdict:
         assert str(one).endswith(end)
         assert str(one).startswith("On test data, the accuracy of the evolved loss is ")
 
+    def test_one_search_is_no_more_than_one(self, study: Path) -> None:
+        found = findings(study)
+        origin = found.provenance.model_copy(update={"origin": None})
+        note = "One search stands behind this; one of another seed may end at another loss."
+        assert note in page_of(replace(found, provenance=origin))
+        assert note not in page_of(replace(found, winner=None))
+
     def test_what_lies_beyond_the_scale_is_told(self) -> None:
         """A network far below the others would press all of them together; it stands on the edge."""
         worst = np.array([90.0, 91.0, 92.0, 20.0])

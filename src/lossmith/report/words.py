@@ -50,7 +50,7 @@ def plain_words(loss: Loss, page: Explanation) -> list[str]:
         )
     alpha = page.smoothing["alpha"] if page.smoothing is not None else page.cross_entropy_smoothing
     if alpha is not None and 1e-9 < alpha < 1:
-        part = "It is" if page.smoothing is not None else "Its logarithms are those of"
+        part = "It is" if page.smoothing is not None else "Its terms with log h are those of"
         found.append(f"{part} a loss with label smoothing, α = {alpha:.2g}.")
     return found
 

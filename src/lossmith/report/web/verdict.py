@@ -176,6 +176,8 @@ def _notes(found: Findings) -> list[str]:
         if found.winner is not None:
             notes.append(f"Not compared on test data yet: lossmith compare {found.best}")
         return notes
+    if found.winner is not None and found.evolved:
+        notes.append("One search stands behind this; one of another seed may end at another loss.")
     if comparison.wrong_labels:
         notes.append("The wrong validation labels make validation figures low; the labels of the test are clean.")
     if comparison.tested_on != "test":

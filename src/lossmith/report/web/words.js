@@ -103,7 +103,7 @@ const WORDS = (() => {
     }
     const { alpha, isWhole } = loss.kind === "power" ? SMOOTHING.inside(loss, classes) : { alpha: null };
     if (alpha !== null && alpha > 1e-9 && alpha < 1) {
-      const part = isWhole ? "It is" : "Its logarithms are those of";
+      const part = isWhole ? "It is" : "Its terms with log h are those of";
       found.push(`${part} a loss with label smoothing, α = ${text(alpha, 2)}.`);
     }
     return found;

@@ -98,7 +98,7 @@ def experiment() -> Iterator[Callable[[str], ModuleType]]:
 @pytest.fixture
 def without_program(monkeypatch: pytest.MonkeyPatch) -> None:
     """As where there is no compiler: perceptrons are trained by batched matrix products."""
-    monkeypatch.setattr("lossmith.training.engines.perceptron.compiled", lambda *_: None)
+    monkeypatch.setattr("lossmith.training.engines.native.compiled", lambda *_: None)
 
 
 @pytest.fixture(scope="module")

@@ -19,11 +19,11 @@ from lossmith.nets import Dropout
 from lossmith.search import residual
 from lossmith.seeds import generator
 from lossmith.training import Backend, Recipe, Task, Trained, Trainer, has_compiler
-from lossmith.training.engines import compiler, perceptron
+from lossmith.training.engines import compiler, native
 from lossmith.training.engines.compiler import compiled
 from lossmith.training.engines.design import Design
 from lossmith.training.engines.layout import Shape
-from lossmith.training.engines.perceptron import SOURCE, Evaluation, PerceptronRun
+from lossmith.training.engines.native import SOURCE, Evaluation, NativeRun
 
 CLASSES, SAMPLES = 3, 60
 POINTS = 0.3 * torch.randn(2, 5, generator=generator("points"), dtype=torch.float64)
@@ -91,13 +91,13 @@ def trained(task: Task, losses: Loss, seeds: Sequence[int], recipe: Recipe, back
 @pytest.fixture
 def used(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """The numbers of batches that the program has been given."""
-    batches, advance = list[int](), PerceptronRun.advance
+    batches, advance = list[int](), NativeRun.advance
 
-    def counted(run: PerceptronRun, number: int) -> None:
+    def counted(run: NativeRun, number: int) -> None:
         batches.append(number)
         advance(run, number)
 
-    monkeypatch.setattr(PerceptronRun, "advance", counted)
+    monkeypatch.setattr(NativeRun, "advance", counted)
     yield batches
     assert batches
 
@@ -194,7 +194,7 @@ def test_neither_threads_nor_company_change_a_member(
     finally:
         torch.set_num_threads(before)
     # One batch a call, as the inputs of a wide network have it.
-    monkeypatch.setattr(perceptron, "BATCHES", 1)
+    monkeypatch.setattr(native, "BATCHES", 1)
     single = trained(task, losses, seeds, recipe, "mlp").networks.parameters
     for name, value in whole.items():
         assert torch.equal(threaded[name], value)
@@ -213,7 +213,7 @@ def test_some_members_go_on(used: list[int]) -> None:
     for recipe in (Recipe(batch_size=12), Recipe(batch_size=12, optimizer="adamw")):
         some, seeds = [1, len(SUMS), len(SUMS) + 3], [1] * len(KNOWN)
         run, alone = (Trainer(task).start(KNOWN, seeds, recipe, backend, part) for part in ([0, *some], some[1:]))
-        assert isinstance(run, PerceptronRun)
+        assert isinstance(run, NativeRun)
         for number in range(7):
             if number == 2:
                 run.keep([1, 2, 3])
@@ -240,7 +240,7 @@ def test_a_member_that_diverges_leaves_the_others_alone(used: list[int]) -> None
 def test_what_it_cannot_do_is_trained_without_it() -> None:
     recipe = Recipe(batch_size=12, adversary="fgsm")
     run = Trainer(task_of("plain")).start(LOSSES, [1] * 4, recipe, Backend("mlp"), [0, 1])
-    assert not isinstance(run, PerceptronRun)
+    assert not isinstance(run, NativeRun)
 
 
 @pytest.fixture
@@ -324,7 +324,7 @@ def test_a_layer_of_no_width() -> None:
     inputs, labels = torch.randn(20, 5), torch.arange(20) % 3
     task = Task(lambda: nn.Sequential(nn.Linear(5, 0), nn.ReLU(), nn.Linear(0, 3)), inputs, labels, 3)
     run = Trainer(task).start(residual(POINTS, 3), [1, 1], Recipe(steps=2, batch_size=10), Backend("mlp"), [0, 1])
-    assert not isinstance(run, PerceptronRun)
+    assert not isinstance(run, NativeRun)
 
 
 @needs_compiler
@@ -380,8 +380,8 @@ def test_a_program_that_does_not_compile_is_none(fresh: Path, monkeypatch: pytes
 
 def test_without_a_compiler_the_population_is_trained_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     task, recipe = task_of("plain"), Recipe(epochs=2, batch_size=12)
-    monkeypatch.setattr(perceptron, "compiled", lambda *_: None)
-    assert not isinstance(Trainer(task).start(LOSSES, [1] * 4, recipe, Backend("mlp"), [0, 1]), PerceptronRun)
+    monkeypatch.setattr(native, "compiled", lambda *_: None)
+    assert not isinstance(Trainer(task).start(LOSSES, [1] * 4, recipe, Backend("mlp"), [0, 1]), NativeRun)
     found, expected = (trained(task, LOSSES, [1] * 4, recipe, name).networks for name in ("mlp", "sequential"))
     for name, value in expected.parameters.items():
         torch.testing.assert_close(found.parameters[name], value, rtol=1e-7, atol=1e-9)
@@ -419,7 +419,7 @@ def test_logits_where_the_program_is_missing_or_of_no_use(monkeypatch: pytest.Mo
         assert plain(networks.parameters, images("probe").float()) is None
         assert plain(networks.parameters, images("probe")[:, :, 1:]) is None
         # As on a machine whose vectors are of another length.
-        shape = Shape(design_of(task), networks.parameters, 2 * quick.shape.lanes)
+        shape = Shape(design_of(task), networks.parameters, 2 * quick.shape.lanes, (16,))
         assert replace(plain, shape=shape)(networks.parameters, images("probe")) is None
-    monkeypatch.setattr(perceptron, "compiled", lambda *_: None)
+    monkeypatch.setattr(native, "compiled", lambda *_: None)
     assert torch.equal(networks.logits(images("probe")), expected)

@@ -43,7 +43,8 @@ def compiled(source: Path, *definitions: str) -> ctypes.CDLL | None:
     if program is None:
         return None
     command = [program, *FLAGS, *(f"-D{definition}" for definition in definitions), str(source)]
-    what = [source.read_text(encoding="utf-8"), *command[:-1], _processor()]
+    parts = [source, *sorted(source.parent.glob("*.hpp"))]
+    what = [*(part.read_text(encoding="utf-8") for part in parts), *command[:-1], _processor()]
     name = f"{source.stem}-{hashlib.sha256(chr(0).join(what).encode()).hexdigest()[:16]}.so"
     try:
         try:
@@ -53,7 +54,7 @@ def compiled(source: Path, *definitions: str) -> ctypes.CDLL | None:
         with tempfile.TemporaryDirectory() as folder:
             return _loaded(command, Path(folder) / name)
     except (OSError, subprocess.SubprocessError) as error:
-        _LOG.warning("%s cannot be compiled (%s): perceptrons train at a third of the speed", source.name, error)
+        _LOG.warning("%s cannot be compiled (%s): small networks train at a third of the speed", source.name, error)
         return None
 
 

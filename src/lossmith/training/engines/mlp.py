@@ -17,7 +17,7 @@ from lossmith.errors import InputError
 from lossmith.losses import Loss
 from lossmith.training.engines.base import Engine, Passes, Run
 from lossmith.training.engines.design import Design
-from lossmith.training.engines.perceptron import compiled_run
+from lossmith.training.engines.native import compiled_run
 from lossmith.training.engines.population import PopulationRun, begin
 from lossmith.training.networks import State, Task
 from lossmith.training.recipe import Recipe
@@ -127,17 +127,22 @@ class MlpStack:
         return self.work[place]
 
 
+def _design(network: nn.Module, task: Task) -> Design | None:
+    design = Design.of(network, task.inputs.ndim)
+    return None if design is None or design.convolves else design
+
+
 def _refusal(network: nn.Module, task: Task, recipe: Recipe) -> str | None:
     if recipe.precision != "float32":
         return "it computes in float32 only"
-    if Design.of(network, task.inputs.ndim) is None:
+    if _design(network, task) is None:
         return "the network is no multilayer perceptron of linear layers, ReLU and dropout alone"
     return None
 
 
 def _start(task: Task, losses: Loss, seeds: Sequence[int], recipe: Recipe, backend: Backend, _passes: Passes) -> Run:
     begun = begin(task, seeds, recipe)
-    design = Design.of(begun.base, task.inputs.ndim)
+    design = _design(begun.base, task)
     if design is None:
         raise InputError(f"{_refusal(begun.base, task, recipe)}: train it with training = population")
     run = compiled_run(task, begun, losses, recipe, backend, design)
@@ -145,7 +150,7 @@ def _start(task: Task, losses: Loss, seeds: Sequence[int], recipe: Recipe, backe
         return run
 
     def stack(base: nn.Module, parameters: State, _buffers: State, _shared: bool) -> MlpStack:
-        design = Design.of(base, task.inputs.ndim)
+        design = _design(base, task)
         if design is None:
             raise InputError(f"{_refusal(base, task, recipe)}: train it with training = population")
         return MlpStack(design, parameters)

@@ -1,7 +1,7 @@
-"""The training of multilayer perceptrons by a program that is compiled where it runs, one member after another.
+"""The training of perceptrons and small convolutional networks by a program that is compiled where it runs.
 
-What a member's steps need, its parameters and what its optimizer keeps, stays in the second-level cache of a processor
-for many batches, and sums are made in registers: `perceptron.cpp`. The slope of a sum of powers for class indices is
+It takes one member after another. What a member's steps need, its parameters and what its optimizer keeps, stays in the
+second-level cache of a processor for many batches, and sums are made in registers: `program/`. The slope of a sum of powers for class indices is
 found there, too; for other losses and labels the program stops at the logits of each batch, and goes on with slopes
 that PyTorch makes of them. Where there is no compiler, or for another network or recipe, the population is trained as
 before.
@@ -31,7 +31,7 @@ from lossmith.training.recipe import Recipe
 if TYPE_CHECKING:
     from lossmith.training.backend import Backend
 
-SOURCE = Path(__file__).with_suffix(".cpp")
+SOURCE = Path(__file__).parent / "program" / "networks.cpp"
 REALS = {torch.float32: ("REAL=float", "WHOLE=int32_t", "SINGLE"), torch.float64: ("REAL=double", "WHOLE=int64_t")}
 BETA = 0.999  # β2 of AdamW
 BATCHES = 2**19  # bytes of one member's inputs of a call, which stay in the cache beside it
@@ -44,9 +44,9 @@ class Plan(ctypes.Structure):
 
     NUMBERS: ClassVar = (
         *("members", "threads", "layers", "batch", "begin", "steps", "sets", "size", "room", "ruled"),
-        "phase",
+        *("phase", "stages", "chunk", "convolved", "entered"),
     )
-    LISTS: ClassVar = ("widths", "relu", "turned", "weight", "bias", "which", "of", "targets")
+    LISTS: ClassVar = ("geometry", "widths", "relu", "turned", "weight", "bias", "which", "of", "targets")
     TENSORS: ClassVar = ("inputs", "shares", "rule", "masks", "state", "first", "second", "work", "rates")
     FACTORS: ClassVar = ("momentum", "weight_decay", "clip")
     _fields_: ClassVar = [
@@ -73,7 +73,7 @@ def _threads() -> Iterator[int]:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The logits of trained perceptrons by the program.
+    """The logits of trained networks by the program.
 
     Args:
         stem: What comes before the layers.
@@ -95,7 +95,7 @@ class Evaluation:
         library = compiled(SOURCE, *REALS[first.dtype]) if first.dtype in REALS and first.device.type == "cpu" else None
         # Networks may have come from a machine with other vectors.
         fits = library is not None and library.lanes() == shape.lanes
-        if library is None or not fits or not len(x) or x.dtype != first.dtype or x.shape[1:] != (shape.widths[0],):
+        if library is None or not fits or not len(x) or x.dtype != first.dtype or x.shape[1:] != shape.entering:
             return None
         x = torch.relu(x) if any(isinstance(module, nn.ReLU) for module in shape.before) else x
         samples, row = min(SAMPLES, len(x)), shape.filled(shape.widths[-1])
@@ -105,9 +105,7 @@ class Evaluation:
             **shape.lists,
             "which": torch.arange(len(first)),
             "of": torch.zeros(len(first), dtype=torch.int64),
-            "inputs": nn.functional.pad(
-                x, (0, shape.filled(x.shape[1]) - x.shape[1], 0, steps * samples - len(x))
-            ).contiguous(),
+            "inputs": shape.laid_out(_filled(x, steps * samples).unflatten(0, (steps, samples))),
             "masks": torch.zeros(len(shape.layers), dtype=torch.int64),
             "state": shape.packed(parameters),
             "work": work,
@@ -116,25 +114,41 @@ class Evaluation:
             plan = Plan(
                 members=len(first),
                 threads=threads,
-                layers=len(shape.layers),
-                batch=samples,
                 steps=steps,
                 sets=1,
-                size=shape.size,
                 phase=LOGITS,
+                **_sizes(shape, samples),
                 **{name: value.data_ptr() for name, value in known.items()},
             )
             _run(library, plan)
         return work[:, : len(x), : shape.widths[-1]]
 
 
+def _filled(x: Tensor, samples: int) -> Tensor:
+    """The samples and zeros, so many in all."""
+    return nn.functional.pad(x, (0, 0) * (x.ndim - 1) + (0, samples - len(x)))
+
+
+def _sizes(shape: Shape, batch: int) -> dict[str, int]:
+    """What the program is told of a network and its batches."""
+    return {
+        "layers": len(shape.layers),
+        "stages": len(shape.stages),
+        "size": shape.size,
+        "convolved": shape.convolved,
+        "batch": batch,
+        "chunk": shape.chunk(batch),
+        "entered": shape.entered(batch),
+    }
+
+
 def _run(library: ctypes.CDLL, plan: Plan) -> None:
     if library.train(ctypes.byref(plan)):
-        raise MemoryError("the memory does not hold the work of a perceptron")
+        raise MemoryError("the memory does not hold the work of a network")
 
 
-class PerceptronRun:
-    """The training of P perceptrons with P losses: the same steps as P sequential runs.
+class NativeRun:
+    """The training of P networks with P losses: the same steps as P sequential runs.
 
     Args:
         begun: Networks and batches as they are at the start.
@@ -189,26 +203,27 @@ class PerceptronRun:
     def networks(self) -> Networks:
         """The networks as they are now, copied."""
         views = self.shape.views(self.state)
-        names = (name for name, _ in self.base.named_parameters())
-        parameters = {name: views[name].clone() for name in names}
+        parameters = {
+            name: views[name].clone(memory_format=torch.contiguous_format).view(-1, *value.shape)
+            for name, value in self.base.named_parameters()
+        }
         return Networks(self.base, parameters, {}, quick=Evaluation(self.stem, self.shape))
 
     def _most(self) -> int:
         """Batches of one call."""
-        width = self.shape.filled(self.shape.layers[0].widths[0])
-        return max(1, BATCHES // (self.batches.size * width * self.state.element_size()))
+        return max(1, BATCHES // (self.shape.entered(self.batches.size) * self.state.element_size()))
 
     @torch.no_grad()
     def _train(self, inputs: Tensor, targets: Tensor, threads: int) -> None:
         shape, rules, seeds = self.shape, self.rules, len(self.batches.seeds)
-        steps, size, first = len(inputs), self.batches.size, shape.widths[0]
+        steps, size = len(inputs), self.batches.size
         leading = inputs.shape[: 2 + (seeds > 1)]
         x: Tensor = self.stem(inputs.flatten(0, len(leading) - 1)).unflatten(0, leading)
         masks = self._masks(x)
         known = {
             **shape.lists,
             "of": self.place,
-            "inputs": nn.functional.pad(x, (0, shape.filled(first) - first)).contiguous(),
+            "inputs": shape.laid_out(x),
             "masks": torch.tensor([0 if mask is None else mask.data_ptr() for mask in masks]),
             "state": self.state,
             "first": self.kept[0],
@@ -221,10 +236,8 @@ class PerceptronRun:
             known["rule"] = rules.table
         plan = Plan(
             threads=threads,
-            layers=len(shape.layers),
-            batch=size,
             sets=seeds,
-            size=shape.size,
+            **_sizes(shape, size),
             momentum=self.recipe.momentum,
             weight_decay=self.recipe.weight_decay,
             clip=self.recipe.clip or 0.0,
@@ -235,7 +248,8 @@ class PerceptronRun:
             plan.ruled = known["rule"][0].numel()
             self._call(plan, rules.ours, STEPS, 0, steps)
         if len(rules.theirs):
-            plan.room = size * sum(map(shape.filled, (*shape.widths[1:], shape.widths[-1])))
+            widths = shape.widths if shape.stages else shape.widths[1:]
+            plan.room = size * sum(map(shape.filled, (*widths, widths[-1]))) + self.library.room(ctypes.byref(plan))
             self._train_others(plan, targets)
 
     def _train_others(self, plan: Plan, targets: Tensor) -> None:
@@ -272,7 +286,7 @@ class PerceptronRun:
                 x[number] = module(x[number])
             for layer, masks in zip(self.shape.layers, drawn, strict=True):
                 if layer.dropout:
-                    mask = x.new_ones(x.shape[-2], layer.widths[1])
+                    mask = x.new_ones(self.batches.size, layer.widths[1])
                     for module in layer.dropout:
                         mask = mask * module(torch.ones_like(mask))
                     masks.append(mask)
@@ -289,7 +303,7 @@ class PerceptronRun:
 
 def compiled_run(
     task: Task, begun: Beginning, losses: Loss, recipe: Recipe, backend: Backend, design: Design
-) -> PerceptronRun | None:
+) -> NativeRun | None:
     """The training of such a population, or None where the program cannot do it.
 
     Args:
@@ -309,8 +323,8 @@ def compiled_run(
     library = compiled(SOURCE, *REALS[like.dtype])
     if library is None:
         return None
-    shape = Shape(design, begun.parameters, library.lanes())
-    if not all(shape.widths):
+    shape = Shape(design, begun.parameters, library.lanes(), tuple(inputs.shape[1:]))
+    if not shape.whole:
         return None
     rules = Rules(task, losses, recipe, recipe.total_steps(begun.batches.samples), like)
-    return PerceptronRun(begun, rules, recipe, backend, design.stem, shape, library)
+    return NativeRun(begun, rules, recipe, backend, design.stem, shape, library)

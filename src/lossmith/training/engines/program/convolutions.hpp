@@ -1,0 +1,304 @@
+// Convolutions of stride 1 with what follows them, ReLU and the maximum of windows side by side.
+//
+// The samples of a batch are taken in chunks, as many as a product has rows in registers. The images of a chunk are
+// [pixel, sample, channel], with a border of zeros as wide as the padding of the convolution that they enter.
+
+#pragma once
+
+#include "products.hpp"
+
+namespace {
+
+typedef int8_t Small __attribute__((vector_size(LANES), aligned(1), may_alias));
+
+struct Stage {
+    long channels, row, height, width, tall, broad, up, side, filters, pool, pooled, relu, weight, bias;
+
+    explicit Stage(const int64_t* g)
+        : channels(g[0]), row(g[1]), height(g[2]), width(g[3]), tall(g[4]), broad(g[5]), up(g[6]), side(g[7]), filters(g[8]),
+          pool(g[9]), pooled(g[10]), relu(g[11]), weight(g[12]), bias(g[13]) {}
+
+    static constexpr long NUMBERS = 14;
+    long columns() const { return padded(filters); }
+    long taps() const { return tall * broad; }
+    long lines() const { return padded(channels) / LANES; }
+    long bordered() const { return width + 2 * side; }
+    long pixels() const { return (height + 2 * up) * bordered(); }
+    long down() const { return height + 2 * up - tall + 1; }
+    long across() const { return bordered() - broad + 1; }
+    long high() const { return down() / pool; }
+    long wide() const { return across() / pooled; }
+    long windows() const { return high() * wide(); }
+    // From a tap or filter to the next one in the sums of the weights' gradient.
+    long tap() const { return padded(channels); }
+    long filter() const { return taps() * tap(); }
+};
+
+// The part of a range that lies inside of another one.
+struct Range {
+    long from, number;
+    Range(long least, long end) : from(least), number(std::max(0L, end - least)) {}
+};
+
+class Convolutions {
+    const Plan& plan;
+    std::vector<Buffer> images, sums, biases, turned, spread;
+    std::vector<std::vector<int8_t>> choices;
+    std::vector<T*> kept;  // what the stages give, with the border of the next one
+    std::vector<int8_t*> chosen;  // which of its window's places each number is from
+    std::vector<WHOLE> places;
+    Buffer weights, window, slope, below;
+
+    long chunks() const { return (plan.batch + plan.chunk - 1) / plan.chunk; }
+    long rows(long chunk) const { return std::min(long(plan.chunk), plan.batch - chunk * plan.chunk); }
+    // Pixels that a stage gives, with the border of the next one.
+    long given(long s) const {
+        return s + 1 < long(stages.size()) ? stages[s + 1].pixels() : stages[s].windows();
+    }
+    long images_size(long s) const { return chunks() * given(s) * plan.chunk * stages[s].columns(); }
+    long choices_size(long s) const { return chunks() * stages[s].windows() * plan.chunk * stages[s].columns(); }
+    // Where the first number of a pixel is in what a stage gives.
+    long place(long s, long chunk, long y, long x) const {
+        const bool last = s + 1 == long(stages.size());
+        const long up = last ? 0 : stages[s + 1].up, side = last ? 0 : stages[s + 1].side;
+        const long width = stages[s].wide() + 2 * side;
+        return (chunk * given(s) + (y + up) * width + x + side) * plan.chunk * stages[s].columns();
+    }
+
+public:
+    std::vector<Stage> stages;
+
+    explicit Convolutions(const Plan& plan, bool owning) : plan(plan) {
+        for (long s = 0; s < plan.stages; s++) stages.emplace_back(plan.geometry + s * Stage::NUMBERS);
+        if (!owning) return;
+        long weight = 0, most = 0, largest = 0, columns = 0;
+        for (long s = 0; s < plan.stages; s++) {
+            const Stage& stage = stages[s];
+            images.emplace_back(plan.room ? 0 : images_size(s)), choices.emplace_back(plan.room ? 0 : choices_size(s));
+            kept.push_back(images.back().data()), chosen.push_back(choices.back().data());
+            sums.emplace_back(stage.filters * stage.filter()), biases.emplace_back(stage.columns());
+            turned.emplace_back(s ? stage.taps() * stage.filters * stage.row : 0);
+            spread.emplace_back(s ? stage.down() * stage.across() * plan.chunk * stage.columns() : 0);
+            weight = std::max(weight, padded(stage.taps() * stage.channels) * stage.columns());
+            most = std::max(most, stage.pool * stage.pooled * plan.chunk * stage.columns());
+            largest = std::max({largest, stage.windows() * stage.columns(), s ? stage.height * stage.width * stage.row : 0});
+            columns = std::max(columns, stage.columns());
+        }
+        weights = Buffer(weight), window = Buffer(most);
+        slope = below = Buffer(largest * plan.chunk);
+        places.resize(plan.chunk * columns);
+    }
+
+    // Numbers that the stages give in one step, those of bytes with them, in whole lines.
+    long room() const {
+        long total = 0;
+        for (long s = 0; s < long(stages.size()); s++) total += images_size(s) + padded((choices_size(s) + sizeof(T) - 1) / sizeof(T));
+        return total;
+    }
+
+    // Keep what the stages give there; what follows it.
+    T* keep(T* at) {
+        for (long s = 0; s < long(stages.size()); s++) {
+            kept[s] = at, at += images_size(s);
+            chosen[s] = reinterpret_cast<int8_t*>(at), at += padded((choices_size(s) + sizeof(T) - 1) / sizeof(T));
+        }
+        return at;
+    }
+
+    // From the images of a batch to [sample, pixel, channel].
+    void forward(const T* inputs, const T* state, T* features) {
+        for (long s = 0; s < long(stages.size()); s++) {
+            const Stage& stage = stages[s];
+            transpose(state + stage.weight, stage.filters, stage.taps() * stage.channels, weights.data());
+            for (long chunk = 0; chunk < chunks(); chunk++) {
+                const T* const image = entering(s, inputs, chunk);
+                for (long y = 0; y < stage.high(); y++)
+                    for (long x = 0; x < stage.wide(); x++) {
+                        convolve(stage, image, state, y, x, rows(chunk));
+                        const long number = (chunk * stage.windows() + y * stage.wide() + x) * plan.chunk * stage.columns();
+                        choose(stage, rows(chunk), kept[s] + place(s, chunk, y, x), chosen[s] + number);
+                    }
+            }
+        }
+        across(features, kept.back());
+    }
+
+    // The gradient with respect to the parameters, where `slopes` is that of the features, [sample, pixel, channel].
+    void backward(const T* inputs, const T* state, const T* slopes, T* gradient) {
+        const long last = stages.size() - 1;
+        for (long s = 0; s <= last; s++) {
+            const Stage& stage = stages[s];
+            std::fill_n(sums[s].data(), stage.filters * stage.filter(), T(0));
+            std::fill_n(biases[s].data(), stage.columns(), T(0));
+            for (long f = 0; s && f < stage.filters; f++)
+                for (long tap = 0; tap < stage.taps(); tap++)
+                    std::copy_n(state + stage.weight + f * padded(stage.taps() * stage.channels) + tap * stage.channels,
+                                stage.channels, turned[s].data() + (tap * stage.filters + f) * stage.row);
+        }
+        for (long chunk = 0; chunk < chunks(); chunk++) {
+            const Stage& end = stages[last];
+            for (long i = 0; i < rows(chunk); i++)
+                for (long pixel = 0; pixel < end.windows(); pixel++)
+                    std::copy_n(slopes + ((chunk * plan.chunk + i) * end.windows() + pixel) * end.columns(), end.columns(),
+                                slope.data() + (pixel * plan.chunk + i) * end.columns());
+            for (long s = last; s >= 0; s--) {
+                gather(s, entering(s, inputs, chunk), chunk);
+                if (s) descend(s, entering(s, inputs, chunk), chunk);
+                std::swap(slope, below);
+            }
+        }
+        for (long s = 0; s <= last; s++) {
+            const Stage& stage = stages[s];
+            for (long f = 0; f < stage.filters; f++)
+                for (long tap = 0; tap < stage.taps(); tap++)
+                    std::copy_n(sums[s].data() + f * stage.filter() + tap * stage.tap(), stage.channels,
+                                gradient + stage.weight + f * padded(stage.taps() * stage.channels) + tap * stage.channels);
+            if (stage.bias >= 0) std::copy_n(biases[s].data(), stage.filters, gradient + stage.bias);
+        }
+    }
+
+private:
+    const T* entering(long s, const T* inputs, long chunk) const {
+        return (s ? kept[s - 1] : inputs) + chunk * stages[s].pixels() * plan.chunk * stages[s].row;
+    }
+
+    // The numbers of a window before its maximum is taken; of the border, which is 0, there are no products.
+    void convolve(const Stage& stage, const T* image, const T* state, long y, long x, long rows) {
+        const long columns = stage.columns();
+        for (long q = 0; q < stage.pool * stage.pooled; q++) {
+            const long top = y * stage.pool + q / stage.pooled, left = x * stage.pooled + q % stage.pooled;
+            const Range tall(std::max(0L, stage.up - top), std::min(stage.tall, stage.up + stage.height - top));
+            const Range broad(std::max(0L, stage.side - left), std::min(stage.broad, stage.side + stage.width - left));
+            const long corner = (top + tall.from) * stage.bordered() + left + broad.from, step = plan.chunk * stage.row;
+            const long tap = stage.channels * columns;
+            Product product{image + corner * step, stage.row, 1, weights.data() + (tall.from * stage.broad + broad.from) * tap,
+                            stage.channels, columns};
+            product.c = window.data() + q * plan.chunk * columns;
+            product.start = stage.bias < 0 ? nullptr : state + stage.bias;
+            product.wide = broad.number, product.jump = step, product.high = tall.number;
+            product.leap = stage.bordered() * step, product.skip = (stage.broad - broad.number) * tap;
+            product.run<SUM>(rows);
+        }
+    }
+
+    // The maximum of a window; the first one of equals, and a number that is none before all, as PyTorch does.
+    void choose(const Stage& stage, long rows, T* to, int8_t* choice) {
+        const long size = plan.chunk * stage.columns();
+        for (long i = 0; i < rows * stage.columns(); i += LANES) {
+            V best = at(window.data() + i);
+            Whole which{};
+            for (long q = 1; q < stage.pool * stage.pooled; q++) {
+                const V other = at(window.data() + q * size + i);
+                const auto better = (other > best) | (other != other);
+                best = better ? other : best, which = better ? Whole{} + WHOLE(q) : which;
+            }
+            at(to + i) = stage.relu ? (best <= T(0) ? V{} : best) : best;
+            *reinterpret_cast<Small*>(choice + i) = __builtin_convertvector(which, Small);
+        }
+    }
+
+    void across(T* features, const T* images) const {
+        const Stage& stage = stages.back();
+        const long columns = stage.columns(), windows = stage.windows();
+        for (long i = 0; i < plan.batch; i++)
+            for (long pixel = 0; pixel < windows; pixel++)
+                std::copy_n(images + ((i / plan.chunk * windows + pixel) * plan.chunk + i % plan.chunk) * columns, columns,
+                            features + (i * windows + pixel) * columns);
+    }
+
+    // Adds the products of slopes and what a filter saw to the sums of some of its taps.
+    template <int ROWS, int TAPS>
+    static void add(const T* image, const WHOLE* places, const T* slopes, long samples, long columns, long leap, long step,
+                    T* sums, long tall, long tap) {
+        V total[ROWS][TAPS];
+#pragma GCC unroll 16
+        for (int r = 0; r < ROWS; r++)
+#pragma GCC unroll 16
+            for (int t = 0; t < TAPS; t++) total[r][t] = at(sums + r * tall + t * tap);
+        for (; samples; samples--, places += columns, slopes += columns) {
+            const T* const from = image + *places;
+            const V slope = V{} + *slopes;
+#pragma GCC unroll 16
+            for (int r = 0; r < ROWS; r++)
+#pragma GCC unroll 16
+                for (int t = 0; t < TAPS; t++) total[r][t] += slope * at(from + r * leap + t * step);
+        }
+#pragma GCC unroll 16
+        for (int r = 0; r < ROWS; r++)
+#pragma GCC unroll 16
+            for (int t = 0; t < TAPS; t++) at(sums + r * tall + t * tap) = total[r][t];
+    }
+
+    // The sums of the weights' gradient: only the chosen place of each window has a slope.
+    void gather(long s, const T* image, long chunk) {
+        const Stage& stage = stages[s];
+        const long columns = stage.columns(), size = plan.chunk * columns, step = plan.chunk * stage.row;
+        const long leap = stage.bordered() * step, tall = stage.broad * stage.tap();
+        for (long number = 0; number < stage.windows(); number++) {
+            const T* const slopes = slope.data() + number * size;
+            const int8_t* const choice = chosen[s] + (chunk * stage.windows() + number) * size;
+            for (long i = 0; i < rows(chunk) * columns; i += LANES) {
+                const Whole which = __builtin_convertvector(*reinterpret_cast<const Small*>(choice + i), Whole);
+                Whole place = Whole{} + WHOLE(i / columns * stage.row);
+                for (long q = 1; q < stage.pool * stage.pooled; q++)
+                    place += which == Whole{} + WHOLE(q) ? Whole{} + WHOLE(q / stage.pooled * leap + q % stage.pooled * step) : Whole{};
+                std::copy_n(reinterpret_cast<const WHOLE*>(&place), LANES, places.data() + i);
+                at(biases[s].data() + i % columns) += at(slopes + i);
+            }
+            const T* const corner = image + number / stage.wide() * stage.pool * leap + number % stage.wide() * stage.pooled * step;
+            for (long f = 0; f < stage.filters; f++)
+                for (long line = 0; line < stage.lines(); line++) {
+                    T* const to = sums[s].data() + f * stage.filter() + line * LANES;
+                    const T* const from = corner + line * LANES;
+                    const auto run = [&](auto adding, long y, long x) {
+                        adding(from + y * leap + x * step, places.data() + f, slopes + f, rows(chunk), columns, leap, step,
+                               to + y * tall + x * stage.tap(), tall, stage.tap());
+                    };
+                    if (stage.tall == 3 && stage.broad == 3) run(add<3, 3>, 0, 0);
+                    else
+                        for (long y = 0; y < stage.tall; y++)
+                            for (long x = 0; x < stage.broad;) {
+                                const long left = stage.broad - x;
+                                if (left >= 5) run(add<1, 5>, y, x), x += 5;
+                                else if (left >= 3) run(add<1, 3>, y, x), x += 3;
+                                else run(add<1, 1>, y, x), x++;
+                            }
+                }
+        }
+    }
+
+    // The gradient with respect to what entered: of each pixel from the places that it was seen at.
+    void descend(long s, const T* image, long chunk) {
+        const Stage& stage = stages[s];
+        const long columns = stage.columns(), size = plan.chunk * columns;
+        for (long number = 0; number < stage.windows(); number++) {
+            const T* const slopes = slope.data() + number * size;
+            const int8_t* const choice = chosen[s] + (chunk * stage.windows() + number) * size;
+            for (long q = 0; q < stage.pool * stage.pooled; q++) {
+                const long y = number / stage.wide() * stage.pool + q / stage.pooled;
+                T* const to = spread[s].data() + (y * stage.across() + number % stage.wide() * stage.pooled + q % stage.pooled) * size;
+                for (long i = 0; i < rows(chunk) * columns; i += LANES) {
+                    const Whole which = __builtin_convertvector(*reinterpret_cast<const Small*>(choice + i), Whole);
+                    at(to + i) = which == Whole{} + WHOLE(q) ? at(slopes + i) : V{};
+                }
+            }
+        }
+        const long tap = stage.filters * stage.row;
+        for (long y = 0; y < stage.height; y++)
+            for (long x = 0; x < stage.width; x++) {
+                const long top = y + stage.up, left = x + stage.side;
+                const Range tall(std::max(0L, top - stage.down() + 1), std::min(stage.tall, top + 1));
+                const Range broad(std::max(0L, left - stage.across() + 1), std::min(stage.broad, left + 1));
+                const long corner = (top - tall.from) * stage.across() + left - broad.from;
+                Product product{spread[s].data() + corner * size, columns, 1,
+                                turned[s].data() + (tall.from * stage.broad + broad.from) * tap, stage.filters, stage.row};
+                product.c = below.data() + (y * stage.width + x) * plan.chunk * stage.row;
+                product.gate = image + (top * stage.bordered() + left) * plan.chunk * stage.row;
+                product.wide = broad.number, product.jump = -size, product.high = tall.number;
+                product.leap = -stage.across() * size, product.skip = (stage.broad - broad.number) * tap;
+                stages[s - 1].relu ? product.run<GATED>(rows(chunk)) : product.run<SUM>(rows(chunk));
+            }
+    }
+};
+
+}  // namespace

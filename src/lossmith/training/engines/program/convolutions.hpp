@@ -21,7 +21,6 @@ struct Stage {
     static constexpr long NUMBERS = 14;
     long columns() const { return padded(filters); }
     long taps() const { return tall * broad; }
-    long lines() const { return padded(channels) / LANES; }
     long bordered() const { return width + 2 * side; }
     long pixels() const { return (height + 2 * up) * bordered(); }
     long down() const { return height + 2 * up - tall + 1; }
@@ -29,9 +28,13 @@ struct Stage {
     long high() const { return down() / pool; }
     long wide() const { return across() / pooled; }
     long windows() const { return high() * wide(); }
-    // From a tap or filter to the next one in the sums of the weights' gradient.
-    long tap() const { return padded(channels); }
+    // Whether there are so few channels that vectors of filters are fuller than those of channels.
+    bool few() const { return pool * pooled * channels < LANES; }
+    // From a tap, or a filter, to the next one in the sums of the weights' gradient: [filter, tap, channel], or with few
+    // channels [tap, channel, filter].
+    long tap() const { return few() ? channels * columns() : padded(channels); }
     long filter() const { return taps() * tap(); }
+    long sums() const { return few() ? taps() * tap() : filters * filter(); }
 };
 
 // The part of a range that lies inside of another one.
@@ -76,7 +79,7 @@ public:
             const Stage& stage = stages[s];
             images.emplace_back(plan.room ? 0 : images_size(s)), choices.emplace_back(plan.room ? 0 : choices_size(s));
             kept.push_back(images.back().data()), chosen.push_back(choices.back().data());
-            sums.emplace_back(stage.filters * stage.filter()), biases.emplace_back(stage.columns());
+            sums.emplace_back(stage.sums()), biases.emplace_back(stage.columns());
             turned.emplace_back(s ? stage.taps() * stage.filters * stage.row : 0);
             spread.emplace_back(s ? stage.down() * stage.across() * plan.chunk * stage.columns() : 0);
             weight = std::max(weight, padded(stage.taps() * stage.channels) * stage.columns());
@@ -128,7 +131,7 @@ public:
         const long last = stages.size() - 1;
         for (long s = 0; s <= last; s++) {
             const Stage& stage = stages[s];
-            std::fill_n(sums[s].data(), stage.filters * stage.filter(), T(0));
+            std::fill_n(sums[s].data(), stage.sums(), T(0));
             std::fill_n(biases[s].data(), stage.columns(), T(0));
             for (long f = 0; s && f < stage.filters; f++)
                 for (long tap = 0; tap < stage.taps(); tap++)
@@ -149,7 +152,8 @@ public:
         }
         for (long s = 0; s <= last; s++) {
             const Stage& stage = stages[s];
-            for (long f = 0; f < stage.filters; f++)
+            if (stage.few()) transpose(sums[s].data(), stage.taps() * stage.channels, stage.filters, gradient + stage.weight);
+            for (long f = 0; !stage.few() && f < stage.filters; f++)
                 for (long tap = 0; tap < stage.taps(); tap++)
                     std::copy_n(sums[s].data() + f * stage.filter() + tap * stage.tap(), stage.channels,
                                 gradient + stage.weight + f * padded(stage.taps() * stage.channels) + tap * stage.channels);
@@ -206,64 +210,113 @@ private:
                             features + (i * windows + pixel) * columns);
     }
 
-    // Adds the products of slopes and what a filter saw to the sums of some of its taps.
-    template <int ROWS, int TAPS>
-    static void add(const T* image, const WHOLE* places, const T* slopes, long samples, long columns, long leap, long step,
-                    T* sums, long tall, long tap) {
-        V total[ROWS][TAPS];
-#pragma GCC unroll 16
-        for (int r = 0; r < ROWS; r++)
-#pragma GCC unroll 16
-            for (int t = 0; t < TAPS; t++) total[r][t] = at(sums + r * tall + t * tap);
-        for (; samples; samples--, places += columns, slopes += columns) {
-            const T* const from = image + *places;
-            const V slope = V{} + *slopes;
+    // How the sums of some taps are added to: of which samples, and the steps from tap to tap in an image and in the sums.
+    struct Sums {
+        const Stage& stage;
+        long samples, leap, step, tall, tap;
+
+        template <int ROWS, int TAPS, class Add> void add(T* sums, const Add& add) const {
+            V total[ROWS][TAPS];
 #pragma GCC unroll 16
             for (int r = 0; r < ROWS; r++)
 #pragma GCC unroll 16
-                for (int t = 0; t < TAPS; t++) total[r][t] += slope * at(from + r * leap + t * step);
+                for (int t = 0; t < TAPS; t++) total[r][t] = at(sums + r * tall + t * tap);
+            for (long i = 0; i < samples; i++) add(i, total);
+#pragma GCC unroll 16
+            for (int r = 0; r < ROWS; r++)
+#pragma GCC unroll 16
+                for (int t = 0; t < TAPS; t++) at(sums + r * tall + t * tap) = total[r][t];
         }
+
+        // For one filter, vectors of channels at the chosen places.
+        template <int ROWS, int TAPS> void one(const T* image, const WHOLE* places, const T* slopes, T* sums) const {
+            const long columns = stage.columns(), leap = this->leap, step = this->step;
+            add<ROWS, TAPS>(sums, [=](long i, V(&total)[ROWS][TAPS]) {
+                const T* const from = image + places[i * columns];
+                const V slope = V{} + slopes[i * columns];
 #pragma GCC unroll 16
-        for (int r = 0; r < ROWS; r++)
+                for (int r = 0; r < ROWS; r++)
 #pragma GCC unroll 16
-            for (int t = 0; t < TAPS; t++) at(sums + r * tall + t * tap) = total[r][t];
+                    for (int t = 0; t < TAPS; t++) total[r][t] += slope * at(from + r * leap + t * step);
+            });
+        }
+
+        // For one channel, vectors of filters at each place that some have chosen.
+        template <int ROWS, int TAPS> void many(const T* image, const int8_t* choice, const T* slopes, T* sums) const {
+            const long columns = stage.columns(), leap = this->leap, step = this->step, row = stage.row;
+            const long pool = stage.pool, pooled = stage.pooled;
+            add<ROWS, TAPS>(sums, [=](long i, V(&total)[ROWS][TAPS]) {
+                const Whole which = __builtin_convertvector(*reinterpret_cast<const Small*>(choice + i * columns), Whole);
+                const V all = at(slopes + i * columns);
+                const T* line = image + i * row;
+                for (long y = 0, q = 0; y < pool; y++, line += leap)
+                    for (long x = 0; x < pooled; x++, q++) {
+                        const T* const from = line + x * step;
+                        const V slope = which == Whole{} + WHOLE(q) ? all : V{};
+#pragma GCC unroll 16
+                        for (int r = 0; r < ROWS; r++)
+#pragma GCC unroll 16
+                            for (int t = 0; t < TAPS; t++) total[r][t] += slope * from[r * leap + t * step];
+                    }
+            });
+        }
+    };
+
+    // All taps, in rectangles whose sums fit into registers: what is done with those at a place.
+    template <class Run> static void rectangles(const Stage& stage, const Run& run) {
+        const std::integral_constant<int, 1> one;
+        const std::integral_constant<int, 3> three;
+        const std::integral_constant<int, 5> five;
+        if (stage.tall == 3 && stage.broad == 3) return run(three, three, 0, 0);
+        for (long y = 0; y < stage.tall; y++)
+            for (long x = 0; x < stage.broad;) {
+                const long left = stage.broad - x;
+                if (left >= 5) run(one, five, y, x), x += 5;
+                else if (left >= 3) run(one, three, y, x), x += 3;
+                else run(one, one, y, x), x++;
+            }
     }
 
     // The sums of the weights' gradient: only the chosen place of each window has a slope.
     void gather(long s, const T* image, long chunk) {
         const Stage& stage = stages[s];
         const long columns = stage.columns(), size = plan.chunk * columns, step = plan.chunk * stage.row;
-        const long leap = stage.bordered() * step, tall = stage.broad * stage.tap();
+        const long leap = stage.bordered() * step;
+        const Sums sum{stage, rows(chunk), leap, step, stage.broad * stage.tap(), stage.tap()};
         for (long number = 0; number < stage.windows(); number++) {
             const T* const slopes = slope.data() + number * size;
             const int8_t* const choice = chosen[s] + (chunk * stage.windows() + number) * size;
-            for (long i = 0; i < rows(chunk) * columns; i += LANES) {
-                const Whole which = __builtin_convertvector(*reinterpret_cast<const Small*>(choice + i), Whole);
-                Whole place = Whole{} + WHOLE(i / columns * stage.row);
-                for (long q = 1; q < stage.pool * stage.pooled; q++)
-                    place += which == Whole{} + WHOLE(q) ? Whole{} + WHOLE(q / stage.pooled * leap + q % stage.pooled * step) : Whole{};
-                std::copy_n(reinterpret_cast<const WHOLE*>(&place), LANES, places.data() + i);
-                at(biases[s].data() + i % columns) += at(slopes + i);
-            }
             const T* const corner = image + number / stage.wide() * stage.pool * leap + number % stage.wide() * stage.pooled * step;
+            for (long i = 0; i < rows(chunk) * columns; i += LANES) at(biases[s].data() + i % columns) += at(slopes + i);
+            if (stage.few()) {
+                for (long f = 0; f < columns; f += LANES)
+                    for (long channel = 0; channel < stage.channels; channel++)
+                        rectangles(stage, [&](auto tall, auto broad, long y, long x) {
+                            sum.template many<decltype(tall)::value, decltype(broad)::value>(
+                                corner + y * leap + x * step + channel, choice + f, slopes + f,
+                                sums[s].data() + (y * stage.broad + x) * stage.tap() + channel * columns + f);
+                        });
+                continue;
+            }
+            find(stage, choice, rows(chunk), leap, step);
             for (long f = 0; f < stage.filters; f++)
-                for (long line = 0; line < stage.lines(); line++) {
-                    T* const to = sums[s].data() + f * stage.filter() + line * LANES;
-                    const T* const from = corner + line * LANES;
-                    const auto run = [&](auto adding, long y, long x) {
-                        adding(from + y * leap + x * step, places.data() + f, slopes + f, rows(chunk), columns, leap, step,
-                               to + y * tall + x * stage.tap(), tall, stage.tap());
-                    };
-                    if (stage.tall == 3 && stage.broad == 3) run(add<3, 3>, 0, 0);
-                    else
-                        for (long y = 0; y < stage.tall; y++)
-                            for (long x = 0; x < stage.broad;) {
-                                const long left = stage.broad - x;
-                                if (left >= 5) run(add<1, 5>, y, x), x += 5;
-                                else if (left >= 3) run(add<1, 3>, y, x), x += 3;
-                                else run(add<1, 1>, y, x), x++;
-                            }
-                }
+                for (long line = 0; line < stage.tap(); line += LANES)
+                    rectangles(stage, [&](auto tall, auto broad, long y, long x) {
+                        sum.template one<decltype(tall)::value, decltype(broad)::value>(
+                            corner + y * leap + x * step + line, places.data() + f, slopes + f,
+                            sums[s].data() + f * stage.filter() + (y * stage.broad + x) * stage.tap() + line);
+                    });
+        }
+    }
+
+    // Where the chosen places are, counted from the first place of the window of the first sample.
+    void find(const Stage& stage, const int8_t* choice, long rows, long leap, long step) {
+        for (long i = 0; i < rows * stage.columns(); i += LANES) {
+            const Whole which = __builtin_convertvector(*reinterpret_cast<const Small*>(choice + i), Whole);
+            Whole place = Whole{} + WHOLE(i / stage.columns() * stage.row);
+            for (long q = 1; q < stage.pool * stage.pooled; q++)
+                place += which == Whole{} + WHOLE(q) ? Whole{} + WHOLE(q / stage.pooled * leap + q % stage.pooled * step) : Whole{};
+            std::copy_n(reinterpret_cast<const WHOLE*>(&place), LANES, places.data() + i);
         }
     }
 

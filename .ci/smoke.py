@@ -19,7 +19,7 @@ assert package.is_relative_to(Path(sys.prefix).resolve()), f"lossmith was import
 assert not package.is_relative_to(source_tree), f"lossmith was imported from the source tree: {package}"
 assert files("lossmith").joinpath("py.typed").is_file(), "py.typed is missing, so type checkers would ignore lossmith"
 program = files("lossmith").joinpath("training/engines/program/networks.cpp")
-assert program.is_file(), "perceptron.cpp is missing, so perceptrons would train at a third of their speed"
+assert program.is_file(), "networks.cpp is missing, so small networks would train at a third of their speed"
 
 extras = {re.split(r"[^\w.-]", line)[0] for line in requires("lossmith") or () if "extra ==" in line}
 modules = [module.name for module in pkgutil.walk_packages(lossmith.__path__, "lossmith.")]

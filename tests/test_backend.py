@@ -12,7 +12,17 @@ from lossmith.data import Normalize
 from lossmith.nets import ModelSettings, network_factory
 from lossmith.study.config import EvolveSettings, RunSettings, validated
 from lossmith.study.legacy import modernized
-from lossmith.training import OLD_NAMES, Backend, Choice, Recipe, Task, Trainer, choose_backend, measured_choice
+from lossmith.training import (
+    OLD_NAMES,
+    Backend,
+    Choice,
+    Recipe,
+    Task,
+    Trainer,
+    choose_backend,
+    has_compiler,
+    measured_choice,
+)
 from lossmith.training import backend as backend_module
 from lossmith.training import tuner as tuner_module
 from lossmith.training.agreement import Agreement
@@ -30,6 +40,9 @@ def task_of(name: str = "mlp") -> Task:
     inputs = torch.randint(0, 256, (40, 1, 8, 8), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     factory = network_factory(ModelSettings(name=name, hidden=(6,)), Normalize.fit(inputs), inputs.shape[1:], CLASSES)
     return Task(factory, inputs, torch.arange(40) % CLASSES, CLASSES, 255.0)
+
+
+CONVOLUTIONAL = "cnn" if has_compiler(CPU) else "vmap"
 
 
 class Kept(dict[str, Any]):
@@ -70,7 +83,7 @@ class TestBackend:
     def test_names(self) -> None:
         assert names() == [
             *("population", "sequential", "sequential-compiled", "sequential-channels-last"),
-            *("sequential-channels-last-compiled", "mlp", "vmap", "vmap-compiled"),
+            *("sequential-channels-last-compiled", "mlp", "cnn", "vmap", "vmap-compiled"),
         ]
 
     @pytest.mark.parametrize(("old", "new"), OLD_NAMES.items())
@@ -83,7 +96,7 @@ class TestBackend:
         assert notes == [f"run.training = {old} is called {new} now"]
         assert validated(EvolveSettings, document, None).run.training == new
 
-    @pytest.mark.parametrize("name", ["mlp", "vmap", "population"])
+    @pytest.mark.parametrize("name", ["mlp", "cnn", "vmap", "population"])
     def test_what_version_0_1_called_one_name(self, name: str) -> None:
         assert Backend.parse(name).original == "population"
         assert Backend.parse(name).population
@@ -127,7 +140,12 @@ class TestBackend:
 class TestResolved:
     @pytest.mark.parametrize(
         ("model", "precision", "wanted"),
-        [("mlp", "float32", "mlp"), ("mlp", "bfloat16", "vmap"), ("conv", "float32", "vmap")],
+        [
+            ("mlp", "float32", "mlp"),
+            ("mlp", "bfloat16", "vmap"),
+            ("conv", "float32", CONVOLUTIONAL),
+            ("conv", "bfloat16", "vmap"),
+        ],
     )
     def test_population(self, model: str, precision: Any, wanted: str) -> None:
         recipe = Recipe(batch_size=20, precision=precision)
@@ -169,7 +187,7 @@ class TestChosen:
         monkeypatch.setattr(tuner_module, "measured_choice", choose)
         for _ in range(2):
             assert choose_backend("auto", task_of(), LOSSES, SEEDS, RECIPE, 1, memory) == Backend("mlp")
-            assert choose_backend("auto", task_of("conv"), LOSSES, SEEDS, RECIPE, 1, memory) == Backend("vmap")
+            assert choose_backend("auto", task_of("conv"), LOSSES, SEEDS, RECIPE, 1, memory) == Backend(CONVOLUTIONAL)
         choose_backend("auto", task_of(), LOSSES, SEEDS, Recipe(batch_size=21), 1, memory)
         assert len(measured) == 3
 

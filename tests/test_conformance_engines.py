@@ -75,6 +75,11 @@ def registered() -> Iterator[None]:
 BODIES: dict[str, Callable[[], list[nn.Module]]] = {
     "perceptron": lambda: [nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, CLASSES)],
     "dropout": lambda: [nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), Dropout(0.4), nn.Linear(8, CLASSES)],
+    "convolution": lambda: [nn.Conv2d(1, 4, 3), nn.MaxPool2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(4, CLASSES)],
+    "convolutions, dropout": lambda: [
+        *(nn.Conv2d(1, 5, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(5, 3, 2), nn.ReLU()),
+        *(nn.Flatten(), nn.Linear(3, 8), nn.ReLU(), Dropout(0.4), nn.Linear(8, CLASSES)),
+    ],
     "batch norm": lambda: [nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(16, CLASSES)],
     "assigned": lambda: [nn.Flatten(), Centered(), nn.Linear(16, CLASSES)],
     "tanh": lambda: [nn.Flatten(), nn.Linear(16, 8), nn.Tanh(), nn.Linear(8, CLASSES)],
@@ -140,7 +145,7 @@ def test_trains_as_sequential_does(name: str, body: str, recipe: str, seeds: lis
 
 
 @pytest.mark.parametrize("recipe", ["SGD", "weighted"])
-@pytest.mark.parametrize("body", ["perceptron", "batch norm"])
+@pytest.mark.parametrize("body", ["perceptron", "convolution", "batch norm"])
 @pytest.mark.parametrize("name", NAMES)
 def test_losses_of_several_kinds_train_as_sequential_does(name: str, body: str, recipe: str) -> None:
     task, settings = task_of(body), Recipe(epochs=2, batch_size=12, **{"lr": 0.05, **RECIPES[recipe]})
@@ -169,7 +174,8 @@ def test_one_step_agrees(name: str, body: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_some_members_go_on(name: str) -> None:
     """A run that keeps some of its members trains these as if the others had never been there."""
-    task, recipe, engine = task_of("perceptron"), Recipe(batch_size=12, weight_decay=0.01), ENGINES[name]
+    recipe, engine = Recipe(batch_size=12, weight_decay=0.01), ENGINES[name]
+    task = next(task_of(body) for body in BODIES if Trainer(task_of(body)).refusal(name, recipe) is None)
     members = [0, 1, 2] if engine.population else [1]
     run = Trainer(task).start(LOSSES, [1, 1, 1], recipe, Backend(name), members)
     alone = Trainer(task).start(LOSSES, [1, 1, 1], recipe, Backend(name), [1])

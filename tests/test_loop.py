@@ -562,7 +562,8 @@ class TestMlp:
         [
             [nn.Flatten(), nn.Linear(16, 4), nn.Tanh(), nn.Linear(4, 3)],
             [nn.Flatten(), nn.Linear(16, 4), nn.BatchNorm1d(4), nn.Linear(4, 3)],
-            [nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 3)],
+            [nn.Conv2d(1, 2, 2, stride=2), nn.Flatten(), nn.Linear(8, 3)],
+            [nn.ReLU(), nn.Flatten(), nn.Linear(16, 3)],
             [nn.Flatten(0), nn.Linear(16, 3)],
             [nn.Linear(4, 4), nn.ReLU(), nn.Flatten(), nn.Linear(16, 3)],
             [nn.Linear(4, 3)],

@@ -74,7 +74,7 @@ class Design:
             # They would not be called: the modules are read and never run.
             if any(getattr(module, hooks) for hooks in HOOKS):
                 return None
-            if type(module) is nn.Linear:
+            if type(module) is nn.Linear and dimensions == 2:
                 layers.append(Layer("linear", name, module.bias is not None))
                 owned += 1 + (module.bias is not None)
             elif type(module) is nn.ReLU:
@@ -82,8 +82,8 @@ class Design:
             elif type(module) in (nn.Dropout, Dropout):
                 # A copy, since looking at the networks puts their base into evaluation mode.
                 layers.append(Layer("dropout", dropout=copy.deepcopy(module).train()))
-            elif type(module) is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1) and dimensions > 2:
-                # Behind convolutions there is nothing to do.
+            elif type(module) is nn.Flatten and _flattens(module, layers):
+                # What convolutions give lies flat in memory.
                 if not layers:
                     stem.append(module)
                 dimensions = 2
@@ -98,10 +98,14 @@ class Design:
                 stem.append(module)
             else:
                 return None
-        whole = (
-            dimensions == 2 and owned == len(parameters) and all(value.requires_grad for value in parameters.values())
-        )
+        whole = owned == len(parameters) and all(value.requires_grad for value in parameters.values())
         return Design(stem, tuple(layers)) if whole and _in_order(layers) else None
+
+
+def _flattens(module: nn.Flatten, layers: list[Layer]) -> bool:
+    """Whether it is at the start or behind convolutions, and leaves two dimensions."""
+    whole = (module.start_dim, module.end_dim) == (1, -1)
+    return whole and (not layers or any(layer.kind == "convolution" for layer in layers))
 
 
 def _convolution(name: str, module: nn.Conv2d) -> Layer | None:

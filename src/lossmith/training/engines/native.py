@@ -1,10 +1,10 @@
 """The training of perceptrons and small convolutional networks by a program that is compiled where it runs.
 
 It takes one member after another. What a member's steps need, its parameters and what its optimizer keeps, stays in the
-second-level cache of a processor for many batches, and sums are made in registers: `program/`. The slope of a sum of powers for class indices is
-found there, too; for other losses and labels the program stops at the logits of each batch, and goes on with slopes
-that PyTorch makes of them. Where there is no compiler, or for another network or recipe, the population is trained as
-before.
+second-level cache of a processor for many batches, and sums are made in registers: `program/`. The slope of a sum of
+powers for class indices is found there, too; for other losses and labels the program stops at the logits of each batch,
+and goes on with slopes that PyTorch makes of them. Where there is no compiler, or for another network or recipe, the
+population is trained as before.
 """
 
 from __future__ import annotations

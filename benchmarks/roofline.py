@@ -1,13 +1,17 @@
 """How near each engine comes to what the machine can do: operations, bytes, reached and possible rate, on one core.
 
     python benchmarks/roofline.py [--network mlp] [--population 48] [--steps 160] [--json]
+    python benchmarks/roofline.py --network conv
+    python benchmarks/roofline.py --network mnist-cnn --population 4
     env PATH= .venv/bin/python benchmarks/roofline.py
 
-Operations are the floating-point ones of the products of a batch of one network, forward and backward. Bytes are what a
+Operations are the floating-point ones of the products of a batch of one network, forward and backward, as PyTorch
+counts them: those with the zeros around an image, and with the zeros that max pooling hands back, are among them, though
+an engine may leave them out. Bytes are what a
 batch has to move at least: parameters and momentum, read and written, and the inputs and activations, written and read
 twice. Reached is the operations a second of CPU time of a whole training, from building the networks on. Possible is
 what PyTorch's libraries give on something large, the better of a square matrix product and a 3 × 3 convolution (on AMD
-processors the library for the first uses half of the width). Without a compiler to be found, as in the second line, the
+processors the library for the first uses half of the width). Without a compiler to be found, as in the last line, the
 engine `mlp` is that of batched matrix products.
 """
 
@@ -19,13 +23,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from candidate_cost import SIZES, points_of, task_of
+from candidate_cost import SIZES, convolves, points_of, task_of
 from machine import machine, write
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from lossmith.search import residual
 from lossmith.training import Backend, Recipe, Task, Trainer, has_compiler
+from lossmith.training.engines import ENGINES
 
 ROUNDS = 5
 
@@ -72,7 +77,8 @@ def _cpu(work: Any) -> float:
 def measured(task: Task, recipe: Recipe, population: int) -> dict[str, Any]:
     """What each engine reaches."""
     losses, trainer, rows = residual(points_of(population), task.classes), Trainer(task), dict[str, Any]()
-    backends = [name for name in ("sequential", "vmap", "mlp") if trainer.refusal(name, recipe) is None]
+    backends = [name for name in ENGINES if trainer.refusal(name, recipe) is None]
+    backends += ["sequential-channels-last"] * convolves(task)
     work, taken, possible = operations(task, recipe), {name: list[float]() for name in backends}, list[float]()
     for number in range(ROUNDS + 1):
         possible.append(possible_rate())
@@ -94,13 +100,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", default="mlp")
     parser.add_argument("--population", type=int, default=48)
-    parser.add_argument("--steps", type=int, default=160)
+    parser.add_argument("--steps", type=int, help="batches of a training, instead of the network's own number")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     parser.add_argument("--out", type=Path, help="keep the figures in a file")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    batch = SIZES.get(given.network, SIZES["conv"]).batch
-    task, recipe = task_of(given.network, 32 * batch), Recipe(batch_size=batch, steps=given.steps, lr=0.01)
+    size = SIZES.get(given.network, SIZES["conv"])
+    batch, steps = size.batch, given.steps or size.steps
+    task, recipe = task_of(given.network, 32 * batch), Recipe(batch_size=batch, steps=steps, lr=0.01)
     found = measured(task, recipe, given.population)
     if given.out:
         write("roofline", found, given.out)
@@ -112,7 +119,7 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"operations {found['operations'] / 1e6:.2f} M, at least {found['bytes'] / 1e3:.0f} kB moved, ", end="")
     print(f"{found['operations'] / found['bytes']:.1f} operations a byte, possible {found['possible'] / 1e9:.0f} G/s")
     for name, row in found["engines"].items():
-        print(f"{name:12}{row['seconds'] * 1e6:9.1f} µs a batch{row['rate'] / 1e9:8.1f} G/s{row['share']:8.1%}")
+        print(f"{name:26}{row['seconds'] * 1e6:9.1f} µs a batch{row['rate'] / 1e9:8.1f} G/s{row['share']:8.1%}")
 
 
 if __name__ == "__main__":

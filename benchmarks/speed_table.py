@@ -40,6 +40,23 @@ JAX = {"": "against-jax.json", ", without a compiler": "against-jax-no-compiler.
 ROOFLINES = {
     "roofline.json": {"sequential": "`sequential`", "vmap": "`vmap`", "mlp": "`mlp`, compiled"},
     "roofline-no-compiler.json": {"mlp": "`mlp`, without a compiler"},
+    "roofline-conv.json": {
+        "sequential": "`sequential`",
+        "sequential-channels-last": "`sequential-channels-last`",
+        "vmap": "`vmap`",
+        "cnn": "`cnn`",
+    },
+    "roofline-mnist-cnn.json": {
+        "sequential": "`sequential`",
+        "sequential-channels-last": "`sequential-channels-last`",
+        "vmap": "`vmap`",
+        "cnn": "`cnn`",
+    },
+    "roofline-preresnet-20.json": {
+        "sequential": "`sequential`",
+        "sequential-channels-last": "`sequential-channels-last`",
+        "vmap": "`vmap`",
+    },
 }
 COSTS = ("seconds", "bytes")
 GROWING = {

@@ -17,7 +17,7 @@ import lossmith
 from lossmith.data import Normalize
 from lossmith.losses import Criterion
 from lossmith.search import residual
-from lossmith.training import Recipe, Task, train
+from lossmith.training import Recipe, Task, has_compiler, train
 from lossmith.training.randomness import batch_order
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
@@ -830,4 +830,9 @@ class TestAgainstJax:
         found = json.loads(capsys.readouterr().out)
         assert found["operations"] == 2 * 50 * (2 * 64 * 128 + 3 * 128 * 10)
         assert found["engines"].keys() == {"sequential", "vmap", "mlp"}
+        benchmark("roofline").main(["--network", "conv", "--population", "2", "--steps", "2", "--json"])
+        torch.set_num_threads(before)
+        convolutional = json.loads(capsys.readouterr().out)["engines"]
+        assert convolutional.keys() >= {"sequential", "sequential-channels-last", "vmap"}
+        assert ("cnn" in convolutional) == has_compiler(torch.device("cpu"))
         assert all(row["rate"] > 0 for row in found["engines"].values())

@@ -51,6 +51,28 @@ BODIES: dict[str, Body] = {
             *(nn.Conv2d(21, 3, 3, padding="same"), nn.MaxPool2d(2), nn.Conv2d(3, 2, 2, padding="valid"), nn.ReLU()),
         ),
     ),
+    "dropout": (
+        (1, 6, 6),
+        lambda: [
+            *(
+                nn.Conv2d(1, 9, 3),
+                nn.Dropout(0.2),
+                nn.ReLU(),
+                nn.Conv2d(9, 5, 2, padding=1),
+                nn.ReLU(),
+                nn.MaxPool2d(2),
+            ),
+            *(
+                Dropout(0.3),
+                nn.Flatten(),
+                Dropout(0.1),
+                nn.Linear(20, 8),
+                nn.ReLU(),
+                Dropout(0.2),
+                nn.Linear(8, CLASSES),
+            ),
+        ],
+    ),
     "large kernels": (
         (4, 9, 9),
         lambda: ended((4, 9, 9), nn.Conv2d(4, 17, 5, padding=2), nn.MaxPool2d(3), nn.Conv2d(17, 6, 9, padding=4)),
@@ -130,7 +152,7 @@ def test_trains_as_sequential_does(used: list[int], body: str, recipe: str, seed
         {"class_weight": "balanced", "flooding": 0.5},
     ],
 )
-@pytest.mark.parametrize("body", ["built in", "wide border"])
+@pytest.mark.parametrize("body", ["built in", "wide border", "dropout"])
 def test_losses_of_many_kinds(used: list[int], body: str, changes: dict[str, Any]) -> None:
     """Their slopes come from the program or from outside, between the halves of a step."""
     task, settings = task_of(body), Recipe(epochs=2, batch_size=14, **{"lr": 0.02, **changes})
@@ -300,7 +322,8 @@ class Own(nn.Conv2d):
         [nn.Conv2d(1, 2, 3), nn.MaxPool2d(4, ceil_mode=True), nn.Flatten(), nn.Linear(8, 3)],
         [nn.Conv2d(1, 2, 3), nn.MaxPool2d(2, dilation=2), nn.Flatten(), nn.Linear(8, 3)],
         [nn.Conv2d(1, 2, 3), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(18, 3)],
-        [nn.Conv2d(1, 2, 3), Dropout(0.1), nn.Flatten(), nn.Linear(72, 3)],
+        [nn.Conv2d(1, 2, 3), Dropout(0.1), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(18, 3)],
+        [nn.Conv2d(1, 2, 3), nn.Dropout2d(0.1), nn.Flatten(), nn.Linear(72, 3)],
         [nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(72, 3)],
         [nn.Conv2d(1, 3, 8), nn.Flatten()],
         [nn.Conv2d(1, 2, 3), nn.Linear(6, 3), nn.Flatten()],

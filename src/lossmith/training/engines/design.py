@@ -143,13 +143,12 @@ def _in_order(layers: list[Layer]) -> bool:
     first = kinds.index("linear")
     if "convolution" not in kinds:
         return "maximum" not in kinds
-    # What comes before the first convolution is done to the inputs.
-    stages = kinds[kinds.index("convolution") : first]
+    # What comes before the first convolution is done to the inputs; a maximum of what was dropped is another one.
+    before, *stages = " ".join(kinds[:first]).split("convolution")
     return (
         {"convolution", "maximum"}.isdisjoint(kinds[first:])
-        and "maximum" not in kinds[: kinds.index("convolution")]
-        and "dropout" not in stages
-        and all(stage.count("maximum") <= 1 for stage in " ".join(stages).split("convolution"))
+        and "maximum" not in before
+        and all(stage.count("maximum") <= 1 and "maximum" not in stage.partition("dropout")[2] for stage in stages)
     )
 
 

@@ -60,6 +60,7 @@ class Convolved:
         bias: Where the bias begins, or −1.
         pool: Windows of the maximum.
         relu: Whether a ReLU follows.
+        dropout: Layers of dropout that follow.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Convolved:
     bias: int
     pool: tuple[int, int] = (1, 1)
     relu: bool = False
+    dropout: list[nn.Module] = field(default_factory=list)
 
     @property
     def given(self) -> tuple[int, int]:
@@ -112,8 +114,6 @@ class Shape:
                 self._convolve(layer, parameters[f"{layer.name}.weight"].shape[1])
             elif layer.kind == "maximum":
                 self.stages[-1].pool = layer.window
-            elif layer.kind == "relu" and self.stages and not self.layers:
-                self.stages[-1].relu = True
             elif layer.kind == "linear":
                 outputs, inputs = parameters[f"{layer.name}.weight"].shape[1:]
                 if self.stages and not self.layers:
@@ -123,12 +123,12 @@ class Shape:
                 weight, bias = self.size, self.size + rows * self.filled(columns)
                 self.size = bias + self.filled(outputs) * layer.biased
                 self.layers.append(Dense(layer.name, rows, columns, turned, weight, bias if layer.biased else -1))
-            elif not self.layers:
+            elif not self.layers and not self.stages:
                 self.before.append(nn.ReLU() if layer.dropout is None else layer.dropout)
             elif layer.dropout is None:
-                self.layers[-1].relu = True
+                (self.layers or self.stages)[-1].relu = True
             else:
-                self.layers[-1].dropout.append(layer.dropout)
+                (self.layers or self.stages)[-1].dropout.append(layer.dropout)
 
         self.convolved = self.layers[0].weight
         self.widths = [self.layers[0].widths[0], *(layer.widths[1] for layer in self.layers)]
@@ -198,6 +198,14 @@ class Shape:
         inner = images[:, :, up : up + height, side : side + width]
         inner.copy_(filled.unflatten(1, (-1, chunk)).permute(0, 1, 4, 5, 2, 3))
         return found
+
+    def drop(self, place: int, masks: Tensor) -> Tensor:
+        """Masks of dropout behind a stage ``[T, B, C, H, W]``, as what the stage gives lies in memory."""
+        stage, chunk = self.stages[place], self.chunk(masks.shape[1])
+        up, side = self.stages[place + 1].border if place + 1 < len(self.stages) else (0, 0)
+        spare = (0, self.filled(stage.filters) - stage.filters)
+        chunks = nn.functional.pad(masks, (0, 0) * 3 + (0, -masks.shape[1] % chunk)).unflatten(1, (-1, chunk))
+        return nn.functional.pad(chunks.permute(0, 1, 4, 5, 2, 3), (*spare, 0, 0, side, side, up, up)).contiguous()
 
     def filled(self, columns: int) -> int:
         """The length of a row in memory."""

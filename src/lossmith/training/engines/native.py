@@ -23,6 +23,7 @@ from lossmith.losses import Loss
 from lossmith.training.engines.compiler import compiled
 from lossmith.training.engines.design import Design
 from lossmith.training.engines.layout import Shape
+from lossmith.training.engines.masks import drawn_masks
 from lossmith.training.engines.population import Beginning
 from lossmith.training.engines.rules import Rules
 from lossmith.training.networks import Networks, State, Task
@@ -47,7 +48,7 @@ class Plan(ctypes.Structure):
         *("phase", "stages", "chunk", "convolved", "entered"),
     )
     LISTS: ClassVar = ("geometry", "widths", "relu", "turned", "weight", "bias", "which", "of", "targets")
-    TENSORS: ClassVar = ("inputs", "shares", "rule", "masks", "state", "first", "second", "work", "rates")
+    TENSORS: ClassVar = ("inputs", "shares", "rule", "masks", "drops", "state", "first", "second", "work", "rates")
     FACTORS: ClassVar = ("momentum", "weight_decay", "clip")
     _fields_: ClassVar = [
         *((name, ctypes.c_int64) for name in NUMBERS),
@@ -127,6 +128,11 @@ class Evaluation:
 def _filled(x: Tensor, samples: int) -> Tensor:
     """The samples and zeros, so many in all."""
     return nn.functional.pad(x, (0, 0) * (x.ndim - 1) + (0, samples - len(x)))
+
+
+def _addresses(tensors: list[Tensor | None]) -> Tensor:
+    """Where tensors begin in memory; 0 where there is none."""
+    return torch.tensor([0 if tensor is None else tensor.data_ptr() for tensor in tensors], dtype=torch.int64)
 
 
 def _sizes(shape: Shape, batch: int) -> dict[str, int]:
@@ -219,12 +225,13 @@ class NativeRun:
         steps, size = len(inputs), self.batches.size
         leading = inputs.shape[: 2 + (seeds > 1)]
         x: Tensor = self.stem(inputs.flatten(0, len(leading) - 1)).unflatten(0, leading)
-        masks = self._masks(x)
+        drops, masks = drawn_masks(self.shape, x, size)
         known = {
             **shape.lists,
             "of": self.place,
             "inputs": shape.laid_out(x),
-            "masks": torch.tensor([0 if mask is None else mask.data_ptr() for mask in masks]),
+            "masks": _addresses(masks),
+            "drops": _addresses(drops),
             "state": self.state,
             "first": self.kept[0],
             "second": self.kept[-1],
@@ -276,21 +283,6 @@ class NativeRun:
             steps,
         )
         _run(self.library, plan)
-
-    def _masks(self, x: Tensor) -> list[Tensor | None]:
-        """What dropout multiplies the values behind each layer by, ``[T, B, width]``; those of the inputs are done."""
-        drawn: list[list[Tensor]] = [[] for _ in self.shape.layers]
-        for number in range(len(x)):
-            # In the order of a forward pass, so that the masks are those of every engine.
-            for module in self.shape.before:
-                x[number] = module(x[number])
-            for layer, masks in zip(self.shape.layers, drawn, strict=True):
-                if layer.dropout:
-                    mask = x.new_ones(self.batches.size, layer.widths[1])
-                    for module in layer.dropout:
-                        mask = mask * module(torch.ones_like(mask))
-                    masks.append(mask)
-        return [torch.stack(masks) if masks else None for masks in drawn]
 
     def _rates(self, step: int) -> tuple[float, float, float]:
         """The factors of a step: of the update, of the root of AdamW's second moment, and the learning rate."""

@@ -78,7 +78,7 @@ public:
     }
 
     // From the images of a batch to [sample, pixel, channel].
-    void forward(const T* inputs, const T* state, T* features) {
+    void forward(const T* inputs, const T* state, long step, T* features) {
         for (long s = 0; s < long(stages.size()); s++) {
             const Stage& stage = stages[s];
             transpose(state + stage.weight, stage.filters, stage.taps() * stage.channels, weights.data());
@@ -91,12 +91,14 @@ public:
                         choose(stage, rows(chunk), kept[s] + place(s, chunk, y, x), chosen[s] + number);
                     }
             }
+            const T* const mask = dropped(s, step);
+            for (long i = 0; mask && i < images_size(s); i += LANES) at(kept[s] + i) *= at(mask + i);
         }
         across(features, kept.back());
     }
 
     // The gradient with respect to the parameters, where `slopes` is that of the features, [sample, pixel, channel].
-    void backward(const T* inputs, const T* state, const T* slopes, T* gradient) {
+    void backward(const T* inputs, const T* state, const T* slopes, long step, T* gradient) {
         const long last = stages.size() - 1;
         for (long s = 0; s <= last; s++) {
             const Stage& stage = stages[s];
@@ -114,6 +116,7 @@ public:
                     std::copy_n(slopes + ((chunk * plan.chunk + i) * end.windows() + pixel) * end.columns(), end.columns(),
                                 slope.data() + (pixel * plan.chunk + i) * end.columns());
             for (long s = last; s >= 0; s--) {
+                drop(s, chunk, step);
                 gather(s, entering(s, inputs, chunk), chunk);
                 if (s) descend(s, entering(s, inputs, chunk), chunk);
                 std::swap(slope, below);
@@ -131,6 +134,21 @@ public:
     }
 
 private:
+    // What dropout multiplies the numbers by that a stage gives, as they lie in memory; nothing without it.
+    const T* dropped(long s, long step) const {
+        const T* const mask = plan.drops ? plan.drops[s] : nullptr;
+        return mask ? mask + step * images_size(s) : nullptr;
+    }
+
+    void drop(long s, long chunk, long step) {
+        const T* const mask = dropped(s, step);
+        const long size = plan.chunk * stages[s].columns();
+        for (long number = 0; mask && number < stages[s].windows(); number++) {
+            const T* const from = mask + place(s, chunk, number / stages[s].wide(), number % stages[s].wide());
+            for (long i = 0; i < size; i += LANES) at(slope.data() + number * size + i) *= at(from + i);
+        }
+    }
+
     const T* entering(long s, const T* inputs, long chunk) const {
         return (s ? kept[s - 1] : inputs) + chunk * stages[s].pixels() * plan.chunk * stages[s].row;
     }

@@ -90,7 +90,7 @@ struct alignas(128) Worker {
         const auto entering = [&](long l) { return l ? kept[l - 1] : plan.stages ? seen : inputs; };
         if (given && plan.stages) given += batch * padded(plan.widths[0]);
         for (long l = 0; given && l <= last; given += batch * padded(plan.widths[++l])) kept[l] = given;
-        if (plan.stages && plan.phase != BACKWARD) convolutions.forward(inputs, state, seen);
+        if (plan.stages && plan.phase != BACKWARD) convolutions.forward(inputs, state, number, seen);
         for (long l = 0; plan.phase != BACKWARD && l <= last; l++) {
             const long in = plan.widths[l], out = plan.widths[l + 1];
             const T* const weight = state + plan.weight[l];
@@ -130,7 +130,7 @@ struct alignas(128) Worker {
             }
             std::swap(slope, below);
         }
-        if (plan.stages) convolutions.backward(inputs, state, slope.data(), gradient.data());
+        if (plan.stages) convolutions.backward(inputs, state, slope.data(), number, gradient.data());
         for (long j = 0; !whole && j < plan.convolved; j += LANES) update.sgd(state + j, first + j, at(&gradient[j]));
         if (!whole) return;
         T factor = 1;

@@ -10,7 +10,7 @@ struct Plan {
     int64_t members, threads, layers, batch, begin, steps, sets, size, room, ruled, phase, stages, chunk, convolved, entered;
     const int64_t *geometry, *widths, *relu, *turned, *weight, *bias, *which, *of, *targets;
     const T *inputs, *shares, *rule;
-    const T* const* masks;
+    const T *const *masks, *const *drops;  // of dropout behind layers, and behind the stages of convolutions
     T *state, *first, *second, *work;
     const double* rates;
     double momentum, weight_decay, clip;

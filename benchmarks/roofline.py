@@ -7,10 +7,10 @@
 
 Operations are the floating-point ones of the products of a batch of one network, forward and backward, as PyTorch
 counts them. Those with the zeros around an image, and with the zeros that max pooling hands back, are among them,
-though an engine may leave them out. Bytes are what a batch has to move at least: parameters and momentum, read and written,
-and the inputs and activations, written and read twice. Reached is the operations a second of CPU time of a whole
-training, from building the networks on. Possible is what PyTorch's libraries give on something large, the better of a
-square matrix product and a 3 × 3 convolution (on AMD processors the library for the first uses half of the width).
+though an engine may leave them out. Bytes are what a batch has to move at least: parameters and momentum, read and
+written, and the inputs and activations, written and read twice. Reached is the operations a second of CPU time of a
+whole training, from building the networks on. Possible is what PyTorch's libraries give on something large, the better
+of a square matrix product and a 3 × 3 convolution (on AMD processors the library for the first uses half of the width).
 Without a compiler to be found, as in the last line, the engine `mlp` is that of batched matrix products.
 """
 

@@ -231,12 +231,13 @@ class NativeRun:
             "of": self.place,
             "inputs": shape.laid_out(x),
             "masks": _addresses(masks),
-            "drops": _addresses(drops),
             "state": self.state,
             "first": self.kept[0],
             "second": self.kept[-1],
             "rates": torch.tensor([self._rates(self.done + number) for number in range(steps)], dtype=torch.float64),
         }
+        if drops:
+            known["drops"] = _addresses(drops)
         if len(rules.ours):
             known["targets"] = targets.to(torch.int64).contiguous()
             known["shares"] = nn.functional.pad(rules.shares(targets), (0, shape.filled(size) - size))

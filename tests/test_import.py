@@ -38,6 +38,10 @@ def test_networks_are_there_after_the_import_alone() -> None:
     assert "lossmith" in loaded_by("import lossmith; assert lossmith.nets.build('mlp', (4,), 3)")
 
 
+def test_digits_are_read_without_what_learns_on_them() -> None:
+    assert not {"sklearn", "scipy"} & loaded_by("import lossmith.data; lossmith.data.open_source('digits')")
+
+
 STEP = """
 import sys, torch
 from lossmith.training.recipe import Recipe, build_optimizer

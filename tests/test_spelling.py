@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal, get_args, get_origin
 
 import pytest
 
@@ -15,7 +16,7 @@ from lossmith.errors import InputError
 from lossmith.losses import CATALOG, EXPORTS
 from lossmith.nets import NETWORKS
 from lossmith.search import SEARCH_ENGINES, SPACES
-from lossmith.study import EvolveSettings, validated
+from lossmith.study import CompareSettings, DistillSettings, EvolveSettings, validated
 from lossmith.training import EXECUTORS
 
 WITHOUT_TORCH = """
@@ -45,6 +46,8 @@ MISTYPED = {
     ("evolve", "--out", "study", "--kind", "imag"): "(did you mean image?)",
     ("evolve", "--out", "study", "--split", "tim"): "did you mean time",
     ("evolve", "--out", "study", "--noise", "symetric"): "did you mean symmetric",
+    ("evolve", "--out", "study", "--optimizer", "sgdd"): "(did you mean sgd?); give one of sgd, adamw",
+    ("compare", "mse", "--effort=quik"): "(did you mean quick?)",
     ("compare", "focall", "--out", "study"): "(did you mean focal?)",
     ("explain", "mse1", "--classes", "3"): "did you mean mse",
     ("export", "mse", "--to", "tourch"): "(did you mean torch?)",
@@ -110,6 +113,15 @@ def test_flags_are_those_of_the_commands(command: str, capfd: pytest.CaptureFixt
     flags = {flag for head in heads for flag in re.findall(r"--([a-z0-9-]+)", head)}
     assert flags - {"help"} == {*names.FLAGS[command]}
     assert len(flags) > 2
+
+
+def test_choices_are_those_of_the_settings() -> None:
+    found = {}
+    for settings in (*dict(EvolveSettings()).values(), CompareSettings(), DistillSettings()):
+        for name, info in type(settings).model_fields.items():
+            if get_origin(info.annotation) is Literal:
+                found[name] = get_args(info.annotation)
+    assert found == names.CHOICES
 
 
 def test_old_names_are_known() -> None:

@@ -128,3 +128,19 @@ SETTINGS: dict[str, tuple[str, tuple[str, ...], str]] = {
     ),
 }
 EXPORTS = ("torch", "latex", "jax", "numpy")
+# Values of settings that take no others.
+CHOICES: dict[str, tuple[str, ...]] = {
+    "categories": ("one-hot", "ordinal"),
+    "missing": ("refuse", "impute"),
+    "normalize": ("auto", "none"),
+    "optimizer": ("sgd", "adamw"),
+    "schedule": ("constant", "step", "cosine", "one-cycle"),
+    "sampling": ("uniform", "balanced"),
+    "precision": ("float32", "bfloat16"),
+    "adversary": ("none", "fgsm", "pgd"),
+    "gain": ("free", "fixed"),
+    "invariant": ("none", "published", "exact"),
+    "untrainable": ("worst", "redraw"),
+    "gradient": ("worst", "loss", "cross-entropy", "margin"),
+    "effort": ("quick", "standard", "thorough"),
+}

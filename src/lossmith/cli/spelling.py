@@ -30,21 +30,27 @@ FIRST = {
 
 
 def check_flags(command: str, words: Sequence[str]) -> None:
-    """See that a command has the flags that stand in some words.
+    """See that a command has the flags that stand in some words, and that those take their values which take no others.
 
     Raises:
-        InputError: naming the first that it has not.
+        InputError: naming the first that it has not, or that does not.
     """
     if any(word in HELP for word in words):
         return
     known = names.FLAGS[command]
-    for name, _ in _flags(words):
+    for name, value in _flags(words):
         if name not in (*known, *names.OLD_FLAGS) and not name.startswith(COMPLETION):
             meant = " or ".join(f"--{one}" for one in near(name, known))
             raise InputError(
                 f"there is no flag {brief('--' + name)}{meant and f' (did you mean {meant}?)'}; lossmith {command} "
                 "--help-all lists those that there are"
             )
+        # What has no value, or none that is one, the command's own reader tells.
+        if name in known and PLAIN.fullmatch(value):
+            choices = names.CHOICES.get(name, (value,))
+            if value not in choices:
+                problem = unknown(value, name.replace("-", " "), list(choices))
+                raise InputError(f"--{name} is wrong (it is {brief(value)}): {problem}")
 
 
 def check_names(command: str, words: Sequence[str]) -> None:

@@ -758,6 +758,22 @@ def test_the_parts_of_a_drivers_cost_are_measured(
     assert one["job_bytes"] < 800 * 64
 
 
+def test_the_stages_of_a_search_add_up(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
+    program, file, before = benchmark("shares"), tmp_path / "small.toml", torch.get_num_threads()
+    file.write_text(
+        "[data]\ntrain_size = 100\n[model]\nhidden = [4]\n[recipe]\nepochs = 1\n[search]\npopulation = 2\n"
+        'generations = 1\n[run]\ntune = false\nfinalists = 1\nfinalist_seeds = 2\ntraining = "sequential"\n'
+    )
+    try:
+        found = program.stages("evolve", file, 2, tmp_path / "study")
+    finally:
+        torch.set_num_threads(before)
+    assert (tmp_path / "study" / "report.html").exists()
+    assert all(found[stage] > 0 for stage in program.STAGES)
+    assert sum(found[stage] for stage in program.STAGES) == pytest.approx(found["all"])
+    assert found["measuring"] > 0
+
+
 class TestWorkers:
     def test_a_search_in_chunks_of_two_workers_on_idle_cores_and_on_busy_ones(
         self,

@@ -410,7 +410,7 @@ class TestHelp:
             (["evolve", "--populaton", "3"], "--population"),
             (["evolve", "--population", "many"], "--population"),
             (["evolve", "--population"], "--population"),
-            (["evolve", "--gain", "half"], "fixed"),
+            (["evolve", "--depth", "deep"], "--depth"),
             (["compare", "a.json", "--seeds", "2.5"], "--seeds"),
             (["explain", "mse", "--classes", "ten"], "--classes"),
             (["explain", "mse", "--epsilon", "half"], "--epsilon"),

@@ -131,6 +131,17 @@ def test_a_name_that_is_none() -> None:
 
 
 class TestWhatIsNotFinite:
+    @pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+    def test_one_logit_that_is_not_finite_is_enough(self, bad: float, dtype: torch.dtype) -> None:
+        logits = torch.full((3, 7, 5), torch.finfo(dtype).min, dtype=dtype)
+        logits[1, 3, 2] = bad
+        logits[1, 3, 1] = torch.finfo(dtype).max
+        assert finite(logits).tolist() == [True, False, True]
+        assert finite(logits[..., :2]).tolist() == [True] * 3
+        assert finite(logits[:, :0]).tolist() == [True] * 3
+        assert finite(logits[:0]).tolist() == []
+
     def test_of_samples_and_of_networks(self) -> None:
         logits = torch.tensor([[[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [torch.nan, 1.0]]])
         assert correct(logits, torch.tensor([0, 1])).tolist() == [[True, True], [True, False]]

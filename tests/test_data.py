@@ -14,6 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from sklearn.datasets import load_digits
 from torch.utils.data import Dataset, TensorDataset
 
 from lossmith.data import DataSettings, Part, Source, open_source, search_parts, test_part
@@ -48,6 +49,16 @@ class TestSource:
         assert int(digits.inputs.max()) == 16
         assert (digits.classes, digits.input_shape, digits.name) == (10, (1, 8, 8), "digits")
         assert open_source(digits) is digits
+
+    def test_digits_are_those_of_scikit_learn(self, digits: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Also where their file is not found, and its own function reads them."""
+        images, targets = load_digits(return_X_y=True)
+        assert (digits.inputs.flatten(1).numpy() == images).all()
+        assert (digits.targets.numpy() == targets).all()
+        monkeypatch.setattr("lossmith.data.digits.PLACE", Path("nowhere"))
+        again = open_source("digits")
+        assert again.inputs.equal(digits.inputs)
+        assert again.targets.equal(digits.targets)
 
     def test_digest_changes_with_one_byte(self) -> None:
         inputs, targets = torch.zeros(6, 4, dtype=torch.uint8), torch.arange(6) % 2

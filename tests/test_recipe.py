@@ -144,22 +144,42 @@ class TestValidation:
 class TestOptimizer:
     def test_kinds(self) -> None:
         leaves = [torch.zeros(2, requires_grad=True), torch.zeros((), requires_grad=True)]
-        sgd = build_optimizer(Recipe(lr=0.3, momentum=0.8, weight_decay=0.02), iter(leaves))
-        assert type(sgd) is torch.optim.SGD
-        assert [group["params"] for group in sgd.param_groups] == [leaves]
-        wanted: dict[str, Any] = {
-            "lr": 0.3,
-            "momentum": 0.8,
-            "weight_decay": 0.02,
-            "nesterov": False,
-            "dampening": 0,
-            "fused": True,
-        }
-        assert {name: sgd.defaults[name] for name in wanted} == wanted
         adamw = build_optimizer(Recipe(optimizer="adamw", lr=0.3, momentum=0.8, weight_decay=0.02), leaves)
         assert type(adamw) is torch.optim.AdamW
-        wanted = {"lr": 0.3, "betas": (0.8, 0.999), "weight_decay": 0.02, "amsgrad": False, "fused": True}
+        wanted: dict[str, Any] = {
+            "lr": 0.3,
+            "betas": (0.8, 0.999),
+            "weight_decay": 0.02,
+            "amsgrad": False,
+            "fused": True,
+        }
         assert {name: adamw.defaults[name] for name in wanted} == wanted
+
+    @pytest.mark.parametrize("momentum", [0.0, 0.8])
+    @pytest.mark.parametrize("decay", [0.0, 0.02])
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.complex64])
+    def test_sgd_is_that_of_pytorch_to_the_bit(self, momentum: float, decay: float, dtype: torch.dtype) -> None:
+        """Weights and what is kept, with a leaf that has no gradient and a rate that changes."""
+        generator = torch.Generator().manual_seed(0)
+        ours, theirs = ([torch.ones(3, 2, dtype=dtype, requires_grad=True) for _ in range(3)] for _ in range(2))
+        sgd = build_optimizer(Recipe(lr=0.3, momentum=momentum, weight_decay=decay), iter(ours))
+        assert not isinstance(sgd, torch.optim.Optimizer)
+        fused = dtype.is_floating_point or None
+        reference = torch.optim.SGD(theirs, 0.3, momentum, weight_decay=decay, fused=fused)
+        for step in range(6):
+            for one in (sgd, reference):
+                one.zero_grad()
+                one.param_groups[0]["lr"] = 0.3 / (1 + step)
+            for own, other in zip(ours[:2], theirs, strict=False):
+                gradient = torch.randn(3, 2, generator=generator, dtype=dtype)
+                own.grad, other.grad = gradient, gradient.clone()
+            sgd.step()
+            reference.step()
+            for own, other in zip(ours, theirs, strict=True):
+                assert own.equal(other)
+                for name, kept in reference.state[other].items():
+                    assert (kept is None and sgd.state[own][name] is None) or sgd.state[own][name].equal(kept)
+        assert [bool((leaf == 1).all()) for leaf in ours] == [False, False, True]
 
     @pytest.mark.parametrize("name", ["sgd", "adamw"])
     def test_fused_steps_are_the_ordinary_ones(self, name: Any) -> None:

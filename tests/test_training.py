@@ -1016,11 +1016,36 @@ class TestChoice:
     def test_measure_counts_all_members(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Sequential is measured on one member for all of them; every tick of this clock is a second."""
         clock = iter(range(10_000))
-        monkeypatch.setattr(tuner_module, "time", SimpleNamespace(perf_counter=lambda: float(next(clock))))
+
+        def tick() -> float:
+            return float(next(clock))
+
+        monkeypatch.setattr(tuner_module, "time", SimpleNamespace(perf_counter=tick, process_time=tick))
         population = Backend("population")
         assert measure(Trainer(task_of("mlp")), LOSSES, EQUAL, SGD, Backend("sequential")) == 6.0
         assert measure(Trainer(task_of("mlp")), LOSSES, EQUAL, SGD, population) == 1.0
         assert measure(Trainer(task_of("mlp, dropout")), LOSSES, MIXED, SGD, population) == 4.0
+
+    @pytest.mark.parametrize(("backend", "batches"), [("sequential", 1), ("mlp", 3)])
+    def test_other_work_on_the_machine_does_not_count(
+        self, monkeypatch: pytest.MonkeyPatch, backend: str, batches: int
+    ) -> None:
+        """All but one time are interrupted; a backend that trains on an epoch at once is timed so."""
+        asked, now, lengths = list[int](), [0.0], iter([5.0, 0.001, *[5.0] * 5, 0.012])
+
+        def trained(_: Any, number: int) -> None:
+            asked.append(number)
+            now[0] += next(lengths)
+
+        monkeypatch.setattr(tuner_module, "advance", trained)
+        clock = SimpleNamespace(perf_counter=lambda: now[0], process_time=lambda: 0.003 * (len(asked) == 3))
+        monkeypatch.setattr(tuner_module, "time", clock)
+        trainer = Trainer(task_of("mlp"))
+        epoch = Recipe(batch_size=len(trainer.task.inputs) // 3)
+        members = 1 if backend == "mlp" else len(EQUAL)
+        found = measure(trainer, LOSSES, EQUAL, epoch, Backend.parse(backend))
+        assert found == pytest.approx(0.012 / batches * members)
+        assert asked == [1, 1, 1, *[batches] * 5]
 
     def test_has_compiler(self, monkeypatch: pytest.MonkeyPatch) -> None:
         found: set[str] = set()

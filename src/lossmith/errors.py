@@ -65,6 +65,11 @@ def brief(value: object) -> str:
     return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
 
 
+def missing_study(directory: object) -> InputError:
+    """What is said of a directory without a study."""
+    return InputError(f"{directory} holds no study: there is no study.db in it; make one with lossmith evolve")
+
+
 def installing(extra: str) -> str:
     """How an extra is installed, for messages: the name lossmith alone is no package of an index.
 

@@ -119,10 +119,15 @@ def unknown(name: str, kind: str, names: list[str]) -> str:
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """The names that a name may have been meant for, as a part of a sentence; nothing if none is near."""
+    found = near(name, names)
+    return f" (did you mean {' or '.join(found)}?)" if found else ""
+
+
+def near(name: str, names: Iterable[str]) -> list[str]:
+    """The names that a name may have been meant for, at most two."""
     known, short = list(names), name.lower()[:LONGEST_NAME]
-    near = [one for one in known if len(short) > 1 and _initials(one) == short][:2]
-    near = near or difflib.get_close_matches(short, known, n=2, cutoff=0.5)
-    return f" (did you mean {' or '.join(near)}?)" if near else ""
+    initials = [one for one in known if len(short) > 1 and _initials(one) == short][:2]
+    return initials or difflib.get_close_matches(short, known, n=2, cutoff=0.5)
 
 
 def _initials(name: str) -> str:

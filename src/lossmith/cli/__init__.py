@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from lossmith.cli.names import OLD_COMMANDS
+from lossmith.cli.spelling import check_flags, check_names
 from lossmith.cli.streams import OneLine, standard_streams
 from lossmith.errors import InputError, brief, printable
 from lossmith.lazy import lazily
@@ -166,8 +168,11 @@ def _run(given: Sequence[str]) -> int:
 
         sys.stdout.write(f"lossmith {version('lossmith')}\n")
     else:
+        name = _known(given[0])
+        check_flags(name, given[1:])
+        check_names(name, given[1:])
         try:
-            command = import_module(f"lossmith.cli.{_known(given[0])}")
+            command = import_module(f"lossmith.cli.{name}")
         except KeyboardInterrupt:
             raise KeyboardInterrupt("Nothing was begun.") from None
         command.run(given[1:])
@@ -178,9 +183,6 @@ def _known(name: str) -> str:
     """A command under today's name."""
     if name in COMMANDS:
         return name
-    # What knows older names loads much that the commands of today may not need.
-    from lossmith.study import OLD_COMMANDS
-
     if name not in OLD_COMMANDS:
         commands = ", ".join(COMMANDS)
         raise InputError(f"there is no command {brief(name)}; the commands are {commands} (see lossmith --help)")

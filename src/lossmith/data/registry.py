@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from lossmith.data.channels import with_channels
+from lossmith.data.digits import read_digits
 from lossmith.data.folder import class_names, read_folder
 from lossmith.data.framed import is_table, read_tables
 from lossmith.data.hub import HUB, read_hub
@@ -89,11 +89,7 @@ def _converted(source: Source, channels: int) -> Source:
 
 
 def _digits(_data: str, _settings: DataSettings) -> Source:
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    inputs = torch.from_numpy(np.asarray(digits.images, dtype=np.uint8))
-    targets = torch.from_numpy(np.asarray(digits.target, dtype=np.int64))
+    inputs, targets = map(torch.from_numpy, read_digits())
     return replace(Source.from_tensors(inputs, targets, name="digits"), max_pixel=16.0)
 
 

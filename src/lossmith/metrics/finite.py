@@ -25,7 +25,10 @@ from torch import Tensor
 
 def finite(logits: Tensor) -> Tensor:
     """Whether all logits ``[P, N, K]`` of each network are finite numbers, ``[P]``."""
-    return logits.isfinite().flatten(1).all(1)
+    if not logits.numel():
+        return torch.ones(len(logits), dtype=torch.bool, device=logits.device)
+    # NaN is the largest number of all, and less than none; to ask each logit takes eight times as long.
+    return logits.abs().amax(tuple(range(1, logits.ndim))) < torch.inf
 
 
 def correct(logits: Tensor, targets: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ from lossmith.study.function_comparison import compare_by_function
 from lossmith.study.function_evolve import evolve_function
 from lossmith.study.function_settings import FunctionSettings, StageSettings, checked_settings
 from lossmith.study.judged import judged_by
-from lossmith.study.legacy import OLD_COMMANDS, OLD_FLAGS, OLD_SETTINGS, OLD_VALUES, modernized, original
+from lossmith.study.legacy import OLD_FLAGS, OLD_SETTINGS, OLD_VALUES, modernized, original
 from lossmith.study.origins import (
     Origin,
     check_unchanged,
@@ -63,7 +63,6 @@ from lossmith.study.words import gain_text, percent_text, probe_text, setting_te
 
 __all__ = [
     "EVOLVED",
-    "OLD_COMMANDS",
     "OLD_FLAGS",
     "OLD_SETTINGS",
     "OLD_VALUES",

@@ -15,7 +15,6 @@ OLD_SETTINGS = {
     ("run", "hopeless"): "prune_at",
 }
 OLD_VALUES = {("run", "training"): OLD_NAMES}
-OLD_COMMANDS = {"damage": "corruption"}
 # Flags of no setting; those of a setting follow from OLD_SETTINGS.
 OLD_FLAGS = {"--front": "--pareto"}
 

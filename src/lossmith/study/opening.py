@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from shutil import copyfile
 
-from lossmith.errors import InputError
+from lossmith.errors import InputError, missing_study
 from lossmith.io import LARGEST, opened_regular
 from lossmith.study.rows import REMEDY, damaged
 
@@ -107,9 +107,7 @@ def check_place(path: Path, writable: bool) -> None:
         mode = path.stat().st_mode
     except (OSError, ValueError):
         if not writable:
-            raise InputError(
-                f"{path.parent} holds no study: there is no study.db in it; make one with lossmith evolve"
-            ) from None
+            raise missing_study(path.parent) from None
         return
     if stat.S_ISDIR(mode):
         raise InputError(f"{path} cannot be used, since it is a directory; remove it or start in another directory")

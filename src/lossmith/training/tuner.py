@@ -18,7 +18,7 @@ from lossmith.errors import InputError
 from lossmith.losses import Loss
 from lossmith.training.agreement import SEQUENTIAL, Agreement
 from lossmith.training.backend import POPULATION, Backend, available, has_compiler
-from lossmith.training.engines import ENGINES
+from lossmith.training.engines import ENGINES, Run, advance
 from lossmith.training.networks import Task
 from lossmith.training.randomness import seeded
 from lossmith.training.recipe import Recipe
@@ -28,6 +28,8 @@ AUTO = "auto"
 # Seconds of the whole work; compiling takes about a fifth of that.
 COMPILE_WORTH = 300.0
 TOO_SLOW = 4.0
+# A backend is timed so many times at least, on so many batches at most.
+LEAST, MOST = 5, 200
 LOGGER = logging.getLogger("lossmith")
 
 
@@ -237,9 +239,9 @@ def _compiled(backend: Backend) -> Backend:
 def measure(
     trainer: Trainer, losses: Loss, seeds: Sequence[int], recipe: Recipe, backend: Backend, budget: float = 0.15
 ) -> float:
-    """Seconds that one batch of all members takes a backend: the median of the batches that fit the budget.
+    """Seconds that one batch of all members takes a backend on a quiet machine: the least of what fits the budget.
 
-    On a GPU ten batches are timed at a time, since waiting for each would hide what overlaps.
+    On a GPU at least ten batches are timed at a time, since waiting for each would hide what overlaps.
     """
     backend = trainer.resolved(backend, recipe)
     while True:
@@ -263,24 +265,34 @@ def _timed(
     device = trainer.task.device
     # One after another, each member takes as long as the first.
     chosen = groups if backend.population else groups[:1]
-    block = 10 if device.type == "cuda" else 1
     total = 0.0
     for members in chosen:
         with seeded(device, seeds[members[0]], "dropout"):
-            run = trainer.start(losses, seeds, recipe, backend, members)
+            run, part = trainer.start(losses, seeds, recipe, backend, members), budget / len(chosen)
             # The first batches also allocate and, on a GPU, choose kernels.
-            for _ in range(3):
-                run.step()
+            began = time.process_time()
+            once = min([_seconds(run, 1, device) for _ in range(3)])
+            block = 10 if device.type == "cuda" else 1
+            if hasattr(run, "advance"):
+                # As in a training, which asks for the batches of an epoch at once, as many as fit a quiet machine.
+                once = max(min(once, (time.process_time() - began) / 3), 1e-6)
+                epoch = recipe.steps_per_epoch(len(trainer.task.inputs))
+                block = max(block, min(epoch, MOST // LEAST, int(part / LEAST / once)))
             times: list[float] = []
-            while len(times) < 5 or (sum(times) < budget / len(chosen) and len(times) < 200):
-                _wait(device)
-                start = time.perf_counter()
-                for _ in range(block):
-                    run.step()
-                _wait(device)
-                times.append((time.perf_counter() - start) / block)
-        total += sorted(times)[len(times) // 2]
+            while len(times) < LEAST or (block * sum(times) < part and block * len(times) < MOST):
+                times.append(_seconds(run, block, device) / block)
+        # Other work on the machine makes none of them shorter, and may make most of them longer.
+        total += min(times)
     return total * len(groups) / len(chosen)
+
+
+def _seconds(run: Run, batches: int, device: torch.device) -> float:
+    """Seconds that some batches take."""
+    _wait(device)
+    start = time.perf_counter()
+    advance(run, batches)
+    _wait(device)
+    return time.perf_counter() - start
 
 
 def _wait(device: torch.device) -> None:

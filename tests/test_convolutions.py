@@ -1,5 +1,7 @@
 """The compiled program for small convolutional networks: it trains as sequential does, or leaves it to others."""
 
+import ctypes
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,12 +16,12 @@ from lossmith.nets import Dropout
 from lossmith.nets.bodies import conv
 from lossmith.search import residual
 from lossmith.seeds import generator
-from lossmith.training import Backend, Recipe, Task, Trained, Trainer, has_compiler
+from lossmith.training import Backend, Recipe, Task, Trained, Trainer, choose_backend, has_compiler
 from lossmith.training.engines import ENGINES, native
+from lossmith.training.engines.compiler import compiled
 from lossmith.training.engines.design import Design
 from lossmith.training.engines.layout import CHUNK, Shape
 from lossmith.training.engines.native import NativeRun
-from lossmith.training.engines.population import PopulationRun
 
 CLASSES, SAMPLES = 3, 60
 POINTS = 0.3 * torch.randn(2, 5, generator=generator("points"), dtype=torch.float64)
@@ -282,9 +284,6 @@ def test_the_built_in_network_is_trained_by_it_as_population() -> None:
     assert trainer.resolved(Backend("population"), Recipe(batch_size=20)) == Backend("cnn")
     run = trainer.start(LOSSES, [1] * 4, Recipe(batch_size=20), Backend("cnn"), [0, 1, 2, 3])
     assert isinstance(run, NativeRun)
-    # An adversary needs gradients with respect to the images.
-    attacked = Recipe(batch_size=20, adversary="fgsm", adversary_epsilon=0.1)
-    assert isinstance(trainer.start(LOSSES, [1] * 4, attacked, Backend("cnn"), [0, 1, 2, 3]), PopulationRun)
 
 
 def test_without_a_compiler_the_population_is_vectorized(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -301,6 +300,98 @@ def test_where_the_program_does_not_compile_it_is_vectorized(monkeypatch: pytest
     assert refusal is not None
     if refusal(task.build(0), task, recipe) is None:
         assert_alike(*(trained(task, LOSSES, [1, 2, 1, 3], recipe, name) for name in ("cnn", "sequential")))
+
+
+def test_an_adversary_is_left_to_vmap() -> None:
+    attacked = Recipe(batch_size=20, adversary="fgsm", adversary_epsilon=0.1)
+    trainer = Trainer(task_of("built in", torch.float32))
+    assert trainer.resolved(Backend("population"), attacked) == Backend("vmap")
+
+
+@needs_compiler
+@pytest.mark.parametrize("place", ["activation", "window", "stage"])
+def test_a_module_that_is_used_twice(place: str) -> None:
+    """Without weights it is as good as two; twice the same weights are another network."""
+    inputs = images("train", (1, 8, 8))
+
+    def factory() -> nn.Module:
+        relu, pool, again = nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 4, 3, padding=1)
+        layers: dict[str, list[nn.Module]] = {
+            "activation": [nn.Conv2d(1, 4, 3), relu, nn.Conv2d(4, 4, 3), relu],
+            "window": [nn.Conv2d(1, 4, 3), pool, nn.Conv2d(4, 4, 2), pool],
+            "stage": [nn.Conv2d(1, 4, 3), nn.Sequential(relu), again, nn.Sequential(relu), again, relu],
+        }
+        return nn.Sequential(*ended((1, 8, 8), *layers[place])).double()
+
+    task, recipe = Task(factory, inputs, torch.arange(SAMPLES) % CLASSES, CLASSES), Recipe(steps=3, batch_size=10)
+    backend = Trainer(task).resolved(Backend("population"), recipe)
+    assert backend == Backend("vmap" if place == "stage" else "cnn")
+    assert_alike(*(trained(task, LOSSES, [1, 1, 2, 2], recipe, str(way)) for way in (backend, "sequential")))
+
+
+@pytest.mark.parametrize("change", ["hook", "forward"])
+def test_a_network_that_somebody_changed(change: str) -> None:
+    network = nn.Sequential(*BODIES["built in"][1]())
+    assert Design.of(network, 4) is not None
+    if change == "hook":
+        network.register_forward_pre_hook(lambda _, given: given[0] + 1)
+    else:
+        network.forward = lambda input: input  # type: ignore[method-assign]
+    assert Design.of(network, 4) is None
+
+
+@needs_compiler
+def test_memory_that_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks are trained in parts, and looked at in parts, as where PyTorch has too little."""
+    task, recipe, run = task_of("built in"), Recipe(steps=2, batch_size=20, lr=0.05), native._run
+    expected = trained(task, LOSSES, [1, 1, 1, 1], recipe, "cnn")
+    probe = images("probe", (1, 8, 8), 3 * native.SAMPLES)
+    logits, refused = expected.networks.logits(probe), set[int]()
+
+    def short(library: Any, plan: native.Plan) -> None:
+        if (plan.steps if plan.phase == native.LOGITS else plan.members) > 2:
+            refused.add(plan.phase)
+            raise MemoryError("no more")
+        run(library, plan)
+
+    monkeypatch.setattr(native, "_run", short)
+    monkeypatch.setattr(native, "BATCHES", 1)
+    for way in ("cnn", "auto"):
+        trainer = Trainer(task)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            backend = choose_backend(way, trainer, LOSSES, [1, 1, 1, 1], recipe, 1)
+            found = trainer.train(LOSSES, [1, 1, 1, 1], recipe, "cnn")
+        assert any("trained in parts" in str(one.message) for one in told)
+        assert trainer.fits == 2
+        assert str(backend) in ("cnn", "sequential", "sequential-channels-last")
+        assert_alike(found, expected)
+    torch.testing.assert_close(expected.networks.logits(probe), logits)
+    assert refused == {native.STEPS, native.LOGITS}
+
+
+@needs_compiler
+def test_an_infinite_number_stays_one() -> None:
+    """What fills a row up to a vector takes part in nothing."""
+    task = task_of("windows that leave an edge")
+    networks = trained(task, LOSSES, [1, 1, 1, 1], Recipe(steps=1, batch_size=20), "cnn").networks
+    probe = images("probe", (2, 11, 8), 3)
+    probe[1, 0, 2, 2] = float("inf")
+    slow = replace(networks, quick=None).logits(probe)
+    torch.testing.assert_close(networks.logits(probe), slow, rtol=1e-9, atol=1e-12, equal_nan=True)
+
+
+@needs_compiler
+def test_python_and_the_program_agree_on_what_is_handed_over() -> None:
+    library = compiled(native.SOURCE, *native.REALS[torch.float32])
+    assert library is not None
+    assert library.plan_bytes() == ctypes.sizeof(native.Plan)
+    task = task_of("dropout")
+    design = Design.of(task.build(0), 4)
+    assert design is not None
+    parameters = {name: value.detach()[None] for name, value in task.build(0).named_parameters()}
+    stages = Shape(design, parameters, 8, (1, 6, 6)).stages
+    assert [len(stage.numbers) for stage in stages] == [library.stage_numbers()] * 2
 
 
 class Own(nn.Conv2d):

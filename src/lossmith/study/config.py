@@ -38,8 +38,8 @@ class RunSettings(Settings):
     """How candidates are trained and the winner is chosen."""
 
     training: Annotated[str, AfterValidator(_training)] = "auto"
-    """How networks are run: "sequential", one after another; "population", all in one program, "mlp" where the network
-    is a multilayer perceptron in float32, else "vmap"; "sequential-channels-last"; "sequential-compiled",
+    """How networks are run: "sequential", one after another; "population", all in one program, by the first of
+    "mlp", "cnn" and "vmap" that can train the network; "sequential-channels-last"; "sequential-compiled",
     "sequential-channels-last-compiled", "vmap-compiled"; or "auto", whichever a short measurement finds fastest."""
 
     replicates: int = Field(default=1, ge=1, le=10**4)

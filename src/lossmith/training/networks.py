@@ -15,7 +15,7 @@ from torch.func import functional_call, vmap
 
 from lossmith.data import InputLayer, Normalize
 from lossmith.training.randomness import seeded
-from lossmith.training.shortage import is_shortage
+from lossmith.training.shortage import within_memory
 from lossmith.training.state import TORCHS_OWN, Stateful, stateful
 
 State = dict[str, Tensor]
@@ -91,29 +91,25 @@ class Networks:
 
     def logits(self, inputs: Tensor, batch: int = 1024) -> Tensor:
         """Logits ``[P, N, K]`` of inputs ``[N, …]`` in evaluation mode, in batches of at most ``batch`` samples."""
-        found = self._quick_logits(inputs, batch)
-        if found is not None:
-            return found
-        rows = self.rows(inputs, batch)
-        while True:
-            try:
-                with torch.no_grad():
-                    return torch.cat([self._logits(x) for x in inputs.split(rows)], 1)
-            except (RuntimeError, MemoryError) as error:
-                if rows == 1 or not is_shortage(error):
-                    raise
-                rows = max(1, rows // 2)
+        found = within_memory(lambda rows: self._quick_logits(inputs, rows), max(1, batch))
+        return (
+            within_memory(lambda rows: self._slow_logits(inputs, rows), self.rows(inputs, batch))
+            if found is None
+            else found
+        )
 
-    def _quick_logits(self, inputs: Tensor, batch: int) -> Tensor | None:
-        if self.quick is None:
-            return None
+    def _quick_logits(self, inputs: Tensor, rows: int) -> Tensor | None:
         parts = list[Tensor]()
-        for x in inputs.split(max(1, batch)):
-            found = self.quick(self.parameters, x)
+        for x in inputs.split(rows):
+            found = None if self.quick is None else self.quick(self.parameters, x)
             if found is None:
                 return None
             parts.append(found)
         return torch.cat(parts, 1)
+
+    @torch.no_grad()
+    def _slow_logits(self, inputs: Tensor, rows: int) -> Tensor:
+        return torch.cat([self._logits(x) for x in inputs.split(rows)], 1)
 
     def _logits(self, x: Tensor) -> Tensor:
         if self.vectorized and input_dim(self.parameters) is None:

@@ -163,7 +163,7 @@ def _check(backend: Backend, trainer: Trainer, losses: Loss, seeds: Sequence[int
         try:
             reason = Agreement(trainer, losses, seeds, recipe).disagreement(backend)
             break
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             trainer.smaller(max(map(len, trainer.groups(seeds, recipe, backend))), error)
         let_go()
     if reason is not None:
@@ -212,7 +212,7 @@ def measured_choice(trainer: Trainer, losses: Loss, seeds: Sequence[int], recipe
             LOGGER.info("training = %s cannot be used (%s)", backend, reason)
 
     network = trainer.task.build(seeds[0])
-    tried(trainer.resolved(Backend(POPULATION), recipe), RuntimeError, TypeError, ValueError)
+    tried(trainer.resolved(Backend(POPULATION), recipe), RuntimeError, MemoryError, TypeError, ValueError)
     for name, engine in ENGINES.items():
         if not engine.population and trainer.refusal(name, recipe) is None:
             tried(Backend(name))
@@ -248,7 +248,7 @@ def measure(
         groups = trainer.groups(seeds, recipe, backend)
         try:
             return _timed(groups, trainer, losses, seeds, recipe, backend, budget)
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             trainer.smaller(max(map(len, groups)), error)
         let_go()
 

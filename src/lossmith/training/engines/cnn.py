@@ -1,4 +1,4 @@
-"""Small convolutional networks by the compiled program; where it cannot train them, vectorized by ``vmap``."""
+"""Convolutional networks by the compiled program; where that cannot be made, vectorized by ``vmap``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,12 @@ def _refusal(network: nn.Module, task: Task, recipe: Recipe) -> str | None:
         return "it computes in float32 only"
     design = Design.of(network, task.inputs.ndim)
     if design is None or not design.convolves:
-        return "the network is not made of convolutions of stride 1, ReLU, max pooling and linear layers alone"
+        return (
+            "the network is no nn.Sequential of plain convolutions of stride 1, ReLU, max pooling over windows side by "
+            "side and dropout, then nn.Flatten and linear layers, each trained and its weights used once"
+        )
+    if recipe.adversary != "none":
+        return "it trains without an adversary"
     if task.device.type != "cpu" or cpp_compiler() is None:
         return "it needs a C++ compiler, and a CPU to train on"
     return None

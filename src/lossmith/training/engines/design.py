@@ -69,10 +69,11 @@ class Design:
         # The type itself, here and below: a subclass may compute something else.
         if type(network) is not nn.Sequential or len(kinds) != 1 or not kinds <= {torch.float32, torch.float64}:
             return None
+        if _changed(network):
+            return None
         stem, layers, owned = nn.Sequential(), list[Layer](), 0
         for name, module in _leaves(network):
-            # They would not be called: the modules are read and never run.
-            if any(getattr(module, hooks) for hooks in HOOKS):
+            if _changed(module):
                 return None
             if type(module) is nn.Linear and dimensions == 2:
                 layers.append(Layer("linear", name, module.bias is not None))
@@ -100,6 +101,11 @@ class Design:
                 return None
         whole = owned == len(parameters) and all(value.requires_grad for value in parameters.values())
         return Design(stem, tuple(layers)) if whole and _in_order(layers) else None
+
+
+def _changed(module: nn.Module) -> bool:
+    """Whether somebody has changed what it does: hooks would not be called, since it is read and never run."""
+    return "forward" in vars(module) or any(getattr(module, hooks) for hooks in HOOKS)
 
 
 def _flattens(module: nn.Flatten, layers: list[Layer]) -> bool:
@@ -153,8 +159,11 @@ def _in_order(layers: list[Layer]) -> bool:
 
 
 def _leaves(network: nn.Sequential, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
-    for name, module in network.named_children():
-        if type(module) is nn.Sequential and not any(getattr(module, hooks) for hooks in HOOKS):
+    # All of them: `named_children` tells one that comes twice only once.
+    for name, module in network._modules.items():
+        if module is None:
+            continue
+        if type(module) is nn.Sequential and not _changed(module):
             yield from _leaves(module, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", module

@@ -1,4 +1,4 @@
-"""How the members of a population of perceptrons come to the slopes of their losses, at each batch of a training."""
+"""How members of a population in the compiled program come to the slopes of their losses, at each batch."""
 
 from __future__ import annotations
 

@@ -61,19 +61,19 @@ public:
         places.resize(plan.chunk * columns);
     }
 
-    // Numbers that the stages give in one step, those of bytes with them, in whole lines.
+    // Numbers that a stage gives in one step, and the room of its choices, which are bytes, in such numbers.
+    long room(long s) const { return images_size(s) + padded((choices_size(s) + sizeof(T) - 1) / sizeof(T)); }
+
     long room() const {
         long total = 0;
-        for (long s = 0; s < long(stages.size()); s++) total += images_size(s) + padded((choices_size(s) + sizeof(T) - 1) / sizeof(T));
+        for (long s = 0; s < long(stages.size()); s++) total += room(s);
         return total;
     }
 
     // Keep what the stages give there; what follows it.
     T* keep(T* at) {
-        for (long s = 0; s < long(stages.size()); s++) {
-            kept[s] = at, at += images_size(s);
-            chosen[s] = reinterpret_cast<int8_t*>(at), at += padded((choices_size(s) + sizeof(T) - 1) / sizeof(T));
-        }
+        for (long s = 0; s < long(stages.size()); at += room(s++))
+            kept[s] = at, chosen[s] = reinterpret_cast<int8_t*>(at + images_size(s));
         return at;
     }
 
@@ -124,8 +124,8 @@ public:
         }
         for (long s = 0; s <= last; s++) {
             const Stage& stage = stages[s];
-            if (stage.few()) transpose(sums[s].data(), stage.taps() * stage.channels, stage.filters, gradient + stage.weight);
-            for (long f = 0; !stage.few() && f < stage.filters; f++)
+            if (stage.turned()) transpose(sums[s].data(), stage.taps() * stage.channels, stage.filters, gradient + stage.weight);
+            for (long f = 0; !stage.turned() && f < stage.filters; f++)
                 for (long tap = 0; tap < stage.taps(); tap++)
                     std::copy_n(sums[s].data() + f * stage.filter() + tap * stage.tap(), stage.channels,
                                 gradient + stage.weight + f * padded(stage.taps() * stage.channels) + tap * stage.channels);
@@ -193,26 +193,27 @@ private:
         const long columns = stage.columns(), windows = stage.windows();
         for (long i = 0; i < plan.batch; i++)
             for (long pixel = 0; pixel < windows; pixel++)
-                std::copy_n(images + ((i / plan.chunk * windows + pixel) * plan.chunk + i % plan.chunk) * columns, columns,
+                // Not what fills them up: infinite numbers times its zeros are none.
+                std::copy_n(images + ((i / plan.chunk * windows + pixel) * plan.chunk + i % plan.chunk) * columns, stage.filters,
                             features + (i * windows + pixel) * columns);
     }
 
     // How the sums of some taps are added to: of which samples, and the steps from tap to tap in an image and in the sums.
     struct Sums {
         const Stage& stage;
-        long samples, leap, step, tall, tap;
+        long samples, leap, step, under, beside;
 
         template <int ROWS, int TAPS, class Add> void add(T* sums, const Add& add) const {
             V total[ROWS][TAPS];
 #pragma GCC unroll 16
             for (int r = 0; r < ROWS; r++)
 #pragma GCC unroll 16
-                for (int t = 0; t < TAPS; t++) total[r][t] = at(sums + r * tall + t * tap);
+                for (int t = 0; t < TAPS; t++) total[r][t] = at(sums + r * under + t * beside);
             for (long i = 0; i < samples; i++) add(i, total);
 #pragma GCC unroll 16
             for (int r = 0; r < ROWS; r++)
 #pragma GCC unroll 16
-                for (int t = 0; t < TAPS; t++) at(sums + r * tall + t * tap) = total[r][t];
+                for (int t = 0; t < TAPS; t++) at(sums + r * under + t * beside) = total[r][t];
         }
 
         // For one filter, vectors of channels at the chosen places.
@@ -254,11 +255,13 @@ private:
         const std::integral_constant<int, 1> one;
         const std::integral_constant<int, 3> three;
         const std::integral_constant<int, 5> five;
+        const std::integral_constant<int, 7> seven;
         if (stage.tall == 3 && stage.broad == 3) return run(three, three, 0, 0);
         for (long y = 0; y < stage.tall; y++)
             for (long x = 0; x < stage.broad;) {
                 const long left = stage.broad - x;
-                if (left >= 5) run(one, five, y, x), x += 5;
+                if (left >= 7) run(one, seven, y, x), x += 7;
+                else if (left >= 5) run(one, five, y, x), x += 5;
                 else if (left >= 3) run(one, three, y, x), x += 3;
                 else run(one, one, y, x), x++;
             }
@@ -269,12 +272,20 @@ private:
         const Stage& stage = stages[s];
         const long columns = stage.columns(), size = plan.chunk * columns, step = plan.chunk * stage.row;
         const long leap = stage.bordered() * step;
+        for (long tap = 0; stage.dense() && tap < stage.taps(); tap++) {
+            Product product{image + tap / stage.broad * leap + tap % stage.broad * step, 1, stage.row, slope.data(), rows(chunk), columns};
+            product.c = sums[s].data() + tap * stage.tap();
+            product.wide = stage.across(), product.jump = step, product.gap = size - rows(chunk) * columns;
+            product.high = stage.down(), product.leap = leap;
+            product.run<ADDED>(stage.channels);
+        }
         const Sums sum{stage, rows(chunk), leap, step, stage.broad * stage.tap(), stage.tap()};
         for (long number = 0; number < stage.windows(); number++) {
             const T* const slopes = slope.data() + number * size;
             const int8_t* const choice = chosen[s] + (chunk * stage.windows() + number) * size;
             const T* const corner = image + number / stage.wide() * stage.pool * leap + number % stage.wide() * stage.pooled * step;
             for (long i = 0; i < rows(chunk) * columns; i += LANES) at(biases[s].data() + i % columns) += at(slopes + i);
+            if (stage.dense()) continue;
             if (stage.few()) {
                 for (long f = 0; f < columns; f += LANES)
                     for (long channel = 0; channel < stage.channels; channel++)

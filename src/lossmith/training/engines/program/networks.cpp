@@ -18,6 +18,7 @@ struct alignas(128) Worker {
     const Plan& plan;
     std::vector<Buffer> buffers;
     std::vector<T*> kept;  // of the forward pass
+    T* seen;  // what the layers are given by the convolutions
     Buffer features, slope, below, other, gradient, columns, logs;
     Convolutions convolutions;
 
@@ -33,6 +34,7 @@ struct alignas(128) Worker {
         other = Buffer(largest);
         columns = logs = Buffer((plan.widths[plan.layers] + 1) * padded(plan.batch));
         features = Buffer(plan.room || !plan.stages ? 0 : plan.batch * padded(plan.widths[0]));
+        seen = features.data();
         if (plan.clip > 0 || plan.adam || plan.stages) gradient = Buffer(plan.size);
     }
 
@@ -81,29 +83,48 @@ struct alignas(128) Worker {
 
     // A step of one of the members that the call is for; the place of its numbers in `work` is among these.
     void step(long place, long number) {
-        const long member = plan.which[place], batch = plan.batch, last = plan.layers - 1;
+        const long member = plan.which[place], last = plan.layers - 1;
         const long set = number * plan.sets + plan.of[member], row = padded(plan.widths[last + 1]);
-        const auto own = [&](T* all) { return all + member * plan.size; };
-        T *const state = own(plan.state), *const first = own(plan.first), *const second = own(plan.second);
         const T* const inputs = plan.inputs + set * plan.entered;
-        T *given = plan.room ? convolutions.keep(plan.work + place * plan.room) : nullptr, *seen = given ? given : features.data();
-        const auto entering = [&](long l) { return l ? kept[l - 1] : plan.stages ? seen : inputs; };
-        if (given && plan.stages) given += batch * padded(plan.widths[0]);
-        for (long l = 0; given && l <= last; given += batch * padded(plan.widths[++l])) kept[l] = given;
-        if (plan.stages && plan.phase != BACKWARD) convolutions.forward(inputs, state, number, seen);
-        for (long l = 0; plan.phase != BACKWARD && l <= last; l++) {
+        T* const given = plan.room ? keep(plan.work + place * plan.room) : nullptr;
+        if (plan.phase != BACKWARD) forward(plan.state + member * plan.size, inputs, number);
+        if (plan.phase == LOGITS)
+            std::copy_n(kept[last], plan.batch * row, plan.work + (place * plan.steps + number) * plan.batch * row);
+        if (plan.phase == FORWARD || plan.phase == LOGITS) return;
+        if (plan.phase == BACKWARD) std::copy_n(given, plan.batch * row, slope.data());
+        else differentiate(kept[last], set, plan.rule + member * plan.ruled);
+        backward(member, inputs, number);
+    }
+
+    // Keep what the layers give there; what follows it.
+    T* keep(T* given) {
+        given = convolutions.keep(given);
+        if (plan.stages) seen = given, given += plan.batch * padded(plan.widths[0]);
+        for (long l = 0; l < plan.layers; given += plan.batch * padded(plan.widths[++l])) kept[l] = given;
+        return given;
+    }
+
+    const T* entering(long l, const T* inputs) const { return l ? kept[l - 1] : plan.stages ? seen : inputs; }
+
+    void forward(const T* state, const T* inputs, long number) {
+        if (plan.stages) convolutions.forward(inputs, state, number, seen);
+        for (long l = 0; l < plan.layers; l++) {
             const long in = plan.widths[l], out = plan.widths[l + 1];
             const T* const weight = state + plan.weight[l];
-            Product forward{entering(l), padded(in), 1, plan.turned[l] ? transposed(weight, out, in) : weight, in, padded(out)};
-            forward.c = kept[l], forward.start = plan.bias[l] < 0 ? nullptr : state + plan.bias[l];
-            plan.relu[l] ? forward.run<RELU>(batch) : forward.run<SUM>(batch);
+            Product product{entering(l, inputs), padded(in), 1, plan.turned[l] ? transposed(weight, out, in) : weight, in, padded(out)};
+            product.c = kept[l], product.start = plan.bias[l] < 0 ? nullptr : state + plan.bias[l];
+            plan.relu[l] ? product.run<RELU>(plan.batch) : product.run<SUM>(plan.batch);
             masked(kept[l], l, number);
         }
-        if (plan.phase == LOGITS) std::copy(kept[last], kept[last] + batch * row, plan.work + (place * plan.steps + number) * batch * row);
-        if (plan.phase == FORWARD || plan.phase == LOGITS) return;
-        if (plan.phase == BACKWARD) std::copy(given, given + batch * row, slope.data());
-        else differentiate(kept[last], set, plan.rule + member * plan.ruled);
-        for (long i = 0; plan.relu[last] && i < batch * row; i++) slope[i] = kept[last][i] <= 0 ? T(0) : slope[i];
+    }
+
+    // From the slopes of the logits to the member's next parameters.
+    void backward(long member, const T* inputs, long number) {
+        const auto own = [&](T* all) { return all + member * plan.size; };
+        T *const state = own(plan.state), *const first = own(plan.first), *const second = own(plan.second);
+        const long batch = plan.batch, last = plan.layers - 1;
+        for (long i = 0; plan.relu[last] && i < batch * padded(plan.widths[last + 1]); i++)
+            slope[i] = kept[last][i] <= 0 ? T(0) : slope[i];
         masked(slope.data(), last, number);
         const Update update(plan, number);
         // Where the optimizer needs more than a part of the gradient, it comes at the end.
@@ -111,15 +132,16 @@ struct alignas(128) Worker {
         T* const to = whole ? gradient.data() : state;
         for (long l = last; l >= 0; l--) {
             const long in = plan.widths[l], out = plan.widths[l + 1], wide = padded(in), row = padded(out);
+            const T* const given = entering(l, inputs);
             if (l || plan.stages) {
                 const T* const weight = state + plan.weight[l];
                 Product back{slope.data(), row, 1, plan.turned[l] ? weight : transposed(weight, in, out), out, wide};
-                back.c = below.data(), back.gate = entering(l);
+                back.c = below.data(), back.gate = given;
                 (l ? plan.relu[l - 1] : convolutions.stages.back().relu) ? back.run<GATED>(batch) : back.run<SUM>(batch);
                 if (l) masked(below.data(), l - 1, number);
             }
-            Product across{entering(l), 1, wide, slope.data(), batch, row};
-            if (plan.turned[l]) across = {slope.data(), 1, row, entering(l), batch, wide};
+            Product across{given, 1, wide, slope.data(), batch, row};
+            if (plan.turned[l]) across = {slope.data(), 1, row, given, batch, wide};
             across.c = to + plan.weight[l], across.first = first + plan.weight[l], across.update = &update;
             whole ? across.run<SUM>(plan.turned[l] ? out : in) : across.run<SGD>(plan.turned[l] ? out : in);
             if (plan.bias[l] >= 0) {
@@ -131,17 +153,20 @@ struct alignas(128) Worker {
             std::swap(slope, below);
         }
         if (plan.stages) convolutions.backward(inputs, state, slope.data(), number, gradient.data());
-        for (long j = 0; !whole && j < plan.convolved; j += LANES) update.sgd(state + j, first + j, at(&gradient[j]));
-        if (!whole) return;
+        finish(update, whole ? plan.size : plan.convolved, state, first, second);
+    }
+
+    // What the optimizer makes of the first numbers of the gradient.
+    void finish(const Update& update, long size, T* state, T* first, T* second) {
         T factor = 1;
         if (plan.clip > 0) {
             double squares = 0;
-            for (long j = 0; j < plan.size; j++) squares += double(gradient[j]) * double(gradient[j]);
+            for (long j = 0; j < size; j++) squares += double(gradient[j]) * double(gradient[j]);
             // In the numbers of the parameters, as PyTorch does: a norm may be none, or more than they hold.
             factor = T(plan.clip) / (std::sqrt(T(squares)) + T(1e-6));
             if (factor > 1) factor = 1;
         }
-        for (long j = 0; j < plan.size; j += LANES) {
+        for (long j = 0; j < size; j += LANES) {
             const V slope = at(&gradient[j]) * factor;
             if (plan.adam) update.adam(state + j, first + j, second + j, slope);
             else update.sgd(state + j, first + j, slope);
@@ -152,6 +177,10 @@ struct alignas(128) Worker {
 }  // namespace
 
 extern "C" int64_t lanes() { return LANES; }
+
+// What a caller's structures have to agree with.
+extern "C" int64_t plan_bytes() { return sizeof(Plan); }
+extern "C" int64_t stage_numbers() { return Stage::NUMBERS; }
 
 // Numbers that a step leaves for its other half, beside those of the layers.
 extern "C" int64_t room(const Plan* plan) { return Convolutions(*plan, false).room(); }

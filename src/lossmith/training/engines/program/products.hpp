@@ -7,8 +7,8 @@
 namespace {
 
 // What is done with a product while it is in registers: kept, kept where it is above 0, kept where another number is,
-// or taken as the gradient of what it is written over.
-enum After { SUM, RELU, GATED, SGD };
+// taken as the gradient of what it is written over, or added to that.
+enum After { SUM, RELU, GATED, SGD, ADDED };
 
 // The product c = start + a b, of [rows, depth] and [depth, columns]; or a sum of such products for a rectangle of places
 // in a, as in a convolution.
@@ -21,11 +21,12 @@ struct Product {
     const T *start = nullptr, *gate = nullptr;
     T* first = nullptr;
     const Update* update = nullptr;
-    long wide = 1, jump = 0, high = 1, leap = 0, skip = 0;  // the rectangle, its steps in a, and one in b between its rows
+    // The rectangle, its steps in a, and what is left out in b after a place and after a row.
+    long wide = 1, jump = 0, gap = 0, high = 1, leap = 0, skip = 0;
 
     template <After AFTER, int M, int N> void tile(long i, long j) const {
         const T *left = a + i * row, *right = b + j;
-        T *out = c + i * columns + j, *moved = first + i * columns + j;
+        T *out = c + i * columns + j, *moved = AFTER == SGD ? first + i * columns + j : nullptr;
         V sum[M][N];
 #pragma GCC unroll 16
         for (int n = 0; n < N; n++)
@@ -34,7 +35,7 @@ struct Product {
         const long row = this->row, along = this->along, columns = this->columns;
         for (long y = high; y; y--, left += leap, right += skip) {
             const T* place = left;
-            for (long x = wide; x; x--, place += jump) {
+            for (long x = wide; x; x--, place += jump, right += gap) {
                 const T* from = place;
                 for (long k = depth; k; k--, from += along, right += columns) {
                     V one[N];
@@ -55,6 +56,7 @@ struct Product {
                 const long place = m * columns + n * LANES;
                 // A number that is none is handed on, as PyTorch does.
                 if (AFTER == SGD) step.sgd(out + place, moved + place, sum[m][n]);
+                else if (AFTER == ADDED) at(out + place) += sum[m][n];
                 else if (AFTER == SUM) at(out + place) = sum[m][n];
                 else {
                     const V seen = AFTER == RELU ? sum[m][n] : at(gate + (out - c) + place);

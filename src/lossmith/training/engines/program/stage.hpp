@@ -23,13 +23,16 @@ struct Stage {
     long high() const { return down() / pool; }
     long wide() const { return across() / pooled; }
     long windows() const { return high() * wide(); }
-    // Whether there are so few channels that vectors of filters are fuller than those of channels.
-    bool few() const { return pool * pooled * channels < LANES; }
-    // From a tap, or a filter, to the next one in the sums of the weights' gradient: [filter, tap, channel], or with few
-    // channels [tap, channel, filter].
-    long tap() const { return few() ? channels * columns() : padded(channels); }
+    // Whether each place is its own window, so that all have slopes, and a product has sums enough to be quick.
+    bool dense() const { return pool * pooled == 1 && channels * std::min(columns() / LANES, long(WIDEST)) > 5; }
+    // Whether vectors of filters are fuller than those of channels, of which there are few.
+    bool few() const { return !dense() && pool * pooled * channels < LANES; }
+    // The sums of the weights' gradient are [filter, tap, channel], or [tap, channel, filter].
+    bool turned() const { return dense() || few(); }
+    // From a tap, or a filter, to the next one there.
+    long tap() const { return turned() ? channels * columns() : padded(channels); }
     long filter() const { return taps() * tap(); }
-    long sums() const { return few() ? taps() * tap() : filters * filter(); }
+    long sums() const { return turned() ? taps() * tap() : filters * filter(); }
 };
 
 // The part of a range that lies inside of another one.

@@ -6,11 +6,13 @@ New memory costs as much as several passes over it. So each buffer is written ov
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from lossmith.losses import powers
-from lossmith.losses.kernel import Kernel, logit_gradient_of
+from lossmith.losses.kernel import Kernel
 from lossmith.losses.labels import at_class, wide
 from lossmith.losses.sums import InPlace, add_over_classes
 
@@ -22,20 +24,28 @@ class Scratch:
     """Buffers that are used again.
 
     Args:
-        again: Whether they are, or each is what PyTorch makes anew.
+        again: Whether they are, or made anew each time.
     """
 
     def __init__(self, again: bool = True) -> None:
-        self._again, self._kept = again, dict[str, Tensor]()
+        self._again = again
+        self._kept: Tensor | None = None
 
-    def __call__(self, name: str, like: Tensor) -> Tensor | None:
-        """The buffer of a name, with the shape and dtype of a tensor that is not larger than the first one."""
-        if not self._again:
-            return None
-        kept = self._kept.get(name)
-        if kept is None:
-            kept = self._kept[name] = torch.empty_like(like, memory_format=torch.contiguous_format)
-        return kept if kept.shape == like.shape else kept.view(-1)[: like.numel()].view(like.shape)
+    def __call__(self, number: int, like: Tensor) -> Sequence[Tensor | None]:
+        """So many buffers with the shape and dtype of a tensor that is not larger than the first one was.
+
+        None is a buffer that PyTorch makes itself, which takes fewer calls.
+        """
+        if torch.compiler.is_compiling() or not (self._again or _is_large(like)):
+            return (None,) * number
+        shape = (number, *like.shape)
+        if self._kept is not None:
+            return self._kept.view(-1)[: number * like.numel()].view(shape).unbind()
+        # All at once: memory that is given back in small parts goes back to the system, and costs more the next time.
+        made = like.new_empty(shape)
+        if self._again:
+            self._kept = made
+        return made.unbind()
 
 
 NONE = Scratch(again=False)
@@ -70,21 +80,20 @@ def value_and_gradient(
 
 
 def _is_large(z: Tensor) -> bool:
-    """Whether the parts of the softmax are done one by one."""
-    return z.is_cpu and not torch.compiler.is_compiling() and z.numel() >= MANY
+    """Whether the parts of the softmax are done one by one, as a compiler would have them: it joins their loops."""
+    return torch.compiler.is_compiling() or (z.is_cpu and z.numel() >= MANY)
 
 
-def _logs(z: Tensor, dim: int, all_needed: bool, shifted: bool, scratch: Scratch) -> Tensor:
-    """Log outputs ``x``, or shifted by a number for each sample, which is then ``log Σ_k e^x_k``.
+def _logs(z: Tensor, dim: int, all_needed: bool, out: Tensor | None) -> Tensor:
+    """Log outputs ``x``; where :func:`_is_large`, up to a number for each sample, which is ``log Σ_k e^x_k``.
 
     Args:
         z: Logits.
         dim: The class dimension.
         all_needed: Whether logs are needed of all classes, which −∞ would spoil.
-        shifted: Which of the two.
-        scratch: Buffers.
+        out: Where they are written.
     """
-    x = torch.sub(z, z.amax(dim, keepdim=True), out=scratch("x", z)) if shifted else torch.log_softmax(z, dim)
+    x = torch.sub(z, z.amax(dim, keepdim=True), out=out) if _is_large(z) else torch.log_softmax(z, dim, out=out)
     return x.clamp_(min=powers.LOWEST_LOG) if all_needed else x
 
 
@@ -94,12 +103,13 @@ def _hard(
     """For class indices."""
     (loss, slope, opposite, inert), index, many = kernel, targets.unsqueeze(dim), z.shape[dim]
     summed = _is_large(z)
-    x = _logs(z, dim, loss.free.needs_log, summed, scratch)
+    first, *more = scratch(2 if loss.free.others else 1, z)
+    x = _logs(z, dim, loss.free.needs_log, first)
     label = at_class(x, index, dim, differentiable=False)
     log_sum = x.sum(dim, keepdim=True) if loss.free.logarithm is not None else None
     e, unit = x, None
     if summed or needed or loss.free.polynomial:
-        e = powers.outputs(x, scratch("e", z) if loss.free.others else x)
+        e = powers.outputs(x, more[0] if more else x)
     if summed:
         total = e.sum(dim, keepdim=True)
         log_total = total.log()
@@ -151,10 +161,14 @@ def _soft(
 ) -> tuple[Tensor, Tensor | None]:
     """For class probabilities."""
     logs = kernel.value.needs_log
-    summed = _is_large(z)
-    x = _logs(z, dim, logs, summed, scratch)
-    h = powers.outputs(x, scratch("e", z) if logs else x)
-    if summed:
+    first, work, *more = scratch(2 + logs + (not needed), z)
+    if needed:
+        found: Tensor | None = torch.empty_like(z) if out is None else out
+    else:
+        found = more.pop()
+    x = _logs(z, dim, logs, first)
+    h = powers.outputs(x, more[0] if more else x)
+    if _is_large(z):
         total = h.sum(dim, keepdim=True)
         if logs:
             x.sub_(total.log())
@@ -166,11 +180,10 @@ def _soft(
         w = weight.to(x.dtype).reshape(-1, *(1,) * (x.ndim - 1 - dim % x.ndim))
         own = (targets * w).sum(dim, keepdim=True).to(x.dtype)
         labels = {j: y * w for j, y in labels.items()}
-    work, found = scratch("work", z), scratch("found", z)
     value = kernel.value.at(x, h, labels, InPlace, work, own, found).sum(dim)
     if kernel.inert:
         value += kernel.inert if own is None else kernel.inert * own.squeeze(dim)
     if not needed:
         return value, None
     slope = kernel.slope.at(x, h, labels, InPlace, work, own, found)
-    return value, logit_gradient_of(slope, h, dim, out=h if out is None else out)
+    return value, torch.sub(h.mul_(slope.sum(dim, keepdim=True)), slope, out=found)

@@ -45,6 +45,9 @@ def by_blocks(
         if gradient is not None and factor is not None:
             gradient.mul_(factor.unsqueeze(1))
         return value, gradient
+    if not logits.is_contiguous():
+        # A block is laid out anew, which is quick in the cache of a core.
+        size = size // 4
     like = wide(logits[:0])
     value = like.new_empty(logits.shape[0], *logits.shape[2:])
     gradient = torch.empty_like(logits, dtype=like.dtype) if needed else None

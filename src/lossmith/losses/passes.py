@@ -16,8 +16,9 @@ from lossmith.losses.kernel import Kernel
 from lossmith.losses.labels import at_class, wide
 from lossmith.losses.sums import InPlace, add_over_classes
 
-# From so many numbers on, PyTorch's own softmax on the host takes longer than its parts do one by one.
-MANY = 2**15
+# From so many numbers on, PyTorch's own softmax on the host takes longer than its parts do one by one; over a short
+# last dimension from a thirtieth of them on.
+MANY, SHORT = 120_000, 32
 
 
 class Scratch:
@@ -81,7 +82,9 @@ def value_and_gradient(
 
 def _is_large(z: Tensor) -> bool:
     """Whether the parts of the softmax are done one by one, as a compiler would have them: it joins their loops."""
-    return torch.compiler.is_compiling() or (z.is_cpu and z.numel() >= MANY)
+    if torch.compiler.is_compiling():
+        return True
+    return z.is_cpu and z.numel() >= (MANY // 30 if z.shape[-1] <= SHORT else MANY)
 
 
 def _logs(z: Tensor, dim: int, all_needed: bool, out: Tensor | None) -> Tensor:

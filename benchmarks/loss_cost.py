@@ -6,14 +6,16 @@ The share: value and gradient of a loss of the residual space on the logits of o
 autograd (``criterion``) and by the closed form of the gradient alone (``gradient``), of one whole training step of the
 network in lossmith's sequential engine. The classes: ``lossmith.Criterion`` with its backward pass against
 ``torch.nn.functional.cross_entropy`` with its own, on the same logits, in turn: eager with class indices; under
-``torch.no_grad()``, the value alone; with class probabilities as mixup and CutMix make them; and with ``--compiled``
-both of them compiled by ``torch.compile``. The losses: one of the residual space with all its terms, the paper's
-TaylorGLO loss for MNIST, and cross-entropy.
+``torch.no_grad()``, the value alone; with class weights; with class probabilities as mixup and CutMix make them; and
+with ``--compiled`` both of them compiled by ``torch.compile``. Then the same, but for the compiler, for the 50 samples
+and 10 classes of a small network, where the number of calls counts and not that of logits. The losses: one of the
+residual space with all its terms, the paper's TaylorGLO loss for MNIST, and cross-entropy.
 """
 
 import argparse
 import statistics
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ from lossmith.training import Backend, Recipe, Trainer
 
 Value = Callable[[Tensor, Tensor], Tensor]
 Pass = Callable[[Value, Tensor, Tensor], Callable[[], object]]
+FEW = (10, 50)
 POINT = (0.4, -0.3, 0.2, 0.3, -0.2)
 
 
@@ -107,12 +110,14 @@ def many_classes(classes: int, batch: int, pairs: int, compiled: bool, device: t
     random, theirs = generator("logits", classes), functional.cross_entropy
     logits = torch.randn(batch, classes, generator=random).to(device).requires_grad_()
     targets = torch.randint(classes, (batch,), generator=random).to(device)
-    probabilities = mixed(targets, classes)
+    probabilities, weight = mixed(targets, classes), torch.linspace(0.5, 2.0, classes, device=device)
+    weighted: Value = partial(theirs, weight=weight)
     for name, loss in losses_of(classes).items():
         ours: Value = Criterion(loss)
         found[name] = {
             "eager": contrasts(ours, theirs, logits, targets, pairs),
             "no_gradient": contrasts(ours, theirs, logits, targets, pairs, forward),
+            "class_weights": contrasts(Criterion(loss, weight), weighted, logits, targets, pairs),
             "class_probabilities": contrasts(ours, theirs, logits, probabilities, pairs),
         }
         if compiled:
@@ -144,11 +149,13 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"    {name:32} {part['share']:.2%}")
     pairs = 3 if given.quick else given.pairs
     classes = many_classes(given.classes, given.batch, pairs, given.compiled, given.device)
-    print(f"{given.classes} classes, batch {given.batch}, against torch's cross_entropy:")
-    for name in losses_of(given.classes):
-        for kind, pair in classes[name].items():
-            print(f"    {name}, {kind.replace('_', ' '):24} {ranged(pair)}")
-    write("loss-cost", {"step": of_step, "classes": classes}, given.out, given.device)
+    few = many_classes(*FEW, pairs, False, given.device)
+    for found in (classes, few):
+        print(f"{found['classes']} classes, batch {found['batch']}, against torch's cross_entropy:")
+        for name in losses_of(found["classes"]):
+            for kind, pair in found[name].items():
+                print(f"    {name}, {kind.replace('_', ' '):24} {ranged(pair)}")
+    write("loss-cost", {"step": of_step, "classes": classes, "few": few}, given.out, given.device)
 
 
 if __name__ == "__main__":

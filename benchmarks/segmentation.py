@@ -4,7 +4,8 @@
 
 ``lossmith.Criterion`` with its backward pass against ``torch.nn.functional.cross_entropy`` with its own, on the same
 logits ``[N, K, H, W]`` and class indices ``[N, H, W]``, one pixel in ten being ignored (``ignore_index=255``), in turn:
-as they come, with class weights, and in the memory layout channels_last. The losses are those of ``loss_cost.py``.
+as they come, the value alone under ``torch.no_grad()``, with class weights, and in the memory layout channels_last. The
+losses are those of ``loss_cost.py``.
 """
 
 import argparse
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from loss_cost import Value, contrasts, losses_of
+from loss_cost import Value, backward, contrasts, forward, losses_of
 from machine import CPU, add_device, ranged, write
 from torch import Tensor
 from torch.nn import functional
@@ -42,6 +43,7 @@ def ratios(shape: Sequence[int], pairs: int, device: torch.device = CPU) -> dict
     found: dict[str, Any] = {"shape": list(shape), "ignored": SHARE}
     uses: dict[str, tuple[Tensor | None, Tensor]] = {
         "plain": (None, logits),
+        "no_gradient": (None, logits),
         "class_weights": (weight, logits),
         "channels_last": (None, logits.contiguous(memory_format=torch.channels_last)),
     }
@@ -50,7 +52,8 @@ def ratios(shape: Sequence[int], pairs: int, device: torch.device = CPU) -> dict
         for use, (weights, given) in uses.items():
             ours: Value = Criterion(loss, weights, IGNORED)
             theirs: Value = partial(functional.cross_entropy, weight=weights, ignore_index=IGNORED)
-            found[name][use] = contrasts(ours, theirs, given.requires_grad_(), targets, pairs)
+            passes = forward if use == "no_gradient" else backward
+            found[name][use] = contrasts(ours, theirs, given.requires_grad_(), targets, pairs, passes)
     return found
 
 

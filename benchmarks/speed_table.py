@@ -73,13 +73,23 @@ LOSSES = {
 }
 
 
+USES = {
+    "eager": "eager",
+    "compiled": "both compiled",
+    "class_weights": "class weights",
+    "class_probabilities": "class probabilities",
+    "no_gradient": "value alone, `no_grad`",
+}
+
+
 def losses(document: dict[str, Any]) -> list[str]:
-    """What a criterion costs at many classes, against PyTorch's cross-entropy."""
-    lines = ["| loss | eager | both compiled | class probabilities | value alone, `no_grad` |", "|---|---|---|---|---|"]
-    for name, called in LOSSES.items():
-        found = document["classes"][name]
-        kinds = ("eager", "compiled", "class_probabilities", "no_gradient")
-        lines.append(f"| {called} | {' | '.join(ranged(found[kind]).strip() for kind in kinds)} |")
+    """What a criterion costs at many classes and at few, against PyTorch's cross-entropy."""
+    lines = [f"| loss | {' | '.join(USES.values())} |", "|---" * (len(USES) + 1) + "|"]
+    for part in ("classes", "few"):
+        for name, called in LOSSES.items():
+            found = document[part][name]
+            cells = [ranged(found[use]).strip() if use in found else "–" for use in USES]
+            lines.append(f"| {called}, {document[part]['classes']:,} classes | {' | '.join(cells)} |")
     return lines
 
 

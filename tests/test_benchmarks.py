@@ -467,9 +467,12 @@ def test_the_cost_of_the_loss(benchmark: Callable[[str], ModuleType], tmp_path: 
     benchmark("loss_cost").main([*options, "--out", str(out)])
     found = written(out)
     assert (found["classes"]["classes"], found["classes"]["batch"]) == (20, 16)
+    assert (found["few"]["classes"], found["few"]["batch"]) == (10, 50)
     for name in ("residual", "cross-entropy"):
-        assert found["classes"][name].keys() == {"eager", "no_gradient", "class_probabilities"}
-        assert all(len(pair["first"]) == 3 and pair["ratio"] > 0 for pair in found["classes"][name].values())
+        for part in ("classes", "few"):
+            pairs = found[part][name]
+            assert pairs.keys() == {"eager", "no_gradient", "class_weights", "class_probabilities"}
+            assert all(len(pair["first"]) == 3 and pair["ratio"] > 0 for pair in pairs.values())
 
 
 def test_the_cost_of_a_class_for_each_pixel(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
@@ -483,7 +486,7 @@ def test_the_cost_of_a_class_for_each_pixel(benchmark: Callable[[str], ModuleTyp
     found = written(out)["pixels"]
     assert found["shape"] == [2, 3, 8, 8]
     for name in ("residual", "taylor", "cross-entropy"):
-        assert found[name].keys() == {"plain", "class_weights", "channels_last"}
+        assert found[name].keys() == {"plain", "no_gradient", "class_weights", "channels_last"}
         assert all(len(pair["first"]) == 3 and pair["ratio"] > 0 for pair in found[name].values())
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lossmith import InputError, PowerLoss
-from lossmith.losses import CATALOG, bootstrapping, find, kernel, label_smoothing, smoothing_squares
+from lossmith.losses import CATALOG, bootstrapping, find, kernel, label_smoothing, passes, smoothing_squares
 from lossmith.registry import Registry
 
 CLASSES = 7
@@ -111,11 +111,11 @@ def test_numbers_in_place_and_tensors_out_of_place_are_one_kernel(labels: str, d
     assert len(named) >= 12
     for loss in (*named, *(one.smoothed(0.1, CLASSES) for one in named), PowerLoss((), torch.zeros(0))):
         numbers = list(zip(loss.terms, loss.coefficients.tolist(), strict=True))
-        value, gradient = kernel.value_and_gradient(kernel.Kernel.of(numbers), logits, targets, True)
+        value, gradient = passes.value_and_gradient(kernel.Kernel.of(numbers), logits, targets, True)
         assert gradient is not None
         scale = 8 * torch.finfo(dtype).eps * (1 + loss.coefficients.abs().sum().item()) * CLASSES
         torch.testing.assert_close(value, loss.value(logits, targets), rtol=0, atol=scale * 1e2)
         torch.testing.assert_close(gradient, loss.logit_gradient(logits, targets), rtol=0, atol=scale * 1e2)
-        alone, nothing = kernel.value_and_gradient(kernel.Kernel.of(numbers), logits, targets, False)
+        alone, nothing = passes.value_and_gradient(kernel.Kernel.of(numbers), logits, targets, False)
         assert nothing is None
         assert torch.equal(alone, value)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lossmith import Criterion, InputError, PowerLoss, cross_entropy, find
-from lossmith.losses import CATALOG, blocks, kernel
+from lossmith.losses import CATALOG, blocks, kernel, passes
 
 CLASSES, IGNORED = 5, 255
 WEIGHT = torch.tensor([0.5, 2.0, 1.0, 3.0, 0.25], dtype=torch.float64)
@@ -125,7 +125,7 @@ def test_places_alone_are_samples() -> None:
 
 def test_nothing_is_differentiated_without_need(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[bool] = []
-    evaluated = kernel.value_and_gradient
+    evaluated = passes.value_and_gradient
 
     def watched(numbers: Any, x: Tensor, y: Tensor, needed: bool, dim: int, weight: Tensor | None) -> Any:
         asked.append(needed)
@@ -156,3 +156,45 @@ def test_a_class_that_there_is_not_in_the_last_block(weight: Tensor | None, smal
     targets[-1, -1, -1] = CLASSES
     with pytest.raises(InputError, match=f"a target is class {CLASSES}, but the logits have {CLASSES} classes"):
         Criterion(cross_entropy(), weight, ignore_index=IGNORED)(logits, targets)
+
+
+@every_loss
+@every_label
+@pytest.mark.parametrize("needed", [False, True], ids=["value", "gradient"])
+def test_many_numbers_and_few_take_two_ways_to_one_place(
+    loss: PowerLoss, soft: bool, needed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The parts of the softmax one by one, and PyTorch's own; in each way a value is the same without gradient."""
+    logits, targets = batch(soft, (6, CLASSES))
+    logits[0, 1], logits[1] = -torch.inf, 1e4 * logits[1]
+    numbers = Criterion(loss)._terms
+    assert numbers is not None
+    targets = targets if soft else targets % CLASSES
+    if soft:
+        targets[:, 1] = 0.0
+    found = []
+    for many in (10**9, 1):
+        monkeypatch.setattr(passes, "MANY", many)
+        value, gradient = passes.value_and_gradient(kernel.Kernel.of(numbers), logits, targets, needed)
+        assert (gradient is not None) == needed
+        assert torch.equal(value, passes.value_and_gradient(kernel.Kernel.of(numbers), logits, targets, True)[0])
+        found.append((value, gradient))
+    torch.testing.assert_close(*found, rtol=1e-9, atol=1e-9)
+
+
+@every_label
+@every_weight
+@every_reduction
+def test_rows_are_evaluated_in_blocks(
+    soft: bool, weight: Tensor | None, reduction: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logits, targets = batch(soft, (11, CLASSES))
+    criterion = Criterion(find("focal:2", CLASSES), weight, ignore_index=-100 if soft else IGNORED, reduction=reduction)
+    expected = both(criterion, logits, targets)
+    # Of one sample, of two with one at the end, of six and five.
+    for size in (1, 2 * CLASSES, 6 * CLASSES - 1):
+        monkeypatch.setattr(blocks, "BLOCK", size // torch.get_num_threads() or 1)
+        torch.testing.assert_close(both(criterion, logits, targets), expected)
+        torch.testing.assert_close(both(criterion, logits.mT.contiguous().mT, targets), expected)
+        with torch.no_grad():
+            torch.testing.assert_close(criterion(logits, targets), expected[0])

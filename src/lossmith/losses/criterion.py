@@ -3,7 +3,6 @@
 import logging
 import math
 import os
-from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import torch
@@ -116,8 +115,8 @@ class Criterion(nn.CrossEntropyLoss):
             raise InputError(f"logits of shape {tuple(logits.shape)} have no classes; give one logit at least for each")
         self.loss.check_classes(classes)
         look = self._look or (isinstance(targets, Tensor) and targets.is_cpu)
-        indices = check_targets(logits, targets, dim, self.weight, self.ignore_index, look)
         weight = self.weight
+        indices = check_targets(logits, targets, dim, weight, self.ignore_index, look)
         count: Tensor | int
         terms = self._terms
         if terms is not None and self.label_smoothing:
@@ -168,6 +167,8 @@ class Criterion(nn.CrossEntropyLoss):
     @staticmethod
     def _result(values: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
         """In the dtype of logits and class probabilities; under autocast in float32, as that of `cross_entropy`."""
+        if values.dtype == logits.dtype and not targets.is_floating_point():
+            return values
         wide = not logits.is_meta and torch.is_autocast_enabled(logits.device.type)
         return values if wide else values.to(torch.promote_types(logits.dtype, targets.dtype))
 
@@ -176,7 +177,7 @@ class Criterion(nn.CrossEntropyLoss):
         """The sum of the class weights of the samples that count."""
         return (label_weights(weight, known) * kept).sum()
 
-    def _values(self, terms: Sequence[Weighted] | None, logits: Tensor, targets: Tensor, dim: int) -> Tensor:
+    def _values(self, terms: tuple[Weighted, ...] | None, logits: Tensor, targets: Tensor, dim: int) -> Tensor:
         """The weighted loss of each sample, shaped as the logits without their class dimension."""
         soft = targets.is_floating_point() or self.label_smoothing
         if terms is None or (self.weight is not None and soft):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,13 +11,14 @@ from torch.autograd import forward_ad
 from torch.autograd.function import once_differentiable
 
 from lossmith.losses.blocks import by_blocks
-from lossmith.losses.kernel import GradientRule, Kernel, prepared, value_and_gradient, without_inert
+from lossmith.losses.kernel import GradientRule, Kernel, prepared, without_inert
 from lossmith.losses.labels import at_class, wide
+from lossmith.losses.passes import value_and_gradient
 from lossmith.losses.powers import log_outputs
 from lossmith.losses.terms import AnyTerm
 from lossmith.losses.weighting import label_weights, weighted_gradient
 
-Numbers = Sequence[tuple[AnyTerm, float]]
+Numbers = tuple[tuple[AnyTerm, float], ...]
 # Neither has a public name; without the first everything is left to autograd.
 _transforming = getattr(torch._C, "_are_functorch_transforms_active", lambda: True)
 _batched = getattr(torch._C._functorch, "is_legacy_batchedtensor", lambda _: True)
@@ -95,9 +95,34 @@ def reduced(
     if weight is not None and not targets.is_floating_point():
         own = at_class(weight.to(wide(logits[:0]).dtype), targets.reshape(-1), 0, False).reshape(targets.shape)
         weight = None
-    needed = logits.requires_grad and torch.is_grad_enabled()
-    result: Tensor = _Both.apply(terms, logits, targets, own, kept, weight, reduction, needed)  # type: ignore[no-untyped-call]
+    if logits.requires_grad and torch.is_grad_enabled():
+        result: Tensor = _Both.apply(terms, logits, targets, own, kept, weight, reduction)  # type: ignore[no-untyped-call]
+    else:
+        value = by_blocks(prepared(terms, 1.0), logits, targets, False, None, weight)[0]
+        result = _reduced(value, own, kept, _count(own, kept, logits) if reduction == "mean" else None, reduction)
     return result.reshape(shape) if reduction == "none" else result
+
+
+def _count(own: Tensor | None, kept: Tensor | None, logits: Tensor) -> Tensor | None:
+    """Over how many samples, or which sum of weights, the mean is; None if over all."""
+    factor = _factor(own, kept)
+    return None if factor is None else factor.sum().to(wide(logits[:0]).dtype)
+
+
+def _factor(own: Tensor | None, kept: Tensor | None) -> Tensor | None:
+    """How much each sample counts, or None if all count alike."""
+    return own if kept is None else kept if own is None else torch.where(kept, own, 0.0)
+
+
+def _reduced(value: Tensor, own: Tensor | None, kept: Tensor | None, count: Tensor | None, reduction: str) -> Tensor:
+    """The values of the samples, weighted and reduced."""
+    value = value if own is None else value * own
+    value = value if kept is None else torch.where(kept, value, 0.0)
+    if reduction == "none":
+        return value
+    if reduction == "sum":
+        return value.sum()
+    return value.mean() if count is None else value.sum() / count
 
 
 def _flat(x: Tensor, dimensions: int) -> Tensor:
@@ -133,11 +158,10 @@ class _Both(torch.autograd.Function):
         kept: Tensor | None,
         classes: Tensor | None,
         reduction: str,
-        needed: bool,
     ) -> Tensor:
         samples, mean = logits.numel() // logits.shape[1], reduction == "mean"
-        factor = own if kept is None else kept if own is None else torch.where(kept, own, 0.0)
-        count = factor.sum().to(wide(logits[:0]).dtype) if mean and factor is not None else None
+        factor = _factor(own, kept)
+        count = _count(own, kept, logits) if mean else None
         # The gradient is that of the mean at once, unless only the targets say over how many samples.
         ctx.scale = 1 / samples if mean and count is None and samples else 1.0
         if factor is not None and count is not None:
@@ -147,18 +171,12 @@ class _Both(torch.autograd.Function):
         now = factor if logits.is_cpu else None
         ctx.terms, ctx.classes, ctx.kept, ctx.factor = terms, classes, kept, factor
         ctx.done, ctx.unused = now is not None, True
-        value, gradient = _found(ctx, logits, targets, needed, now)
+        value, gradient = by_blocks(prepared(terms, ctx.scale), logits, targets, True, now, classes)
         ctx.save_for_backward(logits, targets, gradient)
-        value = value if own is None else value * own
-        value = value if kept is None else torch.where(kept, value, 0.0)
-        if reduction == "none":
-            return value
-        if not mean:
-            return value.sum()
-        return value.mean() if count is None else value.sum() / count
+        return _reduced(value, own, kept, count, reduction)
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> tuple[None, Tensor, None, None, None, None, None, None]:
+    def backward(ctx: Any, slope: Tensor) -> tuple[None, Tensor, None, None, None, None, None]:
         logits, targets, gradient = ctx.saved_tensors
         if ctx.kept is not None and slope.ndim:
             slope = torch.where(ctx.kept, slope, 0.0)
@@ -174,25 +192,12 @@ class _Both(torch.autograd.Function):
             rest = slope if unused and ctx.done else each
             if not _is_one(rest):
                 found.mul_(_of_classes(rest))
-        return None, found.to(logits.dtype), None, None, None, None, None, None
+        return None, found.to(logits.dtype), None, None, None, None, None
 
 
 def _of_classes(each: Tensor) -> Tensor:
     """A number for each sample as one for each of its logits."""
     return each.unsqueeze(1) if each.ndim else each
-
-
-def _found(
-    ctx: Any, logits: Tensor, targets: Tensor, needed: bool, factor: Tensor | None = None
-) -> tuple[Tensor, Tensor | None]:
-    """Value and gradient of each sample, the gradient multiplied by ``scale`` and a factor."""
-    kernel = prepared(tuple(ctx.terms), ctx.scale)
-    if logits.ndim > 2:
-        return by_blocks(kernel, logits, targets, needed, factor, ctx.classes)
-    value, gradient = value_and_gradient(kernel, logits, targets, needed, -1, ctx.classes)
-    if gradient is not None and factor is not None:
-        gradient.mul_(_of_classes(factor))
-    return value, gradient
 
 
 def _is_one(number: Tensor) -> bool:
@@ -202,7 +207,7 @@ def _is_one(number: Tensor) -> bool:
 
 def _gradient(ctx: Any, logits: Tensor, targets: Tensor) -> Tensor:
     """The gradient ``[N, K, …]`` as the forward pass finds it, before any factor."""
-    gradient = _found(ctx, logits, targets, True)[1]
+    gradient = by_blocks(prepared(ctx.terms, ctx.scale), logits, targets, True, None, ctx.classes)[1]
     assert gradient is not None
     return gradient
 

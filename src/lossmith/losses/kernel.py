@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lossmith.losses import powers
 from lossmith.losses.labels import at_class, class_index, wide
-from lossmith.losses.sums import Arithmetic, InPlace, OutOfPlace, PowerSum, add_over_classes
+from lossmith.losses.sums import Arithmetic, OutOfPlace, PowerSum
 from lossmith.losses.terms import INERT, AnyTerm, Weighted
 
 FEW_CLASSES = 128
@@ -77,6 +77,7 @@ class Field:
         arithmetic: Arithmetic = OutOfPlace,
         work: Tensor | None = None,
         own: Tensor | None = None,
+        out: Tensor | None = None,
     ) -> Tensor:
         """The function at outputs h with ``x = log h`` and some labels, elementwise.
 
@@ -87,16 +88,17 @@ class Field:
             arithmetic: In place or not.
             work: A buffer like h for what acts with a power of y, in place.
             own: What s_0 is multiplied by, for each sample.
+            out: Where the result may be written, in place.
         """
-        total: Any = self.free(x, h, arithmetic) if self.free else None
+        total: Any = self.free(x, h, arithmetic, out) if self.free else None
         if total is not None and own is not None:
-            total = total * own
+            total = arithmetic.scaled(total, own)
         for j, y in labels.items():
             part = self.parts[j]
             if part.is_constant:
-                total = arithmetic.add(total, part.constant, y)
+                total = arithmetic.add(total, part.constant, y, out)
             elif part:
-                total = arithmetic.add_product(total, part(x, h, arithmetic, work), y)
+                total = arithmetic.add_product(total, part(x, h, arithmetic, work), y, out)
         return arithmetic.filled(0.0, x) if total is None else total
 
 
@@ -229,72 +231,3 @@ class GradientRule:
         index = class_index(targets, h, dim)
         pull = slope.tied(at_class(x, index, dim), at_class(h, index, dim)).expand(index.shape)
         return logit_gradient_of(slope.free(x, h), h, dim, (index, pull))
-
-
-def value_and_gradient(
-    kernel: Kernel, logits: Tensor, targets: Tensor, needed: bool, dim: int = -1, weight: Tensor | None = None
-) -> tuple[Tensor, Tensor | None]:
-    """Values ``[N]`` and, where they are needed, gradients ``[N, K]``, in few passes, in float32 at least.
-
-    Args:
-        kernel: With numbers.
-        logits: ``[N, K]``, or of more dimensions, K being ``dim``.
-        targets: Class indices ``[N]`` or probabilities ``[N, K]``.
-        needed: Whether the gradient is.
-        dim: The class dimension.
-        weight: Class weights ``[K]`` for class probabilities, as in :class:`~lossmith.losses.weighting.ClassWeighted`.
-    """
-    x = torch.log_softmax(wide(logits), dim)
-    if targets.is_floating_point():
-        return _soft(kernel, x, targets, needed, dim, weight)
-    return _hard(kernel, x, targets, needed, dim)
-
-
-def _hard(kernel: Kernel, x: Tensor, targets: Tensor, needed: bool, dim: int) -> tuple[Tensor, Tensor | None]:
-    """For class indices: x is written over."""
-    (loss, slope, opposite, inert), index = kernel, targets.unsqueeze(dim)
-    label = at_class(x, index, dim, differentiable=False).clamp_(min=powers.LOWEST_LOG)
-    output = label.exp() if loss.tied.polynomial else label
-    value = loss.tied(label, output, InPlace)
-    if constant := x.shape[dim] * (loss.free.constant or 0.0) + inert:
-        value.add_(constant)
-    sums, totals = [loss.free], [value]
-    if needed:
-        pull = opposite.tied(label, output, InPlace)
-        # Σ_k g_k
-        totals.append(x.shape[dim] * (slope.free.constant or 0.0) - pull)
-        sums.append(slope.free)
-    log_sum = None
-    if loss.free.needs_log:
-        x.clamp_(min=powers.LOWEST_LOG)
-    if loss.free.logarithm is not None:
-        log_sum = x.sum(dim, keepdim=True)
-    h = x
-    if needed or loss.free.polynomial:
-        h = powers.outputs(x, over=not loss.free.others)
-    work = add_over_classes(sums, totals, x, h, log_sum, dim)
-    if not needed:
-        return value.squeeze(dim), None
-    # What multiplies h, Σ_k g_k, is a coefficient of the polynomial −g, so that one evaluation gives the gradient.
-    gradient = opposite.free(x, h, InPlace, work, totals[1])
-    return value.squeeze(dim), InPlace.add_at(gradient, index, pull, dim)
-
-
-def _soft(
-    kernel: Kernel, x: Tensor, targets: Tensor, needed: bool, dim: int, weight: Tensor | None
-) -> tuple[Tensor, Tensor | None]:
-    """For class probabilities."""
-    x = x.clamp_(min=powers.LOWEST_LOG)
-    h, work, labels = powers.outputs(x), torch.empty_like(x), kernel.value.labels(targets.to(x.dtype))
-    own: Tensor | None = None
-    if weight is not None:
-        # What is made of a label has the weight of its class, the rest that of the whole label.
-        w = weight.to(x.dtype).reshape(-1, *(1,) * (x.ndim - 1 - dim % x.ndim))
-        own = (targets * w).sum(dim, keepdim=True).to(x.dtype)
-        labels = {j: y * w for j, y in labels.items()}
-    value = kernel.value.at(x, h, labels, InPlace, work, own).sum(dim)
-    if kernel.inert:
-        value += kernel.inert if own is None else kernel.inert * own.squeeze(dim)
-    if not needed:
-        return value, None
-    return value, logit_gradient_of(kernel.slope.at(x, h, labels, InPlace, work, own), h, dim, out=h)

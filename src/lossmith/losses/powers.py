@@ -28,17 +28,17 @@ def log_outputs(logits: Tensor, dim: int = -1) -> Tensor:
     return torch.log_softmax(logits, dim).clamp(min=LOWEST_LOG)
 
 
-def outputs(x: Tensor, over: bool = False) -> Tensor:
+def outputs(x: Tensor, out: Tensor | None = None) -> Tensor:
     """``h = e^x`` of log outputs, to ``1 + |x|`` units in the last place.
 
     Args:
         x: Log outputs.
-        over: Whether x may be written over.
+        out: Where h is written, which may be x.
     """
     if torch.compiler.is_compiling() or not x.is_cpu:
-        return x.exp_() if over else x.exp()
+        return torch.exp(x, out=out)
     # PyTorch gives e^x to a library that takes up to four times as long as its own 2^x, which depends on the processor.
-    return (x.mul_(LOG2_E) if over else x * LOG2_E).exp2_()
+    return torch.mul(x, LOG2_E, out=out).exp2_()
 
 
 def power(x: Tensor, exponent: float, log: int) -> Tensor:

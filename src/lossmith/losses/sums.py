@@ -46,9 +46,14 @@ class OutOfPlace:
         return c * values if total is None else total + c * values
 
     @staticmethod
-    def add_product(total: Any, part: Tensor, y: Tensor) -> Any:
+    def add_product(total: Any, part: Tensor, y: Tensor, _: Tensor | None = None) -> Any:
         """``total + part · y``."""
         return part * y if total is None else total + part * y
+
+    @staticmethod
+    def scaled(total: Tensor, factor: Tensor) -> Tensor:
+        """``total · factor``."""
+        return total * factor
 
     @staticmethod
     def add_at(total: Tensor, index: Tensor, values: Tensor, dim: int) -> Tensor:
@@ -69,12 +74,15 @@ class InPlace:
 
     @staticmethod
     def step(c: Any, h: Tensor, total: Any, out: Tensor | None = None) -> Any:
-        """``c + h · total``."""
+        """``c + h · total``, in one pass."""
         whole = isinstance(total, Tensor) and total.shape == h.shape
-        if isinstance(c, Tensor):
-            return torch.addcmul(c, h, total, out=total) if whole else torch.add(c, h, alpha=total, out=out)
-        total = total.mul_(h) if whole else torch.mul(h, total, out=out)
-        return total if c is None else total.add_(c)
+        if c is None:
+            return total.mul_(h) if whole else torch.mul(h, total, out=out)
+        # As a tensor of no dimension, with which PyTorch does in one pass what takes two with a number.
+        c = c if isinstance(c, Tensor) else h.new_full((), c)
+        if isinstance(total, Tensor):
+            return torch.addcmul(c, h, total, out=total if whole else out)
+        return torch.add(c, h, alpha=total, out=out)
 
     @staticmethod
     def add(total: Any, c: Any, values: Tensor, out: Tensor | None = None) -> Any:
@@ -85,9 +93,14 @@ class InPlace:
         return product.add_(total) if total else product
 
     @staticmethod
-    def add_product(total: Any, part: Tensor, y: Tensor) -> Any:
+    def add_product(total: Any, part: Tensor, y: Tensor, out: Tensor | None = None) -> Any:
         """``total + part · y``."""
-        return torch.mul(part, y) if total is None else total.addcmul_(part, y)
+        return torch.mul(part, y, out=out) if total is None else total.addcmul_(part, y)
+
+    @staticmethod
+    def scaled(total: Tensor, factor: Tensor) -> Tensor:
+        """``total · factor``."""
+        return total.mul_(factor) if total.ndim else total * factor
 
     @staticmethod
     def add_at(total: Tensor, index: Tensor, values: Tensor, dim: int) -> Tensor:
@@ -208,38 +221,66 @@ class PowerSum:
 
 
 def add_over_classes(
-    sums: Sequence[PowerSum], totals: Sequence[Tensor], x: Tensor, h: Tensor, log_sum: Tensor | None, dim: int = -1
-) -> Tensor:
+    sums: Sequence[PowerSum],
+    totals: Sequence[Tensor],
+    x: Tensor,
+    e: Tensor,
+    unit: Tensor | None,
+    log_sum: Tensor | None,
+    dim: int = -1,
+    out: Tensor | None = None,
+) -> None:
     """Add ``Σ_k s(h_k) − K b`` along the class dimension for some sums, by ``Σ_k h_k^i``, which they share.
 
     Args:
         sums: With numbers.
         totals: What is added to in place.
         x: Log outputs, looked at where there are other powers.
-        h: Outputs.
+        e: Outputs, up to a factor for each sample.
+        unit: What e is multiplied by to be the outputs, or None for 1.
         log_sum: ``Σ_k log h_k``, which is no longer to be had where h was written over x.
         dim: The class dimension.
-
-    Returns:
-        A buffer like h: h itself where no higher power was needed.
+        out: Where powers may be written, which may be e.
     """
     pairs = list(zip(sums, totals, strict=True))
-    raised = h
-    for power in range(1, max([len(s.ascending) for s in sums])):
-        if power > 1:
-            raised = h * h if power == 2 else raised.mul_(h)
+    degree = max([len(s.ascending) for s in sums]) - 1
+    raised: Tensor | None = None
+    for power in range(1, degree + 1):
         wanted = [(s.polynomial[power], total) for s, total in pairs if power in s.polynomial]
+        if power == 2 and _has_norm(e, dim):
+            # A norm writes nothing; the third power, if there is one, takes no second.
+            if wanted:
+                norm = torch.linalg.vector_norm(e, 2, dim, keepdim=True)
+                factor = norm if unit is None else norm.mul_(unit)
+                _add_products(wanted, factor, factor)
+            continue
+        if raised is not None:
+            raised.mul_(e)
+        elif power > 1:
+            raised = torch.pow(e, power, out=None if out is e and power < degree else out)
         if wanted:
-            summed = raised.sum(dim, keepdim=True)
-            for c, total in wanted:
-                total.add_(summed, alpha=c)
+            summed = (e if raised is None else raised).sum(dim, keepdim=True)
+            _add_products(wanted, summed, unit if unit is None or power == 1 else unit.pow(power))
     for s, total in pairs:
         if s.logarithm is not None:
             assert log_sum is not None
             total.add_(log_sum, alpha=s.logarithm)
         for term, c in s.others:
             total.add_(s.basis(term, x).sum(dim, keepdim=True), alpha=c)
-    return raised
+
+
+def _add_products(wanted: Iterable[tuple[float, Tensor]], first: Tensor, second: Tensor | None) -> None:
+    """Add a product, each time with another coefficient, to some tensors."""
+    for c, total in wanted:
+        if second is None:
+            total.add_(first, alpha=c)
+        else:
+            total.addcmul_(first, second, value=c)
+
+
+def _has_norm(e: Tensor, dim: int) -> bool:
+    """Whether PyTorch has a quick norm: over what lies side by side on the host."""
+    return e.is_cpu and e.stride(dim) == 1 and not torch.compiler.is_compiling()
 
 
 def classes(x: Tensor, dim: int) -> Tensor:

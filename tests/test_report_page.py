@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -28,7 +28,7 @@ from lossmith.cli import main
 from lossmith.errors import InputError
 from lossmith.losses import Loss, baikal, cross_entropy, find, focal, gce, mae, mse
 from lossmith.markup import element
-from lossmith.report import Section, Served, document, plain_words, report_beside, report_page, write_report
+from lossmith.report import Section, Served, document, plain_words, report_beside, report_page, summary, write_report
 from lossmith.report.web.compared import _beyond
 from lossmith.report.web.findings import findings
 from lossmith.report.web.importance import importance
@@ -67,6 +67,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def study(made: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made / "networks", tmp_path / "study"))
+
+
+def counted(function: Callable[..., Any], calls: list[int]) -> Callable[..., Any]:
+    """A function that notes each of its calls."""
+
+    def noted(*given: Any) -> Any:
+        calls.append(1)
+        return function(*given)
+
+    return noted
 
 
 class Elements(HTMLParser):
@@ -465,6 +475,16 @@ class TestPage:
             store.add_record("attack 0", "mine", {"name": "mine"}, 0.1)
         with pytest.raises(InputError, match="what it holds of an attack cannot be read"):
             report_page(study)
+
+    def test_many_candidates_are_read_once(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        place, read = tmp_path / "study", list[int]()
+        search: dict[str, Any] = {"space": "expression", "engine": "genetic", "population": 6, "generations": 2}
+        with Study(place, 3, **search) as study:
+            study.optimize(lambda loss: -float(len(loss.formula())))
+        for one, name in ((Store, "candidates"), (summary, "formulas_of")):
+            monkeypatch.setattr(one, name, counted(getattr(one, name), read))
+        report_page(place)
+        assert len(read) == 2
 
     def test_of_a_search_over_formulas(self, tmp_path: Path) -> None:
         place = tmp_path / "study"

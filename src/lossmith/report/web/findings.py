@@ -14,7 +14,8 @@ from lossmith.analysis import CALIBRATION, Comparison, Deciding, Robustness
 from lossmith.errors import InputError
 from lossmith.io import parsed_json, read_json
 from lossmith.losses import Loss, load, read_loss_document
-from lossmith.report.summary import LARGEST_COMPARISON, Compared, Row, summarize
+from lossmith.report.formulas import Formulas
+from lossmith.report.summary import LARGEST_COMPARISON, Compared, Row, summary_of
 from lossmith.schema import Document, conforming
 from lossmith.study import EVOLVED, Store, Study
 
@@ -141,6 +142,7 @@ class Findings:
         attacks: The last attack, a record for each loss.
         versions: That the study began with.
         study: Builds the losses of candidates; None where its space or settings are not known here.
+        formulas: What a search over formulas went through; None for another one.
     """
 
     directory: Path
@@ -157,6 +159,7 @@ class Findings:
     attacks: list[Robustness] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
     study: Study | None = None
+    formulas: Formulas | None = None
 
     @property
     def name(self) -> str:
@@ -193,14 +196,14 @@ def findings(directory: Path) -> Findings:
     Raises:
         InputError: if there is no study, or something in it is damaged.
     """
-    summary = summarize(directory)
-    study = _opened(directory)
     with Store(directory, readonly=True) as store:
-        candidates, finalists = store.candidates(), store.finalists("final")
+        read = summary_of(store)
+        summary, candidates, finalists = read.document, read.candidates, read.finalists
         versions, data = store.setting("versions") or {}, summary["data"]
         comparison, behind = _comparison(directory / "comparison.json")
         curves = [] if comparison is None else _curves(store, comparison)
         attacks = _attacks(store)
+    study = _opened(directory)
     for row in candidates:
         # Pages draw an array of generations.
         if row["generation"] >= len(candidates) or row["member"] >= 2**32:
@@ -226,6 +229,7 @@ def findings(directory: Path) -> Findings:
         attacks,
         versions,
         study,
+        read.formulas,
     )
 
 

@@ -11,7 +11,6 @@ from lossmith.errors import InputError
 from lossmith.losses import Loss, PowerLoss
 from lossmith.markup import Child, Html, element, joined
 from lossmith.report.curves import search_history
-from lossmith.report.formulas import formulas_of
 from lossmith.report.web.document import Section, asset
 from lossmith.report.web.findings import Findings
 from lossmith.report.web.importance import Importance, importance
@@ -252,9 +251,7 @@ def _importance(weights: Importance, axes: Sequence[str]) -> list[Child]:
 
 def _records(found: Findings) -> list[Child]:
     """Formulas that were better than all before."""
-    if found.study is None or not found.study.search.space.startswith("expression"):
-        return []
-    made = formulas_of(found.summary["settings"], found.candidates, {})
+    made = found.formulas
     if made is None or not made.records:
         return []
     rows = [

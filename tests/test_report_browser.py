@@ -41,7 +41,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "comparison.json").write_text(text.replace('"MSE"', json.dumps(HOSTILE)), encoding="utf-8")
     with Store(place) as store:
         store.set("data", {**store.setting("data"), "class_names": [HOSTILE, "b", "c"]})
-    attacks = [_attacked("plain", 0.0), _attacked(HOSTILE, 0.5)]
+    attacks = [[_attacked("plain", 0.0), _attacked(HOSTILE, 0.5)], [_attacked(HOSTILE, 0.1)]]
     path = place / "report.html"
     path.write_text(page_of(replace(findings(place), attacks=attacks)), encoding="utf-8")
     return path

@@ -37,6 +37,9 @@ from lossmith.report.web.parts import Scale
 from lossmith.report.web.setup import runs_csv
 from lossmith.report.web.verdict import verdict
 from lossmith.study import Store, Study
+from lossmith.study.function_comparison import _kept
+from lossmith.study.records import FITNESS
+from lossmith.study.trials import Trial
 from lossmith.theory import explain
 
 HOSTILE = """</script><script>alert(1)</script>"><img src=x onerror=alert(1)>"""
@@ -47,6 +50,14 @@ def scored(criterion: lossmith.Criterion, seed: int) -> tuple[float, float]:
     steep = float(criterion(torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([0])))
     noise = float(np.random.default_rng(seed).normal(0, 0.002))
     return 0.6 - 0.1 * abs(steep - 0.8) + noise, 0.5 - 0.1 * abs(steep - 0.8) + noise
+
+
+def reporting(criterion: lossmith.Criterion, seed: int, report: Callable[[float, float], None]) -> tuple[float, float]:
+    """The same, which says how far it has come."""
+    validation, test = scored(criterion, seed)
+    for share, missing in ((0.25, 0.2), (0.5, 0.1), (1.0, 0.0)):
+        report(validation - missing, share)
+    return validation, test
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +88,14 @@ def counted(function: Callable[..., Any], calls: list[int]) -> Callable[..., Any
         return function(*given)
 
     return noted
+
+
+def attacked(name: str, zero: float = 0.0) -> Robustness:
+    """What an attack found of two networks, of which one diverged."""
+    figures = {name: np.array([[0.9, 0.8], [0.5, 0.4]]) for name in ("fgsm", "worst")}
+    masking = [Masking({"loss": zero}, None, None, None, None, None, None, None)] * 2
+    samples, diverged = {"fgsm": 9, "worst": 9}, np.array([False, True])
+    return Robustness(name, (0.0, 0.1), np.array([0.9, 0.8]), figures, samples, None, masking, diverged)
 
 
 class Elements(HTMLParser):
@@ -311,6 +330,40 @@ class TestPage:
         assert "lossmith evolve study.toml" not in page.text
         assert "test score" in page.text
 
+    def test_what_a_training_function_reports_is_drawn(self, tmp_path: Path) -> None:
+        result = lossmith.evolve(train=reporting, classes=3, out=tmp_path, population=4, generations=2, quiet=True)
+        result.compare(baselines=["cross-entropy", "MSE"])
+        found = findings(tmp_path)
+        assert found.comparison is not None
+        assert {curve.name for curve in found.curves} == {row.name for row in found.comparison.rows}
+        for curve in found.curves:
+            # Each training reported at a quarter, a half and its end, and its last score is what it gave.
+            row = found.comparison.row(curve.name)
+            assert curve.shares == [25.0, 50.0, 100.0]
+            assert (curve.networks, curve.stop) == (len(row.runs), None)
+            assert curve.fitness[-1] == pytest.approx(row.mean(found.comparison.deciding.column("validation")))
+            assert curve.fitness[0] == pytest.approx(row.mean(found.comparison.deciding.column("validation")) - 0.2)
+        page = Elements(report_page(tmp_path))
+        assert "training" in page.ids
+        assert "what your training function reported" in page.text
+        # What an older version has kept of the trainings has no curves.
+        with Store(tmp_path) as store:
+            for kept in store.rows("SELECT comparison, chunk, result FROM run WHERE comparison LIKE 'function comp%'"):
+                runs = [
+                    {key: value for key, value in run.items() if key != "curve"} for run in json.loads(kept["result"])
+                ]
+                store.write([("DELETE FROM run WHERE chunk = ?", (kept["chunk"],))])
+                store.add_record(kept["comparison"], kept["chunk"], runs, 0.1)
+        assert findings(tmp_path).curves == []
+        assert len(result.compare(baselines=["cross-entropy", "MSE"]).rows) == 3
+
+    def test_long_reports_are_kept_in_part(self) -> None:
+        curve = tuple((k / 1000, float(k)) for k in range(1001))
+        kept = _kept(Trial({FITNESS: 1.0}, {}, curve))["curve"]
+        assert len(kept) <= 200
+        assert kept[-1] == [1.0, 1000.0]
+        assert [at for at, _ in kept] == sorted(at for at, _ in kept)
+
     def test_it_is_written_after_evolve_and_compare(self, made: Path) -> None:
         for name in ("networks", "function"):
             assert (made / name / "report.html").read_text(encoding="utf-8") == report_page(made / name)
@@ -523,27 +576,28 @@ class TestPage:
             assert len(curve.fitness) >= row.stop
 
     def test_attacks_are_shown_with_their_signs(self, study: Path) -> None:
-        def attacked(name: str, zero: float) -> Robustness:
-            figures = {name: np.array([[0.9, 0.8], [0.5, 0.4]]) for name in ("fgsm", "worst")}
-            masking = [Masking({"loss": zero}, None, None, None, None, None, None, None)] * 2
-            return Robustness(
-                name,
-                (0.0, 0.1),
-                np.array([0.9, 0.8]),
-                figures,
-                {"fgsm": 9, "worst": 9},
-                None,
-                masking,
-                np.array([False, True]),
-            )
-
-        found = replace(findings(study), attacks=[attacked("plain", 0.0), attacked(HOSTILE, 0.5)])
+        found = replace(findings(study), attacks=[[attacked("plain", 0.0), attacked(HOSTILE, 0.5)]])
         page = Elements(page_of(found))
         assert "robustness" in page.ids
         assert "signs of gradient masking: zero gradients (ε = 0.1)" in page.text
         assert "plain: nothing was run that could show gradient masking" in page.text
         assert "2 networks diverged" in page.text
+        assert "An earlier attack" not in page.text
         assert "img" not in [tag for tag, _ in page.tags]
+        # What was attacked before is there, too, folded.
+        again = Elements(page_of(replace(found, attacks=[*found.attacks, [attacked("old", 0.5)]])))
+        assert "An earlier attack: FGSM; ε = 0, 0.1; 2 networks of each loss, 9 images" in again.text
+        assert "old: signs of gradient masking" in again.text
+        folds = [tag for tag, _ in again.tags].count("details") - [tag for tag, _ in page.tags].count("details")
+        assert folds == 1
+
+    def test_every_attack_of_a_study_is_found(self, study: Path) -> None:
+        with Store(study) as store:
+            for number, name in enumerate(("first", "second")):
+                store.add_record(f"attack {number}", name, attacked(name).to_json(), 0.1)
+            store.add_record("attack 0", "again", attacked("again").to_json(), 0.1)
+        assert [[one.name for one in some] for some in findings(study).attacks] == [["first", "again"], ["second"]]
+        assert Elements(report_page(study)).text.count("An earlier attack") == 1
 
     @pytest.mark.parametrize(
         "values",

@@ -14,7 +14,8 @@ from lossmith.losses import Loss, PowerLoss, cross_entropy
 from lossmith.markup import Child, Html, element, joined
 from lossmith.report.curves import loss_shape
 from lossmith.report.web.document import Section
-from lossmith.report.web.findings import Findings, nameless
+from lossmith.report.web.findings import Findings
+from lossmith.report.web.learned import nameless
 from lossmith.report.web.parts import chart, known_only, number, short, table
 from lossmith.report.words import plain_words
 from lossmith.theory import explain

@@ -92,13 +92,18 @@ window.lossmith = (() => {
   }
 
   // The section that is read is marked in the list of sections.
+  const list = document.querySelector("nav ul");
   const links = new Map([...document.querySelectorAll("nav a")].map((one) => [one.hash.slice(1), one]));
   const seen = new IntersectionObserver(
     (entries) => {
       for (const { target, isIntersecting } of entries) {
         if (!isIntersecting) continue;
         for (const link of links.values()) link.removeAttribute("aria-current");
-        links.get(target.id)?.setAttribute("aria-current", "true");
+        const link = links.get(target.id);
+        if (!link) continue;
+        link.setAttribute("aria-current", "true");
+        // On a narrow screen the list is one line, which scrolls.
+        list.scrollLeft = link.offsetLeft - (list.clientWidth - link.offsetWidth) / 2;
       }
     },
     { rootMargin: "-15% 0px -75% 0px" },

@@ -12,6 +12,7 @@ from lossmith.code import described
 from lossmith.errors import InputError
 from lossmith.io import write_whole
 from lossmith.markup import element
+from lossmith.report.web.attacked import robustness_section
 from lossmith.report.web.compared import calibration_section, comparison_section
 from lossmith.report.web.document import Section, document
 from lossmith.report.web.evolved import loss_section, one_thread
@@ -19,7 +20,7 @@ from lossmith.report.web.explorer import explorer
 from lossmith.report.web.findings import Findings, findings
 from lossmith.report.web.searched import search_section
 from lossmith.report.web.setup import downloads_section, setup_section
-from lossmith.report.web.trained import robustness_section, training_section
+from lossmith.report.web.trained import training_section
 from lossmith.report.web.verdict import verdict_section
 
 LOG = logging.getLogger("lossmith")

@@ -29,6 +29,7 @@ from lossmith.errors import InputError
 from lossmith.losses import Loss, baikal, cross_entropy, find, focal, gce, mae, mse
 from lossmith.markup import element
 from lossmith.report import Section, Served, document, plain_words, report_beside, report_page, summary, write_report
+from lossmith.report.web import glosses
 from lossmith.report.web.compared import _beyond
 from lossmith.report.web.findings import findings
 from lossmith.report.web.importance import importance
@@ -36,6 +37,7 @@ from lossmith.report.web.page import explorer_section, page_of
 from lossmith.report.web.parts import Scale
 from lossmith.report.web.setup import runs_csv
 from lossmith.report.web.verdict import verdict
+from lossmith.search import SEARCH_ENGINES, SPACES
 from lossmith.study import Store, Study
 from lossmith.study.function_comparison import _kept
 from lossmith.study.records import FITNESS
@@ -398,7 +400,7 @@ class TestPage:
 
     def test_without_any_candidate(self, tmp_path: Path) -> None:
         Study(tmp_path / "study", 3, population=3, generations=2).close()
-        assert "The study is not at an end" in Elements(report_page(tmp_path / "study")).text
+        assert "The study has not ended" in Elements(report_page(tmp_path / "study")).text
 
     def test_a_space_that_is_not_known_here(self, study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def refused(*_: Any, **__: Any) -> Any:
@@ -406,7 +408,7 @@ class TestPage:
 
         monkeypatch.setattr(Study, "load", refused)
         text = Elements(report_page(study)).text
-        assert "Losses are not shown" in text
+        assert "Formulas are not shown" in text
         assert "On test data" in text
 
     def test_only_comparisons(self, study: Path) -> None:
@@ -557,6 +559,10 @@ class TestPage:
             texts = [study.loss_of(row).formula() for row in study.candidates()]
         (embedded,) = re.findall(r'id="data-search">(.*?)</script>', report_page(place))
         assert list(json.loads(embedded)["candidates"]["texts"].values()) == texts
+
+    def test_every_space_and_engine_is_explained(self) -> None:
+        assert set(glosses.SPACES) == {name for name, _ in SPACES.items()}
+        assert set(glosses.ENGINES) == {name for name, _ in SEARCH_ENGINES.items()}
 
     def test_no_place(self, study: Path) -> None:
         (study / "report.html").unlink()
@@ -711,8 +717,8 @@ class TestVerdict:
         origin = {"kind": "candidate"}
         made = type(found.provenance).model_validate({"gain": ahead, "origin": origin})
         assert str(verdict(replace(found, provenance=made))) == (
-            "On the validation data that both were chosen on, the evolved loss is +1.0 points ahead in accuracy of the "
-            "best known loss, MSE (+0.6 to +1.4 within two standard errors)."
+            "On the validation data that both were chosen on, the evolved loss is +1.0 points ahead of the best "
+            "known loss, MSE, in accuracy (+0.6 to +1.4 within two standard errors)."
         )
         made = type(found.provenance).model_validate({"gain": {**ahead, "mean": -0.01}, "origin": {"kind": "baseline"}})
         assert "nothing better than a known loss" in str(verdict(replace(found, provenance=made)))
@@ -721,7 +727,21 @@ class TestVerdict:
     def test_a_known_loss_that_won(self, study: Path) -> None:
         found = findings(study)
         made = type(found.provenance).model_validate({"origin": {"kind": "baseline"}})
-        assert "nothing better than a known loss" in str(verdict(replace(found, provenance=made)))
+        assert found.comparison is not None
+        assert found.leading is not None
+        column = found.comparison.deciding.column("validation")
+        for lead, said in ((0.1, False), (-0.1, True)):
+            # The winner, which a known loss that was tuned further beats or does not.
+            best = found.comparison.row(found.comparison.best_baseline).mean(column)
+            rows = [
+                replace(row, runs=[{**run, column: best + lead} for run in row.runs])
+                if row.name == found.leading
+                else row
+                for row in found.comparison.rows
+            ]
+            told = str(verdict(replace(found, provenance=made, comparison=replace(found.comparison, rows=rows))))
+            assert "nothing better than a known loss" in told
+            assert told.endswith("take that one.") is said
 
 
 @pytest.fixture
@@ -772,7 +792,7 @@ class TestServed:
             _, headers, text = asked(served)
             assert headers["Refresh"] == "5"
             assert "so far is" in text
-            assert "1 candidate in 1 generation" in text
+            assert "The search tried 1 loss in 1 generation, drawn around the best ones so far by CMA-ES." in text
             candidate = running.ask()
             assert candidate is not None
             running.tell(candidate, 0.625)

@@ -14,8 +14,9 @@ class ModelSettings(Settings):
 
     name: Annotated[str, Listed(known_networks)] = "mlp"
     """Network to train: {names}, where DEPTH of preresnet is 6n + 2 and that of wrn 6n + 4 (preresnet-20, wrn-16-8); or
-    your own as FILE.py:Net or package.module:function, called with the input shape and the number of classes, which
-    gives an nn.Module. It is code, so every command must name it, even if a file does so already."""
+    your own as FILE.py:Net or package.module:function (installed, or else in the current directory), called with the
+    input shape and the number of classes, which gives an nn.Module. It is code, so every command must name it, even if
+    a file does so already."""
 
     hidden: Annotated[tuple[Annotated[int, Field(ge=1, le=10**6)], ...], Field(strict=False, max_length=1000)] = (128,)
     """Widths of the fully connected hidden layers of mlp, conv and embedding; other networks ignore them."""

@@ -214,6 +214,14 @@ def test_it_prints(browser: Any, report: Path) -> None:
     assert tab.page.evaluate(ground) == "rgb(255, 255, 255)"
     assert tab.page.locator("nav").is_hidden()
     assert tab.page.pdf()[:4] == b"%PDF"
+    # What is folded is printed, and folded again, but for what was open before.
+    tab.page.locator("#comparison details > summary").first.click()
+    seen = "[...document.querySelectorAll('main details')].map((one) => one.open)"
+    before = tab.page.evaluate(seen)
+    assert tab.page.evaluate(f"(dispatchEvent(new Event('beforeprint')), {seen})") == [True] * len(before)
+    assert tab.page.evaluate(f"(dispatchEvent(new Event('afterprint')), {seen})") == before
+    assert any(before)
+    assert not all(before)
     tab.page.close()
 
 

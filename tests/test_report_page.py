@@ -31,6 +31,7 @@ from lossmith.markup import element
 from lossmith.report import Section, Served, document, plain_words, report_beside, report_page, summary, write_report
 from lossmith.report.web import glosses
 from lossmith.report.web.compared import _beyond
+from lossmith.report.web.finalists import _within
 from lossmith.report.web.findings import findings
 from lossmith.report.web.importance import importance
 from lossmith.report.web.page import explorer_section, page_of
@@ -681,7 +682,7 @@ class TestVerdict:
     def test_one_search_is_no_more_than_one(self, study: Path) -> None:
         found = findings(study)
         origin = found.provenance.model_copy(update={"origin": None})
-        note = "One search stands behind this; one of another seed may end at another loss."
+        note = "This comes from one search; with another seed it may end at another loss."
         assert note in page_of(replace(found, provenance=origin))
         assert note not in page_of(replace(found, winner=None))
 
@@ -692,6 +693,26 @@ class TestVerdict:
         scale = Scale(85.0, 95.0)
         assert _beyond(measured, scale) == " On the edge, since they lie beyond the scale: 1 of MAE."
         assert _beyond({"MSE": measured["MSE"]}, scale) == ""
+
+    def test_without_a_clear_difference_the_known_loss_does(self, study: Path) -> None:
+        found = findings(study)
+        assert found.comparison is not None
+        note = "the known loss is as good: take it"
+        origin = found.provenance.model_copy(update={"origin": None})
+        for low, high, said in ((-0.01, 0.02, True), (0.01, 0.02, False), (-0.02, -0.01, False)):
+            pairs = [replace(pair, result=replace(pair.result, low=low, high=high)) for pair in found.comparison.pairs]
+            page = page_of(replace(found, comparison=replace(found.comparison, pairs=pairs), provenance=origin))
+            assert (note in page) is said
+
+    def test_failures_do_not_press_the_front_together(self) -> None:
+        rng = np.random.default_rng(0)
+        every = np.concatenate([rng.uniform(49, 51, (50, 2)), [[5.0, 50.0], [50.0, 900.0], [np.nan, 50.0]]])
+        drawn, beyond = _within(every, np.array([[50.0, 50.0]]))
+        assert beyond == 3
+        assert np.array_equal(drawn, every[:50])
+        assert _within(np.full((3, 2), np.nan), every[:1])[1] == 3
+        # What must be seen is within the scale, wherever it lies.
+        assert _within(every, np.array([[5.0, 900.0]]))[1] == 1
 
     def test_less_is_better(self, study: Path) -> None:
         found = findings(study)

@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lossmith.markup import Child, element
 from lossmith.report.web.findings import Findings
 from lossmith.report.web.parts import chart, figure_text, folded, known_only, number, short, table
 from lossmith.study import has_pareto, read_pareto
+
+Array = NDArray[np.float64]
 
 
 def finalists_of(found: Findings) -> list[Child]:
@@ -69,9 +72,10 @@ def front_of(found: Findings, specs: dict[str, Any]) -> list[Child]:
             for head, (x, y) in zip(heads, points, strict=True)
         ]
 
+    drawn, beyond = _within(every, np.array([*best, *finalists.values()], float).reshape(-1, 2))
     groups = [
-        ("candidates", every.tolist(), ["candidate"] * len(every), "muted", 2.2, 0.35),
-        ("not dominated", best, places, "accent", 4.0, 1.0),
+        ("candidates", drawn.tolist(), ["candidate"] * len(drawn), "muted", 2.2, 0.35),
+        ("the front", best, places, "accent", 4.0, 1.0),
         ("finalists", list(finalists.values()), [short(name) for name in finalists], "accent-2", 4.0, 1.0),
     ]
     specs["front"] = {
@@ -94,6 +98,24 @@ def front_of(found: Findings, specs: dict[str, Any]) -> list[Child]:
         ],
     }
     rows = [[place, number(x, 2), number(y, 2)] for place, (x, y) in zip(places, best, strict=True)]
-    caption = "No other candidate is as good in both figures and better in one. Finalists: means over fresh seeds."
-    values = table("Candidates that are not dominated", ["candidate", *(f"#{label}" for label in labels)], rows)
-    return [element("h3", f"The front of {labels[0]} and {labels[1]}"), chart("front", caption, values)]
+    caption = "The front: no other candidate is as good in both figures and better in one. Finalists: means over fresh "
+    caption += f"seeds. Candidates beyond the scale: {beyond}." if beyond else "seeds."
+    values = table("Candidates of the front", ["candidate", *(f"#{label}" for label in labels)], rows)
+    return [element("h3", f"The front of {short(names[0])} and {short(names[1])}"), chart("front", caption, values)]
+
+
+def _within(every: Array, shown: Array) -> tuple[Array, int]:
+    """The candidates near those that must be seen, and how many are not: failures would press all others together.
+
+    Args:
+        every: Two figures of each candidate, ``[N, 2]``.
+        shown: The same of the front and the finalists.
+    """
+    usual = every[np.isfinite(every).all(1)]
+    if not len(usual):
+        return usual, len(every)
+    bounds = np.concatenate([np.quantile(usual, (0.1, 0.9), axis=0), shown[np.isfinite(shown).all(1)]])
+    low, high = bounds.min(0), bounds.max(0)
+    room = 0.25 * (high - low)
+    inside = ((every >= low - room) & (every <= high + room)).all(1)
+    return every[inside], int((~inside).sum())

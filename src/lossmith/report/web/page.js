@@ -79,11 +79,15 @@ window.lossmith = (() => {
   }
 
   // What is folded is printed, too.
+  let unfolded = [];
   addEventListener("beforeprint", () => {
+    unfolded = [...document.querySelectorAll("main details:not([open])")];
+    for (const fold of unfolded) fold.open = true;
     document.documentElement.dataset.print = "";
     dispatchEvent(new Event("recolor"));
   });
   addEventListener("afterprint", () => {
+    for (const fold of unfolded) fold.open = false;
     delete document.documentElement.dataset.print;
     dispatchEvent(new Event("recolor"));
   });

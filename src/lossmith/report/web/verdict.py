@@ -185,8 +185,11 @@ def _notes(found: Findings) -> list[str]:
         if found.winner is not None:
             notes.append(f"Not compared on test data yet: lossmith compare {found.best}")
         return notes
+    pair = comparison.pair(found.leading, comparison.best_baseline) if found.leading is not None else None
+    if found.winner is not None and found.evolved and pair is not None and pair.result.low <= 0 <= pair.result.high:
+        notes.append("For all that this shows, the known loss is as good: take it, unless you have a reason not to.")
     if found.winner is not None and found.evolved:
-        notes.append("One search stands behind this; one of another seed may end at another loss.")
+        notes.append("This comes from one search; with another seed it may end at another loss.")
     if comparison.wrong_labels:
         notes.append("Wrong validation labels make validation figures low; the test labels are clean.")
     if comparison.tested_on != "test":

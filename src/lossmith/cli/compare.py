@@ -52,8 +52,9 @@ class Compare:
 
     For a best.json, data, split, label noise, model and recipe are those of its search. A flag that changes one of
     them is refused, since a test sample might then have been in the search. Without a best.json, flags decide. All
-    losses are tuned, ranked and tested by the metric of the search, or by --metric. Every network is kept in study.db
-    and comparison.json, beside the first best.json or in --out DIR. Run again after a stop, it goes on.
+    losses are tuned, ranked and tested by the metric of the search, or by --metric. The figures of every network are
+    kept in study.db and comparison.json, beside the first best.json or in --out DIR. Run again after a stop, it goes
+    on.
 
     {losses}
 
@@ -70,7 +71,7 @@ class Compare:
     settings: SettingsFlags = field(default_factory=EvolveSettings)
     machine: MachineFlags = field(default_factory=Machine)
     time_limit: OptionalTime = None
-    """How long it may take, such as 30m or 8h: the most effort is made that fits, and no more than --effort."""
+    """How long it may take, such as 30m or 8h: --effort is lowered until it fits."""
     svg: Switch = False
     """Draw the picture as SVG, too."""
     quiet: Switch = False

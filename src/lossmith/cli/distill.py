@@ -47,7 +47,7 @@ class Distill:
     settings: SettingsFlags = field(default_factory=EvolveSettings)
     machine: MachineFlags = field(default_factory=Machine)
     time_limit: OptionalTime = None
-    """How long it may take, such as 30m or 8h: the most effort is made that fits, and no more than --effort."""
+    """How long it may take, such as 30m or 8h: --effort is lowered until it fits."""
     svg: Switch = False
     """Draw the picture as SVG, too."""
     quiet: Switch = False

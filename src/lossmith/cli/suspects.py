@@ -47,7 +47,7 @@ SHOWN: Shown = {
 }
 HELPS: Helps = {
     (DataSettings, "label_noise"): (
-        "Share of all labels, at least 0 and less than 1, that noise changes: every row is judged here."
+        "Share of all labels that noise changes, from 0 to below 1: every row is judged here."
     ),
 }
 TOP, PICTURES = 10, 40

@@ -158,6 +158,8 @@ def large(document: dict[str, Any]) -> list[str]:
     rows = {
         "`lossmith show`, the whole process": f"{show['all']:.1f} s",
         "the same of a study of two generations": f"{show['two generations']:.1f} s",
+        "its report": f"{document['report']['all']:.1f} s",
+        "the same where all of them are different formulas": f"{document['report']['formulas']:.1f} s",
         "to open it again": f"{again['open']:.1f} s",
         "its next candidates, which replays the search": f"{again['candidates']:.1f} s",
         "to tell one generation more": f"{1000 * again['tell']:.0f} ms",

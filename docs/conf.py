@@ -28,7 +28,6 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
-    "sphinx.ext.viewcode",
     "sphinx_gallery.gen_gallery",
 ]
 exclude_patterns = ["_build", "gallery/*HEADER.rst"]
@@ -59,7 +58,6 @@ autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
 napoleon_use_rtype = False
 napoleon_use_ivar = True
-viewcode_line_numbers = True
 # No other site is asked where its names are described; and what a package does not export is described nowhere.
 nitpick_ignore_regex = [(r"py:.*", r"(?!lossmith).*"), (r"py:.*", r"lossmith(\.[a-z_]+){2,}.*|lossmith\.registry\..*")]
 
@@ -108,12 +106,6 @@ def escape_bars(app, what, name, value, options, lines):
     lines[:] = [reference.without_substitutions(line) for line in lines]
 
 
-def mend_source(app, pagename, templatename, context, doctree):
-    """Mend the links of a page of source."""
-    if pagename.startswith("_modules/") and "body" in context:
-        context["body"] = reference.with_ways_back(context["body"])
-
-
 def visit_math(self, node):
     """Write an equation of a line."""
     self.body.append(f'<span class="math">{_markup(node, False)}</span>')
@@ -139,5 +131,4 @@ def setup(app):
     app.connect("builder-inited", write_pages, priority=100)
     app.connect("source-read", read_page)
     app.connect("autodoc-process-docstring", escape_bars)
-    app.connect("html-page-context", mend_source)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -276,7 +276,7 @@ class TestBadFiles:
 
     @pytest.mark.parametrize("name", ["imagenet", "", "~nobody-of-this-name", "x" * 5000])
     def test_unknown_name(self, name: str) -> None:
-        with pytest.raises(InputError, match=r"there is no data '.*; give digits, mnist, .*, svhn, the path of an"):
+        with pytest.raises(InputError, match=r"there is no data '.*; give digits, mnist, .*, svhn, an"):
             open_source(name)
 
     @pytest.mark.parametrize(

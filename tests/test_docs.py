@@ -171,19 +171,6 @@ class TestReference:
         page = described["reference/python/lossmith.theory.md"]
         assert ".. py:data:: EPSILONS\n   :module: lossmith.theory\n   :value: (0.01, 0.1," in page
 
-    def test_links_from_the_source_lead_back(self) -> None:
-        link = '<a class="viewcode-back" href="../../../reference/python/{}.html#{}">[docs]</a>'
-        for package, given, found in [
-            ("lossmith.losses", "lossmith.Schedule.at", "lossmith.losses.Schedule.at"),
-            ("lossmith", "lossmith.losses.Criterion", "lossmith.Criterion"),
-            ("lossmith.theory", "lossmith.theory.margin", "lossmith.theory.margin"),
-        ]:
-            assert reference.with_ways_back(link.format(package, given)) == link.format(package, found)
-
-    def test_python_itself_has_no_source_here(self) -> None:
-        given = '<ul><li><a href="builtins.html">builtins</a></li>\n<li><a href="a.html">a</a></li></ul>'
-        assert reference.with_ways_back(given) == '<ul><li><a href="a.html">a</a></li></ul>'
-
     def test_bars_are_bars(self) -> None:
         assert reference.without_substitutions("|a - b| and ``|c|`` and `|d|`") == r"\|a - b\| and ``|c|`` and `|d|`"
 

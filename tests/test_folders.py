@@ -390,7 +390,7 @@ class TestBadFolders:
         write_classes(tmp_path / "train")
         write(tmp_path / "test" / "cat" / "0.png", drawn((4, 5, 3)))
         open_source(str(tmp_path))
-        assert "test has no image of Dog, zebra: accuracy on it says nothing of that" in caplog.text
+        assert "test has no image of Dog, zebra, so accuracy on it says nothing about that" in caplog.text
 
     def test_too_few_of_a_class_that_has_a_name(self, tmp_path: Path) -> None:
         one(tmp_path, drawn((4, 5)))

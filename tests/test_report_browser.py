@@ -41,7 +41,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "comparison.json").write_text(text.replace('"MSE"', json.dumps(HOSTILE)), encoding="utf-8")
     with Store(place) as store:
         store.set("data", {**store.setting("data"), "class_names": [HOSTILE, "b", "c"]})
-    attacks = [_attacked("plain", 0.0), _attacked(HOSTILE, 0.5)]
+    attacks = [[_attacked("plain", 0.0), _attacked(HOSTILE, 0.5)], [_attacked(HOSTILE, 0.1)]]
     path = place / "report.html"
     path.write_text(page_of(replace(findings(place), attacks=attacks)), encoding="utf-8")
     return path
@@ -214,6 +214,14 @@ def test_it_prints(browser: Any, report: Path) -> None:
     assert tab.page.evaluate(ground) == "rgb(255, 255, 255)"
     assert tab.page.locator("nav").is_hidden()
     assert tab.page.pdf()[:4] == b"%PDF"
+    # What is folded is printed, and folded again, but for what was open before.
+    tab.page.locator("#comparison details > summary").first.click()
+    seen = "[...document.querySelectorAll('main details')].map((one) => one.open)"
+    before = tab.page.evaluate(seen)
+    assert tab.page.evaluate(f"(dispatchEvent(new Event('beforeprint')), {seen})") == [True] * len(before)
+    assert tab.page.evaluate(f"(dispatchEvent(new Event('afterprint')), {seen})") == before
+    assert any(before)
+    assert not all(before)
     tab.page.close()
 
 

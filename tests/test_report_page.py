@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -28,15 +28,21 @@ from lossmith.cli import main
 from lossmith.errors import InputError
 from lossmith.losses import Loss, baikal, cross_entropy, find, focal, gce, mae, mse
 from lossmith.markup import element
-from lossmith.report import Section, Served, document, plain_words, report_beside, report_page, write_report
+from lossmith.report import Section, Served, document, plain_words, report_beside, report_page, summary, write_report
+from lossmith.report.web import glosses
 from lossmith.report.web.compared import _beyond
+from lossmith.report.web.finalists import _within
 from lossmith.report.web.findings import findings
 from lossmith.report.web.importance import importance
 from lossmith.report.web.page import explorer_section, page_of
 from lossmith.report.web.parts import Scale
 from lossmith.report.web.setup import runs_csv
 from lossmith.report.web.verdict import verdict
+from lossmith.search import SEARCH_ENGINES, SPACES
 from lossmith.study import Store, Study
+from lossmith.study.function_comparison import _kept
+from lossmith.study.records import FITNESS
+from lossmith.study.trials import Trial
 from lossmith.theory import explain
 
 HOSTILE = """</script><script>alert(1)</script>"><img src=x onerror=alert(1)>"""
@@ -47,6 +53,14 @@ def scored(criterion: lossmith.Criterion, seed: int) -> tuple[float, float]:
     steep = float(criterion(torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([0])))
     noise = float(np.random.default_rng(seed).normal(0, 0.002))
     return 0.6 - 0.1 * abs(steep - 0.8) + noise, 0.5 - 0.1 * abs(steep - 0.8) + noise
+
+
+def reporting(criterion: lossmith.Criterion, seed: int, report: Callable[[float, float], None]) -> tuple[float, float]:
+    """The same, which says how far it has come."""
+    validation, test = scored(criterion, seed)
+    for share, missing in ((0.25, 0.2), (0.5, 0.1), (1.0, 0.0)):
+        report(validation - missing, share)
+    return validation, test
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +81,24 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def study(made: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made / "networks", tmp_path / "study"))
+
+
+def counted(function: Callable[..., Any], calls: list[int]) -> Callable[..., Any]:
+    """A function that notes each of its calls."""
+
+    def noted(*given: Any) -> Any:
+        calls.append(1)
+        return function(*given)
+
+    return noted
+
+
+def attacked(name: str, zero: float = 0.0) -> Robustness:
+    """What an attack found of two networks, of which one diverged."""
+    figures = {name: np.array([[0.9, 0.8], [0.5, 0.4]]) for name in ("fgsm", "worst")}
+    masking = [Masking({"loss": zero}, None, None, None, None, None, None, None)] * 2
+    samples, diverged = {"fgsm": 9, "worst": 9}, np.array([False, True])
+    return Robustness(name, (0.0, 0.1), np.array([0.9, 0.8]), figures, samples, None, masking, diverged)
 
 
 class Elements(HTMLParser):
@@ -301,6 +333,40 @@ class TestPage:
         assert "lossmith evolve study.toml" not in page.text
         assert "test score" in page.text
 
+    def test_what_a_training_function_reports_is_drawn(self, tmp_path: Path) -> None:
+        result = lossmith.evolve(train=reporting, classes=3, out=tmp_path, population=4, generations=2, quiet=True)
+        result.compare(baselines=["cross-entropy", "MSE"])
+        found = findings(tmp_path)
+        assert found.comparison is not None
+        assert {curve.name for curve in found.curves} == {row.name for row in found.comparison.rows}
+        for curve in found.curves:
+            # Each training reported at a quarter, a half and its end, and its last score is what it gave.
+            row = found.comparison.row(curve.name)
+            assert curve.shares == [25.0, 50.0, 100.0]
+            assert (curve.networks, curve.stop) == (len(row.runs), None)
+            assert curve.fitness[-1] == pytest.approx(row.mean(found.comparison.deciding.column("validation")))
+            assert curve.fitness[0] == pytest.approx(row.mean(found.comparison.deciding.column("validation")) - 0.2)
+        page = Elements(report_page(tmp_path))
+        assert "training" in page.ids
+        assert "what your training function reported" in page.text
+        # What an older version has kept of the trainings has no curves.
+        with Store(tmp_path) as store:
+            for kept in store.rows("SELECT comparison, chunk, result FROM run WHERE comparison LIKE 'function comp%'"):
+                runs = [
+                    {key: value for key, value in run.items() if key != "curve"} for run in json.loads(kept["result"])
+                ]
+                store.write([("DELETE FROM run WHERE chunk = ?", (kept["chunk"],))])
+                store.add_record(kept["comparison"], kept["chunk"], runs, 0.1)
+        assert findings(tmp_path).curves == []
+        assert len(result.compare(baselines=["cross-entropy", "MSE"]).rows) == 3
+
+    def test_long_reports_are_kept_in_part(self) -> None:
+        curve = tuple((k / 1000, float(k)) for k in range(1001))
+        kept = _kept(Trial({FITNESS: 1.0}, {}, curve))["curve"]
+        assert len(kept) <= 200
+        assert kept[-1] == [1.0, 1000.0]
+        assert [at for at, _ in kept] == sorted(at for at, _ in kept)
+
     def test_it_is_written_after_evolve_and_compare(self, made: Path) -> None:
         for name in ("networks", "function"):
             assert (made / name / "report.html").read_text(encoding="utf-8") == report_page(made / name)
@@ -335,7 +401,7 @@ class TestPage:
 
     def test_without_any_candidate(self, tmp_path: Path) -> None:
         Study(tmp_path / "study", 3, population=3, generations=2).close()
-        assert "The study is not at an end" in Elements(report_page(tmp_path / "study")).text
+        assert "The study has not ended" in Elements(report_page(tmp_path / "study")).text
 
     def test_a_space_that_is_not_known_here(self, study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def refused(*_: Any, **__: Any) -> Any:
@@ -343,7 +409,7 @@ class TestPage:
 
         monkeypatch.setattr(Study, "load", refused)
         text = Elements(report_page(study)).text
-        assert "Losses are not shown" in text
+        assert "Formulas are not shown" in text
         assert "On test data" in text
 
     def test_only_comparisons(self, study: Path) -> None:
@@ -466,6 +532,16 @@ class TestPage:
         with pytest.raises(InputError, match="what it holds of an attack cannot be read"):
             report_page(study)
 
+    def test_many_candidates_are_read_once(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        place, read = tmp_path / "study", list[int]()
+        search: dict[str, Any] = {"space": "expression", "engine": "genetic", "population": 6, "generations": 2}
+        with Study(place, 3, **search) as study:
+            study.optimize(lambda loss: -float(len(loss.formula())))
+        for one, name in ((Store, "candidates"), (summary, "formulas_of")):
+            monkeypatch.setattr(one, name, counted(getattr(one, name), read))
+        report_page(place)
+        assert len(read) == 2
+
     def test_of_a_search_over_formulas(self, tmp_path: Path) -> None:
         place = tmp_path / "study"
         search: dict[str, Any] = {"space": "expression", "engine": "genetic", "population": 6, "generations": 2}
@@ -485,6 +561,10 @@ class TestPage:
         (embedded,) = re.findall(r'id="data-search">(.*?)</script>', report_page(place))
         assert list(json.loads(embedded)["candidates"]["texts"].values()) == texts
 
+    def test_every_space_and_engine_is_explained(self) -> None:
+        assert set(glosses.SPACES) == {name for name, _ in SPACES.items()}
+        assert set(glosses.ENGINES) == {name for name, _ in SEARCH_ENGINES.items()}
+
     def test_no_place(self, study: Path) -> None:
         (study / "report.html").unlink()
         (study / "report.html").mkdir()
@@ -503,27 +583,28 @@ class TestPage:
             assert len(curve.fitness) >= row.stop
 
     def test_attacks_are_shown_with_their_signs(self, study: Path) -> None:
-        def attacked(name: str, zero: float) -> Robustness:
-            figures = {name: np.array([[0.9, 0.8], [0.5, 0.4]]) for name in ("fgsm", "worst")}
-            masking = [Masking({"loss": zero}, None, None, None, None, None, None, None)] * 2
-            return Robustness(
-                name,
-                (0.0, 0.1),
-                np.array([0.9, 0.8]),
-                figures,
-                {"fgsm": 9, "worst": 9},
-                None,
-                masking,
-                np.array([False, True]),
-            )
-
-        found = replace(findings(study), attacks=[attacked("plain", 0.0), attacked(HOSTILE, 0.5)])
+        found = replace(findings(study), attacks=[[attacked("plain", 0.0), attacked(HOSTILE, 0.5)]])
         page = Elements(page_of(found))
         assert "robustness" in page.ids
         assert "signs of gradient masking: zero gradients (ε = 0.1)" in page.text
         assert "plain: nothing was run that could show gradient masking" in page.text
         assert "2 networks diverged" in page.text
+        assert "An earlier attack" not in page.text
         assert "img" not in [tag for tag, _ in page.tags]
+        # What was attacked before is there, too, folded.
+        again = Elements(page_of(replace(found, attacks=[*found.attacks, [attacked("old", 0.5)]])))
+        assert "An earlier attack: FGSM; ε = 0, 0.1; 2 networks of each loss, 9 images" in again.text
+        assert "old: signs of gradient masking" in again.text
+        folds = [tag for tag, _ in again.tags].count("details") - [tag for tag, _ in page.tags].count("details")
+        assert folds == 1
+
+    def test_every_attack_of_a_study_is_found(self, study: Path) -> None:
+        with Store(study) as store:
+            for number, name in enumerate(("first", "second")):
+                store.add_record(f"attack {number}", name, attacked(name).to_json(), 0.1)
+            store.add_record("attack 0", "again", attacked("again").to_json(), 0.1)
+        assert [[one.name for one in some] for some in findings(study).attacks] == [["first", "again"], ["second"]]
+        assert Elements(report_page(study)).text.count("An earlier attack") == 1
 
     @pytest.mark.parametrize(
         "values",
@@ -601,7 +682,7 @@ class TestVerdict:
     def test_one_search_is_no_more_than_one(self, study: Path) -> None:
         found = findings(study)
         origin = found.provenance.model_copy(update={"origin": None})
-        note = "One search stands behind this; one of another seed may end at another loss."
+        note = "This comes from one search; with another seed it may end at another loss."
         assert note in page_of(replace(found, provenance=origin))
         assert note not in page_of(replace(found, winner=None))
 
@@ -612,6 +693,26 @@ class TestVerdict:
         scale = Scale(85.0, 95.0)
         assert _beyond(measured, scale) == " On the edge, since they lie beyond the scale: 1 of MAE."
         assert _beyond({"MSE": measured["MSE"]}, scale) == ""
+
+    def test_without_a_clear_difference_the_known_loss_does(self, study: Path) -> None:
+        found = findings(study)
+        assert found.comparison is not None
+        note = "the known loss is as good: take it"
+        origin = found.provenance.model_copy(update={"origin": None})
+        for low, high, said in ((-0.01, 0.02, True), (0.01, 0.02, False), (-0.02, -0.01, False)):
+            pairs = [replace(pair, result=replace(pair.result, low=low, high=high)) for pair in found.comparison.pairs]
+            page = page_of(replace(found, comparison=replace(found.comparison, pairs=pairs), provenance=origin))
+            assert (note in page) is said
+
+    def test_failures_do_not_press_the_front_together(self) -> None:
+        rng = np.random.default_rng(0)
+        every = np.concatenate([rng.uniform(49, 51, (50, 2)), [[5.0, 50.0], [50.0, 900.0], [np.nan, 50.0]]])
+        drawn, beyond = _within(every, np.array([[50.0, 50.0]]))
+        assert beyond == 3
+        assert np.array_equal(drawn, every[:50])
+        assert _within(np.full((3, 2), np.nan), every[:1])[1] == 3
+        # What must be seen is within the scale, wherever it lies.
+        assert _within(every, np.array([[5.0, 900.0]]))[1] == 1
 
     def test_less_is_better(self, study: Path) -> None:
         found = findings(study)
@@ -637,8 +738,8 @@ class TestVerdict:
         origin = {"kind": "candidate"}
         made = type(found.provenance).model_validate({"gain": ahead, "origin": origin})
         assert str(verdict(replace(found, provenance=made))) == (
-            "On the validation data that both were chosen on, the evolved loss is +1.0 points ahead in accuracy of the "
-            "best known loss, MSE (+0.6 to +1.4 within two standard errors)."
+            "On the validation data that both were chosen on, the evolved loss is +1.0 points ahead of the best "
+            "known loss, MSE, in accuracy (+0.6 to +1.4 within two standard errors)."
         )
         made = type(found.provenance).model_validate({"gain": {**ahead, "mean": -0.01}, "origin": {"kind": "baseline"}})
         assert "nothing better than a known loss" in str(verdict(replace(found, provenance=made)))
@@ -647,7 +748,21 @@ class TestVerdict:
     def test_a_known_loss_that_won(self, study: Path) -> None:
         found = findings(study)
         made = type(found.provenance).model_validate({"origin": {"kind": "baseline"}})
-        assert "nothing better than a known loss" in str(verdict(replace(found, provenance=made)))
+        assert found.comparison is not None
+        assert found.leading is not None
+        column = found.comparison.deciding.column("validation")
+        for lead, said in ((0.1, False), (-0.1, True)):
+            # The winner, which a known loss that was tuned further beats or does not.
+            best = found.comparison.row(found.comparison.best_baseline).mean(column)
+            rows = [
+                replace(row, runs=[{**run, column: best + lead} for run in row.runs])
+                if row.name == found.leading
+                else row
+                for row in found.comparison.rows
+            ]
+            told = str(verdict(replace(found, provenance=made, comparison=replace(found.comparison, rows=rows))))
+            assert "nothing better than a known loss" in told
+            assert told.endswith("take that one.") is said
 
 
 @pytest.fixture
@@ -698,7 +813,7 @@ class TestServed:
             _, headers, text = asked(served)
             assert headers["Refresh"] == "5"
             assert "so far is" in text
-            assert "1 candidate in 1 generation" in text
+            assert "The search tried 1 loss in 1 generation, drawn around the best ones so far by CMA-ES." in text
             candidate = running.ask()
             assert candidate is not None
             running.tell(candidate, 0.625)

@@ -106,13 +106,13 @@ class TestEvolve:
         told = asked(tmp_path / "told", sigma=1.0, start=known_loss(10))
         assert genomes(tmp_path / "new")[:4] == told
         assert read_toml(tmp_path / "new" / "study.toml")["search"]["sigma"] == 1.0
-        assert caplog.text.count("so short a search starts at label smoothing + Σh²") == 1
+        assert caplog.text.count("a search this short starts at label smoothing + Σh²") == 1
 
     def test_a_step_of_ones_own_wins(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level(logging.INFO)
         evolve(tmp_path / "own", tiny(sigma=0.5))
         assert genomes(tmp_path / "own")[:4] == asked(tmp_path / "told", sigma=0.5) == asked(tmp_path / "usual")
-        assert "so short a search" not in caplog.text
+        assert "a search this short" not in caplog.text
 
     def test_stopped_it_goes_on_as_it_began(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level(logging.INFO)
@@ -127,7 +127,7 @@ class TestEvolve:
         caplog.clear()
         evolve(tmp_path / "parts", tiny())
         assert genomes(tmp_path / "parts") == genomes(tmp_path / "whole")
-        assert "so short a search" not in caplog.text
+        assert "a search this short" not in caplog.text
         for name in ("whole", "parts"):
             # Longer than small, and with no word of a step.
             evolve(tmp_path / name, tiny(generations=30))

@@ -314,7 +314,7 @@ def test_what_is_guessed_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     assert source.digest == Source.from_frame(table(), "risk").digest
     (record,) = caplog.records
     assert "the first column of" in record.getMessage()
-    assert "which has no name and holds numbers of rows, is left out" in record.getMessage()
+    assert "is left out: it has no name, and numbers the rows" in record.getMessage()
     caplog.clear()
     rows = "".join(f"{n * n * 7919 % 100_003},{n % 2}\n" for n in range(90))
     assert read(tmp_path / "b.csv", "area,y\n" + rows).input_shape == (1,)

@@ -152,23 +152,7 @@ def all_described() -> dict[str, str]:
     return {f"{package}.{one.name}": one.described for package in PACKAGES for one in names(package, known)}
 
 
-BACK = re.compile(r'(?P<before>class="viewcode-back" href="[^"#]*/(?P<package>lossmith[\w.]*)\.html#)(?P<anchor>[^"]+)')
-OWN_TYPES = re.compile(r'<li><a href="builtins\.html">builtins</a>(</li>)?\s*')
 LITERAL = re.compile(r"(``.*?``|`[^`]*`)")
-
-
-def with_ways_back(text: str) -> str:
-    """The source of a module as a page, whose links back to the reference lead to where its names are described.
-
-    Viewcode believes that one package describes all names of a module, and that Python's own types have a source.
-    """
-
-    def back(link: re.Match[str]) -> str:
-        package, anchor = link["package"], link["anchor"]
-        given = max((one for one in PACKAGES if anchor.startswith(f"{one}.")), key=len)
-        return f"{link['before']}{package}{anchor.removeprefix(given)}"
-
-    return BACK.sub(back, OWN_TYPES.sub("", text))
 
 
 def without_substitutions(line: str) -> str:

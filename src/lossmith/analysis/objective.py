@@ -103,19 +103,19 @@ class ObjectiveSettings(Settings):
     """What the search maximises."""
 
     metric: Annotated[str, OBJECTIVES] = "accuracy"
-    """The figure on held-out data by which losses are searched, tuned, ranked and tested; or a function of your own,
-    f(targets, predictions), as package.module:function or FILE.py:function."""
+    """The figure on held-out data by which losses are searched, tuned, ranked and tested. Or a function of your own,
+    f(targets, predictions), as FILE.py:function or package.module:function."""
 
     costs: Annotated[str | Costs | None, BeforeValidator(read_costs)] = None
-    """Of expected-cost: a matrix in FILE.npy, FILE.npz:ARRAY or FILE.csv, or as "[[0, 1], [5, 0]]"; in row c what each
-    answer costs where class c is true."""
+    """The costs of expected-cost: a matrix as "[[0, 1], [5, 0]]", FILE.npy, FILE.npz:ARRAY or FILE.csv, in whose row c
+    stands what each answer costs where class c is true."""
 
     epsilon: float = Field(default=0.1, ge=0, le=1, allow_inf_nan=False)
     """Strength of FGSM, a share of the range of pixels."""
 
     gradient: Literal["worst", "loss", "cross-entropy", "margin"] = "worst"
     """The gradient that FGSM follows: of the loss itself (as in the paper; a loss can hide from it), of cross-entropy,
-    of the logit margin, or all three, of which an image must survive each."""
+    of the margin between the logits, or "worst": an image must survive all three."""
 
     weight: float = Field(default=0.5, ge=0, le=1, allow_inf_nan=False)
     """Weight of the accuracy under FGSM in "weighted"."""

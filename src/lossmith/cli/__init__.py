@@ -26,20 +26,20 @@ __all__ = ["Bar", "CompareProgress", "SearchProgress", "main"]
 __getattr__ = lazily(__name__, {"console": ["Bar", "CompareProgress", "SearchProgress"]})
 
 COMMANDS = {
-    "evolve": "find a loss for a network on data, and write the winner to DIR/best.json",
-    "compare": "compare losses with every baseline, all of them tuned alike, on test data",
-    "distill": "leave out terms of a loss one by one, and write the smallest loss that is not worse",
-    "explain": "say what the theory knows about any loss: how it starts, where it pulls and pushes",
-    "explore": "write a page on which a loss can be changed by sliders while its curves follow",
-    "export": "print a loss as a PyTorch module that needs PyTorch alone, or as JAX, NumPy or LaTeX",
-    "trace": "train with some losses and watch how each sample is pulled towards its label or pushed away",
-    "attack": "train with some losses and attack the networks: how many test images survive, and is it real?",
+    "evolve": "find a loss for a network on data, and write it to DIR/best.json",
+    "compare": "compare losses with known ones on test data, all of them tuned alike",
+    "distill": "leave out terms of a loss, and write the smallest one that is not worse",
+    "explain": "say what a loss does: how it starts, where it pulls labels up and pushes them down",
+    "explore": "write a page with sliders that change a loss, and its curves",
+    "export": "print a loss as a PyTorch module that needs PyTorch alone, or for JAX, NumPy or LaTeX",
+    "trace": "train with some losses, and watch how each sample is pulled towards its label or pushed away",
+    "attack": "train with some losses, and attack the networks: how many test images survive, and is it real?",
     "corruption": "train with some losses, then add noise to inputs and weights, and silence units",
-    "basin": "train with some losses and look at the width of the minima they end in",
+    "basin": "train with some losses, and measure how wide the minima are that they end in",
     "probe": "say how noisy labels are, which known loss is best, and whether a search is worth its cost",
-    "suspects": "rank the labels of training data by how probably they are wrong, and write them as a table",
+    "suspects": "rank the labels of training data by how probably they are wrong",
     "show": "say where a study stands",
-    "report": "write DIR/report.html: a study as one page that needs no network, also while it runs",
+    "report": "write a study to DIR/report.html, a page that opens without a network",
 }
 LOG = logging.getLogger("lossmith")
 BAD_INPUT, INTERRUPTED, BROKEN = 2, 130, 70
@@ -209,7 +209,7 @@ def _failed(sentence: str) -> int:
 
 def _overview() -> str:
     lines = "\n".join(f"  {name:<10} {what}" for name, what in COMMANDS.items())
-    return f"""lossmith metalearns the loss function of a PyTorch classifier.
+    return f"""lossmith finds a loss function for a PyTorch classifier, and tests it beside known ones.
 
 usage: lossmith COMMAND [OPTIONS]
 
@@ -222,6 +222,6 @@ Try it on handwritten digits with 40 % of the labels wrong (about a minute each 
 
 Then, in Python:  criterion = lossmith.Criterion("study/best.json")
 
-lossmith COMMAND --help lists the options of a command that most people use, --help-all all of them; lossmith --version
-says the version.
+lossmith COMMAND --help lists the options that most people use, --help-all all of them; lossmith --version prints the
+version.
 """

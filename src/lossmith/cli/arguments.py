@@ -67,9 +67,9 @@ def losses_text() -> str:
     """What names a loss: a file, a name that the catalog has now, λ, or a formula."""
     names = (entry.typed for _, entry in CATALOG.items())
     return (
-        f"A LOSS is a loss file (best.json of a study), a name ({', '.join(names)}; the parameters shown are the "
-        'defaults), a λ in quotes ("0, 0, 0, -1, 0, 2, 0, 0"), or a formula of the output h and the label y '
-        '("expr:log(h) - y/h").'
+        "A LOSS is a loss file (best.json of a study), a formula of the output h and the label y "
+        '("expr:log(h) - y/h"), a λ in quotes ("0, 0, 0, -1, 0, 2, 0, 0"), or a name, with its default parameters: '
+        f"{', '.join(names)}."
     )
 
 

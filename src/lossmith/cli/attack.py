@@ -31,33 +31,33 @@ from lossmith.metrics import Contrast
 
 @dataclass(frozen=True)
 class Attack(Looking):
-    """Train networks with each loss and attack them on test images: how many images are still classified correctly?
+    """Train networks with each loss, and attack them on test images: how many are still classified correctly?
 
-    {losses} For a best.json, data, model and recipe are those of its search unless flags say otherwise; all losses
-    share the recipe.
+    fgsm and pgd follow three gradients, of the loss itself, of cross-entropy and of the margin between the logits; an
+    image counts if it survives all three. apgd-ce, apgd-dlr and square (parts of AutoAttack) need the extra robust
+    (pip install '.[robust]' in the source, or 'lossmith-….whl[robust]'). Signs of gradient masking, which makes a
+    network look robust that is not, stand beside every figure.
 
-    fgsm and pgd follow three gradients, of the loss itself, of cross-entropy and of the logit margin, and an image
-    counts if it survives all three; apgd-ce, apgd-dlr and square (parts of AutoAttack) need the extra robust
-    (pip install '.[robust]' in the source, or 'lossmith-….whl[robust]'). Signs of gradient masking are shown beside
-    every figure.
+    All losses are trained alike. Data, model and recipe are those of the search of a best.json, unless flags say
+    otherwise. {losses}
 
     example:  lossmith attack cross-entropy study/best.json --epsilon 0 0.05 0.1 --seeds 10
     """
 
     epsilon: Annotated[tuple[float, ...], tyro.conf.arg(metavar="FLOAT ...")] = (0.0, 0.05, 0.1)
-    """Strengths of the attack, as shares of the range of pixels."""
+    """Strengths of the attacks: how much a pixel may change, as a share of the range of pixels."""
     attacks: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...")] = OWN_ATTACKS
-    """Which attacks: some of fgsm, pgd, apgd-ce, apgd-dlr, square, or autoattack (the last three)."""
+    """Attacks to run: fgsm, pgd, apgd-ce, apgd-dlr, square, or autoattack (the last three)."""
     pgd_steps: int = 20
     """Steps of pgd."""
     samples: OptionalNumber = None
-    """Test images that fgsm and pgd are run on; without it, all of them."""
+    """Test images for fgsm and pgd; without it, all of them."""
     library_samples: int = 200
-    """How many of these apgd-ce, apgd-dlr and square are run on."""
+    """How many of these are for apgd-ce, apgd-dlr and square."""
     iterations: int = 50
     """Steps of apgd-ce and apgd-dlr."""
     queries: int = 500
-    """Queries of square for each image."""
+    """Attempts of square on each image."""
 
 
 def run(arguments: Sequence[str]) -> None:

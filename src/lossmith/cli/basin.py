@@ -19,12 +19,14 @@ from lossmith.metrics import Contrast, contrasts_with_first, to_lists
 
 @dataclass(frozen=True)
 class Basin(Looking):
-    """Train networks with each loss and walk away from them in random directions: how fast does test accuracy fall?
+    """Train networks with each loss, and walk away from them in random directions: how fast does test accuracy fall?
 
-    Each direction is scaled filter by filter to the network (Li et al., 2018), the same Gaussian for all losses; all
-    losses have the same initial weights and batches. The largest eigenvalue of the Hessian of the cross-entropy is a
-    second measure. Every loss is tested against the first. {losses} For a best.json, data, model and recipe are those
-    of its search unless flags say otherwise.
+    Each direction is scaled filter by filter to the network (Li et al., 2018). All losses get the same Gaussian
+    directions, initial weights and batches, and each is tested against the first. The largest eigenvalue of the Hessian
+    of the cross-entropy is a second measure. Data, model and recipe are those of the search of a best.json, unless
+    flags say otherwise.
+
+    {losses}
 
     example:  lossmith basin cross-entropy study/best.json --figure basin.png
     """
@@ -34,7 +36,7 @@ class Basin(Looking):
     points: int = 51
     """Steps along each direction, from -1 to 1; an odd number, so that the network itself is one of them."""
     hessian_samples: int = 1000
-    """Test samples that the eigenvalue is computed on, drawn at random if there are more; 0 leaves it out."""
+    """Test samples for the eigenvalue, drawn at random if there are more; 0 leaves it out."""
 
 
 def run(arguments: Sequence[str]) -> None:

@@ -48,13 +48,15 @@ else:
 
 @dataclass(frozen=True)
 class Compare:
-    """Compare losses with every baseline on test data, all of them tuned alike on validation data.
+    """Compare losses with known ones (baselines) on test data, all of them tuned alike on validation data.
 
-    {losses} For a best.json, data, split, label noise, model and recipe are those of its search. A flag that changes
-    one of them is refused, since a test sample might then have been in the search. Without a best.json, flags decide.
-    All losses are tuned, ranked and tested by the objective of the search, or that of the flags. The raw runs are kept
-    in the database and in comparison.json beside the first best.json, or in --out DIR. Stopped and run again, it goes
+    For a best.json, data, split, label noise, model and recipe are those of its search. A flag that changes one of
+    them is refused, since a test sample might then have been in the search. Without a best.json, flags decide. All
+    losses are tuned, ranked and tested by the metric of the search, or by --metric. The figures of every network are
+    kept in study.db and comparison.json, beside the first best.json or in --out DIR. Run again after a stop, it goes
     on.
+
+    {losses}
 
     example:  lossmith compare study/best.json --seeds 30
     """
@@ -62,14 +64,14 @@ class Compare:
     losses: Annotated[
         tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="LOSS ...", help_behavior_hint="")
     ] = ()
-    """What is compared."""
+    """The losses to compare."""
     out: OptionalDirectory = None
-    """Directory for what is made; without it, that of the first best.json, or NAME-comparison for another loss file."""
+    """Directory to write to; without it, that of the first best.json, or NAME-comparison for another loss file."""
     options: Options = field(default_factory=CompareSettings)
     settings: SettingsFlags = field(default_factory=EvolveSettings)
     machine: MachineFlags = field(default_factory=Machine)
     time_limit: OptionalTime = None
-    """How long it may take, such as 30m or 8h: the largest effort up to --effort is made that is estimated to fit."""
+    """How long it may take, such as 30m or 8h: --effort is lowered until it fits."""
     svg: Switch = False
     """Draw the picture as SVG, too."""
     quiet: Switch = False

@@ -45,19 +45,21 @@ class Corruption(Looking):
     """Train networks with each loss, corrupt them, and measure accuracy on test data.
 
     A corruption is Gaussian noise on the inputs, Gaussian noise on the weights relative to the length of each filter,
-    or a share of the units of each hidden layer silenced; it is the same for all losses, which also have the same
-    initial weights and batches. Every loss is tested against the first. {losses} For a best.json, data, model and
-    recipe are those of its search unless flags say otherwise.
+    or a share of the units of each hidden layer that are silenced. All losses get the same corruptions, initial weights
+    and batches, and each is tested against the first. Data, model and recipe are those of the search of a best.json,
+    unless flags say otherwise.
+
+    {losses}
 
     example:  lossmith corruption cross-entropy study/best.json --input-noise 0.1 0.2 --figure corruption.png
     """
 
     input_noise: Levels = (0.05, 0.1, 0.2, 0.3)
-    """Deviations of the noise on inputs: shares of the white pixel for images, of each feature's own for other data."""
+    """Deviations of the noise on inputs: as shares of a white pixel, or of the deviation of each feature."""
     weight_noise: Levels = (0.1, 0.25, 0.5, 1.0)
-    """Lengths of the noise on each filter of the weights, as shares of the filter's own length."""
+    """Lengths of the noise on the weights of each filter, as shares of the length of the filter."""
     silenced: Levels = (0.1, 0.25, 0.5, 0.75)
-    """Shares of the units of each hidden layer."""
+    """Shares of the units of each hidden layer that are silenced."""
     draws: int = 3
     """How often each corruption is drawn at random."""
 

@@ -29,23 +29,25 @@ else:
 class Distill:
     """Leave out terms of a loss one by one, and write the smallest loss that is not worse.
 
-    {losses} Give one loss. Each time, learning rate, epochs and the other coefficients are tuned again on validation
-    data, and you see what the term was worth, with its interval. Test data is touched once, at the end, by the whole
-    and the smallest loss. distilled.json, distillation.json and figures/distillation.png are written to the study's
-    directory, or to --out DIR. Stopped and run again, it goes on.
+    Without each term, learning rate, epochs and the other coefficients are tuned again on validation data, and you see
+    what the term was worth, with its interval. Only the whole and the smallest loss are tested on test data, once, at
+    the end. Writes distilled.json, distillation.json and figures/distillation.png to the directory of the study, or to
+    --out DIR. Run again after a stop, it goes on.
+
+    {losses} Give one loss.
 
     example:  lossmith distill study/best.json --margin 0.005
     """
 
     losses: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="LOSS", help_behavior_hint="")] = ()
-    """What is distilled."""
+    """The loss to distill."""
     out: OptionalDirectory = None
-    """Directory for what is made; without it, that of best.json, or NAME-comparison for another loss file."""
+    """Directory to write to; without it, that of best.json, or NAME-comparison for another loss file."""
     options: Options = field(default_factory=DistillSettings)
     settings: SettingsFlags = field(default_factory=EvolveSettings)
     machine: MachineFlags = field(default_factory=Machine)
     time_limit: OptionalTime = None
-    """How long it may take, such as 30m or 8h: the largest effort up to --effort is made that is estimated to fit."""
+    """How long it may take, such as 30m or 8h: --effort is lowered until it fits."""
     svg: Switch = False
     """Draw the picture as SVG, too."""
     quiet: Switch = False

@@ -21,11 +21,11 @@ from lossmith.study import EvolveSettings, check_effect, evolve, file_settings, 
 
 @dataclass(frozen=True)
 class Evolve:
-    """Find a loss for a network on data, train the finalists again, and write the winner.
+    """Find a loss for a network on data: search, train the best ones again, and write the winner.
 
     DIR then holds study.toml (the settings), study.db (every candidate), best.json (the winner), figures/ and
-    report.html (all of it as a page). Run again on the same DIR, it goes on where it stopped: flags that you do not
-    give come from its study.toml, except a --model or --metric of your own. --generations makes an ended study longer.
+    report.html (all of it as a page). Run again on the same DIR, it goes on where it stopped: flags that you leave out
+    come from study.toml, except a --model or --metric of your own. More --generations make an ended study longer.
 
     example:  lossmith evolve --out study --data digits --train-size 800 --label-noise 0.4 --epochs 30 --replicates 3
     """
@@ -33,19 +33,19 @@ class Evolve:
     study: Annotated[
         Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[STUDY.toml]", help_behavior_hint="")
     ] = None
-    """A study file (TOML) with settings; flags change single ones."""
+    """A TOML file with settings, which flags overrule."""
     out: OptionalDirectory = None
-    """Directory of the study; without it, the study file's name less .toml."""
+    """Directory of the study; without it, the name of STUDY.toml without .toml."""
     settings: SettingsFlags = field(default_factory=EvolveSettings)
     machine: MachineFlags = field(default_factory=Machine)
     time_limit: OptionalTime = None
-    """How long it may take, such as 30m or 8h: the search ends where its finalists just fit. Run again, it goes on."""
+    """How long it may take, such as 30m or 8h: the search ends early, so that all fits. Run again, it goes on."""
     svg: Switch = False
     """Draw the pictures as SVG, too."""
     quiet: Switch = False
     """Print nothing but errors."""
     json: Switch = False
-    """Print the outcome as JSON, and no progress."""
+    """Print the result as JSON, and no progress."""
 
 
 def run(arguments: Sequence[str]) -> None:

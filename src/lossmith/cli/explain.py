@@ -25,9 +25,9 @@ WORDS_WIDTH = 80
 
 @dataclass(frozen=True)
 class Explain:
-    """Explain losses: what they do, in plain words; then by the theory, how they start to train, pull and push.
+    """Explain losses: first in plain words what they do, then what the theory says of them.
 
-    {losses} Several are shown side by side.
+    Several are shown side by side. {losses}
 
     example:  lossmith explain paper/mnist cross-entropy --figure explained.png
     """
@@ -35,19 +35,19 @@ class Explain:
     losses: Annotated[
         tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="LOSS ...", help_behavior_hint="")
     ] = ()
-    """What is explained."""
+    """The losses to explain."""
     classes: Annotated[tuple[int, ...], tyro.conf.arg(metavar="N ...", help_behavior_hint="")] = ()
-    """Numbers of classes; without it, that of the loss files, or 10."""
+    """Numbers of classes; without it, that of the loss files, or else 10."""
     epsilon: Annotated[tuple[float, ...], tyro.conf.arg(metavar="ε ...", help_behavior_hint="")] = EPSILONS
-    """Deviations from zero error, in (0, 1), at which the strength of attraction is printed."""
+    """Errors, between 0 and 1, at which the table says how strongly the loss attracts."""
     figure: OptionalFile = None
     """Draw attraction, learning rule, loss and gradient to this file (.png, .svg or .pdf)."""
     figure3: OptionalFile = None
-    """Draw figure 3 to this file: attraction as published and exact; without a LOSS, of the paper's four losses."""
+    """Draw figure 3 of the paper to this file: attraction, published and exact; without a LOSS, of its four losses."""
     latex: Switch = False
-    """Print LaTeX of the losses and their learning rules instead of the page."""
+    """Print the losses and their learning rules as LaTeX instead."""
     json: Switch = False
-    """Print words and page as JSON."""
+    """Print all of it as JSON."""
 
 
 def run(arguments: Sequence[str]) -> None:

@@ -18,9 +18,9 @@ CLASSES = 10
 
 @dataclass(frozen=True)
 class Explore:
-    """Write a page on which a loss can be changed by sliders: one HTML file that needs no network.
+    """Write a page with sliders that change a loss, and its curves: one HTML file that needs no network.
 
-    {losses} The page begins with the first; without any, with cross-entropy.
+    The page begins with the first LOSS; without any, with cross-entropy. {losses}
 
     example:  lossmith explore study/best.json --html explorer.html
     """
@@ -28,11 +28,11 @@ class Explore:
     losses: Annotated[
         tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[LOSS ...]", help_behavior_hint="")
     ] = ()
-    """What can be chosen besides the named losses."""
+    """Losses that the page offers besides all named ones."""
     html: OptionalFile = None
-    """The file that is written; its name ends in .html."""
+    """The file to write; its name ends in .html."""
     classes: OptionalNumber = None
-    """Number of classes at first; without it, that of the loss files, or 10."""
+    """Number of classes to begin with; without it, that of the loss files, or else 10."""
 
 
 def run(arguments: Sequence[str]) -> None:

@@ -15,19 +15,19 @@ from lossmith.losses import export, find_weighted
 
 @dataclass(frozen=True)
 class Export:
-    """Print a loss as source code that needs nothing of lossmith: a PyTorch module, JAX or NumPy functions, or LaTeX.
+    """Print a loss as source code that does not need lossmith: a PyTorch module, JAX or NumPy functions, or LaTeX.
 
-    {losses} Give one loss. The class weights with which it was evolved come with it, and every digit is kept.
+    Every digit is kept, and so are the class weights that it was evolved with. {losses} Give one loss.
 
     example:  lossmith export study/best.json --to torch --out my_loss.py
     """
 
     losses: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="LOSS", help_behavior_hint="")] = ()
-    """What is exported."""
+    """The loss to export."""
     to: Annotated[str, tyro.conf.arg(metavar="KIND")] = "torch"
     """torch: a class Loss, called like CrossEntropyLoss; jax, numpy: a function loss(logits, targets); or latex."""
     classes: OptionalNumber = None
-    """Number of classes, for a name that depends on it; without it, that of the loss file."""
+    """Number of classes, for names whose loss depends on it; without it, that of the loss file."""
     out: OptionalFile = None
     """Write to this file; without it, to standard output."""
 

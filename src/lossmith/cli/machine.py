@@ -21,15 +21,15 @@ class Machine:
     """How much of this machine is used."""
 
     threads: OptionalNumber = None
-    """Threads of PyTorch in this process; without it, PyTorch's own choice. A worker has one."""
+    """Threads of PyTorch in this process; without it, PyTorch chooses. A worker always has one."""
     executor: str = "auto"
-    """Where it runs: local, processes (one thread each), ray (a cluster), or auto: evolve measures the first two."""
+    """Where it runs: local (this process), processes (workers), ray (a cluster); auto: the faster of the first two."""
     workers: OptionalNumber = None
-    """Workers; without it, one for each processor, or as many as a cluster has room for."""
+    """Number of workers; without it, one for each processor, or as many as the cluster has room for."""
     ray_address: OptionalAddress = None
-    """Cluster of the executor ray: auto, the one of this machine, or HOST:PORT; without it, this machine alone."""
+    """Cluster of --executor ray: auto (this machine is in it) or HOST:PORT; without it, this machine alone."""
     gpus_per_chunk: OptionalShare = None
-    """GPUs of each worker of the executor ray, such as 0.25; without it, 1 where networks are trained on GPUs."""
+    """GPUs of each worker of --executor ray, such as 0.25; without it, 1 if networks are trained on GPUs."""
 
     def prepare(self) -> None:
         """Let PyTorch use so many threads, and see that there is such an executor.

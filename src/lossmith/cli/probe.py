@@ -58,25 +58,25 @@ STUDY = Path("study")
 class ProbeData:
     """Say before a search how noisy labels are, which known loss is best, and whether a search is worth its cost.
 
-    Works on what a search would see, the training and validation part; test data is not touched. Networks judge the
-    labels that they did not learn from; five known losses are tuned, and measured on validation data beside
-    cross-entropy. The last line says what to do next: a search with your flags, or the best known loss as Python.
+    It sees what a search would see, training and validation data; test data is not touched. Networks judge labels that
+    they did not learn from; five known losses are tuned, and compared with cross-entropy on validation data. The last
+    line says what to do next: a search with your flags, or the best known loss in Python.
 
     example:  lossmith probe digits --label-noise 0.4 --epochs 30
     """
 
     data: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
-    """Data to be probed: a name, or the path of a table, an .npz file or a directory of images."""
+    """Data to probe: a name, or the path of a table, an .npz file or a directory of images."""
     folds: int = PROBE_FOLDS
-    """In how many parts the samples are cut; each network that judges labels learns from all but one."""
+    """Parts that the samples are cut into; each network learns from all but one, and judges the labels of that one."""
     networks: int = PROBE_NETWORKS
-    """How many networks judge each label; fewer, if the time limit asks for it."""
+    """Networks that judge each label; fewer, if the time limit asks for it."""
     seeds: int = PROBE_SEEDS
     """Fresh networks of each tuned loss, paired with those of cross-entropy; fewer, if the time limit asks for it."""
     seed: int = 0
     """Seed of initial weights and batches."""
     time_limit: OptionalTime = None
-    """How long all of it may be estimated to take, such as 5m; with less than that, fewer networks are trained."""
+    """How long it may take, such as 5m; fewer networks are trained if it would take longer."""
     quiet: Switch = False
     """Print nothing but errors."""
     json: Switch = False

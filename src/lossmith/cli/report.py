@@ -16,9 +16,9 @@ from lossmith.errors import InputError
 
 @dataclass(frozen=True)
 class Report:
-    """Write a study to DIR/report.html, one file that opens by a double click, without any network.
+    """Write a study to DIR/report.html, one file that opens by a double click and needs no network.
 
-    It holds what the study holds so far; lossmith evolve and compare write it, too.
+    It shows what the study holds so far; lossmith evolve and compare write it, too.
 
     example:  lossmith report study --watch
     """
@@ -26,9 +26,9 @@ class Report:
     directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
     """Directory of the study."""
     watch: Switch = False
-    """Serve the page to a browser on this machine until Ctrl-C, and load it again while the study runs."""
+    """Show the page to a browser on this machine until Ctrl-C, always as the study stands."""
     port: OptionalNumber = None
-    """Where --watch listens; without it, a port that is free."""
+    """Port of --watch; without it, one that is free."""
 
 
 def run(arguments: Sequence[str]) -> None:

@@ -22,7 +22,7 @@ from lossmith.study import data_line, export_pareto, read_pareto
 
 @dataclass(frozen=True)
 class Show:
-    """Say where a study stands: its settings, candidates, finalists and winner. A running study can be shown, too.
+    """Say where a study stands: its settings, candidates, finalists and winner, also while it runs.
 
     example:  lossmith show study
     """
@@ -30,7 +30,7 @@ class Show:
     directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
     """Directory of the study."""
     pareto: OptionalDirectory = None
-    """Write to this directory, as loss files, the candidates that no other one dominates in the recorded figures."""
+    """Write the candidates that no other one beats in all recorded figures to this directory, as loss files."""
     json: Switch = False
     """Print it as JSON."""
 

@@ -47,7 +47,7 @@ SHOWN: Shown = {
 }
 HELPS: Helps = {
     (DataSettings, "label_noise"): (
-        "Share of all labels, at least 0 and less than 1, that noise changes: every row is judged here."
+        "Share of all labels that noise changes, from 0 to below 1: every row is judged here."
     ),
 }
 TOP, PICTURES = 10, 40
@@ -57,32 +57,33 @@ TOP, PICTURES = 10, 40
 class Suspects:
     """Rank the labels of training data by how probably they are wrong, and write them as a table.
 
-    Every row is judged, by networks that did not learn from it: the data is cut in folds, and networks that are trained
-    on all others judge each. Writes the columns index (the row in the data as given, from 0), given, suggested (the
-    class that the networks believe in most) and score (of the belief in the label and in its strongest rival, the
-    rival's share: above 0.5 another class is suggested), the most suspicious first. Validation and test samples that
-    the data brings are not looked at.
+    The data is cut in folds, and networks that are trained on all other folds judge the labels of each. The table has
+    the most suspicious labels first, with the columns index (the row in the data, from 0), given, suggested (the class
+    that the networks believe in most) and score, from 0 to 1: how much they believe in the strongest other class rather
+    than in the label. Above 0.5 another class is suggested. Validation and test parts that the data has itself are not
+    judged.
+
     {losses}
 
     example:  lossmith suspects digits --label-noise 0.2 --out suspects.csv --figure suspects.png
     """
 
     data: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
-    """Data whose labels are judged: a name, or the path of a table, an .npz file or a directory of images."""
+    """Data to judge: a name, or the path of a table, an .npz file or a directory of images."""
     out: OptionalFile = None
-    """The table (default: suspects.csv); an earlier file of that name is replaced."""
+    """The table to write (default: suspects.csv); an earlier file of that name is replaced."""
     figure: OptionalFile = None
     """Draw the most suspicious images, too, with label and suggestion: PNG, SVG or PDF by the ending."""
     loss: Annotated[str | None, tyro.conf.arg(metavar="LOSS", help_behavior_hint="")] = None
     """What networks are trained with (default: label smoothing 0.5 + 2 Σh², which resists wrong labels)."""
     folds: int = SUSPECT_FOLDS
-    """In how many parts the data is cut; each network learns from all but one."""
+    """Parts that the data is cut into; each network learns from all but one, and judges the labels of that one."""
     networks: int = SUSPECT_NETWORKS
-    """How many networks judge each row; fewer, if the time limit asks for it."""
+    """Networks that judge each label; fewer, if the time limit asks for it."""
     seed: int = 0
     """Seed of initial weights and batches."""
     time_limit: OptionalTime = None
-    """How long all of it may be estimated to take, such as 5m; with less than that, fewer networks are trained."""
+    """How long it may take, such as 5m; fewer networks are trained if it would take longer."""
     quiet: Switch = False
     """Print nothing but errors."""
     json: Switch = False

@@ -30,18 +30,20 @@ TITLES = {"exact": "exact", "published": "as published", "vector": "vector"}
 
 @dataclass(frozen=True)
 class TraceLosses(Trained):
-    """Train a network with each loss and watch how hard each training sample is pulled towards its label, or pushed.
+    """Train a network with each loss, and watch how hard it pulls each training sample to its label or pushes it away.
 
-    All losses have the same initial weights and batches. {losses} For a best.json, data, model and recipe are those
-    of its search unless flags say otherwise. Writes trace.json, trace.npz (every strength) and figures/trace.png.
+    All losses have the same initial weights and batches. Data, model and recipe are those of the search of a best.json,
+    unless flags say otherwise. Writes trace.json, trace.npz (every strength) and figures/trace.png.
+
+    {losses}
 
     example:  lossmith trace cross-entropy study/best.json --out trace
     """
 
     out: OptionalDirectory = None
-    """Directory for the data and the picture (default: trace); an earlier trace there is replaced."""
+    """Directory to write to (default: trace); an earlier trace there is replaced."""
     samples: Annotated[int | Literal["all"], tyro.conf.arg(metavar="INT|all")] = 500
-    """Training samples drawn anew in each epoch, or all of them every time."""
+    """Training samples to watch, drawn anew in each epoch, or all of them."""
     svg: Switch = False
     """Draw the picture as SVG, too."""
 

@@ -41,11 +41,11 @@ class Trained:
     losses: Annotated[
         tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="LOSS ...", help_behavior_hint="")
     ] = ()
-    """What networks are trained with."""
+    """The losses to train with."""
     seed: int = 0
-    """Seed of initial weights, batches, and whatever is drawn at random."""
+    """Seed of initial weights, batches, and all else that is random."""
     time_limit: OptionalTime = None
-    """How long the trainings may be estimated to take, such as 30m or 8h; what is beyond that is not begun."""
+    """How long the trainings may take, such as 30m or 8h; nothing begins that would take longer."""
     quiet: Switch = False
     """Print nothing but errors."""
     json: Switch = False
@@ -59,7 +59,7 @@ class Looking(Trained):
     """Flags of a command that looks at networks on test data."""
 
     seeds: int = 10
-    """Networks trained with each loss; the same initial weights and batches for every loss."""
+    """Networks trained with each loss; every loss has the same initial weights and batches."""
     figure: OptionalFile = None
     """Draw a picture, too: PNG, SVG or PDF by the ending."""
 

@@ -68,7 +68,9 @@ def read_folder(path: Path, side: int | None = None) -> dict[str, NDArray[Any]]:
             parts[name] = _part(tree, place, classes)
             absent = [called for number, called in enumerate(classes) if number not in parts[name].labels]
             if absent:
-                _LOG.warning("%s has no image of %s: accuracy on it says nothing of that", shown(place), listed(absent))
+                _LOG.warning(
+                    "%s has no image of %s, so accuracy on it says nothing about that", shown(place), listed(absent)
+                )
     files = [file for part in parts.values() for file in part.files]
     labels = [label for part in parts.values() for label in part.labels]
     rows = pixels(file_rows(files, labels), lambda number: shown(files[number]), len(files), side)

@@ -151,7 +151,7 @@ def _chosen(
     if not columns[0].name:
         if columns[0].type != "whole":
             raise InputError(f"column 1 of {what} has no name in the first line: give it one")
-        _LOG.warning("the first column of %s, which has no name and holds numbers of rows, is left out", what)
+        _LOG.warning("the first column of %s is left out: it has no name, and numbers the rows", what)
     return [column for column in columns if column.name and column.name not in drop]
 
 

@@ -117,14 +117,14 @@ for _name in HUB:
     READERS.register(_name, Reader(partial(_hub, _name)))
 READERS.register(
     FALLBACK,
-    Reader(_npz, path=lambda path: path.suffix == ".npz", described="the path of an .npz file", uses=("groups",)),
+    Reader(_npz, path=lambda path: path.suffix == ".npz", described="an .npz file", uses=("groups",)),
 )
-READERS.register("folder", Reader(_folder, path=Path.is_dir, described="that of a directory of images"))
+READERS.register("folder", Reader(_folder, path=Path.is_dir, described="a directory of images"))
 READERS.register(
     "table",
-    Reader(read_tables, path=is_table, described="that of a table (.csv, .tsv or .parquet)", uses=OF_TABLES),
+    Reader(read_tables, path=is_table, described="a table (.csv, .tsv or .parquet)", uses=OF_TABLES),
 )
 READERS.register(
     "kept",
-    Reader(read_kept, path=is_kept, described="that of the data of a program (.lossmith, as lossmith.evolve keeps it)"),
+    Reader(read_kept, path=is_kept, described="data that lossmith.evolve kept (.lossmith)"),
 )

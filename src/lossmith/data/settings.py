@@ -24,12 +24,12 @@ class DataSettings(Settings):
     """
 
     source: Annotated[str, Listed(known_data)] = "digits"
-    """Data to learn: {names}. An .npz file has x_train, y_train and, if wanted, those of val and test; a directory has
-    a folder of images for each class, or train and, if wanted, val and test that hold these or are tables (./mnist for
-    one that is called so). What comes from the Hugging Face hub is kept."""
+    """Data to learn: {names}. An .npz file has x_train and y_train, and may have x_val, y_val, x_test and y_test. A
+    directory has a folder of images for each class; or train, and perhaps val and test, which hold such folders or are
+    tables. Downloads are kept; ./mnist is a directory called mnist."""
 
     kind: Annotated[str, AfterValidator(checked_kind), Listed(lambda: ", ".join(KINDS))] = "auto"
-    """What the inputs are: {names}; or auto, which knows images and feature vectors by their shape. Tokens are whole
+    """What the inputs are: {names}; or auto, which tells images from feature vectors by their shape. Tokens are whole
     numbers [N, length]; dicts of tensors come from Python."""
 
     target: str | None = None
@@ -46,8 +46,8 @@ class DataSettings(Settings):
     frequent one)."""
 
     padding_id: int | None = Field(default=None, ge=0, lt=2**63)
-    """Token id that only fills sequences up (default: none does): embedding leaves it out of its mean, and a function
-    of your own with an argument padding_id is told."""
+    """Token id that only pads sequences: the embedding network ignores it, and a function of yours gets it as
+    padding_id if it takes that (default: none does)."""
 
     train_size: PositiveInt | None = None
     """Number of training samples (default: all that the validation and test parts leave)."""
@@ -60,20 +60,19 @@ class DataSettings(Settings):
     """Number of test samples (default: the file's own test arrays, or else 25 % of all samples)."""
 
     label_noise: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """Share of the training and validation labels, at least 0 and less than 1, that noise changes; the test labels
-    stay clean."""
+    """Share of the training and validation labels that noise changes, from 0 to below 1; test labels stay clean."""
 
     noise: Annotated[str, AfterValidator(checked_noise), Listed(known_noises)] = "symmetric"
-    """How noise changes a label: {names}. Or FILE.npy or FILE.npz:ARRAY without --label-noise: the
-    probabilities [K, K] of each class's labels, or a noisy label for each sample (but those of validation and test
-    parts that the data brings)."""
+    """How noise changes a label: {names}. Or, without --label-noise, FILE.npy or FILE.npz:ARRAY: the probabilities [K,
+    K] of the labels of each class, or a noisy label for each sample, except those of validation and test parts that the
+    data has itself."""
 
     split: Annotated[str, AfterValidator(checked_split), Listed(known_splits)] = "auto"
     """How samples are split into parts: {names}; or auto, by groups where the data has them, else stratified."""
 
     groups: str | None = None
-    """Column of a table, or array of an .npz file, that holds each sample's group, such as a patient: no group is in
-    two parts, and sizes are those that come nearest."""
+    """Column of a table, or array of an .npz file, with the group of each sample, such as its patient: no group is in
+    two parts, so that their sizes are only nearly as wanted."""
 
     split_seed: int = Field(default=0, gt=-(2**128), lt=2**128)
     """Seed of the split into training, validation and test samples."""
@@ -82,13 +81,13 @@ class DataSettings(Settings):
     """Seed of the label noise."""
 
     max_pixel: float | None = Field(default=None, gt=0, le=LARGEST_INPUT, allow_inf_nan=False)
-    """Value of a white pixel, to which the strengths of attacks and noise relate (default: 16 for digits, 255 for
+    """Value of a white pixel; the strengths of attacks and noise are shares of it (default: 16 for digits, 255 for
     other uint8 images, 1 for floating images)."""
 
     image_size: PositiveInt | None = Field(default=None, le=LARGEST_SIDE)
-    """Height and width that the images of a directory are made to have: the shorter side resized, the longer one
-    cropped in the middle (default: as they are, all alike)."""
+    """Height and width of the images of a directory: the shorter side is resized, the longer one cropped in the middle
+    (default: as they are; all must have one size)."""
 
     channels: Literal[1, 3] | None = None
-    """Channels that images are converted to: 1 for grey, 3 for colour (default: as they are; those of a directory
-    become colour if any is)."""
+    """Channels that images are converted to: 1 for gray, 3 for color (default: as they are; a directory becomes color
+    if one of its images is)."""

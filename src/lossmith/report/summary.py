@@ -1,6 +1,7 @@
 """Where a study stands, as a document: read from its directory, which is left as it is."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 from typing import Annotated, Any, Self
@@ -11,7 +12,7 @@ from lossmith.analysis import Deciding
 from lossmith.errors import InputError, printable
 from lossmith.io import read_json
 from lossmith.losses import Loss, load
-from lossmith.report.formulas import formulas_of
+from lossmith.report.formulas import Formulas, formulas_of
 from lossmith.schema import Document, conforming
 from lossmith.study import (
     Store,
@@ -66,6 +67,23 @@ class Stored(Document):
     model: dict[str, Any] = Field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Summary:
+    """Where a study stands, and the rows that it was told by, which take long to read where they are many.
+
+    Args:
+        document: As :func:`summarize` gives it.
+        candidates: Stored rows.
+        finalists: Stored rows.
+        formulas: What a search over formulas went through; None for another one.
+    """
+
+    document: dict[str, Any]
+    candidates: list[dict[str, Any]]
+    finalists: list[dict[str, Any]]
+    formulas: Formulas | None
+
+
 def summarize(directory: Path) -> dict[str, Any]:
     """Settings, data, candidates, finalists, winner and comparison of a study; a running one can be read, too.
 
@@ -75,16 +93,26 @@ def summarize(directory: Path) -> dict[str, Any]:
     if directory.is_file() and (directory.parent / "study.db").exists():
         raise InputError(f"{directory} is a file; give the directory of its study, {quote(str(directory.parent))}")
     with Store(directory, readonly=True) as store:
-        rate = store.setting("rate")
-        untuned = "the learning rate of the search" if rate is None else "known losses"
-        untuned = "" if store.setting("known losses") is not None else untuned
-        tuning, rejected = tuning_of(store), rejected_by_generation(store)
-        settings, rows, finalists = store.setting("settings"), store.candidates(), store.finalists("final")
-        settings = None if settings is None else modernized(settings, begun=True)[0]
-        data, function, broken = store.setting("data"), store.function, store.setting("breakdown")
-        by = judged_by(store)
-        remedy = "restore a copy of it, or choose another directory"
-        known = None if settings is None else conforming(Stored, settings, f"{store.path} (settings)", remedy)
+        return summary_of(store).document
+
+
+def summary_of(store: Store) -> Summary:
+    """The same of a study that is open.
+
+    Raises:
+        InputError: if something in it is damaged.
+    """
+    directory = store.path.parent
+    rate = store.setting("rate")
+    untuned = "the learning rate of the search" if rate is None else "known losses"
+    untuned = "" if store.setting("known losses") is not None else untuned
+    tuning, rejected = tuning_of(store), rejected_by_generation(store)
+    settings, rows, finalists = store.setting("settings"), store.candidates(), store.finalists("final")
+    settings = None if settings is None else modernized(settings, begun=True)[0]
+    data, function, broken = store.setting("data"), store.function, store.setting("breakdown")
+    by = judged_by(store)
+    remedy = "restore a copy of it, or choose another directory"
+    known = None if settings is None else conforming(Stored, settings, f"{store.path} (settings)", remedy)
     formulas = formulas_of(settings, rows, rejected)
     if settings is not None and function is not None:
         settings = {**settings, "objective": {"function": function}}
@@ -102,7 +130,7 @@ def summarize(directory: Path) -> dict[str, Any]:
         state += (
             f"; its search engine broke down in generation {broken['generation']} ({printable(str(broken['why']))})"
         )
-    return {
+    document = {
         "state": state,
         "settings": settings,
         "data": data,
@@ -117,6 +145,7 @@ def summarize(directory: Path) -> dict[str, Any]:
         "winner": None if winner is None else repr(winner),
         "comparison": _compared(comparison, winner) if comparison.exists() else None,
     }
+    return Summary(document, rows, finalists, formulas)
 
 
 def _state(settings: Stored | None, rows: Sequence[dict[str, Any]], untuned: str) -> str:

@@ -27,7 +27,7 @@ class SearchSettings(Settings):
     """Largest depth of the formulas of --engine genetic."""
 
     coefficients: float = Field(default=0.3, ge=0, le=1, allow_inf_nan=False)
-    """Share of every ten generations of --engine genetic, the last ones, in which CMA-ES tunes the numbers of the best
+    """Share of every ten generations of --engine genetic, at their end, in which CMA-ES tunes the numbers of the best
     formula."""
 
     order: int = Field(default=3, ge=2, le=8)
@@ -37,17 +37,17 @@ class SearchSettings(Settings):
     """Knots of the "residual-schedule" space, evenly over the training."""
 
     gain: Literal["free", "fixed"] = "free"
-    """Whether the "canonical" space searches the gain or keeps it at 1, without the effect of a learning rate."""
+    """Whether the space "canonical" searches the gain, or keeps it at 1, so that it cannot act as a learning rate."""
 
     scale: bool = False
-    """Search the scale of the loss, too, as one more coordinate: for SGD, that is its learning rate."""
+    """Search the scale of the loss, too, which for SGD acts as its learning rate."""
 
     known_first: bool = False
     """Begin with the known losses that the space holds, with their tuned strengths (and their rates with --scale)."""
 
     start: tuple[str, ...] = Field(default=(), strict=False)
-    """Losses that the search tries first, by name or file; in spaces of vectors the nearest one stands for a loss that
-    they do not hold. One that is far from all, or no formula of the depth in a space of formulas, is refused."""
+    """Losses that the search tries first, by name or file. Where the space does not hold one, the nearest loss stands
+    for it; one that is far from all is refused, and in spaces of formulas one that is none or too deep."""
 
     population: int = Field(default=20, ge=2, le=10**5)
     """Candidates in a generation."""

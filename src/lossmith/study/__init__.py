@@ -26,7 +26,7 @@ from lossmith.study.efforts import CompareSettings, TuningSettings
 from lossmith.study.evolve import Outcome, Progress, evolve
 from lossmith.study.filters import rejected_by_generation, summed
 from lossmith.study.finalists import EVOLVED, SMOOTHINGS
-from lossmith.study.function_comparison import compare_by_function
+from lossmith.study.function_comparison import compare_by_function, reported_curves
 from lossmith.study.function_evolve import evolve_function
 from lossmith.study.function_settings import FunctionSettings, StageSettings, checked_settings
 from lossmith.study.judged import judged_by
@@ -135,6 +135,7 @@ __all__ = [
     "read_toml",
     "rechecked",
     "rejected_by_generation",
+    "reported_curves",
     "setting_text",
     "settings_document",
     "settings_for",

@@ -115,7 +115,7 @@ def compare_losses(
     test = cache(problem.test)
     rivals = chosen_baselines(options)
     if settings.data.label_noise and not any(family.noisy for family in rivals):
-        LOG.info("labels are noisy: losses that were published for that are baselines with --baselines all")
+        LOG.info("labels are noisy: --baselines all adds the losses that were published for noisy labels")
     taken = {RIVAL, *(family.name for family in rivals)}
     given = losses if isinstance(losses, Mapping) else find_named(losses, problem.classes, taken)
     _check(given, taken, problem.classes)

@@ -46,28 +46,26 @@ class RunSettings(Settings):
     """Networks trained for each candidate, with seeds of their own; the fitness is their mean."""
 
     partial: float = Field(default=1.0, gt=0, le=1, allow_inf_nan=False)
-    """Partial training: share of the recipe's schedule after which a candidate is judged; finalists are trained in
-    full."""
+    """Partial training: share of the schedule after which a candidate is judged; finalists are trained in full."""
 
     prune_at: float | None = Field(default=None, gt=0, lt=1, allow_inf_nan=False)
-    """Share of a candidate's training after which networks are given up that are at chance level of the metric, or
-    no longer finite (default: none is); how many were is recorded. Where learning begins slowly, give 0.3 or more."""
+    """Share of the training of a candidate after which networks are given up that are no better than chance, or no
+    longer finite; they are counted. Where learning begins slowly, give 0.3 or more (default: none is given up)."""
 
     tune: bool = True
-    """Tune the learning rate of the search and of each finalist, among them every known loss with its strengths tuned,
-    too, in several hundred full trainings; --no-tune trains all with the recipe's lr."""
+    """Tune the learning rate of the search and of each finalist, and every known loss with its own numbers, by several
+    hundred full trainings; --no-tune trains everything with --lr."""
 
     finalists: int = Field(default=5, ge=1, le=10**4)
-    """The best candidates that are trained again, beside the search's mean and known losses."""
+    """How many of the best candidates are trained again, beside the mean of the search and known losses."""
 
     finalist_seeds: int = Field(default=10, ge=2, le=10**5)
     """Fresh seeds that each finalist is trained with; the best mean wins."""
 
     chunk: int = Field(default=256, ge=1, le=10**6)
-    """Most networks trained in one program, and the unit that is stored: a run that is killed loses the chunks that it
-    was at, and with worker processes those that wait for a slower one before them. A generation of one chunk keeps one
-    worker busy: for more, let this be the networks of a generation through the workers, or less. With --executor auto,
-    a study that measures worker processes as faster takes such chunks by itself."""
+    """Most networks trained in one program, and stored at once; a run that is killed loses what it had not stored. A
+    chunk keeps one worker busy: with several, give at most the networks of a generation divided by the workers, as
+    --executor auto does by itself."""
 
     device: str = "cpu"
     """Where networks are trained: "cpu", "cuda", or "cuda:1"."""

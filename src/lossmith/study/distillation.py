@@ -40,11 +40,11 @@ class DistillSettings(TuningSettings):
     """How a loss is distilled."""
 
     seeds: int = Field(default=30, ge=2, le=10**5)
-    """Fresh networks of each loss that is tried; their spread decides how small a margin can be shown."""
+    """Fresh networks of each loss that is tried; with more of them, a smaller margin can be shown."""
 
     margin: float = Field(default=0.005, ge=0, allow_inf_nan=False)
-    """How much worse than the whole loss a smaller one may be on validation data, in the unit of the objective: the
-    interval of the difference must end there or below."""
+    """How much worse than the whole loss a smaller one may be on validation data, in the unit of the metric; the
+    interval of the difference must not reach beyond it."""
 
 
 @dataclass(frozen=True)

@@ -61,23 +61,22 @@ class TuningSettings(Settings):
     """How losses are tuned alike."""
 
     effort: Effort = "thorough"
-    """How much is trained for tuning: "quick", five baselines; "standard", all baselines, and the best of them with
-    more seeds; "thorough", every rate and length with two seeds, four times that, and a search for label smoothing +
-    MAE."""
+    """How much is trained for tuning: "quick", five baselines; "standard", all baselines, and the best with more seeds;
+    "thorough", four times as much, every setting with two seeds and a search for label smoothing + MAE."""
 
     tuning_seeds: int | None = Field(default=None, ge=1, le=10**5)
     """Networks trained for each setting that tuning tries (default: 1, thorough 2)."""
 
     tuning_finalists: int | None = Field(default=None, ge=1, le=10**4)
-    """The best settings of each loss, which are trained again with fresh seeds before one is chosen (default: 5, quick
-    3)."""
+    """How many of the best settings of each loss are trained again with fresh seeds before one is chosen (default: 5,
+    quick 3)."""
 
     tuning_finalist_seeds: int | None = Field(default=None, ge=1, le=10**5)
     """Fresh seeds that each of those is trained with (default: 3, thorough 10)."""
 
     tuning_epochs: int | None = Field(default=None, ge=1, le=10**6)
-    """Epochs of a tuning run, from which the best number is read; doubled where that is near the end (default: the
-    recipe's, thorough twice that)."""
+    """Epochs of a training in tuning, from whose curve the best number is read; doubled where that is near the end
+    (default: the recipe's, thorough twice that)."""
 
     comparison_seed: int = Field(default=0, gt=-(2**128), lt=2**128)
     """Seed of the comparison's initial weights and batches."""
@@ -113,5 +112,5 @@ class CompareSettings(TuningSettings):
     thorough comparison; --no-rival leaves that search out."""
 
     baselines: tuple[str, ...] = Field(default=(), strict=False)
-    """The baselines, as tables call them, with hyphens for spaces; cross-entropy is one always (default: all but
-    those published for noisy labels, which "all" has, too; or those of the effort "quick")."""
+    """The known losses to compare with, as tables call them, with hyphens for spaces; cross-entropy always is one, and
+    "all" adds those published for noisy labels (default: all others, or the five of "quick")."""

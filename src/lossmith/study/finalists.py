@@ -157,7 +157,7 @@ class Gain:
         if self.mean <= 0:
             known_wins = best_row([self.found, self.known]) is self.known
             end = (
-                "the known loss is handed over"
+                "the known loss is the result"
                 if known_wins
                 else "what was found stays, and the known loss does as well"
             )

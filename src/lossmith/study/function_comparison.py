@@ -9,7 +9,9 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, cast
+
+from pydantic import Field
 
 from lossmith.analysis import Comparison, Deciding, Family, Row, concluded, find_baselines, fixed
 from lossmith.errors import InputError
@@ -27,11 +29,13 @@ from lossmith.study.function_settings import FunctionSettings
 from lossmith.study.records import FITNESS
 from lossmith.study.rows import REMEDY, damaged
 from lossmith.study.store import Store
-from lossmith.study.trials import TrainFunction, Trial
+from lossmith.study.trials import Curve, TrainFunction, Trial
 from lossmith.study.tuning import FitnessTuning
 from lossmith.training import Executor, running
 
 RECORDS = "function comparison"
+# What is kept of the reports of a training.
+MOST_REPORTS = 200
 # How its phases begin, with their stage of the budget and their part of that.
 PHASES = {"tuning": ("tuning", 0.0, 1.0), "fresh": ("final", 0.0, 1.0)}
 LOG = logging.getLogger("lossmith")
@@ -44,6 +48,8 @@ class KeptRun(Document):
     validation: float | None
     test: float | None
     error: str | None
+    # Studies of older versions have none.
+    curve: list[Annotated[list[float], Field(min_length=2, max_length=2)]] = Field(default_factory=list)
 
 
 def compare_by_function(
@@ -174,7 +180,7 @@ def _judged(
 ) -> list[list[dict[str, Any]]]:
     """What fresh trainings of each loss gave; the function is called for what is not kept."""
     seeds, store = _seeds(settings, "final", count), training.store
-    keys = [json.dumps({"final": entry.loss.key(), "lr": entry.lr, "seeds": seeds}) for entry in entries]
+    keys = [_final(entry.loss, entry.lr, seeds) for entry in entries]
     records = _records(training.function, RECORDS)
     known = {key: store.record(records, key) for key in keys}
     # Two that are one loss are trained once.
@@ -195,6 +201,31 @@ def _judged(
     ]
 
 
+def reported_curves(store: Store, comparison: Comparison) -> list[list[Curve]]:
+    """What the final trainings of each loss of a comparison reported; a training that reported nothing is left out.
+
+    Args:
+        store: Of the study.
+        comparison: That it holds.
+
+    Raises:
+        InputError: if what is kept of a training is damaged.
+    """
+    analyses = [name for name in store.analyses() if name.startswith(f"{RECORDS} ")]
+    what, found = f"{store.path} (what it holds of the comparison)", list[list[Curve]]()
+    for row in comparison.rows:
+        key = _final(Loss.from_json(row.loss), row.lr, [run.get("seed") for run in row.runs])
+        kept = [one for name in analyses if (one := store.record(name, key)) is not None]
+        runs = conforming(list[KeptRun], kept[-1], what, REMEDY) if kept else []
+        found.append([tuple((at, score) for at, score in run.curve) for run in runs if run.curve])
+    return found
+
+
+def _final(loss: Loss, lr: float | None, seeds: Sequence[Any]) -> str:
+    """What the final trainings of a loss are kept as."""
+    return json.dumps({"final": loss.key(), "lr": lr, "seeds": seeds})
+
+
 def _records(function: TrainFunction, what: str) -> str:
     """What trainings of a function are kept under: those of other settings or another metric are others."""
     document = json.dumps([function.name, function.metric, function.settings, function.lr], sort_keys=True)
@@ -202,10 +233,14 @@ def _records(function: TrainFunction, what: str) -> str:
 
 
 def _kept(trial: Trial) -> dict[str, Any]:
+    step = -(-len(trial.curve) // MOST_REPORTS) or 1
+    # The last report is kept, whatever is left out.
+    curve = [list(pair) for pair in trial.curve[::-step][::-1]]
     return {
         "validation": finite_or_none(trial.scores.get(FITNESS)),
         "test": finite_or_none(trial.test.get(FITNESS)),
         "error": trial.error,
+        **({"curve": curve} if curve else {}),
     }
 
 

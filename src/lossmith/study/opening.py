@@ -131,7 +131,7 @@ def _check_own(path: Path, writable: bool) -> None:
         files += [*(directory / name for name in FILES), *(directory / "figures").glob("*.*")]
     for one in (*files, *folders):
         if one.is_symlink():
-            raise InputError(f"{one} is a link, and what a study writes never is: remove it, or copy what it leads to")
+            raise InputError(f"{one} is a link, and a study writes no links: remove it, or copy what it leads to")
     # What lies in the place of the database is looked at on its own.
     wrong = [one for one in files[1:] if one.exists() and not one.is_file()]
     wrong += [one for one in folders if one.name == "figures" and one.exists() and not one.is_dir()]
@@ -151,7 +151,7 @@ def _check_companion(path: Path, end: str) -> None:
     except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as error:
-        raise InputError(f"{path} cannot be looked at ({error.strerror}); check its permissions") from None
+        raise InputError(f"{path} cannot be read ({error.strerror}); check its permissions") from None
     if not stat.S_ISREG(found.st_mode):
         raise InputError(f"{path} is no regular file, but a link, pipe, device or directory; remove it")
     if found.st_size > (LARGEST_JOURNAL if end == JOURNAL else LARGEST_LOG):

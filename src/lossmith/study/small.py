@@ -55,7 +55,7 @@ def tell_start(search: SearchSettings, start: Genome | None) -> None:
     """Say where a search starts, if it is small."""
     if start is not None:
         LOG.info(
-            "so short a search starts at %s, with the first step %g; with a step of your own (--sigma) it starts at "
+            "a search this short starts at %s, with the first step %g; with a --sigma of your own it starts at "
             "cross-entropy",
             KNOWN[0],
             search.sigma,

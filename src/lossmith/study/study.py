@@ -143,7 +143,9 @@ class Study(AskTell):
             )
         if generations is not None:
             if readonly:
-                raise InputError("a study that is only read gets no more generations; leave one of the two out")
+                raise InputError(
+                    "a study opened with readonly=True cannot be given more generations; leave one of the two out"
+                )
             begun = begun.longer(generations)
         document = begun.document
         return cls(directory, begun.classes, begun.search, readonly=readonly, document=document, defaults=document)

@@ -197,8 +197,7 @@ def check_folds(settings: EvolveSettings, folds: int, networks: int) -> None:
     check_effect(settings)
     if settings.recipe.patience is not None:
         raise InputError(
-            "early stopping (patience) goes by labels that are not learned from, which are those that are judged: "
-            "leave it out, and give fewer epochs"
+            "early stopping (patience) would look at the labels that are judged: leave it out, and give fewer epochs"
         )
 
 

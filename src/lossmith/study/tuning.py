@@ -80,7 +80,9 @@ class FitnessTuning:
         tried = _tuner(families, rates).search(self._measure("sweep", families, rates, self.first))
         best = max(tried, key=lambda setting: (_mean(setting, tried[setting]), -abs(setting.place[-1])))
         if math.isinf(_mean(best, tried[best])):
-            LOG.warning("at no learning rate from %g to %g a known loss has a fitness: the recipe's stays", *SWEEP)
+            LOG.warning(
+                "no known loss has a fitness at any learning rate from %g to %g: the rate of the recipe stays", *SWEEP
+            )
             return lr
         return rates.value(best.place[-1])
 

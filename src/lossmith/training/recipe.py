@@ -37,7 +37,7 @@ def _number(value: Any) -> float:
 
 
 class Recipe(Settings):
-    """A training recipe, the same for every member of a population."""
+    """How networks are trained, every member of a population alike."""
 
     optimizer: Literal["sgd", "adamw"] = "sgd"
     """SGD with momentum, or AdamW."""
@@ -65,38 +65,38 @@ class Recipe(Settings):
     clip: float | None = Field(None, gt=0, allow_inf_nan=False)
     """Largest norm of a network's whole gradient; longer ones are scaled down."""
     crop: int = Field(0, ge=0, le=1000)
-    """Augmentation: images are padded with black by so many pixels and cut back at a random place (4 is usual for
+    """Augmentation: pad images with so many black pixels, and crop them to their size at random (4 is usual for
     32×32)."""
     flip: bool = False
-    """Augmentation: every other image, at random, is mirrored left to right."""
+    """Augmentation: mirror images left to right with probability 1/2."""
     cutout: int = Field(0, ge=0, le=10**6)
-    """Augmentation: side of a square, at a random place of each image, that is filled with the mean pixel (Cutout; 16
-    is usual for CIFAR-10)."""
+    """Augmentation: side of a square that is filled with the mean pixel, at random in each image (Cutout; 16 is usual
+    for CIFAR-10)."""
     mixup: float = Field(0.0, ge=0, le=1e6, allow_inf_nan=False)
     """Augmentation: α of mixup, which mixes two samples and their labels by λ ~ Beta(α, α)."""
     cutmix: float = Field(0.0, ge=0, le=1e6, allow_inf_nan=False)
-    """Augmentation: α of CutMix, which puts a piece of another image, of 1 − λ of the area, into each; with mixup, too,
+    """Augmentation: α of CutMix, which puts a piece of another image, of 1 − λ of the area, into each; beside --mixup,
     each batch draws one of the two."""
     flooding: float = Field(0.0, ge=0, allow_inf_nan=False)
-    """Flooding: where a batch's loss L is below this level b, it is raised instead: |L − b| + b is minimised. L is the
-    loss's own value, constants included."""
+    """Flooding: where the loss L of a batch is below this level b, it is raised instead: |L − b| + b is minimized. L
+    includes the constants of the loss."""
     class_weight: Annotated[
         Literal["none", "balanced"] | Annotated[tuple[float, ...], Field(strict=False)], BeforeValidator(_class_weight)
     ] = "none"
     """Class weights of the training, for every loss alike: none, a number for each of the K classes in their order, or
     "balanced", N/(K N_k). A sample counts by the weight of its label."""
     sampling: Literal["uniform", "balanced"] = "uniform"
-    """How batches are drawn: each sample once an epoch, or "balanced": every draw takes each class with the same
-    probability, with replacement, as many samples an epoch."""
+    """How batches are drawn: "uniform", each sample once an epoch, or "balanced", with replacement and each class with
+    the same probability, as many samples an epoch."""
     patience: int | None = Field(None, ge=1, le=10**6)
-    """Early stopping: a training ends after so many epochs without a better value of the metric on validation data, and
-    its best epoch is what it gives; a validation figure is then the best of several."""
+    """Early stopping: end a training after so many epochs without a better metric on validation data, and keep its best
+    epoch. Validation figures are then the best of several."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Numbers of the forward pass: float32, or bfloat16 where PyTorch's autocast thinks it safe (weights and loss stay
+    """Numbers of the forward pass: float32, or bfloat16 where PyTorch's autocast allows it (weights and loss stay
     float32)."""
     adversary: Literal["none", "fgsm", "pgd"] = "none"
-    """Adversarial training (images only): every batch is attacked before it is trained on, by one step or by several
-    from a random start, with the gradient of the loss that is trained."""
+    """Adversarial training (images only): attack every batch before the network trains on it, by one step (fgsm) or
+    several from a random start (pgd), along the gradient of the loss."""
     adversary_epsilon: float = Field(0.1, ge=0, le=1)
     """Strength of that attack, a share of the range of pixels."""
     adversary_steps: int = Field(7, ge=1, le=10**4)

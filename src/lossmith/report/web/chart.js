@@ -7,6 +7,8 @@ lossmith.chart = (place, spec) => {
   const { tip, column, fixed } = lossmith;
   const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
   const font = (size) => `${size}px system-ui, sans-serif`;
+  // The widest label beside a line.
+  const widest = 240;
   const lines = spec.lines ?? [];
   const rules = spec.rules ?? [];
   const dots = (spec.dots ?? []).map((one) => ({ radius: 2.4, alpha: 0.5, ...one, x: column(one.x), y: column(one.y) }));
@@ -67,6 +69,14 @@ lossmith.chart = (place, spec) => {
   let plot = null;
   let drawn = { width: 0, ratio: 0 };
 
+  // As much of a label as there is room for; the legend has the whole of it.
+  const cut = (ctx, label, room) => {
+    if (ctx.measureText(label).width <= room) return label;
+    let text = label;
+    while (text && ctx.measureText(`${text}…`).width > room) text = text.slice(0, -1);
+    return `${text.trimEnd()}…`;
+  };
+
   // Labels beside the ends of lines, moved apart.
   const labels = (u) => {
     const { ctx, bbox } = u;
@@ -92,7 +102,7 @@ lossmith.chart = (place, spec) => {
     ctx.textAlign = "left";
     for (const one of found) {
       ctx.fillStyle = color(one.color);
-      ctx.fillText(one.short ?? one.name, bbox.left + bbox.width + 8 * ratio, one.to);
+      ctx.fillText(cut(ctx, one.short ?? one.name, (widest - 16) * ratio), bbox.left + bbox.width + 8 * ratio, one.to);
     }
   };
 
@@ -175,11 +185,10 @@ lossmith.chart = (place, spec) => {
     return content;
   };
 
-  const sizes = () => {
+  const room = () => {
     const measure = document.createElement("canvas").getContext("2d");
     measure.font = font(12);
-    const names = [...named, ...rules].map((one) => measure.measureText(one.short ?? one.name).width);
-    return narrow() ? 12 : Math.min(240, 16 + Math.max(0, ...names));
+    return 16 + Math.max(0, ...[...named, ...rules].map((one) => measure.measureText(one.short ?? one.name).width));
   };
 
   const build = () => {
@@ -188,7 +197,8 @@ lossmith.chart = (place, spec) => {
     if (!width || (drawn.width === width && drawn.ratio === ratio)) return;
     drawn = { width, ratio };
     plot?.destroy();
-    legend.hidden = !narrow() && !dots.some((one) => one.name);
+    const wanted = room();
+    legend.hidden = !narrow() && wanted <= widest && !dots.some((one) => one.name);
     const axis = {
       stroke: () => color("muted"),
       font: font(12),
@@ -207,7 +217,7 @@ lossmith.chart = (place, spec) => {
       {
         width,
         height: spec.height ?? 300,
-        padding: [10, sizes(), 0, 0],
+        padding: [10, narrow() ? 12 : Math.min(widest, wanted), 0, 0],
         legend: { show: false },
         cursor: { drag: { x: false, y: false }, y: false, points: { show: !dots.length, size: 6 } },
         scales: { x: { time: false, range: () => across }, y: { range: () => upward } },

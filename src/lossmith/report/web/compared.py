@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from lossmith.analysis import Comparison, Pair, Row
+from lossmith.losses import Loss
 from lossmith.markup import Child, Html, element, joined
 from lossmith.metrics import known
 from lossmith.report.web.document import Section
@@ -45,15 +46,16 @@ def comparison_section(found: Findings) -> Section | None:
     # A training function knows the length of its training itself, and may take no learning rate.
     has_rate = any(row.lr is not None for row in comparison.rows)
     has_length = any(row.stop is not None for row in comparison.rows)
-    tuned = ["learning rate"] * has_rate + ["number of epochs"] * has_length + ["and the strength of a known one"]
+    tuned = ["learning rate"] * has_rate + ["number of epochs"] * has_length + ["and the numbers of known losses"]
     text = (
-        f"Every loss is tuned alike on validation data: {', '.join(tuned)}. Each "
-        f"dot is a network, the line their mean. Rows are in the order of validation {deciding.name}."
+        f"Every loss is tuned alike on validation data: {', '.join(tuned)}. Each dot is a network, the line their "
+        f"mean. The best {deciding.name} on validation data stands first."
     )
     content: list[Child] = [element("p", text), _strips(comparison)]
     if comparison.guess is not None:
         content.append(element("p", comparison.without_learning, class_="note"))
     content += [folded("Figures of each loss", _worth(comparison)), folded("Tests", *_tests(comparison))]
+    content.append(folded("Formulas of the losses", _formulas(comparison)))
     return Section("comparison", "Comparison", joined(content))
 
 
@@ -153,11 +155,20 @@ def _worth(comparison: Comparison) -> Html:
         rows.append(cells + ([figure_text(row.mean("test"), deciding)] if has_accuracy else []))
     count = len(comparison.rows[0].runs)
     caption = (
-        f"{deciding.name}, mean ± standard deviation of {count} fresh networks. A known loss has a strength that is "
-        "tuned, too, so that more settings of it are tried"
+        f"{deciding.name}, mean ± standard deviation of {count} networks with fresh seeds. More settings of a known "
+        "loss are tried, since its own numbers are tuned, too"
     )
     ours = [place for place, row in enumerate(comparison.rows) if not row.baseline]
     return table(caption, head + ["#test accuracy"] * has_accuracy, rows, ours)
+
+
+def _formulas(comparison: Comparison) -> Html:
+    """What each loss is, with the numbers that it was tuned to."""
+    rows: list[list[Child]] = [
+        [short(row.name), element("code", Loss.from_json(row.loss).formula())] for row in comparison.rows
+    ]
+    caption = "What is no L is φ(h, y): the loss of a sample is then the sum of −φ over all classes"
+    return table(caption, ["loss", "formula"], rows)
 
 
 def _with_spread(row: Row, column: str, comparison: Comparison) -> str:
@@ -187,10 +198,11 @@ def _tests(comparison: Comparison) -> list[Child]:
     given = {row.name for row in comparison.rows if not row.baseline}
     ordered = sorted(comparison.pairs, key=lambda pair: pair.first not in given)
     caption = (
-        f"Differences of mean {comparison.tested_on} {deciding.name}{points}; p that the first is better: one-tailed "
-        f"Welch, Holm-corrected over all {len(ordered)} tests; the unit is a network"
+        f"Differences of mean {comparison.tested_on} {deciding.name}{points}. p: how probable so large a difference is "
+        f"by chance if the first is no better (one-tailed Welch test, Holm-corrected over all {len(ordered)} tests; "
+        "the unit is a network)"
     )
-    head = ["difference", "#mean", "#95 % interval", "#p"]
+    head = ["first minus second", "#mean", "#95 % interval", "#p"]
     return [
         table(
             caption, head, [cells(pair) for pair in ordered], [k for k, one in enumerate(ordered) if one.first in given]
@@ -220,12 +232,12 @@ def calibration_section(found: Findings) -> Section | None:
         rows.append(strip(short(row.name), marks, text, ours=not row.baseline, label=label))
     wrong = comparison.wrong_labels
     told = (
-        "How far the networks’ confidence is from their accuracy on test data (expected calibration error, less is "
-        "better). Filled: as trained. Open: after scaling the logits by the temperature that is best on validation "
-        "data."
+        "How far the confidence of the networks is from their accuracy on test data (expected calibration error, ECE; "
+        "less is better). Filled: as trained. Open: with all logits divided by one number, the temperature, that is "
+        "best on validation data."
     )
     if wrong:
-        told += f" That is learned from validation labels of which {100 * wrong:.0f} % are wrong: here it may do harm."
+        told += f" Of these labels {100 * wrong:.0f} % are wrong, so here the temperature may do harm."
     cells: list[list[Child]] = [
         [short(row.name), *(number(means[row.name][name], 4 if name != "temperature" else 2) for name in names)]
         for row in comparison.rows

@@ -14,7 +14,8 @@ from lossmith.losses import Loss, PowerLoss, cross_entropy
 from lossmith.markup import Child, Html, element, joined
 from lossmith.report.curves import loss_shape
 from lossmith.report.web.document import Section
-from lossmith.report.web.findings import Findings, nameless
+from lossmith.report.web.findings import Findings
+from lossmith.report.web.learned import nameless
 from lossmith.report.web.parts import chart, known_only, number, short, table
 from lossmith.report.words import plain_words
 from lossmith.theory import explain
@@ -25,12 +26,13 @@ COLORS = ("accent", "accent-2", "muted", "accent-3")
 # Of a loss that changes during the training.
 MOMENTS = ("at the beginning", "at the end")
 CURVES = (
-    ("value", "Loss, less its value at equal outputs", "loss, less its value at equal outputs"),
-    ("pull", "Pull on the logit of the label", "pull on the logit of the label; below 0 it pushes down"),
+    ("value", "Loss, 0 where all classes are equally probable", "loss, 0 where all classes are equally probable"),
+    ("pull", "Pull on the label’s logit", "pull on the label’s logit; below 0 it pushes down"),
 )
 CAPTION = (
-    "h: what the network gives a class, after softmax; y: 1 for the label, 0 for the others. In the charts the other "
-    "classes share evenly what the label is not given. All losses are scaled so that their first steps are alike."
+    "h is the probability that the network gives a class; y is 1 for the label and 0 for the other classes. Pull is "
+    "how strongly a step of training raises the label’s logit, the output before softmax. In the charts the other "
+    "classes share the rest of the probability evenly, and all losses are scaled so that their first steps are alike."
 )
 
 
@@ -55,7 +57,7 @@ def loss_section(found: Findings) -> Section | None:
     content.append(
         element(
             "p",
-            "Everything that the theory says of it: ",
+            "All that the theory says about it: ",
             element("code", f"lossmith explain {found.best}"),
             class_="note",
         )
@@ -65,7 +67,7 @@ def loss_section(found: Findings) -> Section | None:
 
 def _use(found: Findings) -> Html:
     """How it is used: what it was tuned to, and where its code is."""
-    module = ["As a PyTorch module: ", element("a", "my_loss.py", href="#downloads"), "."]
+    module = ["To train with it, download ", element("a", "my_loss.py", href="#downloads"), ", a PyTorch module."]
     rows = [] if found.comparison is None else found.comparison.rows
     setting = next((row.setting for row in rows if row.name == found.leading), "")
     return element("p", module, f" In the comparison it was tuned to {setting}." if setting else "")
@@ -90,7 +92,7 @@ def _words(loss: Loss, classes: int) -> Html:
         with one_thread():
             sentences = plain_words(loss, explain(loss, classes))
     except InputError as error:
-        return element("p", f"The theory has nothing to say of it: {error}.", class_="note")
+        return element("p", f"The theory says nothing about it: {error}.", class_="note")
     return element("ul", [element("li", sentence) for sentence in sentences], class_="words")
 
 
@@ -177,7 +179,7 @@ def _charts(losses: Sequence[tuple[str, Loss]], classes: int) -> tuple[dict[str,
             "label": label,
             "height": 270,
             "x": {
-                "label": "what the network gives the label, h",
+                "label": "probability of the label, h",
                 "name": "h =",
                 "values": known_only(output),
                 "min": 0,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
@@ -12,14 +11,15 @@ from pydantic import model_validator
 
 from lossmith.analysis import CALIBRATION, Comparison, Deciding, Robustness
 from lossmith.errors import InputError
-from lossmith.io import parsed_json, read_json
+from lossmith.io import read_json
 from lossmith.losses import Loss, load, read_loss_document
-from lossmith.report.summary import LARGEST_COMPARISON, Compared, Row, summarize
+from lossmith.report.formulas import Formulas
+from lossmith.report.summary import LARGEST_COMPARISON, Compared, Row, summary_of
+from lossmith.report.web.learned import Curve, curves_of, nameless
 from lossmith.schema import Document, conforming
 from lossmith.study import EVOLVED, Store, Study
 
 ATTACK = "attack "
-TUNING_KEYS = ("lr", "epochs", "stop", "seeds")
 
 
 class Tested(Document):
@@ -104,25 +104,6 @@ class BestFile(Document):
 
 
 @dataclass(frozen=True)
-class Curve:
-    """How a loss was trained in tuning: mean fitness over the networks after each epoch.
-
-    Args:
-        name: The loss.
-        baseline: Whether it is one.
-        fitness: ``[E]``; None where it is not finite.
-        stop: After which epoch the final networks stop.
-        networks: How many.
-    """
-
-    name: str
-    baseline: bool
-    fitness: list[float | None]
-    stop: int | None
-    networks: int
-
-
-@dataclass(frozen=True)
 class Findings:
     """A study.
 
@@ -138,9 +119,10 @@ class Findings:
         comparison: The last one.
         behind: What else ``comparison.json`` says.
         curves: Of the losses of the comparison.
-        attacks: The last attack, a record for each loss.
+        attacks: Every attack, the last one first, with a record for each loss.
         versions: That the study began with.
         study: Builds the losses of candidates; None where its space or settings are not known here.
+        formulas: What a search over formulas went through; None for another one.
     """
 
     directory: Path
@@ -154,9 +136,10 @@ class Findings:
     comparison: Comparison | None = None
     behind: dict[str, Any] = field(default_factory=dict)
     curves: list[Curve] = field(default_factory=list)
-    attacks: list[Robustness] = field(default_factory=list)
+    attacks: list[list[Robustness]] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
     study: Study | None = None
+    formulas: Formulas | None = None
 
     @property
     def name(self) -> str:
@@ -193,14 +176,14 @@ def findings(directory: Path) -> Findings:
     Raises:
         InputError: if there is no study, or something in it is damaged.
     """
-    summary = summarize(directory)
-    study = _opened(directory)
     with Store(directory, readonly=True) as store:
-        candidates, finalists = store.candidates(), store.finalists("final")
+        read = summary_of(store)
+        summary, candidates, finalists = read.document, read.candidates, read.finalists
         versions, data = store.setting("versions") or {}, summary["data"]
         comparison, behind = _comparison(directory / "comparison.json")
-        curves = [] if comparison is None else _curves(store, comparison)
+        curves = [] if comparison is None else curves_of(store, comparison)
         attacks = _attacks(store)
+    study = _opened(directory)
     for row in candidates:
         # Pages draw an array of generations.
         if row["generation"] >= len(candidates) or row["member"] >= 2**32:
@@ -226,12 +209,8 @@ def findings(directory: Path) -> Findings:
         attacks,
         versions,
         study,
+        read.formulas,
     )
-
-
-def nameless(loss: Loss) -> dict[str, Any]:
-    """What a loss is, whatever it is called."""
-    return {key: value for key, value in loss.key().items() if key != "name"}
 
 
 def _opened(directory: Path) -> Study | None:
@@ -259,48 +238,11 @@ def _comparison(path: Path) -> tuple[Comparison | None, dict[str, Any]]:
     return found, {name: value for name, value in rest.items() if isinstance(value, dict)}
 
 
-def _curves(store: Store, comparison: Comparison) -> list[Curve]:
-    """The curve that the setting of each loss was chosen by: of most networks, and then the longest."""
-    kept: list[tuple[dict[str, Any], Any]] = []
-    for analysis in store.analyses():
-        # Other analyses have names; those of comparisons are digests alone.
-        if " " not in analysis and analysis != "tuning":
-            keys = ((_key(part), result) for part, result in store.records(analysis).items())
-            kept += [(key, result) for key, result in keys if key is not None]
-    found = []
-    for row in comparison.rows:
-        body, best = nameless(Loss.from_json(row.loss)), Curve(row.name, row.baseline, [], row.stop, 0)
-        for key, result in kept:
-            if (key["lr"], key["epochs"]) != (row.lr, row.epochs):
-                continue
-            for loss, curve in zip(key["tuning"], result, strict=False):
-                same = isinstance(loss, dict) and {**loss, "name": None} == {**body, "name": None}
-                if same and _is_curve(curve) and (len(key["seeds"]), len(curve)) > (best.networks, len(best.fitness)):
-                    best = Curve(row.name, row.baseline, curve, row.stop, len(key["seeds"]))
-        if best.networks:
-            found.append(best)
-    return found
-
-
-def _key(part: str) -> dict[str, Any] | None:
-    """What was tuned together; None for what is no tuning on curves."""
-    if not part.startswith('{"tuning"'):
-        return None
-    key = parsed_json(part)
-    lists = all(isinstance(key.get(name), list) for name in ("tuning", "seeds"))
-    return key if lists and all(name in key for name in TUNING_KEYS) else None
-
-
-def _is_curve(value: Any) -> bool:
-    return isinstance(value, list) and all(one is None or isinstance(one, float | int) for one in value)
-
-
-def _attacks(store: Store) -> list[Robustness]:
-    """The last attack that was kept."""
-    last = next((name for name in reversed(store.analyses()) if name.startswith(ATTACK)), None)
-    records: Mapping[str, Any] = {} if last is None else store.records(last)
+def _attacks(store: Store) -> list[list[Robustness]]:
+    """Every attack that was kept, the last one first."""
+    kept = [store.records(name) for name in reversed(store.analyses()) if name.startswith(ATTACK)]
     try:
-        return [Robustness.from_json(document) for document in records.values()]
+        return [[Robustness.from_json(document) for document in records.values()] for records in kept]
     except (KeyError, IndexError, TypeError, ValueError, AttributeError):
         raise InputError(
             f"{store.path} is damaged (what it holds of an attack cannot be read); restore a copy of it"

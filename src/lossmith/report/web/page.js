@@ -79,11 +79,15 @@ window.lossmith = (() => {
   }
 
   // What is folded is printed, too.
+  let unfolded = [];
   addEventListener("beforeprint", () => {
+    unfolded = [...document.querySelectorAll("main details:not([open])")];
+    for (const fold of unfolded) fold.open = true;
     document.documentElement.dataset.print = "";
     dispatchEvent(new Event("recolor"));
   });
   addEventListener("afterprint", () => {
+    for (const fold of unfolded) fold.open = false;
     delete document.documentElement.dataset.print;
     dispatchEvent(new Event("recolor"));
   });
@@ -92,13 +96,18 @@ window.lossmith = (() => {
   }
 
   // The section that is read is marked in the list of sections.
+  const list = document.querySelector("nav ul");
   const links = new Map([...document.querySelectorAll("nav a")].map((one) => [one.hash.slice(1), one]));
   const seen = new IntersectionObserver(
     (entries) => {
       for (const { target, isIntersecting } of entries) {
         if (!isIntersecting) continue;
         for (const link of links.values()) link.removeAttribute("aria-current");
-        links.get(target.id)?.setAttribute("aria-current", "true");
+        const link = links.get(target.id);
+        if (!link) continue;
+        link.setAttribute("aria-current", "true");
+        // On a narrow screen the list is one line, which scrolls.
+        list.scrollLeft = link.offsetLeft - (list.clientWidth - link.offsetWidth) / 2;
       }
     },
     { rootMargin: "-15% 0px -75% 0px" },

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from lossmith.code import described
-from lossmith.errors import InputError
+from lossmith.errors import InputError, printable
 from lossmith.io import write_whole
 from lossmith.markup import element
+from lossmith.report.web.attacked import robustness_section
 from lossmith.report.web.compared import calibration_section, comparison_section
 from lossmith.report.web.document import Section, document
 from lossmith.report.web.evolved import loss_section, one_thread
@@ -19,11 +20,12 @@ from lossmith.report.web.explorer import explorer
 from lossmith.report.web.findings import Findings, findings
 from lossmith.report.web.searched import search_section
 from lossmith.report.web.setup import downloads_section, setup_section
-from lossmith.report.web.trained import robustness_section, training_section
+from lossmith.report.web.trained import training_section
 from lossmith.report.web.verdict import verdict_section
 
 LOG = logging.getLogger("lossmith")
 FILE = "report.html"
+WHAT = "lossmith searches for a loss function for a classifier, and tests it beside known ones."
 
 
 def explorer_section(found: Findings) -> Section | None:
@@ -67,7 +69,7 @@ def page_of(found: Findings) -> str:
     # What is too large to be scaled is left out where it is shown.
     with one_thread(), np.errstate(over="ignore", invalid="ignore"):
         sections = [section for make in SECTIONS if (section := make(found)) is not None]
-    line = element("p", f"The study: {found.summary['state']}.")
+    line = element("p", f"{WHAT} This study: {printable(found.summary['state'])}.")
     return document(f"lossmith report of {found.name}", sections, summary=line)
 
 

@@ -11,27 +11,33 @@ from lossmith.errors import InputError
 from lossmith.losses import Loss, PowerLoss
 from lossmith.markup import Child, Html, element, joined
 from lossmith.report.curves import search_history
-from lossmith.report.formulas import formulas_of
 from lossmith.report.web.document import Section, asset
+from lossmith.report.web.finalists import finalists_of, front_of
 from lossmith.report.web.findings import Findings
+from lossmith.report.web.glosses import ENGINES, SPACES
 from lossmith.report.web.importance import Importance, importance
 from lossmith.report.web.parts import (
     Scale,
     chart,
     column,
     figure_text,
-    folded,
     known_only,
-    number,
     short,
     strip,
     table,
 )
-from lossmith.study import Study, has_pareto, read_pareto
+from lossmith.study import Study
 
 # Losses of other kinds than sums of powers are written one by one, which takes long for many.
 MOST_TEXTS, MOST_ROWS = 1000, 60
-STATUSES = ("ok", "untrainable", "diverged", "failed", "pruned")
+# What came of a candidate, as a sentence says it.
+STATUSES = {
+    "ok": "trained",
+    "untrainable": "not trained, since by theory they cannot begin to learn",
+    "diverged": "diverged",
+    "failed": "failed",
+    "pruned": "stopped early as hopeless",
+}
 COLORS = {"cross-entropy": "muted", "best found, fresh seeds": "accent-2"}
 
 
@@ -52,8 +58,8 @@ def search_section(found: Findings) -> Section | None:
         "generation": column([row["generation"] for row in rows], "u4"),
         "member": column([row["member"] for row in rows], "u4"),
         "fitness": column([np.nan if row["fitness"] is None else by.shown(row["fitness"]) for row in rows]),
-        "status": column([STATUSES.index(row["status"]) for row in rows], "u1"),
-        "statuses": STATUSES,
+        "status": column([list(STATUSES).index(row["status"]) for row in rows], "u1"),
+        "statuses": list(STATUSES),
         "winner": _winner(found),
         "digits": 1 if by.share else 4,
         "unit": by.unit,
@@ -67,8 +73,8 @@ def search_section(found: Findings) -> Section | None:
     if weights is not None:
         content += _importance(weights, _axes(found, len(weights.shares)))
     content += _records(found)
-    content += _finalists(found)
-    content += _front(found, specs)
+    content += finalists_of(found)
+    content += front_of(found, specs)
     return Section(
         "search", "Search", joined(content), script=asset("search.js"), data={"charts": specs, "candidates": candidates}
     )
@@ -76,31 +82,34 @@ def search_section(found: Findings) -> Section | None:
 
 def _counts(found: Findings) -> str:
     counts = found.summary["candidates"]
-    said = [f"{number} {status}" for status, number in counts.items() if status != "ok"]
+    said = ", ".join(f"{number} {STATUSES[status]}" for status, number in counts.items() if status != "ok")
     generations = 1 + max(row["generation"] for row in found.candidates)
     settings = (found.summary["settings"] or {}).get("search", {})
-    where = f" in the space “{settings['space']}”" if isinstance(settings.get("space"), str) else ""
-    text = f"{_counted(len(found.candidates), 'candidate')} in {_counted(generations, 'generation')}{where}"
-    text += f", {', '.join(said)}" if said else ""
-    return (
-        f"{text}. Each was trained on its own; what is best of so many noisy values is trained again with fresh seeds."
-    )
+    counted = f"{_counted(len(found.candidates), 'loss', 'es')} in {_counted(generations, 'generation')}"
+    how = ENGINES.get(str(settings.get("engine")))
+    words = [f"The search tried {counted}{f', {how}' if how else ''}{f' ({said})' if said else ''}."]
+    kind = SPACES.get(str(settings.get("space")))
+    words += [f"Each is {kind} (--space {settings['space']})."] if kind else []
+    words.append("The best of so many noisy values owes part of its lead to luck, so finalists train with fresh seeds.")
+    return " ".join(words)
 
 
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" + "s" * (count != 1)
+def _counted(count: int, what: str, plural: str = "s") -> str:
+    return f"{count} {what}" + plural * (count != 1)
 
 
 def _caption(found: Findings, losses: Mapping[str, Any]) -> str:
-    text = "Each dot is a candidate: point at it, or step through by the arrow keys, for its loss."
+    text = "Each dot is a loss: point at it, or step through them by the arrow keys, for its formula."
+    text += " Gray: the middle half of a generation."
+    text += " Dashed: finalists, trained again with fresh seeds." if found.finalists else ""
     if not losses:
-        text += " Losses are not shown, since the search space cannot be built here."
+        text += " Formulas are not shown, since the search space cannot be built here."
     elif len(losses.get("texts", found.candidates)) < len(found.candidates):
         text += f" Of so many formulas, those of the {MOST_TEXTS} best are shown."
     if _winner(found) is not None:
-        text += " Circled: the candidate that was best after training with fresh seeds."
+        text += " Circled: the winner."
     if any(row["fitness"] is None for row in found.candidates):
-        text += " Marks at the lower edge have no fitness, or one below the scale."
+        text += " Marks at the lower edge lie below the scale, or have no figure."
     return text
 
 
@@ -244,17 +253,15 @@ def _importance(weights: Importance, axes: Sequence[str]) -> list[Child]:
         what = [f"coefficient of {axes[place]}", element("small", f"x{place}")] if axes[place] else f"x{place}"
         rows.append(strip(what, [bar], f"{100 * share:.0f} %", label=f"x{place}: {100 * share:.0f} %"))
     text = (
-        "How well each number of the loss, taken alone, tells which candidates of a generation rank higher; at 100 % "
-        f"it decides alone. Up to {100 * weights.chance:.0f} % can be chance (gray). What they do together is left out."
+        "How well each number of the loss, taken alone, tells which losses of a generation do better; at 100 % it "
+        f"decides alone. Up to {100 * weights.chance:.0f} % can be chance (gray). What several do together is left out."
     )
     return [element("h3", "What mattered"), element("p", text, class_="note"), element("div", rows, class_="strips")]
 
 
 def _records(found: Findings) -> list[Child]:
     """Formulas that were better than all before."""
-    if found.study is None or not found.study.search.space.startswith("expression"):
-        return []
-    made = formulas_of(found.summary["settings"], found.candidates, {})
+    made = found.formulas
     if made is None or not made.records:
         return []
     rows = [
@@ -266,77 +273,3 @@ def _records(found: Findings) -> list[Child]:
         element("h3", "Formulas that were better than all before"),
         table(f"The last one first{added}", ["generation", "#fitness", "formula"], rows),
     ]
-
-
-def _finalists(found: Findings) -> list[Child]:
-    finalists = found.summary["finalists"]
-    if not finalists:
-        return []
-    by, unit = found.by, 100 if found.by.share else 1
-    rows: list[list[Child]] = []
-    for row in sorted(finalists, key=lambda row: (row["mean"] is None, -(row["mean"] or 0.0))):
-        mean = None if row["mean"] is None else by.sign * row["mean"]
-        spread = "" if row["std"] is None else f" ± {number(unit * row['std'], 1 if by.share else 4)}"
-        rate = "–" if row["lr"] is None else f"{row['lr']:.3g}"
-        figure = figure_text(mean, by) + spread if row["status"] == "ok" else row["status"]
-        rows.append([short(row["name"]), figure, rate, str(row["n"])])
-    caption = f"{by.called}, mean ± standard deviation over fresh seeds"
-    return [
-        folded(
-            "Finalists, trained again with fresh seeds",
-            table(caption, ["loss", "#figure", "#learning rate", "#n"], rows),
-        )
-    ]
-
-
-def _front(found: Findings, specs: dict[str, Any]) -> list[Child]:
-    """Two figures of each candidate, and those that no other one beats in both."""
-    if not has_pareto(found.directory):
-        return []
-    document, by = read_pareto(found.directory), found.by
-    names, unit = document["figures"], [100.0 if by.is_share(name) else 1.0 for name in document["figures"]]
-    every = np.array(document["candidates"], float).reshape(-1, 2) * unit
-    best = [
-        [row["figures"][name] * scale for name, scale in zip(names, unit, strict=True)] for row in document["front"]
-    ]
-    finalists = {
-        name: [value * scale for value, scale in zip(pair, unit, strict=True)]
-        for name, pair in document["finalists"].items()
-    }
-    labels = [f"{short(name)}" + (", %" if by.is_share(name) else "") for name in names]
-    places = [f"generation {row['generation'] + 1}, candidate {row['member'] + 1}" for row in document["front"]]
-
-    def tips(heads: Sequence[str], points: Sequence[Sequence[float]]) -> list[str]:
-        return [
-            f"{head}\n{labels[0]}: {number(x, 2)}\n{labels[1]}: {number(y, 2)}"
-            for head, (x, y) in zip(heads, points, strict=True)
-        ]
-
-    groups = [
-        ("candidates", every.tolist(), ["candidate"] * len(every), "muted", 2.2, 0.35),
-        ("not dominated", best, places, "accent", 4.0, 1.0),
-        ("finalists", list(finalists.values()), [short(name) for name in finalists], "accent-2", 4.0, 1.0),
-    ]
-    specs["front"] = {
-        "label": f"{names[0]} and {names[1]} of the candidates",
-        "height": 340,
-        "x": {"label": f"{labels[0]} on validation data", "values": known_only([point[0] for point in best])},
-        "y": {"label": f"{labels[1]} on validation data", "digits": 2},
-        "dots": [
-            {
-                "name": name,
-                "x": [point[0] for point in points],
-                "y": [point[1] for point in points],
-                "tips": tips(heads, points),
-                "color": color,
-                "radius": radius,
-                "alpha": alpha,
-            }
-            for name, points, heads, color, radius, alpha in groups
-            if len(points)
-        ],
-    }
-    rows = [[place, number(x, 2), number(y, 2)] for place, (x, y) in zip(places, best, strict=True)]
-    caption = "No other candidate is as good in both figures and better in one. Finalists: means over fresh seeds."
-    values = table("Candidates that are not dominated", ["candidate", *(f"#{label}" for label in labels)], rows)
-    return [element("h3", "The front"), chart("front", caption, values)]

@@ -16,6 +16,7 @@ from lossmith.losses import export
 from lossmith.markup import Child, element, joined
 from lossmith.report.web.document import Section
 from lossmith.report.web.findings import Findings
+from lossmith.report.web.glosses import TRAININGS
 from lossmith.report.web.parts import folded, settings_rows, table
 
 LARGEST_DOWNLOAD = 2**18
@@ -38,12 +39,18 @@ def setup_section(found: Findings) -> Section:
     content += [table("Seeds", ["seed", "value"], seeds)] if seeds else []
     content += [table("Versions that the study began with", ["package", "version"], versions)] if versions else []
     if found.provenance.training is not None:
-        content.append(element("p", f"Networks were trained by the engine {found.provenance.training}.", class_="note"))
+        content.append(element("p", _engine(found.provenance.training), class_="note"))
     for name, value in (*settings.items(), ("comparison", options)):
         rows = [[key, text] for key, text in settings_rows(value) if text]
         if rows and isinstance(value, dict):
             content.append(folded(f"Settings: {name}", table(f"Settings of {name}", ["setting", "value"], rows)))
     return Section("setup", "How it was made", joined(content))
+
+
+def _engine(training: str) -> str:
+    """How networks were trained, as the flag calls it and in words."""
+    how = next((words for name, words in TRAININGS.items() if training.startswith(name)), "")
+    return f"How networks were trained (--training): {training}{f', {how}' if how else ''}."
 
 
 def _again(found: Findings, settings: dict[str, Any], options: dict[str, Any]) -> list[Child]:
@@ -55,9 +62,9 @@ def _again(found: Findings, settings: dict[str, Any], options: dict[str, Any]) -
         return [
             element(
                 "p",
-                f"The study was made from Python with {what}. The settings below, given to ",
+                f"The study was made in Python with {what}. To repeat it, give the settings below to ",
                 element("code", call),
-                ", make it again.",
+                ".",
             )
         ]
     if not (found.directory / "study.toml").exists():
@@ -80,11 +87,11 @@ def _again(found: Findings, settings: dict[str, Any], options: dict[str, Any]) -
         )
         lines.append(f"lossmith compare again/best.json{''.join(given)}{own}")
     return [
-        element("p", "With ", element("code", "study.toml"), " from the downloads, and the same data:"),
+        element("p", "To repeat it, take ", element("code", "study.toml"), " from the downloads, and the same data:"),
         element("pre", "\n".join(map(printable, lines))),
         element(
             "p",
-            "Rounding differs between versions and machines, so a search may end at another loss there.",
+            "Rounding differs between versions and machines, so there the search may end at another loss.",
             class_="note",
         ),
     ]
@@ -103,7 +110,9 @@ def downloads_section(found: Findings) -> Section | None:
         files += [("my_loss.py", "a PyTorch module that needs PyTorch alone", text.encode())] if text else []
     files += _kept(found, "study.toml", "every setting of the study")
     if found.comparison is not None:
-        files.append(("comparison.csv", "every network of the comparison", runs_csv(found.comparison).encode()))
+        files.append(
+            ("comparison.csv", "every network of the comparison, one a row", runs_csv(found.comparison).encode())
+        )
     items = [
         element("li", element("a", name, href=_address(name, content), download=name), element("span", what))
         for name, what, content in files
@@ -111,7 +120,7 @@ def downloads_section(found: Findings) -> Section | None:
     ]
     large = [name for name, _, content in files if len(content) > LARGEST_DOWNLOAD]
     note = (
-        element("p", f"Too large to be carried along: {', '.join(large)}, in the study’s folder.", class_="note")
+        element("p", f"Too large for this page, but in the folder of the study: {', '.join(large)}.", class_="note")
         if large
         else None
     )

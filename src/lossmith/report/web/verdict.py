@@ -53,10 +53,10 @@ def verdict(found: Findings) -> Verdict:
         return _searched(found)
     best = found.summary["best"]
     if best is None:
-        return Verdict(f"The study is not at an end: {printable(found.summary['state'])}.")
+        return Verdict(f"The study has not ended: {printable(found.summary['state'])}.")
     return Verdict(
-        f"The search is not at an end ({printable(found.summary['state'])}); the {found.by.called} of its "
-        "best candidate so far is ",
+        f"The search has not ended ({printable(found.summary['state'])}); the {found.by.called} of its best "
+        "candidate so far is ",
         figure_text(found.by.sign * best, found.by),
         ", the best of many noisy values.",
     )
@@ -80,7 +80,7 @@ def _searched(found: Findings) -> Verdict:
     ahead = found.provenance.gain
     if not found.evolved:
         assert found.winner is not None
-        return Verdict(f"The search found nothing better than a known loss; {short(found.winner.name)} is handed over.")
+        return Verdict(f"The search found nothing better than a known loss; its result is {short(found.winner.name)}.")
     if ahead is None:
         return Verdict("The search has ended; no known loss was trained beside its winner.")
     scale, digits = (100 if found.by.share else 1), digits_of(found.by)
@@ -99,7 +99,7 @@ def _searched(found: Findings) -> Verdict:
     return Verdict(
         "On the validation data that both were chosen on, the evolved loss is ",
         f"{signed(scale * ahead.mean, digits)}{unit}",
-        f" ahead in {what} of the best known loss, {short(ahead.known)}{interval}{end}",
+        f" ahead of the best known loss, {short(ahead.known)}, in {what}{interval}{end}",
         "good" if ahead.clear else "",
     )
 
@@ -110,10 +110,10 @@ def _compared(found: Findings, comparison: Comparison, name: str) -> Verdict:
     other = comparison.best_baseline
     if row.baseline or (found.winner is not None and not found.evolved):
         return Verdict(
-            f"The search found nothing better than a known loss; {short(name)} is handed over, whose "
+            f"The search found nothing better than a known loss; its result is {short(name)}, whose "
             f"{comparison.tested_on} {deciding.name} is ",
             figure_text(_mean(row, comparison), deciding),
-            ".",
+            f".{_tuned_further(comparison, row)}",
         )
     pair = comparison.pair(name, other)
     subject = "the evolved loss" if found.winner is not None else short(name)
@@ -153,6 +153,15 @@ def _plain(comparison: Comparison, name: str) -> str:
     return f" Tuned cross-entropy gets {figure} (difference {bounds})."
 
 
+def _tuned_further(comparison: Comparison, row: Row) -> str:
+    """The known loss to take, where the comparison has tuned one better than the search did."""
+    best, column = comparison.row(comparison.best_baseline), comparison.deciding.column("validation")
+    if not comparison.deciding.sign * (best.mean(column) - row.mean(column)) > 0:
+        return ""
+    figure = figure_text(_mean(best, comparison), comparison.deciding)
+    return f" Better on validation data is {short(best.name)}, tuned further, with {figure}: take that one."
+
+
 def _known_only(comparison: Comparison) -> Verdict:
     best = comparison.row(comparison.best_baseline)
     return Verdict(
@@ -176,13 +185,16 @@ def _notes(found: Findings) -> list[str]:
         if found.winner is not None:
             notes.append(f"Not compared on test data yet: lossmith compare {found.best}")
         return notes
+    pair = comparison.pair(found.leading, comparison.best_baseline) if found.leading is not None else None
+    if found.winner is not None and found.evolved and pair is not None and pair.result.low <= 0 <= pair.result.high:
+        notes.append("For all that this shows, the known loss is as good: take it, unless you have a reason not to.")
     if found.winner is not None and found.evolved:
-        notes.append("One search stands behind this; one of another seed may end at another loss.")
+        notes.append("This comes from one search; with another seed it may end at another loss.")
     if comparison.wrong_labels:
-        notes.append("The wrong validation labels make validation figures low; the labels of the test are clean.")
+        notes.append("Wrong validation labels make validation figures low; the test labels are clean.")
     if comparison.tested_on != "test":
         notes.append(
-            "There is no test data: these figures are those that losses were chosen by, and favor all of them."
+            "There is no test data: losses were chosen by these same figures, which therefore flatter all of them."
         )
     if comparison.effort == "quick":
         notes.append(QUICK)

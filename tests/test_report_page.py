@@ -313,6 +313,16 @@ class TestPage:
             content = base64.b64decode(str(downloads[name]).partition("base64,")[2])
             assert content == (study / name).read_bytes()
 
+    def test_a_metric_of_a_program_is_repeated_by_that_program(self, study: Path) -> None:
+        """No command has it: study.toml says another one in its place."""
+        assert "lossmith evolve study.toml" in Elements(report_page(study)).text
+        with Store(study) as store:
+            store.set("objective", {"function": "score", "metric": {"higher_is_better": True, "share": False}})
+        page = Elements(report_page(study))
+        assert "lossmith evolve study.toml" not in page.text
+        assert "lossmith.evolve(…, metric=score, out=…)" in page.text
+        assert "study.toml has another metric in its place" in page.text
+
     def test_the_module_to_take_along_has_the_class_weights(self, study: Path) -> None:
         found = findings(study)
         weighted = found.provenance.model_copy(update={"class_weight": [0.25, 1.0, 1.75]})

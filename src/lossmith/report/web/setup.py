@@ -69,6 +69,20 @@ def _again(found: Findings, settings: dict[str, Any], options: dict[str, Any]) -
         ]
     if not (found.directory / "study.toml").exists():
         return []
+    objective = settings.get("objective")
+    function = objective.get("function") if isinstance(objective, dict) else None
+    if function is not None:
+        return [
+            element(
+                "p",
+                "The search maximized ",
+                element("code", f"{function}()"),
+                ", a function of the Python program that began it, which no file and no command can name: study.toml "
+                "has another metric in its place. To repeat it, run that program again, which calls ",
+                element("code", f"lossmith.evolve(…, metric={function}, out=…)"),
+                ".",
+            )
+        ]
     own = "".join(
         f" {flag} {quote(str(value))}"
         for flag, part, key in (("--model", "model", "name"), ("--metric", "objective", "metric"))

@@ -6,6 +6,7 @@ import math
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +19,7 @@ from torch.autograd import forward_ad
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from lossmith import Criterion, InputError, PowerLoss, baikal, cross_entropy, focal, gce, mae, mse, poly, taylor
+from lossmith import Criterion, InputError, PowerLoss, baikal, cross_entropy, find, focal, gce, mae, mse, poly, taylor
 from lossmith.losses import Term
 from lossmith.losses.kernel import Kernel
 
@@ -515,6 +516,31 @@ def test_compiled_is_eager(loss: PowerLoss, settings: dict[str, Any], labels: st
     )
     with torch.no_grad():
         torch.testing.assert_close(compiled(logits, targets), criterion(logits, targets))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.filterwarnings(INSTANTIATED)
+def test_a_compiled_step_takes_losses_with_other_coefficients(smoothing: float, fresh_compiler: None) -> None:
+    """From the second on, the coefficients are symbols of the trace."""
+    paper = find("paper/mnist", CLASSES)
+    assert isinstance(paper, PowerLoss)
+    compiled = torch.compile(lambda criterion, logits, targets: criterion(logits, targets), backend="aot_eager")
+    logits, targets = batch((4, CLASSES), "indices", torch.float32)
+    for factor in (1.0, 0.9, 1.1, 1.2):
+        criterion = Criterion(PowerLoss(paper.terms, factor * paper.coefficients, CLASSES), label_smoothing=smoothing)
+        found = value_and_gradients(partial(compiled, criterion), logits, targets)
+        torch.testing.assert_close(found, value_and_gradients(criterion, logits, targets))
+
+
+@pytest.mark.filterwarnings(INSTANTIATED)
+def test_compiled_for_batches_of_any_size(fresh_compiler: None) -> None:
+    criterion = Criterion(find("paper/mnist", CLASSES), label_smoothing=0.1)
+    compiled = torch.compile(criterion, backend="aot_eager", dynamic=True)
+    for samples in (3, 7):
+        logits, targets = batch((samples, CLASSES), "indices", torch.float32)
+        torch.testing.assert_close(
+            value_and_gradients(compiled, logits, targets), value_and_gradients(criterion, logits, targets)
+        )
 
 
 @pytest.mark.skipif(not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="torch.compile needs a C++ compiler")

@@ -4,7 +4,7 @@ import importlib
 import json
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,6 @@ from lossmith.study.store import Store
 from lossmith.training import Backend, Recipe, Task, Trainer, check_balance, train
 from lossmith.training.batches import Batches
 from lossmith.training.imbalance import class_shares
-from lossmith.training.recipe import build_optimizer
 
 comparison: Any = importlib.import_module("lossmith.study.comparison")
 
@@ -79,10 +78,21 @@ def recipe_of(**changes: Any) -> Recipe:
     return Recipe.model_validate({"epochs": 2, "batch_size": 12, "lr": 0.1, **changes})
 
 
+def usual_optimizer(recipe: Recipe, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
+    """PyTorch's own."""
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(
+            parameters, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True
+        )
+    return torch.optim.AdamW(
+        parameters, lr=recipe.lr, betas=(recipe.momentum, 0.999), weight_decay=recipe.weight_decay, fused=True
+    )
+
+
 def ordinary(task: Task, loss: Loss, seed: int, recipe: Recipe, weight: list[float]) -> nn.Module:
     """A loop that anybody would write, with the loss as a criterion."""
     network, batches = task.build(seed).train(), Batches(task, [seed], recipe)
-    optimizer = build_optimizer(recipe, network.parameters())
+    optimizer = usual_optimizer(recipe, network.parameters())
     w = torch.tensor(weight, dtype=torch.float64)
     criterion, total = (Criterion(loss, w, reduction=reduction) for reduction in ("mean", "sum"))
     for step in range(recipe.total_steps(len(task.inputs))):
@@ -192,7 +202,7 @@ class TestTraining:
         found = train(task, losses, [1, 1], recipe, engine).networks
         for member, loss in enumerate((cross_entropy(), EVOLVED)):
             one, batches = task.build(1), Batches(task, [1], recipe)
-            optimizer = build_optimizer(recipe, one.parameters())
+            optimizer = usual_optimizer(recipe, one.parameters())
             for step in range(8):
                 inputs, targets = batches.batch(step)
                 optimizer.zero_grad()

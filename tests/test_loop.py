@@ -2,7 +2,7 @@
 
 import copy
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -22,7 +22,6 @@ from lossmith.training.engines.sequential import SequentialRun
 from lossmith.training.loop import Best
 from lossmith.training.precision import LowerPrecision
 from lossmith.training.randomness import seeded
-from lossmith.training.recipe import build_optimizer
 
 CLASSES, SAMPLES = 3, 60
 LOSSES = Loss.stack([cross_entropy(), mse(), cross_entropy() + 0.5 * mae(), cross_entropy()])
@@ -110,10 +109,21 @@ def assert_agree(first: Networks, second: Networks, tolerance: float = 1e-9) -> 
             torch.testing.assert_close(value, theirs[name], rtol=tolerance, atol=tolerance)
 
 
+def usual_optimizer(recipe: Recipe, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
+    """PyTorch's own."""
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(
+            parameters, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True
+        )
+    return torch.optim.AdamW(
+        parameters, lr=recipe.lr, betas=(recipe.momentum, 0.999), weight_decay=recipe.weight_decay, fused=True
+    )
+
+
 def ordinary(task: Task, loss: Loss, seed: int, recipe: Recipe) -> nn.Module:
     """A loop that anybody would write, with the loss as a criterion."""
     network = task.build(seed).train()
-    optimizer = build_optimizer(recipe, network.parameters())
+    optimizer = usual_optimizer(recipe, network.parameters())
     criterion = Criterion(loss)
     for epoch in range(recipe.epochs):
         order = torch.randperm(SAMPLES, generator=generator(seed, "batches", epoch))

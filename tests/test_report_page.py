@@ -44,6 +44,7 @@ from lossmith.study.function_comparison import _kept
 from lossmith.study.records import FITNESS
 from lossmith.study.trials import Trial
 from lossmith.theory import explain
+from lossmith.training.engines import ENGINES
 
 HOSTILE = """</script><script>alert(1)</script>"><img src=x onerror=alert(1)>"""
 
@@ -536,6 +537,24 @@ class TestPage:
         with pytest.raises(InputError, match=r"study\.db is damaged \(candidate \d+ of generation 4294967296"):
             report_page(study)
 
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"samples": {}},
+            {"samples": [1, 2]},
+            {"samples": {"fgsm": "9"}},
+            {"name": 5},
+            {"name": None},
+            {"epsilons": [1, 2]},
+        ],
+    )
+    def test_an_attack_of_another_form(self, study: Path, change: dict[str, Any]) -> None:
+        with Store(study) as store:
+            store.add_record("attack 0", "plain", attacked("plain").to_json(), 0.1)
+            store.add_record("attack 0", "mine", {**attacked("mine").to_json(), **change}, 0.1)
+        with pytest.raises(InputError, match="what it holds of an attack cannot be read"):
+            report_page(study)
+
     def test_a_damaged_attack(self, study: Path) -> None:
         with Store(study) as store:
             store.add_record("attack 0", "mine", {"name": "mine"}, 0.1)
@@ -574,6 +593,7 @@ class TestPage:
     def test_every_space_and_engine_is_explained(self) -> None:
         assert set(glosses.SPACES) == {name for name, _ in SPACES.items()}
         assert set(glosses.ENGINES) == {name for name, _ in SEARCH_ENGINES.items()}
+        assert set(glosses.TRAININGS) == {"population", *ENGINES}
 
     def test_no_place(self, study: Path) -> None:
         (study / "report.html").unlink()

@@ -64,8 +64,8 @@ FLAGS: dict[str, tuple[str, ...]] = {
 DATA = ("digits", "mnist", "fashion-mnist", "cifar10", "cifar100", "svhn")
 # What else stands for data, as the sentence says that tells what can be given.
 OTHER_DATA = (
-    "the path of an .npz file, that of a directory of images, that of a table (.csv, .tsv or .parquet) or that of the "
-    "data of a program (.lossmith, as lossmith.evolve keeps it)"
+    "an .npz file, a directory of images, a table (.csv, .tsv or .parquet) or data that lossmith.evolve kept "
+    "(.lossmith)"
 )
 MODELS = (
     *("mlp", "conv", "mnist-cnn", "alexnet", "allcnn-c", "cnn-8", "preresnet-DEPTH", "wrn-DEPTH-WIDTH", "embedding"),

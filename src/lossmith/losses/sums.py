@@ -78,6 +78,9 @@ class InPlace:
         whole = isinstance(total, Tensor) and total.shape == h.shape
         if c is None:
             return total.mul_(h) if whole else torch.mul(h, total, out=out)
+        if torch.compiler.is_compiling():
+            # In the compiled program it is one pass anyway, and a number may be a symbol, of which there is no tensor.
+            return h * total + c
         # As a tensor of no dimension, with which PyTorch does in one pass what takes two with a number.
         c = c if isinstance(c, Tensor) else h.new_full((), c)
         if isinstance(total, Tensor):

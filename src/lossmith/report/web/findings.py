@@ -7,7 +7,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from lossmith.analysis import CALIBRATION, Comparison, Deciding, Robustness
 from lossmith.errors import InputError
@@ -79,6 +79,14 @@ class Ahead(Document):
     mean: float
     error: float | None
     clear: bool
+
+
+class KeptAttack(Document):
+    """What a page shows of an attack on a loss beside arrays."""
+
+    name: str
+    epsilons: tuple[float, ...] = Field(min_length=1)
+    samples: dict[str, int] = Field(min_length=1)
 
 
 class WinnersOrigin(Document):
@@ -238,12 +246,21 @@ def _comparison(path: Path) -> tuple[Comparison | None, dict[str, Any]]:
     return found, {name: value for name, value in rest.items() if isinstance(value, dict)}
 
 
+def _drawable(attacks: list[Robustness]) -> list[Robustness]:
+    """The losses of one attack, which all have its strengths; ValueError or InputError if they have not."""
+    for one in attacks:
+        conforming(KeptAttack, vars(one), f"the attack on {one.name}", "attack it again")
+        if one.epsilons != attacks[0].epsilons:
+            raise ValueError(f"{one.name} was attacked with other strengths than {attacks[0].name}")
+    return attacks
+
+
 def _attacks(store: Store) -> list[list[Robustness]]:
     """Every attack that was kept, the last one first."""
     kept = [store.records(name) for name in reversed(store.analyses()) if name.startswith(ATTACK)]
     try:
-        return [[Robustness.from_json(document) for document in records.values()] for records in kept]
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+        return [_drawable([Robustness.from_json(document) for document in records.values()]) for records in kept]
+    except (InputError, KeyError, IndexError, TypeError, ValueError, AttributeError):
         raise InputError(
             f"{store.path} is damaged (what it holds of an attack cannot be read); restore a copy of it"
         ) from None

@@ -21,4 +21,6 @@ TRAININGS = {
     "sequential": "one after another",
     "vmap": "all of a generation in one program",
     "mlp": "all of a generation in one program for multilayer perceptrons",
+    "cnn": "all of a generation in one program for convolutional networks",
+    "population": "all of a generation in one program",
 }

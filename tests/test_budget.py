@@ -123,7 +123,7 @@ class TestBudget:
 
     def test_in_words(self) -> None:
         assert Budget({"search": 960.0, "final": 180.0, "rates": 0.0}, 0.5).sentence() == (
-            "about 1,100 trainings, about 9.5 min of training (search 960, final 180)"
+            "about 1,100 trainings, about 9.5 min of training alone (search 960, final 180)"
         )
 
 

@@ -780,7 +780,7 @@ class TestCompare:
         out = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", run("compare", study / "best.json", long, *QUICK))
         assert max(len(line) for line in out.splitlines()) <= columns
         assert len(re.findall(r"\[[-+]\d\.\d{4}, [-+]\d\.\d{4}\]", out)) == 3 + 2 * 2
-        assert len(re.findall("less this", out)) == 2
+        assert len(re.findall("minus this", out)) == 2
 
     def test_a_diverged_loss_is_shown(self, run: Run, data: Path) -> None:
         save(1e30 * mse(), "wild.json")

@@ -226,6 +226,16 @@ class TestWords:
             assert math.isclose(100 * found, float(share), abs_tol=0.51)
         assert said or "counts less" in text or "pushes" in text
 
+    def test_what_lies_between_is_told(self) -> None:
+        told = "Elsewhere it pulls about as hard as cross-entropy, within 15 %."
+        for loss in (mae(), focal(2.0), gce(0.7)):
+            belief = torch.linspace(0.01, 0.99, 99, dtype=torch.float64).tolist()
+            start = pulls(loss, 0.1, 10) / pulls(cross_entropy(), 0.1, 10)
+            ratios = [pulls(loss, one, 10) / pulls(cross_entropy(), one, 10) / start for one in belief]
+            alike = sum(0.85 <= one <= 1.15 for one in ratios)
+            assert (told in plain_words(loss, explain(loss, 10))) is (alike > 2), loss.name
+        assert told not in plain_words(cross_entropy(), explain(cross_entropy(), 10))
+
     def test_what_robust_losses_do(self) -> None:
         text = " ".join(plain_words(mae(), explain(mae(), 10)))
         assert "It lets go of labels that the network hardly believes" in text
@@ -774,6 +784,25 @@ class TestVerdict:
         made = type(found.provenance).model_validate({"gain": {**ahead, "mean": -0.01}, "origin": {"kind": "baseline"}})
         assert "nothing better than a known loss" in str(verdict(replace(found, provenance=made)))
         assert "Not compared on test data yet: lossmith compare" in Elements(page_of(found)).text
+
+    @pytest.mark.parametrize(
+        ("error", "plain", "warned"), [(0.7, 0.03, True), (0.7, 0.4, False), (0.04, 0.01, False), (0.06, 0.01, True)]
+    )
+    def test_a_winner_whose_probabilities_are_wrong(
+        self, study: Path, error: float, plain: float, warned: bool
+    ) -> None:
+        found = findings(study)
+        assert found.comparison is not None
+        errors = {found.leading: error, "cross-entropy": plain}
+        rows = [
+            replace(row, runs=[{**run, "ece": errors.get(row.name, 0.9)} for run in row.runs])
+            for row in found.comparison.rows
+        ]
+        changed = replace(found, comparison=replace(found.comparison, rows=rows))
+        page = Elements(page_of(changed)).text
+        # In the verdict, and with the calibration itself.
+        assert page.count("fits on validation data") == 2 * warned
+        assert (f"{100 * error:.1f}\u00a0%, with cross-entropy {100 * plain:.1f}\u00a0%" in page) is warned
 
     def test_a_known_loss_that_won(self, study: Path) -> None:
         found = findings(study)

@@ -64,7 +64,7 @@ def test_what_the_pages_say_of_the_searches(experiment: Callable[[str], ModuleTy
         ("cross-entropy", "{:+.1f} points of test accuracy over tuned cross-entropy, 95 % interval [{:+.1f}, {:+.1f}]"),
         (
             "best earlier baseline on validation",
-            "{:+.1f} points [{:+.1f}, {:+.1f}] over the best loss that this project",
+            "{:+.1f} points [{:+.1f}, {:+.1f}] over the best loss that was listed before",
         ),
         (
             "best baseline on validation",

@@ -20,7 +20,7 @@ from lossmith.losses import Loss, cross_entropy, label_smoothing, load, mae
 from lossmith.report import summarize
 from lossmith.report.curves import search_history
 from lossmith.search import build_space
-from lossmith.study import EvolveSettings, Store, check_effect, evolve
+from lossmith.study import EvolveSettings, Store, candidate_name, check_effect, evolve
 from lossmith.study import runner as runner_module
 from lossmith.study.chunks import Chunk, Measured
 from lossmith.study.finalists import Entry, Gain, best_row, winner
@@ -32,6 +32,21 @@ evolve_module = sys.modules["lossmith.study.evolve"]
 CLASSES = 10
 NAMES = [family.name for family in baselines()]
 FEW = ("cross-entropy", "label smoothing", "label smoothing + MAE")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "told"),
+    [
+        ("candidate 0.4", "candidate", "generation 1, candidate 5"),
+        ("candidate 12.0", "candidate", "generation 13, candidate 1"),
+        ("candidate 0.4", "baseline", "candidate 0.4"),
+        ("candidate 0.4", None, "candidate 0.4"),
+        ("candidate 0.4.1", "candidate", "candidate 0.4.1"),
+        ("mean of the search", "mean", "mean of the search"),
+    ],
+)
+def test_candidates_are_told_of_as_charts_count_them(name: str, kind: str | None, told: str) -> None:
+    assert candidate_name(name, kind) == told
 
 
 def key_of(loss: Loss) -> str:

@@ -17,7 +17,7 @@ from lossmith.code import is_code
 from lossmith.errors import InputError, printable
 from lossmith.losses import Loss, export
 from lossmith.metrics import Difference
-from lossmith.study import Distilled, Outcome
+from lossmith.study import Distilled, Outcome, candidate_name
 
 TESTED = ("the whole loss", "what is left")
 LONGEST_WORD = len("cross-entropy")
@@ -116,7 +116,7 @@ def finalists_table(finalists: Sequence[dict[str, Any]], by: Deciding = UNNAMED)
     for row in sorted(finalists, key=lambda row: (row["status"] != "ok", -(row["mean"] or 0.0))):
         cells = [_spread(row, by.sign), *(_spread(row.get("figures", {}).get(name)) for name in others)]
         table.add_row(
-            printable(row["name"]),
+            printable(candidate_name(row["name"], row.get("kind"))),
             *(cells if row["status"] == "ok" else [row["status"]] + [""] * len(others)),
             *(["–" if row.get("lr") is None else f"{row['lr']:.3g}"] if rates else []),
             str(row["n"]),
@@ -152,7 +152,8 @@ def print_comparison(comparison: Comparison) -> None:
     console.print(*tests_tables(comparison, wide), sep="\n")
     console.print(
         f"Difference of mean test {name} with its 95 % interval, and one-tailed Welch p, Holm-corrected over all "
-        f"{len(comparison.pairs)} tests; the unit is a network. Best baseline on validation data: "
+        f"{len(comparison.pairs)} tests; the unit is a network. p asks only whether the first is better: where it is "
+        f"worse, p is near 1 even if the interval leaves out 0. Best baseline on validation data: "
         f"{comparison.best_baseline}.{leading_text(comparison)}{untested_text(comparison)}"
     )
 
@@ -269,8 +270,8 @@ def worth_tables(comparison: Comparison, wide: bool) -> list[Table]:
 def tests_tables(comparison: Comparison, wide: bool) -> list[Table]:
     """Every test of the comparison: each loss against cross-entropy, and each given loss against every baseline."""
     given = [row.name for row in comparison.rows if not row.baseline]
-    columns = [_tests("less cross-entropy", lambda name: comparison.pair(name, "cross-entropy"))]
-    columns += [_tests(f"{one} less this", functools.partial(comparison.pair, one)) for one in given]
+    columns = [_tests("minus cross-entropy", lambda name: comparison.pair(name, "cross-entropy"))]
+    columns += [_tests(f"{one} minus this loss", functools.partial(comparison.pair, one)) for one in given]
     if wide and len(given) == 1:
         return [_table(comparison, "Tests", list(itertools.chain(*columns)))]
     return [_table(comparison, "" if number else "Tests", pair) for number, pair in enumerate(columns)]
@@ -295,7 +296,7 @@ def _table(comparison: Comparison, title: str, columns: Sequence[Column]) -> Tab
     table.add_column("loss", min_width=LONGEST_WORD, overflow="fold")
     for name, _ in columns:
         number = name != "tuned to"
-        table.add_column(name, justify="right" if number else "left", no_wrap=number and "less this" not in name)
+        table.add_column(name, justify="right" if number else "left", no_wrap=number and "minus this" not in name)
     for row in comparison.rows:
         table.add_row(row.name, *(cell(row) for _, cell in columns), style=None if row.baseline else "bold")
     return table

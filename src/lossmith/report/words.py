@@ -42,8 +42,11 @@ def plain_words(loss: Loss, page: Explanation) -> list[str]:
         ]
     belief = torch.linspace(LOWEST, HIGHEST, POINTS, dtype=torch.float64)
     _, step = logit_steps(loss, 1 - belief, page.classes)
-    shape = _pulls(belief.tolist(), (step / (1 - belief) / page.gain).tolist())
+    ratio = (step / (1 - belief) / page.gain).tolist()
+    shape = _pulls(belief.tolist(), ratio)
     found = [*shape, *_pushes(page.zones["exact"], start)] or ["It pulls as cross-entropy does."]
+    if shape and _runs(belief.tolist(), ratio, lambda value: WEAKER <= value <= HARDER):
+        found.append(f"Elsewhere it pulls about as hard as cross-entropy, within {100 * (HARDER - 1):.0f} %.")
     if not 1 / 1.05 < page.gain < 1.05:
         found.append(
             f"Its first steps are {_times(page.gain)} those of cross-entropy; the learning rate makes up for it."

@@ -25,7 +25,7 @@ from lossmith.study.distillation import Distilled, DistillSettings, distill_loss
 from lossmith.study.efforts import CompareSettings, TuningSettings
 from lossmith.study.evolve import Outcome, Progress, evolve
 from lossmith.study.filters import rejected_by_generation, summed
-from lossmith.study.finalists import EVOLVED, SMOOTHINGS
+from lossmith.study.finalists import EVOLVED, SMOOTHINGS, candidate_name
 from lossmith.study.function_comparison import compare_by_function, reported_curves
 from lossmith.study.function_evolve import evolve_function
 from lossmith.study.function_settings import FunctionSettings, StageSettings, checked_settings
@@ -98,6 +98,7 @@ __all__ = [
     "TrainFunction",
     "TuningSettings",
     "at_absolute_place",
+    "candidate_name",
     "check_effect",
     "check_named",
     "check_probe",

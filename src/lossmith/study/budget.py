@@ -59,7 +59,9 @@ class Budget:
     def sentence(self) -> str:
         """What will be trained, in words."""
         parts = ", ".join(f"{stage} {amount_text(size)}" for stage, size in self.stages.items() if size >= 1)
-        return f"about {amount_text(self.trainings)} trainings, about {time_text(self.total)} of training ({parts})"
+        return (
+            f"about {amount_text(self.trainings)} trainings, about {time_text(self.total)} of training alone ({parts})"
+        )
 
 
 class OneClock:

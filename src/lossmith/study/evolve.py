@@ -23,7 +23,7 @@ from lossmith.study.budget import parsed_time
 from lossmith.study.clock import begun_clock, tuned_stages
 from lossmith.study.config import EvolveSettings, with_data
 from lossmith.study.estimates import comparison_time
-from lossmith.study.finalists import Gain, winner
+from lossmith.study.finalists import Gain, candidate_name, winner
 from lossmith.study.judged import traits_of
 from lossmith.study.legacy import BEFORE, modernized
 from lossmith.study.log import LOG_FILE, TrainingLog
@@ -338,7 +338,7 @@ def _warn_of_chance(row: Mapping[str, Any], problem: Problem, deciding: Deciding
     LOG.warning(
         "the winner, %s, has a %s of %.4g, and %s gets %.4g: nothing was learned that this metric sees; look at the "
         "data, and begin another study with more epochs or another lr",
-        row["name"],
+        candidate_name(row["name"], row["origin"]["kind"]),
         deciding.called,
         deciding.sign * fitness + 0.0,
         constant.text(problem.source.class_names),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -87,6 +88,17 @@ def evolved_entries(study: Study, count: int) -> list[Entry]:
     if study.mean is not None:
         entries.append(Entry("mean of the search", {"kind": "mean", "genome": study.mean_genome}, study.mean))
     return entries
+
+
+def candidate_name(name: str, kind: str | None) -> str:
+    """A finalist as it is told of: generations and candidates are counted from 1, as charts have them; stored from 0.
+
+    Args:
+        name: Its stored name.
+        kind: What it is, as its origin says.
+    """
+    place = re.fullmatch(r"candidate (\d{1,9})\.(\d{1,9})", name, re.ASCII) if kind == "candidate" else None
+    return name if place is None else f"generation {int(place[1]) + 1}, candidate {int(place[2]) + 1}"
 
 
 def plain_entries(smoothings: Sequence[Row]) -> list[Entry]:

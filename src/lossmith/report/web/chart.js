@@ -85,7 +85,7 @@ lossmith.chart = (place, spec) => {
     for (const one of named) {
       let last = one.values.length - 1;
       while (last >= 0 && one.values[last] == null) last -= 1;
-      if (last >= 0) found.push({ ...one, at: u.valToPos(clamp(one.values[last]), "y", true) });
+      if (last >= 0) found.push({ ...one, from: u.valToPos(xs[last], "x", true), at: u.valToPos(clamp(one.values[last]), "y", true) });
     }
     for (const one of rules) found.push({ ...one, at: u.valToPos(clamp(one.value), "y", true) });
     found.sort((a, b) => a.at - b.at);
@@ -100,9 +100,22 @@ lossmith.chart = (place, spec) => {
     ctx.font = font(12 * ratio);
     ctx.textBaseline = "middle";
     ctx.textAlign = "left";
+    const right = bbox.left + bbox.width;
     for (const one of found) {
-      ctx.fillStyle = color(one.color);
-      ctx.fillText(cut(ctx, one.short ?? one.name, (widest - 16) * ratio), bbox.left + bbox.width + 8 * ratio, one.to);
+      ctx.fillStyle = ctx.strokeStyle = color(one.color);
+      if (right - one.from > 12 * ratio) {
+        // A line that ends early is led to its label.
+        ctx.globalAlpha = 0.7;
+        ctx.lineWidth = ratio;
+        ctx.setLineDash([ratio, 4 * ratio]);
+        ctx.beginPath();
+        ctx.moveTo(one.from + 3 * ratio, one.at);
+        ctx.lineTo(right + 5 * ratio, one.to);
+        ctx.stroke();
+        ctx.setLineDash([]);
+        ctx.globalAlpha = 1;
+      }
+      ctx.fillText(cut(ctx, one.short ?? one.name, (widest - 16) * ratio), right + 8 * ratio, one.to);
     }
   };
 

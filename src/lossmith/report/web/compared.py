@@ -27,6 +27,8 @@ from lossmith.report.web.parts import (
 
 # Dots of one row are moved apart by the golden ratio, so that no two neighbors lie on each other.
 GOLDEN, LARGEST_DOTS = 0.6180339887, 200
+# A calibration error is told of where it is this many times that of cross-entropy, and at least that large.
+FAR_TIMES, FAR_ERROR = 2.0, 0.05
 
 
 def comparison_section(found: Findings) -> Section | None:
@@ -142,24 +144,27 @@ def _worth(comparison: Comparison) -> Html:
     deciding = comparison.deciding
     validation, test = deciding.column("validation"), deciding.column("test")
     has_accuracy = deciding.name != "accuracy" and all("test" in run for row in comparison.rows for run in row.runs)
-    head = ["loss", "tuned to", "#settings tried", "#validation", f"#{comparison.tested_on}"]
+    # What matters first: on a narrow page the rest is out of sight.
+    head = ["loss", f"#{comparison.tested_on}", *["#test accuracy"] * has_accuracy]
+    head += ["#validation", "tuned to", "#settings tried"]
     rows: list[list[Child]] = []
     for row in comparison.rows:
         cells: list[Child] = [
             short(row.name),
+            _with_spread(row, test, comparison),
+            *([figure_text(row.mean("test"), deciding)] if has_accuracy else []),
+            figure_text(row.mean(validation), deciding),
             row.setting or "–",
             str(row.tried),
-            figure_text(row.mean(validation), deciding),
-            _with_spread(row, test, comparison),
         ]
-        rows.append(cells + ([figure_text(row.mean("test"), deciding)] if has_accuracy else []))
+        rows.append(cells)
     count = len(comparison.rows[0].runs)
     caption = (
         f"{deciding.name}, mean ± standard deviation of {count} networks with fresh seeds. More settings of a known "
         "loss are tried, since its own numbers are tuned, too"
     )
     ours = [place for place, row in enumerate(comparison.rows) if not row.baseline]
-    return table(caption, head + ["#test accuracy"] * has_accuracy, rows, ours)
+    return table(caption, head, rows, ours)
 
 
 def _formulas(comparison: Comparison) -> Html:
@@ -167,7 +172,9 @@ def _formulas(comparison: Comparison) -> Html:
     rows: list[list[Child]] = [
         [short(row.name), element("code", Loss.from_json(row.loss).formula())] for row in comparison.rows
     ]
-    caption = "What is no L is φ(h, y): the loss of a sample is then the sum of −φ over all classes"
+    caption = "L is the loss of a sample. A formula without L is φ(h, y): then L is the sum of −φ over all classes"
+    if any("Σh²" in row.name for row in comparison.rows):
+        caption += ". Σh² is the sum of the squared outputs h of all classes"
     return table(caption, ["loss", "formula"], rows)
 
 
@@ -191,8 +198,8 @@ def _tests(comparison: Comparison) -> list[Child]:
         return [
             f"{short(pair.first)} minus {short(pair.second)}",
             size,
-            difference_text(result.low, result.high, deciding),
             f"{pair.holm:.2g}",
+            difference_text(result.low, result.high, deciding),
         ]
 
     given = {row.name for row in comparison.rows if not row.baseline}
@@ -200,9 +207,10 @@ def _tests(comparison: Comparison) -> list[Child]:
     caption = (
         f"Differences of mean {comparison.tested_on} {deciding.name}{points}. p: how probable so large a difference is "
         f"by chance if the first is no better (one-tailed Welch test, Holm-corrected over all {len(ordered)} tests; "
-        "the unit is a network)"
+        "the unit is a network). It asks only whether the first is better: where that is worse, p is near 1, even if "
+        "the interval leaves out 0"
     )
-    head = ["first minus second", "#mean", "#95 % interval", "#p"]
+    head = ["first minus second", "#mean", "#p", "#95 % interval"]
     return [
         table(
             caption, head, [cells(pair) for pair in ordered], [k for k, one in enumerate(ordered) if one.first in given]
@@ -227,7 +235,7 @@ def calibration_section(found: Findings) -> Section | None:
         marks = scale.guides()
         if before is not None and after is not None:
             marks += _before_and_after(scale, 100 * before, 100 * after, short(row.name))
-        text = "–" if before is None else f"{number(100 * before, 1)} %"
+        text = "–" if before is None else f"{number(100 * before, 1)}\u00a0%"
         label = f"{row.name}: calibration error {text}, scaled {number(None if after is None else 100 * after, 1)} %"
         rows.append(strip(short(row.name), marks, text, ours=not row.baseline, label=label))
     wrong = comparison.wrong_labels
@@ -238,6 +246,7 @@ def calibration_section(found: Findings) -> Section | None:
     )
     if wrong:
         told += f" Of these labels {100 * wrong:.0f} % are wrong, so here the temperature may do harm."
+    warned = calibration_warning(found)
     cells: list[list[Child]] = [
         [short(row.name), *(number(means[row.name][name], 4 if name != "temperature" else 2) for name in names)]
         for row in comparison.rows
@@ -246,8 +255,26 @@ def calibration_section(found: Findings) -> Section | None:
     ours = [place for place, row in enumerate(comparison.rows) if not row.baseline]
     values = table("Means over the networks that have a finite figure; NLL: negative log likelihood", head, cells, ours)
     chart = element("div", rows, scale.axis("", "calibration error in %"), class_="strips")
-    return Section(
-        "calibration", "Calibration", joined([element("p", told), chart, folded("The values as a table", values)])
+    content: list[Child] = [element("p", told), *([element("p", warned)] if warned else [])]
+    return Section("calibration", "Calibration", joined([*content, chart, folded("The values as a table", values)]))
+
+
+def calibration_warning(found: Findings) -> str:
+    """What to do before the winner's outputs are read as probabilities; nothing where cross-entropy's are no better."""
+    comparison, name = found.comparison, found.leading
+    rows = {} if comparison is None else {row.name: row for row in comparison.rows}
+    if comparison is None or name not in rows or "cross-entropy" not in rows:
+        return ""
+    measured = [all("ece" in run for run in rows[one].runs) for one in (name, "cross-entropy")]
+    error, plain = (_mean(rows[one], "ece") for one in (name, "cross-entropy")) if all(measured) else (None, None)
+    if error is None or plain is None or error <= max(FAR_TIMES * plain, FAR_ERROR):
+        return ""
+    whose = "the evolved loss" if found.winner is not None and found.evolved else short(name)
+    right = " with right labels" if comparison.wrong_labels else ""
+    return (
+        f"Do not read the outputs of networks trained by {whose} as probabilities: their expected calibration error is "
+        f"{number(100 * error, 1)}\u00a0%, with cross-entropy {number(100 * plain, 1)}\u00a0%. First divide their "
+        f"logits by the temperature that lossmith.metrics.temperature(logits, targets) fits on validation data{right}."
     )
 
 

@@ -93,7 +93,7 @@ def _words(loss: Loss, classes: int) -> Html:
             sentences = plain_words(loss, explain(loss, classes))
     except InputError as error:
         return element("p", f"The theory says nothing about it: {error}.", class_="note")
-    return element("ul", [element("li", sentence) for sentence in sentences], class_="words")
+    return element("ul", [element("li", sentence.replace(" %", "\u00a0%")) for sentence in sentences], class_="words")
 
 
 @contextmanager

@@ -106,7 +106,7 @@ const CHARTS = [
   { key: "exact", title: "Attraction", note: "change of the output in a step; above 0 it pulls" },
   { key: "value", title: "Loss", note: "as it acts: less its value where all outputs are equal" },
   { key: "gradient", title: "Gradient", note: "∂L/∂(label's logit); below 0 it pulls the label up" },
-  { key: "rule", title: "Learning rule", note: "pull on an output: γ = ∂φ/∂h of the label less another's" },
+  { key: "rule", title: "Learning rule", note: "γ: the slope ∂φ/∂h at the label minus the slope at another class" },
 ];
 const LEFT = 56, RIGHT = 10, TOP = 10, BOTTOM = 38, narrow = matchMedia("(max-width: 800px)");
 const seriesOf = (curve, key) => (key === "gradient" ? curve.pull.map((one) => -one) : curve[key]);
@@ -388,7 +388,7 @@ const FORMS = { exact: "exact", published: "as published" };
 // What the terms of the theory mean, in plain words.
 const GLOSSES = {
   "Margin at the start, m": "how strongly the label is pulled up while all classes are equal",
-  "Gain, m/n": "the same beside cross-entropy's: by how much its first steps are larger",
+  "Gain, m/n": "the same divided by cross-entropy's: its first steps are that many times as large",
   "Trainability invariant": "whether the label is pulled up at the start, so that training can begin",
   "Bias growth": "whether all outputs drift the same way at the start, whatever the label",
   "Pull and push over h_T, exact": "for which outputs of the label a step raises it, and for which it lowers it",
@@ -440,8 +440,8 @@ function showCurve() {
 
 // A live region is spoken when it changes, so it only does if the words do.
 function replaceIfNew(holder, sentences) {
-  if ([...holder.children].map((one) => one.textContent).join("\n") === sentences.join("\n")) return;
-  holder.replaceChildren(...sentences.map((one) => make("p", {}, one)));
+  if ([...holder.children].map((one) => one.textContent).join("\n") === sentences.join("\n").replaceAll(" %", "\u00a0%")) return;
+  holder.replaceChildren(...sentences.map((one) => make("p", {}, one.replaceAll(" %", "\u00a0%"))));
 }
 
 function showValues() {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lossmith.markup import Child, element
 from lossmith.report.web.findings import Findings
 from lossmith.report.web.parts import chart, figure_text, folded, known_only, number, short, table
-from lossmith.study import has_pareto, read_pareto
+from lossmith.study import candidate_name, has_pareto, read_pareto
 
 Array = NDArray[np.float64]
 
@@ -29,24 +29,19 @@ def finalists_of(found: Findings) -> list[Child]:
         spread = "" if row["std"] is None else f" ± {number(unit * row['std'], 1 if by.share else 4)}"
         rate = "–" if row["lr"] is None else f"{row['lr']:.3g}"
         figure = figure_text(mean, by) + spread if row["status"] == "ok" else row["status"]
-        rows.append([_called(row["name"], origins.get(row["name"], {})), figure, rate, str(row["n"])])
+        called = short(candidate_name(row["name"], row["kind"]))
+        rows.append([called, figure, rate, str(row["n"])])
     caption = f"{by.called}, mean ± standard deviation of n networks with fresh seeds"
     if any(origin.get("kind") == "mean" for origin in origins.values()):
-        caption += ". The mean of the search is the center of what it drew last"
+        caption += (
+            ". The mean of the search: the loss at the center of the region from which the search last drew candidates"
+        )
     return [
         folded(
             "Finalists, trained again with fresh seeds",
             table(caption, ["loss", "#figure", "#learning rate", "#n"], rows),
         )
     ]
-
-
-def _called(name: str, origin: Mapping[str, Any]) -> str:
-    """A finalist as the chart counts candidates, from 1."""
-    place = origin.get("generation"), origin.get("member")
-    if name != f"candidate {place[0]}.{place[1]}" or place[0] is None or place[1] is None:
-        return short(name)
-    return f"generation {place[0] + 1}, candidate {place[1] + 1}"
 
 
 def front_of(found: Findings, specs: dict[str, Any]) -> list[Child]:

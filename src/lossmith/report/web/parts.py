@@ -89,7 +89,7 @@ def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[Child]], ou
     narrow = "narrow" if len(head) == 2 else None
     inner = element(
         "table",
-        element("caption", caption),
+        element("caption", element("span", caption)),
         element("thead", element("tr", columns)),
         element("tbody", body),
         class_=narrow,

@@ -52,7 +52,7 @@ def search_section(found: Findings) -> Section | None:
     losses = _losses(found)
     content: list[Child] = [
         element("p", _counts(found)),
-        chart("history", _caption(found, losses), _history_table(found, history)),
+        chart("history", _caption(found, losses, specs["history"]["y"]), _history_table(found, history)),
     ]
     candidates = {
         "generation": column([row["generation"] for row in rows], "u4"),
@@ -98,7 +98,7 @@ def _counted(count: int, what: str, plural: str = "s") -> str:
     return f"{count} {what}" + plural * (count != 1)
 
 
-def _caption(found: Findings, losses: Mapping[str, Any]) -> str:
+def _caption(found: Findings, losses: Mapping[str, Any], upward: Mapping[str, Any]) -> str:
     text = "Each dot is a loss: point at it, or step through them by the arrow keys, for its formula."
     text += " Gray: the middle half of a generation."
     text += " Dashed: finalists, trained again with fresh seeds." if found.finalists else ""
@@ -108,8 +108,9 @@ def _caption(found: Findings, losses: Mapping[str, Any]) -> str:
         text += f" Of so many formulas, those of the {MOST_TEXTS} best are shown."
     if _winner(found) is not None:
         text += " Circled: the winner."
-    if any(row["fitness"] is None for row in found.candidates):
-        text += " Marks at the lower edge lie below the scale, or have no figure."
+    figures = [np.nan if row["fitness"] is None else found.by.shown(row["fitness"]) for row in found.candidates]
+    if not all(upward["min"] <= figure <= upward["max"] for figure in figures):
+        text += " Ticks at the edge: losses that lie beyond the scale, or have no figure."
     return text
 
 
@@ -238,7 +239,7 @@ def _axes(found: Findings, count: int) -> list[str]:
 
 
 def _importance(weights: Importance, axes: Sequence[str]) -> list[Child]:
-    scale = Scale(0.0, max(float(weights.shares.max()), 2 * weights.chance))
+    scale = Scale(0.0, 100.0)
     rows = []
     for place in np.argsort(-weights.shares, kind="stable").tolist():
         share = float(weights.shares[place])
@@ -247,16 +248,22 @@ def _importance(weights: Importance, axes: Sequence[str]) -> list[Child]:
             x="0%",
             y="28%",
             height="44%",
-            width=scale.at(share),
+            width=scale.at(100 * share),
             class_="bar" + " idle" * (share <= weights.chance),
         )
         what = [f"coefficient of {axes[place]}", element("small", f"x{place}")] if axes[place] else f"x{place}"
-        rows.append(strip(what, [bar], f"{100 * share:.0f} %", label=f"x{place}: {100 * share:.0f} %"))
+        rows.append(strip(what, [bar], f"{100 * share:.0f}\u00a0%", label=f"x{place}: {100 * share:.0f} %"))
     text = (
-        "How well each number of the loss, taken alone, tells which losses of a generation do better; at 100 % it "
-        f"decides alone. Up to {100 * weights.chance:.0f} % can be chance (gray). What several do together is left out."
+        "How well each number of the loss, taken alone, tells which losses of a generation do better: at 0\u00a0% not "
+        f"at all, at 100\u00a0% it decides alone. Up to {100 * weights.chance:.0f}\u00a0% can be chance (gray). What "
+        "several do together is left out."
     )
-    return [element("h3", "What mattered"), element("p", text, class_="note"), element("div", rows, class_="strips")]
+    axis = scale.axis("", "share in %")
+    return [
+        element("h3", "What mattered"),
+        element("p", text, class_="note"),
+        element("div", rows, axis, class_="strips"),
+    ]
 
 
 def _records(found: Findings) -> list[Child]:

@@ -9,6 +9,7 @@ import numpy as np
 from lossmith.analysis import QUICK, Comparison, Row
 from lossmith.errors import printable
 from lossmith.markup import Child, Html, element
+from lossmith.report.web.compared import calibration_warning
 from lossmith.report.web.document import Section
 from lossmith.report.web.findings import Findings
 from lossmith.report.web.parts import (
@@ -110,7 +111,7 @@ def _compared(found: Findings, comparison: Comparison, name: str) -> Verdict:
     other = comparison.best_baseline
     if row.baseline or (found.winner is not None and not found.evolved):
         return Verdict(
-            f"The search found nothing better than a known loss; its result is {short(name)}, whose "
+            f"The search found nothing better than a known loss; its result is {short(_bare(name))}, whose "
             f"{comparison.tested_on} {deciding.name} is ",
             figure_text(_mean(row, comparison), deciding),
             f".{_tuned_further(comparison, row)}",
@@ -159,7 +160,15 @@ def _tuned_further(comparison: Comparison, row: Row) -> str:
     if not comparison.deciding.sign * (best.mean(column) - row.mean(column)) > 0:
         return ""
     figure = figure_text(_mean(best, comparison), comparison.deciding)
-    return f" Better on validation data is {short(best.name)}, tuned further, with {figure}: take that one."
+    return (
+        f" On validation data, {short(best.name)}, tuned further in the comparison, is better, and its "
+        f"{comparison.tested_on} {comparison.deciding.name} is {figure}: take that one."
+    )
+
+
+def _bare(name: str) -> str:
+    """A known loss that won stands in a comparison as the winner, beside itself with numbers that are tuned."""
+    return name.removeprefix("the winner, ")
 
 
 def _known_only(comparison: Comparison) -> Verdict:
@@ -188,6 +197,9 @@ def _notes(found: Findings) -> list[str]:
     pair = comparison.pair(found.leading, comparison.best_baseline) if found.leading is not None else None
     if found.winner is not None and found.evolved and pair is not None and pair.result.low <= 0 <= pair.result.high:
         notes.append("For all that this shows, the known loss is as good: take it, unless you have a reason not to.")
+    warned = calibration_warning(found)
+    if warned:
+        notes.append(warned)
     if found.winner is not None and found.evolved:
         notes.append("This comes from one search; with another seed it may end at another loss.")
     if comparison.wrong_labels:

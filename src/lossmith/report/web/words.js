@@ -96,8 +96,11 @@ const WORDS = (() => {
       return [`While the network gives every class ${percent(start)}, ${never}`, ...pushes(zones, start)];
     }
     const ratio = BELIEF.map((h) => LOSSES.steps(it, 1 - h, classes)[1] / (1 - h) / gain);
-    const found = [...pulls(ratio), ...pushes(zones, start)];
+    const shape = pulls(ratio), found = [...shape, ...pushes(zones, start)];
     if (!found.length) found.push("It pulls as cross-entropy does.");
+    if (shape.length && runs(ratio, (value) => value >= WEAKER && value <= HARDER).length) {
+      found.push(`Elsewhere it pulls about as hard as cross-entropy, within ${fixed(100 * (HARDER - 1), 0)} %.`);
+    }
     if (!(gain > 1 / 1.05 && gain < 1.05)) {
       found.push(`Its first steps are ${times(gain)} those of cross-entropy; the learning rate makes up for it.`);
     }

@@ -175,7 +175,7 @@ class TestGenerations:
         problem: Any = SimpleNamespace(
             validation=(torch.zeros(4, 1), torch.tensor([0, 1, 0, 2])), classes=3, source=source
         )
-        row = {"name": "MSE", "scores": [right], "figures": {"accuracy": [right]}}
+        row = {"name": "MSE", "origin": {"kind": "baseline"}, "scores": [right], "figures": {"accuracy": [right]}}
         warn = importlib.import_module("lossmith.study.evolve")._warn_of_chance
         warn(row, problem, ACCURACY)
         warn({**row, "scores": [9.0]}, problem, Deciding("mine()", key={"function": "mine"}))

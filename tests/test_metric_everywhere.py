@@ -137,13 +137,15 @@ class TestWhoLearnedNothing:
             return {"fitness": torch.full((count,), 0.8), "accuracy": torch.full((count,), 0.85)}
 
         deciding = importlib.import_module("lossmith.study.evolve")
-        row = {"name": "mine", "scores": [0.8], "figures": {"accuracy": [0.85], "balanced-accuracy": [0.8]}}
+        row = {"name": "candidate 2.0", "origin": {"kind": "candidate"}, "scores": [0.8]}
+        row["figures"] = {"accuracy": [0.85], "balanced-accuracy": [0.8]}
         with caplog.at_level(logging.WARNING, "lossmith"):
             deciding._warn_of_chance(row, Problem.open(tiny()), SHARE)
             assert not caplog.messages
             deciding._warn_of_chance(row, Problem.open(tiny()), Deciding.of(ObjectiveSettings(), found))
         (said,) = caplog.messages
-        assert "the winner, mine, has a validation accuracy of 0.85, and always answering class 0 gets 0.875" in said
+        assert "the winner, generation 3, candidate 1, has a validation accuracy of 0.85, and always " in said
+        assert "answering class 0 gets 0.875" in said
 
     def test_rows_of_a_comparison(self) -> None:
         def row(name: str, *values: float) -> Row:

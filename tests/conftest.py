@@ -9,7 +9,7 @@ import shutil
 import sqlite3
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from types import ModuleType
@@ -18,11 +18,14 @@ from typing import Any
 import hypothesis
 import pytest
 import torch
+from torch import Tensor
 
 from lossmith.cli import main
 from lossmith.io import read_toml, write_toml
 from lossmith.registry import Registry
 from lossmith.study.schema import seal
+from lossmith.training import Recipe
+from lossmith.training.engines.native import NativeRun
 
 HOME = pytest.StashKey[str]()
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -99,6 +102,33 @@ def experiment() -> Iterator[Callable[[str], ModuleType]]:
 def without_program(monkeypatch: pytest.MonkeyPatch) -> None:
     """As where there is no compiler: perceptrons are trained by batched matrix products."""
     monkeypatch.setattr("lossmith.training.engines.native.compiled", lambda *_: None)
+
+
+@pytest.fixture
+def used(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """The numbers of batches that the compiled program has been given; a test must give it some."""
+    batches, advance = list[int](), NativeRun.advance
+
+    def counted(run: NativeRun, number: int) -> None:
+        batches.append(number)
+        advance(run, number)
+
+    monkeypatch.setattr(NativeRun, "advance", counted)
+    yield batches
+    assert batches
+
+
+@pytest.fixture(scope="session")
+def optimized() -> Callable[[Recipe, Iterable[Tensor]], torch.optim.Optimizer]:
+    """PyTorch's own optimizer of a recipe."""
+
+    def built(recipe: Recipe, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
+        rates: dict[str, Any] = {"lr": recipe.lr, "weight_decay": recipe.weight_decay, "fused": True}
+        if recipe.optimizer == "sgd":
+            return torch.optim.SGD(parameters, momentum=recipe.momentum, **rates)
+        return torch.optim.AdamW(parameters, betas=(recipe.momentum, 0.999), **rates)
+
+    return built
 
 
 @pytest.fixture(scope="module")

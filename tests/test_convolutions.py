@@ -2,7 +2,7 @@
 
 import ctypes
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -110,21 +110,6 @@ def assert_alike(found: Trained, expected: Trained) -> None:
     assert list(found.networks.parameters) == list(expected.networks.parameters)
     for name, value in expected.networks.parameters.items():
         torch.testing.assert_close(found.networks.parameters[name], value, rtol=1e-7, atol=1e-9, msg=name)
-
-
-@pytest.fixture
-def used(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """The numbers of batches that the program has been given."""
-    batches, advance = list[int](), NativeRun.advance
-
-    def counted(run: NativeRun, number: int) -> None:
-        assert run.shape.stages
-        batches.append(number)
-        advance(run, number)
-
-    monkeypatch.setattr(NativeRun, "advance", counted)
-    yield batches
-    assert batches
 
 
 @needs_compiler

@@ -53,6 +53,7 @@ LOSSES = {
     "normalized": normalized_cross_entropy(),
     "clipped": logit_clip(2.0),
 }
+Optimized = Callable[[Recipe, Iterable[Tensor]], torch.optim.Optimizer]
 ENGINES = ["sequential", "vmap", "mlp"]
 NUMBERS = (0.5, 1.5, 4.0)
 
@@ -78,21 +79,10 @@ def recipe_of(**changes: Any) -> Recipe:
     return Recipe.model_validate({"epochs": 2, "batch_size": 12, "lr": 0.1, **changes})
 
 
-def usual_optimizer(recipe: Recipe, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
-    """PyTorch's own."""
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(
-            parameters, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True
-        )
-    return torch.optim.AdamW(
-        parameters, lr=recipe.lr, betas=(recipe.momentum, 0.999), weight_decay=recipe.weight_decay, fused=True
-    )
-
-
-def ordinary(task: Task, loss: Loss, seed: int, recipe: Recipe, weight: list[float]) -> nn.Module:
+def ordinary(task: Task, loss: Loss, seed: int, recipe: Recipe, weight: list[float], optimized: Optimized) -> nn.Module:
     """A loop that anybody would write, with the loss as a criterion."""
     network, batches = task.build(seed).train(), Batches(task, [seed], recipe)
-    optimizer = usual_optimizer(recipe, network.parameters())
+    optimizer = optimized(recipe, network.parameters())
     w = torch.tensor(weight, dtype=torch.float64)
     criterion, total = (Criterion(loss, w, reduction=reduction) for reduction in ("mean", "sum"))
     for step in range(recipe.total_steps(len(task.inputs))):
@@ -129,21 +119,21 @@ class TestTraining:
         ids=["numbers", "balanced", "flooded", "mixed", "sampled", "both"],
     )
     def test_it_is_a_loop_that_anybody_would_write(
-        self, engine: str, changes: dict[str, Any], weight: list[float]
+        self, engine: str, changes: dict[str, Any], weight: list[float], optimized: Optimized
     ) -> None:
         task, recipe, seeds = task_of(), recipe_of(**changes), [3 + member % 2 for member in range(len(LOSSES))]
         found = train(task, Loss.stack(LOSSES.values()), seeds, recipe, engine).networks
         for member, loss in enumerate(LOSSES.values()):
-            assert_trained_alike(found, member, ordinary(task, loss, seeds[member], recipe, weight))
+            assert_trained_alike(found, member, ordinary(task, loss, seeds[member], recipe, weight, optimized))
 
     @pytest.mark.parametrize("engine", ENGINES)
-    def test_a_population_of_powers_with_mixed_labels(self, engine: str) -> None:
+    def test_a_population_of_powers_with_mixed_labels(self, engine: str, optimized: Optimized) -> None:
         losses = [loss for loss in LOSSES.values() if isinstance(loss, PowerLoss)]
         task, recipe = task_of(), recipe_of(class_weight=NUMBERS, mixup=0.7)
         assert isinstance(Loss.stack(losses), PowerLoss)
         found = train(task, Loss.stack(losses), [1] * len(losses), recipe, engine).networks
         for member, loss in enumerate(losses):
-            assert_trained_alike(found, member, ordinary(task, loss, 1, recipe, list(NUMBERS)))
+            assert_trained_alike(found, member, ordinary(task, loss, 1, recipe, list(NUMBERS), optimized))
 
     def test_cross_entropy_is_pytorchs(self) -> None:
         """With not a line of this package but the order of the samples."""
@@ -159,13 +149,13 @@ class TestTraining:
         found = train(task, Loss.stack([cross_entropy()]), [5], recipe, "sequential").networks
         assert_trained_alike(found, 0, network)
 
-    def test_class_probabilities_as_labels(self) -> None:
+    def test_class_probabilities_as_labels(self, optimized: Optimized) -> None:
         soft = torch.randn(SAMPLES, CLASSES, generator=generator("soft"), dtype=torch.float64).softmax(-1)
         weight = (SAMPLES / (CLASSES * soft.sum(0))).tolist()
         task, recipe = task_of(soft), recipe_of(class_weight="balanced", sampling="balanced")
         found = train(task, Loss.stack([EVOLVED, mse()]), [1, 1], recipe, "mlp").networks
         for member, loss in enumerate((EVOLVED, mse())):
-            assert_trained_alike(found, member, ordinary(task, loss, 1, recipe, weight))
+            assert_trained_alike(found, member, ordinary(task, loss, 1, recipe, weight, optimized))
 
     @pytest.mark.parametrize("engine", ENGINES)
     def test_equal_weights_change_nothing(self, engine: str) -> None:
@@ -190,7 +180,7 @@ class TestTraining:
             torch.testing.assert_close(other.parameters[name], value, rtol=1e-9, atol=1e-11)
 
     @pytest.mark.parametrize("engine", ["sequential", "vmap"])
-    def test_in_half_precision(self, engine: str) -> None:
+    def test_in_half_precision(self, engine: str, optimized: Optimized) -> None:
         """As a loop under autocast, to the rounding of its gradients."""
 
         def network() -> nn.Module:
@@ -202,7 +192,7 @@ class TestTraining:
         found = train(task, losses, [1, 1], recipe, engine).networks
         for member, loss in enumerate((cross_entropy(), EVOLVED)):
             one, batches = task.build(1), Batches(task, [1], recipe)
-            optimizer = usual_optimizer(recipe, one.parameters())
+            optimizer = optimized(recipe, one.parameters())
             for step in range(8):
                 inputs, targets = batches.batch(step)
                 optimizer.zero_grad()

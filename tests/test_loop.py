@@ -39,6 +39,7 @@ def start(task: Task, losses: Loss, seeds: list[int], recipe: Recipe, backend: s
 COMPILING = pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 
 Body = Callable[[], list[nn.Module]]
+Optimized = Callable[[Recipe, Iterable[Tensor]], torch.optim.Optimizer]
 BODIES: dict[str, Body] = {
     "mlp": lambda: [nn.Flatten(), nn.Linear(16, 40), nn.ReLU(), nn.Linear(40, CLASSES)],
     "mlp, dropout": lambda: [nn.Flatten(), nn.Dropout(0.2), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, CLASSES)],
@@ -109,21 +110,10 @@ def assert_agree(first: Networks, second: Networks, tolerance: float = 1e-9) -> 
             torch.testing.assert_close(value, theirs[name], rtol=tolerance, atol=tolerance)
 
 
-def usual_optimizer(recipe: Recipe, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
-    """PyTorch's own."""
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(
-            parameters, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True
-        )
-    return torch.optim.AdamW(
-        parameters, lr=recipe.lr, betas=(recipe.momentum, 0.999), weight_decay=recipe.weight_decay, fused=True
-    )
-
-
-def ordinary(task: Task, loss: Loss, seed: int, recipe: Recipe) -> nn.Module:
+def ordinary(task: Task, loss: Loss, seed: int, recipe: Recipe, optimized: Optimized) -> nn.Module:
     """A loop that anybody would write, with the loss as a criterion."""
     network = task.build(seed).train()
-    optimizer = usual_optimizer(recipe, network.parameters())
+    optimizer = optimized(recipe, network.parameters())
     criterion = Criterion(loss)
     for epoch in range(recipe.epochs):
         order = torch.randperm(SAMPLES, generator=generator(seed, "batches", epoch))
@@ -138,11 +128,13 @@ def ordinary(task: Task, loss: Loss, seed: int, recipe: Recipe) -> nn.Module:
 class TestFlooding:
     @pytest.mark.parametrize("body", ["mlp", "cnn", "batch norm"])
     @pytest.mark.parametrize("backend", BACKENDS)
-    def test_equal_to_the_loop_that_minimizes_the_flooded_loss(self, body: str, backend: str) -> None:
+    def test_equal_to_the_loop_that_minimizes_the_flooded_loss(
+        self, body: str, backend: str, optimized: Optimized
+    ) -> None:
         task, recipe = task_of(body), recipe_of(flooding=0.5)
         trained = train(task, LOSSES, SEEDS, recipe, backend)
         for member, seed in enumerate(SEEDS):
-            expected = ordinary(task, LOSSES[member], seed, recipe)
+            expected = ordinary(task, LOSSES[member], seed, recipe, optimized)
             for name, value in expected.named_parameters():
                 torch.testing.assert_close(
                     trained.networks.parameters[name][member], value.detach(), rtol=1e-9, atol=1e-11

@@ -88,20 +88,6 @@ def trained(task: Task, losses: Loss, seeds: Sequence[int], recipe: Recipe, back
     return Trainer(task).train(losses, seeds, recipe, backend, **more)
 
 
-@pytest.fixture
-def used(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """The numbers of batches that the program has been given."""
-    batches, advance = list[int](), NativeRun.advance
-
-    def counted(run: NativeRun, number: int) -> None:
-        batches.append(number)
-        advance(run, number)
-
-    monkeypatch.setattr(NativeRun, "advance", counted)
-    yield batches
-    assert batches
-
-
 @needs_compiler
 @pytest.mark.parametrize("recipe", list(RECIPES))
 @pytest.mark.parametrize("body", list(BODIES))

@@ -144,7 +144,7 @@ def _anneal(start: float, end: float, share: float) -> float:
 
 
 class MomentumSGD:
-    """What ``torch.optim.SGD`` does, by the same function of PyTorch, and with the same ``param_groups`` and ``state``.
+    """The steps of ``torch.optim.SGD``, by the same function of PyTorch, with ``param_groups`` and ``state`` as there.
 
     PyTorch's class loads its compiler when it is made, which takes a process about a second.
 

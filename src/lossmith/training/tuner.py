@@ -272,12 +272,12 @@ def _timed(
             # The first batches also allocate and, on a GPU, choose kernels.
             began = time.process_time()
             once = min([_seconds(run, 1, device) for _ in range(3)])
-            # As in a training, which asks for the batches of an epoch at once, as many as fit a quiet machine. All
-            # backends alike, since the least of single batches is less than that of means.
-            once = max(min(once, (time.process_time() - began) / 3), 1e-6)
-            epoch = recipe.steps_per_epoch(len(trainer.task.inputs))
-            least = 10 if device.type == "cuda" else 1
-            block = max(least, min(epoch, MOST // LEAST, int(part / LEAST / once)))
+            block = 10 if device.type == "cuda" else 1
+            if hasattr(run, "advance"):
+                # As in a training, which asks for the batches of an epoch at once, as many as fit a quiet machine.
+                once = max(min(once, (time.process_time() - began) / 3), 1e-6)
+                epoch = recipe.steps_per_epoch(len(trainer.task.inputs))
+                block = max(block, min(epoch, MOST // LEAST, int(part / LEAST / once)))
             times: list[float] = []
             while len(times) < LEAST or (block * sum(times) < part and block * len(times) < MOST):
                 times.append(_seconds(run, block, device) / block)
